@@ -1,0 +1,179 @@
+"""AttentionNPU on every device, without checkpoint and without audio, against float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from whisper_npu import AttentionNPU
+from whisper_npu.errors import UsageError
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, MATMUL_128X512, Contract, DType
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.matmul import Matmul
+from whisper_npu.npu.plan import Problem, tiled_plan
+
+F64 = NDArray[np.float64]
+FP32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=DType.F32)
+
+
+class Case:
+    """Random weights and input of one size; `reference` is the paper's formula in float64."""
+
+    def __init__(self, n_ctx: int, n_state: int, n_head: int, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.n_head = n_head
+        scale = n_state**-0.5
+        self.weights = [(rng.standard_normal((n_state, n_state)) * scale).astype(np.float32) for _ in range(4)]
+        self.biases = [(rng.standard_normal(n_state) * 0.1).astype(np.float32) for _ in range(4)]
+        self.x: F32 = rng.standard_normal((n_ctx, n_state)).astype(np.float32)
+
+    def on(self, device: Device, contract: Contract) -> AttentionNPU:
+        q, k, v, out = self.biases
+        return AttentionNPU(
+            *self.weights,
+            n_head=self.n_head,
+            q_bias=q,
+            k_bias=k,
+            v_bias=v,
+            out_bias=out,
+            matmul=Matmul(device, contract),
+        )
+
+    def reference(self, key_mask: NDArray[np.bool_] | None = None) -> F64:
+        weights, biases = ([a.astype(np.float64) for a in arrays] for arrays in (self.weights, self.biases))
+        q, k, v = (self.x @ w.T + b for w, b in zip(weights[:3], biases[:3], strict=True))
+        d_head = self.x.shape[1] // self.n_head
+        heads = []
+        for h in range(self.n_head):
+            columns = slice(h * d_head, (h + 1) * d_head)
+            scores = q[:, columns] @ k[:, columns].T / np.sqrt(d_head)
+            if key_mask is not None:
+                scores[:, ~key_mask] = -np.inf
+            weights_of_keys = np.exp(scores - scores.max(axis=1, keepdims=True))
+            heads.append(weights_of_keys / weights_of_keys.sum(axis=1, keepdims=True) @ v[:, columns])
+        out: F64 = np.hstack(heads) @ weights[3].T + biases[3]
+        return out
+
+
+@settings(max_examples=15)
+@given(
+    n_ctx=st.integers(1, 150),
+    n_head=st.integers(1, 5),
+    d_head=st.integers(1, 40),
+    contract=st.sampled_from([MATMUL_64X64, MATMUL_64X512, MATMUL_128X512]),
+    masked=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_any_size_is_close_to_float64(
+    device: Device, n_ctx: int, n_head: int, d_head: int, contract: Contract, masked: bool, seed: int
+) -> None:
+    case = Case(n_ctx, n_head * d_head, n_head, seed)
+    mask = np.random.default_rng(seed).random(n_ctx) < 0.5 if masked else None
+    if mask is not None:
+        mask[seed % n_ctx] = True
+    y = case.on(device, contract)(case.x, mask)
+    assert y.dtype == np.float32
+    # Three bf16 roundings deep, each 2^-8 of values around 1.
+    assert np.abs(y - case.reference(mask)).max() < 0.06
+
+
+@pytest.mark.parametrize("n_ctx", [1500, 1, 77])
+@pytest.mark.parametrize("contract", [MATMUL_64X64, FP32_OPERANDS], ids=lambda c: c.name)
+def test_masked_keys_get_no_attention(device: Device, n_ctx: int, contract: Contract) -> None:
+    case = Case(n_ctx, 128, 2, seed=n_ctx)
+    mask = np.arange(n_ctx) % 3 == 0
+    y = case.on(device, contract)(case.x, mask)
+    bound = 0.03 if contract.operand_dtype is DType.BF16 else 2e-5
+    assert np.abs(y - case.reference(mask)).max() < bound
+    if n_ctx > 1:
+        assert np.abs(y - case.reference()).max() > 2 * bound  # the mask matters
+
+
+def test_what_a_masked_key_says_does_not_matter(device: Device) -> None:
+    case = Case(90, 64, 2)
+    mask = np.arange(90) < 60
+    attention = case.on(device, MATMUL_64X512)
+    before = attention(case.x, mask)[mask]
+    case.x[~mask] = 1000.0
+    assert np.array_equal(attention(case.x, mask)[mask], before)
+
+
+def test_padding_gets_no_attention(device: Device) -> None:
+    """1500 keys are padded to 1536: 36 zero keys would take some 2 % of the weight of every query."""
+    case = Case(1500, 64, 1)
+    case.x *= 0.01  # scores near 0, so that a zero key would count as much as any other
+    y = case.on(device, FP32_OPERANDS)(case.x)
+    assert np.abs(y - case.reference()).max() < 1e-5
+
+
+def test_a_kernel_wide_in_n_is_used_transposed(device: Device) -> None:
+    case = Case(300, 128, 2)
+    attention = case.on(device, MATMUL_64X512)
+    attention(case.x)
+    problems = {p.operation: p.plan.problem for p in attention.matmul.take_products()}
+    assert problems["attention.context"] == Problem(64, 300, 300)
+    assert problems["attention.scores"] == Problem(300, 64, 300)
+
+
+def test_every_product_is_dispatched(device: Device) -> None:
+    case = Case(100, 128, 4)
+    attention = case.on(device, MATMUL_64X64)
+    attention(case.x)
+    done = {p.operation: (p.calls, p.dispatches) for p in attention.matmul.take_products()}
+
+    def dispatches(M: int, K: int, N: int) -> int:
+        return tiled_plan(Problem(M, K, N), MATMUL_64X64).dispatches
+
+    assert done == {
+        "attention.qkv": (1, dispatches(100, 128, 384)),
+        "attention.scores": (4, 4 * dispatches(100, 32, 100)),
+        "attention.context": (4, 4 * dispatches(100, 100, 32)),
+        "attention.out": (1, dispatches(100, 128, 128)),
+    }
+
+
+def test_weights_are_staged_once_and_not_read_again(device: Device) -> None:
+    case = Case(20, 64, 2)
+    attention = case.on(device, MATMUL_64X512)
+    before = attention(case.x)
+    for weight in case.weights:
+        weight[:] = np.nan
+    assert np.array_equal(attention(case.x), before)
+
+
+def test_it_needs_nothing_but_weights() -> None:
+    case = Case(10, 32, 4)
+    attention = AttentionNPU(*case.weights, n_head=4)
+    case.biases = [np.zeros(32, np.float32)] * 4
+    assert np.abs(attention(case.x) - case.reference()).max() < 0.06
+    assert attention.matmul.device.name in ("emulator", "npu")
+
+
+@pytest.mark.parametrize(
+    ("n_head", "x", "mask", "message"),
+    [
+        (3, np.zeros((4, 8)), None, "n_head 3 does not divide n_state 8"),
+        (0, np.zeros((4, 8)), None, "n_head 0 does not divide n_state 8"),
+        (2, np.zeros((4, 7)), None, r"x has shape \(4, 7\), must be \(n_ctx, 8\)"),
+        (2, np.zeros((0, 8)), None, r"n_ctx at least 1"),
+        (2, np.zeros((4, 8)), np.ones(5, bool), r"key_mask has shape \(5,\)"),
+        (2, np.zeros((4, 8)), np.zeros(4, bool), "leaves no key"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(
+    n_head: int, x: NDArray[np.float64], mask: NDArray[np.bool_] | None, message: str
+) -> None:
+    weights = [np.eye(8)] * 4
+    with pytest.raises(UsageError, match=message):
+        AttentionNPU(*weights, n_head=n_head)(x, mask)
+
+
+def test_a_weight_of_another_shape_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"v_weight has shape \(8, 4\), must be \(8, 8\)"):
+        AttentionNPU(np.eye(8), np.eye(8), np.ones((8, 4)), np.eye(8), n_head=2)

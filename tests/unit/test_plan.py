@@ -1,0 +1,100 @@
+"""Plans: the counts that must come out, and that every tile product is there exactly once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_npu.errors import PlanError
+from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, MATMUL_128X512, Contract
+from whisper_npu.npu.cost import (
+    BASELINE,
+    BASELINE_2025,
+    XDNA1_PROFILE,
+    choose_contract,
+    modelled_seconds,
+)
+from whisper_npu.npu.plan import Loop, Problem, tiled_plan
+
+sizes = st.integers(1, 300)
+tiles = st.sampled_from([4, 8, 12, 16, 24, 32])
+contracts = st.builds(Contract, st.just("matmul_test"), m=tiles, k=tiles, n=tiles, cores=st.just(1))
+
+
+@pytest.mark.parametrize(
+    ("contract", "dispatches"), [(MATMUL_64X64, 3008), (MATMUL_64X512, 376), (MATMUL_128X512, 192)]
+)
+def test_the_baselines_problem_takes_the_known_number_of_dispatches(
+    contract: Contract, dispatches: int
+) -> None:
+    plan = tiled_plan(Problem(3001, 512, 512), contract)
+    assert plan.dispatches == len(plan.walk()) == dispatches
+
+
+def test_bytes_are_those_of_the_tiles() -> None:
+    plan = tiled_plan(Problem(3001, 512, 512), MATMUL_64X64)
+    assert plan.bytes_to_device == 3008 * (64 * 64 + 64 * 64) * 2
+    assert plan.bytes_from_device == 3008 * 64 * 64 * 4
+    assert plan.a.padded == (3008, 512)
+    assert plan.a.nbytes == 3008 * 512 * 2
+
+
+@given(sizes, sizes, sizes, contracts)
+def test_a_plan_walks_every_tile_product_exactly_once(M: int, K: int, N: int, contract: Contract) -> None:
+    plan = tiled_plan(Problem(M, K, N), contract)
+    i, k, j = (
+        range(-(-size // tile))
+        for size, tile in ((M, contract.m), (K, contract.k), (N, contract.n))
+    )
+    wanted = Counter(((x, z), (z, y), (x, y)) for x, y, z in product(i, j, k))
+    walked = Counter((tuple(a), tuple(b), tuple(c)) for a, b, c in plan.walk())
+    assert walked == wanted
+    assert plan.dispatches == len(plan.walk())
+
+
+@pytest.mark.parametrize("size", [(0, 1, 1), (1, 0, 1), (1, 1, -3)])
+def test_a_problem_without_elements_is_refused(size: tuple[int, int, int]) -> None:
+    with pytest.raises(PlanError, match="at least 1"):
+        Problem(*size)
+
+
+def test_a_dispatch_outside_its_operand_is_refused_by_name() -> None:
+    plan = tiled_plan(Problem(128, 64, 64), MATMUL_64X64)
+    too_far = replace(plan, loops=(Loop("i", 3, a=(1, 0), c=(1, 0)), *plan.loops[1:]))
+    with pytest.raises(PlanError, match=r"dispatch 2 of 3 names tile \(2, 0\) of A, which has 2x1 tiles"):
+        too_far.walk()
+
+
+def test_a_plan_prints_its_loop_nest() -> None:
+    text = str(tiled_plan(Problem(3001, 512, 512), MATMUL_64X512))
+    assert "(3001,512)@(512,512) by matmul_64x512: 376 dispatches" in text
+    assert "for i in 47: A+(1, 0) C+(1, 0)" in text
+    assert "for k in 8: A+(0, 1) B+(1, 0)" in text
+
+
+def test_the_baselines_profile_gives_the_baselines_seconds() -> None:
+    plan = tiled_plan(BASELINE.problem, MATMUL_64X64)
+    assert modelled_seconds(MATMUL_64X64, plan.dispatches, BASELINE_2025) == pytest.approx(163.7)
+
+
+def test_a_larger_dispatch_is_modelled_dearer_but_fewer_of_them_cheaper() -> None:
+    one = [modelled_seconds(c, 1, XDNA1_PROFILE) for c in (MATMUL_64X512, MATMUL_128X512)]
+    assert one[0] < one[1]
+    problem = Problem(1500, 512, 2048)
+    whole = [
+        modelled_seconds(c, tiled_plan(problem, c).dispatches, XDNA1_PROFILE)
+        for c in (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512)
+    ]
+    assert whole[0] > whole[1] > whole[2]
+
+
+def test_auto_takes_the_contract_of_least_modelled_time() -> None:
+    contracts = (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512)
+    assert choose_contract([Problem(1500, 512, 512)], contracts) is MATMUL_128X512
+    assert choose_contract([Problem(64, 64, 512)], contracts) is MATMUL_64X512  # half of 128 rows idle
+    assert choose_contract([Problem(64, 64, 64)], contracts) is MATMUL_64X64

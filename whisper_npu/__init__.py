@@ -1,0 +1,30 @@
+"""Whisper speech recognition with its encoder on the AMD XDNA1 NPU.
+
+The public names are imported on first use, so that `import whisper_npu` and `whisper-npu --help` cost
+nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AttentionNPU": "whisper_npu.attention_npu",
+    "load_model": "whisper_npu.transcribe",
+    "open_device": "whisper_npu.npu.device",
+    "transcribe": "whisper_npu.transcribe",
+}
+
+__all__ = ["AttentionNPU", "__version__", "load_model", "open_device", "transcribe"]  # noqa: RUF022
+
+if TYPE_CHECKING:
+    from whisper_npu.attention_npu import AttentionNPU
+    from whisper_npu.npu.device import open_device
+    from whisper_npu.transcribe import load_model, transcribe
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'whisper_npu' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

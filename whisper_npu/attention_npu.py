@@ -1,0 +1,128 @@
+"""Multi-head self-attention on the NPU, usable in any model: no checkpoint, no audio, no Whisper.
+
+    import numpy as np
+    from whisper_npu import AttentionNPU
+
+    attention = AttentionNPU(wq, wk, wv, wo, n_head=8)  # each (512, 512)
+    y = attention(x)  # (n_ctx, 512) float32 -> (n_ctx, 512) float32
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.elementwise import softmax
+from whisper_npu.errors import UsageError
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.device import open_device
+from whisper_npu.npu.matmul import Matmul, matmul_on
+from whisper_npu.npu.plan import Problem
+
+TYPICAL_N_CTX = 1500  # what a kernel is chosen for; Whisper's 30 s
+
+
+class AttentionNPU:
+    """softmax(Q K^T / sqrt(d_head)) V over `n_head` heads, with its four projections.
+
+    Source: Vaswani et al., arXiv 1706.03762, section 3.2. All six kinds of product are NPU dispatches;
+    bias, softmax and mask are fp32 on the host. Weights are (out, in) as PyTorch stores them, (n_state,
+    n_state) each; biases (n_state,) or None. They are staged on the device once, here.
+
+    matmul: the device and kernel to run on, from `matmul_on`. None takes the NPU where one answers,
+    otherwise the emulator, and the kernel of least modelled cost; `attention.matmul` says which.
+    Raises UsageError where shapes do not fit each other or `n_head` does not divide n_state.
+    """
+
+    def __init__(
+        self,
+        q_weight: NDArray[np.floating],
+        k_weight: NDArray[np.floating],
+        v_weight: NDArray[np.floating],
+        out_weight: NDArray[np.floating],
+        *,
+        n_head: int,
+        q_bias: NDArray[np.floating] | None = None,
+        k_bias: NDArray[np.floating] | None = None,
+        v_bias: NDArray[np.floating] | None = None,
+        out_bias: NDArray[np.floating] | None = None,
+        matmul: Matmul | None = None,
+    ) -> None:
+        n_state = q_weight.shape[-1]
+        weights = {"q": q_weight, "k": k_weight, "v": v_weight, "out": out_weight}
+        biases = {"q": q_bias, "k": k_bias, "v": v_bias, "out": out_bias}
+        for name, weight in weights.items():
+            if weight.shape != (n_state, n_state):
+                raise UsageError(f"{name}_weight has shape {weight.shape}, must be {(n_state, n_state)}")
+        for name, bias in biases.items():
+            if bias is not None and bias.shape != (n_state,):
+                raise UsageError(f"{name}_bias has shape {bias.shape}, must be {(n_state,)}")
+        if n_head < 1 or n_state % n_head:
+            raise UsageError(f"n_head {n_head} does not divide n_state {n_state}: take a divisor")
+
+        def bias_of(*names: str) -> F32:
+            zeros = np.zeros(n_state, np.float32)
+            return np.concatenate([zeros if biases[n] is None else np.asarray(biases[n], "f4") for n in names])
+
+        self.n_head = n_head
+        self.n_state = n_state
+        self.matmul = matmul or matmul_on(open_device(), "auto", attention_problems(TYPICAL_N_CTX, n_state, n_head))
+        # One product for the three projections: x is packed once, and N has fewer part-filled tiles.
+        self._qkv = self.matmul.stage(np.concatenate([q_weight, k_weight, v_weight]).T)  # (n_state, 3 n_state)
+        self._qkv_bias = bias_of("q", "k", "v")
+        self._out = self.matmul.stage(out_weight.T)
+        self._out_bias = bias_of("out")
+
+    def __call__(self, x: F32, key_mask: NDArray[np.bool_] | None = None) -> F32:
+        """x: (n_ctx, n_state) float32, n_ctx from 1 up. key_mask: (n_ctx,) bool, False for keys that no
+        query may attend to. Returns (n_ctx, n_state) float32.
+
+        Raises UsageError where shapes do not fit or the mask leaves no key.
+        """
+        x = np.asarray(x, np.float32)
+        masked = self._masked_keys(x, key_mask)
+        q, k, v = self._heads(self.matmul(x, self._qkv, "attention.qkv") + self._qkv_bias)
+        q *= np.float32(q.shape[-1] ** -0.5)
+        context = np.empty(x.shape, np.float32)  # (n_ctx, n_state)
+        for head, o in enumerate(self._heads(context)[0]):  # o: (n_ctx, d_head), a view of context
+            if self._transposed(*o.shape):
+                scores = self.matmul(k[head], q[head].T, "attention.scores")  # (keys, queries)
+                scores[masked] = -np.inf
+                o[:] = self.matmul(v[head].T, softmax(scores, axis=0), "attention.context").T
+            else:
+                scores = self.matmul(q[head], k[head].T, "attention.scores")  # (queries, keys)
+                scores[:, masked] = -np.inf
+                o[:] = self.matmul(softmax(scores, axis=1), v[head], "attention.context")
+        return self.matmul(context, self._out, "attention.out") + self._out_bias
+
+    def _heads(self, x: F32) -> F32:
+        """(n_ctx, p * n_state) -> (p, n_head, n_ctx, d_head), views: p is 3 for q, k, v side by side."""
+        n_ctx, d_head = x.shape[0], self.n_state // self.n_head
+        return x.reshape(n_ctx, -1, self.n_head, d_head).transpose(1, 2, 0, 3)
+
+    def _transposed(self, n_ctx: int, d_head: int) -> bool:
+        """Whether O^T = V^T P^T takes fewer dispatches than O = P V.
+
+        A tile wide in N is nearly empty when N is d_head, and full when N is n_ctx.
+        """
+        upright = self.matmul.plan(n_ctx, n_ctx, d_head)
+        return self.matmul.plan(d_head, n_ctx, n_ctx).dispatches < upright.dispatches
+
+    def _masked_keys(self, x: F32, key_mask: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+        """The indices of the keys to leave out. Padding needs no mask: it never leaves the device."""
+        if x.ndim != 2 or x.shape[0] < 1 or x.shape[1] != self.n_state:
+            raise UsageError(f"x has shape {x.shape}, must be (n_ctx, {self.n_state}) with n_ctx at least 1")
+        if key_mask is None:
+            return np.empty(0, np.intp)
+        if key_mask.shape != x.shape[:1]:
+            raise UsageError(f"key_mask has shape {key_mask.shape}, must be {x.shape[:1]}, one flag a key")
+        if not key_mask.any():
+            raise UsageError("key_mask leaves no key: at least one must be True")
+        return np.flatnonzero(~key_mask)
+
+
+def attention_problems(n_ctx: int, n_state: int, n_head: int) -> list[Problem]:
+    """The products of one call, with V^T P^T in place of P V, for choosing a kernel."""
+    d_head = n_state // n_head
+    heads = [Problem(n_ctx, d_head, n_ctx), Problem(d_head, n_ctx, n_ctx)] * n_head
+    return [Problem(n_ctx, n_state, 3 * n_state), *heads, Problem(n_ctx, n_state, n_state)]

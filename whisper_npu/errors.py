@@ -1,0 +1,49 @@
+"""The tree of user errors.
+
+Every error that a user can cause or meet names the value, the limit it broke and the remedy, in one
+line. The command line prints that line and exits with `exit_code`; nothing else does.
+"""
+
+
+class WhisperNpuError(Exception):
+    """The root: something that the user should read as one line, not as a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(WhisperNpuError):
+    """The call itself is wrong: an unknown name, a value out of range."""
+
+    exit_code = 2
+
+
+class UnknownModelError(UsageError):
+    """A `--model` that is neither a known name, nor a folder, nor a hub id."""
+
+
+class UnknownKernelError(UsageError):
+    """A `--kernel` that no contract carries."""
+
+
+class AudioError(WhisperNpuError):
+    """An audio file that is missing, unreadable, truncated, or holds samples that are not numbers."""
+
+
+class CheckpointError(WhisperNpuError):
+    """A model folder or package whose files are missing, corrupt, or of the wrong name, shape or dtype."""
+
+
+class OutputError(WhisperNpuError):
+    """A transcript or report that cannot be written where it was asked for."""
+
+
+class DeviceError(WhisperNpuError):
+    """A device that fails while it works, or is asked for what it cannot do."""
+
+
+class DeviceNotFoundError(DeviceError):
+    """`--device npu` where no NPU answers."""
+
+
+class PlanError(WhisperNpuError):
+    """A problem or a plan that the kernel cannot run: sizes below 1, tiles outside an operand."""

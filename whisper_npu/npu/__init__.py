@@ -1,0 +1,1 @@
+"""Matrix products on the NPU: contracts, plans, devices. Knows nothing of Whisper."""

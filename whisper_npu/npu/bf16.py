@@ -1,0 +1,52 @@
+"""bfloat16 as the array sees it: float32 cut to 8 significant bits, by one of three roundings.
+
+Values "on the bf16 grid" stay in float32 arrays here: they are exactly what a bf16 operand holds, in the
+type that a CPU can multiply.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+
+_LOW_BITS = np.uint32(0xFFFF)  # what bf16 drops of a float32
+_SIGN_BIT = np.uint32(0x8000_0000)
+
+
+class Rounding(Enum):
+    """How a float32 becomes bf16."""
+
+    NEAREST_EVEN = "nearest even"
+    TOWARD_ZERO = "toward zero"
+    FLOOR = "floor"  # toward minus infinity: what an AIE core does unless told otherwise (UG1603)
+
+    @property
+    def unit(self) -> float:
+        """The largest relative error of one rounding of a normal number: half an ulp, or a whole one."""
+        return 2.0**-8 if self is Rounding.NEAREST_EVEN else 2.0**-7
+
+
+def to_bf16(x: F32, rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:
+    """Round float32 to bfloat16; NaN stays NaN, infinities stay, nothing else becomes NaN.
+
+    x: float32 of any shape. Returns bfloat16 of the same shape.
+    """
+    if rounding is Rounding.NEAREST_EVEN:
+        with np.errstate(over="ignore", invalid="ignore"):  # rounding up to infinity; signalling NaNs
+            return x.astype(ml_dtypes.bfloat16)
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    if rounding is Rounding.FLOOR:
+        # One ulp more magnitude for every negative number that has bits to drop.
+        bits = np.where(bits & _SIGN_BIT, bits + _LOW_BITS, bits)
+    cut = (bits >> np.uint32(16)).astype(np.uint16).view(ml_dtypes.bfloat16)
+    return np.where(np.isnan(x), ml_dtypes.bfloat16(np.nan), cut)
+
+
+def on_grid(x: F32, rounding: Rounding) -> F32:
+    """`to_bf16`, widened again: float32 values that bf16 holds exactly."""
+    return to_bf16(x, rounding).astype(np.float32)

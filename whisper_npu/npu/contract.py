@@ -1,0 +1,122 @@
+"""What each kernel promises: the product of one dispatch, its numerics, and how far off it may be.
+
+A contract says what any device that claims to run the kernel must compute; the emulator executes it, the
+planner plans with it, the tests hold every device to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.errors import UnknownKernelError
+from whisper_npu.npu.bf16 import F32, Rounding
+
+
+class DType(Enum):
+    """An element as it lies in a bo."""
+
+    BF16 = "bf16"
+    F32 = "f32"
+
+    @property
+    def nbytes(self) -> int:
+        return 2 if self is DType.BF16 else 4
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One kernel: C (m,n) = A (m,k) @ B (k,n) a dispatch; partial sums over K are added by the host in fp32.
+
+    The host rounds operands to `operand_dtype` by `operand_rounding` when it stages them. The core
+    multiplies and sums its k products in fp32, then writes C as `result_dtype`, rounded by
+    `result_rounding` where that is bf16.
+    """
+
+    name: str
+    m: int
+    k: int
+    n: int
+    cores: int  # that share one dispatch
+    operand_dtype: DType = DType.BF16
+    operand_rounding: Rounding = Rounding.NEAREST_EVEN
+    result_dtype: DType = DType.F32
+    result_rounding: Rounding = Rounding.NEAREST_EVEN
+
+    @property
+    def macs(self) -> int:
+        return self.m * self.k * self.n
+
+    @property
+    def bytes_to_device(self) -> int:
+        """A and B of one dispatch."""
+        return (self.m * self.k + self.k * self.n) * self.operand_dtype.nbytes
+
+    @property
+    def bytes_from_device(self) -> int:
+        """C of one dispatch."""
+        return self.m * self.n * self.result_dtype.nbytes
+
+    def reference(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The true product in float64, of operands as they are: it knows nothing of tiles or of bf16."""
+        return a.astype(np.float64) @ b.astype(np.float64)
+
+    def tolerance(self, a: F32, b: F32) -> NDArray[np.float64]:
+        """How far from `reference` each element of C may lie: a bound, not an estimate.
+
+        Why: rounding moves each operand by at most u of itself, so a product by 2u + u^2; K fp32 products
+        and sums move a sum by at most K * 2^-24 of the sum of magnitudes, in whatever order; a bf16
+        result moves each K tile's partial by one more rounding. All are relative to |A| @ |B|. (Higham,
+        Accuracy and Stability of Numerical Algorithms, section 3.1.) Subnormals, below 2^-126, may be
+        lost whole.
+
+        a: (M, K), b: (K, N) float32. Returns (M, N) float64.
+        """
+        magnitude = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)  # (M, N)
+        K = a.shape[1]
+        u = self.operand_rounding.unit if self.operand_dtype is DType.BF16 else 0.0
+        operands = 2 * u + u * u
+        sums = (K + self.k) * 2.0**-24
+        result = self.result_rounding.unit if self.result_dtype is DType.BF16 else 0.0
+        relative = (1 + operands) * (1 + sums) * (1 + result) - 1
+        return magnitude * relative + K * 2.0**-125
+
+
+MATMUL_64X64 = Contract("matmul_64x64", m=64, k=64, n=64, cores=1)
+MATMUL_64X512 = Contract("matmul_64x512", m=64, k=64, n=512, cores=16)
+MATMUL_128X512 = Contract("matmul_128x512", m=128, k=64, n=512, cores=16)
+# The numerics of the experiment that took 163.7 s: operands truncated, results floored.
+MATMUL_64X64_BASELINE = Contract(
+    "matmul_64x64_baseline",
+    m=64,
+    k=64,
+    n=64,
+    cores=1,
+    operand_rounding=Rounding.TOWARD_ZERO,
+    result_dtype=DType.BF16,
+    result_rounding=Rounding.FLOOR,
+)
+
+# What `--kernel auto` chooses from; the baseline's numerics are there to be compared with, by name only.
+AUTO_CONTRACTS: tuple[Contract, ...] = (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512)
+CONTRACTS: tuple[Contract, ...] = (*AUTO_CONTRACTS, MATMUL_64X64_BASELINE)
+
+
+def find_contract(name: str, contracts: Iterable[Contract] = CONTRACTS) -> Contract:
+    """The contract called `name`, with or without its `matmul_` in front.
+
+    Raises UnknownKernelError, naming the nearest names.
+    """
+    by_name = {contract.name: contract for contract in contracts}
+    found = by_name.get(name) or by_name.get(f"matmul_{name}")
+    if found is None:
+        short = [n.removeprefix("matmul_") for n in by_name]
+        near = get_close_matches(name.removeprefix("matmul_"), short, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}there are auto, {', '.join(short)}")
+    return found

@@ -1,0 +1,190 @@
+"""A device without hardware: it executes a plan's dispatches on this CPU with the contract's numerics.
+
+bf16 operands lie in float32 arrays whose values are on the bf16 grid, for the CPU has no bf16 GEMM; the
+products of such values are exact in float32's range, so sums are fp32 sums, as in the core.
+
+What is computed follows from walking the plan and from nothing else: the problem's sizes only say how
+large the buffers are. C starts as NaN, so that a tile which no dispatch writes cannot pass for a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from time import perf_counter
+from types import TracebackType
+
+import numpy as np
+
+from whisper_npu.errors import PlanError
+from whisper_npu.npu.bf16 import F32, on_grid, to_bf16
+from whisper_npu.npu.contract import CONTRACTS, Contract, DType
+from whisper_npu.npu.device import Buffer, Completion, Device, Fidelity
+from whisper_npu.npu.plan import Layout, Plan, Walk
+
+
+class EmulatedBuffer:
+    """A padded matrix, row-major: a tile is a slice of it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.padded: F32 | None = None  # `layout.padded` float32
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def write(self, matrix: F32) -> None:
+        layout = self.layout
+        if matrix.shape != (layout.rows, layout.cols):
+            raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
+        if self.padded is None:
+            self.padded = np.zeros(layout.padded, np.float32)  # padding stays zero for good
+        inside = self.padded[: layout.rows, : layout.cols]
+        inside[:] = to_bf16(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
+
+    def read(self) -> F32:
+        if self.padded is None:
+            raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
+        return self.padded[: self.layout.rows, : self.layout.cols]
+
+    def close(self) -> None:
+        self.padded = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """A plan's dispatches where they are every (i, j, k) of three ranges of tiles, each exactly once."""
+
+    i: slice
+    k: slice
+    j: slice
+
+
+class Emulator:
+    """Executes plans on this CPU. Its seconds are the CPU's."""
+
+    def __init__(self, fidelity: Fidelity = Fidelity.FAST) -> None:
+        self.fidelity = fidelity
+
+    @property
+    def name(self) -> str:
+        return "emulator"
+
+    @property
+    def description(self) -> str:
+        return f"emulator ({self.fidelity.value}), no NPU: the NPU's plans and numerics on this CPU"
+
+    @property
+    def clock(self) -> str:
+        return "CPU"
+
+    def kernels(self) -> tuple[Contract, ...]:
+        return CONTRACTS
+
+    def load(self, contract: Contract) -> None:
+        """Nothing to load: a contract says all that the emulator needs."""
+
+    def alloc(self, layout: Layout) -> Buffer:
+        return EmulatedBuffer(layout)
+
+    def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
+        start = perf_counter()
+        for operand, layout, buffer in (("A", plan.a, a), ("B", plan.b, b), ("C", plan.c, c)):
+            if buffer.layout != layout:
+                raise PlanError(f"{operand} lies as {buffer.layout}, the plan reads {layout}")
+        assert isinstance(a, EmulatedBuffer)
+        assert isinstance(b, EmulatedBuffer)
+        assert isinstance(c, EmulatedBuffer)
+        if a.padded is None or b.padded is None:
+            raise PlanError("an operand was never written: write A and B before the plan runs")
+        walk, box = _walked(plan)
+        c.padded = None  # a reader of the last result keeps it; this run makes its own
+        if box is not None and self.fidelity is Fidelity.FAST:
+            c.padded = _run_box(plan, box, a.padded, b.padded)
+        else:
+            c.padded = _run_dispatches(plan, walk, a.padded, b.padded)
+        return Completion(
+            dispatches=len(walk),
+            bytes_to_device=len(walk) * plan.contract.bytes_to_device,
+            bytes_from_device=len(walk) * plan.contract.bytes_from_device,
+            seconds=perf_counter() - start,
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _run_dispatches(plan: Plan, walk: Walk, a: F32, b: F32) -> F32:
+    """One dispatch after another, as the device would; the host adds each C tile to what is there."""
+    m, k, n = plan.contract.m, plan.contract.k, plan.contract.n
+    c = np.full(plan.c.padded, np.nan, np.float32)
+    written = np.zeros(plan.c.grid, bool)
+    for (a_row, a_col), (b_row, b_col), (c_row, c_col) in walk:
+        a_tile = a[a_row * m : (a_row + 1) * m, a_col * k : (a_col + 1) * k]  # (m, k)
+        b_tile = b[b_row * k : (b_row + 1) * k, b_col * n : (b_col + 1) * n]  # (k, n)
+        c_tile = c[c_row * m : (c_row + 1) * m, c_col * n : (c_col + 1) * n]  # (m, n)
+        partial = _core_output(plan.contract, a_tile @ b_tile)
+        if written[c_row, c_col]:
+            c_tile += partial
+        else:
+            c_tile[:] = partial
+            written[c_row, c_col] = True
+    return c
+
+
+def _run_box(plan: Plan, box: Box, a: F32, b: F32) -> F32:
+    """All dispatches of a box in large operations; K tiles are fused only where partial sums stay fp32."""
+    m, k, n = plan.contract.m, plan.contract.k, plan.contract.n
+    rows, cols = _elements(box.i, m), _elements(box.j, n)
+    fused = plan.contract.result_dtype is DType.F32
+    k_steps = [box.k] if fused else [slice(t, t + 1) for t in range(box.k.start, box.k.stop)]
+    total: F32 | None = None
+    for k_step in k_steps:
+        ks = _elements(k_step, k)
+        partial = _core_output(plan.contract, a[rows, ks] @ b[ks, cols])
+        total = partial if total is None else np.add(total, partial, out=total)
+    assert total is not None
+    if total.shape == plan.c.padded:
+        return total
+    c = np.full(plan.c.padded, np.nan, np.float32)
+    c[rows, cols] = total
+    return c
+
+
+def _core_output(contract: Contract, partial: F32) -> F32:
+    """What a core writes back of an fp32 accumulator."""
+    return on_grid(partial, contract.result_rounding) if contract.result_dtype is DType.BF16 else partial
+
+
+def _elements(tiles: slice, size: int) -> slice:
+    return slice(tiles.start * size, tiles.stop * size)
+
+
+@lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times
+def _walked(plan: Plan) -> tuple[Walk, Box | None]:
+    walk = plan.walk()
+    return walk, _as_box(walk)
+
+
+def _as_box(walk: Walk) -> Box | None:
+    """The box that a walk fills, or None where it is anything else, a wrong plan for example."""
+    i, k, j = walk.a[:, 0], walk.a[:, 1], walk.b[:, 1]
+    consistent = (walk.b[:, 0] == k).all() and (walk.c[:, 0] == i).all() and (walk.c[:, 1] == j).all()
+    if not len(walk) or not consistent:
+        return None
+    ranges = [slice(int(axis.min()), int(axis.max()) + 1) for axis in (i, k, j)]
+    sizes = [r.stop - r.start for r in ranges]
+    cells = np.ravel_multi_index(
+        tuple(axis - r.start for axis, r in zip((i, k, j), ranges, strict=True)), sizes
+    )
+    once = len(walk) == sizes[0] * sizes[1] * sizes[2] and len(np.unique(cells)) == len(walk)
+    return Box(*ranges) if once else None

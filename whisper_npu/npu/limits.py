@@ -1,0 +1,59 @@
+"""What an XDNA1 array (Phoenix, Hawk Point; `npu1` in MLIR-AIE) is made of. Pure numbers, each with its source.
+
+Sources: AM020 = AMD Versal AIE-ML architecture manual; UG1603 = AMD AIE-ML kernel coding guide;
+driver = github.com/amd/xdna-driver; mlir-aie = github.com/Xilinx/mlir-aie; 2512.13282 = arXiv.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class TileLimits:
+    """One kind of tile: its memory and how many DMA channels, buffer descriptors and locks it has."""
+
+    memory_bytes: int  # 0: the shim has none of its own
+    dma_channels: int  # each direction
+    buffer_descriptors: int
+    locks: int
+
+
+@dataclass(frozen=True)
+class ArrayLimits:
+    """One NPU generation."""
+
+    target: str  # MLIR-AIE's device name
+    pci_id: str  # vendor:device
+    columns: int  # those that have a shim DMA
+    core_rows: int
+    core: TileLimits
+    memtile: TileLimits
+    shim: TileLimits
+    micro_tile: tuple[int, int, int]  # r,s,t of one bf16 mmul
+    macs_per_cycle: int  # bf16, one core
+    clock_hz: float
+    dram_bytes_per_second: float
+    hw_contexts: int  # open at once
+
+    @property
+    def cores(self) -> int:
+        return self.columns * self.core_rows
+
+
+XDNA1 = ArrayLimits(
+    target="npu1",
+    pci_id="1022:1502",  # driver, npu1_regs.c
+    columns=4,  # mlir-aie device model npu1; a fifth column has no shim DMA
+    core_rows=4,  # rows 2 to 5, above one shim and one memtile row
+    core=TileLimits(memory_bytes=64 * KIB, dma_channels=2, buffer_descriptors=16, locks=16),  # AM020
+    memtile=TileLimits(memory_bytes=512 * KIB, dma_channels=6, buffer_descriptors=48, locks=64),  # AM020
+    shim=TileLimits(memory_bytes=0, dma_channels=2, buffer_descriptors=16, locks=16),  # AM020
+    micro_tile=(4, 8, 4),  # AIE API, aie::mmul<4, 8, 4, bfloat16, bfloat16>
+    macs_per_cycle=128,  # AIE API, bf16 mmul on AIE-ML
+    clock_hz=1.0e9,  # 2512.13282
+    dram_bytes_per_second=15e9,  # 2512.13282, "about 15 GB/s"
+    hw_contexts=6,  # driver, npu1_regs.c: the seventh fails with EINVAL
+)

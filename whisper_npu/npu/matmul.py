@@ -1,0 +1,140 @@
+"""The one door through which every product of the model goes: plan, pack, dispatch, reduce, slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from whisper_npu.errors import PlanError
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.contract import AUTO_CONTRACTS, Contract, find_contract
+from whisper_npu.npu.cost import choose_contract
+from whisper_npu.npu.device import Buffer, Device
+from whisper_npu.npu.plan import Layout, Plan, Problem, b_layout, tiled_plan
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A B operand that stays on the device, already rounded and in the kernel's layout."""
+
+    buffer: Buffer
+    shape: tuple[int, int]  # (K, N)
+
+
+@dataclass(frozen=True)
+class Product:
+    """What was executed of one plan for one operation, summed over its calls. Seconds are MEASURED."""
+
+    operation: str  # whose product it is, "attention.scores" for example
+    plan: Plan
+    calls: int
+    dispatches: int  # as the device counted them
+    bytes_to_device: int
+    bytes_from_device: int
+    pack_seconds: float
+    kernel_seconds: float
+
+    def __add__(self, other: Product) -> Product:
+        assert (self.operation, self.plan) == (other.operation, other.plan)
+        return replace(
+            self,
+            calls=self.calls + other.calls,
+            dispatches=self.dispatches + other.dispatches,
+            bytes_to_device=self.bytes_to_device + other.bytes_to_device,
+            bytes_from_device=self.bytes_from_device + other.bytes_from_device,
+            pack_seconds=self.pack_seconds + other.pack_seconds,
+            kernel_seconds=self.kernel_seconds + other.kernel_seconds,
+        )
+
+
+class Matmul:
+    """A @ B on a device, by one kernel. Call it with arrays, or with a `Weight` staged before.
+
+    What was executed since the last `take_products` is on record, as loop nests and counts. Not safe for
+    several threads at once.
+    """
+
+    def __init__(self, device: Device, contract: Contract) -> None:
+        device.load(contract)
+        self.device = device
+        self.contract = contract
+        self._products: dict[tuple[str, Plan], Product] = {}
+        self._operands: dict[tuple[str, Layout], Buffer] = {}
+
+    def stage(self, weight: F32) -> Weight:
+        """Write a weight to the device once, for any number of products.
+
+        weight: (K, N) float32, float16 or bfloat16, any strides.
+        """
+        K, N = weight.shape
+        buffer = self.device.alloc(b_layout(self.contract, K, N))
+        buffer.write(weight)
+        return Weight(buffer, (K, N))
+
+    def plan(self, M: int, K: int, N: int) -> Plan:
+        return tiled_plan(Problem(M, K, N), self.contract)
+
+    def __call__(self, a: F32, b: F32 | Weight, operation: str) -> F32:
+        """a: (M, K) float32; b: (K, N) float32 or staged. Returns (M, N) float32.
+
+        Raises PlanError where K differs or a size is 0, DeviceError where the device fails.
+        """
+        (M, K), (K_b, N) = a.shape, b.shape
+        if K != K_b:
+            raise PlanError(f"{operation}: A is ({M},{K}) but B is ({K_b},{N}); the inner sizes must agree")
+        plan = self.plan(M, K, N)
+        start = perf_counter()
+        a_buffer = self._staged("A", plan.a, a)
+        b_buffer = b.buffer if isinstance(b, Weight) else self._staged("B", plan.b, b)
+        packed = perf_counter()
+        c_buffer = self._operand("C", plan.c)
+        done = self.device.run(plan, a_buffer, b_buffer, c_buffer)
+        self._record(
+            Product(
+                operation=operation,
+                plan=plan,
+                calls=1,
+                dispatches=done.dispatches,
+                bytes_to_device=done.bytes_to_device,
+                bytes_from_device=done.bytes_from_device,
+                pack_seconds=packed - start,
+                kernel_seconds=done.seconds,
+            )
+        )
+        return c_buffer.read()
+
+    def take_products(self) -> tuple[Product, ...]:
+        """What was executed since the last call of this, one record for each operation and plan."""
+        products = tuple(self._products.values())
+        self._products.clear()
+        return products
+
+    def _record(self, product: Product) -> None:
+        key = product.operation, product.plan
+        self._products[key] = self._products[key] + product if key in self._products else product
+
+    def _staged(self, role: str, layout: Layout, matrix: F32) -> Buffer:
+        buffer = self._operand(role, layout)
+        buffer.write(matrix)
+        return buffer
+
+    def _operand(self, role: str, layout: Layout) -> Buffer:
+        """Activations of one shape share one buffer: a product is done before the next is packed."""
+        if (role, layout) not in self._operands:
+            self._operands[role, layout] = self.device.alloc(layout)
+        return self._operands[role, layout]
+
+
+def matmul_on(device: Device, kernel: str | Contract, problems: Iterable[Problem]) -> Matmul:
+    """Products on `device` by `kernel`: a contract, its name, or "auto" for the least modelled cost.
+
+    problems: what "auto" chooses for, each as often as it occurs. Raises UnknownKernelError for a name that
+    the device has no kernel for.
+    """
+    if isinstance(kernel, Contract):
+        return Matmul(device, kernel)
+    if kernel != "auto":
+        return Matmul(device, find_contract(kernel, device.kernels()))
+    candidates = [contract for contract in device.kernels() if contract in AUTO_CONTRACTS]
+    return Matmul(device, choose_contract(problems, candidates))

@@ -1,0 +1,192 @@
+"""From a problem and a contract to the loop nest of dispatches. Pure: no device, no data.
+
+A plan is what a device executes. It says for every dispatch which tile of A and of B it reads and which
+tile of C it adds to, as a nest of counted loops whose steps are whole tiles, the way a DMA is programmed.
+Nothing else tells a device what to compute: a plan with a dispatch missing, repeated or misplaced computes
+another matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.errors import PlanError
+from whisper_npu.npu.bf16 import Rounding
+from whisper_npu.npu.contract import Contract, DType
+
+Step = tuple[int, int]  # (rows, columns) of tiles
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A (M,K) @ B (K,N) -> C (M,N). Raises PlanError where a size is below 1."""
+
+    M: int
+    K: int
+    N: int
+
+    def __post_init__(self) -> None:
+        if min(self.M, self.K, self.N) < 1:
+            raise PlanError(f"no plan for ({self.M},{self.K})@({self.K},{self.N}): every size must be at least 1")
+
+    def __str__(self) -> str:
+        return f"({self.M},{self.K})@({self.K},{self.N})"
+
+    @property
+    def macs(self) -> int:
+        return self.M * self.K * self.N
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A matrix in a bo: cut into whole tiles, the last row and column of tiles padded with zeros."""
+
+    rows: int
+    cols: int
+    tile_rows: int
+    tile_cols: int
+    dtype: DType
+    rounding: Rounding  # by which the host rounds as it writes
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """How many tiles: down, across."""
+        return -(-self.rows // self.tile_rows), -(-self.cols // self.tile_cols)
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        return self.grid[0] * self.tile_rows, self.grid[1] * self.tile_cols
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.padded) * self.dtype.nbytes
+
+    def __str__(self) -> str:
+        down, across = self.grid
+        return (
+            f"({self.rows},{self.cols}) {self.dtype.value} in {down}x{across} tiles "
+            f"of {self.tile_rows}x{self.tile_cols}"
+        )
+
+
+@dataclass(frozen=True)
+class Loop:
+    """`count` rounds; each moves the tile of A, B and C on by a step."""
+
+    name: str
+    count: int
+    a: Step = (0, 0)
+    b: Step = (0, 0)
+    c: Step = (0, 0)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Every dispatch of a plan in order: the (row, column) of its tiles. Each array is (dispatches, 2)."""
+
+    a: NDArray[np.intp]
+    b: NDArray[np.intp]
+    c: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.c)
+
+    def __iter__(self) -> Iterator[tuple[list[int], list[int], list[int]]]:
+        return zip(self.a.tolist(), self.b.tolist(), self.c.tolist(), strict=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which dispatches of which kernel make a problem's product."""
+
+    problem: Problem
+    contract: Contract
+    loops: tuple[Loop, ...]  # outermost first
+
+    @property
+    def a(self) -> Layout:
+        return a_layout(self.contract, self.problem.M, self.problem.K)
+
+    @property
+    def b(self) -> Layout:
+        return b_layout(self.contract, self.problem.K, self.problem.N)
+
+    @property
+    def c(self) -> Layout:
+        """The sum of the partial results: fp32, kept by the host."""
+        contract = self.contract
+        return Layout(
+            self.problem.M, self.problem.N, contract.m, contract.n, DType.F32, contract.result_rounding
+        )
+
+    @property
+    def dispatches(self) -> int:
+        return prod(loop.count for loop in self.loops)
+
+    @property
+    def bytes_to_device(self) -> int:
+        return self.dispatches * self.contract.bytes_to_device
+
+    @property
+    def bytes_from_device(self) -> int:
+        return self.dispatches * self.contract.bytes_from_device
+
+    def walk(self) -> Walk:
+        """The tiles of every dispatch. Raises PlanError where one lies outside its operand."""
+        counts = tuple(loop.count for loop in self.loops)
+        rounds = np.indices(counts).reshape(len(counts), -1).T  # (dispatches, loops)
+        walk = Walk(*(rounds @ self._steps(operand) for operand in "abc"))
+        for name, tiles, layout in (("A", walk.a, self.a), ("B", walk.b, self.b), ("C", walk.c, self.c)):
+            outside = ((tiles < 0) | (tiles >= layout.grid)).any(axis=1)
+            if outside.any():
+                at = int(outside.argmax())
+                raise PlanError(
+                    f"dispatch {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} of {name}, "
+                    f"which has {layout.grid[0]}x{layout.grid[1]} tiles: make the plan with tiled_plan"
+                )
+        return walk
+
+    def _steps(self, operand: str) -> NDArray[np.intp]:
+        return np.array([getattr(loop, operand) for loop in self.loops], dtype=np.intp).reshape(-1, 2)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.problem} by {self.contract.name}: {self.dispatches:,} dispatches, "
+            f"{self.bytes_to_device:,} bytes to the device, {self.bytes_from_device:,} back",
+            f"A {self.a}; B {self.b}; C {self.c}",
+        ]
+        for depth, loop in enumerate(self.loops):
+            moves = [f"{x}+{step}" for x, step in zip("ABC", (loop.a, loop.b, loop.c), strict=True) if any(step)]
+            lines.append("  " * depth + f"for {loop.name} in {loop.count}: {' '.join(moves)}")
+        lines.append("  " * len(self.loops) + f"C tile += {self.contract.name}(A tile, B tile)")
+        return "\n".join(lines)
+
+
+def a_layout(contract: Contract, M: int, K: int) -> Layout:
+    """A (M,K) as `contract` reads it."""
+    return Layout(M, K, contract.m, contract.k, contract.operand_dtype, contract.operand_rounding)
+
+
+def b_layout(contract: Contract, K: int, N: int) -> Layout:
+    """B (K,N) as `contract` reads it: the same for every M, so weights are staged once."""
+    return Layout(K, N, contract.k, contract.n, contract.operand_dtype, contract.operand_rounding)
+
+
+def tiled_plan(problem: Problem, contract: Contract) -> Plan:
+    """One dispatch for each (i, j, k) of tiles, k innermost so that a tile of C is finished at once."""
+    i, k = a_layout(contract, problem.M, problem.K).grid
+    j = b_layout(contract, problem.K, problem.N).grid[1]
+    return Plan(
+        problem,
+        contract,
+        (
+            Loop("i", i, a=(1, 0), c=(1, 0)),
+            Loop("j", j, b=(0, 1), c=(0, 1)),
+            Loop("k", k, a=(0, 1), b=(1, 0)),
+        ),
+    )
