@@ -1,0 +1,37 @@
+# make demo: install into .venv and transcribe samples/ with Whisper tiny.en
+# make test: install into .venv and run every check
+# Another Python than python3: make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed-demo
+	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
+
+test: $(VENV)/installed-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest
+
+clean:
+	rm -rf $(VENV)
+
+# Files that are made last: what was interrupted is done again.
+$(VENV)/created:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("whisper-npu needs Python 3.10 to 3.13; name one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
+
+$(VENV)/installed-demo: $(VENV)/created pyproject.toml
+	@echo "Installing into $(VENV): about 1 GB, a few minutes the first time"
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/created pyproject.toml
+	@echo "Installing into $(VENV): about 1.3 GB, a few minutes the first time"
+	$(PIP) --editable '.[demo,base,test]'
+	touch $@

@@ -1,0 +1,180 @@
+"""`whisper-npu transcribe` on real speech: what a user types and sees."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import soundfile
+
+from tests.e2e.conftest import SAMPLES
+from tests.weights import require_weights
+from whisper_npu.cli import run
+
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
+
+AMIABLE = str(SAMPLES / "sns-0930.wav")
+YOUNG_MAN = str(SAMPLES / "sns-0880.wav")
+SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
+
+
+@pytest.fixture(autouse=True)
+def tiny_en_is_installed() -> str:
+    return require_weights("tiny.en")
+
+
+def transcribe(*arguments: str) -> int:
+    return run(["transcribe", "--model", "tiny.en", *arguments])
+
+
+def test_the_text_is_on_stdout_and_the_report_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(AMIABLE) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "He might even have been made amiable himself.\n"
+    for said in ("transcribing", "emulator (fast), no NPU", "MEASURED", "MODELLED", "163.7 s"):
+        assert said in captured.err
+
+
+def test_quiet_leaves_stderr_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(AMIABLE, "--quiet", "--kernel", "64x512") == 0
+    captured = capsys.readouterr()
+    assert "amiable" in captured.out
+    assert captured.err == ""
+
+
+def test_the_report_counts_what_was_dispatched(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    assert transcribe(AMIABLE, YOUNG_MAN, "--kernel", "64x64", "--report", str(path)) == 0
+    report = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.validate(report, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    encoder = report["encoder"]
+    assert encoder["windows"] == 2
+    assert encoder["dispatches"] == encoder["dispatches_64x64"] == 2 * 72_840
+    assert encoder["dispatches"] == sum(o["dispatches"] for o in encoder["operations"])
+    assert report["kernel"]["name"] == "matmul_64x64"
+    assert report["device"]["name"] == "emulator"
+    modelled = report["modelled_npu_seconds"]
+    assert modelled["baseline-2025"]["seconds"] == pytest.approx(2 * 72_840 * 163.7 / 3008)
+    assert 0 < modelled["xdna1"]["seconds"] < modelled["baseline-2025"]["seconds"]
+    measured = report["measured_seconds"]
+    stages = ("load", "audio", "mel", "encoder", "decode", "other")
+    assert measured["total"] == pytest.approx(sum(measured[stage] for stage in stages))
+    parts = ("encoder_pack", "encoder_kernel", "encoder_host")
+    assert measured["encoder"] == pytest.approx(sum(measured[part] for part in parts))
+    assert all(measured[stage] >= 0 for stage in (*stages, *parts))
+    assert report["baseline"]["total_over_baseline"] == pytest.approx(measured["total"] / 163.7)
+    assert [f["error"] for f in report["files"]] == [None, None]
+
+
+def test_all_formats_are_written_and_stdout_still_has_the_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sns-0930.srt").write_text("old")
+    options = ("--output-format", "all", "--output-dir", str(tmp_path), "--word_timestamps", "True")
+    assert transcribe(AMIABLE, *options) == 0
+    assert "amiable" in capsys.readouterr().out
+    assert {p.name for p in tmp_path.iterdir()} == {f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json")}
+    assert (tmp_path / "sns-0930.srt").read_text(encoding="utf-8").startswith("1\n00:00:0")
+    words = json.loads((tmp_path / "sns-0930.json").read_text(encoding="utf-8"))["segments"][0]["words"]
+    assert any("amiable" in word["word"] for word in words)
+
+
+def test_a_format_without_a_folder_goes_to_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert transcribe(AMIABLE, "--output_format", "vtt") == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["sns-0930.vtt"]
+
+
+def test_stdin_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(AMIABLE).read_bytes())))
+    assert transcribe("-") == 0
+    assert "amiable" in capsys.readouterr().out
+
+
+def test_a_recording_that_fails_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.wav"
+    text.write_text("this is no audio")
+    report = tmp_path / "report.json"
+    assert transcribe(str(text), AMIABLE, str(tmp_path / "no.wav"), "--report", str(report)) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "He might even have been made amiable himself.\n"
+    errors = [line for line in captured.err.splitlines() if line.startswith("whisper-npu: error:")]
+    assert len(errors) == 2
+    assert "text.wav" in errors[0]
+    assert "no.wav" in errors[1]
+    files = json.loads(report.read_text(encoding="utf-8"))["files"]
+    assert [bool(f["error"]) for f in files] == [True, False, True]
+
+
+def test_silence_and_very_short_audio_succeed_without_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seconds in (("silence", 5.0), ("short", 0.05), ("nothing", 0.0)):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(int(16_000 * seconds)), 16_000)
+    files = [str(path) for path in sorted(tmp_path.glob("*.wav"))]
+    assert transcribe(*files, "--output_format", "all", "--output_dir", str(tmp_path)) == 0
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "silence.txt").read_text() == ""
+
+
+def test_a_language_the_model_does_not_know_ends_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(AMIABLE, YOUNG_MAN, "--language", "French", "--quiet") == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1
+    assert "tiny.en does not know language 'French'" in captured.err
+
+
+def test_an_unknown_kernel_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transcribe(AMIABLE, "--kernel", "64x521", "--quiet") == 2
+    assert "did you mean 64x512" in capsys.readouterr().err
+
+
+def test_a_folder_as_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from whisper_npu.checkpoint import load_checkpoint
+
+    folder = tmp_path / "my whisper"
+    shutil.copytree(load_checkpoint("tiny.en").decoder_folder, folder)
+    assert run(["transcribe", AMIABLE, "--model", str(folder)]) == 0
+    assert "amiable" in capsys.readouterr().out
+    data = (folder / "model.bin").read_bytes()
+    (folder / "model.bin").write_bytes(data[: len(data) // 2])
+    assert run(["transcribe", AMIABLE, "--model", str(folder), "--quiet"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_interrupted_it_exits_130_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    options = ["--output_format", "all", "--output_dir", str(tmp_path), "--fidelity", "exact"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "whisper_npu", "transcribe", "--model", "tiny.en", "--kernel", "64x64"]
+        + [AMIABLE, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(2)]  # loading, transcribing
+        assert "transcribing" in lines[1]
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert rest.splitlines()[-1] == "whisper-npu: error: interrupted"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_python_dash_m_is_the_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "whisper_npu", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("whisper-npu ")

@@ -1,0 +1,61 @@
+"""The encoder on real speech against CTranslate2's own, an independent implementation of the same weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ctranslate2
+import numpy as np
+import pytest
+from faster_whisper.audio import pad_or_trim
+
+from whisper_npu.audio import log_mel
+from whisper_npu.checkpoint import Checkpoint
+from whisper_npu.encoder import AudioEncoder
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
+from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.matmul import Matmul
+
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
+
+FP32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=DType.F32)
+
+
+@pytest.fixture(scope="module")
+def windows(checkpoint: Checkpoint, speech: dict[str, F32]) -> list[tuple[F32, F32]]:
+    """Each clip's mel (n_mels, 3000) and CTranslate2's float32 encoder output (1500, n_state)."""
+    whisper = ctranslate2.models.Whisper(
+        str(checkpoint.decoder_folder), device="cpu", compute_type="float32"
+    )
+    mels = [pad_or_trim(log_mel(samples, checkpoint.dims.n_mels)) for samples in speech.values()]
+    encoded = [whisper.encode(ctranslate2.StorageView.from_array(mel[None].copy())) for mel in mels]
+    return [(mel, np.array(view)[0]) for mel, view in zip(mels, encoded, strict=True)]
+
+
+def encoder(checkpoint: Checkpoint, contract: Contract) -> AudioEncoder:
+    return AudioEncoder(checkpoint.dims, checkpoint.encoder, Matmul(Emulator(), contract))
+
+
+def cosine(x: F32, y: F32) -> float:
+    a, b = x.astype(np.float64).ravel(), y.astype(np.float64).ravel()
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("contract", [MATMUL_64X512, MATMUL_64X64], ids=lambda c: c.name)
+def test_bf16_output_points_where_float32_does(
+    checkpoint: Checkpoint, windows: list[tuple[F32, F32]], contract: Contract
+) -> None:
+    encode = encoder(checkpoint, contract)
+    cosines = [cosine(encode(mel), expected) for mel, expected in windows]
+    assert min(cosines) >= 0.9998  # what rounding operands to nearest even leaves; floored, 0.998
+
+
+def test_float32_operands_leave_only_summation_order(
+    checkpoint: Checkpoint, windows: list[tuple[F32, F32]]
+) -> None:
+    """A bound far below bf16's error: structure, weights and elementwise functions are all right."""
+    encode = encoder(checkpoint, FP32_OPERANDS)
+    differences = np.concatenate([np.abs(encode(mel) - expected).ravel() for mel, expected in windows])
+    assert differences.max() < (1e-3 if checkpoint.name == "tiny.en" else 1e-2)
+    assert np.quantile(differences, 0.9999) < 5e-4

@@ -1,0 +1,185 @@
+"""Real speech, real weights: what is transcribed, and that nobody else's encoder did it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.weights import require_weights
+from whisper_npu import load_model
+from whisper_npu.checkpoint import Checkpoint
+from whisper_npu.errors import UsageError
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.device import Fidelity
+from whisper_npu.npu.emulator import Emulator
+from whisper_npu.transcribe import Model, TranscribeOptions
+from whisper_npu.wer import EnglishNormalizer, word_error_rate
+
+pytestmark = [pytest.mark.weights, pytest.mark.slow]
+
+ENGLISH = TranscribeOptions(language="en")
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tiny_en: Checkpoint) -> Iterator[Model]:
+    with Model(tiny_en, Emulator()) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def base_model(base: Checkpoint) -> Iterator[Model]:
+    with Model(base, Emulator()) as model:
+        yield model
+
+
+@pytest.mark.parametrize("kernel", ["64x512", "64x64"])
+def test_the_word_error_rate_is_at_most_8_percent(
+    checkpoint: Checkpoint, kernel: str, speech: dict[str, F32], said: dict[str, str]
+) -> None:
+    with Model(checkpoint, Emulator(), kernel) as model:
+        heard = {name: model.transcribe(samples, ENGLISH).text for name, samples in speech.items()}
+    normalize = EnglishNormalizer(checkpoint.normalizer)
+    assert word_error_rate(list(said.values()), [heard[name] for name in said], normalize).rate <= 0.08
+
+
+def test_exact_fidelity_says_the_same(tiny_en: Checkpoint, tiny_model: Model, speech: dict[str, F32]) -> None:
+    samples = speech["sns-0930.wav"]
+    with Model(tiny_en, Emulator(Fidelity.EXACT), "64x512") as exact:
+        assert exact.transcribe(samples, ENGLISH).text == tiny_model.transcribe(samples, ENGLISH).text
+
+
+def test_the_transcript_comes_from_the_weights_on_the_device(
+    tiny_en: Checkpoint, speech: dict[str, F32]
+) -> None:
+    """Corrupt one staged weight, and the text changes: no other encoder stands in."""
+    samples = speech["sns-0920.wav"]
+    with Model(tiny_en, Emulator()) as model:
+        right = model.transcribe(samples, ENGLISH).text
+        weight = model.encoder.blocks[0].mlp0.weight
+        weight.buffer.write(np.random.default_rng(0).standard_normal(weight.shape).astype(np.float32))
+        assert model.transcribe(samples, ENGLISH).text != right
+
+
+def test_every_encoder_product_is_on_record(tiny_model: Model, speech: dict[str, F32]) -> None:
+    run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).encoder
+    dims = tiny_model.checkpoint.dims
+    heads = dims.n_audio_layer * dims.n_audio_head
+    assert run.windows == 1
+    assert {p.operation: p.calls for p in run.products} == {
+        "conv1": 1,
+        "conv2": 1,
+        "attention.qkv": dims.n_audio_layer,
+        "attention.scores": heads,
+        "attention.context": heads,
+        "attention.out": dims.n_audio_layer,
+        "mlp.0": dims.n_audio_layer,
+        "mlp.2": dims.n_audio_layer,
+    }
+    assert all(p.dispatches == p.calls * p.plan.dispatches for p in run.products)
+
+
+def test_a_window_of_base_takes_the_known_number_of_dispatches(base: Checkpoint) -> None:
+    mel = np.zeros((base.dims.n_mels, 3000), np.float32)
+    for kernel, dispatches in (("64x64", 172_000), ("64x512", 21_500)):
+        with Model(base, Emulator(), kernel) as model:
+            model.encoder.matmul.take_products()
+            model.encoder(mel)
+            assert sum(p.dispatches for p in model.encoder.matmul.take_products()) == dispatches
+
+
+def test_the_language_is_detected(base_model: Model, speech: dict[str, F32]) -> None:
+    transcript = base_model.transcribe(speech["sns-0870.wav"]).transcript
+    assert transcript.language == "en"
+    assert transcript.language_probability > 0.5
+
+
+def test_languages_go_by_code_and_by_name(base_model: Model, speech: dict[str, F32]) -> None:
+    samples = speech["sns-0930.wav"]
+    by_name = base_model.transcribe(samples, TranscribeOptions(language="German")).transcript
+    by_code = base_model.transcribe(samples, TranscribeOptions(language="de")).transcript
+    assert by_name == by_code
+    assert by_name.language == "de"
+
+
+def test_a_long_recording_is_transcribed_window_by_window(
+    tiny_model: Model, long_speech: F32, said: dict[str, str]
+) -> None:
+    done = tiny_model.transcribe(long_speech, ENGLISH)
+    assert done.encoder.windows >= 2
+    segments = done.transcript.segments
+    assert segments[-1].end > 35
+    assert [s.start for s in segments] == sorted(s.start for s in segments)
+    assert done.text.lower().count("how much there might be") == 2
+
+
+def test_words_have_times(tiny_model: Model, speech: dict[str, F32]) -> None:
+    samples = speech["sns-0930.wav"]
+    options = TranscribeOptions(language="en", word_timestamps=True)
+    transcript = tiny_model.transcribe(samples, options).transcript
+    words = [word for segment in transcript.segments for word in segment.words or ()]
+    assert "".join(word.word for word in words).strip() == transcript.text.strip()
+    assert all(0 <= w.start <= w.end <= len(samples) / 16_000 + 0.5 for w in words)
+
+
+def test_voice_activity_detection_leaves_the_times_of_the_recording(
+    tiny_model: Model, speech: dict[str, F32]
+) -> None:
+    silence = np.zeros(8 * 16_000, np.float32)
+    samples = np.concatenate([silence, speech["sns-0930.wav"]])
+    options = TranscribeOptions(language="en", vad_filter=True)
+    segments = tiny_model.transcribe(samples, options).transcript.segments
+    assert segments[0].start > 7
+    assert "amiable" in segments[0].text
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros(0, np.float32),
+        np.zeros(1, np.float32),
+        np.zeros(100, np.float32),
+        np.full(1600, 1e-3, np.float32),
+        np.zeros(5 * 16_000, np.float32),
+        np.zeros(70 * 16_000, np.float32),
+        (np.random.default_rng(0).standard_normal(5 * 16_000) * 1e-4).astype(np.float32),
+    ],
+    ids=["nothing", "one sample", "6 ms", "0.1 s", "5 s silent", "70 s silent", "5 s of faint noise"],
+)
+@pytest.mark.parametrize("name", ["tiny.en", "base"])
+def test_without_speech_there_is_no_text(
+    name: str, samples: F32, tiny_model: Model, base_model: Model
+) -> None:
+    """Whisper itself says "You" to 5 s of zeros."""
+    model = tiny_model if name == "tiny.en" else base_model
+    assert model.transcribe(samples).text == ""
+
+
+def test_speech_after_silence_is_still_heard(tiny_model: Model, speech: dict[str, F32]) -> None:
+    samples = np.concatenate([np.zeros(40 * 16_000, np.float32), speech["sns-0930.wav"]])
+    segments = tiny_model.transcribe(samples, ENGLISH).transcript.segments
+    assert "amiable" in segments[-1].text
+    assert segments[0].start > 30
+
+
+def test_what_an_english_model_cannot_do_is_refused(tiny_model: Model, speech: dict[str, F32]) -> None:
+    samples = speech["sns-0930.wav"]
+    with pytest.raises(UsageError, match=r"tiny\.en does not know language 'fr'"):
+        tiny_model.transcribe(samples, TranscribeOptions(language="fr"))
+    with pytest.raises(UsageError, match="cannot translate"):
+        tiny_model.transcribe(samples, TranscribeOptions(task="translate"))
+
+
+def test_an_unknown_language_is_refused(base_model: Model, speech: dict[str, F32]) -> None:
+    with pytest.raises(UsageError, match="does not know language 'Klingon'"):
+        base_model.transcribe(speech["sns-0930.wav"], TranscribeOptions(language="Klingon"))
+
+
+def test_load_model_takes_a_name_and_audio_a_path(said: dict[str, str]) -> None:
+    from tests.e2e.conftest import SAMPLES
+
+    with load_model(require_weights("tiny.en"), device="emulator", kernel="64x512") as model:
+        done = model.transcribe(SAMPLES / "sns-0930.wav")
+    assert json.dumps(done.text).lower().count("amiable") == 1

@@ -1,0 +1,533 @@
+"""load_audio against librosa itself and against damaged files; log_mel against transformers."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from whisper_npu.audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, load_audio, log_mel
+from whisper_npu.errors import AudioError, UsageError
+
+av = pytest.importorskip("av")
+librosa = pytest.importorskip("librosa")
+soundfile = pytest.importorskip("soundfile")
+
+SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("*.wav"))
+RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
+CODECS = {  # extension: format, subtype, channels, rates
+    "pcm16.wav": ("WAV", "PCM_16", (1, 2, 3), RATES),
+    "pcm24.wav": ("WAV", "PCM_24", (1, 2, 3), RATES),
+    "float.wav": ("WAV", "FLOAT", (1, 2, 3), RATES),
+    "u8.wav": ("WAV", "PCM_U8", (1, 2, 3), RATES),
+    "pcm16.flac": ("FLAC", "PCM_16", (1, 2, 3), RATES),
+    "pcm24.flac": ("FLAC", "PCM_24", (1, 2, 3), RATES),
+    "vorbis.ogg": ("OGG", "VORBIS", (1, 2, 3), RATES),
+    "opus.ogg": ("OGG", "OPUS", (1, 2), (8_000, 16_000, 48_000)),
+    "layer3.mp3": ("MP3", "MPEG_LAYER_III", (1, 2), RATES[:-1]),
+}
+
+
+def noise(n_samples: int, n_channels: int = 1) -> np.ndarray:
+    """(n_samples, n_channels) float32: white, so that every resampling error shows."""
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (n_samples, n_channels)).astype(np.float32)
+
+
+def write(path: Path, samples: np.ndarray, rate: int, fmt: str, subtype: str) -> Path:
+    """By blocks: libsndfile's Vorbis encoder overflows its stack on a long one."""
+    if fmt not in soundfile.available_formats() or subtype not in soundfile.available_subtypes(fmt):
+        pytest.skip(f"this libsndfile cannot write {fmt} {subtype}")
+    with soundfile.SoundFile(path, "w", rate, samples.shape[1], subtype=subtype, format=fmt) as file:
+        for first in range(0, len(samples), 4096):
+            file.write(samples[first : first + 4096])
+    return path
+
+
+def write_container(
+    path: Path,
+    fmt: str,
+    codec: str,
+    samples: np.ndarray,
+    rate: int,
+    *,
+    video: bool = False,
+    sound: bool = True,
+) -> Path:
+    """`samples` (n_samples, 2) in a container by PyAV; the video stream comes first."""
+    with av.open(
+        str(path), "w", format=fmt, options={"movflags": "faststart"} if fmt == "mp4" else {}
+    ) as file:
+        if video:
+            pictures = file.add_stream("mpeg4", rate=10)
+            pictures.width = pictures.height = 64
+            pictures.pix_fmt = "yuv420p"
+        if sound:
+            stream = file.add_stream(codec, rate=rate, layout="stereo")
+        if video:
+            for _ in range(10):
+                picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+                file.mux(pictures.encode(picture))
+            file.mux(pictures.encode(None))
+        if sound:
+            frame = av.AudioFrame.from_ndarray(samples.T.copy(), format="fltp", layout="stereo")
+            frame.sample_rate = rate
+            resampler = av.AudioResampler(stream.format.name, "stereo", rate, frame_size=stream.frame_size)
+            for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+                file.mux(stream.encode(piece))
+            for packet in stream.encode(None):
+                file.mux(packet)
+    return path
+
+
+def cut(path: Path, fraction: float = 0.5) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * fraction)])
+    return path
+
+
+def load_with_librosa(path: Path) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its audioread imports modules that Python deprecates
+        return librosa.load(path, sr=SAMPLE_RATE, mono=True)[0]
+
+
+def refusal(source: object, **options: object) -> str:
+    """The message of the AudioError that loading `source` raises; it must be one line."""
+    with pytest.raises(AudioError) as caught:
+        load_audio(source, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# What librosa returns is right
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "n_channels"), [(n, c, k) for n, c in CODECS.items() for k in c[2]]
+)
+def test_files_load_bit_for_bit_as_with_librosa(tmp_path, name, codec, n_channels):
+    fmt, subtype, _, rates = codec
+    for rate in rates:
+        # A prime number of samples: resampling leaves a fraction.
+        path = write(tmp_path / f"{rate}.{name}", noise(5_003, n_channels), rate, fmt, subtype)
+        expected = load_with_librosa(path)
+        samples = load_audio(path)
+        assert samples.dtype == np.float32
+        assert np.array_equal(samples, expected), rate
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_samples_load_bit_for_bit_as_with_librosa(path):
+    assert np.array_equal(load_audio(path), load_with_librosa(path))
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("shape", [(5_003,), (1, 5_003), (2, 5_003), (3, 5_003)], ids=str)
+def test_arrays_load_bit_for_bit_as_with_librosa(shape, rate):
+    array = noise(5_003, 3).T[: shape[0]] if len(shape) == 2 else noise(5_003)[:, 0]
+    expected = librosa.resample(librosa.to_mono(array), orig_sr=rate, target_sr=SAMPLE_RATE)
+    assert np.array_equal(load_audio(array, sample_rate=rate), expected)
+
+
+def test_an_mp3_behind_junk_loads_as_with_librosa(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(44_100), 44_100, "MP3", "MPEG_LAYER_III")
+    path.write_bytes(np.random.default_rng(1).bytes(3_000) + path.read_bytes())
+    assert np.array_equal(load_audio(path), load_with_librosa(path))
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 2, 7, 500])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_few_or_no_samples_load(tmp_path, n_samples, rate):
+    path = write(tmp_path / "short.wav", noise(n_samples, 2), rate, "WAV", "PCM_16")
+    expected = load_with_librosa(path) if n_samples else np.empty(0, np.float32)
+    assert np.array_equal(load_audio(path), expected)
+
+
+@pytest.mark.parametrize(("fmt", "subtype"), [("AIFF", "PCM_16"), ("OGG", "VORBIS"), ("CAF", "PCM_16")])
+def test_a_valid_file_without_samples_is_empty(tmp_path, fmt, subtype):
+    path = write(tmp_path / "none", noise(0, 2), 44_100, fmt, subtype)
+    assert load_audio(path).shape == (0,)
+
+
+# Sources
+
+
+def test_a_string_a_path_an_open_file_and_stdin_give_the_same(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.flac", noise(44_100, 2), 44_100, "FLAC", "PCM_16")
+    expected = load_audio(path)
+    assert np.array_equal(load_audio(str(path)), expected)
+    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), expected)
+    with path.open("rb") as file:
+        assert np.array_equal(load_audio(file), expected)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert np.array_equal(load_audio("-"), expected)
+
+
+def test_an_mp3_from_memory_gives_the_same(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(44_100, 2), 44_100, "MP3", "MPEG_LAYER_III")
+    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), load_audio(path))
+
+
+def test_a_named_pipe_is_read(tmp_path):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    samples = load_audio(pipe)
+    writer.join()
+    assert np.array_equal(samples, load_audio(path))
+
+
+def test_a_float32_mono_array_at_16_khz_is_returned_itself():
+    array = noise(100)[:, 0]
+    assert load_audio(array) is array
+
+
+def test_a_float64_array_becomes_float32():
+    array = noise(100)[:, 0].astype(np.float64)
+    assert np.array_equal(load_audio(array), array.astype(np.float32))
+
+
+@pytest.mark.parametrize("extension", ["mp3", "raw", "gsm", "txt", ""])
+def test_the_content_counts_and_not_the_extension(tmp_path, extension):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    expected = load_audio(path)
+    assert np.array_equal(load_audio(path.rename(tmp_path / f"a.{extension}")), expected)
+
+
+# Containers
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize(
+    ("fmt", "codec"),
+    [("matroska", "pcm_s16le"), ("mov", "pcm_s16le"), ("matroska", "pcm_u8"), ("ipod", "alac")],
+)
+def test_lossless_sound_in_a_container_equals_the_wav(tmp_path, fmt, codec, rate):
+    whole = np.round(noise(20_011, 2) * 128) / 128  # exact in 8 bits and more
+    wav = write(tmp_path / "a.wav", whole, rate, "WAV", "PCM_16")
+    path = write_container(tmp_path / "a", fmt, codec, whole, rate)
+    assert np.array_equal(load_audio(path), load_audio(wav))
+
+
+@pytest.mark.parametrize(
+    ("fmt", "codec", "rate"),
+    [
+        ("ipod", "aac", 44_100),
+        ("webm", "libopus", 48_000),
+        ("adts", "aac", 22_050),
+        ("mpegts", "aac", 48_000),
+    ],
+)
+def test_lossy_sound_in_a_container_is_what_librosa_makes_of_the_decoded_frames(tmp_path, fmt, codec, rate):
+    path = write_container(tmp_path / "a", fmt, codec, noise(2 * rate, 2), rate)
+    with av.open(str(path)) as file:
+        decoded = np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], axis=1)
+    expected = librosa.resample(librosa.to_mono(decoded), orig_sr=rate, target_sr=SAMPLE_RATE)
+    assert np.array_equal(load_audio(path), expected)
+    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), expected)
+
+
+def test_tags_in_another_encoding_are_no_obstacle(tmp_path):
+    path = write_container(tmp_path / "a.mkv", "matroska", "pcm_s16le", noise(16_000, 2), 16_000)
+    expected = load_audio(path)
+    assert b"Lavf" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"Lavf", "éééé".encode("latin-1")))
+    assert np.array_equal(load_audio(path), expected)
+
+
+def test_the_sound_of_a_video_is_found_behind_its_pictures(tmp_path):
+    sound = noise(44_100, 2)
+    video = write_container(tmp_path / "v.mp4", "mp4", "aac", sound, 44_100, video=True)
+    alone = write_container(tmp_path / "a.mp4", "mp4", "aac", sound, 44_100)
+    assert np.array_equal(load_audio(video), load_audio(alone))
+
+
+def test_what_only_audioread_can_decode_goes_through_librosa(tmp_path, monkeypatch):
+    path = tmp_path / "a.unheard"
+    path.write_text("a format of tomorrow")
+
+    def load(name: str, *, sr: None, mono: bool) -> tuple[np.ndarray, int]:
+        assert name == str(path)
+        return np.ones(441, np.float32), 44_100
+
+    stand_in = ModuleType("audioread")
+    stand_in.DecodeError = type("DecodeError", (Exception,), {})
+    stand_in.audio_open = lambda name: io.BytesIO()
+    monkeypatch.setitem(sys.modules, "audioread", stand_in)
+    monkeypatch.setitem(sys.modules, "librosa", SimpleNamespace(load=load))
+    assert len(load_audio(path)) == 160
+
+
+# Lengths
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF], ids=hex)
+def test_a_wav_from_a_pipe_whose_header_cannot_know_its_size_loads_whole(tmp_path, size):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    expected = load_audio(path)
+    content = bytearray(path.read_bytes())
+    data = content.find(b"data")
+    content[4:8] = content[data + 4 : data + 8] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert np.array_equal(load_audio(path), expected)
+
+
+def test_a_wav_shorter_than_its_header_says_gives_what_is_there(tmp_path):
+    path = write(tmp_path / "a.wav", noise(32_000), 16_000, "WAV", "PCM_16")
+    expected = load_audio(path)
+    samples = load_audio(cut(path))
+    assert len(samples) == (path.stat().st_size - 44) // 2
+    assert np.array_equal(samples, expected[: len(samples)])
+
+
+def test_a_flac_stream_without_a_length_loads_whole(tmp_path):
+    path = write(tmp_path / "a.flac", noise(44_100), 44_100, "FLAC", "PCM_16")
+    expected = load_audio(path)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # STREAMINFO: the number of samples, 36 bits, 0 for unknown
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert np.array_equal(load_audio(path), expected)
+
+
+@pytest.mark.parametrize(("fmt", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
+def test_two_files_joined_into_one_load_to_the_end(tmp_path, fmt, subtype):
+    path = write(tmp_path / "a", noise(5 * 48_000), 48_000, fmt, subtype)
+    path.write_bytes(2 * path.read_bytes())
+    assert len(load_audio(path)) == pytest.approx(10 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+
+
+def test_a_variable_rate_mp3_without_a_length_loads_to_the_end(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(10 * 44_100), 44_100, "MP3", "MPEG_LAYER_III")
+    content = path.read_bytes()
+    header = content.find(b"Xing")
+    assert header > 0
+    path.write_bytes(content[content.find(content[:2], header) :])  # without the frame that states the length
+    assert len(load_audio(path)) == pytest.approx(10 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+
+
+# Refusals
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert "no such file" in refusal(tmp_path / "none.wav")
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
+    def deny(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
+    monkeypatch.setattr(Path, "open", deny)  # permission bits do not bind root
+    assert "may not be read" in refusal(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    assert "null byte" in refusal("a\0b.wav")
+
+
+@pytest.mark.parametrize("source", [3, None, b"RIFF", [0.0, 0.1]], ids=repr)
+def test_a_source_of_another_type_is_refused(source):
+    assert "give a path" in refusal(source)
+
+
+def test_a_file_open_as_text_is_refused():
+    assert "mode 'rb'" in refusal(io.StringIO("RIFF"))
+
+
+def test_a_terminal_as_stdin_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    assert "is a terminal" in refusal("-")
+
+
+def test_an_empty_file_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.touch()
+    assert f"{path}: is empty" in refusal(path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert "standard input: is empty" in refusal("-")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.flac", "a.m4a", "a.vox", "a"])
+@pytest.mark.parametrize("content", [b"Call me Ishmael.\n" * 500, np.random.default_rng(2).bytes(100_000)])
+def test_text_and_random_bytes_are_refused(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert refusal(path).startswith(f"{path}: is ")
+
+
+def test_a_playlist_cannot_make_other_files_be_read(tmp_path):
+    write(tmp_path / "secret.wav", noise(16_000), 16_000, "WAV", "PCM_16")
+    path = tmp_path / "a.wav"
+    path.write_text("ffconcat version 1.0\nfile secret.wav\n")
+    assert "is not audio" in refusal(path)
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.99])
+def test_a_truncated_flac_is_refused(tmp_path, fraction):
+    path = write(tmp_path / "a.flac", noise(3 * 44_100), 44_100, "FLAC", "PCM_16")
+    assert "cut short" in refusal(cut(path, fraction))
+
+
+def test_a_truncated_mp4_is_refused_with_its_index_and_without(tmp_path):
+    for fmt in ("ipod", "mp4"):  # the index (moov) comes last, or first
+        path = write_container(tmp_path / fmt, fmt, "aac", noise(10 * 44_100, 2), 44_100)
+        assert "damaged" in refusal(cut(path))
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.8])
+@pytest.mark.parametrize(("fmt", "codec", "video"), [("webm", "libopus", False), ("matroska", "aac", True)])
+def test_a_truncated_webm_or_mkv_is_refused(tmp_path, fmt, codec, video, fraction):
+    path = write_container(tmp_path / "a", fmt, codec, noise(10 * 48_000, 2), 48_000, video=video)
+    assert "s of 10.0 s are there" in refusal(cut(path, fraction))
+
+
+def test_a_video_without_sound_is_refused(tmp_path):
+    path = write_container(tmp_path / "v.mp4", "mp4", "", noise(0, 2), 0, video=True, sound=False)
+    assert "no audio stream (only video)" in refusal(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_numbers_are_refused_with_their_place(tmp_path, bad):
+    samples = noise(48_000, 2)
+    samples[24_000:30_000, 1] = bad
+    path = write(tmp_path / "a.wav", samples, 48_000, "WAV", "FLOAT")
+    assert "sample 24000 (at 0.500 s)" in refusal(path)
+    assert "sample 24000 (at 0.500 s)" in refusal(samples.T, sample_rate=48_000)
+
+
+def test_a_number_too_large_for_float32_is_refused():
+    assert "sample 1 " in refusal(np.array([0.0, 1e300]))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "bool", "complex64", "object"])
+def test_an_array_of_anything_but_floats_is_refused(dtype):
+    assert "scale it" in refusal(np.zeros(10, dtype))
+
+
+@pytest.mark.parametrize("shape", [(), (1, 2, 3), (0, 5), (480_000, 2)], ids=str)
+def test_an_array_of_another_shape_is_refused(shape):
+    assert str(shape) in refusal(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("rate", [0, -16_000, 1, 44_100.5, float("nan"), "16000", True], ids=repr)
+def test_a_senseless_sample_rate_is_refused(rate):
+    assert "sample rate" in refusal(np.zeros(10, np.float32), sample_rate=rate)
+
+
+def test_a_header_with_a_senseless_sample_rate_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav", noise(100_000), 16_000, "WAV", "PCM_16")
+    content = bytearray(path.read_bytes())
+    content[24:28] = (1).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert "sample rate 1" in refusal(path)
+
+
+def test_a_sample_rate_for_a_file_is_refused(tmp_path):
+    assert "is for arrays" in refusal(tmp_path / "a.wav", sample_rate=16_000)
+
+
+# Processes of their own
+
+
+def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_importing_the_module_imports_no_audio_library():
+    code = "import sys, whisper_npu.audio; print(*{'av', 'librosa', 'soundfile', 'soxr'} & set(sys.modules))"
+    assert run(code).stdout.strip() == ""
+
+
+def test_a_wav_at_another_rate_loads_without_importing_librosa(tmp_path):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    code = (
+        "import sys; from whisper_npu.audio import load_audio; "
+        "print(len(load_audio(sys.argv[1])), {'librosa', 'numba'} & set(sys.modules))"
+    )
+    done = run(code, path)
+    assert (done.stdout, done.stderr) == ("16000 set()\n", "")
+
+
+def test_nothing_but_the_refusal_is_printed(tmp_path):
+    mp3 = cut(write(tmp_path / "a.mp3", noise(44_100), 44_100, "MP3", "MPEG_LAYER_III"))  # libmpg123 warns
+    mp4 = cut(write_container(tmp_path / "a.mp4", "mp4", "aac", noise(44_100, 2), 44_100))  # FFmpeg would
+    text = tmp_path / "b.mp3"
+    text.write_text("Call me Ishmael.\n" * 500)
+    code = """
+import os, sys
+from whisper_npu.audio import load_audio
+from whisper_npu.errors import AudioError
+for path in sys.argv[1:]:
+    try:
+        load_audio(path)
+    except AudioError:
+        print("refused")
+    os.write(2, b"heard\\n")
+"""
+    done = run(code, mp3, mp4, text)
+    assert (done.stdout, done.stderr) == ("refused\nrefused\n", "heard\nheard\nheard\n")
+
+
+def test_a_process_without_stderr_loads_audio(tmp_path):
+    path = write(tmp_path / "a.wav", noise(100), 16_000, "WAV", "PCM_16")
+    code = (
+        "import os, sys; from whisper_npu.audio import load_audio; "
+        "os.close(2); print(len(load_audio(sys.argv[1])))"
+    )
+    assert run(code, path).stdout == "100\n"
+
+
+# log-mel
+
+
+@pytest.mark.parametrize("n_mels", [80, 128])
+def test_log_mel_agrees_with_transformers(n_mels):
+    from transformers import WhisperFeatureExtractor
+
+    theirs = WhisperFeatureExtractor(feature_size=n_mels)
+    for path in SAMPLES:
+        samples = load_audio(path)
+        features = log_mel(samples, n_mels)
+        assert features.dtype == np.float32
+        assert features.shape == (n_mels, len(samples) // HOP_LENGTH + 1)
+        expected = theirs(samples, sampling_rate=SAMPLE_RATE, return_tensors="np").input_features[0]
+        assert expected.shape == (n_mels, N_FRAMES)
+        # Theirs are in float64 up to the logarithm, ours in float32: 6e-6 apart on these, in a range of 2.
+        np.testing.assert_allclose(features, expected[:, : features.shape[1]], rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 50, 159, 160, 161, 199, 200, 201, 399, 400, 1_000])
+def test_log_mel_of_short_audio_is_that_of_the_audio_in_silence(n_samples):
+    samples = noise(n_samples)[:, 0]
+    features = log_mel(samples, 80)
+    in_silence = log_mel(np.pad(samples, (0, N_SAMPLES - n_samples)), 80)
+    assert features.shape == (80, n_samples // HOP_LENGTH + 1)
+    np.testing.assert_allclose(features, in_silence[:, : features.shape[1]], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_mels", [0, 64, 81])
+def test_log_mel_refuses_a_number_of_bands_that_no_model_has(n_mels):
+    with pytest.raises(UsageError, match="80 or 128"):
+        log_mel(np.zeros(160, np.float32), n_mels)
+
+
+def test_log_mel_refuses_samples_in_channels():
+    with pytest.raises(AudioError, match="expected"):
+        log_mel(np.zeros((2, 160), np.float32), 80)

@@ -1,0 +1,86 @@
+"""Command lines that fail before any model is loaded: one line, the right exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import SAMPLES
+from whisper_npu.cli import run
+from whisper_npu.npu.contract import CONTRACTS
+
+SPEECH = str(SAMPLES / "sns-0930.wav")
+
+
+def only_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What went to stderr, which must be one line of ours; and nothing to stdout."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if not line.startswith("whisper-npu: loading")]
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("whisper-npu: error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([SPEECH, "--model", "tiny.eng"], "tiny.en"),
+        ([SPEECH, "--beam_size", "0"], "beam_size"),
+        ([SPEECH, "--beam-size", "many"], "beam_size"),
+        ([SPEECH, "--task", "sing"], "task"),
+        ([SPEECH, "--output_format", "docx"], "output_format"),
+        ([SPEECH, "--temperature", "2"], "temperature"),
+        ([SPEECH, "--device", "gpu"], "device"),
+        ([SPEECH, "--no_such_option"], "no_such_option"),
+        ([], "AUDIO"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["transcribe", *arguments]) == 2
+    assert said in only_line(capsys)
+
+
+def test_an_unknown_command_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["transscribe", SPEECH]) == 2
+    assert "transscribe" in only_line(capsys)
+
+
+def test_npu_without_an_npu_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["transcribe", SPEECH, "--device", "npu"]) == 1
+    assert "no NPU: " in only_line(capsys)
+
+
+def test_a_model_folder_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["transcribe", SPEECH, "--model", "./no/such/folder"]) == 1
+    assert "no/such/folder" in only_line(capsys)
+
+
+def test_missing_audio_fails_before_a_model_is_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["transcribe", str(tmp_path / "no.wav"), "--model", "also-no-model"]) == 1
+    assert "no.wav" in only_line(capsys)
+
+
+def test_a_folder_that_cannot_be_written_fails_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run(["transcribe", SPEECH, "--output_dir", str(tmp_path / "file/below")]) == 1
+    assert "file" in only_line(capsys)
+
+
+def test_recordings_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "sns-0930.flac"
+    assert run(["transcribe", SPEECH, str(other), "--output_dir", str(tmp_path)]) == 2
+    assert "sns-0930.txt would be written more than once" in only_line(capsys)
+
+
+def test_the_help_names_every_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["transcribe", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(contract.name.removeprefix("matmul_") in text for contract in CONTRACTS)

@@ -1,0 +1,370 @@
+"""Any audio to float32 mono at 16 kHz, and that to Whisper's log-mel spectrogram.
+
+What `librosa.load(path, sr=16000, mono=True)` returns is right. Importing librosa takes seconds, so the very
+same samples come from the parts that librosa itself uses: soundfile decodes, soxr resamples. PyAV decodes
+the containers that soundfile does not know, such as m4a, mp4, webm and mkv.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import stat
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from whisper_npu.errors import AudioError, UsageError
+
+Samples = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 16_000  # samples per second, of everything Whisper hears
+HOP_LENGTH = 160  # samples from one mel frame to the next: 10 ms
+CHUNK_SECONDS = 30  # Whisper hears in windows of this length
+N_SAMPLES = CHUNK_SECONDS * SAMPLE_RATE  # 480000 samples in a window
+N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames in a mel spectrogram input
+
+MIN_SAMPLE_RATE = 1_000  # Hz; lower is a damaged header, and upsampling from it would fill the memory
+MAX_CHANNELS = 64  # an array with more is (n_samples, n_channels), which is the wrong way round
+LENGTH_SLACK = 1.0  # seconds by which the length that a file states may honestly differ from its own
+
+# libsndfile only estimates the length of these, and stops there.
+_ESTIMATED_LENGTH = ("MP3", "OGG")
+# FFmpeg's names of the formats whose header states the length; the others' durations are estimates.
+_STATED_LENGTH = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
+# A playlist in disguise must not make FFmpeg read other files or the network.
+_THIS_FILE_ONLY = {"protocol_whitelist": ""}
+
+_SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
+
+_stderr_lock = threading.Lock()
+
+
+def load_audio(
+    source: str | os.PathLike[str] | npt.NDArray[Any] | BinaryIO, *, sample_rate: int | None = None
+) -> Samples:
+    """Decode, mix down to mono, and resample to 16 kHz.
+
+    `source` is a path, "-" for standard input, an open binary file, or an array: floats of shape
+    (n_samples,) or (n_channels, n_samples) at `sample_rate` Hz (16000 if None). `sample_rate` is for arrays
+    only. Files are known by their content; the first audio stream counts.
+
+    Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is already so
+    is returned itself. For wav, flac, ogg and mp3 these are the samples of
+    `librosa.load(path, sr=16000, mono=True)`, bit for bit. The one exception: where libsndfile, and with it
+    librosa, takes an mp3 or ogg to end early (no length in the header, several joined into one), PyAV decodes
+    all of it.
+
+    A wav, mp3, ogg or other stream is taken as long as it is, whatever its header says: recorders that write
+    into a pipe cannot know. A flac, mp4, mkv or webm that ends before its stated length is an error.
+
+    Raises AudioError where the source is missing, empty, not audio, damaged, or holds NaN or infinity.
+    """
+    if isinstance(source, np.ndarray):
+        name = "the array"
+        mono, rate = _array_to_mono(source), SAMPLE_RATE if sample_rate is None else sample_rate
+    elif sample_rate is not None:
+        raise AudioError(f"sample_rate={sample_rate!r} is for arrays; a file states its own: leave it out")
+    else:
+        name, encoded = _fetch(source)
+        mono, rate = _decode(name, encoded)
+    _check_rate(name, rate)
+    _check_finite(name, mono, rate)
+    return _resample(mono, rate)
+
+
+def log_mel(samples: Samples, n_mels: int) -> Samples:
+    """Whisper's log-mel spectrogram, as faster-whisper computes it.
+
+    `samples` is (n_samples,) at 16 kHz. Returns (n_mels, n_frames) float32 with
+    n_frames = n_samples // 160 + 1: the frames that hear anything of `samples`, followed by silence.
+    Any length will do, 0 included.
+
+    Raises UsageError unless `n_mels` is 80 or 128, AudioError unless `samples` is one-dimensional.
+    Source: log_mel_spectrogram in openai/whisper, whisper/audio.py.
+    """
+    if n_mels not in (80, 128):
+        raise UsageError(f"n_mels={n_mels!r}: Whisper's models take 80 or 128 (large-v3)")
+    if samples.ndim != 1:
+        raise AudioError(f"samples of shape {samples.shape}: expected (n_samples,); load_audio returns that")
+    from faster_whisper.feature_extractor import FeatureExtractor
+
+    # The extractor appends one hop of zeros, so that what its reflection mirrors at the end is silence.
+    features: Samples = FeatureExtractor(feature_size=n_mels)(samples)  # (n_mels, n_frames)
+    return features
+
+
+def _array_to_mono(array: npt.NDArray[Any]) -> Samples:
+    if array.dtype.kind != "f":
+        raise AudioError(
+            f"the array holds {array.dtype}; expected floats in -1..1: scale it, "
+            "such as array.astype(np.float32) / 32768 for int16"
+        )
+    if array.ndim not in (1, 2):
+        raise AudioError(
+            f"the array has shape {array.shape}; expected (n_samples,) or (n_channels, n_samples): reshape it"
+        )
+    if array.ndim == 2 and not 1 <= len(array) <= MAX_CHANNELS:
+        raise AudioError(
+            f"the array has shape {array.shape}, so {len(array)} channels, outside 1..{MAX_CHANNELS}; "
+            "expected (n_channels, n_samples): transpose it with array.T"
+        )
+    with np.errstate(over="ignore"):  # a float64 too large becomes infinity, which is reported as such
+        return _to_mono(array.astype(np.float32, copy=False))
+
+
+def _fetch(source: object) -> tuple[str, Path | bytes]:
+    """The source's name for messages, and its path if it is a regular file, else its content."""
+    encoded: Path | bytes
+    if source == "-":
+        name = "standard input"
+        if sys.stdin.isatty():
+            raise AudioError("standard input is a terminal; send audio into it: whisper-npu ... - < talk.wav")
+        encoded = sys.stdin.buffer.read()
+    elif isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        encoded = _open(Path(source))
+    elif hasattr(source, "read"):
+        name = "the open file"
+        encoded = source.read()
+        if not isinstance(encoded, bytes):
+            raise AudioError(f"{name} gives {type(encoded).__name__}, not bytes; open it with mode 'rb'")
+    else:
+        kind = type(source).__name__
+        raise AudioError(f"cannot load audio from {kind}; give a path, an array, a binary file, or '-'")
+    if encoded == b"":
+        raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
+    return name, encoded
+
+
+def _open(path: Path) -> Path | bytes:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return file.read()  # decoders go back and forth, which a pipe such as <(command) cannot
+            return path if status.st_size else b""
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: no such file; check the name and the folder") from error
+    except IsADirectoryError as error:
+        raise AudioError(f"{path}: is a folder; name the audio files in it, such as {path}/*.wav") from error
+    except PermissionError as error:
+        raise AudioError(f"{path}: may not be read; ask its owner for permission: chmod +r FILE") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise AudioError(f"{str(path)!r}: cannot be read ({error}); check the name and the disk") from error
+
+
+def _decode(name: str, encoded: Path | bytes) -> tuple[Samples, int]:
+    """Mono samples at their native rate, and that rate in Hz."""
+    decoded = _decode_with_soundfile(name, encoded) or _decode_with_av(name, encoded)
+    if decoded is None and isinstance(encoded, Path):
+        decoded = _decode_with_librosa(encoded)
+    if decoded is None:
+        raise AudioError(
+            f"{name}: is not audio, or too damaged to read; "
+            "check what it is, copy it again, or convert it: ffmpeg -i FILE converted.wav"
+        )
+    return decoded
+
+
+def _decode_with_soundfile(name: str, encoded: Path | bytes) -> tuple[Samples, int] | None:
+    """None where libsndfile does not know the format, or finds no samples where others may."""
+    import soundfile
+
+    with _silent_stderr():
+        try:
+            # By path, as librosa does: libsndfile finds an mp3 behind leading junk only by its extension.
+            sound = soundfile.SoundFile(io.BytesIO(encoded) if isinstance(encoded, bytes) else str(encoded))
+        except (soundfile.SoundFileError, TypeError, ValueError):  # TypeError: a file named .raw
+            return None
+        with sound:
+            if sound.format == "RAW" or sound.frames in (0, _UNKNOWN_FRAMES):
+                return None
+            try:
+                samples = sound.read(dtype="float32")  # (n_samples,) or (n_samples, n_channels)
+            except soundfile.SoundFileError as error:
+                raise AudioError(f"{name}: is damaged or cut short ({error}); {_SALVAGE}") from error
+    mono, rate = _to_mono(samples.T), int(sound.samplerate)
+    seconds = len(mono) / rate
+    if sound.format in _ESTIMATED_LENGTH:
+        if _packets_seconds(encoded) > seconds + LENGTH_SLACK:
+            # Only decoding decides: the packets of a short Vorbis file can claim to last a day.
+            whole = _decode_with_av(name, encoded)
+            if whole is not None and len(whole[0]) / whole[1] > seconds + LENGTH_SLACK:
+                return whole
+    elif len(mono) < sound.frames:
+        raise _cut_short(name, seconds, sound.frames / rate)
+    return mono, rate
+
+
+def _decode_with_av(name: str, encoded: Path | bytes) -> tuple[Samples, int] | None:
+    """None where FFmpeg does not know the format."""
+    import av
+
+    with _reader(encoded) as file:
+        try:
+            container = _open_container(file)
+        except (av.FFmpegError, ValueError):
+            return None
+        with container:
+            if not container.streams.audio:
+                kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+                raise AudioError(f"{name}: has no audio stream (only {kinds}); choose a file with sound")
+            stream = container.streams.audio[0]
+            pieces: list[Samples] = []
+            rates: set[int] = set()
+            end = 0.0  # seconds: how far the packets of all streams reach
+            try:
+                for packet in container.demux():
+                    if packet.pts is not None:
+                        end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    if packet.stream.index == stream.index:
+                        for frame in packet.decode():
+                            pieces.append(_to_mono(_frame_to_float(frame)))
+                            # A stream's header may state half of the frames' rate (HE-AAC).
+                            rates.add(int(frame.sample_rate))
+            except (av.FFmpegError, ValueError) as error:
+                raise AudioError(f"{name}: is damaged or cut short after {end:.1f} s; {_SALVAGE}") from error
+            if container.duration and (container.format.name in _STATED_LENGTH or not pieces):
+                stated = container.duration / av.time_base
+                if end < stated - LENGTH_SLACK:
+                    raise _cut_short(name, end, stated)
+    if len(rates) > 1:
+        raise AudioError(
+            f"{name}: changes its sample rate midway ({', '.join(map(str, sorted(rates)))} Hz); "
+            "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
+        )
+    rate = rates.pop() if rates else SAMPLE_RATE
+    return np.concatenate([np.empty(0, np.float32), *pieces]), rate
+
+
+def _decode_with_librosa(path: Path) -> tuple[Samples, int] | None:
+    """librosa's own last resort: audioread with the decoders of this machine, such as Core Audio."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that modules of Python and of librosa are on their way out
+        try:
+            import audioread  # type: ignore[import-untyped]
+        except ImportError:  # librosa 1.0 does without
+            return None
+        try:  # before librosa is imported, which takes seconds
+            audioread.audio_open(str(path)).close()
+        except (audioread.DecodeError, OSError, EOFError):
+            return None
+        import librosa
+
+        samples, rate = librosa.load(str(path), sr=None, mono=True)
+    return samples, int(rate)
+
+
+def _packets_seconds(encoded: Path | bytes) -> float:
+    """How long the packets of the first audio stream last; nothing is decoded. 0 if FFmpeg cannot tell."""
+    import av
+
+    with _reader(encoded) as file:
+        try:
+            with _open_container(file) as container:
+                stream = container.streams.audio[0]
+                ticks = sum(packet.duration or 0 for packet in container.demux(stream))
+                return float(ticks * stream.time_base)
+        except (av.FFmpegError, ValueError, IndexError):
+            return 0.0
+
+
+def _open_container(file: BinaryIO) -> Any:
+    import av
+
+    try:
+        return av.open(file, mode="r", options=_THIS_FILE_ONLY)
+    except UnicodeDecodeError:  # PyAV before 19, for tags in another encoding than UTF-8
+        file.seek(0)
+        return av.open(file, mode="r", options=_THIS_FILE_ONLY, metadata_errors="ignore")
+
+
+def _reader(encoded: Path | bytes) -> BinaryIO:
+    """For FFmpeg, which must not see the name: it takes any text in "a.g722" or "a.flac" for sound."""
+    if isinstance(encoded, bytes):
+        return io.BytesIO(encoded)
+    return open(os.open(encoded, os.O_RDONLY), "rb")
+
+
+def _frame_to_float(frame: Any) -> Samples:
+    """PyAV's frame as (n_channels, n_samples) float32, integers scaled to -1..1."""
+    pcm = frame.to_ndarray()  # (n_channels, n_samples) if planar, else (1, n_samples * n_channels)
+    if not frame.format.is_planar:
+        pcm = pcm.reshape(-1, len(frame.layout.channels)).T
+    if pcm.dtype.kind != "f":
+        full_scale = 2.0 ** (8 * pcm.itemsize - 1)
+        zero = full_scale if pcm.dtype.kind == "u" else 0.0
+        pcm = (pcm.astype(np.float64) - zero) / full_scale
+    return pcm.astype(np.float32, copy=False)  # type: ignore[no-any-return]
+
+
+def _to_mono(samples: Samples) -> Samples:
+    """(n_samples,) or (n_channels, n_samples) -> (n_samples,): the channels' mean, as librosa.to_mono."""
+    if samples.ndim == 1:
+        return samples
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is reported, not warned of
+        mono: Samples = np.mean(samples, axis=0)
+    return mono
+
+
+def _resample(mono: Samples, rate: int) -> Samples:
+    """As librosa.resample to 16 kHz: its default quality, and ceil(n_samples * 16000 / rate) samples."""
+    if rate == SAMPLE_RATE:
+        return mono
+    import soxr
+
+    n_samples = math.ceil(len(mono) * (float(SAMPLE_RATE) / rate))
+    resampled: Samples = soxr.resample(mono, rate, SAMPLE_RATE, quality="soxr_hq")[:n_samples]
+    return np.pad(resampled, (0, n_samples - len(resampled)))
+
+
+def _check_rate(name: str, rate: object) -> None:
+    if not isinstance(rate, (int, np.integer)) or rate < MIN_SAMPLE_RATE:
+        raise AudioError(
+            f"{name}: sample rate {rate!r}; correct it to a whole number of at least {MIN_SAMPLE_RATE} Hz"
+        )
+
+
+def _check_finite(name: str, mono: Samples, rate: int) -> None:
+    finite = np.isfinite(mono)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise AudioError(
+            f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; "
+            "export it again, or replace such samples with np.nan_to_num"
+        )
+
+
+def _cut_short(name: str, seconds: float, stated: float) -> AudioError:
+    return AudioError(
+        f"{name}: is damaged or cut short: {seconds:.1f} s of {stated:.1f} s are there; {_SALVAGE}"
+    )
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """No output on file descriptor 2, where libmpg123 complains past Python. One thread at a time."""
+    with _stderr_lock:
+        try:
+            kept = os.dup(2)
+        except OSError:  # a service without stderr
+            kept = None
+        try:
+            if kept is not None:
+                with open(os.devnull, "wb") as null:
+                    os.dup2(null.fileno(), 2)
+            yield
+        finally:
+            if kept is not None:
+                os.dup2(kept, 2)
+                os.close(kept)

@@ -1,0 +1,198 @@
+"""The command line: the only place where errors become one line and an exit code.
+
+0 all done, 1 something failed, 2 the call was wrong, 130 interrupted. Nothing heavy is imported before a
+command needs it: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Optional
+
+import typer
+
+from whisper_npu import __version__
+from whisper_npu.errors import UsageError, WhisperNpuError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count it
+START = perf_counter()  # of the run, as far as Python lets us see it
+
+# Typer's own usage errors: BadParameter's parent, wherever this version of Typer keeps its click.
+_TyperUsageError = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="whisper-npu",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Whisper speech recognition with its encoder on the AMD XDNA1 NPU.",
+    # openai/whisper spells options with underscores; hyphens are taken as well.
+    context_settings={"token_normalize_func": lambda token: token.replace("-", "_")},
+)
+
+
+class DeviceName(str, Enum):
+    auto = "auto"
+    npu = "npu"
+    emulator = "emulator"
+
+
+class FidelityName(str, Enum):
+    fast = "fast"
+    exact = "exact"
+
+
+class Task(str, Enum):
+    transcribe = "transcribe"
+    translate = "translate"
+
+
+class OutputFormat(str, Enum):
+    txt = "txt"
+    srt = "srt"
+    vtt = "vtt"
+    tsv = "tsv"
+    json = "json"
+    all = "all"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"whisper-npu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# Optional[...] and not X | None: Typer reads the annotations of Python 3.10 too.
+@app.command()
+def transcribe(
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files; - reads stdin.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", help="A name (tiny.en, base, large-v3-turbo, ...), a folder, or a hub id."),
+    ] = "base",
+    device: Annotated[
+        DeviceName,
+        typer.Option("--device", help="auto takes the NPU where one answers, otherwise the emulator."),
+    ] = DeviceName.auto,
+    kernel: Annotated[
+        str, typer.Option("--kernel", help="auto, 64x64, 64x512, 128x512, or 64x64_baseline.")
+    ] = "auto",
+    fidelity: Annotated[
+        FidelityName,
+        typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch, and slowly."),
+    ] = FidelityName.fast,
+    language: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option("--language", help="Code or English name; detected if not given."),
+    ] = None,
+    task: Annotated[
+        Task, typer.Option("--task", help="Transcribe, or translate to English.")
+    ] = Task.transcribe,
+    beam_size: Annotated[int, typer.Option("--beam_size", min=1, help="Beams of the decoder's search.")] = 5,
+    temperature: Annotated[
+        Optional[float],  # noqa: UP007, UP045
+        typer.Option("--temperature", min=0, max=1, help="One temperature, without fallback to higher ones."),
+    ] = None,
+    initial_prompt: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option("--initial_prompt", help="Text to prompt the first window with."),
+    ] = None,
+    word_timestamps: Annotated[
+        bool, typer.Option("--word_timestamps/--no_word_timestamps", help="Times of each word, in json.")
+    ] = False,
+    vad_filter: Annotated[
+        bool, typer.Option("--vad_filter/--no_vad_filter", help="Leave out what has no speech in it.")
+    ] = False,
+    output_format: Annotated[
+        Optional[OutputFormat],  # noqa: UP007, UP045
+        typer.Option("--output_format", help="Write files of this format, or of all."),
+    ] = None,
+    output_dir: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option("--output_dir", help="Where to write them (txt if no format is given)."),
+    ] = None,
+    report: Annotated[
+        Optional[Path],  # noqa: UP007, UP045
+        typer.Option("--report", metavar="FILE.json", help="Write the report as JSON."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report on stderr.")] = False,
+) -> int:
+    """Transcribe AUDIO: the text on stdout, progress and a report on stderr."""
+    from whisper_npu.npu.device import Fidelity
+    from whisper_npu.run import OutputFiles, Run
+    from whisper_npu.transcribe import TranscribeOptions
+
+    defaults = TranscribeOptions()
+    return Run(
+        audio=tuple(audio),
+        model=model,
+        device=device.value,
+        kernel=kernel,
+        fidelity=Fidelity(fidelity.value),
+        options=TranscribeOptions(
+            language=language,
+            task=task.value,
+            beam_size=beam_size,
+            temperature=defaults.temperature if temperature is None else (temperature,),
+            initial_prompt=initial_prompt,
+            word_timestamps=word_timestamps,
+            vad_filter=vad_filter,
+        ),
+        output=OutputFiles.asked_for(output_format and output_format.value, output_dir),
+        report=report,
+        quiet=quiet,
+        started=START,
+    ).execute()
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every expected error is one line on stderr."""
+    try:
+        code: int = app(args=_with_flags(arguments), prog_name="whisper-npu", standalone_mode=False) or 0
+        # A newer Typer makes an exit code of an interrupt, an older one raises Abort.
+        return _fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code
+    except WhisperNpuError as error:
+        return _fail(str(error), error.exit_code)
+    except _TyperUsageError as error:
+        return _fail(f"{error.format_message()} See whisper-npu --help.", UsageError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of stdout, head for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _fail(line: str, exit_code: int) -> int:
+    print(f"whisper-npu: error: {line}", file=sys.stderr)
+    return exit_code
+
+
+def _with_flags(arguments: list[str]) -> list[str]:
+    """openai/whisper's `--word_timestamps True` as the flags that Typer knows."""
+    flags = {"--word_timestamps", "--vad_filter"}
+    result: list[str] = []
+    for argument in arguments:
+        flag = result[-1].replace("-", "_").replace("__", "--", 1) if result else ""
+        if flag in flags and argument in ("True", "False"):
+            result[-1] = flag if argument == "True" else flag.replace("--", "--no_")
+        else:
+            result.append(argument)
+    return result

@@ -1,0 +1,289 @@
+"""What ran where, how often and how long: the report of one run, as text and as JSON.
+
+Seconds are MEASURED, on this machine, or MODELLED, for an NPU, and every number says which. The JSON's
+fields are described in docs/report.md; `SCHEMA_VERSION` changes when one is removed or changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from textwrap import wrap
+
+from whisper_npu import __version__
+from whisper_npu.npu.contract import MATMUL_64X64, Contract
+from whisper_npu.npu.cost import BASELINE, PROFILES, Profile, modelled_seconds
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.matmul import Product
+from whisper_npu.npu.plan import tiled_plan
+from whisper_npu.transcribe import Model, Transcription
+
+SCHEMA_VERSION = 1
+COLUMNS = 96
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """One recording: transcribed, or failed with one line."""
+
+    path: str
+    transcription: Transcription | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunOn:
+    """What a run ran on, in words: kept when the model is gone."""
+
+    model: str
+    weights: str
+    device: str
+    device_description: str
+    clock: str  # whose seconds the device measured
+    kernel: str
+    kernel_choice: str
+
+    @classmethod
+    def of(cls, model: Model, kernel_asked_for: str) -> RunOn:
+        device: Device = model.device
+        chosen = "chosen by modelled cost" if kernel_asked_for == "auto" else "asked for"
+        return cls(
+            model=model.checkpoint.name,
+            weights=model.checkpoint.source,
+            device=device.name,
+            device_description=device.description,
+            clock=device.clock,
+            kernel=model.encoder.matmul.contract.name,
+            kernel_choice=chosen,
+        )
+
+
+@dataclass(frozen=True)
+class Operation:
+    """All products of one name, whatever their shapes."""
+
+    name: str
+    products: tuple[Product, ...]
+
+    @property
+    def calls(self) -> int:
+        return sum(p.calls for p in self.products)
+
+    @property
+    def dispatches(self) -> int:
+        return sum(p.dispatches for p in self.products)
+
+    @property
+    def dispatches_64x64(self) -> int:
+        """What the baseline's kernel would have needed for the same products."""
+        return sum(p.calls * tiled_plan(p.plan.problem, MATMUL_64X64).dispatches for p in self.products)
+
+    @property
+    def bytes_to_device(self) -> int:
+        return sum(p.bytes_to_device for p in self.products)
+
+    @property
+    def bytes_from_device(self) -> int:
+        return sum(p.bytes_from_device for p in self.products)
+
+    @property
+    def pack_seconds(self) -> float:
+        return sum(p.pack_seconds for p in self.products)
+
+    @property
+    def kernel_seconds(self) -> float:
+        return sum(p.kernel_seconds for p in self.products)
+
+    def modelled_seconds(self, profile: Profile) -> float:
+        return sum(modelled_seconds(p.plan.contract, p.dispatches, profile) for p in self.products)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run of the program over some recordings."""
+
+    ran_on: RunOn
+    files: tuple[FileResult, ...]
+    load_seconds: float
+    total_seconds: float
+    operations: tuple[Operation, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        products = [p for t in self.transcriptions for p in t.encoder.products]
+        object.__setattr__(self, "operations", _by_operation(products))
+
+    @property
+    def transcriptions(self) -> list[Transcription]:
+        return [f.transcription for f in self.files if f.transcription]
+
+    @property
+    def audio_seconds(self) -> float:
+        return sum(t.transcript.duration for t in self.transcriptions)
+
+    @property
+    def windows(self) -> int:
+        return sum(t.encoder.windows for t in self.transcriptions)
+
+    @property
+    def dispatches(self) -> int:
+        return sum(o.dispatches for o in self.operations)
+
+    @property
+    def dispatches_64x64(self) -> int:
+        return sum(o.dispatches_64x64 for o in self.operations)
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """MEASURED seconds of each stage, in the order of the work; `other` is start-up and writing."""
+        done = self.transcriptions
+        stages = {
+            "load": self.load_seconds,
+            "audio": sum(t.audio_seconds for t in done),
+            "mel": sum(t.mel_seconds for t in done),
+            "encoder": sum(t.encoder.total_seconds for t in done),
+            "decode": sum(t.decode_seconds for t in done),
+        }
+        return stages | {"other": self.total_seconds - sum(stages.values())}
+
+    @property
+    def encoder_stages(self) -> dict[str, float]:
+        """MEASURED seconds: the parts of the encoder stage."""
+        runs = [t.encoder for t in self.transcriptions]
+        return {
+            "pack": sum(r.pack_seconds for r in runs),
+            "kernel": sum(r.kernel_seconds for r in runs),
+            "host": sum(r.host_seconds for r in runs),
+        }
+
+    def modelled_seconds(self, profile: Profile) -> float:
+        """MODELLED NPU time of the encoder's dispatches."""
+        return sum(o.modelled_seconds(profile) for o in self.operations)
+
+    @property
+    def real_time_factor(self) -> float | None:
+        return self.total_seconds / self.audio_seconds if self.audio_seconds else None
+
+
+def _by_operation(products: Iterable[Product]) -> tuple[Operation, ...]:
+    merged: dict[str, dict[Contract | object, Product]] = {}
+    for product in products:
+        plans = merged.setdefault(product.operation, {})
+        plans[product.plan] = plans[product.plan] + product if product.plan in plans else product
+    return tuple(Operation(name, tuple(plans.values())) for name, plans in merged.items())
+
+
+def as_json(report: Report) -> str:
+    """The report for programs; docs/report.md describes every field."""
+    ran_on = report.ran_on
+    document = {
+        "schema": "whisper-npu/report",
+        "schema_version": SCHEMA_VERSION,
+        "whisper_npu_version": __version__,
+        "model": {"name": ran_on.model, "weights": ran_on.weights},
+        "device": {"name": ran_on.device, "description": ran_on.device_description, "clock": ran_on.clock},
+        "kernel": {"name": ran_on.kernel, "choice": ran_on.kernel_choice},
+        "encoder": {
+            "windows": report.windows,
+            "dispatches": report.dispatches,
+            "dispatches_64x64": report.dispatches_64x64,
+            "operations": [_operation(operation) for operation in report.operations],
+        },
+        "measured_seconds": {
+            **report.stages,
+            **{f"encoder_{name}": seconds for name, seconds in report.encoder_stages.items()},
+            "total": report.total_seconds,
+        },
+        "modelled_npu_seconds": {
+            profile.name: {"seconds": report.modelled_seconds(profile), "basis": profile.basis}
+            for profile in PROFILES
+        },
+        "audio_seconds": report.audio_seconds,
+        "real_time_factor": report.real_time_factor,
+        "baseline": {
+            "problem": [BASELINE.problem.M, BASELINE.problem.K, BASELINE.problem.N],
+            "dispatches": BASELINE.dispatches,
+            "measured_seconds": BASELINE.seconds,
+            "total_over_baseline": report.total_seconds / BASELINE.seconds,
+        },
+        "files": [_file(file) for file in report.files],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _operation(operation: Operation) -> dict[str, object]:
+    return {
+        "name": operation.name,
+        "calls": operation.calls,
+        "dispatches": operation.dispatches,
+        "dispatches_64x64": operation.dispatches_64x64,
+        "bytes_to_device": operation.bytes_to_device,
+        "bytes_from_device": operation.bytes_from_device,
+        "measured_pack_seconds": operation.pack_seconds,
+        "measured_kernel_seconds": operation.kernel_seconds,
+        "modelled_npu_seconds": {p.name: operation.modelled_seconds(p) for p in PROFILES},
+        "products": [
+            {
+                "problem": [p.plan.problem.M, p.plan.problem.K, p.plan.problem.N],
+                "kernel": p.plan.contract.name,
+                "loops": [{"name": loop.name, "count": loop.count} for loop in p.plan.loops],
+                "calls": p.calls,
+                "dispatches": p.dispatches,
+            }
+            for p in operation.products
+        ],
+    }
+
+
+def _file(file: FileResult) -> dict[str, object]:
+    done = file.transcription
+    return {
+        "path": file.path,
+        "error": file.error,
+        "audio_seconds": done and done.transcript.duration,
+        "language": done and done.transcript.language,
+        "text": done and done.text,
+    }
+
+
+def as_text(report: Report) -> str:
+    """The report for people, COLUMNS wide at most but for long names of models."""
+    ran_on, parts = report.ran_on, report.encoder_stages
+    lines = [
+        f"model    {ran_on.model} ({ran_on.weights})",
+        f"device   {ran_on.device_description}",
+        f"kernel   {ran_on.kernel}, {ran_on.kernel_choice}",
+        "",
+        f"{'encoder, ' + _count(report.windows, 'window'):<24}{'products':>12}{'dispatches':>14}{'with 64x64':>14}",
+        *(
+            f"  {o.name:<22}{o.calls:>12,}{o.dispatches:>14,}{o.dispatches_64x64:>14,}"
+            for o in report.operations
+        ),
+        f"  {'in all':<22}{sum(o.calls for o in report.operations):>12,}"
+        f"{report.dispatches:>14,}{report.dispatches_64x64:>14,}",
+        "",
+        f"MEASURED on this machine, kernels on the {ran_on.clock} ({ran_on.device})",
+        "  " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.stages.items()) + " s",
+        "  encoder: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items()) + " s",
+        f"  total {report.total_seconds:.2f} s for {report.audio_seconds:.2f} s of audio"
+        + (f": real-time factor {report.real_time_factor:.2f}" if report.real_time_factor else ""),
+        "MODELLED time of the same dispatches on an NPU, not measured",
+        *(line for profile in PROFILES for line in _modelled(report, profile)),
+        f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
+        f"{BASELINE.problem}.",
+        f"This run took {report.total_seconds:.2f} s in all, "
+        f"{BASELINE.seconds / report.total_seconds:.0f} times less, on the {ran_on.device}.",
+    ]
+    failed = [f for f in report.files if f.error]
+    if failed:
+        lines.append(f"{len(failed)} of {_count(len(report.files), 'file')} failed")
+    return "\n".join(lines) + "\n"
+
+
+def _modelled(report: Report, profile: Profile) -> list[str]:
+    seconds = f"  {profile.name:<14}{report.modelled_seconds(profile):>10,.2f} s   "
+    return wrap(seconds + profile.basis, COLUMNS, subsequent_indent=" " * len(seconds), drop_whitespace=True)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

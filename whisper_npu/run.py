@@ -1,0 +1,112 @@
+"""One run of `whisper-npu transcribe`: several recordings, one model, files, progress, report."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+from whisper_npu.audio import load_audio
+from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
+from whisper_npu.npu.device import Fidelity, open_device
+from whisper_npu.output import FORMATS, check_writable, output_path, render, write_atomically
+from whisper_npu.progress import Progress
+from whisper_npu.report import FileResult, Report, RunOn, as_json, as_text
+from whisper_npu.transcribe import Model, TranscribeOptions, Transcription, load_model
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Which files to write for each recording; none at all unless asked for."""
+
+    formats: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def asked_for(cls, output_format: str | None, folder: Path | None) -> OutputFiles:
+        """As openai/whisper: "all" is every format, the folder defaults to the current one."""
+        if output_format is None:
+            formats: tuple[str, ...] = () if folder is None else ("txt",)
+        else:
+            formats = FORMATS if output_format == "all" else (output_format,)
+        return cls(formats, folder or Path())
+
+    def paths(self, audio: str) -> dict[str, Path]:
+        return {fmt: output_path(audio, fmt, self.folder) for fmt in self.formats}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the user asked for."""
+
+    audio: tuple[str, ...]
+    model: str
+    device: str
+    kernel: str
+    fidelity: Fidelity
+    options: TranscribeOptions
+    output: OutputFiles
+    report: Path | None
+    quiet: bool
+    started: float  # perf_counter at the start of the program
+
+    def execute(self) -> int:
+        """Transcribe everything; a recording that fails is named on stderr and the others go on.
+
+        Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError for what stops all.
+        """
+        self._check_outputs()
+        model: Model | None = None
+        load_seconds = 0.0
+        results = []
+        # The device first: an absent NPU is said before any work is done.
+        with open_device(self.device, self.fidelity) as device, Progress(quiet=self.quiet) as progress:
+            for audio in self.audio:
+                try:
+                    start = perf_counter()
+                    samples = load_audio(audio)  # bad audio fails before the model is loaded for it
+                    audio_seconds = perf_counter() - start
+                    if model is None:
+                        progress.say(f"loading {self.model}")
+                        start = perf_counter()
+                        model = load_model(self.model, device=device, kernel=self.kernel)
+                        load_seconds = perf_counter() - start
+                    with progress.recording(audio, len(samples)) as on_segment:
+                        transcription = model.transcribe(samples, self.options, on_segment)
+                    transcription = replace(transcription, audio_seconds=audio_seconds)
+                    self._write(audio, transcription)
+                    results.append(FileResult(audio, transcription))
+                except (AudioError, DeviceError, OutputError) as error:
+                    progress.fail(str(error))
+                    results.append(FileResult(audio, None, str(error)))
+        if model is not None:
+            ran_on = RunOn.of(model, self.kernel)
+            self._report(Report(ran_on, tuple(results), load_seconds, perf_counter() - self.started))
+        return 1 if any(result.error for result in results) else 0
+
+    def _check_outputs(self) -> None:
+        """What can be known before hours of work: folders that refuse, recordings that share a file."""
+        if self.output.formats:
+            check_writable(self.output.folder)
+        if self.report is not None:
+            check_writable(self.report.parent)
+        paths = Counter(path for audio in self.audio for path in self.output.paths(audio).values())
+        if self.report is not None:
+            paths[self.report] += 1
+        shared = [path for path, uses in paths.items() if uses > 1]
+        if shared:
+            raise UsageError(
+                f"{shared[0]} would be written more than once: give recordings of one name runs of their own"
+            )
+
+    def _write(self, audio: str, transcription: Transcription) -> None:
+        for fmt, path in self.output.paths(audio).items():
+            write_atomically(path, render(transcription.transcript, fmt))
+
+    def _report(self, report: Report) -> None:
+        if not self.quiet:
+            print("\n" + as_text(report), file=sys.stderr, end="", flush=True)
+        if self.report is not None:
+            write_atomically(self.report, as_json(report))

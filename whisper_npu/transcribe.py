@@ -1,0 +1,304 @@
+"""Speech to text: faster-whisper's loop and CTranslate2's decoder, with the encoder of this project.
+
+`WhisperModel.encode` is the one place where faster-whisper obtains an encoder's output; it is replaced, so
+that long files, language detection, timestamps, VAD and temperature fallback all run on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, BinaryIO
+
+import ctranslate2
+import faster_whisper
+import numpy as np
+from faster_whisper.audio import pad_or_trim
+from faster_whisper.feature_extractor import FeatureExtractor
+from faster_whisper.vad import VadOptions, get_speech_timestamps
+from numpy.typing import NDArray
+
+from whisper_npu.audio import SAMPLE_RATE, load_audio
+from whisper_npu.checkpoint import Checkpoint, load_checkpoint
+from whisper_npu.encoder import AudioEncoder, ModelDimensions, encoder_problems
+from whisper_npu.errors import CheckpointError, UsageError
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.device import Device, open_device
+from whisper_npu.npu.matmul import Product, matmul_on
+from whisper_npu.quiet_transformers import no_pytorch_needed
+from whisper_npu.transcript import Segment, Transcript, Word
+
+DEFAULT_MODEL = "base"
+TASKS = ("transcribe", "translate")
+NO_SPEECH_THRESHOLD = 0.6  # openai/whisper's: above it the model itself doubts that anybody speaks
+
+Audio = str | Path | BinaryIO | NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """How to transcribe, in the names and with the defaults of openai/whisper and faster-whisper."""
+
+    language: str | None = None  # code ("de") or English name ("German"); None: detected
+    task: str = "transcribe"  # or "translate", to English
+    beam_size: int = 5
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # each next one where the last failed
+    initial_prompt: str | None = None
+    condition_on_previous_text: bool = True
+    word_timestamps: bool = False
+    vad_filter: bool = False  # cut out what Silero VAD hears no speech in, before transcribing
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise UsageError(f"unknown task {self.task!r}: there are {', '.join(TASKS)}")
+        if self.beam_size < 1:
+            raise UsageError(f"beam_size is {self.beam_size}, must be at least 1")
+        if not self.temperature or not all(0 <= t <= 1 for t in self.temperature):
+            raise UsageError(f"temperature is {self.temperature}, must be numbers from 0 to 1")
+
+
+@dataclass(frozen=True)
+class EncoderRun:
+    """What the encoder did for one recording. Seconds are MEASURED."""
+
+    windows: int  # of 30 s
+    products: tuple[Product, ...]
+    total_seconds: float
+
+    @property
+    def pack_seconds(self) -> float:
+        """Rounding operands to bf16 and laying them out for the kernel."""
+        return sum(product.pack_seconds for product in self.products)
+
+    @property
+    def kernel_seconds(self) -> float:
+        """Inside the device."""
+        return sum(product.kernel_seconds for product in self.products)
+
+    @property
+    def host_seconds(self) -> float:
+        """The rest: softmax, GELU, norms, biases, slicing."""
+        return self.total_seconds - self.pack_seconds - self.kernel_seconds
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """A transcript, and what it took. Seconds are MEASURED."""
+
+    transcript: Transcript
+    encoder: EncoderRun
+    audio_seconds: float  # reading, resampling
+    mel_seconds: float
+    decode_seconds: float  # faster-whisper's loop and CTranslate2's decoder
+
+    @property
+    def text(self) -> str:
+        return self.transcript.text
+
+
+class Model:
+    """A checkpoint on a device, ready to transcribe. A context manager, which closes the device."""
+
+    def __init__(self, checkpoint: Checkpoint, device: Device, kernel: str = "auto") -> None:
+        self.checkpoint = checkpoint
+        self.device = device
+        matmul = matmul_on(device, kernel, encoder_problems(checkpoint.dims))
+        self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, matmul)
+        self._whisper = _EncodedOnDevice(checkpoint, self.encoder)
+
+    def transcribe(
+        self,
+        audio: Audio,
+        options: TranscribeOptions | None = None,
+        on_segment: Callable[[Segment], None] | None = None,
+    ) -> Transcription:
+        """audio: a file, "-" for stdin, an open binary file, or (n_samples,) float32 mono at 16 kHz.
+
+        on_segment is called with each segment as soon as it is decoded.
+        Raises AudioError, UsageError for a language or task that the model does not have, DeviceError.
+        """
+        options = options or TranscribeOptions()
+        language = self._language(options)
+        start = perf_counter()
+        samples = load_audio(audio)  # (n_samples,) float32
+        audio_seconds = perf_counter() - start
+        duration = len(samples) / SAMPLE_RATE
+        self._whisper.start_measuring()
+        start = perf_counter()
+        found, info = self._whisper.transcribe(
+            samples,
+            language=language,
+            task=options.task,
+            beam_size=options.beam_size,
+            temperature=list(options.temperature),
+            initial_prompt=options.initial_prompt,
+            condition_on_previous_text=options.condition_on_previous_text,
+            no_speech_threshold=NO_SPEECH_THRESHOLD,
+            word_timestamps=options.word_timestamps,
+            vad_filter=options.vad_filter,
+        )
+        segments = []
+        for segment in _spoken(found, samples):
+            segments.append(_segment(segment, id=len(segments)))
+            if on_segment:
+                on_segment(segments[-1])
+        total = perf_counter() - start
+        encoder, mel_seconds = self._whisper.measured()
+        return Transcription(
+            transcript=Transcript(
+                segments=tuple(segments),
+                language=info.language,
+                language_probability=float(info.language_probability),
+                duration=duration,
+            ),
+            encoder=encoder,
+            audio_seconds=audio_seconds,
+            mel_seconds=mel_seconds,
+            decode_seconds=total - encoder.total_seconds - mel_seconds,
+        )
+
+    def close(self) -> None:
+        self.device.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _language(self, options: TranscribeOptions) -> str | None:
+        """The code of the language asked for, if the model knows it."""
+        known = self._whisper.supported_languages
+        name = self.checkpoint.name
+        if known == ["en"] and options.task == "translate":
+            raise UsageError(f"model {name} knows English only and cannot translate: take a model without .en")
+        if options.language is None:
+            return None
+        code = options.language.lower()
+        if code not in known:
+            with no_pytorch_needed():  # 1.5 s
+                from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+            code = TO_LANGUAGE_CODE.get(code, code)
+        if code not in known:
+            raise UsageError(f"model {name} does not know language {options.language!r}: it knows {', '.join(known)}")
+        return code
+
+
+class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
+    """faster-whisper's model with `encode` on the device; CTranslate2 keeps the decoder."""
+
+    def __init__(self, checkpoint: Checkpoint, encoder: AudioEncoder) -> None:
+        try:
+            # float32, for CTranslate2 takes an encoder's output only in its own encoder's output type.
+            super().__init__(str(checkpoint.decoder_folder), device="cpu", compute_type="float32")
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"CTranslate2 cannot open {checkpoint.decoder_folder}: {str(error).splitlines()[0]}"
+            ) from error
+        self._npu_encoder = encoder
+        self.feature_extractor = _MeasuredFeatures(checkpoint.dims)
+        self.start_measuring()
+
+    def encode(self, features: F32) -> Any:
+        """features: (n_mels, n_frames) or (batch, n_mels, n_frames) float32.
+
+        Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32.
+        """
+        start = perf_counter()
+        frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
+        windows = pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
+        positions = np.stack([self._npu_encoder(mel) for mel in windows])
+        self._windows += len(windows)
+        self._encoder_seconds += perf_counter() - start
+        return ctranslate2.StorageView.from_array(positions)
+
+    def start_measuring(self) -> None:
+        self._windows = 0
+        self._encoder_seconds = 0.0
+        self.feature_extractor.seconds = 0.0
+        self._npu_encoder.matmul.take_products()
+
+    def measured(self) -> tuple[EncoderRun, float]:
+        """What ran since `start_measuring`: the encoder, and the seconds of the log-mel."""
+        products = self._npu_encoder.matmul.take_products()
+        return EncoderRun(self._windows, products, self._encoder_seconds), self.feature_extractor.seconds
+
+
+class _MeasuredFeatures(FeatureExtractor):  # type: ignore[misc]  # faster-whisper is untyped
+    """faster-whisper's log-mel for the checkpoint's bands and window, with a stopwatch."""
+
+    def __init__(self, dims: ModelDimensions) -> None:
+        super().__init__(feature_size=dims.n_mels)
+        # How far a window reaches: what the positions cover, and no more than faster-whisper's 30 s.
+        self.nb_max_frames = min(self.nb_max_frames, 2 * dims.n_audio_ctx)
+        self.n_samples = self.nb_max_frames * self.hop_length
+        self.seconds = 0.0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> F32:
+        start = perf_counter()
+        mel: F32 = super().__call__(*args, **kwargs)
+        self.seconds += perf_counter() - start
+        return mel
+
+
+def _spoken(segments: Iterator[Any], samples: F32) -> Iterator[Any]:
+    """Without the words that Whisper invents in silence.
+
+    faster-whisper keeps a segment that the model is sure of even where it hears no speech: "You" for 5 s of
+    zeros. Such a segment stays only where Silero VAD hears speech too.
+    """
+    for segment in segments:
+        heard = samples[int(segment.start * SAMPLE_RATE) : int(segment.end * SAMPLE_RATE)]
+        doubtful = segment.no_speech_prob > NO_SPEECH_THRESHOLD or not heard.any()
+        if not doubtful or get_speech_timestamps(heard, VadOptions()):
+            yield segment
+
+
+def _segment(segment: Any, id: int) -> Segment:
+    words = segment.words and tuple(
+        Word(float(w.start), float(w.end), w.word, float(w.probability)) for w in segment.words
+    )
+    return Segment(
+        id=id,
+        start=float(segment.start),
+        end=float(segment.end),
+        text=segment.text,
+        tokens=tuple(segment.tokens),
+        avg_logprob=float(segment.avg_logprob),
+        no_speech_prob=float(segment.no_speech_prob),
+        compression_ratio=float(segment.compression_ratio),
+        temperature=float(segment.temperature or 0.0),
+        words=words,
+    )
+
+
+def load_model(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    device: str | Device = "auto",
+    kernel: str = "auto",
+    cache_dir: Path | None = None,
+) -> Model:
+    """Load a model by name, folder or hub id, and stage its encoder on a device.
+
+    model: as `whisper_npu.checkpoint.load_checkpoint` takes it. device: "auto", "npu", "emulator", or one
+    that `open_device` opened; the model closes it. kernel: "auto" or a contract's name.
+    Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError.
+    """
+    opened = open_device(device) if isinstance(device, str) else device
+    try:
+        return Model(load_checkpoint(model, cache_dir=cache_dir), opened, kernel)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def transcribe(
+    audio: Audio, *, model: str | Path = DEFAULT_MODEL, options: TranscribeOptions | None = None
+) -> Transcription:
+    """Transcribe one recording; `load_model` is for several, and for choosing device and kernel."""
+    with load_model(model) as loaded:
+        return loaded.transcribe(audio, options)

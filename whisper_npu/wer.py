@@ -1,0 +1,61 @@
+"""Word error rate of a transcript, as the Whisper paper counts it (arXiv 2212.04356, section 4.4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisper_npu.quiet_transformers import no_pytorch_needed
+
+
+@dataclass(frozen=True)
+class WordErrorRate:
+    """Substituted, deleted and inserted words over the words that were said."""
+
+    errors: int
+    words: int
+
+    @property
+    def rate(self) -> float:
+        return self.errors / self.words
+
+    def __add__(self, other: WordErrorRate) -> WordErrorRate:
+        return WordErrorRate(self.errors + other.errors, self.words + other.words)
+
+    def __str__(self) -> str:
+        return f"{100 * self.rate:.1f} % ({self.errors} of {self.words} words)"
+
+
+class EnglishNormalizer:
+    """OpenAI's normaliser of English text, which makes "Mr. 5%" and "mister five percent" equal.
+
+    spelling: a checkpoint's normalizer.json, which maps British to American spelling; None for no map, so
+    that "colour" and "color" count as different words. `description` says which, for whoever reads a rate.
+    """
+
+    def __init__(self, spelling: Path | None) -> None:
+        with no_pytorch_needed():  # its own module imports no torch; 1.5 s
+            from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+        mapping = json.loads(spelling.read_text(encoding="utf-8")) if spelling else {}
+        self._normalize = EnglishTextNormalizer(mapping)
+        found = "the checkpoint's spelling map" if spelling else "an empty spelling map: the checkpoint has none"
+        self.description = f"EnglishTextNormalizer with {found}"
+
+    def __call__(self, text: str) -> str:
+        normalized: str = self._normalize(text)
+        return normalized
+
+
+def word_error_rate(said: Sequence[str], heard: Sequence[str], normalize: EnglishNormalizer) -> WordErrorRate:
+    """Over all texts together, each pair normalised and aligned by itself.
+
+    Needs the extra `wer`, which brings jiwer.
+    """
+    import jiwer
+
+    aligned = jiwer.process_words([normalize(t) for t in said], [normalize(t) for t in heard])
+    errors = aligned.substitutions + aligned.deletions + aligned.insertions
+    return WordErrorRate(errors, aligned.hits + aligned.substitutions + aligned.deletions)
