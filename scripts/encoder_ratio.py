@@ -1,4 +1,4 @@
-"""The encoder on the emulator beside CTranslate2's float32 encoder: one 30 s window, same weights, same threads.
+"""The emulated encoder beside CTranslate2's float32 encoder: one 30 s window, same weights, same threads.
 
     python scripts/encoder_ratio.py --model base --kernel 64x512
 

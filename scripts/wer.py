@@ -31,7 +31,9 @@ def main() -> None:
             print(normalize.description)
             total = WordErrorRate(0, 0)
             for row in rows:
-                heard = model.transcribe(arguments.manifest.parent / row["path"], TranscribeOptions(language="en"))
+                heard = model.transcribe(
+                    arguments.manifest.parent / row["path"], TranscribeOptions(language="en")
+                )
                 rate = word_error_rate([row["text"]], [heard.text], normalize)
                 total += rate
                 print(f"  {row['path']:<20} {rate}   {heard.text.strip()}")

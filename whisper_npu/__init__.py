@@ -16,7 +16,7 @@ _HOMES = {
     "transcribe": "whisper_npu.transcribe",
 }
 
-__all__ = ["AttentionNPU", "__version__", "load_model", "open_device", "transcribe"]  # noqa: RUF022
+__all__ = ["AttentionNPU", "__version__", "load_model", "open_device", "transcribe"]
 
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU

@@ -1,10 +1,10 @@
 """Multi-head self-attention on the NPU, usable in any model: no checkpoint, no audio, no Whisper.
 
-    import numpy as np
-    from whisper_npu import AttentionNPU
+import numpy as np
+from whisper_npu import AttentionNPU
 
-    attention = AttentionNPU(wq, wk, wv, wo, n_head=8)  # each (512, 512)
-    y = attention(x)  # (n_ctx, 512) float32 -> (n_ctx, 512) float32
+attention = AttentionNPU(wq, wk, wv, wo, n_head=8)  # each (512, 512)
+y = attention(x)  # (n_ctx, 512) float32 -> (n_ctx, 512) float32
 """
 
 from __future__ import annotations
@@ -61,14 +61,16 @@ class AttentionNPU:
             raise UsageError(f"n_head {n_head} does not divide n_state {n_state}: take a divisor")
 
         def bias_of(*names: str) -> F32:
-            zeros = np.zeros(n_state, np.float32)
-            return np.concatenate([zeros if biases[n] is None else np.asarray(biases[n], "f4") for n in names])
+            given = [biases[name] for name in names]
+            return np.concatenate([np.zeros(n_state) if b is None else b for b in given]).astype(np.float32)
 
         self.n_head = n_head
         self.n_state = n_state
-        self.matmul = matmul or matmul_on(open_device(), "auto", attention_problems(TYPICAL_N_CTX, n_state, n_head))
+        problems = attention_problems(TYPICAL_N_CTX, n_state, n_head)
+        self.matmul = matmul or matmul_on(open_device(), "auto", problems)
         # One product for the three projections: x is packed once, and N has fewer part-filled tiles.
-        self._qkv = self.matmul.stage(np.concatenate([q_weight, k_weight, v_weight]).T)  # (n_state, 3 n_state)
+        qkv_weight = np.concatenate([q_weight, k_weight, v_weight]).T  # (n_state, 3 * n_state)
+        self._qkv = self.matmul.stage(qkv_weight)
         self._qkv_bias = bias_of("q", "k", "v")
         self._out = self.matmul.stage(out_weight.T)
         self._out_bias = bias_of("out")

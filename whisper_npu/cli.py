@@ -11,7 +11,7 @@ import sys
 from enum import Enum
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -22,7 +22,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 START = perf_counter()  # of the run, as far as Python lets us see it
 
 # Typer's own usage errors: BadParameter's parent, wherever this version of Typer keeps its click.
-_TyperUsageError = typer.BadParameter.__mro__[1]
+_TyperUsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="whisper-npu",
@@ -35,23 +35,23 @@ app = typer.Typer(
 )
 
 
-class DeviceName(str, Enum):
+class DeviceName(Enum):
     auto = "auto"
     npu = "npu"
     emulator = "emulator"
 
 
-class FidelityName(str, Enum):
+class FidelityName(Enum):
     fast = "fast"
     exact = "exact"
 
 
-class Task(str, Enum):
+class Task(Enum):
     transcribe = "transcribe"
     translate = "translate"
 
 
-class OutputFormat(str, Enum):
+class OutputFormat(Enum):
     txt = "txt"
     srt = "srt"
     vtt = "vtt"
@@ -95,7 +95,7 @@ def transcribe(
         typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch, and slowly."),
     ] = FidelityName.fast,
     language: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option("--language", help="Code or English name; detected if not given."),
     ] = None,
     task: Annotated[
@@ -103,11 +103,11 @@ def transcribe(
     ] = Task.transcribe,
     beam_size: Annotated[int, typer.Option("--beam_size", min=1, help="Beams of the decoder's search.")] = 5,
     temperature: Annotated[
-        Optional[float],  # noqa: UP007, UP045
+        Optional[float],  # noqa: UP045
         typer.Option("--temperature", min=0, max=1, help="One temperature, without fallback to higher ones."),
     ] = None,
     initial_prompt: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option("--initial_prompt", help="Text to prompt the first window with."),
     ] = None,
     word_timestamps: Annotated[
@@ -117,15 +117,15 @@ def transcribe(
         bool, typer.Option("--vad_filter/--no_vad_filter", help="Leave out what has no speech in it.")
     ] = False,
     output_format: Annotated[
-        Optional[OutputFormat],  # noqa: UP007, UP045
+        Optional[OutputFormat],  # noqa: UP045
         typer.Option("--output_format", help="Write files of this format, or of all."),
     ] = None,
     output_dir: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option("--output_dir", help="Where to write them (txt if no format is given)."),
     ] = None,
     report: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option("--report", metavar="FILE.json", help="Write the report as JSON."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report on stderr.")] = False,

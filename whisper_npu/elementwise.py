@@ -38,7 +38,7 @@ def layer_norm(x: F32, weight: F32, bias: F32) -> F32:
 
     x: (n_ctx, n_state) float32; weight, bias: (n_state,) float32. Source: Ba et al., arXiv 1607.06450.
     """
-    centred = x - x.mean(axis=-1, keepdims=True)
+    centred: F32 = x - x.mean(axis=-1, keepdims=True)
     variance = np.square(centred).mean(axis=-1, keepdims=True)
     centred /= np.sqrt(variance + np.float32(1e-5))
     centred *= weight

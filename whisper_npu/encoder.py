@@ -17,6 +17,7 @@ from whisper_npu.npu.plan import Problem
 
 Weights = Mapping[str, NDArray[np.floating]]
 
+
 @dataclass(frozen=True)
 class ModelDimensions:
     """The encoder's sizes, in the names of openai/whisper; read from a checkpoint, never assumed."""
@@ -90,10 +91,9 @@ class AudioEncoder:
 
         Raises UsageError for a mel of another shape.
         """
-        if mel.shape != (self.dims.n_mels, 2 * self.dims.n_audio_ctx):
-            raise UsageError(
-                f"the mel has shape {mel.shape}, this model takes {(self.dims.n_mels, 2 * self.dims.n_audio_ctx)}"
-            )
+        expected = (self.dims.n_mels, 2 * self.dims.n_audio_ctx)
+        if mel.shape != expected:
+            raise UsageError(f"the mel has shape {mel.shape}, this model takes {expected}")
         x = gelu(self.conv1(mel.T))  # (2 * n_ctx, n_state)
         x = gelu(self.conv2(x))  # (n_ctx, n_state)
         x += self.positional_embedding

@@ -126,6 +126,10 @@ class Report:
         return sum(t.encoder.windows for t in self.transcriptions)
 
     @property
+    def calls(self) -> int:
+        return sum(o.calls for o in self.operations)
+
+    @property
     def dispatches(self) -> int:
         return sum(o.dispatches for o in self.operations)
 
@@ -254,13 +258,9 @@ def as_text(report: Report) -> str:
         f"device   {ran_on.device_description}",
         f"kernel   {ran_on.kernel}, {ran_on.kernel_choice}",
         "",
-        f"{'encoder, ' + _count(report.windows, 'window'):<24}{'products':>12}{'dispatches':>14}{'with 64x64':>14}",
-        *(
-            f"  {o.name:<22}{o.calls:>12,}{o.dispatches:>14,}{o.dispatches_64x64:>14,}"
-            for o in report.operations
-        ),
-        f"  {'in all':<22}{sum(o.calls for o in report.operations):>12,}"
-        f"{report.dispatches:>14,}{report.dispatches_64x64:>14,}",
+        _row(f"encoder, {_count(report.windows, 'window')}", "products", "dispatches", "with 64x64"),
+        *(_row(f"  {o.name}", o.calls, o.dispatches, o.dispatches_64x64) for o in report.operations),
+        _row("  in all", report.calls, report.dispatches, report.dispatches_64x64),
         "",
         f"MEASURED on this machine, kernels on the {ran_on.clock} ({ran_on.device})",
         "  " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.stages.items()) + " s",
@@ -278,6 +278,13 @@ def as_text(report: Report) -> str:
     if failed:
         lines.append(f"{len(failed)} of {_count(len(report.files), 'file')} failed")
     return "\n".join(lines) + "\n"
+
+
+def _row(name: str, calls: int | str, dispatches: int | str, dispatches_64x64: int | str) -> str:
+    def column(value: int | str) -> str:
+        return f"{value if isinstance(value, str) else f'{value:,}':>14}"
+
+    return f"{name:<24}{column(calls)}{column(dispatches)}{column(dispatches_64x64)}"
 
 
 def _modelled(report: Report, profile: Profile) -> list[str]:

@@ -20,7 +20,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 from numpy.typing import NDArray
 
-from whisper_npu.audio import SAMPLE_RATE, load_audio
+from whisper_npu.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.encoder import AudioEncoder, ModelDimensions, encoder_problems
 from whisper_npu.errors import CheckpointError, UsageError
@@ -139,7 +139,7 @@ class Model:
             word_timestamps=options.word_timestamps,
             vad_filter=options.vad_filter,
         )
-        segments = []
+        segments: list[Segment] = []
         for segment in _spoken(found, samples):
             segments.append(_segment(segment, id=len(segments)))
             if on_segment:
@@ -173,7 +173,7 @@ class Model:
         known = self._whisper.supported_languages
         name = self.checkpoint.name
         if known == ["en"] and options.task == "translate":
-            raise UsageError(f"model {name} knows English only and cannot translate: take a model without .en")
+            raise UsageError(f"model {name} cannot translate, it knows English only: take one without .en")
         if options.language is None:
             return None
         code = options.language.lower()
@@ -183,7 +183,9 @@ class Model:
 
             code = TO_LANGUAGE_CODE.get(code, code)
         if code not in known:
-            raise UsageError(f"model {name} does not know language {options.language!r}: it knows {', '.join(known)}")
+            raise UsageError(
+                f"model {name} does not know language {options.language!r}, but {', '.join(known)}"
+            )
         return code
 
 
@@ -199,7 +201,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
                 f"CTranslate2 cannot open {checkpoint.decoder_folder}: {str(error).splitlines()[0]}"
             ) from error
         self._npu_encoder = encoder
-        self.feature_extractor = _MeasuredFeatures(checkpoint.dims)
+        self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(checkpoint.dims)
         self.start_measuring()
 
     def encode(self, features: F32) -> Any:
@@ -233,8 +235,8 @@ class _MeasuredFeatures(FeatureExtractor):  # type: ignore[misc]  # faster-whisp
     def __init__(self, dims: ModelDimensions) -> None:
         super().__init__(feature_size=dims.n_mels)
         # How far a window reaches: what the positions cover, and no more than faster-whisper's 30 s.
-        self.nb_max_frames = min(self.nb_max_frames, 2 * dims.n_audio_ctx)
-        self.n_samples = self.nb_max_frames * self.hop_length
+        self.nb_max_frames = min(N_FRAMES, 2 * dims.n_audio_ctx)
+        self.n_samples = self.nb_max_frames * HOP_LENGTH
         self.seconds = 0.0
 
     def __call__(self, *args: Any, **kwargs: Any) -> F32:

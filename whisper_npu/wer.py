@@ -41,7 +41,9 @@ class EnglishNormalizer:
 
         mapping = json.loads(spelling.read_text(encoding="utf-8")) if spelling else {}
         self._normalize = EnglishTextNormalizer(mapping)
-        found = "the checkpoint's spelling map" if spelling else "an empty spelling map: the checkpoint has none"
+        found = (
+            "the checkpoint's spelling map" if spelling else "an empty spelling map, the checkpoint has none"
+        )
         self.description = f"EnglishTextNormalizer with {found}"
 
     def __call__(self, text: str) -> str:

@@ -29,7 +29,9 @@ class Case:
         rng = np.random.default_rng(seed)
         self.n_head = n_head
         scale = n_state**-0.5
-        self.weights = [(rng.standard_normal((n_state, n_state)) * scale).astype(np.float32) for _ in range(4)]
+        self.weights = [
+            (rng.standard_normal((n_state, n_state)) * scale).astype(np.float32) for _ in range(4)
+        ]
         self.biases = [(rng.standard_normal(n_state) * 0.1).astype(np.float32) for _ in range(4)]
         self.x: F32 = rng.standard_normal((n_ctx, n_state)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Products on every device: against float64, against the published numerics, and with plans that are wrong."""
+"""Products on every device: against float64, the published numerics, and with plans that are wrong."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_published_experiment_gives_its_published_errors(
     device: Device, contract: Contract, max_error: float
 ) -> None:
     """The projection of the 163.7 s experiment: its own numerics, and what better roundings make of it."""
-    r = np.random.RandomState(42)  # noqa: NPY002  # the experiment's own generator
+    r = np.random.RandomState(42)  # the experiment's own generator
     a = (r.randn(3001, 512) * 0.1).astype(np.float32)
     b = (r.randn(512, 512) * 0.1).astype(np.float32)
     c, _ = run(device, tiled_plan(PROJECTION, contract), a, b)
@@ -158,7 +158,7 @@ def test_the_published_experiment_gives_its_published_errors(
 
 # A right plan for (16,36)@(36,72) by SMALL: loops i 2, j 3, k 3.
 RIGHT = tiled_plan(Problem(16, 36, 72), SMALL)
-I, J, K = RIGHT.loops
+I, J, K = RIGHT.loops  # noqa: E741
 WRONG_PLANS = {
     "the last row of tiles missing": (Loop("i", 1, I.a, I.b, I.c), J, K),
     "the last column of tiles missing": (I, Loop("j", 2, J.a, J.b, J.c), K),

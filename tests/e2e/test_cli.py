@@ -81,7 +81,9 @@ def test_all_formats_are_written_and_stdout_still_has_the_text(
     options = ("--output-format", "all", "--output-dir", str(tmp_path), "--word_timestamps", "True")
     assert transcribe(AMIABLE, *options) == 0
     assert "amiable" in capsys.readouterr().out
-    assert {p.name for p in tmp_path.iterdir()} == {f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json")}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json")
+    }
     assert (tmp_path / "sns-0930.srt").read_text(encoding="utf-8").startswith("1\n00:00:0")
     words = json.loads((tmp_path / "sns-0930.json").read_text(encoding="utf-8"))["segments"][0]["words"]
     assert any("amiable" in word["word"] for word in words)
@@ -95,7 +97,9 @@ def test_a_format_without_a_folder_goes_to_the_current_one(
     assert [p.name for p in tmp_path.iterdir()] == ["sns-0930.vtt"]
 
 
-def test_stdin_is_read_for_a_dash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdin_is_read_for_a_dash(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(AMIABLE).read_bytes())))
     assert transcribe("-") == 0
     assert "amiable" in capsys.readouterr().out
@@ -155,10 +159,10 @@ def test_a_folder_as_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_interrupted_it_exits_130_and_leaves_nothing_half_written(tmp_path: Path) -> None:
-    options = ["--output_format", "all", "--output_dir", str(tmp_path), "--fidelity", "exact"]
+    options = ["--model", "tiny.en", "--kernel", "64x64", "--fidelity", "exact"]  # slow enough to interrupt
+    options += ["--output_format", "all", "--output_dir", str(tmp_path)]
     with subprocess.Popen(
-        [sys.executable, "-m", "whisper_npu", "transcribe", "--model", "tiny.en", "--kernel", "64x64"]
-        + [AMIABLE, *options],
+        [sys.executable, "-m", "whisper_npu", "transcribe", AMIABLE, *options],
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

@@ -25,9 +25,7 @@ FP32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=D
 @pytest.fixture(scope="module")
 def windows(checkpoint: Checkpoint, speech: dict[str, F32]) -> list[tuple[F32, F32]]:
     """Each clip's mel (n_mels, 3000) and CTranslate2's float32 encoder output (1500, n_state)."""
-    whisper = ctranslate2.models.Whisper(
-        str(checkpoint.decoder_folder), device="cpu", compute_type="float32"
-    )
+    whisper = ctranslate2.models.Whisper(str(checkpoint.decoder_folder), device="cpu", compute_type="float32")
     mels = [pad_or_trim(log_mel(samples, checkpoint.dims.n_mels)) for samples in speech.values()]
     encoded = [whisper.encode(ctranslate2.StorageView.from_array(mel[None].copy())) for mel in mels]
     return [(mel, np.array(view)[0]) for mel, view in zip(mels, encoded, strict=True)]

@@ -14,7 +14,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = {"limits", "bf16", "contract", "plan", "cost"}
 DEVICES = {"whisper_npu.npu.emulator", "whisper_npu.npu.xrt", "whisper_npu.npu.device"}
 # What costs tenths of a second and more; only the command that needs it may pay.
-HEAVY = {"numpy", "librosa", "numba", "scipy", "transformers", "faster_whisper", "ctranslate2", "av", "onnxruntime"}
+HEAVY = {
+    "numpy",
+    "librosa",
+    "numba",
+    "scipy",
+    "transformers",
+    "faster_whisper",
+    "ctranslate2",
+    "av",
+    "onnxruntime",
+}
 
 
 def imports(module: Path) -> set[str]:

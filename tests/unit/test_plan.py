@@ -47,10 +47,7 @@ def test_bytes_are_those_of_the_tiles() -> None:
 @given(sizes, sizes, sizes, contracts)
 def test_a_plan_walks_every_tile_product_exactly_once(M: int, K: int, N: int, contract: Contract) -> None:
     plan = tiled_plan(Problem(M, K, N), contract)
-    i, k, j = (
-        range(-(-size // tile))
-        for size, tile in ((M, contract.m), (K, contract.k), (N, contract.n))
-    )
+    i, k, j = (range(-(-size // tile)) for size, tile in ((M, contract.m), (K, contract.k), (N, contract.n)))
     wanted = Counter(((x, z), (z, y), (x, y)) for x, y, z in product(i, j, k))
     walked = Counter((tuple(a), tuple(b), tuple(c)) for a, b, c in plan.walk())
     assert walked == wanted

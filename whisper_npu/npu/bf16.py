@@ -43,8 +43,9 @@ def to_bf16(x: F32, rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:
     if rounding is Rounding.FLOOR:
         # One ulp more magnitude for every negative number that has bits to drop.
         bits = np.where(bits & _SIGN_BIT, bits + _LOW_BITS, bits)
-    cut = (bits >> np.uint32(16)).astype(np.uint16).view(ml_dtypes.bfloat16)
-    return np.where(np.isnan(x), ml_dtypes.bfloat16(np.nan), cut)
+    cut: NDArray[ml_dtypes.bfloat16] = (bits >> np.uint32(16)).astype(np.uint16).view(ml_dtypes.bfloat16)
+    cut[np.isnan(x)] = np.nan
+    return cut
 
 
 def on_grid(x: F32, rounding: Rounding) -> F32:

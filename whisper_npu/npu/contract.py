@@ -64,7 +64,8 @@ class Contract:
 
     def reference(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
         """The true product in float64, of operands as they are: it knows nothing of tiles or of bf16."""
-        return a.astype(np.float64) @ b.astype(np.float64)
+        product: NDArray[np.float64] = a.astype(np.float64) @ b.astype(np.float64)
+        return product
 
     def tolerance(self, a: F32, b: F32) -> NDArray[np.float64]:
         """How far from `reference` each element of C may lie: a bound, not an estimate.
@@ -77,7 +78,7 @@ class Contract:
 
         a: (M, K), b: (K, N) float32. Returns (M, N) float64.
         """
-        magnitude = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)  # (M, N)
+        magnitude: NDArray[np.float64] = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
         K = a.shape[1]
         u = self.operand_rounding.unit if self.operand_dtype is DType.BF16 else 0.0
         operands = 2 * u + u * u

@@ -1,4 +1,4 @@
-"""What an XDNA1 array (Phoenix, Hawk Point; `npu1` in MLIR-AIE) is made of. Pure numbers, each with its source.
+"""What an XDNA1 array (Phoenix, Hawk Point; `npu1` in MLIR-AIE) is made of: numbers, each with its source.
 
 Sources: AM020 = AMD Versal AIE-ML architecture manual; UG1603 = AMD AIE-ML kernel coding guide;
 driver = github.com/amd/xdna-driver; mlir-aie = github.com/Xilinx/mlir-aie; 2512.13282 = arXiv.

@@ -81,7 +81,7 @@ class Matmul:
         Raises PlanError where K differs or a size is 0, DeviceError where the device fails.
         """
         (M, K), (K_b, N) = a.shape, b.shape
-        if K != K_b:
+        if K_b != K:
             raise PlanError(f"{operation}: A is ({M},{K}) but B is ({K_b},{N}); the inner sizes must agree")
         plan = self.plan(M, K, N)
         start = perf_counter()

@@ -32,7 +32,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         if min(self.M, self.K, self.N) < 1:
-            raise PlanError(f"no plan for ({self.M},{self.K})@({self.K},{self.N}): every size must be at least 1")
+            raise PlanError(f"no plan for {self}: every size must be at least 1")
 
     def __str__(self) -> str:
         return f"({self.M},{self.K})@({self.K},{self.N})"
@@ -161,8 +161,9 @@ class Plan:
             f"A {self.a}; B {self.b}; C {self.c}",
         ]
         for depth, loop in enumerate(self.loops):
-            moves = [f"{x}+{step}" for x, step in zip("ABC", (loop.a, loop.b, loop.c), strict=True) if any(step)]
-            lines.append("  " * depth + f"for {loop.name} in {loop.count}: {' '.join(moves)}")
+            steps = {"A": loop.a, "B": loop.b, "C": loop.c}
+            moves = " ".join(f"{operand}+{step}" for operand, step in steps.items() if any(step))
+            lines.append("  " * depth + f"for {loop.name} in {loop.count}: {moves}")
         lines.append("  " * len(self.loops) + f"C tile += {self.contract.name}(A tile, B tile)")
         return "\n".join(lines)
 

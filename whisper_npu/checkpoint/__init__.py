@@ -1,0 +1,91 @@
+"""A model's name, folder or hub id to encoder weights and a folder for the decoder.
+
+Where a model comes from: resolve.py. How its encoder is read: ctranslate2_folder.py, huggingface_folder.py.
+How its decoder is made ready: convert.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whisper_npu.checkpoint import convert, ctranslate2_folder, huggingface_folder
+from whisper_npu.checkpoint.cache import cache_folder
+from whisper_npu.checkpoint.names import HUB_IDS
+from whisper_npu.checkpoint.resolve import locate, no_weights
+from whisper_npu.encoder import ModelDimensions
+from whisper_npu.errors import CheckpointError
+
+__all__ = ["Checkpoint", "known_models", "load_checkpoint"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A Whisper, ready to run: its encoder as arrays, its decoder as a folder."""
+
+    name: str  # what the user asked for
+    source: str  # where it was found, in words
+    dims: ModelDimensions
+    encoder: Mapping[str, np.ndarray]  # encoder_shapes(dims): float16, float32 or bfloat16, all finite
+    decoder_folder: Path  # faster_whisper.WhisperModel opens it without asking any hub
+    normalizer: Path | None  # the checkpoint's normalizer.json
+
+
+def known_models() -> tuple[str, ...]:
+    """The names that load_checkpoint knows, besides folders and hub ids."""
+    return tuple(HUB_IDS)
+
+
+def load_checkpoint(
+    model: str | Path,
+    *,
+    cache_dir: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Checkpoint:
+    """Load a Whisper checkpoint.
+
+    `model` is one of known_models(), a local folder in CTranslate2's or Hugging Face's format (with both in
+    it, CTranslate2's is taken: it needs no conversion), or a hub id "org/name". A name is looked for in the
+    local caches, then in an installed weights package, then on the hub; a Path is always a folder.
+
+    `cache_dir` holds what is built: the decoders of Hugging Face folders, and copies of weights packages.
+    Default: $WHISPER_NPU_CACHE, or whisper-npu in the user's cache folder. `progress` gets one line before
+    every step that takes long.
+
+    Raises UnknownModelError if `model` names nothing, and CheckpointError if what it names is absent, damaged
+    or not a Whisper, or if the cache cannot be written.
+    """
+    report = progress if progress is not None else _silent
+    cache = cache_folder(cache_dir)
+    found = locate(model, cache, report)
+    if ctranslate2_folder.is_ctranslate2(found.folder):
+        dims, encoder = ctranslate2_folder.read_encoder(found.folder)
+        ctranslate2_folder.check_companions(found.folder, dims)
+        decoder_folder = found.folder
+    elif huggingface_folder.weight_files(found.folder):
+        dims, encoder = huggingface_folder.read_encoder(found.folder)
+        decoder_folder = convert.ctranslate2_folder(found.folder, cache, report)
+    else:
+        raise no_weights(found.folder)
+    for name, array in encoder.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"{found.folder}: {name} of the encoder holds infinities or values that are not numbers; the "
+                "file is damaged or its training diverged: copy or train it again"
+            )
+    normalizer = decoder_folder / "normalizer.json"
+    return Checkpoint(
+        name=str(model),
+        source=found.source,
+        dims=dims,
+        encoder=encoder,
+        decoder_folder=decoder_folder,
+        normalizer=normalizer if normalizer.is_file() else None,
+    )
+
+
+def _silent(_line: str) -> None:
+    pass

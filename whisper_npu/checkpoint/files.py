@@ -1,0 +1,59 @@
+"""Reading a checkpoint's small files, and digests of its large ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from whisper_npu.errors import CheckpointError
+
+_CHUNK = 1 << 22  # bytes: large enough that hashing, not reading, sets the pace
+
+
+def one_line(error: BaseException) -> str:
+    """A library's error as one short line, for the inside of ours."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """The file's bytes in order. Raises CheckpointError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from error
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hex. Raises CheckpointError if it cannot be read."""
+    digest = hashlib.sha256()
+    for chunk in chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def content_key(salt: str, hashes: Iterable[tuple[str, str]]) -> str:
+    """One sha256 over named file contents: equal only if every name and every byte is equal."""
+    # JSON keeps the boundaries between names and hashes, so no two lists read alike.
+    return hashlib.sha256(json.dumps([salt, sorted(hashes)]).encode()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds one object. Raises CheckpointError on anything else."""
+    try:
+        value = json.loads(b"".join(chunks(path)).decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, or not JSON
+        raise CheckpointError(
+            f"{path}: expected a JSON object, found text that does not parse ({one_line(error)}); "
+            "copy the file again"
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(
+            f"{path}: expected a JSON object, found a {type(value).__name__}; copy the file again"
+        )
+    return value

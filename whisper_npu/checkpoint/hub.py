@@ -1,0 +1,80 @@
+"""Checkpoints on the Hugging Face hub: the hub's local cache first, then a download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from whisper_npu.checkpoint.convert import SMALL_FILES
+from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_companions
+from whisper_npu.checkpoint.files import one_line
+from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE, weight_files
+from whisper_npu.errors import CheckpointError
+
+_TIMEOUT = 10.0  # seconds for the hub to answer; huggingface_hub waits without end unless told
+
+# What faster-whisper downloads of a CTranslate2 checkpoint.
+_CTRANSLATE2 = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
+_SINGLE = [*SMALL_FILES, SINGLE]
+_SHARDED = [*SMALL_FILES, INDEX, "model-*.safetensors"]
+
+
+def find(repository: str) -> Path | None:
+    """The repository's folder in the hub's local cache, if a whole checkpoint is in it. Asks no hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    for patterns in (_CTRANSLATE2, _SINGLE, _SHARDED):
+        try:
+            folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+        except (LocalEntryNotFoundError, HFValidationError):
+            continue
+        if _is_whole(folder):
+            return folder
+    return None
+
+
+def download(repository: str, progress: Callable[[str], None]) -> Path:
+    """Download the repository's checkpoint, CTranslate2's format preferred, with progress bars on stderr.
+
+    Raises CheckpointError with the reason alone if the hub cannot be reached, does not know the repository,
+    or has no checkpoint in it that can be read.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    try:
+        listed = HfApi().model_info(repository, timeout=_TIMEOUT).siblings or []
+        patterns = _patterns({file.rfilename for file in listed})
+        progress(f"downloading {repository}")
+        return Path(snapshot_download(repository, allow_patterns=patterns, etag_timeout=_TIMEOUT))
+    except CheckpointError:
+        raise
+    except HFValidationError as error:
+        raise CheckpointError(f"{repository} is not a hub id ({one_line(error)})") from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError("the hub knows no such repository, or it is private") from error
+    except Exception as error:  # requests', httpx's or the system's, by version of huggingface_hub
+        reason = one_line(error).partition(" For more information")[0]
+        raise CheckpointError(f"the hub could not be reached ({type(error).__name__}: {reason})") from error
+
+
+def _patterns(files: set[str]) -> list[str]:
+    if "model.bin" in files:
+        return _CTRANSLATE2
+    if SINGLE in files:
+        return _SINGLE
+    if INDEX in files:
+        return _SHARDED
+    raise CheckpointError(f"the repository holds none of model.bin, {SINGLE} and {INDEX}")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether an interrupted download left nothing out."""
+    if is_ctranslate2(folder):
+        return not missing_companions(folder)
+    try:
+        weights = weight_files(folder)
+    except CheckpointError:
+        return False
+    return bool(weights) and all(path.is_file() for path in [folder / "config.json", *weights])

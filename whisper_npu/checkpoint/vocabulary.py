@@ -1,0 +1,186 @@
+"""What faster-whisper and CTranslate2 must know of a Hugging Face checkpoint's tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from whisper_npu.checkpoint.files import chunks, one_line, read_json
+from whisper_npu.errors import CheckpointError
+
+END, START, NO_TIMESTAMPS = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
+# faster-whisper looks each of these up and fails somewhere inside a transcription if it is absent.
+_REQUIRED = (END, START, "<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", NO_TIMESTAMPS)
+_NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")
+_LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
+_N_TIMESTAMPS = 1501  # 0.00 to 30.00 seconds in steps of 0.02
+
+# CTranslate2 takes a vocabulary with this token for a multilingual one. It is an accident of the vocabulary
+# that all multilingual releases share. Source: WhisperReplica in src/models/whisper.cc.
+_MULTILINGUAL_MARK = ""
+
+
+def write_tokenizer(folder: Path, out: Path) -> dict[str, int]:
+    """Write tokenizer.json for a Hugging Face folder; returns token -> id, special tokens included.
+
+    It is the folder's own tokenizer.json, or is built out of vocab.json, merges.txt and the special tokens in
+    added_tokens.json or tokenizer_config.json. Raises CheckpointError if there is neither, or if a token that
+    transcription needs is absent.
+    """
+    from tokenizers import Tokenizer
+
+    source = folder / "tokenizer.json"
+    content = b"".join(chunks(source)) if source.is_file() else _built(folder)
+    try:
+        tokens: dict[str, int] = Tokenizer.from_buffer(content).get_vocab(with_added_tokens=True)
+    except Exception as error:  # tokenizers raises plain Exception
+        raise CheckpointError(
+            f"{folder}: expected a tokenizer in tokenizer.json (or vocab.json and merges.txt), found one "
+            f"that does not load ({one_line(error)}); save the processor again"
+        ) from error
+    absent = [token for token in _REQUIRED if token not in tokens]
+    if not any(token in tokens for token in _NO_SPEECH):
+        absent.append(" or ".join(_NO_SPEECH))
+    if absent:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has no {', '.join(absent)}, without which Whisper cannot be prompted; "
+            "copy tokenizer.json from the checkpoint that this one was trained from"
+        )
+    out.write_bytes(content)
+    return tokens
+
+
+def _built(folder: Path) -> bytes:
+    """tokenizer.json's content out of the slow tokenizer's files."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    vocab, merges = folder / "vocab.json", folder / "merges.txt"
+    if missing := [path.name for path in (vocab, merges) if not path.is_file()]:
+        raise CheckpointError(
+            f"{folder} lacks tokenizer.json, and {' and '.join(missing)} to build it; save the processor "
+            "beside the model (WhisperProcessor.save_pretrained)"
+        )
+    try:
+        tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise CheckpointError(f"{vocab} and {merges.name} do not load ({one_line(error)})") from error
+    # As GPT-2's, from which Whisper has its text tokens.
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    parts = json.loads(tokenizer.to_str())
+    # Added by hand: add_special_tokens would number them itself, from the vocabulary's end.
+    parts["added_tokens"] = [
+        {"id": number, "content": token, **flags} for number, token in sorted(_added(folder).items())
+    ]
+    content = json.dumps(parts, ensure_ascii=False).encode()
+    loaded = Tokenizer.from_buffer(content).get_vocab(with_added_tokens=True)
+    for number, token in _added(folder).items():
+        if loaded.get(token) != number:
+            raise CheckpointError(
+                f"{folder}: special token {token!r} has id {number}, but a tokenizer can only give it "
+                f"{loaded.get(token)}; save the processor again, with tokenizer.json"
+            )
+    return content
+
+
+def _added(folder: Path) -> dict[int, str]:
+    """id -> special token, out of tokenizer_config.json and added_tokens.json."""
+    added: dict[int, str] = {}
+    config, listed = folder / "tokenizer_config.json", folder / "added_tokens.json"
+    try:
+        if config.is_file():
+            entries = read_json(config).get("added_tokens_decoder", {})
+            added |= {int(number): str(entry["content"]) for number, entry in entries.items()}
+        if listed.is_file():
+            added |= {int(number): str(token) for token, number in read_json(listed).items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: added tokens in {config.name} or {listed.name} are not pairs of token and id "
+            f"({one_line(error)}); save the processor again"
+        ) from error
+    return added
+
+
+def listed(tokens: dict[str, int], n_vocab: int, multilingual: bool | None, folder: Path) -> list[str]:
+    """One token for every row of the embedding, in the order of ids, all different.
+
+    Rows that the tokenizer does not name are timestamps, as in OpenAI's files, or have no token at all.
+    `multilingual` is what the checkpoint says of itself; None means that its vocabulary decides.
+    Raises CheckpointError if a special token lies beyond the last row, if two tokens share an id, or if the
+    checkpoint calls itself multilingual and CTranslate2 could not tell.
+    """
+    for token in (*_REQUIRED, *(token for token in _NO_SPEECH if token in tokens)):
+        if tokens[token] >= n_vocab:
+            raise CheckpointError(
+                f"{folder}: token {token} has id {tokens[token]}, but config.json's vocab_size is {n_vocab}; "
+                "the tokenizer is another model's: copy the one that this checkpoint was trained with"
+            )
+    if multilingual and _MULTILINGUAL_MARK not in tokens:
+        raise CheckpointError(
+            f"{folder}: generation_config.json says is_multilingual, but the tokenizer is an English-only "
+            "model's: copy tokenizer.json from the checkpoint that this one was trained from"
+        )
+    names = {number: token for token, number in tokens.items()}
+    if len(names) < len(tokens):
+        token, other = next((names[n], t) for t, n in tokens.items() if names[n] != t)
+        raise CheckpointError(
+            f"{folder}: tokens {token!r} and {other!r} share the id {tokens[token]}; save the processor again"
+        )
+    if multilingual is False and _MULTILINGUAL_MARK in tokens:
+        del names[tokens[_MULTILINGUAL_MARK]]
+    first = tokens[NO_TIMESTAMPS] + 1
+    for step in range(_N_TIMESTAMPS):
+        timestamp = f"<|{step * 0.02:.2f}|>"
+        if timestamp not in tokens:
+            names.setdefault(first + step, timestamp)
+    return [names.get(number, f"<|unused{number}|>") for number in range(n_vocab)]
+
+
+def whisper_config(
+    tokens: list[str], generation: dict[str, Any], config: dict[str, Any], n_layer: int, n_head: int
+) -> dict[str, list[Any]]:
+    """CTranslate2's own config.json, out of generation_config.json, else config.json, else the tokens.
+
+    n_layer and n_head are the decoder's.
+    """
+    ids = {token: number for number, token in enumerate(tokens)}
+
+    def numbers(value: Any) -> list[int] | None:
+        if not isinstance(value, list):
+            return None
+        return [number for number in value if type(number) is int and 0 <= number < len(tokens)]
+
+    def first(*values: list[int] | None) -> list[int]:
+        return next((value for value in values if value is not None), [])
+
+    def setting(key: str) -> list[int] | None:
+        found = numbers(generation.get(key))
+        return numbers(config.get(key)) if found is None else found
+
+    by_language = generation.get("lang_to_id")
+    named = numbers(list(by_language.values())) if isinstance(by_language, dict) else None
+    by_name = [number for token, number in ids.items() if _LANGUAGE.fullmatch(token) and number > ids[START]]
+    # A transcript neither begins with a blank nor is empty.
+    blank = [ids[token] for token in ("Ġ", END) if token in ids]
+    return {
+        "suppress_ids": first(setting("suppress_tokens")),
+        "suppress_ids_begin": first(setting("begin_suppress_tokens"), blank),
+        "lang_ids": sorted(named or by_name),
+        "alignment_heads": _alignment_heads(generation.get("alignment_heads"), n_layer, n_head),
+    }
+
+
+def _alignment_heads(value: Any, n_layer: int, n_head: int) -> list[list[int]]:
+    """The (layer, head) pairs whose cross-attention gives the word timestamps."""
+    pairs = value if isinstance(value, list) else []
+    heads = [
+        [layer, head]
+        for layer, head in (pair for pair in pairs if isinstance(pair, list) and len(pair) == 2)
+        if type(layer) is type(head) is int and layer in range(n_layer) and head in range(n_head)
+    ]
+    # A fine-tune with fewer decoder layers may carry its parent's list: what is out of range is dropped.
+    # CTranslate2's converter takes all heads of the last half, too, when a checkpoint names none.
+    return heads or [[layer, head] for layer in range(n_layer // 2, n_layer) for head in range(n_head)]
