@@ -78,14 +78,15 @@ class Contract:
 
         a: (M, K), b: (K, N) float32. Returns (M, N) float64.
         """
-        magnitude: NDArray[np.float64] = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+        magnitude = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
         K = a.shape[1]
         u = self.operand_rounding.unit if self.operand_dtype is DType.BF16 else 0.0
         operands = 2 * u + u * u
         sums = (K + self.k) * 2.0**-24
         result = self.result_rounding.unit if self.result_dtype is DType.BF16 else 0.0
         relative = (1 + operands) * (1 + sums) * (1 + result) - 1
-        return magnitude * relative + K * 2.0**-125
+        bound: NDArray[np.float64] = magnitude * relative + K * 2.0**-125
+        return bound
 
 
 MATMUL_64X64 = Contract("matmul_64x64", m=64, k=64, n=64, cores=1)
