@@ -39,7 +39,6 @@ class Profile:
     dispatch_seconds: float
     dma_bytes_per_second: float | None = None
     macs_per_second_per_core: float | None = None
-    overlay_switch_seconds: float = 0.0
 
 
 BASELINE_2025 = Profile(
@@ -49,12 +48,10 @@ BASELINE_2025 = Profile(
 )
 XDNA1_PROFILE = Profile(
     "xdna1",
-    "110 us latency a dispatch, plus the longer of DMA at 15 GB/s and 112.6 MAC/cycle a core at 1.0 GHz, "
-    "plus 1.4 ms a change of overlay",
+    "110 us latency a dispatch, plus the longer of DMA at 15 GB/s and 112.6 MAC/cycle a core at 1.0 GHz",
     dispatch_seconds=110e-6,  # xrt-smi latency test on a 7640U, github.com/amd/RyzenAI-SW issue 142
     dma_bytes_per_second=XDNA1.dram_bytes_per_second,
     macs_per_second_per_core=112.6 * XDNA1.clock_hz,  # arXiv 2512.13282: one core, bf16
-    overlay_switch_seconds=1.4e-3,  # half of 2.81 ms for a pair of switches, whisper-xdna README
 )
 PROFILES: tuple[Profile, ...] = (BASELINE_2025, XDNA1_PROFILE)
 
@@ -77,7 +74,8 @@ def choose_contract(
 ) -> Contract:
     """The one contract that makes all `problems` in the least modelled time.
 
-    One for all of them, since each change of overlay costs as much as a dozen dispatches.
+    One for all of them, since a change of overlay costs as much as a dozen dispatches: 2.81 ms a pair
+    (whisper-xdna README).
     """
     problems = tuple(problems)
 
