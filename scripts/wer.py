@@ -11,7 +11,7 @@ import csv
 from pathlib import Path
 
 from whisper_npu import load_model
-from whisper_npu.transcribe import TranscribeOptions
+from whisper_npu.transcription import TranscribeOptions
 from whisper_npu.wer import EnglishNormalizer, WordErrorRate, word_error_rate
 
 

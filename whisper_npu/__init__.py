@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
-    "load_model": "whisper_npu.transcribe",
+    "load_model": "whisper_npu.transcription",
     "open_device": "whisper_npu.npu.device",
-    "transcribe": "whisper_npu.transcribe",
+    "transcribe": "whisper_npu.transcription",
 }
 
 __all__ = ["AttentionNPU", "__version__", "load_model", "open_device", "transcribe"]
@@ -21,7 +21,7 @@ __all__ = ["AttentionNPU", "__version__", "load_model", "open_device", "transcri
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
     from whisper_npu.npu.device import open_device
-    from whisper_npu.transcribe import load_model, transcribe
+    from whisper_npu.transcription import load_model, transcribe
 
 
 def __getattr__(name: str) -> Any:

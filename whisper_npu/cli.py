@@ -133,7 +133,7 @@ def transcribe(
     """Transcribe AUDIO: the text on stdout, progress and a report on stderr."""
     from whisper_npu.npu.device import Fidelity
     from whisper_npu.run import OutputFiles, Run
-    from whisper_npu.transcribe import TranscribeOptions
+    from whisper_npu.transcription import TranscribeOptions
 
     defaults = TranscribeOptions()
     return Run(

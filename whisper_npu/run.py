@@ -14,7 +14,7 @@ from whisper_npu.npu.device import Fidelity, open_device
 from whisper_npu.output import FORMATS, check_writable, output_path, render, write_atomically
 from whisper_npu.progress import Progress
 from whisper_npu.report import FileResult, Report, RunOn, as_json, as_text
-from whisper_npu.transcribe import Model, TranscribeOptions, Transcription, load_model
+from whisper_npu.transcription import Model, TranscribeOptions, Transcription, load_model
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ class Run:
                     if model is None:
                         progress.say(f"loading {self.model}")
                         start = perf_counter()
-                        model = load_model(self.model, device=device, kernel=self.kernel)
+                        model = load_model(
+                            self.model, device=device, kernel=self.kernel, progress=progress.say
+                        )
                         load_seconds = perf_counter() - start
                     with progress.recording(audio, len(samples)) as on_segment:
                         transcription = model.transcribe(samples, self.options, on_segment)

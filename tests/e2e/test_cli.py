@@ -140,6 +140,46 @@ def test_a_language_the_model_does_not_know_ends_the_run(capsys: pytest.CaptureF
     assert "tiny.en does not know language 'French'" in captured.err
 
 
+def test_every_kind_of_bad_audio_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speech, rate = soundfile.read(AMIABLE)
+    bad = {name: tmp_path / name for name in ("folder", "empty.wav", "text.wav", "nan.wav", "cut.flac")}
+    bad["folder"].mkdir()
+    bad["empty.wav"].touch()
+    bad["text.wav"].write_text("this is no audio")
+    soundfile.write(bad["nan.wav"], np.where(np.arange(len(speech)) == 99, np.nan, speech), rate, "FLOAT")
+    soundfile.write(bad["cut.flac"], speech, rate)
+    bad["cut.flac"].write_bytes(bad["cut.flac"].read_bytes()[:-9000])
+    bad["missing.wav"] = tmp_path / "missing.wav"
+    assert transcribe(*map(str, bad.values()), "--quiet") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == len(bad)
+    for line, path in zip(lines, bad.values(), strict=True):
+        assert line.startswith(f"whisper-npu: error: {path}: ")
+
+
+def test_a_model_folder_without_weights_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["transcribe", AMIABLE, "--model", str(tmp_path), "--quiet"]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1
+    assert "holds no checkpoint" in captured.err
+
+
+def test_base_needs_less_than_1200_megabytes() -> None:
+    code = (
+        "import resource, sys; from whisper_npu.cli import run; code = run(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+    )
+    arguments = ["transcribe", AMIABLE, "--quiet", "--model", require_weights("base")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
+    assert int(done.stderr) * 1024 < 1.2e9
+
+
 def test_an_unknown_kernel_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert transcribe(AMIABLE, "--kernel", "64x521", "--quiet") == 2
     assert "did you mean 64x512" in capsys.readouterr().err

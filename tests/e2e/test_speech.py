@@ -15,7 +15,7 @@ from whisper_npu.errors import UsageError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.device import Fidelity
 from whisper_npu.npu.emulator import Emulator
-from whisper_npu.transcribe import Model, TranscribeOptions
+from whisper_npu.transcription import Model, TranscribeOptions
 from whisper_npu.wer import EnglishNormalizer, word_error_rate
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]

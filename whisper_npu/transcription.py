@@ -283,16 +283,19 @@ def load_model(
     device: str | Device = "auto",
     kernel: str = "auto",
     cache_dir: Path | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Model:
     """Load a model by name, folder or hub id, and stage its encoder on a device.
 
-    model: as `whisper_npu.checkpoint.load_checkpoint` takes it. device: "auto", "npu", "emulator", or one
-    that `open_device` opened; the model closes it. kernel: "auto" or a contract's name.
+    model, cache_dir, progress: as `whisper_npu.checkpoint.load_checkpoint` takes them.
+    device: "auto", "npu", "emulator", or one that `open_device` opened; the model closes it.
+    kernel: "auto" or a contract's name.
+
     Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError.
     """
     opened = open_device(device) if isinstance(device, str) else device
     try:
-        return Model(load_checkpoint(model, cache_dir=cache_dir), opened, kernel)
+        return Model(load_checkpoint(model, cache_dir=cache_dir, progress=progress), opened, kernel)
     except BaseException:
         opened.close()
         raise
