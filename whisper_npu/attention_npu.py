@@ -62,7 +62,8 @@ class AttentionNPU:
 
         def bias_of(*names: str) -> F32:
             given = [biases[name] for name in names]
-            return np.concatenate([np.zeros(n_state) if b is None else b for b in given]).astype(np.float32)
+            joined: F32 = np.concatenate([np.zeros(n_state) if b is None else b for b in given]).astype("f4")
+            return joined
 
         self.n_head = n_head
         self.n_state = n_state

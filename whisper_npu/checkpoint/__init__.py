@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.checkpoint import convert, ctranslate2_folder, huggingface_folder
 from whisper_npu.checkpoint.cache import cache_folder
@@ -29,7 +31,7 @@ class Checkpoint:
     name: str  # what the user asked for
     source: str  # where it was found, in words
     dims: ModelDimensions
-    encoder: Mapping[str, np.ndarray]  # encoder_shapes(dims): float16, float32 or bfloat16, all finite
+    encoder: Mapping[str, NDArray[Any]]  # encoder_shapes(dims): float16, float32 or bfloat16, all finite
     decoder_folder: Path  # faster_whisper.WhisperModel opens it without asking any hub
     normalizer: Path | None  # the checkpoint's normalizer.json
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.checkpoint import cache, huggingface_folder, vocabulary
 from whisper_npu.checkpoint.files import chunks, content_key, read_json, sha256
@@ -139,7 +140,7 @@ class _Filler:
         self._tensors = tensors
         self._shapes = shapes
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> NDArray[Any]:
         return self._tensors.read(name, self._shapes[name])
 
     def norm(self, spec: Any, name: str) -> None:
@@ -150,7 +151,7 @@ class _Filler:
         spec.weight = _stack([self.read(f"{name}.weight") for name in names])
         spec.bias = _stack([self._bias(name) for name in names])
 
-    def _bias(self, name: str) -> np.ndarray:
+    def _bias(self, name: str) -> NDArray[Any]:
         if f"{name}.bias" in self._shapes:
             return self.read(f"{name}.bias")
         # Keys have no bias, but the stacked layer has one.
@@ -158,7 +159,7 @@ class _Filler:
         return np.zeros_like(query)
 
 
-def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     if len({array.dtype for array in arrays}) > 1:
         arrays = [array.astype(np.float32) for array in arrays]  # holds each of the three dtypes exactly
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

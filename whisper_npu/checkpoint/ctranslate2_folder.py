@@ -22,6 +22,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.checkpoint.files import one_line, read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
@@ -102,7 +103,7 @@ def check_companions(folder: Path, dims: ModelDimensions) -> None:
         )
 
 
-def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, np.ndarray]]:
+def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]]:
     """The encoder's sizes and arrays, under encoder_shapes' names and in its shapes.
 
     Arrays keep their dtype (float16, float32, bfloat16); int8 and int16 weights come back as float32. The
@@ -155,7 +156,7 @@ class _Variable:
 @dataclass(frozen=True)
 class _ModelFile:
     path: Path
-    content: np.ndarray  # the mapped file, (bytes,) uint8
+    content: NDArray[Any]  # the mapped file, (bytes,) uint8
     variables: Mapping[str, _Variable]  # aliases included
 
     def variable(self, name: str) -> _Variable:
@@ -163,14 +164,14 @@ class _ModelFile:
             raise CheckpointError(f"{self.path}: variable {name} is missing; convert the checkpoint again")
         return found
 
-    def stored(self, name: str) -> np.ndarray:
+    def stored(self, name: str) -> NDArray[Any]:
         """The variable as it is stored: a view into the mapped file."""
         variable = self.variable(name)
         n_bytes = math.prod(variable.shape) * variable.dtype.itemsize
         data = self.content[variable.offset : variable.offset + n_bytes]
         return data.view(variable.dtype).reshape(variable.shape)
 
-    def floats(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def floats(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         """A copy of the variable in a floating-point dtype. Raises CheckpointError unless it has `shape`."""
         found = self.variable(name)
         if found.shape != shape:
@@ -228,7 +229,7 @@ def _dimensions(model: _ModelFile) -> ModelDimensions:
 class _Cursor:
     """Reads forward through the mapped file; every read is checked against the file's end first."""
 
-    def __init__(self, path: Path, content: np.ndarray) -> None:
+    def __init__(self, path: Path, content: NDArray[Any]) -> None:
         self.path = path
         self.content = content
         self.offset = 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401  # teaches NumPy the name bfloat16, which safetensors looks up
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.checkpoint.files import one_line, read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
@@ -197,7 +198,7 @@ class Tensors:
                 "save the model in one of them"
             )
 
-    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def read(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         """A copy of the tensor, float16, float32 or bfloat16; checked first."""
         self.check(name, shape)
         _, handle = self._homes[self._key(name)]
@@ -244,7 +245,7 @@ def open_tensors(folder: Path) -> Iterator[Tensors]:
         yield Tensors(files)
 
 
-def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, np.ndarray]]:
+def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]]:
     """The encoder's sizes and arrays, under encoder_shapes' names and in its shapes and the files' dtypes.
 
     Raises CheckpointError, naming file, tensor, what was found and what was expected, if anything is amiss
