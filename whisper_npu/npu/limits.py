@@ -13,12 +13,15 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class TileLimits:
-    """One kind of tile: its memory and how many DMA channels, buffer descriptors and locks it has."""
+    """One kind of tile: its memory, DMA channels, buffer descriptors and locks, and what a descriptor may say."""
 
     memory_bytes: int  # 0: the shim has none of its own
     dma_channels: int  # each direction
     buffer_descriptors: int
     locks: int
+    dma_dimensions: int  # of one transfer; the shim has one more that only repeats
+    max_wrap: int  # elements of 32 bits in one dimension
+    max_step: int  # 32-bit words from one element of a dimension to the next
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class ArrayLimits:
     clock_hz: float
     dram_bytes_per_second: float
     hw_contexts: int  # open at once
+    max_lock_value: int
+    max_repeat: int
+    max_bd_size: int
+    stack_bytes: int  # of a core, at the bottom of its memory
 
     @property
     def cores(self) -> int:
@@ -48,9 +55,38 @@ XDNA1 = ArrayLimits(
     pci_id="1022:1502",  # driver, npu1_regs.c
     columns=4,  # mlir-aie device model npu1; a fifth column has no shim DMA
     core_rows=4,  # rows 2 to 5, above one shim and one memtile row
-    core=TileLimits(memory_bytes=64 * KIB, dma_channels=2, buffer_descriptors=16, locks=16),  # AM020
-    memtile=TileLimits(memory_bytes=512 * KIB, dma_channels=6, buffer_descriptors=48, locks=64),  # AM020
-    shim=TileLimits(memory_bytes=0, dma_channels=2, buffer_descriptors=16, locks=16),  # AM020
+    # AM020; wraps and steps: the DMA register fields, as mlir-aie's verifiers check them
+    core=TileLimits(
+        memory_bytes=64 * KIB,
+        dma_channels=2,
+        buffer_descriptors=16,
+        locks=16,
+        dma_dimensions=3,
+        max_wrap=255,
+        max_step=2**13,
+    ),
+    memtile=TileLimits(
+        memory_bytes=512 * KIB,
+        dma_channels=6,
+        buffer_descriptors=48,  # 24 for the even channels, 24 for the odd
+        locks=64,
+        dma_dimensions=4,
+        max_wrap=1023,
+        max_step=2**17,
+    ),
+    shim=TileLimits(
+        memory_bytes=0,
+        dma_channels=2,
+        buffer_descriptors=16,
+        locks=16,
+        dma_dimensions=3,
+        max_wrap=1023,
+        max_step=2**20,
+    ),
+    max_lock_value=63,  # AM020
+    max_repeat=64,  # of the shim's fourth dimension, where its stride is not zero; mlir-aie's verifier
+    max_bd_size=512,  # of any dimension in aie.dma_bd; mlir-aie's verifier rejects 513
+    stack_bytes=3328,  # 0xD00, mlir-aie's programming examples for matrix products
     micro_tile=(4, 8, 4),  # AIE API, aie::mmul<4, 8, 4, bfloat16, bfloat16>
     macs_per_cycle=128,  # AIE API, bf16 mmul on AIE-ML
     clock_hz=1.0e9,  # 2512.13282
