@@ -63,7 +63,7 @@ def test_a_problem_without_elements_is_refused(size: tuple[int, int, int]) -> No
 def test_a_dispatch_outside_its_operand_is_refused_by_name() -> None:
     plan = tiled_plan(Problem(128, 64, 64), MATMUL_64X64)
     too_far = replace(plan, loops=(Loop("i", 3, a=(1, 0), c=(1, 0)), *plan.loops[1:]))
-    with pytest.raises(PlanError, match=r"dispatch 2 of 3 names tile \(2, 0\) of A, which has 2x1 tiles"):
+    with pytest.raises(PlanError, match=r"product 2 of 3 names tile \(2, 0\) of A, which has 2x1 tiles"):
         too_far.walk()
 
 

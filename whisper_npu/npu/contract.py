@@ -7,7 +7,7 @@ planner plans with it, the tests hold every device to it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
 
@@ -31,11 +31,12 @@ class DType(Enum):
 
 @dataclass(frozen=True)
 class Contract:
-    """One kernel: C (m,n) = A (m,k) @ B (k,n) a dispatch; partial sums over K are added by the host in fp32.
+    """One kernel: C (m,n) = A (m,k) @ B (k,n), `batch` times a dispatch.
 
-    The host rounds operands to `operand_dtype` by `operand_rounding` when it stages them. The core
-    multiplies and sums its k products in fp32, then writes C as `result_dtype`, rounded by
-    `result_rounding` where that is bf16.
+    The host rounds operands to `operand_dtype` by `operand_rounding` when it stages them. The cores
+    multiply and sum their k products in fp32, then write C as `result_dtype`, rounded by
+    `result_rounding` where that is bf16. Where a problem's K is larger than k, the host adds the partial
+    results in fp32.
     """
 
     name: str
@@ -43,6 +44,9 @@ class Contract:
     k: int
     n: int
     cores: int  # that share one dispatch
+    core_tile: tuple[int, int, int] | None = None  # m,k,n of one core's step; None where there is no design
+    block: tuple[int, int] | None = None  # rows, columns of C that a round makes; None: one round makes all
+    batch: int = 1  # independent products, packed into one dispatch
     operand_dtype: DType = DType.BF16
     operand_rounding: Rounding = Rounding.NEAREST_EVEN
     result_dtype: DType = DType.F32
@@ -50,17 +54,20 @@ class Contract:
 
     @property
     def macs(self) -> int:
-        return self.m * self.k * self.n
+        """Multiplications of one dispatch."""
+        return self.batch * self.m * self.k * self.n
 
     @property
     def bytes_to_device(self) -> int:
-        """A and B of one dispatch."""
-        return (self.m * self.k + self.k * self.n) * self.operand_dtype.nbytes
+        """A and B of one dispatch, as often as DRAM is read: A for every block of columns, B of rows."""
+        rows, columns = self.block or (self.m, self.n)
+        a, b = self.m * self.k * (self.n // columns), self.k * self.n * (self.m // rows)
+        return self.batch * (a + b) * self.operand_dtype.nbytes
 
     @property
     def bytes_from_device(self) -> int:
         """C of one dispatch."""
-        return self.m * self.n * self.result_dtype.nbytes
+        return self.batch * self.m * self.n * self.result_dtype.nbytes
 
     def reference(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
         """The true product in float64, of operands as they are: it knows nothing of tiles or of bf16."""
@@ -89,9 +96,35 @@ class Contract:
         return bound
 
 
-MATMUL_64X64 = Contract("matmul_64x64", m=64, k=64, n=64, cores=1)
-MATMUL_64X512 = Contract("matmul_64x512", m=64, k=64, n=512, cores=16)
-MATMUL_128X512 = Contract("matmul_128x512", m=128, k=64, n=512, cores=16)
+MATMUL_64X64 = Contract("matmul_64x64", m=64, k=64, n=64, cores=1, core_tile=(64, 64, 64))
+MATMUL_64X512 = Contract("matmul_64x512", m=64, k=64, n=512, cores=16, core_tile=(64, 64, 32))
+MATMUL_128X512 = Contract("matmul_128x512", m=128, k=64, n=512, cores=16, core_tile=(128, 32, 32))
+# The same with C rounded to bf16 by the core: half the bytes back. One step covers k, for what a core adds
+# to lies in C itself.
+MATMUL_64X64_BF16 = replace(MATMUL_64X64, name="matmul_64x64_bf16", result_dtype=DType.BF16)
+MATMUL_64X512_BF16 = replace(MATMUL_64X512, name="matmul_64x512_bf16", result_dtype=DType.BF16)
+MATMUL_128X512_BF16 = replace(
+    MATMUL_128X512, name="matmul_128x512_bf16", core_tile=(128, 64, 32), result_dtype=DType.BF16
+)
+
+
+def matmul_64x64_batch(batch: int) -> Contract:
+    """`batch` independent (64,64)@(64,64), spread over 16 cores."""
+    return replace(MATMUL_64X64, name=f"matmul_64x64_batch{batch}", cores=16, batch=batch)
+
+
+def matmul_64x512_k(K: int, N: int = 512) -> Contract:
+    """(64,K)@(K,N) with the sum over K on the cores; N in rounds of 512 columns."""
+    name = f"matmul_64x512_k{K}" + ("" if N == 512 else f"_n{N}")
+    return replace(MATMUL_64X512, name=name, k=K, n=N, block=(64, 512))
+
+
+def gemm(M: int, K: int, N: int) -> Contract:
+    """Whole matrices, M and N in rounds of 256, the sum over K on the cores."""
+    name = f"gemm_{M}x{K}x{N}"
+    return Contract(name, m=M, k=K, n=N, cores=16, core_tile=(64, 64, 64), block=(256, 256))
+
+
 # The numerics of the experiment that took 163.7 s: operands truncated, results floored.
 MATMUL_64X64_BASELINE = Contract(
     "matmul_64x64_baseline",
@@ -106,7 +139,17 @@ MATMUL_64X64_BASELINE = Contract(
 
 # What `--kernel auto` chooses from; the baseline's numerics are there to be compared with, by name only.
 AUTO_CONTRACTS: tuple[Contract, ...] = (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512)
-CONTRACTS: tuple[Contract, ...] = (*AUTO_CONTRACTS, MATMUL_64X64_BASELINE)
+CONTRACTS: tuple[Contract, ...] = (
+    *AUTO_CONTRACTS,
+    MATMUL_64X64_BF16,
+    MATMUL_64X512_BF16,
+    MATMUL_128X512_BF16,
+    matmul_64x64_batch(16),
+    matmul_64x64_batch(64),
+    matmul_64x512_k(512),
+    matmul_64x512_k(2048),
+    MATMUL_64X64_BASELINE,
+)
 
 
 def find_contract(name: str, contracts: Iterable[Contract] = CONTRACTS) -> Contract:

@@ -104,10 +104,11 @@ class Emulator:
             c.padded = _run_box(plan, box, a.padded, b.padded)
         else:
             c.padded = _run_dispatches(plan, walk, a.padded, b.padded)
+        dispatches = -(-len(walk) // plan.contract.batch)
         return Completion(
-            dispatches=len(walk),
-            bytes_to_device=len(walk) * plan.contract.bytes_to_device,
-            bytes_from_device=len(walk) * plan.contract.bytes_from_device,
+            dispatches=dispatches,
+            bytes_to_device=dispatches * plan.contract.bytes_to_device,
+            bytes_from_device=dispatches * plan.contract.bytes_from_device,
             seconds=perf_counter() - start,
         )
 

@@ -13,7 +13,7 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class TileLimits:
-    """One kind of tile: its memory, DMA channels, buffer descriptors and locks, and what a descriptor may say."""
+    """One kind of tile: memory, DMA channels, buffer descriptors, locks, and what a descriptor may say."""
 
     memory_bytes: int  # 0: the shim has none of its own
     dma_channels: int  # each direction

@@ -87,7 +87,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Walk:
-    """Every dispatch of a plan in order: the (row, column) of its tiles. Each array is (dispatches, 2)."""
+    """Every tile product of a plan in order: the (row, column) of its tiles. Each array is (products, 2)."""
 
     a: NDArray[np.intp]
     b: NDArray[np.intp]
@@ -126,7 +126,8 @@ class Plan:
 
     @property
     def dispatches(self) -> int:
-        return prod(loop.count for loop in self.loops)
+        """A dispatch takes the next `contract.batch` tile products of the nest."""
+        return -(-prod(loop.count for loop in self.loops) // self.contract.batch)
 
     @property
     def bytes_to_device(self) -> int:
@@ -137,16 +138,16 @@ class Plan:
         return self.dispatches * self.contract.bytes_from_device
 
     def walk(self) -> Walk:
-        """The tiles of every dispatch. Raises PlanError where one lies outside its operand."""
+        """The tiles of every product. Raises PlanError where one lies outside its operand."""
         counts = tuple(loop.count for loop in self.loops)
-        rounds = np.indices(counts).reshape(len(counts), -1).T  # (dispatches, loops)
+        rounds = np.indices(counts).reshape(len(counts), -1).T  # (products, loops)
         walk = Walk(*(rounds @ self._steps(operand) for operand in "abc"))
         for name, tiles, layout in (("A", walk.a, self.a), ("B", walk.b, self.b), ("C", walk.c, self.c)):
             outside = ((tiles < 0) | (tiles >= layout.grid)).any(axis=1)
             if outside.any():
                 at = int(outside.argmax())
                 raise PlanError(
-                    f"dispatch {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} of {name}, "
+                    f"product {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} of {name}, "
                     f"which has {layout.grid[0]}x{layout.grid[1]} tiles: make the plan with tiled_plan"
                 )
         return walk

@@ -1,0 +1,93 @@
+"""All designs side by side: what each dispatch takes of the array, and what bounds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.kernels.designs import Design
+from whisper_npu.kernels.verifier import Cycles, Usage, check_structure, count_cycles, execute, parse
+from whisper_npu.kernels.verify import host_arguments
+from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.cost import BASELINE
+from whisper_npu.npu.plan import tiled_plan
+
+
+@dataclass(frozen=True)
+class Row:
+    """One design. Cycles are MODELLED: counted from its text at the array's best rates."""
+
+    contract: Contract
+    usage: Usage
+    cycles: Cycles
+    dispatches: int | None  # for the baseline's problem; None where the design is of another shape
+
+    @property
+    def cells(self) -> dict[str, str]:
+        contract = self.contract
+        product = f"({contract.m},{contract.k})@({contract.k},{contract.n})"
+        return {
+            "design": contract.name,
+            "one dispatch": product if contract.batch == 1 else f"{contract.batch} x {product}",
+            "C": contract.result_dtype.value,
+            "cores": str(contract.cores),
+            "L1": f"{self.usage.l1_highest:,}",
+            "memtile": f"{self.usage.memtile_highest:,}",
+            "dispatches": "-" if self.dispatches is None else f"{self.dispatches:,}",
+            "MMAC": f"{contract.macs / 1e6:,.2f}",
+            "compute cycles": f"{self.cycles.compute:,}",
+            "bytes in": f"{contract.bytes_to_device:,}",
+            "bytes out": f"{contract.bytes_from_device:,}",
+            "bound": self.cycles.bound,
+        }
+
+
+class _NoArithmetic:
+    """Core functions that only let data pass: traffic does not depend on values."""
+
+    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
+        arguments[-1][...] = 0
+
+    def reads(self, name: str) -> tuple[bool, ...]:
+        return (False,) * 3
+
+
+def row(design: Design) -> Row:
+    """Count a design from its text."""
+    contract = design.contract
+    parsed = parse(design.text)
+    zeros = (
+        np.zeros((contract.batch, *shape), np.float32)
+        for shape in ((contract.m, contract.k), (contract.k, contract.n))
+    )
+    execution = execute(parsed, host_arguments(contract, *zeros), _NoArithmetic())
+    return Row(contract, check_structure(parsed), count_cycles(parsed, execution), _dispatches(contract))
+
+
+def _dispatches(contract: Contract) -> int | None:
+    """For (3001,512)@(512,512); a gemm of its own takes one."""
+    problem = BASELINE.problem
+    if contract.block is not None and contract.m > contract.block[0]:
+        return 1 if (contract.k, contract.n) == (problem.K, problem.N) else None
+    if contract.k > problem.K or contract.n > problem.N:
+        return None
+    return tiled_plan(problem, contract).dispatches
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """A table that also reads well as plain text."""
+    cells = [row.cells for row in rows]
+    heads = list(cells[0])
+    widths = {head: max(len(head), *(len(c[head]) for c in cells)) for head in heads}
+    numbers = [head for head in heads if head not in ("design", "one dispatch", "C", "bound")]
+
+    def line(values: dict[str, str]) -> str:
+        padded = [values[h].rjust(widths[h]) if h in numbers else values[h].ljust(widths[h]) for h in heads]
+        return f"| {' | '.join(padded)} |"
+
+    rule = "|" + "|".join("-" * (widths[h] + 1) + (":" if h in numbers else "-") for h in heads) + "|"
+    return "\n".join([line({h: h for h in heads}), rule, *map(line, cells)]) + "\n"
