@@ -252,7 +252,7 @@ def _decode_with_librosa(path: Path) -> tuple[Samples, int] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that modules of Python and of librosa are on their way out
         try:
-            import audioread  # type: ignore[import-untyped]
+            import audioread
         except ImportError:  # librosa 1.0 does without
             return None
         try:  # before librosa is imported, which takes seconds
