@@ -1,4 +1,4 @@
-"""Whisper speech recognition with its encoder on the AMD XDNA1 NPU.
+"""Whisper speech recognition with its encoder laid out for the AMD XDNA1 NPU.
 
 The public names are imported on first use, so that `import whisper_npu` and `whisper-npu --help` cost
 nothing.

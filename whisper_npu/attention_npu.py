@@ -10,7 +10,7 @@ y = attention(x)  # (n_ctx, 512) float32 -> (n_ctx, 512) float32
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from whisper_npu.elementwise import softmax
 from whisper_npu.errors import UsageError
@@ -29,8 +29,8 @@ class AttentionNPU:
     bias, softmax and mask are fp32 on the host. Weights are (out, in) as PyTorch stores them, (n_state,
     n_state) each; biases (n_state,) or None. They are staged on the device once, here.
 
-    matmul: the device and kernel to run on, from `matmul_on`. None takes the NPU where one answers,
-    otherwise the emulator, and the kernel of least modelled cost; `attention.matmul` says which.
+    matmul: the device and kernel to run on, from `matmul_on`. None takes what `open_device("auto")` opens and
+    the kernel of least modelled cost for 1,500 positions; `attention.matmul` says which they are.
     Raises UsageError where shapes do not fit each other or `n_head` does not divide n_state.
     """
 
@@ -48,9 +48,9 @@ class AttentionNPU:
         out_bias: NDArray[np.floating] | None = None,
         matmul: Matmul | None = None,
     ) -> None:
-        n_state = q_weight.shape[-1]
         weights = {"q": q_weight, "k": k_weight, "v": v_weight, "out": out_weight}
         biases = {"q": q_bias, "k": k_bias, "v": v_bias, "out": out_bias}
+        n_state = q_weight.shape[-1]
         for name, weight in weights.items():
             if weight.shape != (n_state, n_state):
                 raise UsageError(f"{name}_weight has shape {weight.shape}, must be {(n_state, n_state)}")
@@ -76,9 +76,9 @@ class AttentionNPU:
         self._out = self.matmul.stage(out_weight.T)
         self._out_bias = bias_of("out")
 
-    def __call__(self, x: F32, key_mask: NDArray[np.bool_] | None = None) -> F32:
-        """x: (n_ctx, n_state) float32, n_ctx from 1 up. key_mask: (n_ctx,) bool, False for keys that no
-        query may attend to. Returns (n_ctx, n_state) float32.
+    def __call__(self, x: F32, key_mask: ArrayLike | None = None) -> F32:
+        """x: (n_ctx, n_state) float32, n_ctx from 1 up. key_mask: (n_ctx,) bool, or 0 and 1; False and 0 for
+        keys that no query may attend to. Returns (n_ctx, n_state) float32.
 
         Raises UsageError where shapes do not fit or the mask leaves no key.
         """
@@ -111,17 +111,22 @@ class AttentionNPU:
         upright = self.matmul.plan(n_ctx, n_ctx, d_head)
         return self.matmul.plan(d_head, n_ctx, n_ctx).dispatches < upright.dispatches
 
-    def _masked_keys(self, x: F32, key_mask: NDArray[np.bool_] | None) -> NDArray[np.intp]:
+    def _masked_keys(self, x: F32, key_mask: ArrayLike | None) -> NDArray[np.intp]:
         """The indices of the keys to leave out. Padding needs no mask: it never leaves the device."""
         if x.ndim != 2 or x.shape[0] < 1 or x.shape[1] != self.n_state:
             raise UsageError(f"x has shape {x.shape}, must be (n_ctx, {self.n_state}) with n_ctx at least 1")
         if key_mask is None:
             return np.empty(0, np.intp)
-        if key_mask.shape != x.shape[:1]:
-            raise UsageError(f"key_mask has shape {key_mask.shape}, must be {x.shape[:1]}, one flag a key")
-        if not key_mask.any():
+        mask = np.asarray(key_mask)
+        if mask.shape != x.shape[:1]:
+            raise UsageError(f"key_mask has shape {mask.shape}, must be {x.shape[:1]}, one flag a key")
+        if not np.isin(mask, (0, 1)).all():
+            raise UsageError(
+                f"key_mask holds {mask[~np.isin(mask, (0, 1))][0]}, must hold booleans, or 0 and 1"
+            )
+        if not mask.any():
             raise UsageError("key_mask leaves no key: at least one must be True")
-        return np.flatnonzero(~key_mask)
+        return np.flatnonzero(mask == 0)
 
 
 def attention_problems(n_ctx: int, n_state: int, n_head: int) -> list[Problem]:

@@ -89,11 +89,13 @@ def log_mel(samples: Samples, n_mels: int) -> Samples:
     n_frames = n_samples // 160 + 1: the frames that hear anything of `samples`, followed by silence.
     Any length will do, 0 included.
 
-    Raises UsageError unless `n_mels` is 80 or 128, AudioError unless `samples` is one-dimensional.
+    Raises UsageError unless `n_mels` is at least 1, AudioError unless `samples` is one-dimensional.
     Source: log_mel_spectrogram in openai/whisper, whisper/audio.py.
     """
-    if n_mels not in (80, 128):
-        raise UsageError(f"n_mels={n_mels!r}: Whisper's models take 80 or 128 (large-v3)")
+    if n_mels < 1:
+        raise UsageError(
+            f"n_mels is {n_mels}, must be at least 1: Whisper's models take 80, or 128 (large-v3)"
+        )
     if samples.ndim != 1:
         raise AudioError(f"samples of shape {samples.shape}: expected (n_samples,); load_audio returns that")
     from faster_whisper.feature_extractor import FeatureExtractor
@@ -252,7 +254,7 @@ def _decode_with_librosa(path: Path) -> tuple[Samples, int] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that modules of Python and of librosa are on their way out
         try:
-            import audioread  # type: ignore[import-untyped]
+            import audioread
         except ImportError:  # librosa 1.0 does without
             return None
         try:  # before librosa is imported, which takes seconds

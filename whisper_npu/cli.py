@@ -7,6 +7,7 @@ command needs it: `--help` answers at once.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from enum import Enum
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from whisper_npu import __version__
-from whisper_npu.errors import UsageError, WhisperNpuError
+from whisper_npu.errors import UsageError, WhisperNpuError, error_line
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 START = perf_counter()  # of the run, as far as Python lets us see it
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Whisper speech recognition with its encoder on the AMD XDNA1 NPU.",
+    help="Whisper speech recognition with its encoder laid out for the AMD XDNA1 NPU, emulated so far.",
     # openai/whisper spells options with underscores; hyphens are taken as well.
     context_settings={"token_normalize_func": lambda token: token.replace("-", "_")},
 )
@@ -91,7 +92,7 @@ def transcribe(
     ] = "base",
     device: Annotated[
         DeviceName,
-        typer.Option("--device", help="auto takes the NPU where one answers, otherwise the emulator."),
+        typer.Option("--device", help="auto takes an NPU that can be used, otherwise the emulator."),
     ] = DeviceName.auto,
     kernel: Annotated[
         str, typer.Option("--kernel", help="auto, 64x64, 64x512, 128x512, or 64x64_baseline.")
@@ -107,10 +108,10 @@ def transcribe(
     task: Annotated[
         Task, typer.Option("--task", help="Transcribe, or translate to English.")
     ] = Task.transcribe,
-    beam_size: Annotated[int, typer.Option("--beam_size", min=1, help="Beams of the decoder's search.")] = 5,
+    beam_size: Annotated[int, typer.Option("--beam_size", help="Beams of the decoder's search, from 1.")] = 5,
     temperature: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--temperature", min=0, max=1, help="One temperature, without fallback to higher ones."),
+        typer.Option("--temperature", help="One temperature, 0 to 1, without fallback to higher ones."),
     ] = None,
     initial_prompt: Annotated[
         Optional[str],  # noqa: UP045
@@ -223,34 +224,47 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every expected error is one line on stderr."""
+    # OpenMP threads that spin while they wait cost the decoder minutes on a machine that is busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code: int = app(args=_with_flags(arguments), prog_name="whisper-npu", standalone_mode=False) or 0
+        code: int = (
+            app(args=_with_flags(arguments) or ["--help"], prog_name="whisper-npu", standalone_mode=False)
+            or 0
+        )
         # A newer Typer makes an exit code of an interrupt, an older one raises Abort.
         return _fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code
     except WhisperNpuError as error:
         return _fail(str(error), error.exit_code)
     except _TyperUsageError as error:
-        return _fail(f"{error.format_message()} See whisper-npu --help.", UsageError.exit_code)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return UsageError.exit_code
+        return _fail(f"{_described(error)}; see whisper-npu --help", UsageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of stdout, head for example, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more at exit
+        if isinstance(error, BrokenPipeError):  # the reader of stdout, head for example, has seen enough
+            return 1
+        return _fail(f"{error.filename or 'standard output'} cannot be used: {error.strerror}", 1)
 
 
-def _fail(line: str, exit_code: int) -> int:
-    print(f"whisper-npu: error: {line}", file=sys.stderr)
+def _fail(message: str, exit_code: int) -> int:
+    print(error_line(message), file=sys.stderr)
     return exit_code
+
+
+def _described(error: Any) -> str:
+    message: str = error.format_message().rstrip(".")
+    if message.startswith("No such option"):
+        message += " (a file whose name begins with a dash: ./-name)"
+    return message
 
 
 def _with_flags(arguments: list[str]) -> list[str]:
     """openai/whisper's `--word_timestamps True` as the flags that Typer knows."""
-    flags = {"--word_timestamps", "--vad_filter"}
-    result: list[str] = []
-    for argument in arguments:
-        flag = result[-1].replace("-", "_").replace("__", "--", 1) if result else ""
-        if flag in flags and argument in ("True", "False"):
-            result[-1] = flag if argument == "True" else flag.replace("--", "--no_")
-        else:
-            result.append(argument)
-    return result
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    joined = "\0".join(arguments[:end])
+    pattern = r"(?:(?<=\0)|^)--(word[-_]timestamps|vad[-_]filter)[\0=](True|False)(?=\0|$)"
+    joined = re.sub(pattern, lambda found: ("--" if found[2] == "True" else "--no_") + found[1], joined)
+    return [*(joined.split("\0") if joined else []), *arguments[end:]]

@@ -47,3 +47,8 @@ class DeviceNotFoundError(DeviceError):
 
 class PlanError(WhisperNpuError):
     """A problem or a plan that the kernel cannot run: sizes below 1, tiles outside an operand."""
+
+
+def error_line(message: str) -> str:
+    """An error as one line, whatever a file's name holds."""
+    return f"whisper-npu: error: {' '.join(message.splitlines())}"

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from whisper_npu.audio import SAMPLE_RATE
+from whisper_npu.errors import error_line
 from whisper_npu.transcript import Segment
 
 
@@ -21,9 +22,9 @@ class Progress:
         self._quiet = quiet
         # rich would send stdout through its own console, which here is stderr: the transcript stays out.
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # file names may hold brackets
             BarColumn(),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
@@ -60,7 +61,7 @@ class Progress:
 
     def fail(self, message: str) -> None:
         """One line for a recording that failed; said even when quiet."""
-        self._above_the_bar(f"whisper-npu: error: {message}", sys.stderr)
+        self._above_the_bar(error_line(message), sys.stderr)
 
     def _show(self, step: str, *, total: float | None, state: str) -> None:
         if self._bar.disable:

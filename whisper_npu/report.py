@@ -7,15 +7,14 @@ fields are described in docs/report.md; `SCHEMA_VERSION` changes when one is rem
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from textwrap import wrap
 
 from whisper_npu import __version__
-from whisper_npu.npu.contract import MATMUL_64X64, Contract
+from whisper_npu.npu.contract import MATMUL_64X64
 from whisper_npu.npu.cost import BASELINE, PROFILES, Profile, modelled_seconds
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.matmul import Product
+from whisper_npu.npu.matmul import Product, merged
 from whisper_npu.npu.plan import tiled_plan
 from whisper_npu.transcription import Model, Transcription
 
@@ -25,7 +24,7 @@ COLUMNS = 96
 
 @dataclass(frozen=True)
 class FileResult:
-    """One recording: transcribed, or failed with one line."""
+    """One recording: transcribed, or failed with one line, or transcribed and then not written."""
 
     path: str
     transcription: Transcription | None
@@ -34,28 +33,27 @@ class FileResult:
 
 @dataclass(frozen=True)
 class RunOn:
-    """What a run ran on, in words: kept when the model is gone."""
+    """What a run ran on, in words."""
 
     model: str
-    weights: str
+    weights: str | None  # None: no model was loaded, for no recording could be read
     device: str
     device_description: str
     clock: str  # whose seconds the device measured
-    kernel: str
+    kernel: str | None
     kernel_choice: str
 
     @classmethod
-    def of(cls, model: Model, kernel_asked_for: str) -> RunOn:
-        device: Device = model.device
-        chosen = "chosen by modelled cost" if kernel_asked_for == "auto" else "asked for"
+    def of(cls, device: Device, model_name: str, kernel: str, model: Model | None) -> RunOn:
+        """kernel: as asked for. model: None where no recording got as far as needing one."""
         return cls(
-            model=model.checkpoint.name,
-            weights=model.checkpoint.source,
+            model=model_name,
+            weights=model.checkpoint.source if model else None,
             device=device.name,
             device_description=device.description,
             clock=device.clock,
-            kernel=model.encoder.matmul.contract.name,
-            kernel_choice=chosen,
+            kernel=model.encoder.matmul.contract.name if model else None,
+            kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
         )
 
 
@@ -110,8 +108,10 @@ class Report:
     operations: tuple[Operation, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        products = [p for t in self.transcriptions for p in t.encoder.products]
-        object.__setattr__(self, "operations", _by_operation(products))
+        products = merged(p for t in self.transcriptions for p in t.encoder.products)
+        names = dict.fromkeys(p.operation for p in products)  # in the order of the work
+        operations = (Operation(n, tuple(p for p in products if p.operation == n)) for n in names)
+        object.__setattr__(self, "operations", tuple(operations))
 
     @property
     def transcriptions(self) -> list[Transcription]:
@@ -167,14 +167,6 @@ class Report:
     @property
     def real_time_factor(self) -> float | None:
         return self.total_seconds / self.audio_seconds if self.audio_seconds else None
-
-
-def _by_operation(products: Iterable[Product]) -> tuple[Operation, ...]:
-    merged: dict[str, dict[Contract | object, Product]] = {}
-    for product in products:
-        plans = merged.setdefault(product.operation, {})
-        plans[product.plan] = plans[product.plan] + product if product.plan in plans else product
-    return tuple(Operation(name, tuple(plans.values())) for name, plans in merged.items())
 
 
 def as_json(report: Report) -> str:
@@ -272,7 +264,7 @@ def as_text(report: Report) -> str:
         f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.",
         f"This run took {report.total_seconds:.2f} s in all, "
-        f"{BASELINE.seconds / report.total_seconds:.0f} times less, on the {ran_on.device}.",
+        f"{_beside_baseline(report.total_seconds)}, on the {ran_on.device}.",
     ]
     failed = [f for f in report.files if f.error]
     if failed:
@@ -290,6 +282,12 @@ def _row(name: str, calls: int | str, dispatches: int | str, dispatches_64x64: i
 def _modelled(report: Report, profile: Profile) -> list[str]:
     seconds = f"  {profile.name:<14}{report.modelled_seconds(profile):>10,.2f} s   "
     return wrap(seconds + profile.basis, COLUMNS, subsequent_indent=" " * len(seconds), drop_whitespace=True)
+
+
+def _beside_baseline(seconds: float) -> str:
+    if seconds <= BASELINE.seconds:
+        return f"{BASELINE.seconds / seconds:.1f} times less"
+    return f"{seconds / BASELINE.seconds:.1f} times more"
 
 
 def _count(n: int, what: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 from whisper_npu.audio import load_audio
 from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
+from whisper_npu.npu.contract import find_contract
 from whisper_npu.npu.device import Fidelity, open_device
 from whisper_npu.output import FORMATS, check_writable, output_path, render, write_atomically
 from whisper_npu.progress import Progress
@@ -61,9 +61,12 @@ class Run:
         model: Model | None = None
         load_seconds = 0.0
         results = []
-        # The device first: an absent NPU is said before any work is done.
+        # The device first: an absent NPU is said before any work is done, and so is an unknown kernel.
         with open_device(self.device, self.fidelity) as device, Progress(quiet=self.quiet) as progress:
+            if self.kernel != "auto":
+                find_contract(self.kernel, device.kernels())
             for audio in self.audio:
+                transcription: Transcription | None = None
                 try:
                     start = perf_counter()
                     samples = load_audio(audio)  # bad audio fails before the model is loaded for it
@@ -76,39 +79,48 @@ class Run:
                         )
                         load_seconds = perf_counter() - start
                     with progress.recording(audio, len(samples)) as on_segment:
-                        transcription = model.transcribe(samples, self.options, on_segment)
-                    transcription = replace(transcription, audio_seconds=audio_seconds)
+                        done = model.transcribe(samples, self.options, on_segment)
+                    transcription = replace(done, audio_seconds=audio_seconds)
                     self._write(audio, transcription)
                     results.append(FileResult(audio, transcription))
                 except (AudioError, DeviceError, OutputError) as error:
                     progress.fail(str(error))
-                    results.append(FileResult(audio, None, str(error)))
-        if model is not None:
-            ran_on = RunOn.of(model, self.kernel)
-            self._report(Report(ran_on, tuple(results), load_seconds, perf_counter() - self.started))
+                    results.append(FileResult(audio, transcription, str(error)))
+            ran_on = RunOn.of(device, self.model, self.kernel, model)
+        self._report(Report(ran_on, tuple(results), load_seconds, perf_counter() - self.started))
         return 1 if any(result.error for result in results) else 0
 
     def _check_outputs(self) -> None:
-        """What can be known before hours of work: folders that refuse, recordings that share a file."""
-        if self.output.formats:
-            check_writable(self.output.folder)
-        if self.report is not None:
-            check_writable(self.report.parent)
-        paths = Counter(path for audio in self.audio for path in self.output.paths(audio).values())
-        if self.report is not None:
-            paths[self.report] += 1
-        shared = [path for path, uses in paths.items() if uses > 1]
-        if shared:
-            raise UsageError(
-                f"{shared[0]} would be written more than once: give recordings of one name runs of their own"
-            )
+        """What can be known before hours of work: places that refuse, files that would be written twice."""
+        written = [path for audio in self.audio for path in self.output.paths(audio).values()]
+        written += [self.report] if self.report is not None else []
+        for folder in dict.fromkeys(path.parent for path in written):
+            check_writable(folder)
+        recordings = {Path(audio).resolve() for audio in self.audio if audio != "-"}
+        seen: set[Path] = set()
+        for path in written:
+            real = path.resolve()
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder; name a file, or move the folder away")
+            if real in recordings:
+                raise UsageError(f"{path}: is one of the recordings and would be overwritten; name another")
+            if real in seen and not _is_special(path):
+                raise UsageError(
+                    f"{path}: would be written more than once; give recordings of one name runs of their own"
+                )
+            seen.add(real)
 
     def _write(self, audio: str, transcription: Transcription) -> None:
         for fmt, path in self.output.paths(audio).items():
             write_atomically(path, render(transcription.transcript, fmt))
 
     def _report(self, report: Report) -> None:
-        if not self.quiet:
+        if not self.quiet and report.windows:
             print("\n" + as_text(report), file=sys.stderr, end="", flush=True)
         if self.report is not None:
             write_atomically(self.report, as_json(report))
+
+
+def _is_special(path: Path) -> bool:
+    """A device or pipe, /dev/null for example, which any number of files may go to."""
+    return path.exists() and not path.is_file()

@@ -20,7 +20,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 from numpy.typing import NDArray
 
-from whisper_npu.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio
+from whisper_npu.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio, log_mel
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.encoder import AudioEncoder, ModelDimensions, encoder_problems
 from whisper_npu.errors import CheckpointError, UsageError
@@ -56,7 +56,8 @@ class TranscribeOptions:
         if self.beam_size < 1:
             raise UsageError(f"beam_size is {self.beam_size}, must be at least 1")
         if not self.temperature or not all(0 <= t <= 1 for t in self.temperature):
-            raise UsageError(f"temperature is {self.temperature}, must be numbers from 0 to 1")
+            given = ", ".join(map(str, self.temperature))
+            raise UsageError(f"temperature is {given or 'empty'}, must be a number, or several, from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,14 @@ class Model:
             vad_filter=options.vad_filter,
         )
         segments: list[Segment] = []
+        elsewhere = 0.0  # what the caller does with a segment is no part of decoding it
         for segment in _spoken(found, samples):
             segments.append(_segment(segment, id=len(segments)))
             if on_segment:
+                handed_over = perf_counter()
                 on_segment(segments[-1])
-        total = perf_counter() - start
+                elsewhere += perf_counter() - handed_over
+        total = perf_counter() - start - elsewhere
         encoder, mel_seconds = self._whisper.measured()
         return Transcription(
             transcript=Transcript(
@@ -230,18 +234,20 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
 
 
 class _MeasuredFeatures(FeatureExtractor):  # type: ignore[misc]  # faster-whisper is untyped
-    """faster-whisper's log-mel for the checkpoint's bands and window, with a stopwatch."""
+    """The log-mel for the checkpoint's bands and window, with a stopwatch."""
 
     def __init__(self, dims: ModelDimensions) -> None:
         super().__init__(feature_size=dims.n_mels)
+        self._n_mels = dims.n_mels
         # How far a window reaches: what the positions cover, and no more than faster-whisper's 30 s.
         self.nb_max_frames = min(N_FRAMES, 2 * dims.n_audio_ctx)
         self.n_samples = self.nb_max_frames * HOP_LENGTH
         self.seconds = 0.0
 
-    def __call__(self, *args: Any, **kwargs: Any) -> F32:
+    def __call__(self, samples: F32, chunk_length: None = None) -> F32:
+        """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32. The window is the model's."""
         start = perf_counter()
-        mel: F32 = super().__call__(*args, **kwargs)
+        mel = log_mel(samples, self._n_mels)
         self.seconds += perf_counter() - start
         return mel
 

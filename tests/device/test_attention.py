@@ -97,6 +97,16 @@ def test_masked_keys_get_no_attention(device: Device, n_ctx: int, contract: Cont
         assert np.abs(y - case.reference()).max() > 2 * bound  # the mask matters
 
 
+def test_a_mask_may_hold_zeros_and_ones_and_nothing_else() -> None:
+    case = Case(5, 16, 2)
+    attention = AttentionNPU(*case.weights, n_head=2)
+    expected = attention(case.x, np.array([True, True, False, True, False]))
+    assert np.array_equal(attention(case.x, np.array([1, 1, 0, 1, 0])), expected)
+    assert np.array_equal(attention(case.x, [1, 1, 0, 1, 0]), expected)
+    with pytest.raises(UsageError, match="key_mask holds -10000"):
+        attention(case.x, [0, 0, -10000, 0, -10000])  # an additive mask
+
+
 def test_what_a_masked_key_says_does_not_matter(device: Device) -> None:
     case = Case(90, 64, 2)
     mask = np.arange(90) < 60

@@ -21,7 +21,7 @@ from whisper_npu.npu.contract import (
 )
 from whisper_npu.npu.device import Completion, Device, Fidelity
 from whisper_npu.npu.emulator import Emulator
-from whisper_npu.npu.matmul import Matmul
+from whisper_npu.npu.matmul import KEPT_OPERANDS, Matmul
 from whisper_npu.npu.plan import Loop, Plan, Problem, tiled_plan
 
 # Unequal everywhere, so that no two sizes can be swapped unnoticed.
@@ -232,6 +232,14 @@ def test_a_result_outlives_the_next_product(device: Device) -> None:
     kept = first.copy()
     matmul(2 * a, b, "test")
     assert np.array_equal(first, kept)
+
+
+def test_buffers_of_many_shapes_are_not_kept_for_ever(device: Device) -> None:
+    matmul = Matmul(device, SMALL)
+    for M in range(1, 4 * KEPT_OPERANDS):
+        a, b = integers(M, 12, M, seed=M)
+        assert np.array_equal(matmul(a, b, "test"), a @ b)
+    assert len(matmul._operands) == KEPT_OPERANDS
 
 
 def test_a_staged_weight_serves_any_number_of_rows(device: Device) -> None:

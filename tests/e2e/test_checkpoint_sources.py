@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,9 @@ from tests.hf_writer import read_model_bin, write_hf_folder
 from tests.weights import require_weights
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
+from whisper_npu.npu.emulator import Emulator
+from whisper_npu.transcript import Transcript
+from whisper_npu.transcription import Model, TranscribeOptions
 
 pytestmark = pytest.mark.weights
 
@@ -83,31 +85,23 @@ def vocabulary(folder: Path) -> list[str]:
     return loaded
 
 
-def heard(folder: Path, clips: list[str]) -> list[Any]:
+def heard(checkpoint: Checkpoint, clips: list[str]) -> list[Transcript]:
     """Language, its probability, and every segment with its words and their times, for every clip."""
-    import faster_whisper
-
-    model = faster_whisper.WhisperModel(str(folder), device="cpu", compute_type="float32")
-    results = []
-    for clip in clips:
-        segments, info = model.transcribe(
-            str(SAMPLES / clip), beam_size=1, temperature=0, word_timestamps=True
-        )
-        words = [(s.text, [(w.word, w.start, w.end) for w in s.words]) for s in segments]
-        results.append((info.language, round(info.language_probability, 4), words))
-    return results
+    options = TranscribeOptions(beam_size=1, temperature=(0.0,), word_timestamps=True)
+    with Model(checkpoint, Emulator()) as model:
+        return [model.transcribe(SAMPLES / clip, options).transcript for clip in clips]
 
 
 def test_both_formats_give_the_same_transcript(pair: Pair) -> None:
     # For base, which is multilingual, the language is detected first.
     clips = ["sns-0880.wav", "sns-0930.wav"] if pair.name == "tiny.en" else ["sns-0880.wav"]
-    ours, theirs = (heard(checkpoint.decoder_folder, clips) for checkpoint in (pair.hf, pair.ct2))
+    ours, theirs = (heard(checkpoint, clips) for checkpoint in (pair.hf, pair.ct2))
     assert ours == theirs
-    for language, _, segments in ours:
-        words = [word for _, words in segments for word in words]
-        assert language == "en"
+    for transcript in ours:
+        words = [word for segment in transcript.segments for word in segment.words or ()]
+        assert transcript.language == "en"
         assert len(words) >= 3
-        assert all(0 <= start <= end for _, start, end in words)
+        assert all(0 <= word.start <= word.end for word in words)
 
 
 def test_a_damaged_copy_of_the_package_is_made_again(pair: Pair) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -18,12 +20,24 @@ import soundfile
 from tests.e2e.conftest import SAMPLES
 from tests.weights import require_weights
 from whisper_npu.cli import run
+from whisper_npu.errors import OutputError
+from whisper_npu.output import write_atomically
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 AMIABLE = str(SAMPLES / "sns-0930.wav")
 YOUNG_MAN = str(SAMPLES / "sns-0880.wav")
 SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
+
+
+def validate(report: object) -> None:
+    """Against the published schema, and with no field that it does not describe."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.validate(report, schema)
+    closed = json.loads(
+        json.dumps(schema).replace('"type": "object",', '"type": "object", "additionalProperties": false,')
+    )
+    jsonschema.validate(report, closed)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +68,7 @@ def test_the_report_counts_what_was_dispatched(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     assert transcribe(AMIABLE, YOUNG_MAN, "--kernel", "64x64", "--report", str(path)) == 0
     report = json.loads(path.read_text(encoding="utf-8"))
-    jsonschema.validate(report, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    validate(report)
     encoder = report["encoder"]
     assert encoder["windows"] == 2
     assert encoder["dispatches"] == encoder["dispatches_64x64"] == 2 * 72_840
@@ -140,6 +154,74 @@ def test_a_language_the_model_does_not_know_ends_the_run(capsys: pytest.CaptureF
     assert "tiny.en does not know language 'French'" in captured.err
 
 
+def test_a_report_is_written_even_where_every_recording_failed(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("an older report")
+    assert transcribe(str(tmp_path / "no.wav"), "--report", str(path), "--quiet") == 1
+    report = json.loads(path.read_text(encoding="utf-8"))
+    validate(report)
+    assert report["encoder"]["dispatches"] == 0
+    assert "no.wav" in report["files"][0]["error"]
+
+
+def test_a_transcript_that_cannot_be_written_is_still_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, text: str) -> None:
+        if path.suffix == ".srt":
+            raise OutputError(f"{path}: cannot be written (no space left)")
+        write_atomically(path, text)
+
+    monkeypatch.setattr("whisper_npu.run.write_atomically", full)
+    options = ("--output_format", "srt", "--output_dir", str(tmp_path), "--report", str(tmp_path / "r.json"))
+    assert transcribe(AMIABLE, *options) == 1
+    assert "no space left" in capsys.readouterr().err
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    validate(report)
+    assert "no space left" in report["files"][0]["error"]
+    assert "amiable" in report["files"][0]["text"]
+    assert report["encoder"]["windows"] == 1
+
+
+def test_names_with_brackets_survive_a_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "a["
+    folder.mkdir()
+    shutil.copy(AMIABLE, folder / "b].wav")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "whisper_npu", "transcribe", "--model", "tiny.en", "a[/b].wav"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # Linux's end of file of a terminal
+                break
+        assert process.stdout is not None
+        text = process.stdout.read()
+    os.close(ours)
+    assert process.returncode == 0, seen
+    assert text == b"He might even have been made amiable himself.\n"
+    assert b"a[/b].wav" in seen
+
+
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "whisper_npu", "transcribe", "--model", "tiny.en", "--quiet", AMIABLE],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "whisper-npu: error: standard output cannot be used: No space left on device\n"
+
+
 def test_every_kind_of_bad_audio_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     speech, rate = soundfile.read(AMIABLE)
     bad = {name: tmp_path / name for name in ("folder", "empty.wav", "text.wav", "nan.wav", "cut.flac")}
@@ -205,10 +287,12 @@ def test_interrupted_it_exits_130_and_leaves_nothing_half_written(tmp_path: Path
         [sys.executable, "-m", "whisper_npu", "transcribe", AMIABLE, *options],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell ignores Ctrl-C for its background jobs, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
-        lines = [process.stderr.readline() for _ in range(2)]  # loading, transcribing
-        assert "transcribing" in lines[1]
+        while "transcribing" not in process.stderr.readline():
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130

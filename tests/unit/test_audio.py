@@ -522,9 +522,9 @@ def test_log_mel_of_short_audio_is_that_of_the_audio_in_silence(n_samples):
     np.testing.assert_allclose(features, in_silence[:, : features.shape[1]], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("n_mels", [0, 64, 81])
-def test_log_mel_refuses_a_number_of_bands_that_no_model_has(n_mels):
-    with pytest.raises(UsageError, match="80 or 128"):
+@pytest.mark.parametrize("n_mels", [0, -80])
+def test_log_mel_refuses_a_number_of_bands_below_1(n_mels):
+    with pytest.raises(UsageError, match="at least 1"):
         log_mel(np.zeros(160, np.float32), n_mels)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import SAMPLES
-from whisper_npu.cli import run
+from whisper_npu.cli import _with_flags, run
 from whisper_npu.npu.contract import CONTRACTS
 
 SPEECH = str(SAMPLES / "sns-0930.wav")
@@ -77,7 +77,43 @@ def test_a_folder_that_cannot_be_written_fails_first(
 def test_recordings_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "sns-0930.flac"
     assert run(["transcribe", SPEECH, str(other), "--output_dir", str(tmp_path)]) == 2
-    assert "sns-0930.txt would be written more than once" in only_line(capsys)
+    assert "sns-0930.txt: would be written more than once" in only_line(capsys)
+
+
+@pytest.mark.parametrize("spelling", ["talk.txt", "sub/../talk.txt"])
+def test_a_recording_is_never_overwritten(
+    tmp_path: Path, spelling: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = tmp_path / "talk.txt"
+    recording.write_bytes(Path(SPEECH).read_bytes())
+    (tmp_path / "sub").mkdir()
+    for options in (["--output_format", "txt", "--output_dir", str(tmp_path)], ["--report", str(recording)]):
+        assert run(["transcribe", f"{tmp_path}/{spelling}", *options]) == 2
+        assert "would be overwritten" in only_line(capsys)
+    assert recording.read_bytes() == Path(SPEECH).read_bytes()
+
+
+def test_a_folder_where_a_file_should_go_is_refused_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["transcribe", SPEECH, "--report", str(tmp_path)]) == 1
+    assert "is a folder" in only_line(capsys)
+
+
+def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    assert "transcribe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--word_timestamps", "--word-timestamps"])
+@pytest.mark.parametrize("joint", [" ", "="])
+def test_openai_whispers_booleans_are_understood(flag: str, joint: str) -> None:
+    assert _with_flags(["a", *f"{flag}{joint}True".split(), "b"])[1] in (
+        "--word_timestamps",
+        "--word-timestamps",
+    )
+    assert len(_with_flags(["a", *f"{flag}{joint}False".split(), "b"])) == 3
+    assert _with_flags(["--", flag, "True"]) == ["--", flag, "True"]
 
 
 def test_the_help_names_every_kernel(capsys: pytest.CaptureFixture[str]) -> None:

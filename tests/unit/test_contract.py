@@ -1,4 +1,4 @@
-"""Contracts are found by their names, and their bounds bound."""
+"""Contracts: found by their names, with the sizes that their names say."""
 
 from __future__ import annotations
 

@@ -35,20 +35,25 @@ class Profile:
     """A device as the cost model sees it; None where the profile does not charge for it."""
 
     name: str
-    basis: str  # one line for the reader of a report
     dispatch_seconds: float
     dma_bytes_per_second: float | None = None
     macs_per_second_per_core: float | None = None
 
+    @property
+    def basis(self) -> str:
+        """One line for the reader of a report."""
+        if self.dma_bytes_per_second is None or self.macs_per_second_per_core is None:
+            return f"{1e3 * self.dispatch_seconds:.1f} ms for every dispatch, whatever its size"
+        return (
+            f"{1e6 * self.dispatch_seconds:.0f} us latency a dispatch, plus the longer of DMA "
+            f"({self.dma_bytes_per_second / 1e9:g} GB/s) and arithmetic "
+            f"({self.macs_per_second_per_core / 1e9:g} GMAC/s a core)"
+        )
 
-BASELINE_2025 = Profile(
-    "baseline-2025",
-    "54.4 ms for every dispatch, whatever its size",
-    dispatch_seconds=BASELINE.seconds_per_dispatch,
-)
+
+BASELINE_2025 = Profile("baseline-2025", dispatch_seconds=BASELINE.seconds_per_dispatch)
 XDNA1_PROFILE = Profile(
     "xdna1",
-    "110 us latency a dispatch, plus the longer of DMA at 15 GB/s and 112.6 MAC/cycle a core at 1.0 GHz",
     dispatch_seconds=110e-6,  # xrt-smi latency test on a 7640U, github.com/amd/RyzenAI-SW issue 142
     dma_bytes_per_second=XDNA1.dram_bytes_per_second,
     macs_per_second_per_core=112.6 * XDNA1.clock_hz,  # arXiv 2512.13282: one core, bf16

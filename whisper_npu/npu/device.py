@@ -36,7 +36,7 @@ class Buffer(Protocol):
         """The (rows, cols) matrix, without its padding. No later run changes it under the caller."""
 
     def close(self) -> None:
-        """Give the memory back; the buffer is of no use afterwards."""
+        """Give the memory back. The buffer is of no use afterwards; what `read` gave stays."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ DEVICE_NAMES = ("auto", "npu", "emulator")
 
 
 def open_device(name: str = "auto", fidelity: Fidelity = Fidelity.FAST) -> Device:
-    """Open `npu`, `emulator`, or with `auto` the NPU where one answers and otherwise the emulator.
+    """Open `npu`, `emulator`, or with `auto` an NPU that can be used and otherwise the emulator.
 
     What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only.
     Raises DeviceNotFoundError where `npu` is asked for and none answers, UsageError for another name.

@@ -13,6 +13,8 @@ from whisper_npu.npu.cost import choose_contract
 from whisper_npu.npu.device import Buffer, Device
 from whisper_npu.npu.plan import Layout, Plan, Problem, b_layout, tiled_plan
 
+KEPT_OPERANDS = 16  # buffers of activations; an encoder's window has nine shapes
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -60,7 +62,7 @@ class Matmul:
         self.device = device
         self.contract = contract
         self._products: dict[tuple[str, Plan], Product] = {}
-        self._operands: dict[tuple[str, Layout], Buffer] = {}
+        self._operands: dict[tuple[str, Layout], Buffer] = {}  # least recently used first
 
     def stage(self, weight: F32) -> Weight:
         """Write a weight to the device once, for any number of products.
@@ -88,7 +90,7 @@ class Matmul:
         a_buffer = self._staged("A", plan.a, a)
         b_buffer = b.buffer if isinstance(b, Weight) else self._staged("B", plan.b, b)
         packed = perf_counter()
-        c_buffer = self._operand("C", plan.c)
+        c_buffer = self.device.alloc(plan.c)
         done = self.device.run(plan, a_buffer, b_buffer, c_buffer)
         self._record(
             Product(
@@ -102,7 +104,9 @@ class Matmul:
                 kernel_seconds=done.seconds,
             )
         )
-        return c_buffer.read()
+        c = c_buffer.read()
+        c_buffer.close()
+        return c
 
     def take_products(self) -> tuple[Product, ...]:
         """What was executed since the last call of this, one record for each operation and plan."""
@@ -112,7 +116,8 @@ class Matmul:
 
     def _record(self, product: Product) -> None:
         key = product.operation, product.plan
-        self._products[key] = self._products[key] + product if key in self._products else product
+        before = self._products.get(key)
+        self._products[key] = product if before is None else before + product
 
     def _staged(self, role: str, layout: Layout, matrix: F32) -> Buffer:
         buffer = self._operand(role, layout)
@@ -121,9 +126,20 @@ class Matmul:
 
     def _operand(self, role: str, layout: Layout) -> Buffer:
         """Activations of one shape share one buffer: a product is done before the next is packed."""
-        if (role, layout) not in self._operands:
-            self._operands[role, layout] = self.device.alloc(layout)
-        return self._operands[role, layout]
+        buffer = self._operands.pop((role, layout), None) or self.device.alloc(layout)
+        self._operands[role, layout] = buffer
+        if len(self._operands) > KEPT_OPERANDS:
+            self._operands.pop(next(iter(self._operands))).close()
+        return buffer
+
+
+def merged(products: Iterable[Product]) -> tuple[Product, ...]:
+    """Records of several runs as one: one for each operation and plan, in the order of the first."""
+    total: dict[tuple[str, Plan], Product] = {}
+    for product in products:
+        key = product.operation, product.plan
+        total[key] = total[key] + product if key in total else product
+    return tuple(total.values())
 
 
 def matmul_on(device: Device, kernel: str | Contract, problems: Iterable[Problem]) -> Matmul:

@@ -1,0 +1,67 @@
+"""The report in words: what is measured, what is modelled, and beside what."""
+
+from __future__ import annotations
+
+import pytest
+
+from whisper_npu.npu.contract import MATMUL_64X512
+from whisper_npu.npu.matmul import Product, merged
+from whisper_npu.npu.plan import Problem, tiled_plan
+from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_text
+from whisper_npu.transcript import Transcript
+from whisper_npu.transcription import EncoderRun, Transcription
+
+RAN_ON = RunOn("base", "a folder", "emulator", "emulator (fast)", "CPU", "matmul_64x512", "asked for")
+
+
+def product(operation: str, M: int) -> Product:
+    plan = tiled_plan(Problem(M, 512, 512), MATMUL_64X512)
+    return Product(
+        operation, plan, 1, plan.dispatches, plan.bytes_to_device, plan.bytes_from_device, 0.25, 0.5
+    )
+
+
+def report(*products: Product, seconds: float = 10.0) -> Report:
+    transcript = Transcript(segments=(), language="en", language_probability=1.0, duration=20.0)
+    run = EncoderRun(windows=1, products=products, total_seconds=3.0)
+    done = Transcription(transcript, run, audio_seconds=0.5, mel_seconds=0.25, decode_seconds=2.0)
+    return Report(RAN_ON, (FileResult("a.wav", done),), load_seconds=1.0, total_seconds=seconds)
+
+
+def test_stages_add_up_to_the_total() -> None:
+    r = report(product("attention.out", 1500))
+    assert r.stages == {"load": 1.0, "audio": 0.5, "mel": 0.25, "encoder": 3.0, "decode": 2.0, "other": 3.25}
+    assert r.encoder_stages == {"pack": 0.25, "kernel": 0.5, "host": 2.25}
+    assert r.real_time_factor == 0.5
+
+
+def test_dispatches_stand_beside_those_of_the_baselines_kernel() -> None:
+    r = report(product("attention.out", 1500), product("attention.out", 750))
+    assert r.dispatches == 24 * 8 + 12 * 8
+    assert r.dispatches_64x64 == 8 * r.dispatches
+    assert [o.calls for o in r.operations] == [2]
+
+
+def test_records_of_one_operation_and_plan_are_added() -> None:
+    both = merged([product("a", 1500), product("b", 1500), product("a", 1500)])
+    assert [(p.operation, p.calls, p.kernel_seconds) for p in both] == [("a", 2, 1.0), ("b", 1, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (10.0, "16.4 times less"),
+        (150.0, "1.1 times less"),
+        (163.7, "1.0 times less"),
+        (327.4, "2.0 times more"),
+    ],
+)
+def test_the_total_stands_beside_the_baseline(seconds: float, said: str) -> None:
+    assert f"{seconds:.2f} s in all, {said}, on the emulator" in as_text(report(seconds=seconds))
+
+
+def test_measured_and_modelled_are_told_apart_and_lines_are_short() -> None:
+    text = as_text(report(product("attention.out", 1500)))
+    measured, modelled = text.index("MEASURED"), text.index("MODELLED")
+    assert measured < text.index("encoder: pack 0.25") < modelled < text.index("baseline-2025")
+    assert max(map(len, text.splitlines())) <= COLUMNS
