@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels.verifier import (
-    CoreFunctions,
     Cycles,
+    Functions,
     Usage,
     check_structure,
     count_cycles,
@@ -43,7 +43,7 @@ class Verdict:
     seconds: float  # MEASURED, of the verifier
 
 
-def verify(contract: Contract, text: str, functions: CoreFunctions, seed: int = 0) -> Verdict:
+def verify(contract: Contract, text: str, functions: Functions, seed: int = 0) -> Verdict:
     """Check and execute a design on random operands, its C poisoned with NaN.
 
     Raises DesignError where the text breaks a limit, hangs or moves data wrongly, and WrongResultError where

@@ -1,0 +1,104 @@
+"""What `whisper-npu kernels ...` does: list, verify and build the designs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import Enum
+
+from whisper_npu.errors import WhisperNpuError, error_line
+from whisper_npu.kernels.build import DesignSource, Toolchain, aie_opt_check, build, kernel_folder
+from whisper_npu.kernels.designs import DESIGNS, Design, find_design
+from whisper_npu.kernels.table import as_markdown, row
+from whisper_npu.kernels.verifier import Design as ParsedDesign
+from whisper_npu.kernels.verifier import Functions, parse
+from whisper_npu.kernels.verifier.core_functions import Declaration, NoCompilerError, compiled, in_numpy
+from whisper_npu.kernels.verify import verify
+from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.limits import XDNA1
+
+
+def list_designs() -> str:
+    """All designs, a row each, and below which of them are built on this machine."""
+    folder = kernel_folder(os.environ)
+    built = [design.name for design in DESIGNS if (folder / design.name / "manifest.json").is_file()]
+    return (
+        as_markdown([row(design) for design in DESIGNS])
+        + f"\nL1, memtile: bytes, of {XDNA1.core.memory_bytes:,} a core and {XDNA1.memtile.memory_bytes:,} a "
+        "memtile; dispatches: for (3001,512)@(512,512).\nCycles and bound are MODELLED: counted from the "
+        "design's text, at the array's best rates.\n"
+        + f"Built in {folder}: {', '.join(built) or 'none; whisper-npu kernels build'}\n"
+    )
+
+
+def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
+    """Verify designs, a line each on stdout; go on after one that fails. Returns the exit code.
+
+    wanted: the core functions, as `core_functions` takes it. mlir_aie: also the toolchain's own passes.
+    """
+    failed = False
+    for design in _chosen(names):
+        try:
+            functions, origin = core_functions(parse(design.text), wanted)
+            verdict = verify(design.contract, design.text, functions)
+            if mlir_aie:
+                aie_opt_check(_source(design), Toolchain.find(os.environ, sys.path))
+        except WhisperNpuError as error:
+            failed = True
+            print(error_line(f"{design.name}: {str(error).removeprefix(f'{design.name}: ')}"), file=sys.stderr)
+            continue
+        print(
+            f"{design.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
+            f"the tolerance), L1 {verdict.usage.l1_highest:,} B, {verdict.cycles.cycles:,} cycles MODELLED, "
+            f"bound by {verdict.cycles.bound}; core functions: {origin}; {verdict.seconds:.1f} s",
+            flush=True,
+        )
+    return 1 if failed else 0
+
+
+def build_designs(names: Sequence[str], target: str) -> None:
+    """Build designs into the user's kernel folder, a line each on stdout."""
+    folder = kernel_folder(os.environ)
+    tools = Toolchain.find(os.environ, sys.path)
+    for result in build([_source(design) for design in _chosen(names)], folder, target=target, tools=tools):
+        print(f"{result.name}: {result.outcome.value}, {result.folder}")
+
+
+def contract_as_json(contract: Contract) -> dict[str, object]:
+    """A contract for a manifest: its fields, enumerations by value."""
+    return {
+        name: value.value if isinstance(value, Enum) else value for name, value in asdict(contract).items()
+    }
+
+
+def _chosen(names: Sequence[str]) -> Sequence[Design]:
+    return [find_design(name) for name in names] if names else DESIGNS
+
+
+def _source(design: Design) -> DesignSource:
+    return DesignSource(design.name, design.text, contract_as_json(design.contract))
+
+
+def core_functions(design: ParsedDesign, wanted: str) -> tuple[Functions, str]:
+    """What a design's cores call, and where it comes from in words.
+
+    wanted: "compiler" for kernels/matmul.cc, "numpy", or "auto" for the compiler where there is one.
+    """
+    declarations = [
+        Declaration(
+            function.name,
+            tuple(memref.shape for memref in function.memrefs),
+            tuple(memref.dtype for memref in function.memrefs),
+            function.link_with or "",
+        )
+        for function in design.functions
+    ]
+    if wanted != "numpy":
+        try:
+            return compiled(declarations), "matmul.cc, compiled here"
+        except NoCompilerError:
+            if wanted == "compiler":
+                raise
+    return in_numpy(declarations), "NumPy"

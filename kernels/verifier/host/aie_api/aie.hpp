@@ -1,0 +1,131 @@
+// What kernels/matmul.cc uses of the AIE API, for the host's C++ compiler, with the meaning that AMD's AI Engine
+// API User Guide (UG1529) documents. It is ours: the API's names and behaviour, none of its code.
+//
+// Sums are IEEE fp32: mac adds the products of a micro-tile one after the other, in order of s. The hardware
+// documents no order; any order moves a sum of K products by at most K * 2^-24 of the sum of their magnitudes.
+//
+// Stricter than the hardware, to catch a kernel's mistakes:
+// - load_v and store_v refuse an address outside the call's arguments, or one not aligned to the vector's size
+//   or to 32 bytes, whichever is less (UG1603, Alignment: AIE-ML loads and stores 256 bits at a time);
+// - vector and matrix sizes that AIE-ML does not have do not compile;
+// - sums that were never initialised are NaN;
+// - each call starts with the rounding mode floor, as a core does when it starts (UG1603).
+
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+struct bfloat16 {
+  std::uint16_t bits;
+  operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+};
+static_assert(sizeof(bfloat16) == 2 && sizeof(float) == 4);
+
+struct accfloat {}; // the tag of fp32 accumulators
+
+namespace aie {
+
+enum class rounding_mode { floor, conv_even }; // toward minus infinity; to nearest, ties to even
+
+namespace host {
+
+inline thread_local rounding_mode rounding = rounding_mode::floor;
+
+enum class Access { read, write };
+
+// Fails the call unless [address, address + bytes) lies in one argument of the call. See call.cc.
+void check(Access access, const void *address, std::size_t bytes, std::size_t alignment);
+
+inline bfloat16 rounded(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (value != value)
+    return {static_cast<std::uint16_t>(bits >> 16 | 0x40)}; // stays NaN, whichever bits are dropped
+  const std::uint32_t up = rounding == rounding_mode::conv_even ? 0x7FFF + (bits >> 16 & 1)
+                           : bits >> 31                         ? 0xFFFF // more magnitude is further down
+                                                                : 0;
+  return {static_cast<std::uint16_t>((bits + up) >> 16)};
+}
+
+} // namespace host
+
+inline void set_rounding(rounding_mode mode) { host::rounding = mode; }
+
+template <typename T, unsigned Elems>
+struct vector {
+  static constexpr unsigned bits = 8 * sizeof(T) * Elems;
+  static_assert(bits == 128 || bits == 256 || bits == 512 || bits == 1024, "no such vector on AIE-ML");
+  T data[Elems];
+};
+
+template <unsigned Elems, typename T>
+vector<T, Elems> load_v(const T *address) {
+  vector<T, Elems> v;
+  host::check(host::Access::read, address, sizeof v, sizeof v < 32 ? sizeof v : 32);
+  std::memcpy(&v, address, sizeof v);
+  return v;
+}
+
+template <typename T, unsigned Elems>
+void store_v(T *address, const vector<T, Elems> &v) {
+  host::check(host::Access::write, address, sizeof v, sizeof v < 32 ? sizeof v : 32);
+  std::memcpy(address, &v, sizeof v);
+}
+
+template <typename T, unsigned Elems>
+vector<T, Elems> zeros() {
+  return {};
+}
+
+// C (M x N) += A (M x K) B (K x N), each row-major in its vector.
+template <unsigned M, unsigned K, unsigned N, typename TypeA, typename TypeB, typename AccumTag>
+class mmul {
+  static_assert(M == 4 && K == 8 && N == 4, "AIE-ML multiplies bf16 as 4x8x4; others are not needed here");
+  static_assert(std::is_same_v<TypeA, bfloat16> && std::is_same_v<TypeB, bfloat16> &&
+                std::is_same_v<AccumTag, accfloat>);
+
+public:
+  static constexpr unsigned size_A = M * K, size_B = K * N, size_C = M * N;
+
+  mmul() { // holds nothing yet: NaN shows a mac without initial sums
+    for (float &sum : sums)
+      sum = std::numeric_limits<float>::quiet_NaN();
+  }
+  explicit mmul(const vector<float, size_C> &v) { std::memcpy(sums, v.data, sizeof sums); }
+
+  void mac(const vector<TypeA, size_A> &a, const vector<TypeB, size_B> &b) {
+    float rows[K][N]; // of B, widened once
+    for (unsigned e = 0; e < size_B; ++e)
+      rows[e / N][e % N] = b.data[e];
+    for (unsigned y = 0; y < M; ++y) {
+      float row[N]; // of C, in a register
+      std::memcpy(row, sums + y * N, sizeof row);
+      for (unsigned z = 0; z < K; ++z) {
+        const float factor = a.data[y * K + z];
+        for (unsigned x = 0; x < N; ++x)
+          row[x] += factor * rows[z][x];
+      }
+      std::memcpy(sums + y * N, row, sizeof row);
+    }
+  }
+
+  template <typename T>
+  vector<T, size_C> to_vector() const {
+    vector<T, size_C> v;
+    for (unsigned e = 0; e < size_C; ++e)
+      if constexpr (std::is_same_v<T, float>)
+        v.data[e] = sums[e];
+      else
+        v.data[e] = host::rounded(sums[e]);
+    return v;
+  }
+
+private:
+  float sums[size_C];
+};
+
+} // namespace aie

@@ -1,0 +1,111 @@
+// The verifier's way into kernels/matmul.cc, compiled with it into one shared library for each m, k, n.
+//
+// Every argument is copied into the middle of a slot of its own, with the size of a core's memory free on both
+// sides, so that an access beyond it is seen even where the caller's buffers touch each other.
+
+#include <aie_api/aie.hpp>
+
+#include <cstdarg>
+#include <cstdio>
+#include <utility>
+
+extern "C" {
+void zero_f32(float *);
+void matmul_bf16_f32(bfloat16 *, bfloat16 *, float *);
+void matmul_bf16_bf16(bfloat16 *, bfloat16 *, bfloat16 *);
+void matmul_pair_bf16_f32(bfloat16 *, float *);
+}
+
+namespace {
+
+constexpr std::size_t core_memory = 64 * 1024; // AM020
+constexpr std::size_t max_arguments = 3;
+
+struct alignas(64) Slot {
+  std::byte before[core_memory], argument[core_memory], after[core_memory];
+};
+
+thread_local Slot slots[max_arguments];
+thread_local std::size_t sizes[max_arguments]; // bytes of each argument
+thread_local std::size_t count;
+
+struct Problem {
+  char text[200];
+};
+
+[[noreturn]] void fail(const char *format, ...) {
+  Problem problem;
+  std::va_list values;
+  va_start(values, format);
+  std::vsnprintf(problem.text, sizeof problem.text, format, values);
+  va_end(values);
+  throw problem;
+}
+
+template <typename... T, std::size_t... I>
+void apply(void (*function)(T *...), std::index_sequence<I...>) {
+  if (count != sizeof...(T))
+    fail("takes %zu arguments, not %zu", sizeof...(T), count);
+  function(reinterpret_cast<T *>(slots[I].argument)...);
+}
+
+template <typename... T>
+bool apply(const char *wanted, const char *name, void (*function)(T *...)) {
+  if (std::strcmp(wanted, name) != 0)
+    return false;
+  apply(function, std::index_sequence_for<T...>());
+  return true;
+}
+
+void call(const char *name, void *const *buffers, const std::size_t *bytes, std::size_t arguments) {
+  if (arguments > max_arguments)
+    fail("has %zu arguments; no core function has more than %zu", arguments, max_arguments);
+  count = arguments;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (bytes[i] > core_memory)
+      fail("has an argument of %zu bytes; a core's memory is %zu", bytes[i], core_memory);
+    sizes[i] = bytes[i];
+    std::memcpy(slots[i].argument, buffers[i], sizes[i]);
+  }
+  aie::set_rounding(aie::rounding_mode::floor);
+  if (!apply(name, "zero_f32", zero_f32) && !apply(name, "matmul_bf16_f32", matmul_bf16_f32) &&
+      !apply(name, "matmul_bf16_bf16", matmul_bf16_bf16) &&
+      !apply(name, "matmul_pair_bf16_f32", matmul_pair_bf16_f32))
+    fail("is not in matmul.cc");
+  for (std::size_t i = 0; i < count; ++i)
+    std::memcpy(buffers[i], slots[i].argument, sizes[i]);
+}
+
+} // namespace
+
+void aie::host::check(Access access, const void *address, std::size_t bytes, std::size_t alignment) {
+  // In integers: an address below the first slot wraps to one far above the last.
+  const auto place = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(slots);
+  const auto i = place / sizeof(Slot);
+  const auto offset = static_cast<std::ptrdiff_t>(place % sizeof(Slot)) - std::ptrdiff_t{core_memory};
+  const bool known = i < count;
+  const bool inside = known && offset >= 0 && offset + bytes <= sizes[i];
+  if (inside && offset % alignment == 0)
+    return;
+
+  const char *what = access == Access::read ? "reads" : "writes";
+  if (!known)
+    fail("%s %zu bytes far outside its arguments", what, bytes);
+  if (!inside)
+    fail("%s %zu bytes at offset %td of argument %zu, which has %zu", what, bytes, offset, i, sizes[i]);
+  fail("%s %zu bytes at offset %td of argument %zu: a vector access must be aligned to %zu", what, bytes, offset,
+       i, alignment);
+}
+
+// Calls a function by name. Returns 0, or 1 with what went wrong in `error`: "reads 64 bytes at offset ...".
+extern "C" __attribute__((visibility("default"))) int
+whisper_npu_call(const char *name, void *const *buffers, const std::size_t *bytes, std::size_t arguments,
+                 char *error, std::size_t error_size) noexcept {
+  try {
+    call(name, buffers, bytes, arguments);
+    return 0;
+  } catch (const Problem &problem) {
+    std::snprintf(error, error_size, "%s", problem.text);
+    return 1;
+  }
+}

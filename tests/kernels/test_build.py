@@ -1,0 +1,373 @@
+"""Building with tools that only record how they were called: commands, manifests, what a failure leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from whisper_npu.kernels import build as build_module
+from whisper_npu.kernels.build import (
+    MATMUL_CC,
+    BuildError,
+    DesignSource,
+    Outcome,
+    Tile,
+    Toolchain,
+    ToolsMissingError,
+    aie_opt_check,
+    build,
+    clean,
+    kernel_folder,
+    tile_of_object,
+)
+
+DESIGN = DesignSource(
+    "matmul_64x512",
+    """module {
+  aie.device(npu1) {
+    func.func private @zero_f32(memref<64x32xf32>) attributes {link_with = "matmul_64x64x32.o"}
+    func.func private @matmul_bf16_f32(memref<64x64xbf16>) attributes {link_with = "matmul_64x64x32.o"}
+  }
+}
+""",
+    {"m": 64, "k": 64, "n": 512, "result_dtype": "f32"},
+)
+
+TOOL = """#!{python}
+import json, os, pathlib, sys
+here = pathlib.Path({here!r})
+if sys.argv[1:] == ["--version"]:
+    print("{name} version " + (here / "version").read_text())
+    sys.exit()
+with (here / "calls").open("a") as calls:
+    calls.write(json.dumps([str(pathlib.Path.cwd()), *sys.argv]) + "\\n")
+if (here / "fails-{name}").exists():
+    print("\\n".join("line %d" % i for i in range(40)) + "\\nerror: 'aie.tile' op is taken")
+    sys.exit(3)
+for argument, after in zip(sys.argv, sys.argv[1:] + [""]):
+    output = after if argument == "-o" else argument.partition("-name=")[2]
+    if output and not (here / ("forgets-" + output)).exists():
+        pathlib.Path(output).write_text("{name} made " + output)
+"""
+
+
+class Fake:
+    """mlir_aie and llvm-aie as pip would lay them out, in one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "mlir_aie" / "include" / "aie_api").mkdir(parents=True)
+        self.aiecc = self.tool(root / "mlir_aie" / "bin" / "aiecc")
+        self.clang = self.tool(root / "llvm-aie" / "bin" / "clang++")
+        self.set("version", "1")
+
+    def tool(self, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(TOOL.format(python=sys.executable, here=str(self.root), name=path.name))
+        path.chmod(0o755)
+        return path
+
+    def set(self, name: str, content: str = "") -> None:
+        (self.root / name).write_text(content)
+
+    def calls(self) -> list[list[str]]:
+        """[folder, tool, arguments ...] of every call so far but --version."""
+        record = self.root / "calls"
+        return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+
+    @property
+    def toolchain(self) -> Toolchain:
+        return Toolchain.find({}, [self.root])
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Fake:
+    return Fake(tmp_path / "site-packages")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "kernels"
+
+
+def built(fake: Fake, folder: Path, design: DesignSource = DESIGN, target: str = "npu1") -> Outcome:
+    (result,) = build([design], folder, target=target, tools=fake.toolchain)
+    assert (result.name, result.folder) == (design.name, folder / design.name)
+    return result.outcome
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# --- Commands -----------------------------------------------------------------------------------------------
+
+
+def test_the_commands_are_those_of_mlir_aie(fake: Fake, folder: Path) -> None:
+    assert built(fake, folder) is Outcome.BUILT
+    (compile_folder, *compile_line), (link_folder, *link_line) = fake.calls()
+    assert " ".join(compile_line) == (
+        f"{fake.clang} -O2 -std=c++20 --target=aie2-none-unknown-elf -DNDEBUG "
+        f"-I{fake.root}/mlir_aie/include -DDIM_M=64 -DDIM_K=64 -DDIM_N=32 "
+        f"-c {MATMUL_CC} -o matmul_64x64x32.o"
+    )
+    assert " ".join(link_line) == (
+        f"{fake.aiecc} --alloc-scheme=basic-sequential --aie-generate-xclbin --no-compile-host "
+        "--xclbin-name=matmul_64x512.xclbin --no-xchesscc --no-xbridge "
+        f"--peano {fake.root}/llvm-aie "
+        "--aie-generate-npu-insts --npu-insts-name=matmul_64x512.insts.bin matmul_64x512.mlir"
+    )
+    assert compile_folder == link_folder
+    assert not Path(link_folder).exists()
+
+
+def test_every_object_is_compiled_once(fake: Fake, folder: Path) -> None:
+    text = DESIGN.mlir_text.replace("matmul_64x64x32.o", "matmul_16x8x48.o", 1)
+    built(fake, folder, replace(DESIGN, mlir_text=text))
+    assert [line[-1] for line in fake.calls()] == [
+        "matmul_16x8x48.o",
+        "matmul_64x64x32.o",
+        "matmul_64x512.mlir",
+    ]
+
+
+def test_the_check_stops_at_npu_instructions(fake: Fake) -> None:
+    aie_opt_check(DESIGN, Toolchain(fake.aiecc, None, None))
+    ((_, *line),) = fake.calls()
+    assert " ".join(line) == (
+        f"{fake.aiecc} --alloc-scheme=basic-sequential --no-compile --no-link --no-compile-host "
+        "--no-xchesscc --no-xbridge --aie-generate-npu-insts "
+        "--npu-insts-name=matmul_64x512.insts.bin matmul_64x512.mlir"
+    )
+
+
+def test_a_design_that_the_check_refuses_is_an_error_with_the_output(fake: Fake) -> None:
+    fake.set("fails-aiecc")
+    with pytest.raises(BuildError, match=r"check of matmul_64x512 failed .*(?s:.*)'aie.tile' op is taken"):
+        aie_opt_check(DESIGN, fake.toolchain)
+
+
+def test_the_check_without_aiecc_is_an_error_of_its_own() -> None:
+    with pytest.raises(
+        ToolsMissingError, match=r"aiecc .* is not installed; install with: pip install mlir_aie"
+    ):
+        aie_opt_check(DESIGN, Toolchain(None, None, None))
+
+
+# --- What is written ----------------------------------------------------------------------------------------
+
+
+def test_the_manifest_tells_what_was_built_from_what(fake: Fake, folder: Path) -> None:
+    built(fake, folder)
+    place = folder / "matmul_64x512"
+    names = ["manifest.json", "matmul_64x512.insts.bin", "matmul_64x512.xclbin"]
+    assert sorted(path.name for path in place.iterdir()) == names
+    manifest = json.loads((place / "manifest.json").read_text())
+    assert [len(command) for command in manifest.pop("commands")] == [len(call) - 1 for call in fake.calls()]
+    assert manifest == {
+        "schema": "whisper-npu-kernel",
+        "schema_version": 1,
+        "design": "matmul_64x512",
+        "contract": {"m": 64, "k": 64, "n": 512, "result_dtype": "f32"},
+        "target": "npu1",
+        "sources": {
+            "matmul_64x512.mlir": f"sha256:{sha256(DESIGN.mlir_text.encode()).hexdigest()}",
+            "matmul.cc": f"sha256:{sha256(MATMUL_CC.read_bytes()).hexdigest()}",
+        },
+        "tools": {"aiecc": "aiecc version 1", "clang++": "clang++ version 1"},
+        "outputs": {
+            name: f"sha256:{sha256((place / name).read_bytes()).hexdigest()}" for name in reversed(names[1:])
+        },
+    }
+    assert os.listdir(folder) == ["matmul_64x512"]
+
+
+def test_what_is_up_to_date_is_skipped(fake: Fake, folder: Path) -> None:
+    assert built(fake, folder) is Outcome.BUILT
+    before, calls = files(folder), fake.calls()
+    assert built(fake, folder) is Outcome.UP_TO_DATE
+    assert (files(folder), fake.calls()) == (before, calls)
+
+
+@pytest.mark.parametrize(
+    "change", ["mlir", "matmul.cc", "contract", "target", "version", "output", "manifest"]
+)
+def test_whatever_changes_is_built_again(
+    fake: Fake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    narrow = replace(DESIGN, mlir_text=DESIGN.mlir_text.replace("npu1", "npu1_1col"))
+    built(fake, folder, narrow)
+    design, target, place = narrow, "npu1", folder / narrow.name
+    if change == "mlir":
+        design = replace(design, mlir_text=design.mlir_text + "\n")
+    elif change == "matmul.cc":
+        source = tmp_path / "matmul.cc"
+        source.write_bytes(MATMUL_CC.read_bytes() + b"\n")
+        monkeypatch.setattr(build_module, "MATMUL_CC", source)
+    elif change == "contract":
+        design = replace(design, contract={**design.contract, "k": 512})
+    elif change == "target":
+        target = "npu1_2col"
+    elif change == "version":
+        fake.set("version", "2")
+    elif change == "output":
+        (place / design.xclbin).write_text("half a file")
+    else:
+        (place / "manifest.json").write_text("{")
+    assert built(fake, folder, design, target) is Outcome.BUILT
+    assert built(fake, folder, design, target) is Outcome.UP_TO_DATE
+
+
+@pytest.mark.parametrize("tool", ["clang++", "aiecc"])
+def test_a_tool_that_fails_leaves_the_older_build(fake: Fake, folder: Path, tool: str) -> None:
+    built(fake, folder)
+    before = files(folder)
+    fake.set(f"fails-{tool}")
+    newer = replace(DESIGN, mlir_text=DESIGN.mlir_text + "\n")
+    with pytest.raises(BuildError) as error:
+        built(fake, folder, newer)
+    first, *output = str(error.value).splitlines()
+    assert re.match(rf"building matmul_64x512 failed with status 3: \S*/{re.escape(tool)} ", first)
+    assert output[-1].strip() == "error: 'aie.tile' op is taken"
+    assert len(output) == 15
+    assert files(folder) == before
+    assert os.listdir(folder) == ["matmul_64x512"]
+
+
+def test_a_first_build_that_fails_leaves_nothing(fake: Fake, folder: Path) -> None:
+    fake.set("forgets-matmul_64x512.insts.bin")
+    with pytest.raises(BuildError, match=r"wrote no matmul_64x512\.insts\.bin"):
+        built(fake, folder)
+    assert os.listdir(folder) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BuildError, match=r"file/kernels cannot be written .*set WHISPER_NPU_KERNELS"):
+        built(fake, tmp_path / "file" / "kernels")
+
+
+def test_clean_removes_what_was_built_and_nothing_else(fake: Fake, folder: Path) -> None:
+    built(fake, folder)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "manifest.json").write_text('{"schema": "mine"}')
+    assert clean(folder) == ["matmul_64x512"]
+    assert os.listdir(folder) == ["notes"]
+    assert clean(folder / "absent") == []
+
+
+def test_the_command_cleans_the_users_folder_and_does_nothing_else(fake: Fake, folder: Path) -> None:
+    built(fake, folder)
+    root = Path(build_module.__file__).parents[2]
+    environ = {**os.environ, "WHISPER_NPU_KERNELS": str(folder), "PYTHONPATH": str(root)}
+    command = [sys.executable, "-m", "whisper_npu.kernels.build"]
+    wrong = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, os.listdir(folder)) == (1, ["matmul_64x512"])
+    done = subprocess.run([*command, "clean"], env=environ, capture_output=True, text=True, check=True)
+    assert (done.stdout, os.listdir(folder)) == ("removed matmul_64x512\n", [])
+
+
+# --- Targets and names --------------------------------------------------------------------------------------
+
+
+def test_an_unknown_target_is_refused_with_the_known_ones(fake: Fake, folder: Path) -> None:
+    with pytest.raises(BuildError, match="'npu2': there are npu1, npu1_1col, npu1_2col, npu1_3col"):
+        built(fake, folder, target="npu2")
+
+
+@pytest.mark.parametrize(
+    ("device", "target"),
+    [("npu1", "npu1_1col"), ("npu1_3col", "npu1_2col"), ("npu2", "npu1"), ("npu1_4col", "npu1")],
+)
+def test_a_design_for_another_device_is_refused(fake: Fake, folder: Path, device: str, target: str) -> None:
+    text = DESIGN.mlir_text.replace("aie.device(npu1)", f"aie.device({device})")
+    with pytest.raises(BuildError, match=f"is for {device}, which does not fit the target {target}"):
+        built(fake, folder, replace(DESIGN, mlir_text=text), target)
+
+
+def test_a_text_without_a_device_is_refused(fake: Fake, folder: Path) -> None:
+    with pytest.raises(BuildError, match=r"matmul_64x512 has 0 aie\.device"):
+        built(fake, folder, replace(DESIGN, mlir_text="module {}"))
+
+
+def test_an_object_carries_its_sizes() -> None:
+    assert tile_of_object("matmul_64x8x32.o") == Tile(m=64, k=8, n=32)
+    for name in (
+        "mm_64x64x32.o",
+        "matmul_64x64.o",
+        "matmul_64x64x32.a",
+        "../matmul_64x64x32.o",
+        "matmul_064x8x16.o",
+    ):
+        with pytest.raises(BuildError, match="names no object of matmul"):
+            tile_of_object(name)
+    for name in ("matmul_24x8x16.o", "matmul_16x12x16.o", "matmul_16x8x8.o"):
+        with pytest.raises(BuildError, match="multiples of 16 and k of 8"):
+            tile_of_object(name)
+
+
+# --- Finding the tools --------------------------------------------------------------------------------------
+
+
+def test_tools_are_found_among_pythons_packages(fake: Fake) -> None:
+    found = Toolchain.find({}, ["/nowhere", fake.root])
+    assert found == Toolchain(fake.aiecc, fake.root / "mlir_aie" / "include", fake.root / "llvm-aie")
+
+
+def test_the_folders_that_the_user_names_come_first(fake: Fake, tmp_path: Path) -> None:
+    own = Fake(tmp_path / "own")
+    environ = {
+        "MLIR_AIE_INSTALL_DIR": str(own.root / "mlir_aie"),
+        "PEANO_INSTALL_DIR": str(own.root / "llvm-aie"),
+    }
+    assert Toolchain.find(environ, [fake.root]) == own.toolchain
+    assert Toolchain.find({"PEANO_INSTALL_DIR": "/nowhere"}, [fake.root]).peano is None
+
+
+def test_tools_on_path_are_found_under_their_older_name_too(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "opt")
+    fake.aiecc.rename(fake.aiecc.with_suffix(".py"))
+    (fake.root / "llvm-aie" / "lib" / "aie2-none-unknown-elf").mkdir(parents=True)
+    path = os.pathsep.join([str(fake.aiecc.parent), str(fake.clang.parent)])
+    found = Toolchain.find({"PATH": path})
+    assert found == replace(fake.toolchain, aiecc=fake.aiecc.with_suffix(".py"))
+
+
+def test_an_ordinary_clang_on_path_is_not_peano(fake: Fake) -> None:
+    assert Toolchain.find({"PATH": str(fake.clang.parent)}).peano is None
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        ({"aiecc": None, "include": None}, ["aiecc (mlir_aie)", "aie_api headers (mlir_aie)"]),
+        ({"peano": None}, ["Peano's clang++ (llvm-aie, or $PEANO_INSTALL_DIR)"]),
+    ],
+)
+def test_missing_tools_are_named_with_the_commands_that_install_them(
+    fake: Fake, folder: Path, missing: dict[str, None], named: list[str]
+) -> None:
+    with pytest.raises(ToolsMissingError) as error:
+        build([DESIGN], folder, tools=replace(fake.toolchain, **missing))
+    assert str(error.value) == (
+        f"building kernels needs {', '.join(named)}; install with: "
+        "pip install mlir_aie -f "
+        "https://github.com/Xilinx/mlir-aie/releases/expanded_assets/latest-wheels-3 && "
+        "pip install llvm-aie -f https://github.com/Xilinx/llvm-aie/releases/expanded_assets/nightly"
+    )
+    assert not folder.exists()
+
+
+def test_kernels_live_in_the_users_data_folder() -> None:
+    home = Path.home()
+    assert kernel_folder({"WHISPER_NPU_KERNELS": "/k", "XDG_DATA_HOME": "/d"}) == Path("/k")
+    assert kernel_folder({"XDG_DATA_HOME": "/d"}) == Path("/d/whisper-npu/kernels")
+    assert kernel_folder({}) == home / ".local/share/whisper-npu/kernels"

@@ -1,0 +1,138 @@
+"""`whisper-npu kernels ...`: what a kernel engineer types, in a checkout and from an installed wheel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from whisper_npu.cli import run
+from whisper_npu.kernels.build import INSTALL
+from whisper_npu.kernels.commands import contract_as_json
+from whisper_npu.kernels.designs import DESIGNS, find_design
+from whisper_npu.kernels.table import as_markdown, row
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without mlir-aie and Peano, and a kernel folder of its own."""
+    monkeypatch.setenv("WHISPER_NPU_KERNELS", str(tmp_path / "kernels"))
+    monkeypatch.delenv("PEANO_INSTALL_DIR", raising=False)
+
+
+def test_the_list_has_a_row_for_every_design_and_says_what_is_built(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["kernels", "list"]) == 0
+    text = capsys.readouterr().out
+    for design in DESIGNS:
+        assert f"| {design.name} " in text
+    assert f"Built in {tmp_path}/kernels: none" in text
+    assert "MODELLED" in text
+
+
+def test_the_list_counts_the_baselines_dispatches() -> None:
+    counts = {name: row(find_design(name)).cells["dispatches"] for name in ("64x64", "64x512", "128x512")}
+    assert counts == {"64x64": "3,008", "64x512": "376", "128x512": "192"}
+    assert row(find_design("64x512_k512")).cells["dispatches"] == "47"
+    assert row(find_design("gemm_1536x512x512")).cells["dispatches"] == "1"
+
+
+def test_the_readmes_table_is_the_programs() -> None:
+    readme = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    assert as_markdown([row(design) for design in DESIGNS]) in readme
+
+
+def test_show_prints_the_design(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kernels", "show", "64x512"]) == 0
+    assert capsys.readouterr().out == find_design("64x512").text
+
+
+@pytest.mark.parametrize("functions", ["auto", "numpy"])
+def test_verify_says_ok_with_figures(functions: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kernels", "verify", "64x64", "matmul_64x512", "--core-functions", functions]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["matmul_64x64", "OK, max error 0.069 (20 % of the tolerance), L1 52,480 B, 4,096 cycles MODELLED, "
+         "bound by DMA channel out C_L1L2 of core (0,2); core functions"],
+        ["matmul_64x512", "OK, max error 0.085 (23 % of the tolerance), L1 36,096 B, 13,654 cycles MODELLED, "
+         "bound by DRAM; core functions"],
+    ]  # fmt: skip
+    assert ("NumPy" in lines[0]) == (functions == "numpy" or not any(map(shutil.which, ("c++", "g++"))))
+
+
+def test_a_design_that_fails_does_not_stop_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whisper_npu.kernels.designs.DEPTH_C", 2)  # two C buffers: too much for gemm
+    assert run(["kernels", "verify", "gemm_1536x64x1536", "64x512"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("matmul_64x512: OK")
+    assert captured.err.startswith("whisper-npu: error: gemm_1536x64x1536: ")
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_an_unknown_design_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kernels", "verify", "64x521"]) == 2
+    assert "did you mean 64x512" in capsys.readouterr().err
+
+
+def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kernels", "build", "64x512"]) == 1
+    line = capsys.readouterr().err
+    assert "aiecc" in line
+    assert "Peano" in line
+    assert INSTALL in line
+    assert run(["kernels", "verify", "64x512", "--aie_opt"]) == 1
+    assert "aiecc (mlir_aie) is not installed" in capsys.readouterr().err
+
+
+def test_a_manifests_contract_says_what_the_kernel_promises() -> None:
+    contract = contract_as_json(find_design("64x512_bf16").contract)
+    assert (contract["m"], contract["k"], contract["n"]) == (64, 64, 512)
+    assert contract["result_dtype"] == "bf16"
+    assert contract["result_rounding"] == "nearest even"
+
+
+@pytest.mark.skipif(shutil.which("aiecc") is None, reason="aiecc (mlir_aie) is not installed")
+def test_the_toolchains_own_passes_accept_every_design() -> None:
+    assert run(["kernels", "verify", "--aie_opt"]) == 0
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_lists_verifies_and_tries_to_build(tmp_path: Path) -> None:
+    """The wheel carries designs, C++ source and headers; nothing is taken from the checkout."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
+    wheel = next(tmp_path.glob("*.whl"))
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
+
+    def installed(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "whisper_npu", "kernels", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+        )
+
+    where = subprocess.run(
+        [sys.executable, "-c", "import whisper_npu.kernels as k; print(k.__file__)"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert where.stdout.startswith(str(site))
+    assert "| matmul_64x512 " in installed("list").stdout
+    assert installed("verify", "64x512").stdout.startswith("matmul_64x512: OK")
+    assert "Peano" in installed("build", "64x512").stderr
+    assert (site / "whisper_npu/kernels/mlir/matmul_64x512.mlir").is_file()
