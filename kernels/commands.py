@@ -47,7 +47,8 @@ def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
                 aie_opt_check(_source(design), Toolchain.find(os.environ, sys.path))
         except WhisperNpuError as error:
             failed = True
-            print(error_line(f"{design.name}: {str(error).removeprefix(f'{design.name}: ')}"), file=sys.stderr)
+            reason = str(error).removeprefix(f"{design.name}: ")
+            print(error_line(f"{design.name}: {reason}"), file=sys.stderr)
             continue
         print(
             f"{design.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "

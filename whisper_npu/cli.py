@@ -168,7 +168,7 @@ def transcribe(
 kernels = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The kernels' designs for the array.")
 app.add_typer(kernels, name="kernels")
 Names = Annotated[
-    Optional[list[str]],  # noqa: UP007, UP045
+    Optional[list[str]],  # noqa: UP045
     typer.Argument(metavar="[NAME...]", help="Designs; all if none is named."),
 ]
 

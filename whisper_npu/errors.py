@@ -33,6 +33,10 @@ class CheckpointError(WhisperNpuError):
     """A model folder or package whose files are missing, corrupt, or of the wrong name, shape or dtype."""
 
 
+class CacheError(WhisperNpuError):
+    """The cache folder cannot be written."""
+
+
 class OutputError(WhisperNpuError):
     """A transcript or report that cannot be written where it was asked for."""
 
@@ -47,6 +51,12 @@ class DeviceNotFoundError(DeviceError):
 
 class PlanError(WhisperNpuError):
     """A problem or a plan that the kernel cannot run: sizes below 1, tiles outside an operand."""
+
+
+def one_line(error: BaseException) -> str:
+    """A library's error as one short line, for the inside of ours."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def error_line(message: str) -> str:

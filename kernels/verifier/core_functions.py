@@ -252,7 +252,7 @@ def _compiler(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _library(compiler: tuple[str, ...], tile: Tile, source: Path, cache_dir: Path | None) -> Path:
     """The shared library of one tile's sizes, from the cache or compiled into it."""
-    from whisper_npu.checkpoint.cache import cache_folder, find_or_build
+    from whisper_npu.cache import cache_folder, find_or_build
 
     options = (*FLAGS, *tile.defines, f"-I{_HOST}")
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)

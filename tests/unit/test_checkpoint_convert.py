@@ -20,8 +20,9 @@ from tests.hf_writer import (
     write_json,
     write_tiny,
 )
-from whisper_npu.checkpoint import cache, convert, load_checkpoint
-from whisper_npu.errors import CheckpointError
+from whisper_npu import cache
+from whisper_npu.checkpoint import convert, load_checkpoint
+from whisper_npu.errors import CacheError, CheckpointError
 
 MULTILINGUAL = {"vocab_size": 1788}  # one token more: the empty one
 
@@ -203,7 +204,7 @@ def test_a_rename_that_loses_the_race_takes_the_winners_entry(
 def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "hf")
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="WHISPER_NPU_CACHE") as caught:
+    with pytest.raises(CacheError, match="WHISPER_NPU_CACHE") as caught:
         load_checkpoint(folder, cache_dir=tmp_path / "file")
     assert str(tmp_path / "file") in str(caught.value)
 

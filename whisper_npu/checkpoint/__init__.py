@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.cache import cache_folder
 from whisper_npu.checkpoint import convert, ctranslate2_folder, huggingface_folder
-from whisper_npu.checkpoint.cache import cache_folder
 from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.checkpoint.resolve import locate, no_weights
 from whisper_npu.encoder import ModelDimensions

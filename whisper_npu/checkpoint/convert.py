@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.checkpoint import cache, huggingface_folder, vocabulary
+from whisper_npu import cache
+from whisper_npu.checkpoint import huggingface_folder, vocabulary
 from whisper_npu.checkpoint.files import chunks, content_key, read_json, sha256
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors
 from whisper_npu.encoder import ModelDimensions, encoder_shapes

@@ -24,9 +24,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.checkpoint.files import one_line, read_json
+from whisper_npu.checkpoint.files import read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import CheckpointError, one_line
 
 # WhisperSpec was added to CTranslate2 (November 2022) after its binary version had become 6 (October 2022),
 # so that no Whisper of an older version exists; 6 is still the newest.

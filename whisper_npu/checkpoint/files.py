@@ -8,15 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import CheckpointError, one_line
 
 _CHUNK = 1 << 22  # bytes: large enough that hashing, not reading, sets the pace
-
-
-def one_line(error: BaseException) -> str:
-    """A library's error as one short line, for the inside of ours."""
-    text = " ".join(str(error).split()).rstrip(".")
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def chunks(path: Path) -> Iterator[bytes]:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from whisper_npu.checkpoint.convert import SMALL_FILES
 from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_companions
-from whisper_npu.checkpoint.files import one_line
 from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE, weight_files
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import CheckpointError, one_line
 
 _TIMEOUT = 10.0  # seconds for the hub to answer; huggingface_hub waits without end unless told
 

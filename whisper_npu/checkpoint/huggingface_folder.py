@@ -16,9 +16,9 @@ import ml_dtypes  # noqa: F401  # teaches NumPy the name bfloat16, which safeten
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.checkpoint.files import one_line, read_json
+from whisper_npu.checkpoint.files import read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import CheckpointError, one_line
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from whisper_npu.checkpoint import cache
+from whisper_npu import cache
 from whisper_npu.checkpoint.files import chunks, content_key
 from whisper_npu.checkpoint.names import WEIGHTS_PACKAGES, PackagedFile, PackagedModel
 from whisper_npu.errors import CheckpointError

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from whisper_npu.checkpoint.files import chunks, one_line, read_json
-from whisper_npu.errors import CheckpointError
+from whisper_npu.checkpoint.files import chunks, read_json
+from whisper_npu.errors import CheckpointError, one_line
 
 END, START, NO_TIMESTAMPS = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
 # faster-whisper looks each of these up and fails somewhere inside a transcription if it is absent.

@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from whisper_npu.checkpoint.files import one_line
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import CacheError, one_line
 
 _SIZES = ".sizes.json"  # written last: the name and size of every other file of the entry
 
@@ -40,7 +39,7 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     The entry appears under its name in one rename, after the last byte was written. A build that raises
     leaves nothing; of two processes that build the same entry, the first to finish wins.
 
-    Raises CheckpointError if the cache cannot be written, and whatever `build` raises.
+    Raises CacheError if the cache cannot be written, and whatever `build` raises.
     """
     if (folder := find(cache, key)) is not None:
         return folder
@@ -58,13 +57,13 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
                     folder.rename(Path(scratch) / "broken")
                 _rename_or_lose(new, folder)
     except OSError as error:
-        raise CheckpointError(
+        raise CacheError(
             f"cache folder {cache} cannot be written ({error.strerror or one_line(error)}); "
             "set WHISPER_NPU_CACHE to a writable folder with room"
         ) from error
     found = find(cache, key)
     if found is None:
-        raise CheckpointError(f"cache entry {folder} was removed while it was being built; try again")
+        raise CacheError(f"cache entry {folder} was removed while it was being built; try again")
     return found
 
 

@@ -1,0 +1,236 @@
+"""Executes a design: every object of every fifo moves, every core runs its program, in place on host arrays.
+
+Actors take turns until none can go on: the runtime sequence, each fifo's DMAs, each core. An object moves
+whole, as soon as its source is full and all its destinations have room. What the DMAs of the array do in
+parallel is here in some order, and the locks make any order compute the same; what no order can finish is
+found when nothing moves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from whisper_npu.kernels.verifier.design import CONSUME, PRODUCE, Design, Memcpy, Tile, Wait, WriteParameter
+from whisper_npu.kernels.verifier.errors import DesignError
+from whisper_npu.kernels.verifier.memory import BITS, DTYPES, Buffers, CoreEnd, local_array
+from whisper_npu.kernels.verifier.movement import Destination, Shim, Source, Stream, Task
+from whisper_npu.kernels.verifier.patterns import object_order
+from whisper_npu.kernels.verifier.program import CoreRun, FunctionCall, Functions, check_time
+from whisper_npu.kernels.verifier.wiring import Pool, channels, check_wiring, pools
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What moved and what ran. Rounds that cores began for the next dispatch are not counted."""
+
+    calls: Mapping[Tile, Mapping[FunctionCall, int]]
+    fifo_objects: Mapping[str, int]
+    fifo_bytes: Mapping[str, int]  # each consumer of a broadcast gets as many
+    shim_bytes: Mapping[tuple[Tile, str], int]  # (shim, "in" | "out"), seen from the array's side
+    memtile_bytes: Mapping[tuple[Tile, str], int]
+    parameters: tuple[WriteParameter, ...]
+    seconds: float
+
+    @property
+    def dram_bytes(self) -> int:
+        return sum(self.shim_bytes.values())
+
+
+def execute(
+    design: Design, arguments: Sequence[NDArray[Any]], functions: Functions, *, timeout_seconds: float = 30
+) -> Execution:
+    """Run the design's sequence once on `arguments`, the host arrays, which change in place.
+
+    They have the elements and types of the sequence's arguments, in any shape. Raises DesignError where the
+    design's wiring is wrong, where it hangs, where data is left over, where something is read that nothing
+    wrote, and after `timeout_seconds`. Elements of an output that no transfer reaches stay as they were.
+    """
+    check_wiring(design)
+    return _Array(design, _host_arrays(design, arguments), functions, timeout_seconds).run()
+
+
+def _host_arrays(design: Design, arguments: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Flat views of the arrays, as bits."""
+    declared = design.sequence.arguments
+    if len(arguments) != len(declared):
+        raise DesignError(f"the sequence has {len(declared)} arguments, {len(arguments)} arrays are given")
+    flat: dict[str, NDArray[Any]] = {}
+    for (name, memref), array in zip(declared, arguments, strict=True):
+        if array.size != memref.elements or array.dtype != DTYPES[memref.dtype]:
+            raise DesignError(
+                f"argument {name} is {memref}, given are {array.size} elements of {array.dtype}"
+            )
+        if not array.flags.c_contiguous or not array.flags.writeable:
+            raise DesignError(f"argument {name}: the array must be C-contiguous and writable")
+        flat[name] = array.reshape(-1).view(BITS[memref.dtype])
+    return flat
+
+
+class _Array:
+    """The array and its host."""
+
+    def __init__(
+        self, design: Design, host: Mapping[str, NDArray[Any]], functions: Functions, timeout_seconds: float
+    ) -> None:
+        self.design = design
+        self.host = host
+        self.start = time.monotonic()
+        self.deadline = self.start + timeout_seconds
+        self.fifos = {fifo.name: fifo for fifo in design.fifos}
+        self.parameters = {buffer.name: local_array(buffer) for buffer in design.buffers}
+        self.written_parameters: list[WriteParameter] = []
+        self.buffers: list[Buffers] = []
+        core_ends: dict[Tile, dict[tuple[str, str], CoreEnd]] = {core.tile: {} for core in design.cores}
+        sources: dict[str, Source | Shim] = {}
+        destinations: dict[str, list[Destination | Shim]] = {fifo.name: [] for fifo in design.fifos}
+        for pool in pools(design):
+            buffers = self._buffers(pool, core_ends)
+            self.buffers.append(buffers)
+            for number, port in enumerate(pool.inputs):
+                fifo = self.fifos[port.fifo]
+                dims = fifo.from_stream[fifo.consumers.index(pool.tile)]
+                order = object_order([(port.offset, port.elements)], dims)
+                destinations[port.fifo].append(
+                    Destination(buffers, number, order, port.offset, port.elements)
+                )
+            for number, port in enumerate(pool.outputs):
+                # What leaves a join goes piece by piece, each in the order that dimensionsToStream says.
+                pieces = pool.inputs if len(pool.inputs) > 1 else (port,)
+                dims = self.fifos[port.fifo].to_stream
+                order = object_order([(piece.offset, piece.elements) for piece in pieces], dims)
+                sources[port.fifo] = Source(buffers, number, order, port.offset, port.elements)
+        self.shims: dict[str, Shim] = {}
+        for fifo in design.fifos:
+            if fifo.shim is not None:
+                self.shims[fifo.name] = Shim(fifo)
+                if fifo.producer == fifo.shim:
+                    sources[fifo.name] = self.shims[fifo.name]
+                else:
+                    destinations[fifo.name].append(self.shims[fifo.name])
+        self.streams = [Stream(f, sources[f.name], destinations[f.name]) for f in design.fifos]
+        self.cores = [
+            CoreRun(
+                core,
+                core_ends[core.tile],
+                {b.value: self.parameters[b.name] for b in design.buffers if b.tile == core.tile},
+                functions,
+                self.deadline,
+            )
+            for core in design.cores
+        ]
+        self.actors: list[Stream | CoreRun] = [*self.streams, *self.cores]
+        self.waiting_for = ""
+        self.sequence = self._sequence()
+        self.sequence_done = False
+
+    def _buffers(self, pool: Pool, core_ends: Mapping[Tile, dict[tuple[str, str], CoreEnd]]) -> Buffers:
+        if pool.tile.kind != "core":
+            return Buffers(pool)
+        role = CONSUME if pool.inputs else PRODUCE
+        end = CoreEnd(pool, role)
+        if pool.tile in core_ends:
+            core_ends[pool.tile][(*pool.inputs, *pool.outputs)[0].fifo, role] = end
+        return end
+
+    def run(self) -> Execution:
+        moved = True
+        while moved:
+            check_time(self.deadline, "; ".join(self._standstill()) or "it still moves")
+            # A list, not a generator: every actor has its turn.
+            moved = any([self._advance_sequence(), *[actor.advance() for actor in self.actors]])
+        if not self.sequence_done:
+            raise DesignError(f"deadlock: {'; '.join(self._standstill())}")
+        left = self._left_over()
+        if left:
+            raise DesignError(f"unconsumed when the sequence was done: {'; '.join(left)}")
+        return self._record()
+
+    # the runtime sequence
+
+    def _advance_sequence(self) -> bool:
+        if self.sequence_done or (self.waiting_for and not self.shims[self.waiting_for].tokens):
+            return False
+        next(self.sequence, None)
+        return True
+
+    def _sequence(self) -> Iterator[None]:
+        for op in self.design.sequence.ops:
+            if isinstance(op, Memcpy):
+                self._issue(op)
+            elif isinstance(op, Wait):
+                while not self.shims[op.fifo].tokens:
+                    self.waiting_for = op.fifo
+                    yield
+                self.waiting_for = ""
+                self.shims[op.fifo].tokens -= 1
+            else:
+                self.parameters[op.buffer].reshape(-1)[op.index] = op.value
+                self.written_parameters.append(op)
+        self.sequence_done = True
+
+    def _issue(self, op: Memcpy) -> None:
+        """Queue a task. Its buffer descriptor must be free: that of an earlier task that is done by now."""
+        tile = self.fifos[op.fifo].shim
+        for shim in self.shims.values():
+            if shim.fifo.shim == tile and any(task.op.id == op.id for task in shim.tasks):
+                raise DesignError(
+                    f"{tile}: a task of {op.fifo} takes buffer descriptor {op.id}, "
+                    f"which a task of {shim.fifo.name} still uses"
+                )
+        self.shims[op.fifo].tasks.append(Task(op, self.host[op.argument], self.fifos[op.fifo]))
+
+    # how it ended
+
+    def _standstill(self) -> list[str]:
+        waits = [f"the sequence waits for {self.waiting_for}"] if self.waiting_for else []
+        return waits + self._tasks_left() + [core.state for core in self.cores] + self._objects_left()
+
+    def _tasks_left(self) -> list[str]:
+        left = [(shim.fifo.name, *shim.elements) for shim in self.shims.values() if shim.tasks]
+        return [f"shim {name} has {elements} of {total} elements left" for name, elements, total in left]
+
+    def _objects_left(self) -> list[str]:
+        found = []
+        for buffers in self.buffers:
+            if buffers.left:
+                pool = buffers.pool
+                names = ", ".join(port.fifo for port in (pool.inputs or pool.outputs))
+                elements = buffers.left * pool.memref.elements
+                found.append(f"{pool.tile} has {buffers.left} objects ({elements} elements) of {names}")
+        return found
+
+    def _left_over(self) -> list[str]:
+        left = self._tasks_left() + self._objects_left()
+        for core in self.cores:
+            if core.ended:
+                left.append(f"{core.core.tile} has ended, no later dispatch would find it: loop forever")
+            elif core.in_round:
+                holds = f", holds {', '.join(core.held)}" if core.held else ""
+                left.append(f"{core.state}, in the middle of its round{holds}")
+        return left
+
+    def _record(self) -> Execution:
+        objects = {stream.fifo.name: stream.objects for stream in self.streams}
+        traffic = {name: count * self.fifos[name].memref.nbytes for name, count in objects.items()}
+        by_kind: dict[str, Counter[tuple[Tile, str]]] = {
+            "shim": Counter(),
+            "memtile": Counter(),
+            "core": Counter(),
+        }
+        for channel in channels(self.design):
+            by_kind[channel.tile.kind][channel.tile, channel.direction] += traffic[channel.fifo]
+        return Execution(
+            calls={core.core.tile: dict(core.calls) for core in self.cores},
+            fifo_objects=objects,
+            fifo_bytes=traffic,
+            shim_bytes=dict(by_kind["shim"]),
+            memtile_bytes=dict(by_kind["memtile"]),
+            parameters=tuple(self.written_parameters),
+            seconds=time.monotonic() - self.start,
+        )

@@ -1,0 +1,659 @@
+"""A design's MLIR text to data.
+
+Knows the operations that designs of matrix products need, in mlir-aie's spelling, and refuses every other:
+what is not understood cannot be verified. Like MLIR's own parser it checks that each SSA name is defined
+before its use, once, and has the type that its use says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from whisper_npu.kernels.verifier.design import (
+    CONSUME,
+    ELEMENT_BYTES,
+    PRODUCE,
+    Access,
+    Acquire,
+    Arithmetic,
+    Call,
+    Cast,
+    Constant,
+    Core,
+    CoreOp,
+    Design,
+    Dims,
+    For,
+    Function,
+    If,
+    Link,
+    Load,
+    LocalBuffer,
+    Memcpy,
+    MemRef,
+    ObjectFifo,
+    Release,
+    RuntimeSequence,
+    SequenceOp,
+    Tile,
+    Wait,
+    WriteParameter,
+)
+from whisper_npu.kernels.verifier.errors import DesignError
+
+DEVICES = ("npu1", "npu1_1col", "npu1_2col", "npu1_3col")
+ARITHMETIC = ("addi", "subi", "muli", "divui", "remui", "divsi", "remsi")
+PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
+
+TOKEN = re.compile(
+    r"""(?P<skip>\s+|//[^\n]*)
+      | (?P<memref>memref<[^<>]*>)
+      | (?P<string>"[^"\n]*")
+      | (?P<value>%[\w.$]+)
+      | (?P<symbol>@[\w.$]+)
+      | (?P<word>!?[A-Za-z_][\w.$]*)
+      | (?P<number>-?\d+)
+      | (?P<mark>->|[][(){}<>=:,])""",
+    re.VERBOSE,
+)
+
+Attribute = int | str | bool | tuple[int, ...]
+Item = TypeVar("Item")
+
+
+def parse(text: str) -> Design:
+    """The design that `text` holds. Raises DesignError with the line's number and the line."""
+    return _Parser(text).design()
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+
+
+class _Parser:
+    """Recursive descent, one method a construct."""
+
+    def __init__(self, text: str) -> None:
+        self.source = text
+        self.at = 0
+        self.tokens = list(self._tokens())
+        self.scopes: list[dict[str, str]] = [{}]  # SSA name -> type
+        self.tiles: dict[str, Tile] = {}
+        self.fifos: list[ObjectFifo] = []
+        self.links: list[Link] = []
+        self.functions: list[Function] = []
+        self.buffers: list[LocalBuffer] = []
+        self.cores: list[Core] = []
+        self.sequences: list[RuntimeSequence] = []
+
+    # ------------------------------------------------------------------------------------------ tokens
+
+    def _tokens(self) -> Iterator[_Token]:
+        start = 0
+        while start < len(self.source):
+            match = TOKEN.match(self.source, start)
+            if match is None:
+                raise self.error_at(start, f"unexpected {self.source[start]!r}")
+            kind = str(match.lastgroup)
+            if kind != "skip":
+                yield _Token(kind, match.group(), start)
+            start = match.end()
+        yield _Token("end", "end of text", start)
+
+    @property
+    def next(self) -> _Token:
+        return self.tokens[self.at]
+
+    def error_at(self, start: int, problem: str) -> DesignError:
+        number = self.source.count("\n", 0, start) + 1
+        lines = self.source.splitlines() or [""]
+        return DesignError(f"line {number}: {problem}: {lines[min(number, len(lines)) - 1].strip()}")
+
+    def error(self, problem: str) -> DesignError:
+        """At the token read last."""
+        return self.error_at(self.tokens[max(self.at - 1, 0)].start, problem)
+
+    def take(self) -> _Token:
+        token = self.next
+        if token.kind != "end":
+            self.at += 1
+        return token
+
+    def kind(self, kind: str) -> str:
+        token = self.take()
+        if token.kind != kind:
+            raise self.error_at(token.start, f"expected a {kind}, found {token.text!r}")
+        return token.text
+
+    def expect(self, *texts: str) -> None:
+        for text in texts:
+            token = self.take()
+            if token.text != text:
+                raise self.error_at(token.start, f"expected {text!r}, found {token.text!r}")
+
+    def accept(self, text: str) -> bool:
+        found = self.next.text == text
+        if found:
+            self.at += 1
+        return found
+
+    def one_of(self, kind: str, known: tuple[str, ...]) -> str:
+        text = self.kind(kind)
+        if text not in known:
+            raise self.error(f"{text!r} is none of {', '.join(known)}")
+        return text
+
+    def number(self) -> int:
+        return int(self.kind("number"))
+
+    def symbol(self) -> str:
+        return self.kind("symbol")[1:]
+
+    def items(self, opening: str, item: Callable[[], Item], closing: str) -> tuple[Item, ...]:
+        self.expect(opening)
+        found: list[Item] = []
+        while not self.accept(closing):
+            if found:
+                self.expect(",")
+            found.append(item())
+        return tuple(found)
+
+    # --------------------------------------------------------------------------------- types, attributes
+
+    def memref(self) -> MemRef:
+        text = self.kind("memref")
+        match = re.fullmatch(r"memref<((?:[1-9]\d*x)+)(\w+)>", text.replace(" ", ""))
+        if match is None or match.group(2) not in ELEMENT_BYTES:
+            raise self.error(f"{text} is no static memref of {', '.join(ELEMENT_BYTES)}")
+        return MemRef(tuple(int(size) for size in match.group(1).split("x")[:-1]), match.group(2))
+
+    def wrapped_memref(self, wrapper: str) -> MemRef:
+        self.expect(wrapper, "<")
+        memref = self.memref()
+        self.expect(">")
+        return memref
+
+    def sized(self, type_name: str) -> int:
+        """`2 : i32`."""
+        value = self.number()
+        self.expect(":", type_name)
+        return value
+
+    def attributes(self, *known: str) -> dict[str, Attribute]:
+        found: dict[str, Attribute] = {}
+        self.expect("{")
+        while not self.accept("}"):
+            if found:
+                self.expect(",")
+            key = self.one_of("word", known)
+            self.expect("=")
+            found[key] = self.attribute()
+        return found
+
+    def attribute(self) -> Attribute:
+        token = self.take()
+        if token.kind == "string":
+            return token.text[1:-1]
+        if token.kind == "symbol":
+            return token.text[1:]
+        if token.text in ("true", "false"):
+            return token.text == "true"
+        if token.text == "dense":
+            return self.dense()
+        if token.kind != "number":
+            raise self.error(f"{token.text!r} is no attribute known here")
+        if self.accept(":"):
+            self.one_of("word", ("i32", "i64", "ui32"))
+        return int(token.text)
+
+    def dense(self) -> tuple[int, ...]:
+        self.expect("<")
+        values = self.items("[", self.number, "]") if self.next.text == "[" else (self.number(),)
+        self.expect(">")
+        if self.accept(":"):
+            self.memref()
+        return values
+
+    def integer(self, attributes: dict[str, Attribute], key: str) -> int:
+        value = attributes.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.error(f"{key} must be an integer")
+        return value
+
+    def text(self, attributes: dict[str, Attribute], key: str) -> str:
+        value = attributes.get(key)
+        if not isinstance(value, str):
+            raise self.error(f"{key} must be a name")
+        return value
+
+    def flag(self, attributes: dict[str, Attribute], key: str) -> bool:
+        value = attributes.get(key, False)
+        if not isinstance(value, bool):
+            raise self.error(f"{key} must be true or false")
+        return value
+
+    # ---------------------------------------------------------------------------------------- SSA names
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        self.scopes.append({})
+        yield
+        self.scopes.pop()
+
+    def define(self, name: str, type_name: str) -> str:
+        if any(name in scope for scope in self.scopes):
+            raise self.error(f"{name} is defined twice")
+        self.scopes[-1][name] = type_name
+        return name
+
+    def type_of(self, name: str) -> str:
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return scope[name]
+        raise self.error(f"{name} is not defined")
+
+    def value(self, type_name: str) -> str:
+        """The name of an SSA value of that type."""
+        name = self.kind("value")
+        self.check_type(name, type_name)
+        return name
+
+    def check_type(self, name: str, type_name: str) -> None:
+        if self.type_of(name) != type_name:
+            raise self.error(f"{name} is {self.type_of(name)}, not {type_name}")
+
+    def tile(self) -> Tile:
+        return self.tiles[self.value("tile")]
+
+    # ------------------------------------------------------------------------------------------- device
+
+    def design(self) -> Design:
+        self.expect("module")
+        if self.next.kind == "symbol":
+            self.take()
+        self.expect("{", "aie.device", "(")
+        device = self.kind("word")
+        if device == "npu1_4col":
+            raise self.error("the device npu1_4col no longer exists, npu1 has all 4 columns")
+        if device not in DEVICES:
+            raise self.error(f"unknown device {device!r}, there are {', '.join(DEVICES)}")
+        self.expect(")")
+        if self.next.kind == "symbol":
+            self.take()
+        self.expect("{")
+        while not self.accept("}"):
+            self.device_op()
+        self.expect("}")
+        if self.next.kind != "end":
+            self.take()
+            raise self.error("text after the module")
+        if len(self.sequences) != 1:
+            raise self.error(f"a design has 1 aie.runtime_sequence, this has {len(self.sequences)}")
+        return Design(
+            device,
+            tuple(self.tiles.values()),
+            tuple(self.fifos),
+            tuple(self.links),
+            tuple(self.functions),
+            tuple(self.buffers),
+            tuple(self.cores),
+            self.sequences[0],
+        )
+
+    def result(self) -> str:
+        """`%name =`, not defined yet: its type is known when the operation is."""
+        name = self.kind("value")
+        self.expect("=")
+        return name
+
+    def device_op(self) -> None:
+        result = self.result() if self.next.kind == "value" else ""
+        operation = self.kind("word")
+        with_result = {"aie.tile": self.tile_op, "aie.buffer": self.buffer_op, "aie.core": self.core_op}
+        without = {
+            "func.func": self.function_op,
+            "aie.objectfifo": self.fifo_op,
+            "aie.objectfifo.link": self.link_op,
+            "aie.runtime_sequence": self.sequence_op,
+        }
+        if operation in with_result and result:
+            with_result[operation](result)
+        elif operation in without and not result:
+            without[operation]()
+        else:
+            raise self.error(f"unknown operation {operation!r}")
+
+    def tile_op(self, result: str) -> None:
+        self.expect("(")
+        col = self.number()
+        self.expect(",")
+        row = self.number()
+        self.expect(")")
+        if col < 0 or row < 0:
+            raise self.error(f"there is no tile ({col},{row})")
+        self.tiles[self.define(result, "tile")] = Tile(result[1:], col, row)
+
+    def buffer_op(self, result: str) -> None:
+        self.expect("(")
+        tile = self.tile()
+        self.expect(")")
+        attributes = self.attributes("sym_name", "initial_value")
+        self.expect(":")
+        memref = self.memref()
+        initial = attributes.get("initial_value")
+        if self.accept("="):
+            self.expect("dense")
+            initial = self.dense()
+        if initial is not None and not isinstance(initial, tuple):
+            raise self.error("initial_value must be dense<...>")
+        if initial is not None and len(initial) not in (1, memref.elements):
+            raise self.error(f"{len(initial)} initial values for {memref}")
+        self.define(result, str(memref))
+        self.buffers.append(LocalBuffer(self.text(attributes, "sym_name"), result, tile, memref, initial))
+
+    def function_op(self) -> None:
+        self.expect("private")
+        name = self.symbol()
+        memrefs = self.items("(", self.memref, ")")
+        attributes = self.attributes("link_with") if self.accept("attributes") else {}
+        link_with = self.text(attributes, "link_with") if attributes else None
+        self.functions.append(Function(name, memrefs, link_with))
+
+    def dims(self) -> Dims:
+        return self.items("[", self.dim, "]")
+
+    def dim(self) -> tuple[int, int]:
+        self.expect("<", "size", "=")
+        size = self.number()
+        self.expect(",", "stride", "=")
+        stride = self.number()
+        self.expect(">")
+        return size, stride
+
+    def fifo_op(self) -> None:
+        name = self.symbol()
+        self.expect("(")
+        producer = self.tile()
+        to_stream = self.dims() if self.accept("dimensionsToStream") else ()
+        self.expect(",")
+        consumers = self.items("{", self.consumer, "}")
+        self.expect(",")
+        depth: int | tuple[int, ...]
+        if self.next.text == "[":
+            depth = self.items("[", lambda: self.sized("i32"), "]")
+            if len(depth) != 1 + len(consumers):
+                raise self.error(f"{len(depth)} depths for a producer and {len(consumers)} consumers")
+        else:
+            depth = self.sized("i32")
+        self.expect(")", ":")
+        memref = self.wrapped_memref("!aie.objectfifo")
+        tiles = tuple(tile for tile, _ in consumers)
+        from_stream = tuple(dims for _, dims in consumers)
+        self.fifos.append(ObjectFifo(name, producer, tiles, depth, memref, to_stream, from_stream))
+
+    def consumer(self) -> tuple[Tile, Dims]:
+        tile = self.tile()
+        return tile, self.dims() if self.accept("dimensionsFromStream") else ()
+
+    def link_op(self) -> None:
+        inputs = self.items("[", self.symbol, "]")
+        self.expect("->")
+        outputs = self.items("[", self.symbol, "]")
+        self.expect("(")
+        in_offsets = self.items("[", self.number, "]")
+        out_offsets = self.items("[", self.number, "]")
+        self.expect(")")
+        self.links.append(Link(inputs, outputs, in_offsets, out_offsets))
+
+    # --------------------------------------------------------------------------------------------- cores
+
+    def core_op(self, result: str) -> None:
+        self.expect("(")
+        tile = self.tile()
+        self.expect(")", "{")
+        body: list[CoreOp] = []
+        with self.scope():
+            while not self.accept("aie.end"):
+                body.append(self.core_body_op())
+        self.expect("}")
+        attributes: dict[str, Attribute] = {}
+        if self.next.text == "{":
+            attributes = self.attributes("stack_size", "link_with", "dynamic_objfifo_lowering")
+        stack = self.integer(attributes, "stack_size") if "stack_size" in attributes else None
+        link_with = self.text(attributes, "link_with") if "link_with" in attributes else None
+        self.define(result, "core")
+        dynamic = self.flag(attributes, "dynamic_objfifo_lowering")
+        self.cores.append(Core(tile, tuple(body), stack, link_with, dynamic))
+
+    def block(self) -> tuple[CoreOp, ...]:
+        self.expect("{")
+        body: list[CoreOp] = []
+        with self.scope():
+            while not self.accept("}"):
+                body.append(self.core_body_op())
+        return tuple(body)
+
+    def core_body_op(self) -> CoreOp:
+        result = self.result() if self.next.kind == "value" else ""
+        operation = self.kind("word")
+        with_result: dict[str, Callable[[str], CoreOp]] = {
+            "arith.constant": self.constant_op,
+            "arith.cmpi": self.compare_op,
+            "arith.index_cast": self.cast_op,
+            "memref.load": self.load_op,
+            "aie.objectfifo.acquire": self.acquire_op,
+            "aie.objectfifo.subview.access": self.access_op,
+        }
+        without: dict[str, Callable[[], CoreOp]] = {
+            "aie.objectfifo.release": self.release_op,
+            "func.call": self.call_op,
+            "scf.for": self.for_op,
+            "scf.if": self.if_op,
+        }
+        dialect, _, name = operation.partition(".")
+        if result and dialect == "arith" and name in ARITHMETIC:
+            return self.arithmetic_op(result, name)
+        if result and operation in with_result:
+            return with_result[operation](result)
+        if not result and operation in without:
+            return without[operation]()
+        raise self.error(f"unknown operation {operation!r}")
+
+    def constant_op(self, result: str) -> Constant:
+        value = self.number()
+        self.expect(":")
+        return Constant(self.define(result, self.one_of("word", ("index", "i32"))), value)
+
+    def operands(self) -> tuple[str, str, str]:
+        """Two names and their type."""
+        left = self.kind("value")
+        self.expect(",")
+        right = self.kind("value")
+        self.expect(":")
+        type_name = self.one_of("word", ("index", "i32"))
+        self.check_type(left, type_name)
+        self.check_type(right, type_name)
+        return left, right, type_name
+
+    def arithmetic_op(self, result: str, operation: str) -> Arithmetic:
+        left, right, type_name = self.operands()
+        return Arithmetic(self.define(result, type_name), operation, left, right)
+
+    def compare_op(self, result: str) -> Arithmetic:
+        predicate = self.one_of("word", PREDICATES)
+        self.expect(",")
+        left, right, _ = self.operands()
+        return Arithmetic(self.define(result, "i1"), f"cmpi {predicate}", left, right)
+
+    def cast_op(self, result: str) -> Cast:
+        value = self.kind("value")
+        self.expect(":")
+        source = self.one_of("word", ("index", "i32"))
+        self.check_type(value, source)
+        self.expect("to", "index" if source == "i32" else "i32")
+        return Cast(self.define(result, "index" if source == "i32" else "i32"), value)
+
+    def load_op(self, result: str) -> Load:
+        buffer = self.kind("value")
+        indices = self.items("[", lambda: self.value("index"), "]")
+        self.expect(":")
+        memref = self.memref()
+        self.check_type(buffer, str(memref))
+        if all(local.value != buffer for local in self.buffers) or memref.dtype != "i32":
+            raise self.error(f"{buffer} is no aie.buffer of i32, only those are loaded from")
+        if len(indices) != len(memref.shape):
+            raise self.error(f"{len(indices)} indices into {memref}")
+        return Load(self.define(result, "i32"), buffer, indices)
+
+    def port(self) -> tuple[str, str, int]:
+        """`@fifo(Consume, 1)`."""
+        fifo = self.symbol()
+        self.expect("(")
+        role = self.one_of("word", (PRODUCE, CONSUME))
+        self.expect(",")
+        count = self.number()
+        self.expect(")")
+        if count < 1:
+            raise self.error(f"{count} objects of {fifo}")
+        return fifo, role, count
+
+    def acquire_op(self, result: str) -> Acquire:
+        fifo, role, count = self.port()
+        self.expect(":")
+        memref = self.wrapped_memref("!aie.objectfifosubview")
+        return Acquire(self.define(result, f"{count} of {memref}"), fifo, role, count, memref)
+
+    def access_op(self, result: str) -> Access:
+        subview = self.kind("value")
+        (index,) = self.items("[", self.number, "]")
+        self.expect(":")
+        memref = self.wrapped_memref("!aie.objectfifosubview")
+        self.expect("->")
+        if self.memref() != memref:
+            raise self.error(f"an object of a subview of {memref} has that type")
+        count, _, type_name = self.type_of(subview).partition(" of ")
+        if type_name != str(memref):
+            raise self.error(f"{subview} is {self.type_of(subview)}, not of {memref}")
+        if not 0 <= index < int(count):
+            raise self.error(f"{subview} has {count} objects, there is no [{index}]")
+        return Access(self.define(result, str(memref)), subview, index)
+
+    def release_op(self) -> Release:
+        return Release(*self.port())
+
+    def call_op(self) -> Call:
+        function = self.symbol()
+        arguments = self.items("(", lambda: self.kind("value"), ")")
+        self.expect(":")
+        memrefs = self.items("(", self.memref, ")")
+        self.expect("->", "(", ")")
+        if len(arguments) != len(memrefs):
+            raise self.error(f"{len(arguments)} arguments, {len(memrefs)} types")
+        for argument, memref in zip(arguments, memrefs, strict=True):
+            self.check_type(argument, str(memref))
+        return Call(function, arguments, memrefs)
+
+    def for_op(self) -> For:
+        variable = self.kind("value")
+        self.expect("=")
+        lower = self.value("index")
+        self.expect("to")
+        upper = self.value("index")
+        self.expect("step")
+        step = self.value("index")
+        with self.scope():
+            self.define(variable, "index")
+            return For(variable, lower, upper, step, self.block())
+
+    def if_op(self) -> If:
+        condition = self.value("i1")
+        then = self.block()
+        return If(condition, then, self.block() if self.accept("else") else ())
+
+    # ---------------------------------------------------------------------------------- runtime sequence
+
+    def sequence_op(self) -> None:
+        if self.next.kind == "symbol":
+            self.take()
+        with self.scope():
+            arguments = self.items("(", self.argument, ")")
+            self.expect("{")
+            constants: dict[str, int] = {}
+            ops: list[SequenceOp] = []
+            while not self.accept("}"):
+                if self.next.kind == "value":
+                    result = self.result()
+                    self.expect("arith.constant")
+                    constant = self.constant_op(result)
+                    constants[constant.result] = constant.value
+                else:
+                    ops.append(self.sequence_body_op(constants))
+        self.sequences.append(RuntimeSequence(arguments, tuple(ops)))
+
+    def argument(self) -> tuple[str, MemRef]:
+        name = self.kind("value")
+        self.expect(":")
+        memref = self.memref()
+        return self.define(name, str(memref))[1:], memref
+
+    def sequence_body_op(self, constants: dict[str, int]) -> SequenceOp:
+        operation = self.kind("word")
+        if operation == "aiex.npu.dma_memcpy_nd":
+            return self.memcpy_op()
+        if operation == "aiex.npu.dma_wait":
+            return Wait(self.text(self.attributes("symbol"), "symbol"))
+        if operation == "aiex.npu.rtp_write":
+            return self.write_op(constants)
+        raise self.error(f"unknown operation {operation!r}")
+
+    def memcpy_op(self) -> Memcpy:
+        self.expect("(")
+        argument = self.kind("value")
+        offsets, sizes, strides = (self.items("[", self.number, "]") for _ in range(3))
+        if not len(offsets) == len(sizes) == len(strides) == 4:
+            raise self.error("a shim transfer has 4 offsets, sizes and strides")
+        if min(sizes) < 1 or min(strides) < 0 or min(offsets) < 0:
+            raise self.error("a shim transfer has sizes from 1, strides and offsets from 0")
+        self.expect(")")
+        attributes = self.attributes("id", "metadata", "issue_token")
+        self.expect(":")
+        memref = self.memref()
+        self.check_type(argument, str(memref))
+        return Memcpy(
+            argument[1:],
+            offsets,
+            sizes,
+            strides,
+            self.integer(attributes, "id"),
+            self.text(attributes, "metadata"),
+            self.flag(attributes, "issue_token"),
+            memref,
+        )
+
+    def write_op(self, constants: dict[str, int]) -> WriteParameter:
+        """`(@buffer, index, value)`, either as integers or constants, with or without their types."""
+        self.expect("(")
+        buffer = self.symbol()
+        self.expect(",")
+        index = self.parameter(constants)
+        self.expect(",")
+        value = self.parameter(constants)
+        self.expect(")")
+        if self.accept(":"):
+            self.expect("i32")
+        return WriteParameter(buffer, index, value)
+
+    def parameter(self, constants: dict[str, int]) -> int:
+        if self.next.kind == "value":
+            return constants[self.value("i32")]
+        value = self.number()
+        if self.accept(":"):
+            self.one_of("word", ("i32", "ui32"))
+        return value
