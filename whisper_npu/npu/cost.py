@@ -1,7 +1,8 @@
 """What dispatches would cost on an NPU. MODELLED seconds, never measured ones.
 
 Two profiles: `baseline-2025` charges each dispatch what the published experiment paid, whatever its size;
-`xdna1` adds up latency, DMA and arithmetic from published measurements.
+`xdna1` adds up latency, DMA and arithmetic from published measurements. Bytes and multiplications are the
+contract's, which the kernels' verifier counts again in each design's text (tests/kernels/test_designs.py).
 """
 
 from __future__ import annotations
