@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.limits import XDNA1
-from whisper_npu.npu.plan import Problem, tiled_plan
+from whisper_npu.npu.plan import Plan, Problem, tiled_plan
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ XDNA1_PROFILE = Profile(
     macs_per_second_per_core=112.6 * XDNA1.clock_hz,  # arXiv 2512.13282: one core, bf16
 )
 PROFILES: tuple[Profile, ...] = (BASELINE_2025, XDNA1_PROFILE)
+
+
+def modelled_plan_seconds(plan: Plan, profile: Profile) -> float:
+    """MODELLED time of a plan's dispatches, submitted in run lists of `plan.runlist`."""
+    return modelled_seconds(plan.contract, plan.dispatches, profile)
 
 
 def modelled_seconds(contract: Contract, dispatches: int, profile: Profile) -> float:

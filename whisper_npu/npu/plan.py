@@ -107,6 +107,7 @@ class Plan:
     problem: Problem
     contract: Contract
     loops: tuple[Loop, ...]  # outermost first
+    runlist: int = 1  # dispatches that are submitted together; the device is waited for once a list
 
     @property
     def a(self) -> Layout:
@@ -128,6 +129,10 @@ class Plan:
     def dispatches(self) -> int:
         """A dispatch takes the next `contract.batch` tile products of the nest."""
         return -(-prod(loop.count for loop in self.loops) // self.contract.batch)
+
+    @property
+    def submissions(self) -> int:
+        return -(-self.dispatches // self.runlist)
 
     @property
     def bytes_to_device(self) -> int:
@@ -189,6 +194,27 @@ def tiled_plan(problem: Problem, contract: Contract) -> Plan:
         (
             Loop("i", i, a=(1, 0), c=(1, 0)),
             Loop("j", j, b=(0, 1), c=(0, 1)),
+            Loop("k", k, a=(0, 1), b=(1, 0)),
+        ),
+    )
+
+
+def host_batched_plan(problem: Problem, contract: Contract, columns: int) -> Plan:
+    """tiled_plan with tile columns of B taken `columns` at a time: another order, and not a dispatch less.
+
+    columns divides the tile columns of B, or PlanError.
+    """
+    i, k = a_layout(contract, problem.M, problem.K).grid
+    j = b_layout(contract, problem.K, problem.N).grid[1]
+    if columns < 1 or j % columns:
+        raise PlanError(f"{columns} columns at a time do not divide the {j} tile columns of {problem}")
+    return Plan(
+        problem,
+        contract,
+        (
+            Loop("batch of j", j // columns, b=(0, columns), c=(0, columns)),
+            Loop("i", i, a=(1, 0), c=(1, 0)),
+            Loop("j", columns, b=(0, 1), c=(0, 1)),
             Loop("k", k, a=(0, 1), b=(1, 0)),
         ),
     )
