@@ -20,6 +20,8 @@ from pathlib import Path
 
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.npu.contract import (
+    DEPTH_AB,
+    DEPTH_C,
     MATMUL_64X64,
     MATMUL_64X64_BF16,
     MATMUL_64X512,
@@ -43,8 +45,6 @@ FIRST_CORE_ROW = 2
 REGISTER_BLOCK = 4  # micro-tiles each way that kernels/matmul.cc holds in registers
 FOREVER = 4294967295
 STEPS = "%steps"  # of a core's loop over K
-DEPTH_AB = 2  # one buffer is filled while the core works on the other
-DEPTH_C = 1  # one fp32 C of 64x64 is 16 KiB; two would not leave room for A and B
 
 Dims = Sequence[tuple[int, int]]  # (size, stride) in elements, outermost first
 
@@ -331,13 +331,6 @@ def c_to_rows(m: int, n: int) -> Dims:
     return [(m // R, R * n), (R, T), (n // T, R * T), (T, 1)]
 
 
-def l1_bytes(contract: Contract) -> int:
-    """What a core's memory holds: two buffers of A and B, one of C, and the stack."""
-    m, k, n = _core_tile(contract)
-    operands = DEPTH_AB * (m * k + k * n) * contract.operand_dtype.nbytes
-    return operands + DEPTH_C * m * n * contract.result_dtype.nbytes + XDNA1.stack_bytes
-
-
 def check_parameters(contract: Contract) -> None:
     """Raises DesignParameterError, naming value and limit, where the array cannot hold the contract."""
     m, k, n = _core_tile(contract)
@@ -345,9 +338,9 @@ def check_parameters(contract: Contract) -> None:
     for size, value, unit in (("m", m, REGISTER_BLOCK * R), ("k", k, S), ("n", n, REGISTER_BLOCK * T)):
         if value < unit or value % unit:
             raise DesignParameterError(f"{name}: tile {size} = {value} must be a multiple of {unit}")
-    if l1_bytes(contract) > XDNA1.core.memory_bytes:
+    if contract.l1_bytes > XDNA1.core.memory_bytes:
         raise DesignParameterError(
-            f"{name}: a core would hold {l1_bytes(contract):,} bytes of {XDNA1.core.memory_bytes:,}: "
+            f"{name}: a core would hold {contract.l1_bytes:,} bytes of {XDNA1.core.memory_bytes:,}: "
             f"take a smaller tile than m,k,n = {m},{k},{n}"
         )
     if contract.operand_dtype is not DType.BF16:

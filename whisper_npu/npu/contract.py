@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 from whisper_npu.errors import UnknownKernelError
 from whisper_npu.npu.bf16 import F32, Rounding
+from whisper_npu.npu.limits import XDNA1
+
+DEPTH_AB = 2  # buffers of A and of B in a core: one is filled while the core works on the other
+DEPTH_C = 1  # one fp32 C of 64x64 is 16 KiB; two would not leave room for A and B
 
 
 class DType(Enum):
@@ -63,6 +67,14 @@ class Contract:
         rows, columns = self.block or (self.m, self.n)
         a, b = self.m * self.k * (self.n // columns), self.k * self.n * (self.m // rows)
         return self.batch * (a + b) * self.operand_dtype.nbytes
+
+    @property
+    def l1_bytes(self) -> int:
+        """What a core's memory holds of `core_tile`: two buffers of A and B, one of C, and the stack."""
+        assert self.core_tile is not None
+        m, k, n = self.core_tile
+        operands = DEPTH_AB * (m * k + k * n) * self.operand_dtype.nbytes
+        return operands + DEPTH_C * m * n * self.result_dtype.nbytes + XDNA1.stack_bytes
 
     @property
     def bytes_from_device(self) -> int:
@@ -119,10 +131,26 @@ def matmul_64x512_k(K: int, N: int = 512) -> Contract:
     return replace(MATMUL_64X512, name=name, k=K, n=N, block=(64, 512))
 
 
-def gemm(M: int, K: int, N: int) -> Contract:
-    """Whole matrices, M and N in rounds of 256, the sum over K on the cores."""
-    name = f"gemm_{M}x{K}x{N}"
-    return Contract(name, m=M, k=K, n=N, cores=16, core_tile=(64, 64, 64), block=(256, 256))
+def gemm(
+    M: int,
+    K: int,
+    N: int,
+    core_tile: tuple[int, int, int] = (64, 64, 64),
+    result_dtype: DType = DType.F32,
+) -> Contract:
+    """Whole matrices, M and N in rounds of 4x4 core tiles, the sum over K on the cores."""
+    m, _, n = core_tile
+    block = XDNA1.core_rows * m, XDNA1.columns * n
+    return Contract(
+        f"gemm_{M}x{K}x{N}",
+        m=M,
+        k=K,
+        n=N,
+        cores=XDNA1.cores,
+        core_tile=core_tile,
+        block=block,
+        result_dtype=result_dtype,
+    )
 
 
 # The numerics of the experiment that took 163.7 s: operands truncated, results floored.

@@ -36,7 +36,7 @@ class ArrayLimits:
     memtile: TileLimits
     shim: TileLimits
     micro_tile: tuple[int, int, int]  # r,s,t of one bf16 mmul
-    macs_per_cycle: int  # bf16, one core
+    macs_per_cycle: int  # bf16, one core, at the peak
     clock_hz: float
     dram_bytes_per_second: float
     hw_contexts: int  # open at once
