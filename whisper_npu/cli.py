@@ -25,6 +25,12 @@ START = perf_counter()  # of the run, as far as Python lets us see it
 # Typer's own usage errors: BadParameter's parent, wherever this version of Typer keeps its click.
 _TyperUsageError: Any = typer.BadParameter.__mro__[1]
 
+# The contracts' names (npu/contract.py), written out: --help imports nothing that it could ask.
+KERNEL_HELP = (
+    "auto, or one of 64x64, 64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, "
+    "64x64_batch64; 64x512_k512, 64x512_k2048; 64x64_baseline."
+)
+
 app = typer.Typer(
     name="whisper-npu",
     add_completion=False,
@@ -94,9 +100,7 @@ def transcribe(
         DeviceName,
         typer.Option("--device", help="auto takes an NPU that can be used, otherwise the emulator."),
     ] = DeviceName.auto,
-    kernel: Annotated[
-        str, typer.Option("--kernel", help="auto, 64x64, 64x512, 128x512, or 64x64_baseline.")
-    ] = "auto",
+    kernel: Annotated[str, typer.Option("--kernel", help=KERNEL_HELP)] = "auto",
     fidelity: Annotated[
         FidelityName,
         typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch, and slowly."),
