@@ -67,7 +67,7 @@ class Profile:
             return f"{1e3 * self.dispatch_seconds:.1f} ms for every dispatch, whatever its size"
         first, further = 1e6 * self.dispatch_seconds, 1e6 * self.chained_seconds
         return (
-            f"{first:.0f} us latency a dispatch ({further:g} us for each further one of a run list), plus the "
+            f"{first:.0f} us latency a dispatch ({further:g} us for each further one of a list), plus the "
             f"longer of DMA ({self.dma_bytes_per_second / 1e9:g} GB/s) and arithmetic (up to "
             f"{self.core.macs_per_cycle} MAC/cycle a core at {self.core.clock_hz / 1e9:g} GHz)"
         )
