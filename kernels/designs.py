@@ -43,7 +43,6 @@ FIRST_CORE_ROW = 2
 REGISTER_BLOCK = 4  # micro-tiles each way that kernels/matmul.cc holds in registers
 FOREVER = 4294967295
 STEPS = "%steps"  # of a core's loop over K
-RUNTIME_LOOP_BYTES = 16  # of L1: the number of steps, and the toolchain's counter of each fifo's buffers
 DEPTH_AB = 2  # one buffer is filled while the core works on the other
 DEPTH_C = 1  # one fp32 C of 64x64 is 16 KiB; two would not leave room for A and B
 
@@ -346,10 +345,9 @@ def check_parameters(contract: Contract) -> None:
     for size, value, unit in (("m", m, REGISTER_BLOCK * R), ("k", k, S), ("n", n, REGISTER_BLOCK * T)):
         if value < unit or value % unit:
             raise DesignParameterError(f"{name}: tile {size} = {value} must be a multiple of {unit}")
-    held = l1_bytes(contract) + (RUNTIME_LOOP_BYTES if _units(contract)[0] > m else 0)
-    if held > XDNA1.core.memory_bytes:
+    if l1_bytes(contract) > XDNA1.core.memory_bytes:
         raise DesignParameterError(
-            f"{name}: a core would hold {held:,} bytes of {XDNA1.core.memory_bytes:,}: "
+            f"{name}: a core would hold {l1_bytes(contract):,} bytes of {XDNA1.core.memory_bytes:,}: "
             f"take a smaller tile than m,k,n = {m},{k},{n}"
         )
     if contract.operand_dtype is not DType.BF16:
