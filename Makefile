@@ -1,12 +1,14 @@
 # make demo: install into .venv and transcribe samples/ with Whisper tiny.en
 # make test: install into .venv and run every check
+# make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
 
 PYTHON ?= python3
 VENV := .venv
+REPORT := benchmark-report
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test clean
+.PHONY: demo test benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -16,6 +18,13 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+
+benchmark: $(VENV)/installed-benchmark
+	$(VENV)/bin/whisper-npu benchmark projection --markdown $(REPORT)/projection.md --json $(REPORT)/projection.json \
+		--csv $(REPORT)/projection.csv --plot $(REPORT)/projection.png
+	$(VENV)/bin/whisper-npu benchmark pipeline samples/*.wav --model tiny.en --markdown $(REPORT)/pipeline.md \
+		--json $(REPORT)/pipeline.json --plot $(REPORT)/pipeline.png --trace $(REPORT)/trace.json
+	@echo "The report is in $(REPORT)/; open trace.json in ui.perfetto.dev"
 
 clean:
 	rm -rf $(VENV)
@@ -34,4 +43,9 @@ $(VENV)/installed-demo: $(VENV)/created pyproject.toml
 $(VENV)/installed-test: $(VENV)/created pyproject.toml
 	@echo "Installing into $(VENV): about 1.3 GB, a few minutes the first time"
 	$(PIP) --editable '.[demo,base,test]'
+	touch $@
+
+$(VENV)/installed-benchmark: $(VENV)/created pyproject.toml
+	@echo "Installing into $(VENV): about 1.1 GB, a few minutes the first time"
+	$(PIP) --editable '.[demo,benchmark]'
 	touch $@

@@ -13,6 +13,7 @@ from whisper_npu.kernels.designs import Design
 from whisper_npu.kernels.verifier import Cycles, Usage, check_structure, count_cycles, execute, parse
 from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verify import host_arguments
+from whisper_npu.markdown import as_table
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.npu.plan import tiled_plan
@@ -84,14 +85,4 @@ def _dispatches(contract: Contract) -> int | None:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """A table that also reads well as plain text."""
-    cells = [row.cells for row in rows]
-    heads = list(cells[0])
-    widths = {head: max(len(head), *(len(c[head]) for c in cells)) for head in heads}
-    numbers = [head for head in heads if head not in ("design", "one dispatch", "C", "bound")]
-
-    def line(values: dict[str, str]) -> str:
-        padded = [values[h].rjust(widths[h]) if h in numbers else values[h].ljust(widths[h]) for h in heads]
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|" + "|".join("-" * (widths[h] + 1) + (":" if h in numbers else "-") for h in heads) + "|"
-    return "\n".join([line({h: h for h in heads}), rule, *map(line, cells)]) + "\n"
+    return as_table([row.cells for row in rows], left=("design", "one dispatch", "C", "bound"))

@@ -41,6 +41,10 @@ class OutputError(WhisperNpuError):
     """A transcript or report that cannot be written where it was asked for."""
 
 
+class MissingPackageError(WhisperNpuError):
+    """A package of an extra that is needed and not installed."""
+
+
 class DeviceError(WhisperNpuError):
     """A device that fails while it works, or is asked for what it cannot do."""
 

@@ -73,14 +73,19 @@ def check_writable(folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` in UTF-8 so that `path` holds either all of it or what it held before.
+    """Write `text` in UTF-8, as `write_bytes_atomically` does."""
+    # half a surrogate pair must not cost the whole transcript
+    write_bytes_atomically(path, text.encode("utf-8", errors="replace"))
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either all of it or what it held before.
 
     Missing folders are created, an existing file keeps its mode, a symbolic link keeps pointing where it
     does, and a device or pipe such as /dev/stdout is written to directly.
 
     Raises OutputError where that fails: a folder in the way, no permission, a full disk.
     """
-    data = text.encode("utf-8", errors="replace")  # half a surrogate pair must not cost the whole transcript
     try:
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -171,8 +171,13 @@ class Report:
 
 def as_json(report: Report) -> str:
     """The report for programs; docs/report.md describes every field."""
+    return json.dumps(as_document(report), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_document(report: Report) -> dict[str, object]:
+    """What `as_json` writes."""
     ran_on = report.ran_on
-    document = {
+    return {
         "schema": "whisper-npu/report",
         "schema_version": SCHEMA_VERSION,
         "whisper_npu_version": __version__,
@@ -204,7 +209,6 @@ def as_json(report: Report) -> str:
         },
         "files": [_file(file) for file in report.files],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _operation(operation: Operation) -> dict[str, object]:

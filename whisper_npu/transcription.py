@@ -26,7 +26,7 @@ from whisper_npu.encoder import AudioEncoder, ModelDimensions, encoder_problems
 from whisper_npu.errors import CheckpointError, UsageError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.device import Device, open_device
-from whisper_npu.npu.matmul import Product, matmul_on
+from whisper_npu.npu.matmul import OnProduct, Product, matmul_on
 from whisper_npu.quiet_transformers import no_pytorch_needed
 from whisper_npu.transcript import Segment, Transcript, Word
 
@@ -34,6 +34,9 @@ DEFAULT_MODEL = "base"
 TASKS = ("transcribe", "translate")
 NO_SPEECH_THRESHOLD = 0.6  # openai/whisper's: above it the model itself doubts that anybody speaks
 
+# "audio", "mel", "encoder" (one call of it), or "transcribe", which encloses mel, encoder and decoding; with
+# its start and end in seconds on perf_counter's clock.
+OnStage = Callable[[str, float, float], None]
 Audio = str | Path | BinaryIO | NDArray[np.floating]
 
 
@@ -109,6 +112,11 @@ class Model:
         self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, matmul)
         self._whisper = _EncodedOnDevice(checkpoint, self.encoder)
 
+    def observe(self, on_product: OnProduct, on_stage: OnStage) -> None:
+        """Have these called with every product and every stage, as each ends."""
+        self.encoder.matmul.on_product = on_product
+        self._whisper.on_stage = self._whisper.feature_extractor.on_stage = on_stage
+
     def transcribe(
         self,
         audio: Audio,
@@ -125,21 +133,11 @@ class Model:
         start = perf_counter()
         samples = load_audio(audio)  # (n_samples,) float32
         audio_seconds = perf_counter() - start
+        self._whisper.on_stage("audio", start, start + audio_seconds)
         duration = len(samples) / SAMPLE_RATE
         self._whisper.start_measuring()
         start = perf_counter()
-        found, info = self._whisper.transcribe(
-            samples,
-            language=language,
-            task=options.task,
-            beam_size=options.beam_size,
-            temperature=list(options.temperature),
-            initial_prompt=options.initial_prompt,
-            condition_on_previous_text=options.condition_on_previous_text,
-            no_speech_threshold=NO_SPEECH_THRESHOLD,
-            word_timestamps=options.word_timestamps,
-            vad_filter=options.vad_filter,
-        )
+        found, info = run_loop(self._whisper, samples, options, language)
         segments: list[Segment] = []
         elsewhere = 0.0  # what the caller does with a segment is no part of decoding it
         for segment in _spoken(found, samples):
@@ -148,6 +146,7 @@ class Model:
                 handed_over = perf_counter()
                 on_segment(segments[-1])
                 elsewhere += perf_counter() - handed_over
+        self._whisper.on_stage("transcribe", start, perf_counter())
         total = perf_counter() - start - elsewhere
         encoder, mel_seconds = self._whisper.measured()
         return Transcription(
@@ -205,6 +204,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
                 f"CTranslate2 cannot open {checkpoint.decoder_folder}: {str(error).splitlines()[0]}"
             ) from error
         self._npu_encoder = encoder
+        self.on_stage: OnStage = _nobody
         self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(checkpoint.dims)
         self.start_measuring()
 
@@ -218,7 +218,9 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         windows = pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
         positions = np.stack([self._npu_encoder(mel) for mel in windows])
         self._windows += len(windows)
-        self._encoder_seconds += perf_counter() - start
+        end = perf_counter()
+        self._encoder_seconds += end - start
+        self.on_stage("encoder", start, end)
         return ctranslate2.StorageView.from_array(positions)
 
     def start_measuring(self) -> None:
@@ -243,13 +245,42 @@ class _MeasuredFeatures(FeatureExtractor):  # type: ignore[misc]  # faster-whisp
         self.nb_max_frames = min(N_FRAMES, 2 * dims.n_audio_ctx)
         self.n_samples = self.nb_max_frames * HOP_LENGTH
         self.seconds = 0.0
+        self.on_stage: OnStage = _nobody
 
     def __call__(self, samples: F32, chunk_length: None = None) -> F32:
         """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32. The window is the model's."""
         start = perf_counter()
         mel = log_mel(samples, self._n_mels)
-        self.seconds += perf_counter() - start
+        end = perf_counter()
+        self.seconds += end - start
+        self.on_stage("mel", start, end)
         return mel
+
+
+def _nobody(stage: str, start: float, end: float) -> None:
+    """Nobody observes."""
+
+
+def run_loop(
+    whisper: faster_whisper.WhisperModel, samples: F32, options: TranscribeOptions, language: str | None
+) -> tuple[Iterator[Any], Any]:
+    """faster-whisper's loop over a recording: its segments, decoded as they are iterated, and its info.
+
+    samples: (n_samples,) float32. language: a code that the model knows, None for detecting it.
+    """
+    found, info = whisper.transcribe(
+        samples,
+        language=language,
+        task=options.task,
+        beam_size=options.beam_size,
+        temperature=list(options.temperature),
+        initial_prompt=options.initial_prompt,
+        condition_on_previous_text=options.condition_on_previous_text,
+        no_speech_threshold=NO_SPEECH_THRESHOLD,
+        word_timestamps=options.word_timestamps,
+        vad_filter=options.vad_filter,
+    )
+    return found, info
 
 
 def _spoken(segments: Iterator[Any], samples: F32) -> Iterator[Any]:

@@ -24,6 +24,8 @@ HEAVY = {
     "ctranslate2",
     "av",
     "onnxruntime",
+    "matplotlib",
+    "jiwer",
 }
 
 
@@ -70,7 +72,10 @@ def test_model_code_knows_no_particular_device(module: Path) -> None:
         assert not imports(module) & {"whisper_npu.npu.emulator", "whisper_npu.npu.xrt"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["transcribe", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["transcribe", "--help"], ["benchmark", "projection", "--help"]],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from whisper_npu.cli import run; code = run(sys.argv[1:]); "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -50,17 +50,23 @@ class Product:
         )
 
 
+# A product of one call, with its start (before packing) and end in seconds on perf_counter's clock.
+OnProduct = Callable[[Product, float, float], None]
+
+
 class Matmul:
     """A @ B on a device, by one kernel. Call it with arrays, or with a `Weight` staged before.
 
-    What was executed since the last `take_products` is on record, as loop nests and counts. Not safe for
-    several threads at once.
+    What was executed since the last `take_products` is on record, as loop nests and counts. Whoever needs
+    the time of each product sets `on_product`, which is called at the end of each. Not safe for several
+    threads at once.
     """
 
     def __init__(self, device: Device, contract: Contract) -> None:
         device.load(contract)
         self.device = device
         self.contract = contract
+        self.on_product: OnProduct | None = None
         self._products: dict[tuple[str, Plan], Product] = {}
         self._operands: dict[tuple[str, Layout], Buffer] = {}  # least recently used first
 
@@ -92,18 +98,19 @@ class Matmul:
         packed = perf_counter()
         c_buffer = self.device.alloc(plan.c)
         done = self.device.run(plan, a_buffer, b_buffer, c_buffer)
-        self._record(
-            Product(
-                operation=operation,
-                plan=plan,
-                calls=1,
-                dispatches=done.dispatches,
-                bytes_to_device=done.bytes_to_device,
-                bytes_from_device=done.bytes_from_device,
-                pack_seconds=packed - start,
-                kernel_seconds=done.seconds,
-            )
+        product = Product(
+            operation=operation,
+            plan=plan,
+            calls=1,
+            dispatches=done.dispatches,
+            bytes_to_device=done.bytes_to_device,
+            bytes_from_device=done.bytes_from_device,
+            pack_seconds=packed - start,
+            kernel_seconds=done.seconds,
         )
+        self._record(product)
+        if self.on_product:
+            self.on_product(product, start, perf_counter())
         c = c_buffer.read()
         c_buffer.close()
         return c

@@ -1,0 +1,161 @@
+"""One dispatch of each kernel, taken apart: allocate, convert, copy in, run, copy out. All MEASURED."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from whisper_npu.benchmark.files import Files, as_csv, as_json
+from whisper_npu.benchmark.projection import operands
+from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line
+from whisper_npu.errors import DeviceError
+from whisper_npu.markdown import as_table
+from whisper_npu.npu.bf16 import F32, on_grid
+from whisper_npu.npu.contract import Contract, DType
+from whisper_npu.npu.cost import PROFILES, modelled_seconds
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.plan import Layout, Plan, Problem, tiled_plan
+from whisper_npu.output import write_atomically
+
+STEPS = ("allocate", "convert", "copy in", "run", "copy out")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One dispatch of one kernel. Seconds are MEASURED."""
+
+    plan: Plan
+    dispatches: int  # as the device counted them
+    steps: dict[str, Timings]  # by the names of STEPS
+
+    @property
+    def median_total(self) -> float:
+        return sum(timings.median for timings in self.steps.values())
+
+
+@dataclass(frozen=True)
+class Calls:
+    device: Device
+    repeats: int
+    calls: tuple[Call, ...]
+
+
+def run_calls(device: Device, *, repeats: int, progress: Callable[[str], None]) -> Calls:
+    """Each kernel that the device has: warmed up once, then dispatched `repeats` times."""
+    calls = []
+    for contract in device.kernels():
+        device.load(contract)
+        progress(f"measuring one dispatch of {contract.name}")
+        plan = one_dispatch(contract)
+        a, b = operands(plan.problem)
+        runs = [_one_call(device, plan, a, b) for _ in range(repeats + 1)][1:]  # the first warms up
+        steps = {step: Timings(tuple(run[at] for run in runs)) for at, step in enumerate(STEPS)}
+        calls.append(Call(plan, 1, steps))
+    return Calls(device, repeats, tuple(calls))
+
+
+def one_dispatch(contract: Contract) -> Plan:
+    """The plan that fills exactly one dispatch: `batch` products below one another."""
+    return tiled_plan(Problem(contract.batch * contract.m, contract.k, contract.n), contract)
+
+
+def _one_call(device: Device, plan: Plan, a: F32, b: F32) -> tuple[float, ...]:
+    """Seconds of each of STEPS. Raises DeviceError where the device took another number of dispatches."""
+    start = perf_counter()
+    a_buffer, b_buffer, c_buffer = device.alloc(plan.a), device.alloc(plan.b), device.alloc(plan.c)
+    allocated = perf_counter()
+    a, b = _converted(a, plan.a), _converted(b, plan.b)
+    converted = perf_counter()
+    a_buffer.write(a)
+    b_buffer.write(b)
+    copied = perf_counter()
+    done = device.run(plan, a_buffer, b_buffer, c_buffer)
+    ran = perf_counter()
+    np.array(c_buffer.read())
+    end = perf_counter()
+    for buffer in (a_buffer, b_buffer, c_buffer):
+        buffer.close()
+    if done.dispatches != 1:
+        raise DeviceError(f"{plan.contract.name}: {done.dispatches} dispatches where one was planned")
+    return allocated - start, converted - allocated, copied - converted, ran - copied, end - ran
+
+
+def _converted(matrix: F32, layout: Layout) -> F32:
+    """Rounded in bulk and laid out in whole tiles, as the layout says."""
+    padded = np.zeros(layout.padded, np.float32)
+    rounded = on_grid(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
+    padded[: layout.rows, : layout.cols] = rounded
+    return padded
+
+
+def write_files(calls: Calls, files: Files) -> None:
+    if files.markdown:
+        write_atomically(files.markdown, as_markdown(calls))
+    if files.json:
+        write_atomically(files.json, as_json(as_document(calls)))
+    if files.csv:
+        write_atomically(files.csv, as_csv([_fields(call) for call in calls.calls]))
+
+
+def as_markdown(calls: Calls) -> str:
+    rows = []
+    for call in calls.calls:
+        contract = call.plan.contract
+        row = {"kernel": contract.name, "problem": str(call.plan.problem)}
+        row |= {f"{step} us": _microseconds(t.median) for step, t in call.steps.items()}
+        row |= {"MEASURED us": _microseconds(call.median_total), "run, spread us": _spread(call.steps["run"])}
+        row |= {f"MODELLED us {p.name}": _microseconds(modelled_seconds(contract, 1, p)) for p in PROFILES}
+        rows.append(row)
+    return (
+        f"One dispatch of each kernel, MEASURED on {calls.device.description}\n({machine_line()}); "
+        f"medians of {calls.repeats} repeats after one to warm up.\n\n"
+        + as_table(rows, left=("kernel", "problem"))
+        + "\n- convert: operands rounded to bf16 and padded, in bulk; copy in: the device's own write\n"
+        + f"- run: on the {calls.device.clock} ({calls.device.name}), as the host sees it\n"
+        + "- MODELLED us: the dispatch alone, on an NPU; nobody measured it\n"
+        + "".join(f"  - {profile.name}: {profile.basis}\n" for profile in PROFILES)
+    )
+
+
+def as_document(calls: Calls) -> dict[str, object]:
+    return {
+        "schema": "whisper-npu/benchmark-call",
+        "schema_version": 1,
+        "machine": machine(),
+        "device": device_document(calls.device),
+        "repeats": calls.repeats,
+        "profiles": {profile.name: profile.basis for profile in PROFILES},
+        "rows": [_fields(call) for call in calls.calls],
+    }
+
+
+def _fields(call: Call) -> dict[str, object]:
+    contract, problem = call.plan.contract, call.plan.problem
+    fields: dict[str, object] = {
+        "kernel": contract.name,
+        "M": problem.M,
+        "K": problem.K,
+        "N": problem.N,
+        "dispatches": call.dispatches,
+        "bytes_to_device": contract.bytes_to_device,
+        "bytes_from_device": contract.bytes_from_device,
+    }
+    for step, timings in call.steps.items():
+        name = step.replace(" ", "_")
+        fields |= {
+            f"measured_{name}_seconds": timings.median,
+            f"measured_{name}_seconds_min": timings.low,
+            f"measured_{name}_seconds_max": timings.high,
+        }
+    return fields | {f"modelled_seconds_{p.name}": modelled_seconds(contract, 1, p) for p in PROFILES}
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{1e6 * seconds:,.0f}" if seconds >= 1e-4 else f"{1e6 * seconds:,.1f}"
+
+
+def _spread(timings: Timings) -> str:
+    return f"{_microseconds(timings.low)} to {_microseconds(timings.high)}"

@@ -1,0 +1,56 @@
+"""The files of a benchmark: none unless asked for, each whole or not there at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisper_npu.errors import OutputError, UsageError
+from whisper_npu.extras import require_package
+from whisper_npu.output import check_writable
+
+PLOT_FORMATS = (".png", ".svg")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where to write what; None: not asked for."""
+
+    markdown: Path | None = None
+    json: Path | None = None
+    csv: Path | None = None
+    plot: Path | None = None
+    trace: Path | None = None
+
+    def check(self) -> None:
+        """Before the work: raises OutputError, UsageError, MissingPackageError for what would fail after."""
+        asked = [p for p in (self.markdown, self.json, self.csv, self.plot, self.trace) if p is not None]
+        for path in asked:
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder; name a file in it")
+            check_writable(path.parent)
+        regular = [path.resolve() for path in asked if path.is_file() or not path.exists()]
+        for path in regular:
+            if regular.count(path) > 1:
+                raise UsageError(f"{path}: would be written more than once; name different files")
+        if self.plot is not None:
+            if self.plot.suffix.lower() not in PLOT_FORMATS:
+                raise UsageError(f"{self.plot}: a plot's name ends in {' or '.join(PLOT_FORMATS)}")
+            require_package("matplotlib", "benchmark", "--plot")
+
+
+def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows with the same fields, under a head line; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(document: Mapping[str, object]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

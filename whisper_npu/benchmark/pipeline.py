@@ -1,0 +1,208 @@
+"""The whole pipeline on real recordings: each stage, and each operation of the encoder, over several repeats.
+
+The model is loaded once. One pass over all recordings warms up, then `repeats` passes are MEASURED, each as
+one `whisper_npu.report.Report`, whose stages and operations these are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from whisper_npu.audio import load_audio
+from whisper_npu.benchmark.files import Files, as_csv, as_json
+from whisper_npu.benchmark.timings import Timings, machine, machine_line, short
+from whisper_npu.benchmark.trace import Lane, Recorder, Span, as_trace
+from whisper_npu.errors import UsageError
+from whisper_npu.markdown import as_table
+from whisper_npu.npu.cost import BASELINE, PROFILES
+from whisper_npu.npu.device import Device
+from whisper_npu.output import write_atomically, write_bytes_atomically
+from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document
+from whisper_npu.transcription import Model, Transcription, load_model
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The reports of all repeats, which did the same, and when what of it ran."""
+
+    reports: tuple[Report, ...]
+    spans: tuple[Span, ...]
+
+    @property
+    def last(self) -> Report:
+        return self.reports[-1]
+
+    @property
+    def stages(self) -> dict[str, Timings]:
+        """MEASURED seconds; `load` was measured once."""
+        stages = {
+            name: Timings(tuple(report.stages[name] for report in self.reports)) for name in self.last.stages
+        }
+        stages["load"] = Timings((self.last.load_seconds,))
+        for name in self.last.encoder_stages:
+            stages[f"encoder: {name}"] = Timings(tuple(r.encoder_stages[name] for r in self.reports))
+        return stages
+
+    @property
+    def total(self) -> Timings:
+        """MEASURED seconds of one pass, with the one load."""
+        return Timings(tuple(report.total_seconds for report in self.reports))
+
+    def operation_timings(self, name: str) -> tuple[Timings, Timings]:
+        """MEASURED seconds of one operation: packing, and inside the device."""
+        same = [
+            operation for report in self.reports for operation in report.operations if operation.name == name
+        ]
+        return Timings(tuple(o.pack_seconds for o in same)), Timings(tuple(o.kernel_seconds for o in same))
+
+
+def run_pipeline(
+    audio: Sequence[str],
+    device: Device,
+    *,
+    model: str,
+    kernel: str,
+    repeats: int,
+    progress: Callable[[str], None],
+) -> Pipeline:
+    """Transcribe all recordings 1 + `repeats` times.
+
+    audio: files. Raises UsageError for stdin, AudioError before the model is loaded, what `load_model` does.
+    """
+    for path in audio:
+        if path == "-":
+            raise UsageError("a benchmark reads its recordings several times: name files, not -")
+        load_audio(path)
+    progress(f"loading {model}")
+    recorder = Recorder()
+    start = perf_counter()
+    loaded = load_model(model, device=device, kernel=kernel, progress=progress)
+    load_seconds = perf_counter() - start
+    recorder.on_stage("load", start, start + load_seconds)
+    loaded.observe(recorder.on_product, recorder.on_stage)
+    ran_on = RunOn.of(device, model, kernel, loaded)
+    reports = []
+    for repeat in range(repeats + 1):
+        name = f"repeat {repeat} of {repeats}" if repeat else "warm-up"
+        progress(f"{name}: {len(audio)} recordings")
+        start = perf_counter()
+        results = tuple(FileResult(path, _transcribed(path, loaded, recorder)) for path in audio)
+        end = perf_counter()
+        recorder.add(Span(Lane.RUNS, name, start, end))
+        if repeat:
+            reports.append(Report(ran_on, results, load_seconds, load_seconds + end - start))
+    return Pipeline(tuple(reports), tuple(recorder.spans))
+
+
+def _transcribed(path: str, model: Model, recorder: Recorder) -> Transcription:
+    start = perf_counter()
+    done = model.transcribe(path)
+    details: dict[str, object] = {"audio_seconds": done.transcript.duration, "text": done.text.strip()}
+    recorder.add(Span(Lane.RECORDINGS, path, start, perf_counter(), details))
+    return done
+
+
+def write_files(pipeline: Pipeline, files: Files) -> None:
+    if files.markdown:
+        write_atomically(files.markdown, as_markdown(pipeline))
+    if files.json:
+        write_atomically(files.json, as_json(as_benchmark_document(pipeline)))
+    if files.csv:
+        write_atomically(files.csv, as_csv(_lines(pipeline)))
+    if files.trace:
+        title = f"whisper-npu, {pipeline.last.ran_on.model} on {pipeline.last.ran_on.device_description}"
+        write_atomically(files.trace, as_trace(pipeline.spans, title))
+    if files.plot:
+        from whisper_npu.benchmark.plot import pipeline_plot
+
+        write_bytes_atomically(files.plot, pipeline_plot(pipeline, files.plot.suffix.lower()))
+
+
+def as_markdown(pipeline: Pipeline) -> str:
+    """For people: stages, operations, and the total beside the experiment's."""
+    last, total = pipeline.last, pipeline.total
+    ran_on = last.ran_on
+    stages = [
+        {"stage": name, "MEASURED s (spread)": str(timings)}
+        for name, timings in [*pipeline.stages.items(), ("total", total)]
+    ]
+    recordings = f"{len(last.files)} recording{'' if len(last.files) == 1 else 's'}"
+    return (
+        f"{ran_on.model}, {ran_on.kernel} ({ran_on.kernel_choice}), {recordings}, {last.audio_seconds:.2f} s "
+        f"of audio, {last.windows} windows.\nMEASURED on {ran_on.device_description}\n({machine_line()}); "
+        f"median of {len(pipeline.reports)} repeats after one to warm up; load was measured once.\n\n"
+        + as_table(stages, left=("stage",))
+        + "\n"
+        + as_table([_operation_cells(pipeline, o) for o in last.operations], left=("operation",))
+        + f"\n- kernel: the device, here the {ran_on.clock} ({ran_on.device})\n"
+        + "- MODELLED s: what the dispatches would take on an NPU; nobody measured it\n"
+        + "".join(f"  - {p.name}: {short(last.modelled_seconds(p))} s in all; {p.basis}\n" for p in PROFILES)
+        + f"\nThe experiment took {BASELINE.seconds} s (measured by its author, NPU) for one product "
+        f"{BASELINE.problem}.\nAll of this took {short(total.median)} s, "
+        f"{total.median / BASELINE.seconds:.3g} of it, MEASURED on the {ran_on.device}.\n"
+    )
+
+
+def _operation_cells(pipeline: Pipeline, operation: Operation) -> dict[str, str]:
+    pack, kernel = pipeline.operation_timings(operation.name)
+    return {
+        "operation": operation.name,
+        "products": f"{operation.calls:,}",
+        "dispatches": f"{operation.dispatches:,}",
+        "with 64x64": f"{operation.dispatches_64x64:,}",
+        "MEASURED pack s (spread)": str(pack),
+        "MEASURED kernel s (spread)": str(kernel),
+    } | {f"MODELLED s {p.name}": short(operation.modelled_seconds(p)) for p in PROFILES}
+
+
+def as_benchmark_document(pipeline: Pipeline) -> dict[str, object]:
+    """For programs; `report` is the last repeat's report, with the fields of docs/report.md."""
+    operations = []
+    for operation in pipeline.last.operations:
+        pack, kernel = pipeline.operation_timings(operation.name)
+        operations.append(
+            {
+                "name": operation.name,
+                "dispatches": operation.dispatches,
+                "measured_pack_seconds": pack.as_document,
+                "measured_kernel_seconds": kernel.as_document,
+                "modelled_npu_seconds": {p.name: operation.modelled_seconds(p) for p in PROFILES},
+            }
+        )
+    return {
+        "schema": "whisper-npu/benchmark-pipeline",
+        "schema_version": 1,
+        "machine": machine(),
+        "repeats": len(pipeline.reports),
+        "measured_stages": {name: timings.as_document for name, timings in pipeline.stages.items()},
+        "measured_total": pipeline.total.as_document,
+        "total_over_baseline": pipeline.total.median / BASELINE.seconds,
+        "operations": operations,
+        "report": as_document(pipeline.last),
+    }
+
+
+def _lines(pipeline: Pipeline) -> list[dict[str, object]]:
+    """Lines of the CSV: a stage, or one part of an operation."""
+    timings = [("stage", name, "", t) for name, t in [*pipeline.stages.items(), ("total", pipeline.total)]]
+    for operation in pipeline.last.operations:
+        pack, kernel = pipeline.operation_timings(operation.name)
+        timings += [
+            ("operation", operation.name, "pack", pack),
+            ("operation", operation.name, "kernel", kernel),
+        ]
+    return [
+        {
+            "kind": kind,
+            "name": name,
+            "part": part,
+            "measured_on": pipeline.last.ran_on.device_description,
+            "measured_seconds": t.median,
+            "measured_seconds_min": t.low,
+            "measured_seconds_max": t.high,
+            "repeats": len(t.seconds),
+        }
+        for kind, name, part, t in timings
+    ]

@@ -1,0 +1,104 @@
+"""Every way to make one product: which plans of which kernels, and what the host does around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from whisper_npu.benchmark.host_paths import HostPath, naive, pipelined, whole
+from whisper_npu.errors import UsageError
+from whisper_npu.npu.contract import (
+    MATMUL_64X64,
+    MATMUL_64X512,
+    MATMUL_128X512,
+    Contract,
+    gemm,
+    matmul_64x64_batch,
+    matmul_64x512_k,
+)
+from whisper_npu.npu.plan import Plan, Problem, host_batched_plan, tiled_plan
+
+COLUMNS_AT_A_TIME = (1, 2, 4, 8)
+BATCHES = (8, 16, 64, 376)
+NAIVE_ROWS = 128  # two rows of tiles; all 3,001 rows take a minute
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One row of the comparison."""
+
+    name: str
+    variant: str  # what sets it apart from the others of its name
+    plan: Plan  # of the whole problem: what the cost model is asked about
+    measured: Plan  # what is run: the same, or fewer rows of it
+    path: HostPath
+
+    @property
+    def is_partial(self) -> bool:
+        return self.measured.problem != self.plan.problem
+
+
+def strategies(problem: Problem, naive_rows: int = NAIVE_ROWS) -> tuple[Strategy, ...]:
+    """All of them for one problem; N is taken to have a multiple of 8 columns of 64.
+
+    naive_rows: of A, that the slow host path is measured on.
+    """
+    tiled = tiled_plan(problem, MATMUL_64X64)
+    few = Problem(min(naive_rows, problem.M), problem.K, problem.N)
+    K, N = _up(problem.K, 64), problem.N
+    return (
+        _whole("tiled", "", tiled),
+        *(
+            _whole("host-batched", f"columns {c}", host_batched_plan(problem, MATMUL_64X64, c))
+            for c in COLUMNS_AT_A_TIME
+        ),
+        *(_whole("larger-kernel", "", tiled_plan(problem, k)) for k in (MATMUL_64X512, MATMUL_128X512)),
+        *(_whole("packed-batch", f"batch {b}", tiled_plan(problem, matmul_64x64_batch(b))) for b in BATCHES),
+        *(_whole("run-list", f"list of {b}", replace(tiled, runlist=b)) for b in BATCHES),
+        *(
+            Strategy("naive", "one by one", tiled_plan(problem, k), tiled_plan(few, k), naive)
+            for k in (MATMUL_64X64, MATMUL_64X512)
+        ),
+        *(
+            Strategy("pipelined", "two sets", tiled_plan(problem, k), tiled_plan(problem, k), pipelined)
+            for k in (MATMUL_64X64, MATMUL_64X512)
+        ),
+        _whole("k-on-chip", f"K {K}", tiled_plan(problem, matmul_64x512_k(K))),
+        _whole("gemm", "whole", tiled_plan(problem, _gemm_for(problem.M, K, N))),
+    )
+
+
+NAMES = (
+    "tiled",
+    "host-batched",
+    "larger-kernel",
+    "packed-batch",
+    "run-list",
+    "naive",
+    "pipelined",
+    "k-on-chip",
+    "gemm",
+)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises UsageError for a name that no strategy has, with the nearest one."""
+    for name in names:
+        if name not in NAMES:
+            near = get_close_matches(name, NAMES, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"unknown strategy {name!r}: {hint}there are {', '.join(NAMES)}")
+
+
+def _whole(name: str, variant: str, plan: Plan) -> Strategy:
+    return Strategy(name, variant, plan, plan, whole)
+
+
+def _gemm_for(M: int, K: int, N: int) -> Contract:
+    """A product that is one dispatch: sizes rounded up to whole blocks of the array."""
+    return gemm(_up(M, 256), K, _up(N, 256))
+
+
+def _up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple

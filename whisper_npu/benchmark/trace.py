@@ -1,0 +1,108 @@
+"""A trace of what ran when, for ui.perfetto.dev and chrome://tracing. Times are MEASURED wall time.
+
+Format: Trace Event Format, docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from whisper_npu.npu.matmul import Product
+
+
+class Lane(Enum):
+    """A line of a trace; spans of one lane follow one another. The value is the name that is shown."""
+
+    RUNS = "runs"
+    RECORDINGS = "recordings"
+    STAGES = "stages"
+    OPERATIONS = "operations: pack, dispatch, unpack"
+    DEVICE = "device: dispatches, one span for each product"
+
+    @property
+    def thread(self) -> int:
+        return list(Lane).index(self) + 1
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something that took time. start, end: seconds on perf_counter's clock."""
+
+    lane: Lane
+    name: str
+    start: float
+    end: float
+    details: dict[str, object] = field(default_factory=dict)
+
+
+class Recorder:
+    """Collects spans. `on_product` and `on_stage` are what `Model.observe` takes."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def add(self, span: Span) -> None:
+        self.spans.append(span)
+
+    def on_stage(self, stage: str, start: float, end: float) -> None:
+        if stage != "transcribe":
+            self.add(Span(Lane.STAGES, stage, start, end))
+            return
+        inside = [s for s in self.spans if s.lane is Lane.STAGES and start <= s.start < end]
+        self.spans += [Span(Lane.STAGES, "decode", *gap) for gap in _gaps(inside, start, end)]
+
+    def on_product(self, product: Product, start: float, end: float) -> None:
+        plan = product.plan
+        details: dict[str, object] = {
+            "shape": str(plan.problem),
+            "kernel": plan.contract.name,
+            "dispatches": product.dispatches,
+            "bytes_to_device": product.bytes_to_device,
+            "bytes_from_device": product.bytes_from_device,
+        }
+        self.add(Span(Lane.OPERATIONS, product.operation, start, end, details))
+        packed = start + product.pack_seconds
+        name = f"{product.dispatches} x {plan.contract.name}"
+        self.add(Span(Lane.DEVICE, name, packed, min(packed + product.kernel_seconds, end), details))
+
+
+def as_trace(spans: Sequence[Span], title: str) -> str:
+    """The spans as JSON, times from the earliest one on.
+
+    title: what is shown as the process, the device for example.
+    """
+    origin = min((span.start for span in spans), default=0.0)
+    names = [_name("process_name", 0, title)]
+    names += [_name("thread_name", lane.thread, lane.value) for lane in Lane]
+    events = [_event(span, origin) for span in sorted(spans, key=lambda s: (s.start, s.lane.thread))]
+    return json.dumps({"traceEvents": names + events, "displayTimeUnit": "ms"}, ensure_ascii=False) + "\n"
+
+
+def _event(span: Span, origin: float) -> dict[str, object]:
+    start, end = (round(1e9 * (at - origin)) for at in (span.start, span.end))  # ns: ends do not round apart
+    return {
+        "name": span.name,
+        "cat": span.lane.name.lower(),
+        "ph": "X",
+        "ts": start / 1000,  # us
+        "dur": (end - start) / 1000,
+        "pid": 1,
+        "tid": span.lane.thread,
+        "args": span.details,
+    }
+
+
+def _name(kind: str, thread: int, name: str) -> dict[str, object]:
+    return {"name": kind, "ph": "M", "pid": 1, "tid": thread, "args": {"name": name}}
+
+
+def _gaps(spans: Iterable[Span], start: float, end: float) -> list[tuple[float, float]]:
+    """What of start to end lies between the spans, which do not overlap."""
+    gaps = []
+    for span in sorted(spans, key=lambda s: s.start):
+        gaps.append((start, span.start))
+        start = span.end
+    return [(a, b) for a, b in [*gaps, (start, end)] if a < b]

@@ -1,0 +1,264 @@
+"""Word error rates over recordings with transcripts, if asked beside faster-whisper's own encoder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import faster_whisper
+
+from whisper_npu.audio import load_audio
+from whisper_npu.benchmark.files import Files, as_csv, as_json
+from whisper_npu.benchmark.timings import machine, machine_line, short
+from whisper_npu.errors import UsageError
+from whisper_npu.extras import require_package
+from whisper_npu.markdown import as_table
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.device import open_device
+from whisper_npu.output import write_atomically
+from whisper_npu.report import RunOn
+from whisper_npu.transcription import Model, TranscribeOptions, load_model, run_loop
+from whisper_npu.wer import EnglishNormalizer, WordErrorRate, word_error_rate
+
+OPTIONS = TranscribeOptions(language="en")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A recording, and what is said in it."""
+
+    name: str  # as the manifest has it
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One transcript of one recording. Seconds are MEASURED, without reading the file."""
+
+    text: str
+    rate: WordErrorRate
+    seconds: float
+
+
+@dataclass(frozen=True)
+class WordErrors:
+    """One model, kernel and device over the whole manifest."""
+
+    ran_on: RunOn
+    normalizer: str  # in words
+    said: tuple[Said, ...]
+    heard: tuple[Heard, ...]
+    against: tuple[Heard, ...] | None = None  # by faster-whisper's own encoder
+    total: WordErrorRate = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", total(self.heard))
+
+    @property
+    def time_ratio(self) -> float | None:
+        """MEASURED seconds of all recordings over faster-whisper's."""
+        if self.against is None:
+            return None
+        return sum(h.seconds for h in self.heard) / sum(h.seconds for h in self.against)
+
+
+def total(heard: Sequence[Heard]) -> WordErrorRate:
+    return sum((h.rate for h in heard), WordErrorRate(0, 0))
+
+
+def read_manifest(manifest: Path) -> tuple[Said, ...]:
+    """Columns `path` (beside the manifest) and `text`; rows with a `group` other than `real` are left out.
+
+    Raises UsageError for a file that cannot be read, lacks a column, or has no row left.
+    """
+    try:
+        with manifest.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            columns = set(reader.fieldnames or ())
+            rows = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{manifest}: cannot be read as a manifest ({reason})") from error
+    missing = {"path", "text"} - columns
+    if missing:
+        raise UsageError(
+            f"{manifest}: has no column {' and '.join(sorted(missing))}; columns are split by tabs"
+        )
+    rows = [row for row in rows if (row.get("group") or "real") == "real"]
+    if not rows:
+        raise UsageError(f"{manifest}: has no row of real recordings")
+    if any(not (row["path"] and row["text"]) for row in rows):
+        raise UsageError(f"{manifest}: has a row without path or text")
+    return tuple(Said(row["path"], manifest.parent / row["path"], row["text"]) for row in rows)
+
+
+def run_word_errors(
+    said: Sequence[Said],
+    *,
+    models: Sequence[str],
+    kernels: Sequence[str],
+    devices: Sequence[str],
+    against_faster_whisper: bool,
+    progress: Callable[[str], None],
+) -> tuple[WordErrors, ...]:
+    """Every model by every kernel on every device. Recordings are read before the first model is loaded.
+
+    Raises UsageError where a text has no words, AudioError, MissingPackageError, and what `load_model` does.
+    """
+    require_package("jiwer", "wer", "benchmark wer")
+    samples = [load_audio(s.path) for s in said]  # each (n_samples,) float32
+    done = []
+    for device in devices:
+        for name in models:
+            for kernel in kernels:
+                progress(f"word errors of {name}, kernel {kernel}, device {device}")
+                with load_model(name, device=open_device(device), kernel=kernel) as model:
+                    ran_on = RunOn.of(model.device, name, kernel, model)
+                    done.append(
+                        _one(model, ran_on, said, samples, against_faster_whisper=against_faster_whisper)
+                    )
+    return tuple(done)
+
+
+def _one(
+    model: Model, ran_on: RunOn, said: Sequence[Said], samples: Sequence[F32], *, against_faster_whisper: bool
+) -> WordErrors:
+    normalize = EnglishNormalizer(model.checkpoint.normalizer)
+    for s in said:
+        if not normalize(s.text):
+            raise UsageError(f"{s.name}: no word is left of {s.text!r} after normalising; leave it out")
+
+    def timed(transcribe: Callable[[F32], str], audio: F32, text: str) -> Heard:
+        start = perf_counter()
+        heard = transcribe(audio)
+        seconds = perf_counter() - start
+        return Heard(heard, word_error_rate([text], [heard], normalize), seconds)
+
+    def ours(audio: F32) -> str:
+        return model.transcribe(audio, OPTIONS).text.strip()
+
+    ours(samples[0])  # warm-up
+    if not against_faster_whisper:
+        heard = tuple(timed(ours, audio, s.text) for s, audio in zip(said, samples, strict=True))
+        return WordErrors(ran_on, normalize.description, tuple(said), heard)
+
+    peer = faster_whisper.WhisperModel(
+        str(model.checkpoint.decoder_folder), device="cpu", compute_type="float32"
+    )
+
+    def theirs(audio: F32) -> str:
+        segments, _ = run_loop(peer, audio, OPTIONS, OPTIONS.language)
+        return "".join(segment.text for segment in segments).strip()
+
+    theirs(samples[0])  # warm-up
+    pairs = [  # one after the other for each recording: both see the same machine
+        (timed(ours, audio, s.text), timed(theirs, audio, s.text))
+        for s, audio in zip(said, samples, strict=True)
+    ]
+    return WordErrors(
+        ran_on,
+        normalize.description,
+        tuple(said),
+        heard=tuple(pair[0] for pair in pairs),
+        against=tuple(pair[1] for pair in pairs),
+    )
+
+
+def write_files(done: Sequence[WordErrors], files: Files) -> None:
+    if files.markdown:
+        write_atomically(files.markdown, as_markdown(done))
+    if files.json:
+        write_atomically(files.json, as_json(as_document(done)))
+    if files.csv:
+        write_atomically(files.csv, as_csv([line for errors in done for line in _lines(errors)]))
+
+
+def as_markdown(done: Sequence[WordErrors]) -> str:
+    return "\n".join(_section(errors) for errors in done)
+
+
+def _section(errors: WordErrors) -> str:
+    ran_on = errors.ran_on
+    rows = [
+        {
+            "recording": said.name,
+            "errors": str(heard.rate),
+            "MEASURED s": short(heard.seconds),
+            "heard": heard.text,
+        }
+        for said, heard in zip(errors.said, errors.heard, strict=True)
+    ]
+    seconds = sum(h.seconds for h in errors.heard)
+    rows.append(
+        {"recording": "total", "errors": str(errors.total), "MEASURED s": short(seconds), "heard": ""}
+    )
+    for at, theirs in enumerate(errors.against or ()):
+        rows[at] |= _against(theirs.rate, theirs.seconds)
+    if errors.against is not None:
+        rows[-1] |= _against(total(errors.against), sum(h.seconds for h in errors.against))
+    rows = [{k: v for k, v in row.items() if k != "heard"} | {"heard": row["heard"]} for row in rows]
+    text = (
+        f"{ran_on.model}, {ran_on.kernel}: word error rate {errors.total}, MEASURED on "
+        f"{ran_on.device_description}\n({machine_line()}); {errors.normalizer}.\n\n"
+        + as_table(rows, left=("recording", "heard"))
+    )
+    if errors.against is not None:
+        text += (
+            f"\nfaster-whisper's own float32 encoder: word error rate {total(errors.against)}.\n"
+            f"Here the recordings took {errors.time_ratio:.2f} times its seconds, MEASURED in turns.\n"
+        )
+    return text
+
+
+def _against(rate: WordErrorRate, seconds: float) -> dict[str, str]:
+    return {"faster-whisper": str(rate), "its MEASURED s": short(seconds)}
+
+
+def as_document(done: Sequence[WordErrors]) -> dict[str, object]:
+    return {
+        "schema": "whisper-npu/benchmark-wer",
+        "schema_version": 1,
+        "machine": machine(),
+        "runs": [
+            {
+                "model": errors.ran_on.model,
+                "kernel": errors.ran_on.kernel,
+                "device": errors.ran_on.device_description,
+                "normalizer": errors.normalizer,
+                "errors": errors.total.errors,
+                "words": errors.total.words,
+                "word_error_rate": errors.total.rate,
+                "against_word_error_rate": total(errors.against).rate if errors.against else None,
+                "measured_seconds_over_against": errors.time_ratio,
+                "files": _lines(errors),
+            }
+            for errors in done
+        ],
+    }
+
+
+def _lines(errors: WordErrors) -> list[dict[str, object]]:
+    """Lines of the CSV, one for each recording; the fields of faster-whisper are empty if it did not run."""
+    lines = []
+    for at, (said, heard) in enumerate(zip(errors.said, errors.heard, strict=True)):
+        theirs = errors.against[at] if errors.against else None
+        line: dict[str, object] = {
+            "model": errors.ran_on.model,
+            "kernel": errors.ran_on.kernel,
+            "measured_on": errors.ran_on.device_description,
+            "path": said.name,
+            "errors": heard.rate.errors,
+            "words": heard.rate.words,
+            "measured_seconds": heard.seconds,
+            "said": said.text,
+            "heard": heard.text,
+            "faster_whisper_errors": theirs and theirs.rate.errors,
+            "measured_faster_whisper_seconds": theirs and theirs.seconds,
+            "faster_whisper_heard": theirs and theirs.text,
+        }
+        lines.append(line)
+    return lines
