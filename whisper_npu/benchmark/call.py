@@ -15,7 +15,7 @@ from whisper_npu.errors import DeviceError
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.bf16 import F32, on_grid
 from whisper_npu.npu.contract import Contract, DType
-from whisper_npu.npu.cost import PROFILES, modelled_seconds
+from whisper_npu.npu.cost import PROFILES, XDNA1_PROFILE, Start, modelled_run_seconds, modelled_seconds
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.plan import Layout, Plan, Problem, tiled_plan
 from whisper_npu.output import write_atomically
@@ -117,6 +117,19 @@ def as_markdown(calls: Calls) -> str:
         + f"- run: on the {calls.device.clock} ({calls.device.name}), as the host sees it\n"
         + "- MODELLED us: the dispatch alone, on an NPU; nobody measured it\n"
         + "".join(f"  - {profile.name}: {profile.basis}\n" for profile in PROFILES)
+        + _one_after_another(calls)
+    )
+
+
+def _one_after_another(calls: Calls) -> str:
+    """What no single dispatch shows: changing overlays, and waking a device that slept."""
+    plans = [call.plan for call in calls.calls]
+    awake, asleep = (
+        modelled_run_seconds(plans, XDNA1_PROFILE, start) for start in (Start.AWAKE, Start.ASLEEP)
+    )
+    return (
+        f"\nAll of them once, one after the other, each change of overlay charged: MODELLED "
+        f"{1e3 * awake:.1f} ms ({XDNA1_PROFILE.name}),\nand {1e3 * asleep:.1f} ms where the NPU slept before.\n"
     )
 
 
