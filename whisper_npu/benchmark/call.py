@@ -128,8 +128,8 @@ def _one_after_another(calls: Calls) -> str:
         modelled_run_seconds(plans, XDNA1_PROFILE, start) for start in (Start.AWAKE, Start.ASLEEP)
     )
     return (
-        f"\nAll of them once, one after the other, each change of overlay charged: MODELLED "
-        f"{1e3 * awake:.1f} ms ({XDNA1_PROFILE.name}),\nand {1e3 * asleep:.1f} ms where the NPU slept before.\n"
+        "\nAll of them once, one after the other, each change of overlay charged: MODELLED "
+        f"{1e3 * awake:.1f} ms\n({XDNA1_PROFILE.name}), and {1e3 * asleep:.1f} ms where the NPU slept.\n"
     )
 
 
