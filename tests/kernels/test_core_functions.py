@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -399,7 +400,7 @@ def test_without_a_compiler_the_error_names_them(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("CXX", raising=False)
     if cxx:
         monkeypatch.setenv("CXX", cxx)
-    with pytest.raises(NoCompilerError, match=cxx or r"c\+\+, g\+\+, clang\+\+"):
+    with pytest.raises(NoCompilerError, match=re.escape(cxx or "c++, g++, clang++")):
         compiled(declarations((16, 8, 16)))
 
 
