@@ -42,6 +42,7 @@ MLIR_FOLDER = Path(__file__).parent / "mlir"
 R, S, T = XDNA1.micro_tile
 COLUMNS, ROWS = range(XDNA1.columns), range(XDNA1.core_rows)
 FIRST_CORE_ROW = 2
+WHOLE_ARRAY = [(column, row) for row in range(FIRST_CORE_ROW + len(ROWS)) for column in COLUMNS]
 REGISTER_BLOCK = 4  # micro-tiles each way that kernels/matmul.cc holds in registers
 FOREVER = 4294967295
 STEPS = "%steps"  # of a core's loop over K
@@ -125,7 +126,7 @@ def batch_of_pairs(contract: Contract) -> str:
         text.functions(contract)
 
         text.section("Tiles")
-        text.tiles([(column, row) for row in range(FIRST_CORE_ROW + len(ROWS)) for column in COLUMNS])
+        text.tiles(WHOLE_ARRAY)
 
         text.section("Data movement in the array")
         for c in COLUMNS:
@@ -178,7 +179,7 @@ def wide(contract: Contract) -> str:
         text.functions(contract)
 
         text.section("Tiles")
-        text.tiles([(column, row) for row in range(FIRST_CORE_ROW + len(ROWS)) for column in COLUMNS])
+        text.tiles(WHOLE_ARRAY)
 
         text.section("Data movement in the array")
         everybody = [core(c, j) for c in COLUMNS for j in ROWS]
@@ -242,7 +243,7 @@ def whole_matrices(contract: Contract) -> str:
         text.functions(contract)
 
         text.section("Tiles")
-        text.tiles([(column, row) for row in range(FIRST_CORE_ROW + len(ROWS)) for column in COLUMNS])
+        text.tiles(WHOLE_ARRAY)
         for c in COLUMNS:
             for j in ROWS:
                 text.steps_buffer(c, j)

@@ -86,9 +86,10 @@ class AttentionNPU:
         masked = self._masked_keys(x, key_mask)
         q, k, v = self._heads(self.matmul(x, self._qkv, "attention.qkv") + self._qkv_bias)
         q *= np.float32(q.shape[-1] ** -0.5)
+        transposed = self._transposed(*q.shape[1:])
         context = np.empty(x.shape, np.float32)  # (n_ctx, n_state)
         for head, o in enumerate(self._heads(context)[0]):  # o: (n_ctx, d_head), a view of context
-            if self._transposed(*o.shape):
+            if transposed:
                 scores = self.matmul(k[head], q[head].T, "attention.scores")  # (keys, queries)
                 scores[masked] = -np.inf
                 o[:] = self.matmul(v[head].T, softmax(scores, axis=0), "attention.context").T

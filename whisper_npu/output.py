@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ def render(transcript: Transcript, fmt: str) -> str:
         rows = ("\t".join((str(start), str(end), text.replace("\t", " "))) for start, end, text in cues)
         return "".join(f"{row}\n" for row in ("start\tend\ttext", *rows))
     return json.dumps(_document(transcript), ensure_ascii=False) + "\n"
+
+
+def as_json(document: Mapping[str, object]) -> str:
+    """A report's document as the content of its file."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def output_path(source_name: str | Path, fmt: str, folder: Path) -> Path:

@@ -6,7 +6,6 @@ fields are described in docs/report.md; `SCHEMA_VERSION` changes when one is rem
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from textwrap import wrap
 
@@ -169,13 +168,8 @@ class Report:
         return self.total_seconds / self.audio_seconds if self.audio_seconds else None
 
 
-def as_json(report: Report) -> str:
-    """The report for programs; docs/report.md describes every field."""
-    return json.dumps(as_document(report), indent=2, ensure_ascii=False) + "\n"
-
-
 def as_document(report: Report) -> dict[str, object]:
-    """What `as_json` writes."""
+    """The report for programs; docs/report.md describes every field."""
     ran_on = report.ran_on
     return {
         "schema": "whisper-npu/report",

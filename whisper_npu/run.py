@@ -11,9 +11,9 @@ from whisper_npu.audio import load_audio
 from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
 from whisper_npu.npu.contract import find_contract
 from whisper_npu.npu.device import Fidelity, open_device
-from whisper_npu.output import FORMATS, check_writable, output_path, render, write_atomically
+from whisper_npu.output import FORMATS, as_json, check_writable, output_path, render, write_atomically
 from whisper_npu.progress import Progress
-from whisper_npu.report import FileResult, Report, RunOn, as_json, as_text
+from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcription import Model, TranscribeOptions, Transcription, load_model
 
 
@@ -118,7 +118,7 @@ class Run:
         if not self.quiet and report.windows:
             print("\n" + as_text(report), file=sys.stderr, end="", flush=True)
         if self.report is not None:
-            write_atomically(self.report, as_json(report))
+            write_atomically(self.report, as_json(as_document(report)))
 
 
 def _is_special(path: Path) -> bool:

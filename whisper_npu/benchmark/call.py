@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from whisper_npu.benchmark.files import Files, as_csv, as_json
+from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.projection import operands
 from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line
 from whisper_npu.errors import DeviceError
@@ -18,7 +18,6 @@ from whisper_npu.npu.contract import Contract, DType
 from whisper_npu.npu.cost import PROFILES, XDNA1_PROFILE, Start, modelled_run_seconds, modelled_seconds
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.plan import Layout, Plan, Problem, tiled_plan
-from whisper_npu.output import write_atomically
 
 STEPS = ("allocate", "convert", "copy in", "run", "copy out")
 
@@ -92,12 +91,8 @@ def _converted(matrix: F32, layout: Layout) -> F32:
 
 
 def write_files(calls: Calls, files: Files) -> None:
-    if files.markdown:
-        write_atomically(files.markdown, as_markdown(calls))
-    if files.json:
-        write_atomically(files.json, as_json(as_document(calls)))
-    if files.csv:
-        write_atomically(files.csv, as_csv([_fields(call) for call in calls.calls]))
+    rows = [_fields(call) for call in calls.calls]
+    files.write_tables(as_markdown(calls), as_document(calls), rows)
 
 
 def as_markdown(calls: Calls) -> str:

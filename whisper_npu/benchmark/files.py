@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from whisper_npu.errors import OutputError, UsageError
 from whisper_npu.extras import require_package
-from whisper_npu.output import check_writable
+from whisper_npu.output import as_json, check_writable, write_atomically
 
 PLOT_FORMATS = (".png", ".svg")
 
@@ -42,6 +41,17 @@ class Files:
                 raise UsageError(f"{self.plot}: a plot's name ends in {' or '.join(PLOT_FORMATS)}")
             require_package("matplotlib", "benchmark", "--plot")
 
+    def write_tables(
+        self, markdown: str, document: Mapping[str, object], rows: Sequence[Mapping[str, object]]
+    ) -> None:
+        """What every benchmark can write: its text, everything for programs, and its rows."""
+        if self.markdown:
+            write_atomically(self.markdown, markdown)
+        if self.json:
+            write_atomically(self.json, as_json(document))
+        if self.csv:
+            write_atomically(self.csv, as_csv(rows))
+
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows with the same fields, under a head line; None is an empty field."""
@@ -50,7 +60,3 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def as_json(document: Mapping[str, object]) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

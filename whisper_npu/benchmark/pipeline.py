@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from whisper_npu.audio import load_audio
-from whisper_npu.benchmark.files import Files, as_csv, as_json
+from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import Timings, machine, machine_line, short
 from whisper_npu.benchmark.trace import Lane, Recorder, Span, as_trace
 from whisper_npu.errors import UsageError
@@ -105,12 +105,8 @@ def _transcribed(path: str, model: Model, recorder: Recorder) -> Transcription:
 
 
 def write_files(pipeline: Pipeline, files: Files) -> None:
-    if files.markdown:
-        write_atomically(files.markdown, as_markdown(pipeline))
-    if files.json:
-        write_atomically(files.json, as_json(as_benchmark_document(pipeline)))
-    if files.csv:
-        write_atomically(files.csv, as_csv(_lines(pipeline)))
+    rows = _lines(pipeline)
+    files.write_tables(as_markdown(pipeline), as_benchmark_document(pipeline), rows)
     if files.trace:
         title = f"whisper-npu, {pipeline.last.ran_on.model} on {pipeline.last.ran_on.device_description}"
         write_atomically(files.trace, as_trace(pipeline.spans, title))

@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.benchmark.files import Files, as_csv, as_json
+from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.host_paths import Outcome
 from whisper_npu.benchmark.strategies import Strategy, check_names, strategies
 from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line, short
@@ -162,12 +162,8 @@ def _measured(
 
 
 def write_files(projection: Projection, files: Files) -> None:
-    if files.markdown:
-        write_atomically(files.markdown, as_markdown(projection))
-    if files.json:
-        write_atomically(files.json, as_json(as_document(projection)))
-    if files.csv:
-        write_atomically(files.csv, as_csv([_fields(row, projection.device) for row in projection.rows]))
+    rows = [_fields(row, projection.device) for row in projection.rows]
+    files.write_tables(as_markdown(projection), as_document(projection), rows)
     if files.trace:
         title = f"benchmark projection on {projection.device.description}"
         write_atomically(files.trace, as_trace(projection.spans, title))

@@ -11,14 +11,13 @@ from time import perf_counter
 import faster_whisper
 
 from whisper_npu.audio import load_audio
-from whisper_npu.benchmark.files import Files, as_csv, as_json
+from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import machine, machine_line, short
 from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.device import open_device
-from whisper_npu.output import write_atomically
 from whisper_npu.report import RunOn
 from whisper_npu.transcription import Model, TranscribeOptions, load_model, run_loop
 from whisper_npu.wer import EnglishNormalizer, WordErrorRate, word_error_rate
@@ -169,12 +168,8 @@ def _one(
 
 
 def write_files(done: Sequence[WordErrors], files: Files) -> None:
-    if files.markdown:
-        write_atomically(files.markdown, as_markdown(done))
-    if files.json:
-        write_atomically(files.json, as_json(as_document(done)))
-    if files.csv:
-        write_atomically(files.csv, as_csv([line for errors in done for line in _lines(errors)]))
+    rows = [line for errors in done for line in _lines(errors)]
+    files.write_tables(as_markdown(done), as_document(done), rows)
 
 
 def as_markdown(done: Sequence[WordErrors]) -> str:

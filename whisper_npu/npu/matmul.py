@@ -108,7 +108,7 @@ class Matmul:
             pack_seconds=packed - start,
             kernel_seconds=done.seconds,
         )
-        self._record(product)
+        _add(self._products, product)
         if self.on_product:
             self.on_product(product, start, perf_counter())
         c = c_buffer.read()
@@ -120,11 +120,6 @@ class Matmul:
         products = tuple(self._products.values())
         self._products.clear()
         return products
-
-    def _record(self, product: Product) -> None:
-        key = product.operation, product.plan
-        before = self._products.get(key)
-        self._products[key] = product if before is None else before + product
 
     def _staged(self, role: str, layout: Layout, matrix: F32) -> Buffer:
         buffer = self._operand(role, layout)
@@ -144,9 +139,13 @@ def merged(products: Iterable[Product]) -> tuple[Product, ...]:
     """Records of several runs as one: one for each operation and plan, in the order of the first."""
     total: dict[tuple[str, Plan], Product] = {}
     for product in products:
-        key = product.operation, product.plan
-        total[key] = total[key] + product if key in total else product
+        _add(total, product)
     return tuple(total.values())
+
+
+def _add(total: dict[tuple[str, Plan], Product], product: Product) -> None:
+    key = product.operation, product.plan
+    total[key] = total[key] + product if key in total else product
 
 
 def matmul_on(device: Device, kernel: str | Contract, problems: Iterable[Problem]) -> Matmul:
