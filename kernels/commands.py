@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from enum import Enum
 
 from whisper_npu.errors import WhisperNpuError, error_line
 from whisper_npu.kernels.build import DesignSource, Toolchain, aie_opt_check, build, kernel_folder
@@ -16,7 +14,7 @@ from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verifier import Functions, parse
 from whisper_npu.kernels.verifier.core_functions import Declaration, NoCompilerError, compiled, in_numpy
 from whisper_npu.kernels.verify import verify
-from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.contract import contract_as_json
 from whisper_npu.npu.limits import XDNA1
 
 
@@ -65,13 +63,6 @@ def build_designs(names: Sequence[str], target: str) -> None:
     tools = Toolchain.find(os.environ, sys.path)
     for result in build([_source(design) for design in _chosen(names)], folder, target=target, tools=tools):
         print(f"{result.name}: {result.outcome.value}, {result.folder}")
-
-
-def contract_as_json(contract: Contract) -> dict[str, object]:
-    """A contract for a manifest: its fields, enumerations by value."""
-    return {
-        name: value.value if isinstance(value, Enum) else value for name, value in asdict(contract).items()
-    }
 
 
 def _chosen(names: Sequence[str]) -> Sequence[Design]:

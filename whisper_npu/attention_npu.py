@@ -86,31 +86,33 @@ class AttentionNPU:
         masked = self._masked_keys(x, key_mask)
         q, k, v = self._heads(self.matmul(x, self._qkv, "attention.qkv") + self._qkv_bias)
         q *= np.float32(q.shape[-1] ** -0.5)
-        transposed = self._transposed(*q.shape[1:])
-        context = np.empty(x.shape, np.float32)  # (n_ctx, n_state)
-        for head, o in enumerate(self._heads(context)[0]):  # o: (n_ctx, d_head), a view of context
-            if transposed:
-                scores = self.matmul(k[head], q[head].T, "attention.scores")  # (keys, queries)
-                scores[masked] = -np.inf
-                o[:] = self.matmul(v[head].T, softmax(scores, axis=0), "attention.context").T
-            else:
-                scores = self.matmul(q[head], k[head].T, "attention.scores")  # (queries, keys)
-                scores[:, masked] = -np.inf
-                o[:] = self.matmul(softmax(scores, axis=1), v[head], "attention.context")
-        return self.matmul(context, self._out, "attention.out") + self._out_bias
+        if self._transposed(*q.shape):
+            scores = self.matmul(k, q.swapaxes(1, 2), "attention.scores")  # (n_head, keys, queries)
+            scores[:, masked] = -np.inf
+            context = self.matmul(v.swapaxes(1, 2), softmax(scores, axis=1), "attention.context")
+            context = context.swapaxes(1, 2)
+        else:
+            scores = self.matmul(q, k.swapaxes(1, 2), "attention.scores")  # (n_head, queries, keys)
+            scores[:, :, masked] = -np.inf
+            context = self.matmul(softmax(scores, axis=2), v, "attention.context")  # (n_head, n_ctx, d_head)
+        return self.matmul(self._joined(context), self._out, "attention.out") + self._out_bias
 
     def _heads(self, x: F32) -> F32:
         """(n_ctx, p * n_state) -> (p, n_head, n_ctx, d_head), views: p is 3 for q, k, v side by side."""
         n_ctx, d_head = x.shape[0], self.n_state // self.n_head
         return x.reshape(n_ctx, -1, self.n_head, d_head).transpose(1, 2, 0, 3)
 
-    def _transposed(self, n_ctx: int, d_head: int) -> bool:
+    def _joined(self, heads: F32) -> F32:
+        """(n_head, n_ctx, d_head) -> (n_ctx, n_state)."""
+        return heads.swapaxes(0, 1).reshape(-1, self.n_state)
+
+    def _transposed(self, n_head: int, n_ctx: int, d_head: int) -> bool:
         """Whether O^T = V^T P^T takes fewer dispatches than O = P V.
 
         A tile wide in N is nearly empty when N is d_head, and full when N is n_ctx.
         """
-        upright = self.matmul.plan(n_ctx, n_ctx, d_head)
-        return self.matmul.plan(d_head, n_ctx, n_ctx).dispatches < upright.dispatches
+        upright = self.matmul.plan(Problem(n_ctx, n_ctx, d_head, n_head))
+        return self.matmul.plan(Problem(d_head, n_ctx, n_ctx, n_head)).dispatches < upright.dispatches
 
     def _masked_keys(self, x: F32, key_mask: ArrayLike | None) -> NDArray[np.intp]:
         """The indices of the keys to leave out. Padding needs no mask: it never leaves the device."""
@@ -133,5 +135,5 @@ class AttentionNPU:
 def attention_problems(n_ctx: int, n_state: int, n_head: int) -> list[Problem]:
     """The products of one call, with V^T P^T in place of P V, for choosing a kernel."""
     d_head = n_state // n_head
-    heads = [Problem(n_ctx, d_head, n_ctx), Problem(d_head, n_ctx, n_ctx)] * n_head
+    heads = [Problem(n_ctx, d_head, n_ctx, n_head), Problem(d_head, n_ctx, n_ctx, n_head)]
     return [Problem(n_ctx, n_state, 3 * n_state), *heads, Problem(n_ctx, n_state, n_state)]

@@ -219,6 +219,7 @@ def _operation(operation: Operation) -> dict[str, object]:
         "products": [
             {
                 "problem": [p.plan.problem.M, p.plan.problem.K, p.plan.problem.N],
+                "heads": p.plan.problem.heads,
                 "kernel": p.plan.contract.name,
                 "loops": [{"name": loop.name, "count": loop.count} for loop in p.plan.loops],
                 "calls": p.calls,

@@ -129,8 +129,8 @@ def test_a_kernel_wide_in_n_is_used_transposed(device: Device) -> None:
     attention = case.on(device, MATMUL_64X512)
     attention(case.x)
     problems = {p.operation: p.plan.problem for p in attention.matmul.take_products()}
-    assert problems["attention.context"] == Problem(64, 300, 300)
-    assert problems["attention.scores"] == Problem(300, 64, 300)
+    assert problems["attention.context"] == Problem(64, 300, 300, heads=2)
+    assert problems["attention.scores"] == Problem(300, 64, 300, heads=2)
 
 
 def test_every_product_is_dispatched(device: Device) -> None:
@@ -144,8 +144,8 @@ def test_every_product_is_dispatched(device: Device) -> None:
 
     assert done == {
         "attention.qkv": (1, dispatches(100, 128, 384)),
-        "attention.scores": (4, 4 * dispatches(100, 32, 100)),
-        "attention.context": (4, 4 * dispatches(100, 100, 32)),
+        "attention.scores": (1, 4 * dispatches(100, 32, 100)),
+        "attention.context": (1, 4 * dispatches(100, 100, 32)),
         "attention.out": (1, dispatches(100, 128, 128)),
     }
 

@@ -267,7 +267,7 @@ def test_padding_of_an_earlier_product_does_not_leak_into_a_smaller_one(device: 
 
 
 def test_inner_sizes_that_differ_are_refused(device: Device) -> None:
-    with pytest.raises(PlanError, match=r"scores: A is \(2,3\) but B is \(4,5\)"):
+    with pytest.raises(PlanError, match=r"scores: A is \(2, 3\) but B is \(4, 5\)"):
         Matmul(device, SMALL)(np.ones((2, 3), np.float32), np.ones((4, 5), np.float32), "scores")
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from whisper_npu.cli import run
 from whisper_npu.kernels.build import INSTALL
-from whisper_npu.kernels.commands import contract_as_json
 from whisper_npu.kernels.designs import DESIGNS, find_design
 from whisper_npu.kernels.table import as_markdown, row
+from whisper_npu.npu.contract import contract_as_json
 
 ROOT = Path(__file__).parents[2]
 

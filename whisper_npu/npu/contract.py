@@ -7,7 +7,7 @@ planner plans with it, the tests hold every device to it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
 
@@ -33,6 +33,28 @@ class DType(Enum):
         return 2 if self is DType.BF16 else 4
 
 
+class Along(Enum):
+    """Where the next head of an operand lies."""
+
+    ROWS = "rows"  # below the one before
+    COLS = "cols"  # beside it
+
+
+@dataclass(frozen=True)
+class HeadsAlong:
+    """How the heads of each operand lie in its bo, for a kernel that walks over them."""
+
+    a: Along
+    b: Along
+    c: Along
+
+
+# Q is read as columns of (n_ctx, n_state), K^T as rows of its transpose; scores come one below the other. P V
+# takes them so, and writes each head's columns of (n_ctx, n_state): what the output projection reads.
+HEADS_OF_SCORES = HeadsAlong(a=Along.COLS, b=Along.ROWS, c=Along.ROWS)
+HEADS_OF_CONTEXT = HeadsAlong(a=Along.ROWS, b=Along.COLS, c=Along.COLS)
+
+
 @dataclass(frozen=True)
 class Contract:
     """One kernel: C (m,n) = A (m,k) @ B (k,n), `batch` times a dispatch.
@@ -50,7 +72,8 @@ class Contract:
     cores: int  # that share one dispatch
     core_tile: tuple[int, int, int] | None = None  # m,k,n of one core's step; None where there is no design
     block: tuple[int, int] | None = None  # rows, columns of C that a round makes; None: one round makes all
-    batch: int = 1  # independent products, packed into one dispatch
+    batch: int = 1  # independent products of one dispatch: packed in pairs, or lying as `heads_along` says
+    heads_along: HeadsAlong | None = None
     operand_dtype: DType = DType.BF16
     operand_rounding: Rounding = Rounding.NEAREST_EVEN
     result_dtype: DType = DType.F32
@@ -151,6 +174,17 @@ def gemm(
         block=block,
         result_dtype=result_dtype,
     )
+
+
+def contract_as_json(contract: Contract) -> dict[str, object]:
+    """A contract for a manifest: its fields, enumerations by value."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: plain(inner) for name, inner in value.items()}
+        return value.value if isinstance(value, Enum) else value
+
+    return {name: plain(value) for name, value in asdict(contract).items()}
 
 
 # The numerics of the experiment that took 163.7 s: operands truncated, results floored.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -21,6 +22,18 @@ class Fidelity(Enum):
 
     EXACT = "exact"  # dispatch by dispatch, every rounding where the contract puts it
     FAST = "fast"  # the same up to fp32 summation order, in few large operations
+
+
+@dataclass(frozen=True)
+class NpuOptions:
+    """How an NPU is opened; the emulator needs none of it."""
+
+    kernel_folders: tuple[Path, ...] = ()  # searched before $WHISPER_NPU_KERNELS and the user's own
+    timeout_seconds: float = 10.0  # that one dispatch, or one run list, may take
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_seconds <= 3600:
+            raise UsageError(f"timeout is {self.timeout_seconds:g} s, must be above 0 and at most 3600")
 
 
 class Buffer(Protocol):
@@ -50,7 +63,10 @@ class Completion:
 
 
 class Device(Protocol):
-    """Something that executes plans. A context manager; not safe for use from several threads at once."""
+    """Something that executes plans. A context manager.
+
+    `run` may be called from several threads; a buffer belongs to one at a time.
+    """
 
     @property
     def name(self) -> str:
@@ -91,11 +107,13 @@ class Device(Protocol):
 DEVICE_NAMES = ("auto", "npu", "emulator")
 
 
-def open_device(name: str = "auto", fidelity: Fidelity = Fidelity.FAST) -> Device:
+def open_device(
+    name: str = "auto", fidelity: Fidelity = Fidelity.FAST, npu: NpuOptions | None = None
+) -> Device:
     """Open `npu`, `emulator`, or with `auto` an NPU that can be used and otherwise the emulator.
 
-    What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only.
-    Raises DeviceNotFoundError where `npu` is asked for and none answers, UsageError for another name.
+    What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only, `npu` the
+    NPU. Raises DeviceNotFoundError where `npu` is asked for and none answers, UsageError for another name.
     """
     from whisper_npu.npu.emulator import Emulator
     from whisper_npu.npu.xrt import open_npu
@@ -105,7 +123,7 @@ def open_device(name: str = "auto", fidelity: Fidelity = Fidelity.FAST) -> Devic
     if name == "emulator":
         return Emulator(fidelity)
     try:
-        return open_npu()
+        return open_npu(npu or NpuOptions())
     except DeviceNotFoundError:
         if name == "npu":
             raise

@@ -9,8 +9,10 @@ large the buffers are. C starts as NaN, so that a tile which no dispatch writes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from time import perf_counter
 from types import TracebackType
 
@@ -18,17 +20,17 @@ import numpy as np
 
 from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import F32, on_grid, to_bf16
-from whisper_npu.npu.contract import CONTRACTS, Contract, DType
+from whisper_npu.npu.contract import CONTRACTS, Along, Contract, DType
 from whisper_npu.npu.device import Buffer, Completion, Device, Fidelity
 from whisper_npu.npu.plan import Layout, Plan, Walk
 
 
 class EmulatedBuffer:
-    """A padded matrix, row-major: a tile is a slice of it."""
+    """Padded matrices, row-major: a tile is a slice of one."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self.padded: F32 | None = None  # `layout.padded` float32
+        self.padded: F32 | None = None  # (heads, *layout.padded) float32
 
     @property
     def layout(self) -> Layout:
@@ -36,26 +38,35 @@ class EmulatedBuffer:
 
     def write(self, matrix: F32) -> None:
         layout = self.layout
-        if matrix.shape != (layout.rows, layout.cols):
+        if matrix.shape != layout.shape:
             raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
         if self.padded is None:
-            self.padded = np.zeros(layout.padded, np.float32)  # padding stays zero for good
-        inside = self.padded[: layout.rows, : layout.cols]
+            self.padded = _allocated(layout, 0)  # padding stays zero for good
+        inside = self.padded[:, : layout.rows, : layout.cols]
         inside[:] = to_bf16(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
 
     def read(self) -> F32:
         if self.padded is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        return self.padded[: self.layout.rows, : self.layout.cols]
+        return self.padded[:, : self.layout.rows, : self.layout.cols].reshape(self.layout.shape)
 
     def close(self) -> None:
         self.padded = None
 
 
+def _allocated(layout: Layout, value: float) -> F32:
+    """(heads, *layout.padded) float32, the heads lying as the layout says."""
+    rows, cols = layout.padded
+    if layout.along is Along.COLS:
+        return np.full((rows, layout.heads, cols), value, np.float32).transpose(1, 0, 2)
+    return np.full((layout.heads, rows, cols), value, np.float32)
+
+
 @dataclass(frozen=True)
 class Box:
-    """A plan's dispatches where they are every (i, j, k) of three ranges of tiles, each exactly once."""
+    """A plan's products where they are every (head, i, j, k) of four ranges, each exactly once."""
 
+    head: slice
     i: slice
     k: slice
     j: slice
@@ -126,38 +137,41 @@ class Emulator:
 
 def _run_dispatches(plan: Plan, walk: Walk, a: F32, b: F32) -> F32:
     """One dispatch after another, as the device would; the host adds each C tile to what is there."""
-    m, k, n = plan.contract.m, plan.contract.k, plan.contract.n
-    c = np.full(plan.c.padded, np.nan, np.float32)
+    c = _allocated(plan.c, np.nan)
     written = np.zeros(plan.c.grid, bool)
-    for (a_row, a_col), (b_row, b_col), (c_row, c_col) in walk:
-        a_tile = a[a_row * m : (a_row + 1) * m, a_col * k : (a_col + 1) * k]  # (m, k)
-        b_tile = b[b_row * k : (b_row + 1) * k, b_col * n : (b_col + 1) * n]  # (k, n)
-        c_tile = c[c_row * m : (c_row + 1) * m, c_col * n : (c_col + 1) * n]  # (m, n)
-        partial = _core_output(plan.contract, a_tile @ b_tile)
-        if written[c_row, c_col]:
+    for a_at, b_at, c_at in walk:
+        partial = _core_output(plan.contract, _tile(a, plan.a, a_at) @ _tile(b, plan.b, b_at))  # (m, n)
+        c_tile = _tile(c, plan.c, c_at)
+        if written[tuple(c_at)]:
             c_tile += partial
         else:
             c_tile[:] = partial
-            written[c_row, c_col] = True
+            written[tuple(c_at)] = True
     return c
+
+
+def _tile(matrices: F32, layout: Layout, at: Sequence[int]) -> F32:
+    """A view of the tile at (row, column) of the grid of all heads. matrices: (heads, *layout.padded)."""
+    head, row = divmod(at[0], layout.head_grid[0])
+    rows, cols = layout.tile_rows, layout.tile_cols
+    return matrices[head, row * rows : (row + 1) * rows, at[1] * cols : (at[1] + 1) * cols]
 
 
 def _run_box(plan: Plan, box: Box, a: F32, b: F32) -> F32:
     """All dispatches of a box in large operations; K tiles are fused only where partial sums stay fp32."""
     m, k, n = plan.contract.m, plan.contract.k, plan.contract.n
-    rows, cols = _elements(box.i, m), _elements(box.j, n)
+    c = _allocated(plan.c, np.nan)  # (heads, *padded)
+    a, b = a[box.head, _elements(box.i, m)], b[box.head, :, _elements(box.j, n)]
+    total = c[box.head, _elements(box.i, m), _elements(box.j, n)]
     fused = plan.contract.result_dtype is DType.F32
     k_steps = [box.k] if fused else [slice(t, t + 1) for t in range(box.k.start, box.k.stop)]
-    total: F32 | None = None
-    for k_step in k_steps:
+    for number, k_step in enumerate(k_steps):
         ks = _elements(k_step, k)
-        partial = _core_output(plan.contract, a[rows, ks] @ b[ks, cols])
-        total = partial if total is None else np.add(total, partial, out=total)
-    assert total is not None
-    if total.shape == plan.c.padded:
-        return total
-    c = np.full(plan.c.padded, np.nan, np.float32)
-    c[rows, cols] = total
+        if number == 0:
+            np.matmul(a[:, :, ks], b[:, ks], out=total)
+            total[:] = _core_output(plan.contract, total)
+        else:
+            total += _core_output(plan.contract, a[:, :, ks] @ b[:, ks])
     return c
 
 
@@ -173,19 +187,25 @@ def _elements(tiles: slice, size: int) -> slice:
 @lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times
 def _walked(plan: Plan) -> tuple[Walk, Box | None]:
     walk = plan.walk()
-    return walk, _as_box(walk)
+    return walk, _as_box(plan, walk)
 
 
-def _as_box(walk: Walk) -> Box | None:
+def _as_box(plan: Plan, walk: Walk) -> Box | None:
     """The box that a walk fills, or None where it is anything else, a wrong plan for example."""
-    i, k, j = walk.a[:, 0], walk.a[:, 1], walk.b[:, 1]
-    consistent = (walk.b[:, 0] == k).all() and (walk.c[:, 0] == i).all() and (walk.c[:, 1] == j).all()
+    head, i = np.divmod(walk.a[:, 0], plan.a.head_grid[0])
+    b_head, k = np.divmod(walk.b[:, 0], plan.b.head_grid[0])
+    j = walk.b[:, 1]
+    consistent = (
+        (b_head == head).all()
+        and (walk.a[:, 1] == k).all()
+        and (walk.c[:, 0] == head * plan.c.head_grid[0] + i).all()
+        and (walk.c[:, 1] == j).all()
+    )
     if not len(walk) or not consistent:
         return None
-    ranges = [slice(int(axis.min()), int(axis.max()) + 1) for axis in (i, k, j)]
+    axes = head, i, k, j
+    ranges = [slice(int(axis.min()), int(axis.max()) + 1) for axis in axes]
     sizes = [r.stop - r.start for r in ranges]
-    cells = np.ravel_multi_index(
-        tuple(axis - r.start for axis, r in zip((i, k, j), ranges, strict=True)), sizes
-    )
-    once = len(walk) == sizes[0] * sizes[1] * sizes[2] and len(np.unique(cells)) == len(walk)
+    cells = np.ravel_multi_index(tuple(axis - r.start for axis, r in zip(axes, ranges, strict=True)), sizes)
+    once = len(walk) == prod(sizes) and len(np.unique(cells)) == len(walk)
     return Box(*ranges) if once else None

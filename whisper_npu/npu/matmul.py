@@ -80,18 +80,21 @@ class Matmul:
         buffer.write(weight)
         return Weight(buffer, (K, N))
 
-    def plan(self, M: int, K: int, N: int) -> Plan:
-        return tiled_plan(Problem(M, K, N), self.contract)
+    def plan(self, problem: Problem) -> Plan:
+        return tiled_plan(problem, self.contract)
 
     def __call__(self, a: F32, b: F32 | Weight, operation: str) -> F32:
         """a: (M, K) float32; b: (K, N) float32 or staged. Returns (M, N) float32.
 
-        Raises PlanError where K differs or a size is 0, DeviceError where the device fails.
+        Of several heads, a: (heads, M, K), b: (heads, K, N); returns (heads, M, N).
+
+        Raises PlanError where heads or K differ or a size is 0, DeviceError where the device fails.
         """
-        (M, K), (K_b, N) = a.shape, b.shape
-        if K_b != K:
-            raise PlanError(f"{operation}: A is ({M},{K}) but B is ({K_b},{N}); the inner sizes must agree")
-        plan = self.plan(M, K, N)
+        if a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:
+            raise PlanError(
+                f"{operation}: A is {a.shape} but B is {b.shape}; heads and inner sizes must agree"
+            )
+        plan = self.plan(Problem(a.shape[-2], a.shape[-1], b.shape[-1], *a.shape[:-2]))
         start = perf_counter()
         a_buffer = self._staged("A", plan.a, a)
         b_buffer = b.buffer if isinstance(b, Weight) else self._staged("B", plan.b, b)
@@ -113,7 +116,7 @@ class Matmul:
             self.on_product(product, start, perf_counter())
         c = c_buffer.read()
         c_buffer.close()
-        return c
+        return c.reshape(*a.shape[:-1], -1)
 
     def take_products(self) -> tuple[Product, ...]:
         """What was executed since the last call of this, one record for each operation and plan."""
@@ -123,7 +126,7 @@ class Matmul:
 
     def _staged(self, role: str, layout: Layout, matrix: F32) -> Buffer:
         buffer = self._operand(role, layout)
-        buffer.write(matrix)
+        buffer.write(matrix.reshape(layout.shape))  # one head may come as (1, rows, cols)
         return buffer
 
     def _operand(self, role: str, layout: Layout) -> Buffer:

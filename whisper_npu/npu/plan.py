@@ -17,34 +17,40 @@ from numpy.typing import NDArray
 
 from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import Rounding
-from whisper_npu.npu.contract import Contract, DType
+from whisper_npu.npu.contract import Along, Contract, DType
 
 Step = tuple[int, int]  # (rows, columns) of tiles
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A (M,K) @ B (K,N) -> C (M,N). Raises PlanError where a size is below 1."""
+    """A (M,K) @ B (K,N) -> C (M,N), for each of `heads`. Raises PlanError where a size is below 1."""
 
     M: int
     K: int
     N: int
+    heads: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.M, self.K, self.N) < 1:
+        if min(self.M, self.K, self.N, self.heads) < 1:
             raise PlanError(f"no plan for {self}: every size must be at least 1")
 
     def __str__(self) -> str:
-        return f"({self.M},{self.K})@({self.K},{self.N})"
+        times = f"{self.heads} x " if self.heads != 1 else ""
+        return f"{times}({self.M},{self.K})@({self.K},{self.N})"
 
     @property
     def macs(self) -> int:
-        return self.M * self.K * self.N
+        return self.heads * self.M * self.K * self.N
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A matrix in a bo: cut into whole tiles, the last row and column of tiles padded with zeros."""
+    """A matrix in a bo: cut into whole tiles, the last row and column of tiles padded with zeros.
+
+    Of several heads each is padded by itself. Their tiles are counted as if every head lay below the one
+    before; `along` says where it does lie.
+    """
 
     rows: int
     cols: int
@@ -52,24 +58,40 @@ class Layout:
     tile_cols: int
     dtype: DType
     rounding: Rounding  # by which the host rounds as it writes
+    heads: int = 1
+    along: Along = Along.ROWS
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """How many tiles: down, across."""
+    def shape(self) -> tuple[int, ...]:
+        """Of what is written and read: (rows, cols), or (heads, rows, cols)."""
+        return (self.rows, self.cols) if self.heads == 1 else (self.heads, self.rows, self.cols)
+
+    @property
+    def head_grid(self) -> tuple[int, int]:
+        """How many tiles of one head: down, across."""
         return -(-self.rows // self.tile_rows), -(-self.cols // self.tile_cols)
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """How many tiles of all heads: down, across."""
+        down, across = self.head_grid
+        return self.heads * down, across
+
+    @property
     def padded(self) -> tuple[int, int]:
-        return self.grid[0] * self.tile_rows, self.grid[1] * self.tile_cols
+        """One head with its padding."""
+        down, across = self.head_grid
+        return down * self.tile_rows, across * self.tile_cols
 
     @property
     def nbytes(self) -> int:
-        return prod(self.padded) * self.dtype.nbytes
+        return self.heads * prod(self.padded) * self.dtype.nbytes
 
     def __str__(self) -> str:
-        down, across = self.grid
+        down, across = self.head_grid
+        times = f"{self.heads} x " if self.heads != 1 else ""
         return (
-            f"({self.rows},{self.cols}) {self.dtype.value} in {down}x{across} tiles "
+            f"{times}({self.rows},{self.cols}) {self.dtype.value} in {down}x{across} tiles "
             f"of {self.tile_rows}x{self.tile_cols}"
         )
 
@@ -111,18 +133,25 @@ class Plan:
 
     @property
     def a(self) -> Layout:
-        return a_layout(self.contract, self.problem.M, self.problem.K)
+        return a_layout(self.contract, self.problem.M, self.problem.K, self.problem.heads)
 
     @property
     def b(self) -> Layout:
-        return b_layout(self.contract, self.problem.K, self.problem.N)
+        return b_layout(self.contract, self.problem.K, self.problem.N, self.problem.heads)
 
     @property
     def c(self) -> Layout:
         """The sum of the partial results: fp32, kept by the host."""
-        contract = self.contract
+        contract, problem = self.contract, self.problem
         return Layout(
-            self.problem.M, self.problem.N, contract.m, contract.n, DType.F32, contract.result_rounding
+            problem.M,
+            problem.N,
+            contract.m,
+            contract.n,
+            DType.F32,
+            contract.result_rounding,
+            problem.heads,
+            contract.heads_along.c if contract.heads_along else Along.ROWS,
         )
 
     @property
@@ -174,24 +203,32 @@ class Plan:
         return "\n".join(lines)
 
 
-def a_layout(contract: Contract, M: int, K: int) -> Layout:
+def a_layout(contract: Contract, M: int, K: int, heads: int = 1) -> Layout:
     """A (M,K) as `contract` reads it."""
-    return Layout(M, K, contract.m, contract.k, contract.operand_dtype, contract.operand_rounding)
+    along = contract.heads_along.a if contract.heads_along else Along.ROWS
+    return Layout(
+        M, K, contract.m, contract.k, contract.operand_dtype, contract.operand_rounding, heads, along
+    )
 
 
-def b_layout(contract: Contract, K: int, N: int) -> Layout:
+def b_layout(contract: Contract, K: int, N: int, heads: int = 1) -> Layout:
     """B (K,N) as `contract` reads it: the same for every M, so weights are staged once."""
-    return Layout(K, N, contract.k, contract.n, contract.operand_dtype, contract.operand_rounding)
+    along = contract.heads_along.b if contract.heads_along else Along.ROWS
+    return Layout(
+        K, N, contract.k, contract.n, contract.operand_dtype, contract.operand_rounding, heads, along
+    )
 
 
 def tiled_plan(problem: Problem, contract: Contract) -> Plan:
-    """One dispatch for each (i, j, k) of tiles, k innermost so that a tile of C is finished at once."""
+    """One product for each (i, j, k) of tiles, k innermost so that a tile of C is finished at once."""
+    heads = problem.heads
     i, k = a_layout(contract, problem.M, problem.K).grid
     j = b_layout(contract, problem.K, problem.N).grid[1]
     return Plan(
         problem,
         contract,
         (
+            *([Loop("head", heads, a=(i, 0), b=(k, 0), c=(i, 0))] if heads > 1 else []),
             Loop("i", i, a=(1, 0), c=(1, 0)),
             Loop("j", j, b=(0, 1), c=(0, 1)),
             Loop("k", k, a=(0, 1), b=(1, 0)),
@@ -206,6 +243,8 @@ def host_batched_plan(problem: Problem, contract: Contract, columns: int) -> Pla
     """
     i, k = a_layout(contract, problem.M, problem.K).grid
     j = b_layout(contract, problem.K, problem.N).grid[1]
+    if problem.heads != 1:
+        raise PlanError(f"no host-batched plan for {problem}: it is for one head")
     if columns < 1 or j % columns:
         raise PlanError(f"{columns} columns at a time do not divide the {j} tile columns of {problem}")
     return Plan(

@@ -10,11 +10,11 @@ import importlib.util
 from pathlib import Path
 
 from whisper_npu.errors import DeviceNotFoundError
-from whisper_npu.npu.device import Device
+from whisper_npu.npu.device import Device, NpuOptions
 from whisper_npu.npu.limits import XDNA1
 
 
-def open_npu(root: Path = Path("/")) -> Device:
+def open_npu(options: NpuOptions, root: Path = Path("/")) -> Device:
     """The NPU of this machine. Raises DeviceNotFoundError, which says what was looked for and not found.
 
     root: where /sys and /dev are looked for; another folder than / in tests.
