@@ -53,6 +53,18 @@ class DeviceNotFoundError(DeviceError):
     """`--device npu` where no NPU answers."""
 
 
+class KernelNotBuiltError(DeviceError):
+    """A kernel that the NPU is asked to run and that no folder holds."""
+
+
+class KernelManifestError(DeviceError):
+    """A built kernel whose files are not what its manifest says, or whose manifest is not the contract."""
+
+
+class DispatchError(DeviceError):
+    """A dispatch that timed out, was aborted, failed, or gave a wrong answer where the right one is known."""
+
+
 class PlanError(WhisperNpuError):
     """A problem or a plan that the kernel cannot run: sizes below 1, tiles outside an operand."""
 

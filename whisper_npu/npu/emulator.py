@@ -9,7 +9,6 @@ large the buffers are. C starts as NaN, so that a tile which no dispatch writes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -20,8 +19,9 @@ import numpy as np
 
 from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import F32, on_grid, to_bf16
-from whisper_npu.npu.contract import CONTRACTS, Along, Contract, DType
+from whisper_npu.npu.contract import CONTRACTS, Contract, DType
 from whisper_npu.npu.device import Buffer, Completion, Device, Fidelity
+from whisper_npu.npu.packing import allocated, tile_of
 from whisper_npu.npu.plan import Layout, Plan, Walk
 
 
@@ -41,7 +41,7 @@ class EmulatedBuffer:
         if matrix.shape != layout.shape:
             raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
         if self.padded is None:
-            self.padded = _allocated(layout, 0)  # padding stays zero for good
+            self.padded = allocated(layout, 0)  # padding stays zero for good
         inside = self.padded[:, : layout.rows, : layout.cols]
         inside[:] = to_bf16(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
 
@@ -52,14 +52,6 @@ class EmulatedBuffer:
 
     def close(self) -> None:
         self.padded = None
-
-
-def _allocated(layout: Layout, value: float) -> F32:
-    """(heads, *layout.padded) float32, the heads lying as the layout says."""
-    rows, cols = layout.padded
-    if layout.along is Along.COLS:
-        return np.full((rows, layout.heads, cols), value, np.float32).transpose(1, 0, 2)
-    return np.full((layout.heads, rows, cols), value, np.float32)
 
 
 @dataclass(frozen=True)
@@ -137,11 +129,11 @@ class Emulator:
 
 def _run_dispatches(plan: Plan, walk: Walk, a: F32, b: F32) -> F32:
     """One dispatch after another, as the device would; the host adds each C tile to what is there."""
-    c = _allocated(plan.c, np.nan)
+    c = allocated(plan.c, np.nan)
     written = np.zeros(plan.c.grid, bool)
     for a_at, b_at, c_at in walk:
-        partial = _core_output(plan.contract, _tile(a, plan.a, a_at) @ _tile(b, plan.b, b_at))  # (m, n)
-        c_tile = _tile(c, plan.c, c_at)
+        partial = _core_output(plan.contract, tile_of(a, plan.a, a_at) @ tile_of(b, plan.b, b_at))  # (m, n)
+        c_tile = tile_of(c, plan.c, c_at)
         if written[tuple(c_at)]:
             c_tile += partial
         else:
@@ -150,17 +142,10 @@ def _run_dispatches(plan: Plan, walk: Walk, a: F32, b: F32) -> F32:
     return c
 
 
-def _tile(matrices: F32, layout: Layout, at: Sequence[int]) -> F32:
-    """A view of the tile at (row, column) of the grid of all heads. matrices: (heads, *layout.padded)."""
-    head, row = divmod(at[0], layout.head_grid[0])
-    rows, cols = layout.tile_rows, layout.tile_cols
-    return matrices[head, row * rows : (row + 1) * rows, at[1] * cols : (at[1] + 1) * cols]
-
-
 def _run_box(plan: Plan, box: Box, a: F32, b: F32) -> F32:
     """All dispatches of a box in large operations; K tiles are fused only where partial sums stay fp32."""
     m, k, n = plan.contract.m, plan.contract.k, plan.contract.n
-    c = _allocated(plan.c, np.nan)  # (heads, *padded)
+    c = allocated(plan.c, np.nan)  # (heads, *padded)
     a, b = a[box.head, _elements(box.i, m)], b[box.head, :, _elements(box.j, n)]
     total = c[box.head, _elements(box.i, m), _elements(box.j, n)]
     fused = plan.contract.result_dtype is DType.F32

@@ -1,17 +1,45 @@
 """The real NPU through pyxrt: the only module that may import it.
 
-This version finds out whether an NPU answers; it cannot run kernels on one yet, and says so rather than
-let anything else compute in its place.
+What is used of it is the flow that an NPU knows: register_xclbin, hw_context, kernel; the older load_xclbin
+is "not supported". xrt_buffer.py holds the memory, xrt_runs.py the contexts and their runs.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
+from types import ModuleType, TracebackType
 
-from whisper_npu.errors import DeviceNotFoundError
-from whisper_npu.npu.device import Device, NpuOptions
+import numpy as np
+
+from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, PlanError
+from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.contract import CONTRACTS, Contract
+from whisper_npu.npu.device import Buffer, Completion, Device, NpuOptions
 from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.plan import Layout, Plan, Problem, tiled_plan
+from whisper_npu.npu.xrt_buffer import DOCTOR, Driver, XrtBuffer, pyxrt_errors
+from whisper_npu.npu.xrt_runs import LOT, VERSIONS, Context, Kernel, Lot, Sum, dispatches_of, explained
+
+
+def import_pyxrt() -> ModuleType:
+    """The binding of the system's XRT. Raises DeviceNotFoundError where this Python cannot import it."""
+    try:
+        return importlib.import_module("pyxrt")
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "pyxrt"
+        reason = (
+            "no module pyxrt (system package python3-xrt)"
+            if missing
+            else f"pyxrt is there but fails: {error}"
+        )
+        raise DeviceNotFoundError(f"no NPU: {reason} for this Python; {DOCTOR}") from error
 
 
 def open_npu(options: NpuOptions, root: Path = Path("/")) -> Device:
@@ -24,14 +52,20 @@ def open_npu(options: NpuOptions, root: Path = Path("/")) -> Device:
         missing.append(f"no PCI device {XDNA1.pci_id} (XDNA1) under /sys/bus/pci/devices")
     if not any((root / "dev/accel").glob("accel*")):
         missing.append("no device node /dev/accel/accel0 (driver amdxdna)")
-    if importlib.util.find_spec("pyxrt") is None:
-        missing.append("no module pyxrt (system package python3-xrt) for this Python")
+    try:
+        pyxrt = import_pyxrt()
+    except DeviceNotFoundError as error:
+        missing.append(str(error).removeprefix("no NPU: "))
     if missing:
         raise DeviceNotFoundError(f"no NPU: {'; '.join(missing)}. Use --device emulator, or auto")
-    raise DeviceNotFoundError(
-        "an XDNA1 NPU is there, but this version of whisper-npu brings no built kernels for it. "
-        "Use --device emulator, or auto"
-    )
+    folders = searched_folders(options.kernel_folders)
+    if not built(CONTRACTS, folders):
+        looked = ", ".join(map(str, folders))
+        raise DeviceNotFoundError(
+            f"an XDNA1 NPU is there, but no built kernels in {looked}: whisper-npu kernels build. "
+            "Or use --device emulator, or auto"
+        )
+    return XrtDevice(pyxrt, folders, options.timeout_seconds)
 
 
 def _has_pci_device(root: Path, pci_id: str) -> bool:
@@ -44,3 +78,194 @@ def _has_pci_device(root: Path, pci_id: str) -> bool:
         if found == (vendor, device):
             return True
     return False
+
+
+class XrtDevice:
+    """Executes plans on the NPU. One lock round it: safe from several threads, one plan at a time.
+
+    Contexts stay open, one for each xclbin, the least recently used closed at the array's limit. Everything
+    that a kernel needs for its dispatches is made once and kept with its context.
+    """
+
+    def __init__(self, pyxrt: ModuleType, folders: Sequence[Path], timeout_seconds: float) -> None:
+        self._driver = Driver(pyxrt)
+        self._folders = tuple(folders)
+        self._timeout_ms = max(1, round(1e3 * timeout_seconds))
+        self._lock = threading.RLock()
+        self._contexts: OrderedDict[str, Context] = OrderedDict()  # by overlay, least recently used first
+        self._answered: set[Contract] = set()  # whose known product came out right
+        # Python may end without a call of close, and a run must not outlive the library.
+        self._close = weakref.finalize(self, _close_all, self._contexts, self._timeout_ms)
+
+    @property
+    def name(self) -> str:
+        return "npu"
+
+    @property
+    def description(self) -> str:
+        return f"NPU ({XDNA1.target}) through pyxrt"
+
+    @property
+    def clock(self) -> str:
+        return "NPU"
+
+    def kernels(self) -> tuple[Contract, ...]:
+        return built(CONTRACTS, self._folders)
+
+    def load(self, contract: Contract) -> None:
+        """Check the built kernel's files, load them, and have it compute a product whose answer is known.
+
+        Raises KernelNotBuiltError, KernelManifestError, DispatchError, DeviceError.
+        """
+        with self._lock:
+            self._kernel(contract)
+            if contract not in self._answered:
+                self._check_known_answer(contract)
+                self._answered.add(contract)
+
+    def alloc(self, layout: Layout) -> Buffer:
+        return XrtBuffer(self._driver, layout)
+
+    def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
+        start = perf_counter()
+        for operand, layout, buffer in (("A", plan.a, a), ("B", plan.b, b), ("C", plan.c, c)):
+            if buffer.layout != layout:
+                raise PlanError(f"{operand} lies as {buffer.layout}, the plan reads {layout}")
+        assert isinstance(a, XrtBuffer)
+        assert isinstance(b, XrtBuffer)
+        assert isinstance(c, XrtBuffer)
+        if a.bo is None or b.bo is None:
+            raise PlanError("an operand was never written: write A and B before the plan runs")
+        contract = plan.contract
+        if contract.heads_along and contract.batch != plan.problem.heads:
+            raise PlanError(
+                f"{contract.name} takes {contract.batch} heads, the problem has {plan.problem.heads}"
+            )
+        with self._lock:
+            self.load(contract)
+            c.result, dispatches = self._dispatch(plan, a, b)
+        return Completion(
+            dispatches=dispatches,
+            bytes_to_device=dispatches * contract.bytes_to_device,
+            bytes_from_device=dispatches * contract.bytes_from_device,
+            seconds=perf_counter() - start,
+        )
+
+    def close(self) -> None:
+        """Wait for what runs; release runs, bos, contexts in this order. A later product makes new ones."""
+        with self._lock:
+            _close_all(self._contexts, self._timeout_ms)
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _dispatch(self, plan: Plan, a: XrtBuffer, b: XrtBuffer) -> tuple[F32, int]:
+        """Submit lot after lot: while the array works on one, the host sums the one before.
+
+        Returns (heads, *plan.c.padded) float32 and the number of dispatches that completed.
+        """
+        dispatches = dispatches_of(plan)
+        kernel = self._kernel(plan.contract)
+        total = Sum(plan)
+        waiting: tuple[Lot, int] | None = None
+        try:
+            for number, first in enumerate(range(0, len(dispatches), LOT)):
+                lot = kernel.lots[number % 2]
+                with pyxrt_errors(f"{plan.contract.name}: submitting dispatch {first + 1} of {plan.problem}"):
+                    lot.submit(dispatches[first : first + LOT], a, b)
+                if waiting is not None:
+                    self._finish(plan, *waiting, total)
+                waiting = lot, first
+            if waiting is not None:
+                self._finish(plan, *waiting, total)
+        except BaseException:
+            self._abandon(plan.contract)
+            raise
+        return total.matrices(), total.dispatches
+
+    def _finish(self, plan: Plan, lot: Lot, first: int, total: Sum) -> None:
+        """Wait for a lot, check how each run ended, add up what they computed."""
+        with pyxrt_errors(f"{plan.contract.name}: waiting for dispatch {first + 1} of {plan.problem}"):
+            failure = lot.wait(self._timeout_ms)
+            if failure is None:
+                nbytes = len(lot.dispatches) * plan.contract.bytes_from_device
+                self._driver.sync_from_device(lot.c_bo, nbytes)
+        if failure is not None:
+            raise DispatchError(explained(plan, first, failure, self._timeout_ms))
+        for dispatch, c_tiles in lot.results():
+            total.add(dispatch, c_tiles)
+
+    def _abandon(self, contract: Contract) -> None:
+        """After a failure: close the context, so that the next product begins with a new one."""
+        for overlay, context in list(self._contexts.items()):
+            if contract in context.kernels:
+                self._contexts.pop(overlay).close(self._timeout_ms)
+
+    def _kernel(self, contract: Contract) -> Kernel:
+        for overlay, context in self._contexts.items():
+            if contract in context.kernels:
+                self._contexts.move_to_end(overlay)
+                return context.kernels[contract]
+        artifact = find_kernel(contract, self._folders)
+        context = self._context(artifact)
+        with pyxrt_errors(f"loading {contract.name}"):
+            return context.add(artifact)
+
+    def _context(self, artifact: Artifact) -> Context:
+        """The open context of an overlay, or a new one, if need be in place of the least recently used."""
+        if artifact.overlay in self._contexts:
+            self._contexts.move_to_end(artifact.overlay)
+            return self._contexts[artifact.overlay]
+        while len(self._contexts) >= XDNA1.hw_contexts:
+            self._close_oldest()
+        while True:
+            try:
+                with pyxrt_errors(f"opening a hw_context for {artifact.xclbin}"):
+                    context = Context(self._driver, artifact.xclbin)
+            except DeviceError as error:
+                if not self._contexts:  # none of ours to give up: other programs may hold them
+                    raise DeviceError(
+                        f"{error}; the NPU has {XDNA1.hw_contexts} contexts for all programs, "
+                        "others may hold them"
+                    ) from error
+                self._close_oldest()
+            else:
+                self._contexts[artifact.overlay] = context
+                return context
+
+    def _close_oldest(self) -> None:
+        self._contexts.popitem(last=False)[1].close(self._timeout_ms)
+
+    def _check_known_answer(self, contract: Contract) -> None:
+        """One dispatch of small integers, whose sums every dtype holds: zeros or garbage are refused."""
+        heads = contract.batch if contract.heads_along else 1
+        rows = contract.m if contract.heads_along else contract.m * contract.batch
+        plan = tiled_plan(Problem(rows, contract.k, contract.n, heads), contract)
+        rng = np.random.default_rng(0)
+        a = rng.integers(-1, 2, plan.a.shape).astype(np.float32)
+        b = rng.integers(-1, 2, plan.b.shape).astype(np.float32)
+        a_buffer, b_buffer = XrtBuffer(self._driver, plan.a), XrtBuffer(self._driver, plan.b)
+        a_buffer.write(a)
+        b_buffer.write(b)
+        c, _ = self._dispatch(plan, a_buffer, b_buffer)
+        a_buffer.close()
+        b_buffer.close()
+        wrong = int((c.reshape(plan.c.shape) != a @ b).sum())
+        if wrong:
+            self._abandon(contract)
+            found = "another product" if c.any() else "zeros"
+            raise DispatchError(
+                f"{contract.name}: the NPU answers a known product {plan.problem} with {found}, {wrong:,} of "
+                f"{c.size:,} elements are wrong; no result of it can be trusted: build the "
+                f"kernel again; {VERSIONS}"
+            )
+
+
+def _close_all(contexts: OrderedDict[str, Context], timeout_ms: int) -> None:
+    while contexts:
+        contexts.popitem()[1].close(timeout_ms)

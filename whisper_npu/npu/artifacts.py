@@ -1,0 +1,123 @@
+"""Built kernels: where they are looked for, and what is checked before one is loaded.
+
+A kernel is a folder NAME/ with NAME.xclbin (the array's configuration), NAME.insts.bin (the NPU's
+instructions for one size of product) and manifest.json, as `whisper-npu kernels build` writes it. Whatever
+does not match its manifest, or its manifest the contract, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from whisper_npu.errors import KernelManifestError, KernelNotBuiltError
+from whisper_npu.npu.contract import Contract, contract_as_json
+from whisper_npu.npu.limits import XDNA1
+
+MANIFEST = "manifest.json"
+SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 2
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One built kernel whose files are what its manifest says."""
+
+    contract: Contract
+    folder: Path
+    overlay: str  # sha256: kernels of one overlay run on one loaded xclbin
+    xclbin: Path
+    instructions: bytes  # little-endian 32-bit words
+
+
+def kernel_folder(environ: Mapping[str, str]) -> Path:
+    """Where built kernels live: $WHISPER_NPU_KERNELS, or whisper-npu/kernels in the user's data folder."""
+    if own := environ.get("WHISPER_NPU_KERNELS"):
+        return Path(own).expanduser()
+    return _user_folder(environ)
+
+
+def _user_folder(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "whisper-npu" / "kernels"
+
+
+def searched_folders(given: Sequence[Path], environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Where a kernel is looked for, first come first: those given, $WHISPER_NPU_KERNELS, the user's."""
+    folders = [*(folder.expanduser() for folder in given), kernel_folder(environ), _user_folder(environ)]
+    return tuple(dict.fromkeys(folders))
+
+
+def built(contracts: Iterable[Contract], folders: Sequence[Path]) -> tuple[Contract, ...]:
+    """Those contracts that a folder has a kernel for; its files are checked by `find_kernel`."""
+    return tuple(contract for contract in contracts if _place(contract, folders))
+
+
+def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:
+    """The built kernel of a contract, checked.
+
+    Raises KernelNotBuiltError, naming the folders and the command that builds it, and KernelManifestError
+    where a file is missing, changed, of another target or promises something else.
+    """
+    place = _place(contract, folders)
+    if place is None:
+        looked = ", ".join(map(str, folders))
+        raise KernelNotBuiltError(
+            f"no built kernel {contract.name} in {looked}: whisper-npu kernels build {contract.name}"
+        )
+    return _checked(contract, place)
+
+
+def _place(contract: Contract, folders: Sequence[Path]) -> Path | None:
+    places = (folder / contract.name for folder in folders)
+    return next((place for place in places if (place / MANIFEST).is_file()), None)
+
+
+def _checked(contract: Contract, place: Path) -> Artifact:
+    def refuse(reason: str) -> KernelManifestError:
+        return KernelManifestError(
+            f"kernel {contract.name} in {place} is refused: {reason}; "
+            f"whisper-npu kernels build {contract.name}"
+        )
+
+    try:
+        manifest = json.loads((place / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise refuse(f"{MANIFEST} cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise refuse(f"{MANIFEST} is no {SCHEMA} manifest")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise refuse(
+            f"its manifest has version {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}"
+        )
+    target = str(manifest.get("target"))
+    if target != XDNA1.target and not target.startswith(f"{XDNA1.target}_"):
+        raise refuse(f"it was built for {target}, not for {XDNA1.target}")
+    if manifest.get("contract") != json.loads(json.dumps(contract_as_json(contract))):
+        raise refuse(f"its manifest promises another product than this program's {contract.name}")
+    overlay = _member(manifest, "overlay", "sha256")
+    if overlay is None:
+        raise refuse("its manifest names no overlay")
+    xclbin, instructions = place / f"{contract.name}.xclbin", place / f"{contract.name}.insts.bin"
+    contents = {}
+    for path in (xclbin, instructions):
+        try:
+            contents[path] = path.read_bytes()
+        except OSError as error:
+            raise refuse(f"{path.name} cannot be read ({error.strerror})") from error
+        expected = _member(manifest, "outputs", path.name)
+        if f"sha256:{sha256(contents[path]).hexdigest()}" != expected:
+            raise refuse(f"{path.name} is not the file that was built (its sha256 is another)")
+    if not contents[instructions] or len(contents[instructions]) % 4:
+        raise refuse(f"{instructions.name} holds {len(contents[instructions])} bytes, not 32-bit words")
+    return Artifact(contract, place, overlay, xclbin, contents[instructions])
+
+
+def _member(manifest: Mapping[str, Any], *names: str) -> str | None:
+    value: Any = manifest
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,303 @@
+"""What runs a kernel's dispatches: contexts, and in them lots of runs that are made once and used again.
+
+How pyxrt wants it (XRT 2.25, pyxrt.cpp, xrt_kernel.cpp): run.wait returns a state and raises nothing;
+runlist.wait raises, takes no timeout and blocks Python; a run must not be destroyed while its command runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.errors import one_line
+from whisper_npu.npu.artifacts import Artifact
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.contract import Along, Contract
+from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.packing import allocated, in_tiles, pack_pairs, tile_of
+from whisper_npu.npu.plan import Layout, Plan
+from whisper_npu.npu.xrt_buffer import FIRST_DATA_ARGUMENT, At, Driver, XrtBuffer, view
+
+KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
+OPCODE = 3  # run the instructions in argument 1
+RUNLIST = 24  # runs that XRT sends to the driver as one command; xrt_kernel.cpp, runlist_impl
+LOT = RUNLIST + 1  # and the run that is waited for
+COMPLETED, TIMEOUT = "COMPLETED", "TIMEOUT"  # of ert_cmd_state
+RUNNING_STATES = (1, 2, 3, 7)  # ERT_CMD_STATE_NEW, QUEUED, RUNNING, SUBMITTED; ert.h
+VERSIONS = "driver, firmware and XRT may not belong together: whisper-npu doctor prints all three"
+HANGS = (
+    "another program may hold the NPU, or the kernel was built for another array: see dmesg for amdxdna, "
+    "build the kernel again, or allow more with --timeout"
+)
+
+
+class Context:
+    """An xclbin on the array, and the kernels that run on it: one for each size of product."""
+
+    def __init__(self, driver: Driver, xclbin_path: Path) -> None:
+        xclbin = driver.pyxrt.xclbin(str(xclbin_path))
+        driver.device.register_xclbin(xclbin)
+        self.driver = driver
+        self.hw_context = driver.pyxrt.hw_context(driver.device, xclbin.get_uuid())
+        self.handle = driver.pyxrt.kernel(self.hw_context, KERNEL_NAME)
+        self.kernels: dict[Contract, Kernel] = {}
+        driver.serve(self.handle)
+
+    def add(self, artifact: Artifact) -> Kernel:
+        kernel = Kernel(self.driver, self.handle, self.hw_context, artifact)
+        self.kernels[artifact.contract] = kernel
+        return kernel
+
+    def close(self, timeout_ms: int) -> None:
+        """Runs first, then their bos, the kernel, the context."""
+        for kernel in self.kernels.values():
+            for lot in kernel.lots:
+                lot.close(timeout_ms)
+        self.kernels.clear()
+        self.handle = self.hw_context = None
+
+
+class Kernel:
+    """The instructions of one contract, and two lots of runs that take turns."""
+
+    def __init__(self, driver: Driver, handle: Any, hw_context: Any, artifact: Artifact) -> None:
+        nbytes = len(artifact.instructions)
+        bo = driver.pyxrt.bo(driver.device, nbytes, driver.pyxrt.bo.cacheable, handle.group_id(1))
+        np.frombuffer(bo.map(), np.uint8)[:nbytes] = np.frombuffer(artifact.instructions, np.uint8)
+        driver.sync_to_device(bo, nbytes)
+
+        def new_run() -> Any:
+            run = driver.pyxrt.run(handle)
+            for argument, value in enumerate((OPCODE, bo, nbytes)):
+                run.set_arg(argument, value)
+            return run
+
+        def new_list() -> Any:
+            return driver.pyxrt.runlist(hw_context)
+
+        self.lots = tuple(Lot(driver, artifact.contract, new_run, new_list) for _ in range(2))
+
+
+class Lot:
+    """Dispatches that are submitted together: a run list, and after it a single run.
+
+    The array takes the commands of a context in order. So whoever waits for the single run, which takes a
+    timeout, has waited for the list, which takes none. Each run keeps a place in the bo of results;
+    runs and places are made when they are first needed.
+    """
+
+    def __init__(
+        self, driver: Driver, contract: Contract, new_run: Callable[[], Any], new_list: Callable[[], Any]
+    ) -> None:
+        self._driver, self._contract = driver, contract
+        self._new_run, self._new_list = new_run, new_list
+        self._runs: list[Any] = []  # the single run, then those of the list
+        self._list: Any = None
+        self._listed = 0
+        self._list_runs = self._last_runs = False  # submitted, and nobody has waited yet
+        self.dispatches: Sequence[
+            Dispatch
+        ] = ()  # what was submitted last; the last of them is the single run's
+        self.c_bo: Any = None  # a place for each run
+        self._c_tiles: list[NDArray[Any]] = []  # of each place (batch, m, n), in c_bo
+        self._pairs_bo: Any = None
+        self._pairs: NDArray[Any] = np.empty(0)  # (places, batch, m * k + k * n), in pairs_bo
+
+    def submit(self, dispatches: Sequence[Dispatch], a: XrtBuffer, b: XrtBuffer) -> None:
+        if len(dispatches) > len(self._runs):
+            self._make_places(len(dispatches))
+        self.dispatches = dispatches
+        if self._contract.heads_along:
+            self._set_operands(0, a.bo, b.bo)
+        elif self._contract.batch == 1:
+            for place, dispatch in zip(self._places(), dispatches, strict=True):
+                self._set_operands(place, a.tile_bo(dispatch.a[0]), b.tile_bo(dispatch.b[0]))
+        else:
+            for place, dispatch in zip(self._places(), dispatches, strict=True):
+                pairs = self._pairs[place, : len(dispatch.a)]
+                pack_pairs(pairs, a.gathered(dispatch.a), b.gathered(dispatch.b), XDNA1.micro_tile)
+            self._driver.sync_to_device(self._pairs_bo, len(dispatches) * self._pairs[0].nbytes)
+        if len(dispatches) > 1:
+            in_order = self._list_of(len(dispatches) - 1)
+            self._list_runs = True
+            in_order.execute()
+        self._runs[0].start()
+        self._last_runs = True
+
+    def wait(self, timeout_ms: int) -> Failure | None:
+        """How the first dispatch that failed ended, or None. What is still running stays in flight."""
+        listed = len(self.dispatches) - 1
+        last = COMPLETED
+        if self._last_runs:
+            last = _state(self._runs[0].wait(timeout_ms))
+            if _is_running(self._runs[0]):
+                return Failure(range(listed + 1), TIMEOUT)
+            self._last_runs = False
+        if self._list_runs:
+            try:
+                self._list.wait()
+            except RuntimeError as error:
+                return self._first_failure(listed, error)
+            finally:
+                self._list_runs = False
+        return None if last == COMPLETED else Failure(range(listed, listed + 1), last)
+
+    def results(self) -> Iterator[tuple[Dispatch, NDArray[Any]]]:
+        """Each dispatch with its C: (batch, m, n), a view that the next submission overwrites."""
+        for place, dispatch in zip(self._places(), self.dispatches, strict=True):
+            yield dispatch, self._c_tiles[place]
+
+    def close(self, timeout_ms: int) -> None:
+        try:
+            self.wait(timeout_ms)
+        except RuntimeError:  # the device is gone
+            self._last_runs = self._last_runs and _is_running(self._runs[0])
+        if self._last_runs:
+            # XRT ends the process if a running run is destroyed: this one, and all it uses, is never freed.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+            return
+        self._list = None
+        self._runs.clear()
+        self._c_tiles.clear()
+        self._pairs = np.empty(0)
+        self.c_bo = self._pairs_bo = None
+
+    def _first_failure(self, listed: int, error: RuntimeError) -> Failure:
+        states = [_state(run.state()) for run in self._runs[1 : listed + 1]]
+        failed = next((place for place, state in enumerate(states) if state != COMPLETED), None)
+        if failed is None:
+            return Failure(range(listed), one_line(error))
+        return Failure(range(failed, failed + 1), states[failed])
+
+    def _places(self) -> Iterator[int]:
+        """Of each dispatch: those of the list from 1 up, the last one 0."""
+        count = len(self.dispatches)
+        return (number % count for number in range(1, count + 1))
+
+    def _set_operands(self, place: int, a: Any, b: Any) -> None:
+        run = self._runs[place]
+        run.set_arg(FIRST_DATA_ARGUMENT, a)
+        run.set_arg(FIRST_DATA_ARGUMENT + 1, b)
+
+    def _list_of(self, count: int) -> Any:
+        """A run list of the first `count` runs; the one before, if it was of as many."""
+        if self._listed != count:
+            self._list = None  # a run is in one list only
+            self._list = self._new_list()
+            for run in self._runs[1 : count + 1]:
+                self._list.add(run)
+            self._listed = count
+        return self._list
+
+    def _make_places(self, count: int) -> None:
+        contract = self._contract
+        packed = contract.batch > 1 and not contract.heads_along
+        self._list, self._listed = None, 0
+        self._c_tiles.clear()
+        self.c_bo = self._driver.data_bo(count * contract.bytes_from_device)
+        places = view(self.c_bo, contract.result_dtype).reshape(count, -1)
+        self._c_tiles += [in_tiles(place, _c_of_a_dispatch(contract))[:, 0, 0] for place in places]
+        if packed:
+            self._pairs = np.empty(0)
+            self._pairs_bo = self._driver.data_bo(count * contract.bytes_to_device)
+            self._pairs = view(self._pairs_bo, contract.operand_dtype).reshape(count, contract.batch, -1)
+            self._pairs[:] = 0  # the last dispatch of a plan may lack pairs
+        self._runs += [self._new_run() for _ in range(count - len(self._runs))]
+        for place, run in enumerate(self._runs):
+            c = self._driver.sub_bo(self.c_bo, contract.bytes_from_device, place * contract.bytes_from_device)
+            if packed:
+                pairs = self._driver.sub_bo(
+                    self._pairs_bo, contract.bytes_to_device, place * contract.bytes_to_device
+                )
+                run.set_arg(FIRST_DATA_ARGUMENT, pairs)
+                run.set_arg(FIRST_DATA_ARGUMENT + 1, c)
+            else:
+                run.set_arg(FIRST_DATA_ARGUMENT + 2, c)
+
+
+def _c_of_a_dispatch(contract: Contract) -> Layout:
+    """C as one dispatch writes it: `batch` tiles."""
+    along = contract.heads_along.c if contract.heads_along else Along.ROWS
+    m, n, dtype, rounding = contract.m, contract.n, contract.result_dtype, contract.result_rounding
+    return Layout(m, n, m, n, dtype, rounding, contract.batch, along)
+
+
+class Dispatch(NamedTuple):
+    """The tiles of one dispatch, `contract.batch` of each operand; fewer in the last."""
+
+    a: tuple[At, ...]
+    b: tuple[At, ...]
+    c: tuple[At, ...]
+
+
+@lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times
+def dispatches_of(plan: Plan) -> tuple[Dispatch, ...]:
+    walk, batch = plan.walk(), plan.contract.batch
+
+    def grouped(tiles: NDArray[np.intp]) -> list[tuple[At, ...]]:
+        found = [(row, col) for row, col in tiles.tolist()]
+        return [tuple(found[first : first + batch]) for first in range(0, len(found), batch)]
+
+    operands = grouped(walk.a), grouped(walk.b), grouped(walk.c)
+    return tuple(Dispatch(*tiles) for tiles in zip(*operands, strict=True))
+
+
+class Sum:
+    """C of a plan: the host adds each partial result to its tile, in the order of the dispatches."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._layout = plan.c
+        self._total: F32 = allocated(plan.c, None)
+        self._written = np.zeros(plan.c.grid, bool)
+        self.dispatches = 0
+
+    def add(self, dispatch: Dispatch, partial: NDArray[Any]) -> None:
+        """partial: (batch, m, n), of which the first len(dispatch.c) count."""
+        self.dispatches += 1
+        for at, tile in zip(dispatch.c, partial, strict=False):
+            total = tile_of(self._total, self._layout, at)
+            if self._written[at]:
+                total += tile.astype(np.float32, copy=False)
+            else:
+                total[:] = tile
+                self._written[at] = True
+
+    def matrices(self) -> F32:
+        """(heads, *padded) float32, NaN where no dispatch wrote."""
+        for row, col in np.argwhere(~self._written).tolist():
+            tile_of(self._total, self._layout, (row, col))[:] = np.nan
+        return self._total
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Which dispatches of a lot it may be, and their state."""
+
+    dispatches: range
+    state: str
+
+
+def _state(state: Any) -> str:
+    """An ert_cmd_state in short: COMPLETED, TIMEOUT, ABORT, ERROR, ..."""
+    return str(getattr(state, "name", state)).removeprefix("ERT_CMD_STATE_")
+
+
+def _is_running(run: Any) -> bool:
+    return int(run.state()) in RUNNING_STATES
+
+
+def explained(plan: Plan, first: int, failure: Failure, timeout_ms: int) -> str:
+    start, last = first + failure.dispatches.start + 1, first + failure.dispatches.stop
+    which = f"dispatch {start:,}" if start == last else f"one of dispatches {start:,} to {last:,}"
+    ended = f"ended with {failure.state}"
+    if failure.state == TIMEOUT:
+        ended += f" ({timeout_ms / 1e3:g} s allowed)"
+    remedy = HANGS if failure.state == TIMEOUT else VERSIONS
+    return f"{plan.contract.name}: {which} of {plan.dispatches:,} for {plan.problem} {ended}: {remedy}"
