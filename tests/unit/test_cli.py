@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import SAMPLES
-from whisper_npu.cli import _with_flags, run
+from whisper_npu.cli import run
+from whisper_npu.cli.app import _with_flags
+from whisper_npu.errors import DeviceNotFoundError
 from whisper_npu.npu.contract import CONTRACTS
+from whisper_npu.npu.device import Device, NpuOptions
 
 SPEECH = str(SAMPLES / "sns-0930.wav")
 
@@ -33,6 +36,9 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> str:
         ([SPEECH, "--output_format", "docx"], "output_format"),
         ([SPEECH, "--temperature", "2"], "temperature"),
         ([SPEECH, "--device", "gpu"], "device"),
+        ([SPEECH, "--timeout", "0"], "timeout"),
+        ([SPEECH, "--timeout", "nan"], "timeout"),
+        ([SPEECH, "--timeout", "soon"], "timeout"),
         ([SPEECH, "--no_such_option"], "no_such_option"),
         ([], "AUDIO"),
     ],
@@ -52,6 +58,37 @@ def test_an_unknown_command_is_one_line_and_exit_code_2(capsys: pytest.CaptureFi
 def test_npu_without_an_npu_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["transcribe", SPEECH, "--device", "npu"]) == 1
     assert "no NPU: " in only_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["transcribe", SPEECH],
+        ["benchmark", "projection"],
+        ["benchmark", "call"],
+        ["benchmark", "pipeline", SPEECH],
+        ["benchmark", "wer", str(SAMPLES / "expected.tsv")],
+    ],
+    ids=["transcribe", "projection", "call", "pipeline", "wer"],
+)
+def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long_it_may_take(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "wer" in command:
+        pytest.importorskip("jiwer")
+    asked = []
+
+    def absent(options: NpuOptions) -> Device:
+        asked.append(options)
+        raise DeviceNotFoundError("no NPU: this is a test")
+
+    monkeypatch.setattr("whisper_npu.npu.xrt.open_npu", absent)
+    options = ["--device", "npu", "--kernels", "here", "--kernels", "there/kernels"]
+    assert run([*command, *options]) == 1
+    assert run([*command, *options, "--timeout", "0.5"]) == 1
+    folders = (Path("here"), Path("there/kernels"))
+    assert asked == [NpuOptions(folders), NpuOptions(folders, timeout_seconds=0.5)]
+    assert "no NPU: this is a test" in capsys.readouterr().err
 
 
 def test_a_model_folder_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:

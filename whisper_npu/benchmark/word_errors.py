@@ -17,7 +17,7 @@ from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.device import open_device
+from whisper_npu.npu.device import NpuOptions, open_device
 from whisper_npu.report import RunOn
 from whisper_npu.transcription import Model, TranscribeOptions, load_model, run_loop
 from whisper_npu.wer import EnglishNormalizer, WordErrorRate, word_error_rate
@@ -101,6 +101,7 @@ def run_word_errors(
     models: Sequence[str],
     kernels: Sequence[str],
     devices: Sequence[str],
+    npu: NpuOptions,
     against_faster_whisper: bool,
     progress: Callable[[str], None],
 ) -> tuple[WordErrors, ...]:
@@ -115,7 +116,7 @@ def run_word_errors(
         for name in models:
             for kernel in kernels:
                 progress(f"word errors of {name}, kernel {kernel}, device {device}")
-                with load_model(name, device=open_device(device), kernel=kernel) as model:
+                with load_model(name, device=open_device(device, npu=npu), kernel=kernel) as model:
                     ran_on = RunOn.of(model.device, name, kernel, model)
                     done.append(
                         _one(model, ran_on, said, samples, against_faster_whisper=against_faster_whisper)

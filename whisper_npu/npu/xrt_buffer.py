@@ -135,6 +135,8 @@ def _remedy(error: BaseException) -> str:
         return f"XRT sees no NPU: is its plugin for NPUs installed (libxrt-npu2)? {DOCTOR}"
     if "no such device" in text:
         return f"the NPU is gone: reload its driver (modprobe -r amdxdna; modprobe amdxdna); {DOCTOR}"
+    if "unexpected command state" in text:
+        return f"the NPU does not answer, it may be gone; {DOCTOR}"
     if isinstance(error, MemoryError) or "memory" in text or "temporarily unavailable" in text:
         return f"raise the limit of locked memory (ulimit -l unlimited) or use a smaller model; {DOCTOR}"
     if "permission" in text:

@@ -1,0 +1,647 @@
+"""`whisper-npu doctor` on machines made of files: a healthy one, and one for each thing that users meet."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fake_pyxrt import FakeXrt, Fault
+from tests.standins import write_kernel, xclbin
+from whisper_npu import doctor
+from whisper_npu.cli import run
+from whisper_npu.doctor import Check, Machine, Status, as_document, as_text, diagnose
+from whisper_npu.doctor.hardware import FIRMWARE_FILES, HEAP_BYTES, OTHER_NPUS
+from whisper_npu.doctor.machine import Actions, Process, Python, load_kernels
+from whisper_npu.errors import DeviceError, DeviceNotFoundError
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X64, MATMUL_64X512
+from whisper_npu.npu.device import Buffer, Completion, Fidelity, NpuOptions
+from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.plan import Layout, Plan
+from whisper_npu.npu.xrt import import_pyxrt, open_npu
+
+LINUX = "6.17.8-amd64"
+RENDER, OTHERS = 992, 1000  # numbers of groups
+NPU = "sys/bus/pci/devices/0000:c4:00.1"
+NODE = "dev/accel/accel0"
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
+PACKAGES = "usr/lib/python3/dist-packages"
+SUFFIX = ".cpython-313-x86_64-linux-gnu.so"
+
+
+class StandInNpu(Emulator):
+    """An emulator that says that it is an NPU."""
+
+    name = "npu"
+    clock = "NPU"
+    description = "npu (stand-in)"
+
+
+class ZerosNpu(StandInNpu):
+    """Every dispatch completes, and nothing was computed."""
+
+    def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
+        done = super().run(plan, a, b, c)
+        c.write(np.zeros(plan.c.shape, np.float32))
+        return done
+
+
+class NansNpu(StandInNpu):
+    """C was never written."""
+
+    def alloc(self, layout: Layout) -> Buffer:
+        buffer = super().alloc(layout)
+
+        def read() -> F32:
+            return np.full(layout.shape, np.nan, np.float32)
+
+        buffer.read = read  # type: ignore[method-assign]
+        return buffer
+
+
+def write(path: Path, content: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def raises(error: Exception) -> Callable[..., Any]:
+    def failing(*arguments: object) -> Any:
+        raise error
+
+    return failing
+
+
+def really_open(node: Path) -> None:
+    """Opens what is there; modes are not asked, for root ignores them."""
+    node.read_bytes()
+
+
+@pytest.fixture
+def healthy(tmp_path: Path) -> Machine:
+    """A machine on which everything is as it should be."""
+    root = tmp_path / "root"
+    write(
+        root / "proc/cpuinfo", "processor : 0\nmodel name\t: AMD Ryzen 7 7840HS\nflags\t\t: fpu avx512f\n\n"
+    )
+    write(root / "proc/cmdline", "BOOT_IMAGE=/vmlinuz quiet")
+    for name, content in {
+        "vendor": "0x1022\n",
+        "device": "0x1502\n",
+        "fw_version": "1.5.5.391\n",
+        "accel/accel0/dev": "261:0\n",
+        "iommu_group/type": "DMA-FQ\n",
+    }.items():
+        write(root / "sys/kernel/iommu_groups/17/type", "DMA-FQ\n")
+        if not name.startswith("iommu_group"):
+            write(root / NPU / name, content)
+    (root / "sys/bus/pci/drivers/amdxdna").mkdir(parents=True)
+    (root / NPU / "driver").symlink_to("../../drivers/amdxdna")
+    (root / NPU / "iommu_group").symlink_to("../../../../kernel/iommu_groups/17")
+    write(root / "sys/module/amdxdna/version", "0.6\n")
+    write(root / f"lib/modules/{LINUX}/kernel/drivers/accel/amdxdna/amdxdna.ko.zst")
+    write(root / "lib/firmware/amdnpu/1502_00/npu.sbin.zst")
+    write(root / NODE)
+    write(root / "etc/group", f"root:x:0:\nrender:x:{RENDER}:anna\nanna:x:{OTHERS}:\n")
+    for library in ("libxrt_core", "libxrt_coreutil", "libxrt_driver_xdna"):
+        write(root / LIBRARIES / f"{library}.so.2.25.0")
+        (root / LIBRARIES / f"{library}.so.2").symlink_to(f"{library}.so.2.25.0")
+    write(root / PACKAGES / f"pyxrt{SUFFIX}")
+    kernels = tmp_path / "kernels"
+    write_kernel(kernels, MATMUL_64X512, xclbin(MATMUL_64X512))
+    return Machine(
+        root=root,
+        linux_release=LINUX,
+        process=Process("anna", OTHERS, frozenset({RENDER, OTHERS}), memlock_bytes=None),
+        python=Python("3.13", (SUFFIX, ".abi3.so", ".so")),
+        kernel_folders=(kernels,),
+        actions=Actions(
+            open_node=really_open,
+            import_pyxrt=lambda: ModuleType("pyxrt"),
+            open_context=lambda: "opened, and right answers from matmul_64x512",
+            open_device=lambda: StandInNpu(Fidelity.FAST),
+        ),
+    )
+
+
+def with_process(machine: Machine, **changes: Any) -> Machine:
+    return replace(machine, process=replace(machine.process, **changes))
+
+
+def with_actions(machine: Machine, **changes: Any) -> Machine:
+    return replace(machine, actions=replace(machine.actions, **changes))
+
+
+def checked(machine: Machine, id: str) -> Check:
+    """One check of a diagnosis, which must be in the output with all that it says."""
+    diagnosis = diagnose(machine)
+    (check,) = (check for check in diagnosis.checks if check.id == id)
+    text = as_text(diagnosis)
+    assert f"{check.status.value:8} {id:9} {check.found}\n" in text
+    assert (check.remedy is not None) == (check.status is Status.PROBLEM)
+    if check.remedy:
+        assert f"-> {check.remedy}\n" in text
+    return check
+
+
+def problem(machine: Machine, id: str) -> tuple[str, str]:
+    """What a check found and its remedy; it must be a problem."""
+    check = checked(machine, id)
+    assert check.status is Status.PROBLEM, check
+    assert check.remedy
+    return check.found, check.remedy
+
+
+# --- Health -------------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_machine_has_no_problem_and_runs_on_its_npu(healthy: Machine) -> None:
+    diagnosis = diagnose(healthy)
+    assert {check.status for check in diagnosis.checks} == {Status.OK}, as_text(diagnosis)
+    assert diagnosis.runs_on_npu
+    assert diagnosis.verdict == "transcribe would run on: npu (stand-in)"
+
+
+def test_what_was_found_is_named(healthy: Machine) -> None:
+    text = as_text(diagnose(healthy))
+    for found in (
+        "AMD Ryzen 7 7840HS",
+        "1022:1502 at 0000:c4:00.1: XDNA1",
+        LINUX,
+        "group 17, DMA-FQ",
+        "/dev/accel/accel0 opens",
+        "anna is in render",
+        "any amount of memory",
+        "/lib/firmware/amdnpu/1502_00/npu.sbin.zst",
+        "driver 0.6, firmware 1.5.5.391, XRT 2.25.0 (plugin 2.25.0)",
+        "opened, and right answers from matmul_64x512",
+        f"{XDNA1.hw_contexts} contexts fit at once",
+        "built and verified: matmul_64x512",
+        "MEASURED (NPU)",
+    ):
+        assert found in text
+
+
+def test_the_checks_come_in_the_order_of_their_causes(healthy: Machine) -> None:
+    order = [check.id for check in diagnose(healthy).checks]
+    for cause, effect in (("npu", "driver"), ("driver", "node"), ("node", "context"), ("pyxrt", "context")):
+        assert order.index(cause) < order.index(effect)
+    assert order[-1] == "product"
+
+
+def test_the_document_says_the_same(healthy: Machine) -> None:
+    diagnosis = diagnose(healthy)
+    document = json.loads(json.dumps(as_document(diagnosis)))
+    assert (document["schema"], document["schema_version"]) == ("whisper-npu/doctor", 1)
+    assert document["runs_on_npu"] is True
+    assert document["device"] == "npu"
+    assert [set(check) for check in document["checks"]] == [{"id", "status", "found", "remedy"}] * len(
+        diagnosis.checks
+    )
+    assert {check["status"] for check in document["checks"]} == {"ok"}
+    product = document["product"]
+    assert product["right"] is True
+    assert product["problem"] == [150, 160, 600]
+    assert product["max_error"] > 0
+    assert 0 < product["tolerance_used"] <= 1
+
+
+def test_every_npu_line_is_skipped_where_there_is_no_npu(healthy: Machine) -> None:
+    (healthy.root / NPU / "vendor").write_text("0x8086\n")
+    machine = with_actions(healthy, open_device=lambda: Emulator(Fidelity.FAST))
+    found, remedy = problem(machine, "npu")
+    assert "no NPU of AMD's" in found
+    assert "emulator" in remedy
+    for id in ("driver", "node", "group", "memlock", "firmware", "xrt", "pyxrt", "context"):
+        assert checked(machine, id).status is Status.SKIPPED
+    assert not diagnose(machine).runs_on_npu
+
+
+# --- What users meet ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chip", sorted(OTHER_NPUS))
+def test_1_a_chip_that_is_not_supported(healthy: Machine, chip: str) -> None:
+    (healthy.root / NPU / "device").write_text(f"0x{chip}\n")
+    found, remedy = problem(healthy, "npu")
+    assert f"1022:{chip} at 0000:c4:00.1" in found
+    assert "not supported" in found
+    assert ("XDNA2" in found) == (chip == "17f0")
+    assert "XDNA1 (1022:1502)" in remedy
+    assert "--device emulator" in remedy
+
+
+def test_1_a_virtual_machine(healthy: Machine) -> None:
+    write(healthy.root / "proc/cpuinfo", "model name : AMD EPYC\nflags : fpu hypervisor sse\n")
+    found, remedy = problem(healthy, "cpu")
+    assert "AMD EPYC, in a virtual machine" in found
+    assert "hypervisor" in remedy
+
+
+def test_1_a_kernel_without_the_driver(healthy: Machine) -> None:
+    old = replace(healthy, linux_release="6.12.57+deb13-amd64")
+    found, remedy = problem(old, "linux")
+    assert found.startswith("6.12.57+deb13-amd64")
+    assert "6.14" in remedy
+    write(old.root / f"lib/modules/{old.linux_release}/updates/dkms/amdxdna.ko.xz")
+    assert checked(old, "linux").status is Status.OK
+
+
+def test_2_no_plugin_for_the_npu(healthy: Machine) -> None:
+    for file in (healthy.root / LIBRARIES).glob("libxrt_driver_xdna*"):
+        file.unlink()
+    found, remedy = problem(healthy, "xrt")
+    assert "2.25.0 in /usr/lib/x86_64-linux-gnu, without libxrt_driver_xdna.so" in found
+    assert "No such device with index '0'" in found
+    assert "libxrt-npu2" in remedy
+    assert checked(healthy, "context").found == "needs xrt"
+
+
+def test_2_no_xrt(healthy: Machine) -> None:
+    for file in (healthy.root / LIBRARIES).iterdir():
+        file.unlink()
+    found, remedy = problem(healthy, "xrt")
+    assert "XRT is not installed" in found
+    assert "libxrt-npu2" in remedy
+
+
+def test_3_a_node_that_is_absent(healthy: Machine) -> None:
+    (healthy.root / NODE).unlink()
+    found, _ = problem(healthy, "node")
+    assert found.startswith("/dev/accel/accel0 does not exist")
+    assert "denied" not in found
+
+
+def forbidden(machine: Machine) -> Machine:
+    return with_actions(machine, open_node=raises(PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
+
+
+def test_3_a_node_that_is_forbidden(healthy: Machine) -> None:
+    machine = with_process(forbidden(healthy), group_ids=frozenset({OTHERS}), user="bert")
+    found, _ = problem(machine, "node")
+    assert found == "/dev/accel/accel0 exists, permission denied"
+    found, remedy = problem(machine, "group")
+    assert found == "bert is not in group render"
+    assert "sudo usermod -aG render bert; log out and in again" in remedy
+
+
+def test_3_a_login_from_before_the_group(healthy: Machine) -> None:
+    machine = with_process(forbidden(healthy), group_ids=frozenset({OTHERS}))
+    found, remedy = problem(machine, "group")
+    assert found == "anna is in render, but not yet in this login"
+    assert remedy == "log out and in again"
+
+
+def test_3_a_node_of_another_group(healthy: Machine) -> None:
+    found, remedy = problem(forbidden(healthy), "group")
+    assert "/dev/accel/accel0 is not for that group" in found
+    assert 'SUBSYSTEM=="accel"' in remedy
+
+
+def test_3_no_group_at_all(healthy: Machine) -> None:
+    write(healthy.root / "etc/group", "root:x:0:\n")
+    found, remedy = problem(with_process(forbidden(healthy), group_ids=frozenset({OTHERS})), "group")
+    assert found == "there is no group render"
+    assert remedy.startswith("sudo groupadd --system render; ")
+
+
+def test_3_who_may_open_the_node_needs_no_group(healthy: Machine) -> None:
+    assert checked(with_process(healthy, group_ids=frozenset({OTHERS})), "group").status is Status.OK
+    assert checked(with_process(forbidden(healthy), user_id=0), "group").status is Status.OK
+
+
+@pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
+def test_3_a_container_needs_the_device_passed(healthy: Machine, mark: str) -> None:
+    write(healthy.root / mark)
+    found, remedy = problem(forbidden(healthy), "node")
+    assert "permission denied" in found
+    assert "--group-add" in remedy
+    (healthy.root / NODE).unlink()
+    found, remedy = problem(healthy, "node")
+    assert found == "/dev/accel/accel0 is not in this container"
+    assert "--device /dev/accel/accel0" in remedy
+
+
+@pytest.mark.parametrize("kilobytes", [8192, HEAP_BYTES // 1024])
+def test_4_a_small_memlock_limit(healthy: Machine, kilobytes: int) -> None:
+    machine = with_process(healthy, memlock_bytes=kilobytes * 1024)
+    found, remedy = problem(machine, "memlock")
+    assert f"may lock {kilobytes:,} KiB" in found
+    assert "65,536" in found
+    assert "/etc/security/limits.d" in remedy
+    assert "log out and in again" in remedy
+    assert checked(machine, "context").found == "needs memlock"
+    assert checked(with_process(machine, user_id=0), "memlock").status is Status.OK
+    assert checked(with_process(machine, memlock_bytes=2 * HEAP_BYTES), "memlock").status is Status.OK
+
+
+def test_5_versions_that_do_not_match(healthy: Machine) -> None:
+    plugin = healthy.root / LIBRARIES / "libxrt_driver_xdna.so.2.25.0"
+    plugin.rename(plugin.with_name("libxrt_driver_xdna.so.2.21.75"))
+    found, remedy = problem(healthy, "versions")
+    assert "driver 0.6, firmware 1.5.5.391, XRT 2.25.0 (plugin 2.21.75)" in found
+    assert "ERT_CMD_STATE_ABORT" in remedy
+
+
+def test_5_a_command_that_is_aborted_points_to_the_versions(healthy: Machine) -> None:
+    machine = with_actions(
+        healthy, open_device=raises(DeviceError("a dispatch ended as ERT_CMD_STATE_ABORT"))
+    )
+    found, remedy = problem(machine, "product")
+    assert "ERT_CMD_STATE_ABORT" in found
+    assert "compare the versions" in remedy
+    assert "driver 0.6, firmware 1.5.5.391, XRT 2.25.0" in checked(machine, "versions").found
+
+
+def test_6_no_firmware(healthy: Machine) -> None:
+    (healthy.root / "lib/firmware/amdnpu/1502_00/npu.sbin.zst").unlink()
+    (healthy.root / NPU / "fw_version").unlink()
+    found, remedy = problem(healthy, "firmware")
+    assert "amdnpu/1502_00" in found
+    assert "linux-firmware" in remedy
+    assert "reboot" in remedy
+
+
+@pytest.mark.parametrize("name", FIRMWARE_FILES)
+@pytest.mark.parametrize("suffix", ["", ".xz", ".zst"])
+@pytest.mark.parametrize("folder", ["", "updates/", f"{LINUX}/"])
+def test_6_firmware_is_found_wherever_linux_looks(
+    healthy: Machine, name: str, suffix: str, folder: str
+) -> None:
+    (healthy.root / "lib/firmware/amdnpu/1502_00/npu.sbin.zst").unlink()
+    file = f"lib/firmware/{folder}amdnpu/1502_00/{name}{suffix}"
+    write(healthy.root / file)
+    assert f"/{file}" in checked(healthy, "firmware").found
+
+
+def test_6_firmware_that_the_driver_refuses(healthy: Machine) -> None:
+    (healthy.root / NPU / "driver").unlink()
+    (healthy.root / NPU / "fw_version").unlink()
+    found, remedy = problem(healthy, "driver")
+    assert "has not taken 0000:c4:00.1" in found
+    assert "Incompatible firmware protocol" in remedy
+    assert "none loaded" in problem(healthy, "firmware")[0]
+
+
+def test_6_a_driver_that_is_not_loaded(healthy: Machine) -> None:
+    (healthy.root / "sys/module/amdxdna/version").unlink()
+    (healthy.root / "sys/module/amdxdna").rmdir()
+    assert "sudo modprobe amdxdna" in problem(healthy, "driver")[1]
+    for file in healthy.root.glob("lib/modules/**/amdxdna.ko*"):
+        file.unlink()
+    assert "not among the modules" in problem(healthy, "driver")[1]
+
+
+@pytest.mark.parametrize("argument", ["amd_iommu=off", "iommu=off"])
+def test_6_an_iommu_that_is_off(healthy: Machine, argument: str) -> None:
+    (healthy.root / NPU / "iommu_group").unlink()
+    found, remedy = problem(healthy, "iommu")
+    assert "no IOMMU group" in found
+    assert "AMD-Vi" in remedy
+    write(healthy.root / "proc/cmdline", f"quiet {argument} splash")
+    found, remedy = problem(healthy, "iommu")
+    assert found == f"the kernel was booted with {argument}"
+    assert remedy.startswith(f"remove {argument} ")
+
+
+def test_6_passthrough_is_said(healthy: Machine) -> None:
+    write(healthy.root / "sys/kernel/iommu_groups/17/type", "identity\n")
+    assert "iommu=pt" in checked(healthy, "iommu").found
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP])
+def test_6_without_pasid_the_node_does_not_open(healthy: Machine, number: int) -> None:
+    machine = with_actions(healthy, open_node=raises(OSError(number, os.strerror(number))))
+    found, remedy = problem(machine, "node")
+    assert os.strerror(number) in found
+    assert "PASID" in remedy
+
+
+def failing_import(machine: Machine, cause: ImportError) -> Machine:
+    error = DeviceNotFoundError("no NPU")
+    error.__cause__ = cause
+    return with_actions(machine, import_pyxrt=raises(error))
+
+
+def without_pyxrt(machine: Machine) -> Machine:
+    for file in (machine.root / PACKAGES).glob("pyxrt*"):
+        file.unlink()
+    return failing_import(machine, ModuleNotFoundError("No module named 'pyxrt'", name="pyxrt"))
+
+
+def test_7_no_pyxrt(healthy: Machine) -> None:
+    found, remedy = problem(without_pyxrt(healthy), "pyxrt")
+    assert "no pyxrt for Python 3.13: No module named 'pyxrt'" in found
+    assert "python3-xrt" in remedy
+    assert "X-ray tracer" in remedy
+
+
+def test_7_pyxrt_of_another_python(healthy: Machine) -> None:
+    machine = without_pyxrt(healthy)
+    write(machine.root / PACKAGES / "pyxrt.cpython-314-x86_64-linux-gnu.so")
+    found, remedy = problem(machine, "pyxrt")
+    assert "is built for Python 3.14, this is 3.13" in found
+    assert "Python 3.14 and --system-site-packages" in remedy
+
+
+def test_7_pyxrt_that_the_environment_does_not_see(healthy: Machine) -> None:
+    machine = without_pyxrt(healthy)
+    write(machine.root / PACKAGES / f"pyxrt{SUFFIX}")
+    found, remedy = problem(machine, "pyxrt")
+    assert found == f"/{PACKAGES}/pyxrt{SUFFIX} is for this Python 3.13, which does not look there"
+    assert "python3.13 -m venv --system-site-packages" in remedy
+    assert f"PYTHONPATH=/{PACKAGES}" in remedy
+
+
+def test_7_pyxrt_that_does_not_load(healthy: Machine) -> None:
+    cause = ImportError("libxrt_coreutil.so.2: cannot open shared object file")
+    found, remedy = problem(failing_import(healthy, cause), "pyxrt")
+    assert found == f"pyxrt does not load: {cause}"
+    assert "from one source" in remedy
+    assert "--system-site-packages" not in remedy
+
+
+def test_7_the_x_ray_tracer_of_the_same_name(healthy: Machine) -> None:
+    machine = without_pyxrt(healthy)
+    (machine.root / PACKAGES / "xrt/backends/raycing").mkdir(parents=True)
+    found, remedy = problem(machine, "pyxrt")
+    assert "X-ray tracer" in found
+    assert "sudo apt remove python3-xrt" in remedy
+
+
+def test_8_a_context_that_cannot_be_made(healthy: Machine) -> None:
+    for process, opened in (("41", NODE), ("42", NODE), ("43", "dev/null")):
+        (healthy.root / "proc" / process / "fd").mkdir(parents=True)
+        (healthy.root / "proc" / process / "fd/3").symlink_to(f"/{opened}")
+    machine = with_actions(healthy, open_context=raises(DeviceError("hw_context failed: err=22")))
+    found, remedy = problem(machine, "context")
+    assert "hw_context failed: err=22" in found
+    assert "open in 2 other processes" in found
+    assert "end other programs on the NPU" in remedy
+
+
+@pytest.mark.parametrize(("npu", "zeros"), [(ZerosNpu, True), (NansNpu, False)])
+def test_8_a_wrong_product(healthy: Machine, npu: type[Emulator], zeros: bool) -> None:
+    machine = with_actions(healthy, open_device=lambda: npu(Fidelity.FAST))
+    found, remedy = problem(machine, "product")
+    assert "WRONG" in found
+    assert ("nothing but zeros" in found) == zeros
+    assert "--device emulator" in remedy
+    diagnosis = diagnose(machine)
+    assert not diagnosis.runs_on_npu
+    assert "WRONG" in diagnosis.verdict
+    assert "NaN" not in json.dumps(as_document(diagnosis))
+
+
+def test_8_a_run_that_times_out(healthy: Machine) -> None:
+    machine = with_actions(healthy, open_device=raises(DeviceError("no answer in 2 s (--timeout)")))
+    found, _ = problem(machine, "product")
+    assert "--timeout" in found
+    diagnosis = diagnose(machine)
+    assert diagnosis.verdict.startswith("transcribe would fail")
+    assert as_document(diagnosis)["product"] is None
+
+
+def test_8_no_kernel_is_built(healthy: Machine, tmp_path: Path) -> None:
+    found, remedy = problem(replace(healthy, kernel_folders=(tmp_path / "empty",)), "kernels")
+    assert str(tmp_path / "empty") in found
+    assert "whisper-npu kernels build" in remedy
+
+
+def test_8_a_kernel_that_is_refused_is_named_beside_the_good_ones(healthy: Machine) -> None:
+    (kernels,) = healthy.kernel_folders
+    broken = write_kernel(kernels, MATMUL_64X64, xclbin(MATMUL_64X64))
+    (broken / f"{MATMUL_64X64.name}.xclbin").write_bytes(b"other")
+    found, remedy = problem(healthy, "kernels")
+    assert f"verified: {MATMUL_64X512.name};" in found
+    assert f"{MATMUL_64X64.name}.xclbin is not the file that was built" in found
+    assert "again" in remedy
+
+
+def test_9_which_device_it_was_is_said_and_counted(healthy: Machine) -> None:
+    machine = with_actions(healthy, open_device=lambda: Emulator(Fidelity.FAST))
+    check = checked(machine, "product")
+    assert "on the emulator" in check.found
+    assert "dispatches" in check.found
+    assert "MEASURED (CPU)" in check.found
+    diagnosis = diagnose(machine)
+    assert "emulator (fast), no NPU" in diagnosis.verdict
+    assert not diagnosis.runs_on_npu
+
+
+def test_a_device_with_only_kernels_that_auto_does_not_take_is_tried_too(healthy: Machine) -> None:
+    class Only(StandInNpu):
+        def kernels(self) -> Any:
+            return (CONTRACTS[-1],)
+
+    diagnosis = diagnose(with_actions(healthy, open_device=lambda: Only(Fidelity.FAST)))
+    assert diagnosis.trial
+    assert diagnosis.trial.kernel == CONTRACTS[-1].name
+
+
+# --- With the code that runs an NPU, on a fake of pyxrt -----------------------------------------------------
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeXrt]:
+    fake = FakeXrt()
+    monkeypatch.setitem(sys.modules, "pyxrt", fake.module)
+    yield fake
+    assert not fake.misuses
+
+
+@pytest.fixture
+def faked(healthy: Machine, fake: FakeXrt) -> Machine:
+    """The healthy machine, with everything between it and pyxrt."""
+    options = NpuOptions(kernel_folders=healthy.kernel_folders)
+    return with_actions(
+        healthy,
+        import_pyxrt=import_pyxrt,
+        open_context=lambda: load_kernels(options, healthy.root),
+        open_device=lambda: open_npu(options, healthy.root),
+    )
+
+
+def test_a_healthy_npu_answers_right(faked: Machine, fake: FakeXrt) -> None:
+    diagnosis = diagnose(faked)
+    assert {check.status for check in diagnosis.checks} == {Status.OK}, as_text(diagnosis)
+    assert diagnosis.runs_on_npu
+    assert diagnosis.trial
+    assert diagnosis.trial.device == "npu"
+    assert 2 * diagnosis.trial.dispatches <= fake.counts.dispatches  # a warm-up, and the one that is shown
+    assert "opened, and right answers from matmul_64x512; " in checked(faked, "context").found
+    assert not +fake.alive()
+
+
+def test_8_contexts_that_other_programs_hold(faked: Machine, fake: FakeXrt) -> None:
+    device = fake.module.device(0)
+    (kernels,) = faked.kernel_folders
+    file = fake.module.xclbin(str(next(kernels.glob("*/*.xclbin"))))
+    device.register_xclbin(file)
+    held = [fake.module.hw_context(device, file.get_uuid()) for _ in range(XDNA1.hw_contexts)]
+    found, remedy = problem(faked, "context")
+    assert "hw_context" in found
+    assert "end other programs" in remedy
+    assert not diagnose(faked).runs_on_npu
+    held.clear()
+    assert checked(faked, "context").status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault.ABORT, "ABORT"),
+        (Fault.ERROR, "ERROR"),
+        (Fault.ZEROS, "zeros"),
+        (Fault.GARBAGE, "wrong"),
+        (Fault.GONE, "gone"),
+    ],
+)
+def test_8_an_npu_that_fails(faked: Machine, fake: FakeXrt, fault: Fault, said: str) -> None:
+    fake.inject(fault, lasting=True)
+    diagnosis = diagnose(faked)
+    by_id = {check.id: check for check in diagnosis.checks}
+    for id in ("context", "product"):
+        assert by_id[id].status is Status.PROBLEM, id
+    assert said in by_id["context"].found
+    assert not diagnosis.runs_on_npu
+    assert diagnosis.verdict.endswith("use --device emulator")
+
+
+# --- The command --------------------------------------------------------------------------------------------
+
+
+def test_the_exit_code_says_whether_the_npu_can_be_used(
+    healthy: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def stand_in(npu: NpuOptions) -> Machine:
+        asked.append(npu)
+        return healthy
+
+    monkeypatch.setattr(doctor, "this_machine", stand_in)
+    assert run(["doctor", "--kernels", "here", "--kernels", "there", "--timeout", "3"]) == 0
+    assert asked == [NpuOptions(kernel_folders=(Path("here"), Path("there")), timeout_seconds=3)]
+    assert "transcribe would run on: npu" in capsys.readouterr().out
+    emulated = with_actions(healthy, open_device=lambda: Emulator(Fidelity.FAST))
+    monkeypatch.setattr(doctor, "this_machine", lambda npu: emulated)
+    assert run(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["device"] == "emulator"
+
+
+def test_this_machine_can_be_diagnosed(tmp_path: Path) -> None:
+    machine = doctor.this_machine(NpuOptions(kernel_folders=(tmp_path,)))
+    assert machine.kernel_folders[0] == tmp_path
+    assert as_text(diagnose(machine)).count("\n") > len(diagnose(machine).checks)

@@ -1,0 +1,32 @@
+"""One answer of a diagnosis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Status(Enum):
+    OK = "ok"
+    PROBLEM = "problem"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Check:
+    id: str
+    status: Status
+    found: str  # one line
+    remedy: str | None = None  # one line; only a problem has one
+
+
+def ok(id: str, found: str) -> Check:
+    return Check(id, Status.OK, found)
+
+
+def problem(id: str, found: str, remedy: str) -> Check:
+    return Check(id, Status.PROBLEM, found, remedy)
+
+
+def skipped(id: str, why: str) -> Check:
+    return Check(id, Status.SKIPPED, why)
