@@ -1,5 +1,6 @@
 # make demo: install into .venv and transcribe samples/ with Whisper tiny.en
 # make test: install into .venv and run every check
+# make test-xrt: run the device tests over the genuine pyxrt, without an NPU; needs root and Debian's apt
 # make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
 
@@ -8,7 +9,7 @@ VENV := .venv
 REPORT := benchmark-report
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test benchmark clean
+.PHONY: demo test test-xrt benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -18,6 +19,9 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+
+test-xrt: $(VENV)/created
+	PYTHON=$(VENV)/bin/python tests/xrt/run.sh
 
 benchmark: $(VENV)/installed-benchmark
 	$(VENV)/bin/whisper-npu benchmark projection --markdown $(REPORT)/projection.md --json $(REPORT)/projection.json \

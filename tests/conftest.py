@@ -8,12 +8,34 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.device.contracts import TEST_CONTRACTS
+from tests.device.npu import XCLBIN, opened_npu
+from tests.fake_pyxrt import FakeXrt
+from whisper_npu.npu.contract import CONTRACTS
 from whisper_npu.npu.device import Device, Fidelity
 from whisper_npu.npu.emulator import Emulator
 
 # No deadline: the first example of a shape pays for BLAS threads and caches, and machines differ.
 settings.register_profile("whisper-npu", deadline=None, max_examples=40)
 settings.load_profile("whisper-npu")
+
+DEVICES = ("emulator-fast", "emulator-exact", "xrt-fake", "xrt")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        action="append",
+        choices=DEVICES,
+        help="devices for tests that hold for every device; all but xrt, which needs the real pyxrt "
+        f"and ${XCLBIN}, unless told otherwise",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device" in metafunc.fixturenames:
+        names = metafunc.config.getoption("--device") or DEVICES[:-1]
+        metafunc.parametrize("device", list(dict.fromkeys(names)), indirect=True, scope="session")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,8 +48,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     shutil.rmtree(cache)
 
 
-@pytest.fixture(params=["emulator-fast", "emulator-exact"], scope="session")
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     """Every device that there is: a test that takes it holds for all of them."""
-    with Emulator(Fidelity(request.param.removeprefix("emulator-"))) as opened:
-        yield opened
+    name = request.param
+    if name.startswith("emulator-"):
+        with Emulator(Fidelity(name.removeprefix("emulator-"))) as emulator:
+            yield emulator
+        return
+    folder = tmp_path_factory.mktemp("npu")
+    fake = None if name == "xrt" else FakeXrt()
+    with opened_npu(folder, fake, (*CONTRACTS, *TEST_CONTRACTS)) as npu:
+        yield npu
+    assert fake is None or fake.problems() == []

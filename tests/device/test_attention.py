@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.device.contracts import F32_OPERANDS
 from whisper_npu import AttentionNPU
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.bf16 import F32
@@ -19,7 +18,6 @@ from whisper_npu.npu.matmul import Matmul
 from whisper_npu.npu.plan import Problem, tiled_plan
 
 F64 = NDArray[np.float64]
-FP32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=DType.F32)
 
 
 class Case:
@@ -86,7 +84,7 @@ def test_any_size_is_close_to_float64(
 
 
 @pytest.mark.parametrize("n_ctx", [1500, 1, 77])
-@pytest.mark.parametrize("contract", [MATMUL_64X64, FP32_OPERANDS], ids=lambda c: c.name)
+@pytest.mark.parametrize("contract", [MATMUL_64X64, F32_OPERANDS], ids=lambda c: c.name)
 def test_masked_keys_get_no_attention(device: Device, n_ctx: int, contract: Contract) -> None:
     case = Case(n_ctx, 128, 2, seed=n_ctx)
     mask = np.arange(n_ctx) % 3 == 0
@@ -120,7 +118,7 @@ def test_padding_gets_no_attention(device: Device) -> None:
     """1500 keys are padded to 1536: 36 zero keys would take some 2 % of the weight of every query."""
     case = Case(1500, 64, 1)
     case.x *= 0.01  # scores near 0, so that a zero key would count as much as any other
-    y = case.on(device, FP32_OPERANDS)(case.x)
+    y = case.on(device, F32_OPERANDS)(case.x)
     assert np.abs(y - case.reference()).max() < 1e-5
 
 

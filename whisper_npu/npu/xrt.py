@@ -95,7 +95,7 @@ class XrtDevice:
         self._contexts: OrderedDict[str, Context] = OrderedDict()  # by overlay, least recently used first
         self._answered: set[Contract] = set()  # whose known product came out right
         # Python may end without a call of close, and a run must not outlive the library.
-        self._close = weakref.finalize(self, _close_all, self._contexts, self._timeout_ms)
+        self._close = weakref.finalize(self, _close_all, self._contexts)
 
     @property
     def name(self) -> str:
@@ -154,7 +154,7 @@ class XrtDevice:
     def close(self) -> None:
         """Wait for what runs; release runs, bos, contexts in this order. A later product makes new ones."""
         with self._lock:
-            _close_all(self._contexts, self._timeout_ms)
+            _close_all(self._contexts)
 
     def __enter__(self) -> Device:
         return self
@@ -204,7 +204,7 @@ class XrtDevice:
         """After a failure: close the context, so that the next product begins with a new one."""
         for overlay, context in list(self._contexts.items()):
             if contract in context.kernels:
-                self._contexts.pop(overlay).close(self._timeout_ms)
+                self._contexts.pop(overlay).close()
 
     def _kernel(self, contract: Contract) -> Kernel:
         for overlay, context in self._contexts.items():
@@ -239,7 +239,7 @@ class XrtDevice:
                 return context
 
     def _close_oldest(self) -> None:
-        self._contexts.popitem(last=False)[1].close(self._timeout_ms)
+        self._contexts.popitem(last=False)[1].close()
 
     def _check_known_answer(self, contract: Contract) -> None:
         """One dispatch of small integers, whose sums every dtype holds: zeros or garbage are refused."""
@@ -266,6 +266,6 @@ class XrtDevice:
             )
 
 
-def _close_all(contexts: OrderedDict[str, Context], timeout_ms: int) -> None:
+def _close_all(contexts: OrderedDict[str, Context]) -> None:
     while contexts:
-        contexts.popitem()[1].close(timeout_ms)
+        contexts.popitem()[1].close()

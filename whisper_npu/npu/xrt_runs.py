@@ -31,6 +31,7 @@ OPCODE = 3  # run the instructions in argument 1
 RUNLIST = 24  # runs that XRT sends to the driver as one command; xrt_kernel.cpp, runlist_impl
 LOT = RUNLIST + 1  # and the run that is waited for
 COMPLETED, TIMEOUT = "COMPLETED", "TIMEOUT"  # of ert_cmd_state
+LINGER_MS = 100  # that what runs after a failure gets to end before it is left behind
 RUNNING_STATES = (1, 2, 3, 7)  # ERT_CMD_STATE_NEW, QUEUED, RUNNING, SUBMITTED; ert.h
 VERSIONS = "driver, firmware and XRT may not belong together: whisper-npu doctor prints all three"
 HANGS = (
@@ -56,11 +57,11 @@ class Context:
         self.kernels[artifact.contract] = kernel
         return kernel
 
-    def close(self, timeout_ms: int) -> None:
+    def close(self) -> None:
         """Runs first, then their bos, the kernel, the context."""
         for kernel in self.kernels.values():
             for lot in kernel.lots:
-                lot.close(timeout_ms)
+                lot.close()
         self.kernels.clear()
         self.handle = self.hw_context = None
 
@@ -155,9 +156,9 @@ class Lot:
         for place, dispatch in zip(self._places(), self.dispatches, strict=True):
             yield dispatch, self._c_tiles[place]
 
-    def close(self, timeout_ms: int) -> None:
+    def close(self) -> None:
         try:
-            self.wait(timeout_ms)
+            self.wait(LINGER_MS)
         except RuntimeError:  # the device is gone
             self._last_runs = self._last_runs and _is_running(self._runs[0])
         if self._last_runs:
