@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import time
 import weakref
 from contextlib import AbstractContextManager
 from enum import Enum
@@ -22,6 +23,7 @@ OPCODE, INSTRUCTIONS, INSTRUCTION_BYTES, FIRST_DATA = 0, 1, 2, 3  # arguments of
 ARGUMENTS = 6  # with three data bos
 START_NPU = 3  # the opcode
 HOST, SRAM = 0, 1  # memory banks
+UNEXPECTED = "qds_device::wait() unexpected command state"
 MAX_INT, MAX_UNSIGNED = 2**31 - 1, 2**32 - 1
 
 
@@ -43,7 +45,7 @@ class _PybindEnum(Enum):
 ert_cmd_state = _PybindEnum(
     "ert_cmd_state",
     {
-        "ERT_CMD_STATE_NEW": 1,
+        "ERT_CMD_STATE_NEW": chip_module.NEW,
         "ERT_CMD_STATE_QUEUED": 2,
         "ERT_CMD_STATE_COMPLETED": chip_module.COMPLETED,
         "ERT_CMD_STATE_ERROR": chip_module.ERROR,
@@ -124,9 +126,9 @@ class Xclbin(_Object):
         try:
             content = Path(path).read_bytes()
         except OSError as error:
-            raise RuntimeError(f"Failed to open xclbin file '{path}'") from error
+            raise RuntimeError(f"No such file '{path}'") from error
         if not content.startswith(XCLBIN_MAGIC):
-            raise RuntimeError(f"Invalid xclbin file '{path}'")
+            raise RuntimeError("xclbin: buffer too small to contain header")
         self._content = content
         self._exists()
 
@@ -141,7 +143,7 @@ class Device(_Object):
         with self._lock:
             self.chip.ioctl()
         if number != 0:
-            raise RuntimeError(f"No such device with index '{number}'")
+            raise RuntimeError(f" No such device with index '{number}'")
         self._exists()
 
     def register_xclbin(self, xclbin: Xclbin) -> Uuid:
@@ -181,7 +183,7 @@ class Kernel(_Object):
         if not isinstance(context, HwContext) or not isinstance(name, str) or old_flow:
             raise self._no_overload("kernel", context, name, *old_flow)
         if name != KERNEL_NAME:
-            raise RuntimeError(f"No such kernel '{name}'")
+            raise RuntimeError(f"No such kernel '{name}': Invalid argument")
         self._context = context._context
         self._exists()
 
@@ -189,7 +191,7 @@ class Kernel(_Object):
         number = self._index(index, MAX_INT, "group_id")
         if number in (OPCODE, INSTRUCTION_BYTES) or number >= ARGUMENTS:
             raise self.chip.misuse(f"group_id: argument {number} is no bo")
-        return (SRAM if number == INSTRUCTIONS else HOST) | self._context.slot << 16
+        return (SRAM if number == INSTRUCTIONS else HOST) | (self._context.slot + 1) << 16
 
     def __call__(self, *arguments: object) -> Run:
         run: Run = self.classes["run"](self)
@@ -295,7 +297,7 @@ class Run(_Object):
         self._kernel = kernel
         self._arguments: dict[int, int | Span] = {}
         self._flight: Flight | None = None
-        self._state = 1
+        self._state = chip_module.NEW
         self._polls = 0
         self._alone = False  # started by itself, not by a list
         self._lists = 0
@@ -308,7 +310,7 @@ class Run(_Object):
     def set_arg(self, index: int, value: object) -> None:
         number = self._index(index, MAX_INT, "set_arg")
         if number >= ARGUMENTS:
-            raise RuntimeError(f"Bad argument index '{number}'")
+            raise IndexError(f"vector::_M_range_check: __n (which is {number}) >= this->size()")
         with self._lock:
             if self._flight:
                 raise self.chip.misuse("set_arg of a run that was started and not waited for")
@@ -353,7 +355,7 @@ class Run(_Object):
         )
         written = Span(write.memory, write.start, write.stop, writes=True)
         self.chip.ioctl()
-        self._state, self._polls, self._alone = 1, 0, False
+        self._state, self._polls, self._alone = chip_module.NEW, 0, False
         self._flight = self.chip.start(self._context, what, (*reads, written))
 
     def _instructions(self) -> bytes:
@@ -380,23 +382,28 @@ class Run(_Object):
         return Span(span.memory, span.start, span.start + nbytes, span.writes)
 
     def wait(self, timeout_ms: int = 0) -> Enum:
-        """Returns a state and raises nothing; 0 is for ever."""
+        """Returns a state and raises nothing, but see `Chip.sync_objects`; 0 is for ever."""
         limit = self._index(timeout_ms, MAX_UNSIGNED, "wait")
         with self._lock:
-            self.chip.ioctl()
             if self._lists:
                 raise self.chip.misuse("wait for a run that belongs to a runlist: wait for the list")
             if self._flight is None:
-                if self._state == 1:
+                if self._state == chip_module.NEW:
                     raise self.chip.misuse("wait for a run that was not started")
                 return _state(self._state)
+            if self.chip.gone and self.chip.sync_objects:
+                raise RuntimeError(UNEXPECTED)
+            self.chip.ioctl()
             self.chip.execute_until(self._flight)
-            if self._flight.hung:
-                if limit == 0:
-                    raise self.chip.misuse("wait for ever, for a run that hangs")
-                return _state(chip_module.TIMEOUT)
-            self._land()
-            return _state(self._state)
+            if not self._flight.hung:
+                self._land()
+                return _state(self._state)
+            if limit == 0:
+                raise self.chip.misuse("wait for ever, for a run that hangs")
+        if self.chip.sync_objects:
+            time.sleep(limit / 1e3)
+            raise RuntimeError(UNEXPECTED)
+        return _state(chip_module.TIMEOUT)
 
     def _land(self) -> None:
         flight, self._flight = self._flight, None
@@ -419,7 +426,7 @@ class Run(_Object):
     def state(self) -> Enum:
         """Polls. In progress at first; when it says how the run ended, the run may be started again.
 
-        Of a member of a runlist it says so only after the list was waited for.
+        Of a member of a runlist it says so only where the list failed: NEW before the one that failed.
         """
         with self._lock:
             self._polls += 1
@@ -499,11 +506,13 @@ class Runlist(_Object):
             for run in submitted:
                 assert run._flight is not None
                 self.chip.execute_until(run._flight)
-                if failed is None and run._flight.state != chip_module.COMPLETED:
-                    failed = run._flight.state
-                elif failed is not None:
+                if failed is not None:
                     self.chip.abort(run._flight)
+                elif run._flight.state != chip_module.COMPLETED:
+                    failed = run._flight.state
                 run._land()
+                if failed is None:
+                    run._state = chip_module.NEW  # nobody touches it
         if failed is not None:
             raise RuntimeError(f"runlist failed execution ({_state(failed).name})")
 

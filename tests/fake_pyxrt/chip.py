@@ -37,6 +37,7 @@ class Fault(Enum):
     """What can befall a dispatch."""
 
     TIMEOUT = "timeout"  # it never ends, nor does any later one of its context
+    ENDED = "ended"  # the driver ends it with TIMEOUT, and with ABORT what is submitted behind it
     ABORT = "abort"
     ERROR = "error"
     ZEROS = "zeros"  # it completes, and C is all zeros
@@ -52,6 +53,7 @@ class Counts:
     lists: int = 0
     bos: int = 0  # made, sub-bos not counted
     contexts: int = 0
+    contexts_refused: int = 0
     syncs_to_device: int = 0
     bytes_to_device: int = 0
     syncs_from_device: int = 0
@@ -140,10 +142,10 @@ class Flight:
 
     @property
     def hung(self) -> bool:
-        return self.state == TIMEOUT
+        return self.state == TIMEOUT and self.context.hung
 
 
-COMPLETED, ERROR, ABORT, TIMEOUT = 4, 5, 6, 8  # ert.h
+NEW, COMPLETED, ERROR, ABORT, TIMEOUT = 1, 4, 5, 6, 8  # ert.h
 STATES = {Fault.ABORT: ABORT, Fault.ERROR: ERROR}
 
 
@@ -155,6 +157,9 @@ class Chip:
         self.counts = Counts()
         self.misuses: list[str] = []
         self.gone = False
+        # Above a driver that gives contexts a syncobj, run.wait of XRT 2.25 does not return TIMEOUT when its
+        # time is up, and raises what it also raises where the device is gone (xdna-driver, platform.cpp).
+        self.sync_objects = False
         self.registered: dict[str, frozenset[bytes]] = {}  # by uuid, what each xclbin runs
         self.memories: weakref.WeakSet[Memory] = weakref.WeakSet()
         self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
@@ -224,14 +229,14 @@ class Chip:
 
     def ioctl(self) -> None:
         if self.gone:
-            raise RuntimeError("ioctl failed (err=19): No such device")
+            raise RuntimeError("DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed (err=-19): No such device")
 
     def new_memory(self, size: int, *, cacheable: bool) -> Memory:
         self._bos += 1
         fails = any(plan.fault is None and plan.befalls(self._bos) for plan in self._faults)
         used = sum(memory.size for memory in self.memories if memory.cacheable)
         if fails or (cacheable and used + size > HEAP_BYTES):
-            raise RuntimeError(f"Failed to allocate {size} bytes (err=12): Cannot allocate memory")
+            raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory")
         memory = Memory(self, size, cacheable)
         self.memories.add(memory)
         self.counts.bos += 1
@@ -259,7 +264,8 @@ class Chip:
         taken = {context.slot for context in self.contexts}
         slot = min(set(range(HW_CONTEXTS)) - taken, default=None)
         if slot is None:
-            raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_HWCTX failed (err=22): Invalid argument")
+            self.counts.contexts_refused += 1
+            raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed (err=-22): Invalid argument")
         context = Context(slot, self.registered[uuid])
         self.contexts.add(context)
         self.counts.contexts += 1
@@ -349,6 +355,11 @@ class Chip:
         if flight.context.hung or flight.fault is Fault.TIMEOUT:
             flight.context.hung = True
             flight.state = TIMEOUT
+            return
+        if flight.fault is Fault.ENDED:
+            flight.state = TIMEOUT
+            while flight.context.queue:
+                flight.context.queue.pop(0).state = ABORT
             return
         flight.state = STATES.get(flight.fault, COMPLETED) if flight.fault else COMPLETED
         if flight.state != COMPLETED:

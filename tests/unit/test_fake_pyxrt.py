@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from types import ModuleType
 from typing import Any
 
@@ -488,7 +489,7 @@ def test_arguments_must_be_of_their_kind(program: Program, fake: FakeXrt) -> Non
         run.set_arg(1, program.bos[0])
     with misuse(fake, "argument 3 must be a host_only bo"):
         run.set_arg(3, program.instructions)
-    with pytest.raises(RuntimeError, match="Bad argument index '6'"):
+    with pytest.raises(IndexError, match="range_check"):
         run.set_arg(6, program.bos[0])
 
 
@@ -670,7 +671,7 @@ def test_views_that_go_first_leave_nothing(program: Program, fake: FakeXrt) -> N
 def test_a_seventh_context_is_one_too_many(program: Program, fake: FakeXrt, tmp_path: Path) -> None:
     uuid = program.pyxrt.xclbin(str(tmp_path / "small.xclbin")).get_uuid()
     contexts = [program.pyxrt.hw_context(program.device, uuid) for _ in range(5)]
-    with pytest.raises(RuntimeError, match="err=22"):
+    with pytest.raises(RuntimeError, match="err=-22"):
         program.pyxrt.hw_context(program.device, uuid)
     contexts.pop()
     assert program.pyxrt.hw_context(program.device, uuid) is not None
@@ -685,10 +686,10 @@ def test_an_xclbin_must_be_registered(program: Program, fake: FakeXrt, tmp_path:
 
 
 def test_a_file_must_be_an_xclbin(pyxrt: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="Failed to open"):
+    with pytest.raises(RuntimeError, match="No such file"):
         pyxrt.xclbin(str(tmp_path / "none"))
     (tmp_path / "text").write_text("no xclbin")
-    with pytest.raises(RuntimeError, match="Invalid xclbin"):
+    with pytest.raises(RuntimeError, match="contain header"):
         pyxrt.xclbin(str(tmp_path / "text"))
 
 
@@ -783,15 +784,48 @@ def test_a_timeout_leaves_a_run_that_nobody_can_use_or_destroy(
     kept_for_ever(fake, program, run)
 
 
-def test_a_node_that_vanishes_fails_every_call(program: Program, fake: FakeXrt) -> None:
+def test_a_timeout_may_also_be_raised_when_its_time_is_up(program: Program, fake: FakeXrt) -> None:
+    fake.sync_objects = True
+    fake.inject(Fault.TIMEOUT)
     run = program.run()
-    fake.inject(Fault.GONE, at=2)
     run.start()
-    run.wait(1000)
-    for call in (run.start, lambda: program.data(64), lambda: program.pyxrt.device(0), lambda: run.wait(1)):
+    start = perf_counter()
+    with pytest.raises(RuntimeError, match="unexpected command state"):
+        run.wait(20)
+    assert perf_counter() - start >= 0.02
+    assert run.state() == 1
+    fake.gone = True
+    with pytest.raises(RuntimeError, match="unexpected command state"):
+        run.wait(1)
+    kept_for_ever(fake, program, run)
+
+
+def test_a_driver_that_ends_a_run_aborts_what_is_behind_it(program: Program, fake: FakeXrt) -> None:
+    place = program.data(program.what.nbytes[2])
+    first, second = program.run(), program.run(_5=place)
+    fake.inject(Fault.ENDED)
+    first.start()
+    second.start()
+    assert first.wait(1000).name == "ERT_CMD_STATE_TIMEOUT"
+    assert second.wait(1000).name == "ERT_CMD_STATE_ABORT"
+    assert np.isnan(program.result()).all()
+    first.start()
+    assert first.wait(1000) == 4
+    assert np.array_equal(program.result(), program.expected)
+
+
+def test_a_node_that_vanishes_fails_every_call(program: Program, fake: FakeXrt) -> None:
+    place = program.data(program.what.nbytes[2])
+    before, run = program.run(_5=place), program.run()
+    fake.inject(Fault.GONE, at=2)
+    before.start()
+    calls = [run.start, lambda: before.wait(1), lambda: program.data(64), lambda: program.pyxrt.device(0)]
+    for call in calls:
         with pytest.raises(RuntimeError, match="No such device"):
             call()
     assert program.pyxrt.enumerate_devices() == 0
+    fake.heal()
+    assert before.wait(1) == 4
 
 
 # --- Run lists ----------------------------------------------------------------------------------------------
@@ -842,7 +876,7 @@ def test_the_first_failure_of_a_list_is_raised_and_later_runs_count_as_aborted(
     with pytest.raises(RuntimeError, match="ERT_CMD_STATE_ERROR"):
         runlist.wait()
     states = [run.state().name.removeprefix("ERT_CMD_STATE_") for run in runs]
-    assert states == ["COMPLETED", "ERROR", "ABORT", "ABORT"]
+    assert states == ["NEW", "ERROR", "ABORT", "ABORT"]
     first, *others = results(program, places)
     assert np.array_equal(first, program.expected)
     assert all(np.isnan(c).all() for c in others)
@@ -872,9 +906,8 @@ def test_a_list_that_runs_takes_no_orders(program: Program, fake: FakeXrt) -> No
         program.from_device(places[1])
     with misuse(fake, "wait for the list"):
         runs[0].wait(1000)
-    assert runs[0].state() == 1
     runlist.wait()
-    assert runs[0].state() == 4
+    assert runs[0].state() == 1  # nobody touches it
     runs[0].set_arg(5, places[0])
 
 

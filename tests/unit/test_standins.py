@@ -12,7 +12,7 @@ import pytest
 from tests import standins
 from tests.kernels.test_build import DESIGN, Fake
 from tests.standins import Instructions, Place, compute, decode, instructions, write_kernel, xclbin
-from whisper_npu.kernels.build import DesignSource, build
+from whisper_npu.kernels.build import build
 from whisper_npu.kernels.designs import DESIGNS
 from whisper_npu.kernels.verify import pack_pairs
 from whisper_npu.npu.bf16 import F32, Rounding, on_grid, to_bf16
@@ -150,7 +150,7 @@ def test_a_stand_in_lies_where_a_build_would_put_it(tmp_path: Path) -> None:
     """Same files, same fields, same kinds of values, from the tools that only pretend to build."""
     fake = Fake(tmp_path / "site-packages")
     name = MATMUL_64X512.name
-    design = DesignSource(name, DESIGN.mlir_text, contract_as_json(MATMUL_64X512))
+    design = replace(DESIGN, name=name, contract=contract_as_json(MATMUL_64X512))
     build([design], tmp_path / "built", tools=fake.toolchain)
     write_kernel(tmp_path / "stand-ins", MATMUL_64X512, xclbin(MATMUL_64X512))
 

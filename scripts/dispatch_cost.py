@@ -1,0 +1,163 @@
+"""What a dispatch costs the host: through our device, and through pyxrt alone in the same loop.
+
+    python scripts/dispatch_cost.py                                                   # with an NPU
+    WHISPER_NPU_STUB_SHARED=1 tests/xrt/run.sh python3 scripts/dispatch_cost.py       # without, and as root
+
+Without an NPU the genuine pyxrt runs above the stub of the driver, which here computes nothing: no time of an
+NPU or of a system call is in the figures. Seconds are MEASURED, all loops alternating in one run; their
+ratio is what to quote, for the seconds move with whatever else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from whisper_npu.npu.artifacts import find_kernel, searched_folders
+from whisper_npu.npu.contract import MATMUL_64X64
+from whisper_npu.npu.device import Buffer, Device, NpuOptions, open_device
+from whisper_npu.npu.plan import Plan, Problem, tiled_plan
+
+CONTRACT = MATMUL_64X64  # operands of 8 KiB
+LISTED = 24  # runs that XRT hands to the driver as one command
+SINGLE = tiled_plan(Problem(64, 64, 64), CONTRACT)
+MANY = tiled_plan(Problem(640, 640, 640), CONTRACT)  # 1,000 dispatches: 40 lists, each with a run behind it
+
+
+class Bare:
+    """The same dispatches by pyxrt alone: arguments set, started, waited for, results synced."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self.pyxrt = pyxrt = importlib.import_module("pyxrt")
+        artifact = find_kernel(CONTRACT, searched_folders(folders))
+        self.device = pyxrt.device(0)
+        xclbin = pyxrt.xclbin(str(artifact.xclbin))
+        self.device.register_xclbin(xclbin)
+        self.context = pyxrt.hw_context(self.device, xclbin.get_uuid())
+        self.kernel = pyxrt.kernel(self.context, "MLIR_AIE")
+        self.nbytes = len(artifact.instructions)
+        self.instructions = pyxrt.bo(self.device, self.nbytes, pyxrt.bo.cacheable, self.kernel.group_id(1))
+        self.instructions.write(artifact.instructions, 0)
+        self.instructions.sync(pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE)
+        self.a, self.b = (self.data(CONTRACT.m * CONTRACT.k * 2) for _ in range(2))
+        self.c = self.data(CONTRACT.bytes_from_device * (LISTED + 1))
+        self.run = self.new_run(0)
+        self.listed = [self.new_run(place) for place in range(1, LISTED + 1)]
+        self.list = pyxrt.runlist(self.context)
+        for run in self.listed:
+            self.list.add(run)
+
+    def data(self, nbytes: int) -> Any:
+        return self.pyxrt.bo(self.device, nbytes, self.pyxrt.bo.host_only, self.kernel.group_id(3))
+
+    def new_run(self, place: int) -> Any:
+        c = self.pyxrt.bo(self.c, CONTRACT.bytes_from_device, place * CONTRACT.bytes_from_device)
+        run = self.pyxrt.run(self.kernel)
+        for argument, value in enumerate((3, self.instructions, self.nbytes, self.a, self.b, c)):
+            run.set_arg(argument, value)
+        return run
+
+    def sync_results(self, count: int) -> None:
+        direction = self.pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE
+        self.c.sync(direction, count * CONTRACT.bytes_from_device, 0)
+
+    def by_new_runs(self) -> None:
+        run = self.new_run(0)
+        run.start()
+        run.wait(10_000)
+        self.sync_results(1)
+
+    def by_one_run(self) -> None:
+        self.run.set_arg(3, self.a)
+        self.run.set_arg(4, self.b)
+        self.run.start()
+        self.run.wait(10_000)
+        self.sync_results(1)
+
+    def by_lists(self) -> None:
+        for _ in range(MANY.dispatches // (LISTED + 1)):
+            for run in (*self.listed, self.run):
+                run.set_arg(3, self.a)
+                run.set_arg(4, self.b)
+            self.list.execute()
+            self.run.start()
+            self.run.wait(10_000)
+            self.list.wait()
+            self.sync_results(LISTED + 1)
+
+
+def written(device: Device, plan: Plan) -> tuple[Buffer, Buffer, Buffer]:
+    a, b, c = (device.alloc(layout) for layout in (plan.a, plan.b, plan.c))
+    a.write(np.ones(plan.a.shape, np.float32))
+    b.write(np.ones(plan.b.shape, np.float32))
+    return a, b, c
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kernels", type=Path, action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        folders = (*arguments.kernels, Path(scratch))
+        stub = ctypes.CDLL(None) if hasattr(ctypes.CDLL(None), "amdxdna_stub_instant") else None
+        if stub is not None:
+            from tests.standins import write_kernel
+
+            write_kernel(Path(scratch), CONTRACT, Path(os.environ["WHISPER_NPU_TEST_XCLBIN"]).read_bytes())
+        with open_device("npu", npu=NpuOptions(folders)) as device:
+            device.load(CONTRACT)
+            if stub is not None:
+                stub.amdxdna_stub_instant(1)
+            measure(device, Bare(folders), arguments.rounds)
+
+
+def measure(device: Device, bare: Bare, rounds: int) -> None:
+    single, many = written(device, SINGLE), written(device, MANY)
+    loops: dict[str, tuple[Callable[[], object], int]] = {  # what to call, and its dispatches
+        "pyxrt, a new run": (bare.by_new_runs, 1),
+        "pyxrt, one run": (bare.by_one_run, 1),
+        "ours, one run": (lambda: device.run(SINGLE, *single), SINGLE.dispatches),
+        "pyxrt, lists": (bare.by_lists, MANY.dispatches),
+        "ours, lists": (lambda: device.run(MANY, *many), MANY.dispatches),
+    }
+    microseconds: dict[str, list[float]] = {name: [] for name in loops}
+    for number in range(rounds + 2):  # two to warm up
+        for name, (call, dispatches) in loops.items():
+            repeats = max(1, MANY.dispatches // dispatches)
+            start = perf_counter()
+            for _ in range(repeats):
+                call()
+            if number >= 2:
+                microseconds[name].append(1e6 * (perf_counter() - start) / (repeats * dispatches))
+
+    def ratio(name: str, of: str) -> float:
+        return median(one / other for one, other in zip(microseconds[name], microseconds[of], strict=True))
+
+    print(f"us a dispatch of {CONTRACT.name}, median of {rounds} rounds; MEASURED")
+    rows = (
+        ("a new run for each", "pyxrt, a new run", "ours, one run"),
+        ("one run, used again", "pyxrt, one run", "ours, one run"),
+        (f"lists of {LISTED} and a run", "pyxrt, lists", "ours, lists"),
+    )
+    print(f"{'':<24}{'pyxrt':>8}{'ours':>8}{'ratio':>8}")
+    for title, theirs, ours in rows:
+        print(
+            f"{title:<24}{median(microseconds[theirs]):>8.1f}{median(microseconds[ours]):>8.1f}"
+            f"{ratio(ours, theirs):>8.2f}"
+        )
+    print("Ours never makes a new run for each, and sums the results, which pyxrt alone does not.")
+
+
+if __name__ == "__main__":
+    main()

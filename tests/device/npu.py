@@ -1,0 +1,37 @@
+"""An NPU of stand-ins: the chip's files, kernels, and a fake pyxrt or the real one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests import standins
+from tests.fake_pyxrt import FakeXrt
+from whisper_npu.npu.contract import MATMUL_64X64, Contract
+from whisper_npu.npu.device import Device, NpuOptions
+from whisper_npu.npu.xrt import open_npu
+
+XCLBIN = "WHISPER_NPU_TEST_XCLBIN"  # for the real pyxrt: any xclbin that the driver, or its stand-in, takes
+
+
+def opened_npu(
+    folder: Path, fake: FakeXrt | None, contracts: Iterable[Contract], *, timeout_seconds: float = 10.0
+) -> Device:
+    """The NPU of a fake, or that of the real pyxrt, with a stand-in kernel of each contract.
+
+    MATMUL_64X64 is built in any case: an NPU without any kernel of the program is not opened.
+    """
+    kernels = folder / "kernels"
+    for contract in {contract.name: contract for contract in (MATMUL_64X64, *contracts)}.values():
+        xclbin = standins.xclbin(contract) if fake else Path(os.environ[XCLBIN]).read_bytes()
+        standins.write_kernel(kernels, contract, xclbin)
+    root = standins.write_npu(folder / "root")
+    options = NpuOptions(kernel_folders=(kernels,), timeout_seconds=timeout_seconds)
+    with pytest.MonkeyPatch.context() as patch:
+        if fake:
+            patch.setitem(sys.modules, "pyxrt", fake.module)
+        return open_npu(options, root)
