@@ -301,6 +301,7 @@ class Run(_Object):
         self._polls = 0
         self._alone = False  # started by itself, not by a list
         self._lists = 0
+        self.chip.counts.runs += 1
         self._exists()
 
     @property
@@ -454,6 +455,7 @@ class Runlist(_Object):
         self._context = context and context._context
         self._runs: list[Run] = []
         self._running = False
+        self.chip.counts.runlists += 1
         self._exists()
 
     def add(self, run: Run) -> None:

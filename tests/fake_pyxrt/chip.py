@@ -50,8 +50,10 @@ class Counts:
     """What happened since the fake was made, or since somebody put a new one in its place."""
 
     dispatches: int = 0
-    lists: int = 0
+    lists: int = 0  # executed
     bos: int = 0  # made, sub-bos not counted
+    runs: int = 0  # made
+    runlists: int = 0  # made
     contexts: int = 0
     contexts_refused: int = 0
     syncs_to_device: int = 0

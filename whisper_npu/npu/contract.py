@@ -79,6 +79,10 @@ class Contract:
     result_dtype: DType = DType.F32
     result_rounding: Rounding = Rounding.NEAREST_EVEN
 
+    def __hash__(self) -> int:
+        """A name tells contracts apart nearly always, and plans are looked up by theirs at every product."""
+        return hash(self.name)
+
     @property
     def macs(self) -> int:
         """Multiplications of one dispatch."""

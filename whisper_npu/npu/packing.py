@@ -32,16 +32,16 @@ def tile_of(matrices: Array, layout: Layout, at: Sequence[int]) -> Array:
 
 
 def in_tiles(memory: Array, layout: Layout) -> Array:
-    """The elements of a bo as (heads, tiles down, tiles across, tile_rows, tile_cols), a view.
+    """The elements of a bo as (..., heads, tiles down, tiles across, tile_rows, tile_cols), a view.
 
     Tiles lie one after the other, each row-major, but for heads side by side, of one tile each: those
-    share every row. memory: (layout.nbytes / dtype's,), flat.
+    share every row. memory: (..., elements), of one matrix or of several.
     """
-    down, across = layout.head_grid
+    before, (down, across) = memory.shape[:-1], layout.head_grid
     if layout.along is Along.COLS:
-        rows = memory.reshape(layout.tile_rows, layout.heads, layout.tile_cols)
-        return rows.transpose(1, 0, 2)[:, None, None]
-    return memory.reshape(layout.heads, down, across, layout.tile_rows, layout.tile_cols)
+        rows = memory.reshape(*before, layout.tile_rows, layout.heads, layout.tile_cols)
+        return rows.swapaxes(-3, -2)[..., :, None, None, :, :]
+    return memory.reshape(*before, layout.heads, down, across, layout.tile_rows, layout.tile_cols)
 
 
 def fill(tiles: Array, matrix: Array, layout: Layout) -> None:

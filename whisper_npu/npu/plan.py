@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -131,15 +132,19 @@ class Plan:
     loops: tuple[Loop, ...]  # outermost first
     runlist: int = 1  # dispatches that are submitted together; the device is waited for once a list
 
-    @property
+    def __hash__(self) -> int:
+        """Of what tells plans apart nearly always: they are looked up at every product."""
+        return hash((self.problem, self.contract, self.runlist))
+
+    @cached_property
     def a(self) -> Layout:
         return a_layout(self.contract, self.problem.M, self.problem.K, self.problem.heads)
 
-    @property
+    @cached_property
     def b(self) -> Layout:
         return b_layout(self.contract, self.problem.K, self.problem.N, self.problem.heads)
 
-    @property
+    @cached_property
     def c(self) -> Layout:
         """The sum of the partial results: fp32, kept by the host."""
         contract, problem = self.contract, self.problem

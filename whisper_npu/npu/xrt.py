@@ -197,8 +197,7 @@ class XrtDevice:
                 self._driver.sync_from_device(lot.c_bo, nbytes)
         if failure is not None:
             raise DispatchError(explained(plan, first, failure, self._timeout_ms))
-        for dispatch, c_tiles in lot.results():
-            total.add(dispatch, c_tiles)
+        total.add(lot.dispatches, lot.results())
 
     def _abandon(self, contract: Contract) -> None:
         """After a failure: close the context, so that the next product begins with a new one."""

@@ -6,8 +6,7 @@ pyxrt.cpp, xrt_bo.cpp): so a buffer holds bo and view together, and takes every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -120,13 +119,23 @@ def view(bo: Any, dtype: DType) -> NDArray[Any]:
     return np.frombuffer(bo.map(), np.uint8).view(np.float32 if dtype is DType.F32 else ml_dtypes.bfloat16)
 
 
-@contextmanager
-def pyxrt_errors(doing: str, kind: type[DeviceError] = DeviceError) -> Iterator[None]:
-    """What pyxrt raises, as an error that says what was being done and what to do about it."""
-    try:
-        yield
-    except (RuntimeError, OSError, MemoryError) as error:
-        raise kind(f"{doing} failed: {one_line(error) or type(error).__name__}; {_remedy(error)}") from error
+class pyxrt_errors:
+    """What pyxrt raises, as an error that says what was being done and what to do about it.
+
+    No generator of contextlib: its frame would keep the error, and with it runs and contexts, until the next
+    collection of cycles.
+    """
+
+    def __init__(self, doing: str, kind: type[DeviceError] = DeviceError) -> None:
+        self.doing, self.kind = doing, kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, (RuntimeError, OSError, MemoryError)):
+            said = one_line(error) or type(error).__name__
+            raise self.kind(f"{self.doing} failed: {said}; {_remedy(error)}") from error
 
 
 def _remedy(error: BaseException) -> str:

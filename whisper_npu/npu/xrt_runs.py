@@ -7,7 +7,7 @@ runlist.wait raises, takes no timeout and blocks Python; a run must not be destr
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -103,12 +103,16 @@ class Lot:
         self._runs: list[Any] = []  # the single run, then those of the list
         self._list: Any = None
         self._listed = 0
+        self._last_place = -1
+        self._places: list[
+            tuple[int, Any, int]
+        ] = []  # argument, bo, bytes of what every run has its place in
         self._list_runs = self._last_runs = False  # submitted, and nobody has waited yet
         self.dispatches: Sequence[
             Dispatch
         ] = ()  # what was submitted last; the last of them is the single run's
         self.c_bo: Any = None  # a place for each run
-        self._c_tiles: list[NDArray[Any]] = []  # of each place (batch, m, n), in c_bo
+        self._c_tiles: NDArray[Any] = np.empty(0)  # (places, batch, m, n), in c_bo
         self._pairs_bo: Any = None
         self._pairs: NDArray[Any] = np.empty(0)  # (places, batch, m * k + k * n), in pairs_bo
 
@@ -116,13 +120,16 @@ class Lot:
         if len(dispatches) > len(self._runs):
             self._make_places(len(dispatches))
         self.dispatches = dispatches
+        self._place_last_run(len(dispatches) - 1)
         if self._contract.heads_along:
-            self._set_operands(0, a.bo, b.bo)
+            self._runs[0].set_arg(FIRST_DATA_ARGUMENT, a.bo)
+            self._runs[0].set_arg(FIRST_DATA_ARGUMENT + 1, b.bo)
         elif self._contract.batch == 1:
-            for place, dispatch in zip(self._places(), dispatches, strict=True):
-                self._set_operands(place, a.tile_bo(dispatch.a[0]), b.tile_bo(dispatch.b[0]))
+            for run, dispatch in zip(self._in_order(), dispatches, strict=True):
+                run.set_arg(FIRST_DATA_ARGUMENT, a.tile_bo(dispatch.a[0]))
+                run.set_arg(FIRST_DATA_ARGUMENT + 1, b.tile_bo(dispatch.b[0]))
         else:
-            for place, dispatch in zip(self._places(), dispatches, strict=True):
+            for place, dispatch in enumerate(dispatches):
                 pairs = self._pairs[place, : len(dispatch.a)]
                 pack_pairs(pairs, a.gathered(dispatch.a), b.gathered(dispatch.b), XDNA1.micro_tile)
             self._driver.sync_to_device(self._pairs_bo, len(dispatches) * self._pairs[0].nbytes)
@@ -151,10 +158,9 @@ class Lot:
                 self._list_runs = False
         return None if last == COMPLETED else Failure(range(listed, listed + 1), last)
 
-    def results(self) -> Iterator[tuple[Dispatch, NDArray[Any]]]:
-        """Each dispatch with its C: (batch, m, n), a view that the next submission overwrites."""
-        for place, dispatch in zip(self._places(), self.dispatches, strict=True):
-            yield dispatch, self._c_tiles[place]
+    def results(self) -> NDArray[Any]:
+        """C of each dispatch: (dispatches, batch, m, n), a view that the next submission overwrites."""
+        return self._c_tiles[: len(self.dispatches)]
 
     def close(self) -> None:
         try:
@@ -167,8 +173,8 @@ class Lot:
             return
         self._list = None
         self._runs.clear()
-        self._c_tiles.clear()
-        self._pairs = np.empty(0)
+        self._c_tiles = self._pairs = np.empty(0)
+        self._places.clear()
         self.c_bo = self._pairs_bo = None
 
     def _state_of_last_run(self, timeout_ms: int) -> str:
@@ -190,15 +196,19 @@ class Lot:
             return Failure(range(listed), one_line(error))
         return Failure(range(failed, failed + 1), states[failed])
 
-    def _places(self) -> Iterator[int]:
-        """Of each dispatch: those of the list from 1 up, the last one 0."""
-        count = len(self.dispatches)
-        return (number % count for number in range(1, count + 1))
+    def _in_order(self) -> list[Any]:
+        """The run of each dispatch: those of the list, then the single one."""
+        return [*self._runs[1 : len(self.dispatches)], self._runs[0]]
 
-    def _set_operands(self, place: int, a: Any, b: Any) -> None:
-        run = self._runs[place]
-        run.set_arg(FIRST_DATA_ARGUMENT, a)
-        run.set_arg(FIRST_DATA_ARGUMENT + 1, b)
+    def _place_last_run(self, place: int) -> None:
+        """The single run's results come right behind those of the list, however long that is."""
+        if place != self._last_place:
+            self._set_place(self._runs[0], place)
+            self._last_place = place
+
+    def _set_place(self, run: Any, place: int) -> None:
+        for argument, bo, nbytes in self._places:
+            run.set_arg(argument, self._driver.sub_bo(bo, nbytes, place * nbytes))
 
     def _list_of(self, count: int) -> Any:
         """A run list of the first `count` runs; the one before, if it was of as many."""
@@ -214,26 +224,21 @@ class Lot:
         contract = self._contract
         packed = contract.batch > 1 and not contract.heads_along
         self._list, self._listed = None, 0
-        self._c_tiles.clear()
+        self._c_tiles = self._pairs = np.empty(0)  # the views of a bo go before it
         self.c_bo = self._driver.data_bo(count * contract.bytes_from_device)
         places = view(self.c_bo, contract.result_dtype).reshape(count, -1)
-        self._c_tiles += [in_tiles(place, _c_of_a_dispatch(contract))[:, 0, 0] for place in places]
+        self._c_tiles = in_tiles(places, _c_of_a_dispatch(contract))[:, :, 0, 0]
+        c_argument = FIRST_DATA_ARGUMENT + (1 if packed else 2)
+        self._places = [(c_argument, self.c_bo, contract.bytes_from_device)]
         if packed:
-            self._pairs = np.empty(0)
             self._pairs_bo = self._driver.data_bo(count * contract.bytes_to_device)
             self._pairs = view(self._pairs_bo, contract.operand_dtype).reshape(count, contract.batch, -1)
             self._pairs[:] = 0  # the last dispatch of a plan may lack pairs
+            self._places.append((FIRST_DATA_ARGUMENT, self._pairs_bo, contract.bytes_to_device))
         self._runs += [self._new_run() for _ in range(count - len(self._runs))]
-        for place, run in enumerate(self._runs):
-            c = self._driver.sub_bo(self.c_bo, contract.bytes_from_device, place * contract.bytes_from_device)
-            if packed:
-                pairs = self._driver.sub_bo(
-                    self._pairs_bo, contract.bytes_to_device, place * contract.bytes_to_device
-                )
-                run.set_arg(FIRST_DATA_ARGUMENT, pairs)
-                run.set_arg(FIRST_DATA_ARGUMENT + 1, c)
-            else:
-                run.set_arg(FIRST_DATA_ARGUMENT + 2, c)
+        for place, run in enumerate(self._runs[1:]):
+            self._set_place(run, place)
+        self._last_place = -1
 
 
 def _c_of_a_dispatch(contract: Contract) -> Layout:
@@ -272,16 +277,30 @@ class Sum:
         self._written = np.zeros(plan.c.grid, bool)
         self.dispatches = 0
 
-    def add(self, dispatch: Dispatch, partial: NDArray[Any]) -> None:
-        """partial: (batch, m, n), of which the first len(dispatch.c) count."""
-        self.dispatches += 1
-        for at, tile in zip(dispatch.c, partial, strict=False):
-            total = tile_of(self._total, self._layout, at)
-            if self._written[at]:
-                total += tile.astype(np.float32, copy=False)
-            else:
-                total[:] = tile
-                self._written[at] = True
+    def add(self, dispatches: Sequence[Dispatch], partials: NDArray[Any]) -> None:
+        """partials: (len(dispatches), batch, m, n); the last dispatch of a plan may have fewer products."""
+        start = 0
+        while start < len(dispatches):
+            tiles = dispatches[start].c
+            stop = start + 1
+            while len(tiles) == 1 and stop < len(dispatches) and dispatches[stop].c == tiles:
+                stop += 1
+            for product, at in enumerate(tiles):
+                self._add_to(at, partials[start:stop, product])
+            start = stop
+        self.dispatches += len(dispatches)
+
+    def _add_to(self, at: At, partials: NDArray[Any]) -> None:
+        """partials: (steps of K, m, n). Each is added in turn, so the sum is the emulator's to the bit."""
+        total = tile_of(self._total, self._layout, at)
+        if self._written[at]:
+            for partial in partials:
+                total += partial.astype(np.float32, copy=False)
+        elif len(partials) == 1:
+            total[:] = partials[0]
+        else:
+            np.add.reduce(partials, axis=0, dtype=np.float32, out=total)
+        self._written[at] = True
 
     def matrices(self) -> F32:
         """(heads, *padded) float32, NaN where no dispatch wrote."""
