@@ -30,9 +30,14 @@ KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
 OPCODE = 3  # run the instructions in argument 1
 RUNLIST = 24  # runs that XRT sends to the driver as one command; xrt_kernel.cpp, runlist_impl
 LOT = RUNLIST + 1  # and the run that is waited for
-COMPLETED, TIMEOUT = "COMPLETED", "TIMEOUT"  # of ert_cmd_state
+NEW, COMPLETED, TIMEOUT = "NEW", "COMPLETED", "TIMEOUT"
+# ert_cmd_state by value (ert.h): the binding's enumeration needs microseconds for a name, and has not all.
+STATES = (
+    *("0", NEW, "QUEUED", "RUNNING", COMPLETED, "ERROR", "ABORT", "SUBMITTED", TIMEOUT),
+    *("NORESPONSE", "SKERROR", "SKCRASHED"),
+)
+RUNNING_STATES = (NEW, "QUEUED", "RUNNING", "SUBMITTED")
 LINGER_MS = 100  # that what runs after a failure gets to end before it is left behind
-RUNNING_STATES = (1, 2, 3, 7)  # ERT_CMD_STATE_NEW, QUEUED, RUNNING, SUBMITTED; ert.h
 VERSIONS = "driver, firmware and XRT may not belong together: whisper-npu doctor prints all three"
 HANGS = (
     "another program may hold the NPU, or the kernel was built for another array: see dmesg for amdxdna, "
@@ -191,7 +196,7 @@ class Lot:
     def _first_failure(self, listed: int, error: RuntimeError) -> Failure:
         states = [_state(run.state()) for run in self._runs[1 : listed + 1]]
         # Those before it stay NEW: neither driver nor XRT touches the runs of a list that went well.
-        failed = next((place for place, state in enumerate(states) if state not in ("NEW", COMPLETED)), None)
+        failed = next((place for place, state in enumerate(states) if state not in (NEW, COMPLETED)), None)
         if failed is None:
             return Failure(range(listed), one_line(error))
         return Failure(range(failed, failed + 1), states[failed])
@@ -304,7 +309,8 @@ class Sum:
 
     def matrices(self) -> F32:
         """(heads, *padded) float32, NaN where no dispatch wrote."""
-        for row, col in np.argwhere(~self._written).tolist():
+        missing = () if self._written.all() else np.argwhere(~self._written).tolist()
+        for row, col in missing:
             tile_of(self._total, self._layout, (row, col))[:] = np.nan
         return self._total
 
@@ -318,12 +324,13 @@ class Failure:
 
 
 def _state(state: Any) -> str:
-    """An ert_cmd_state in short: COMPLETED, TIMEOUT, ABORT, ERROR, ..."""
-    return str(getattr(state, "name", state)).removeprefix("ERT_CMD_STATE_")
+    """An ert_cmd_state in short."""
+    value = int(state)
+    return STATES[value] if value < len(STATES) else str(value)
 
 
 def _is_running(run: Any) -> bool:
-    return int(run.state()) in RUNNING_STATES
+    return _state(run.state()) in RUNNING_STATES
 
 
 def explained(plan: Plan, first: int, failure: Failure, timeout_ms: int) -> str:
