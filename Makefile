@@ -35,7 +35,7 @@ clean:
 
 # Files that are made last: what was interrupted is done again.
 $(VENV)/created:
-	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("whisper-npu needs Python 3.10 to 3.13; name one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("whisper-npu needs Python 3.10 to 3.14; name one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	touch $@
 
