@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.device.contracts import STRATEGIES_PROBLEM
 from whisper_npu.benchmark.host_paths import Outcome, naive, pipelined
 from whisper_npu.benchmark.projection import operands
 from whisper_npu.benchmark.strategies import NAMES, Strategy, check_names, strategies
@@ -14,7 +15,6 @@ from whisper_npu.npu.device import Device, Fidelity
 from whisper_npu.npu.emulator import Emulator
 from whisper_npu.npu.plan import Plan, Problem
 
-SMALL = Problem(150, 100, 500)  # no two sizes alike, none a multiple of a tile
 DISPATCHES = {
     "tiled , matmul_64x64": 3008,
     "host-batched columns 1, matmul_64x64": 3008,
@@ -45,6 +45,7 @@ def title(strategy: Strategy) -> str:
 
 
 def run(strategy: Strategy, device: Device, problem: Problem) -> Outcome:
+    device.load(strategy.plan.contract)
     a, b = operands(problem)
     return strategy.path(device, strategy.measured, a[: strategy.measured.problem.M], b)
 
@@ -85,9 +86,9 @@ def test_every_strategy_is_there() -> None:
     assert tuple(dict.fromkeys(s.name for s in strategies(BASELINE.problem))) == NAMES
 
 
-@pytest.mark.parametrize("strategy", strategies(SMALL), ids=title)
+@pytest.mark.parametrize("strategy", strategies(STRATEGIES_PROBLEM), ids=title)
 def test_a_small_product_of_unequal_sizes_on_every_device(strategy: Strategy, device: Device) -> None:
-    assert_right(run(strategy, device, SMALL), strategy.measured, SMALL)
+    assert_right(run(strategy, device, STRATEGIES_PROBLEM), strategy.measured, STRATEGIES_PROBLEM)
 
 
 @pytest.mark.parametrize("path", [naive, pipelined])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from whisper_npu.benchmark.strategies import strategies
 from whisper_npu.npu.bf16 import Rounding
 from whisper_npu.npu.contract import (
     HEADS_OF_CONTEXT,
@@ -13,6 +14,7 @@ from whisper_npu.npu.contract import (
     Contract,
     DType,
 )
+from whisper_npu.npu.plan import Problem
 
 # Unequal everywhere, so that no two sizes can be swapped unnoticed.
 SMALL = Contract("matmul_8x24", m=8, k=12, n=24, cores=1)
@@ -44,6 +46,9 @@ NEAREST_BF16 = replace(
 
 F32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=DType.F32)
 
+# What the benchmark's strategies use: no two sizes alike, none a multiple of a tile.
+STRATEGIES_PROBLEM = Problem(150, 100, 500)
+
 TEST_CONTRACTS = (
     SMALL,
     SMALL_BF16,
@@ -57,4 +62,5 @@ TEST_CONTRACTS = (
     NEAREST_FLOORED,
     NEAREST_BF16,
     F32_OPERANDS,
+    *(strategy.plan.contract for strategy in strategies(STRATEGIES_PROBLEM)),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.device.npu import opened_npu
@@ -20,17 +21,17 @@ pytestmark = [pytest.mark.weights, pytest.mark.slow]
 def test_the_npu_says_what_the_emulator_says(
     tiny_en: Checkpoint, speech: dict[str, F32], tmp_path: Path
 ) -> None:
+    """All samples one after another fill one window."""
+    samples = np.concatenate(list(speech.values()))
     fake, english = FakeXrt(), TranscribeOptions(language="en")
     with (
         opened_npu(tmp_path, fake, [MATMUL_128X512]) as npu,
         Model(tiny_en, npu, MATMUL_128X512.name) as model,
     ):
         fake.take_counts()
-        heard = {name: model.transcribe(samples, english) for name, samples in speech.items()}
-    dispatches = sum(p.dispatches for done in heard.values() for p in done.encoder.products)
-    assert dispatches == fake.take_counts().dispatches > 0
+        done = model.transcribe(samples, english)
     assert fake.problems() == []
+    assert fake.take_counts().dispatches == sum(p.dispatches for p in done.encoder.products) > 0
     with Model(tiny_en, Emulator(), MATMUL_128X512.name) as model:
-        expected = {name: model.transcribe(samples, english).text for name, samples in speech.items()}
-    assert {name: done.text for name, done in heard.items()} == expected
-    assert all(expected.values())
+        assert done.text == model.transcribe(samples, english).text
+    assert "more amiable woman" in done.text

@@ -284,12 +284,12 @@ def test_an_unknown_target_is_refused_with_the_known_ones(fake: Fake, folder: Pa
 
 
 @pytest.mark.parametrize(
-    ("device", "target"),
+    ("array", "target"),
     [("npu1", "npu1_1col"), ("npu1_3col", "npu1_2col"), ("npu2", "npu1"), ("npu1_4col", "npu1")],
 )
-def test_a_design_for_another_device_is_refused(fake: Fake, folder: Path, device: str, target: str) -> None:
-    text = DESIGN.mlir_text.replace("aie.device(npu1)", f"aie.device({device})")
-    with pytest.raises(BuildError, match=f"is for {device}, which does not fit the target {target}"):
+def test_a_design_for_another_device_is_refused(fake: Fake, folder: Path, array: str, target: str) -> None:
+    text = DESIGN.mlir_text.replace("aie.device(npu1)", f"aie.device({array})")
+    with pytest.raises(BuildError, match=f"is for {array}, which does not fit the target {target}"):
         built(fake, folder, replace(DESIGN, mlir_text=text), target)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -54,13 +55,17 @@ def test_an_npu_without_kernels_is_no_device_either(tmp_path: Path, monkeypatch:
     write_pci_device(tmp_path, "0x1022", "0x1502")
     (tmp_path / "dev/accel").mkdir(parents=True)
     (tmp_path / "dev/accel/accel0").touch()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    with pytest.raises(DeviceNotFoundError, match="no built kernels"):
+    monkeypatch.setitem(sys.modules, "pyxrt", ModuleType("pyxrt"))
+    monkeypatch.setenv("WHISPER_NPU_KERNELS", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(
+        DeviceNotFoundError, match=r"no built kernels in .*none, .*: whisper-npu kernels"
+    ):
         open_npu(NpuOptions(), tmp_path)
 
 
 def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent() -> None:
+    def absent(options: NpuOptions) -> None:
         raise DeviceNotFoundError("no NPU")
 
     monkeypatch.setattr("whisper_npu.npu.xrt.open_npu", absent)
