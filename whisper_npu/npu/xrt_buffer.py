@@ -40,7 +40,8 @@ class Driver:
         self._data_group = handle.group_id(FIRST_DATA_ARGUMENT)
 
     def data_bo(self, nbytes: int) -> Any:
-        assert self._data_group is not None, "a kernel is loaded before its operands are written"
+        if self._data_group is None:
+            raise DeviceError("operands are written before a kernel is loaded: call load(contract) first")
         return self.pyxrt.bo(self.device, nbytes, self.pyxrt.bo.host_only, self._data_group)
 
     def sub_bo(self, root: Any, nbytes: int, offset: int) -> Any:

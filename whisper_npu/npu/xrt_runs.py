@@ -139,9 +139,8 @@ class Lot:
                 pack_pairs(pairs, a.gathered(dispatch.a), b.gathered(dispatch.b), XDNA1.micro_tile)
             self._driver.sync_to_device(self._pairs_bo, len(dispatches) * self._pairs[0].nbytes)
         if len(dispatches) > 1:
-            in_order = self._list_of(len(dispatches) - 1)
+            self._list_of(len(dispatches) - 1).execute()
             self._list_runs = True
-            in_order.execute()
         self._runs[0].start()
         self._last_runs = True
 
@@ -168,11 +167,15 @@ class Lot:
         return self._c_tiles[: len(self.dispatches)]
 
     def close(self) -> None:
-        try:
-            self.wait(LINGER_MS)
-        except RuntimeError:  # the device is gone
-            self._last_runs = self._last_runs and _is_running(self._runs[0])
-        if self._last_runs:
+        # A list without the run behind it could be waited for without end only: it is left behind at once.
+        left_behind = self._list_runs and not self._last_runs
+        if not left_behind:
+            try:
+                self.wait(LINGER_MS)
+            except RuntimeError:  # the device is gone
+                pass
+            left_behind = self._last_runs and _is_running(self._runs[0])
+        if left_behind:
             # XRT ends the process if a running run is destroyed: this one, and all it uses, is never freed.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
             return
