@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -170,10 +171,8 @@ class Lot:
         # A list without the run behind it could be waited for without end only: it is left behind at once.
         left_behind = self._list_runs and not self._last_runs
         if not left_behind:
-            try:
+            with suppress(RuntimeError):  # the device is gone
                 self.wait(LINGER_MS)
-            except RuntimeError:  # the device is gone
-                pass
             left_behind = self._last_runs and _is_running(self._runs[0])
         if left_behind:
             # XRT ends the process if a running run is destroyed: this one, and all it uses, is never freed.
