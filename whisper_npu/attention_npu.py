@@ -9,13 +9,16 @@ y = attention(x)  # (n_ctx, 512) float32 -> (n_ctx, 512) float32
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whisper_npu.elementwise import softmax
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.device import open_device
+from whisper_npu.npu.device import Enters, open_device
 from whisper_npu.npu.matmul import Matmul, matmul_on
 from whisper_npu.npu.plan import Problem
 
@@ -84,18 +87,29 @@ class AttentionNPU:
         """
         x = np.asarray(x, np.float32)
         masked = self._masked_keys(x, key_mask)
-        q, k, v = self._heads(self.matmul(x, self._qkv, "attention.qkv") + self._qkv_bias)
+        qkv = self.matmul(x, self._qkv, "attention.qkv")
+        qkv += self._qkv_bias
+        q, k, v = self._heads(qkv)
         q *= np.float32(q.shape[-1] ** -0.5)
+
+        def attend(scores: F32, keys: int) -> None:
+            """Scores of some queries to weights; `keys` is the axis along which the keys lie."""
+            if len(masked):
+                scores.swapaxes(keys, -1)[..., masked] = -np.inf
+            softmax(scores, keys)
+
         if self._transposed(*q.shape):
-            scores = self.matmul(k, q.swapaxes(1, 2), "attention.scores")  # (n_head, keys, queries)
-            scores[:, masked] = -np.inf
-            context = self.matmul(v.swapaxes(1, 2), softmax(scores, axis=1), "attention.context")
-            context = context.swapaxes(1, 2)
+            context = self._chained(k, q.swapaxes(1, 2), partial(attend, keys=-2), v.swapaxes(1, 2), Enters.B)
+            context = context.swapaxes(1, 2)  # O^T = V^T P^T, P^T = softmax(K Q^T)
         else:
-            scores = self.matmul(q, k.swapaxes(1, 2), "attention.scores")  # (n_head, queries, keys)
-            scores[:, :, masked] = -np.inf
-            context = self.matmul(softmax(scores, axis=2), v, "attention.context")  # (n_head, n_ctx, d_head)
-        return self.matmul(self._joined(context), self._out, "attention.out") + self._out_bias
+            context = self._chained(q, k.swapaxes(1, 2), partial(attend, keys=-1), v, Enters.A)
+        y = self.matmul(self._joined(context), self._out, "attention.out")  # context: (n_head, n_ctx, d_head)
+        y += self._out_bias
+        return y
+
+    def _chained(self, a: F32, b: F32, attend: Callable[[F32], None], values: F32, enters: Enters) -> F32:
+        names = ("attention.scores", "attention.context")
+        return self.matmul.chain(a, b, attend, values, enters=enters, operations=names)
 
     def _heads(self, x: F32) -> F32:
         """(n_ctx, p * n_state) -> (p, n_head, n_ctx, d_head), views: p is 3 for q, k, v side by side."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from whisper_npu.attention_npu import AttentionNPU, attention_problems
@@ -14,6 +15,7 @@ from whisper_npu.errors import UsageError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.matmul import Matmul
 from whisper_npu.npu.plan import Problem
+from whisper_npu.npu.threads import Threads
 
 Weights = Mapping[str, NDArray[np.floating]]
 
@@ -84,7 +86,7 @@ class AudioEncoder:
             ResidualAttentionBlock(_below(f"blocks.{layer}.", weights), dims.n_audio_head, matmul)
             for layer in range(dims.n_audio_layer)
         ]
-        self.ln_post = LayerNorm(weights["ln_post.weight"], weights["ln_post.bias"])
+        self.ln_post = LayerNorm(weights["ln_post.weight"], weights["ln_post.bias"], matmul.threads)
 
     def __call__(self, mel: F32) -> F32:
         """mel: (n_mels, 2 * n_audio_ctx) float32. Returns (n_audio_ctx, n_audio_state) float32.
@@ -94,8 +96,8 @@ class AudioEncoder:
         expected = (self.dims.n_mels, 2 * self.dims.n_audio_ctx)
         if mel.shape != expected:
             raise UsageError(f"the mel has shape {mel.shape}, this model takes {expected}")
-        x = gelu(self.conv1(mel.T))  # (2 * n_ctx, n_state)
-        x = gelu(self.conv2(x))  # (n_ctx, n_state)
+        x = self.conv1(mel.T)  # (2 * n_ctx, n_state)
+        x = self.conv2(x)  # (n_ctx, n_state)
         x += self.positional_embedding
         for block in self.blocks:
             x = block(x)
@@ -106,7 +108,7 @@ class ResidualAttentionBlock:
     """Attention and feed-forward, each normalised before and added to the stream after."""
 
     def __init__(self, weights: Weights, n_head: int, matmul: Matmul) -> None:
-        self.attn_ln = LayerNorm(weights["attn_ln.weight"], weights["attn_ln.bias"])
+        self.attn_ln = LayerNorm(weights["attn_ln.weight"], weights["attn_ln.bias"], matmul.threads)
         self.attn = AttentionNPU(
             weights["attn.query.weight"],
             weights["attn.key.weight"],
@@ -118,36 +120,50 @@ class ResidualAttentionBlock:
             n_head=n_head,
             matmul=matmul,
         )
-        self.mlp_ln = LayerNorm(weights["mlp_ln.weight"], weights["mlp_ln.bias"])
-        self.mlp0 = Linear(weights["mlp.0.weight"], weights["mlp.0.bias"], matmul, name="mlp.0")
+        self.mlp_ln = LayerNorm(weights["mlp_ln.weight"], weights["mlp_ln.bias"], matmul.threads)
+        self.mlp0 = Linear(
+            weights["mlp.0.weight"], weights["mlp.0.bias"], matmul, name="mlp.0", activation=gelu
+        )
         self.mlp2 = Linear(weights["mlp.2.weight"], weights["mlp.2.bias"], matmul, name="mlp.2")
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
         x = x + self.attn(self.attn_ln(x))
-        x += self.mlp2(gelu(self.mlp0(self.mlp_ln(x))))
+        x += self.mlp2(self.mlp0(self.mlp_ln(x)))
         return x
 
 
 class Linear:
-    """x W^T + b, W staged on the device."""
+    """x W^T + b, W staged on the device, and what is applied to each row of it."""
 
     def __init__(
-        self, weight: NDArray[np.floating], bias: NDArray[np.floating], matmul: Matmul, *, name: str
+        self,
+        weight: NDArray[np.floating],
+        bias: NDArray[np.floating],
+        matmul: Matmul,
+        *,
+        name: str,
+        activation: Callable[[F32], object] | None = None,
     ) -> None:
-        self.matmul, self.name = matmul, name
+        self.matmul, self.name, self.activation = matmul, name, activation
         self.weight = matmul.stage(weight.T)  # (in, out)
         self.bias = _f32(bias)
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, in) float32. Returns (n_ctx, out) float32."""
+
+        def finish(rows: F32) -> None:
+            rows += self.bias
+            if self.activation:
+                self.activation(rows)
+
         y = self.matmul(x, self.weight, self.name)
-        y += self.bias
+        self.matmul.threads.by_rows(finish, y)
         return y
 
 
 class Conv1d(Linear):
-    """A convolution of width 3, padded by 1, as one product: three neighbouring rows of x side by side."""
+    """A convolution of width 3, padded by 1, and GELU. One product: three neighbouring rows side by side."""
 
     def __init__(
         self,
@@ -158,22 +174,28 @@ class Conv1d(Linear):
         stride: int,
         name: str,
     ) -> None:
-        super().__init__(weight.transpose(0, 2, 1).reshape(len(weight), -1), bias, matmul, name=name)
+        flat = weight.transpose(0, 2, 1).reshape(len(weight), -1)
+        super().__init__(flat, bias, matmul, name=name, activation=gelu)
         self.stride = stride
 
     def __call__(self, x: F32) -> F32:
         """x: (n_frames, in) float32. Returns (n_frames / stride, out) float32."""
-        padded = np.pad(x, ((1, 1), (0, 0)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 3, axis=0)[:: self.stride]  # (_, in, 3)
-        return super().__call__(windows.transpose(0, 2, 1).reshape(len(windows), -1))  # im2col: (_, 3 * in)
+        padded = np.zeros((len(x) + 2, x.shape[1]), np.float32)
+        padded[1:-1] = x
+        # im2col without a copy: three rows of `padded` are 3 * in numbers in a row.
+        windows = sliding_window_view(padded.reshape(-1), 3 * x.shape[1])[:: self.stride * x.shape[1]]
+        return super().__call__(windows)
 
 
 class LayerNorm:
-    def __init__(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
-        self.weight, self.bias = _f32(weight), _f32(bias)
+    def __init__(self, weight: NDArray[np.floating], bias: NDArray[np.floating], threads: Threads) -> None:
+        self.weight, self.bias, self.threads = _f32(weight), _f32(bias), threads
 
     def __call__(self, x: F32) -> F32:
-        return layer_norm(x, self.weight, self.bias)
+        """x: (n_ctx, n_state) float32. Returns as much."""
+        y = np.empty_like(x)
+        self.threads.by_rows(lambda x, y: layer_norm(x, self.weight, self.bias, out=y), x, y)
+        return y
 
 
 def encoder_problems(dims: ModelDimensions) -> list[Problem]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, BinaryIO
@@ -52,12 +53,15 @@ class TranscribeOptions:
     condition_on_previous_text: bool = True
     word_timestamps: bool = False
     vad_filter: bool = False  # cut out what Silero VAD hears no speech in, before transcribing
+    batch_size: int | None = None  # windows decoded at a time, cut where VAD hears no speech; None: in turn
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise UsageError(f"unknown task {self.task!r}: there are {', '.join(TASKS)}")
         if self.beam_size < 1:
             raise UsageError(f"beam_size is {self.beam_size}, must be at least 1")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"batch_size is {self.batch_size}, must be at least 1")
         if not self.temperature or not all(0 <= t <= 1 for t in self.temperature):
             given = ", ".join(map(str, self.temperature))
             raise UsageError(f"temperature is {given or 'empty'}, must be a number, or several, from 0 to 1")
@@ -110,7 +114,7 @@ class Model:
         self.device = device
         matmul = matmul_on(device, kernel, encoder_problems(checkpoint.dims))
         self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, matmul)
-        self._whisper = _EncodedOnDevice(checkpoint, self.encoder)
+        self._whisper = _EncodedOnDevice(checkpoint, self.encoder, device.threads.count)
 
     def observe(self, on_product: OnProduct, on_stage: OnStage) -> None:
         """Have these called with every product and every stage, as each ends."""
@@ -195,15 +199,18 @@ class Model:
 class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
     """faster-whisper's model with `encode` on the device; CTranslate2 keeps the decoder."""
 
-    def __init__(self, checkpoint: Checkpoint, encoder: AudioEncoder) -> None:
+    def __init__(self, checkpoint: Checkpoint, encoder: AudioEncoder, threads: int) -> None:
         try:
             # float32, for CTranslate2 takes an encoder's output only in its own encoder's output type.
-            super().__init__(str(checkpoint.decoder_folder), device="cpu", compute_type="float32")
+            super().__init__(
+                str(checkpoint.decoder_folder), device="cpu", compute_type="float32", cpu_threads=threads
+            )
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"CTranslate2 cannot open {checkpoint.decoder_folder}: {str(error).splitlines()[0]}"
             ) from error
         self._npu_encoder = encoder
+        self._last: tuple[F32, F32] | None = None  # the last window and its positions
         self.on_stage: OnStage = _nobody
         self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(checkpoint.dims)
         self.start_measuring()
@@ -216,14 +223,34 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         start = perf_counter()
         frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
         windows = pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
-        positions = np.stack([self._npu_encoder(mel) for mel in windows])
-        self._windows += len(windows)
+        positions = np.stack([self._positions(mel) for mel in windows])
         end = perf_counter()
         self._encoder_seconds += end - start
         self.on_stage("encoder", start, end)
         return ctranslate2.StorageView.from_array(positions)
 
+    def _positions(self, mel: F32) -> F32:
+        """mel: (n_mels, n_frames). The window in which the language was detected is not encoded again."""
+        if self._last is None or not np.array_equal(mel, self._last[0]):
+            self._last = mel.copy(), self._npu_encoder(mel)
+            self._windows += 1
+        return self._last[1]
+
+    def detect_language(
+        self, *, features: F32, language_detection_segments: int, language_detection_threshold: float
+    ) -> Any:
+        """features: (n_mels, n_frames) float32, the last frame beyond the recording's end.
+
+        Without that frame they are what is decoded, and the window need not be encoded twice.
+        """
+        return super().detect_language(
+            features=features[:, : max(1, features.shape[1] - 1)],
+            language_detection_segments=language_detection_segments,
+            language_detection_threshold=language_detection_threshold,
+        )
+
     def start_measuring(self) -> None:
+        self._last = None
         self._windows = 0
         self._encoder_seconds = 0.0
         self.feature_extractor.seconds = 0.0
@@ -268,7 +295,14 @@ def run_loop(
 
     samples: (n_samples,) float32. language: a code that the model knows, None for detecting it.
     """
-    found, info = whisper.transcribe(
+    loop = whisper.transcribe
+    if options.batch_size is not None:
+        loop = partial(
+            faster_whisper.BatchedInferencePipeline(whisper).transcribe,
+            batch_size=options.batch_size,
+            chunk_length=whisper.feature_extractor.n_samples / SAMPLE_RATE,
+        )
+    found, info = loop(
         samples,
         language=language,
         task=options.task,
@@ -278,7 +312,8 @@ def run_loop(
         condition_on_previous_text=options.condition_on_previous_text,
         no_speech_threshold=NO_SPEECH_THRESHOLD,
         word_timestamps=options.word_timestamps,
-        vad_filter=options.vad_filter,
+        without_timestamps=False,
+        vad_filter=options.vad_filter or options.batch_size is not None,
     )
     return found, info
 
@@ -319,6 +354,7 @@ def load_model(
     *,
     device: str | Device = "auto",
     kernel: str = "auto",
+    threads: int | None = None,
     cache_dir: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Model:
@@ -327,10 +363,11 @@ def load_model(
     model, cache_dir, progress: as `whisper_npu.checkpoint.load_checkpoint` takes them.
     device: "auto", "npu", "emulator", or one that `open_device` opened; the model closes it.
     kernel: "auto" or a contract's name.
+    threads: of encoder and decoder, None for one a core; a device that is open already has its own.
 
-    Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError.
+    Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
     """
-    opened = open_device(device) if isinstance(device, str) else device
+    opened = open_device(device, threads=threads) if isinstance(device, str) else device
     try:
         return Model(load_checkpoint(model, cache_dir=cache_dir, progress=progress), opened, kernel)
     except BaseException:

@@ -34,4 +34,4 @@ def opened_npu(
     with pytest.MonkeyPatch.context() as patch:
         if fake:
             patch.setitem(sys.modules, "pyxrt", fake.module)
-        return open_npu(options, root)
+        return open_npu(options, root=root)

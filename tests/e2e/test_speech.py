@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import faster_whisper
 import numpy as np
 import pytest
 
@@ -66,14 +67,13 @@ def test_the_transcript_comes_from_the_weights_on_the_device(
 def test_every_encoder_product_is_on_record(tiny_model: Model, speech: dict[str, F32]) -> None:
     run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).encoder
     dims = tiny_model.checkpoint.dims
-    heads = dims.n_audio_layer * dims.n_audio_head
     assert run.windows == 1
     assert {p.operation: p.calls for p in run.products} == {
         "conv1": 1,
         "conv2": 1,
         "attention.qkv": dims.n_audio_layer,
-        "attention.scores": heads,
-        "attention.context": heads,
+        "attention.scores": dims.n_audio_layer,
+        "attention.context": dims.n_audio_layer,
         "attention.out": dims.n_audio_layer,
         "mlp.0": dims.n_audio_layer,
         "mlp.2": dims.n_audio_layer,
@@ -90,10 +90,20 @@ def test_a_window_of_base_takes_the_known_number_of_dispatches(base: Checkpoint)
             assert sum(p.dispatches for p in model.encoder.matmul.take_products()) == dispatches
 
 
-def test_the_language_is_detected(base_model: Model, speech: dict[str, F32]) -> None:
-    transcript = base_model.transcribe(speech["sns-0870.wav"]).transcript
-    assert transcript.language == "en"
-    assert transcript.language_probability > 0.5
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_the_language_is_detected(base_model: Model, speech: dict[str, F32], batch_size: int | None) -> None:
+    done = base_model.transcribe(speech["sns-0870.wav"], TranscribeOptions(batch_size=batch_size))
+    assert done.transcript.language == "en"
+    assert done.transcript.language_probability > 0.5
+    assert done.encoder.windows == 1  # the window in which it was detected is not encoded again
+
+
+def test_the_same_recording_is_encoded_again(tiny_model: Model, speech: dict[str, F32]) -> None:
+    """What is remembered of a window does not outlive the recording: each report counts its own."""
+    for _ in range(2):
+        run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).encoder
+        assert run.windows == 1
+        assert run.products
 
 
 def test_languages_go_by_code_and_by_name(base_model: Model, speech: dict[str, F32]) -> None:
@@ -113,6 +123,43 @@ def test_a_long_recording_is_transcribed_window_by_window(
     assert segments[-1].end > 35
     assert [s.start for s in segments] == sorted(s.start for s in segments)
     assert done.text.lower().count("how much there might be") == 2
+
+
+def test_windows_in_batches_say_the_same(tiny_model: Model, long_speech: F32) -> None:
+    weights = [block.mlp0.weight for block in tiny_model.encoder.blocks]
+    done = tiny_model.transcribe(long_speech, TranscribeOptions(language="en", batch_size=2))
+    assert [block.mlp0.weight for block in tiny_model.encoder.blocks] == weights  # nothing staged anew
+    assert done.encoder.windows == 2
+    assert {p.operation: p.calls for p in done.encoder.products}["conv1"] == 2
+    segments = done.transcript.segments
+    assert segments[-1].end > 35
+    assert len(segments) > 2  # not one for each window
+    text = done.text.lower()
+    assert [text.count(said) for said in ("how much there might be", "more amiable woman")] == [2, 1]
+
+
+def test_silence_in_batches_is_no_text(base_model: Model) -> None:
+    done = base_model.transcribe(np.zeros(5 * 16_000, np.float32), TranscribeOptions(batch_size=2))
+    assert done.transcript.segments == ()
+
+
+def test_no_batch_is_refused() -> None:
+    with pytest.raises(UsageError, match="batch_size is 0, must be at least 1"):
+        TranscribeOptions(batch_size=0)
+
+
+def test_encoder_and_decoder_agree_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    init = faster_whisper.WhisperModel.__init__
+
+    def watched(self: object, *args: object, cpu_threads: int, **options: object) -> None:
+        given.append(cpu_threads)
+        init(self, *args, cpu_threads=cpu_threads, **options)
+
+    monkeypatch.setattr(faster_whisper.WhisperModel, "__init__", watched)
+    with load_model(require_weights("tiny.en"), device="emulator", threads=1) as model:
+        assert given == [1]
+        assert model.device.threads.count == 1
 
 
 def test_words_have_times(tiny_model: Model, speech: dict[str, F32]) -> None:

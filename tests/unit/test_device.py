@@ -30,7 +30,7 @@ def test_the_emulator_says_that_it_is_one() -> None:
 
 def test_an_npu_that_is_not_there_is_an_error_that_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DeviceNotFoundError) as caught:
-        open_npu(NpuOptions(), tmp_path)
+        open_npu(NpuOptions(), root=tmp_path)
     message = str(caught.value)
     for looked_for in ("1022:1502", "/dev/accel/accel0", "Use --device emulator"):
         assert looked_for in message
@@ -40,13 +40,13 @@ def test_an_npu_that_is_not_there_is_an_error_that_says_what_was_looked_for(tmp_
 def test_another_npu_generation_is_not_taken_for_xdna1(tmp_path: Path) -> None:
     write_pci_device(tmp_path, "0x1022", "0x17f0")
     with pytest.raises(DeviceNotFoundError, match="no PCI device 1022:1502"):
-        open_npu(NpuOptions(), tmp_path)
+        open_npu(NpuOptions(), root=tmp_path)
 
 
 def test_only_what_is_missing_is_named(tmp_path: Path) -> None:
     write_pci_device(tmp_path, "0x1022", "0x1502")
     with pytest.raises(DeviceNotFoundError) as caught:
-        open_npu(NpuOptions(), tmp_path)
+        open_npu(NpuOptions(), root=tmp_path)
     assert "no PCI device" not in str(caught.value)
     assert "no device node" in str(caught.value)
 
@@ -58,14 +58,12 @@ def test_an_npu_without_kernels_is_no_device_either(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "pyxrt", ModuleType("pyxrt"))
     monkeypatch.setenv("WHISPER_NPU_KERNELS", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    with pytest.raises(
-        DeviceNotFoundError, match=r"no built kernels in .*none, .*: whisper-npu kernels"
-    ):
-        open_npu(NpuOptions(), tmp_path)
+    with pytest.raises(DeviceNotFoundError, match=r"no built kernels in .*none, .*: whisper-npu kernels"):
+        open_npu(NpuOptions(), root=tmp_path)
 
 
 def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(options: NpuOptions) -> None:
+    def absent(*_: object) -> None:
         raise DeviceNotFoundError("no NPU")
 
     monkeypatch.setattr("whisper_npu.npu.xrt.open_npu", absent)

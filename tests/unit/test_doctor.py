@@ -569,7 +569,7 @@ def faked(healthy: Machine, fake: FakeXrt) -> Machine:
         healthy,
         import_pyxrt=import_pyxrt,
         open_context=lambda: load_kernels(options, healthy.root),
-        open_device=lambda: open_npu(options, healthy.root),
+        open_device=lambda: open_npu(options, root=healthy.root),
     )
 
 

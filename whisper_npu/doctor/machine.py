@@ -113,7 +113,7 @@ def load_kernels(npu: NpuOptions, root: Path) -> str:
     """Open a context for each built kernel; loading one has it compute a product whose answer is known."""
     from whisper_npu.npu.xrt import open_npu
 
-    with open_npu(npu, root) as device:
+    with open_npu(npu, root=root) as device:
         kernels = device.kernels()
         for contract in kernels:
             device.load(contract)

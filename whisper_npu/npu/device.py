@@ -5,16 +5,19 @@ A device is handed plans whole and returns what it did. `npu/emulator.py` and `n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Protocol
 
-from whisper_npu.errors import DeviceNotFoundError, UsageError
+from whisper_npu.errors import DeviceNotFoundError, PlanError, UsageError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Layout, Plan
+from whisper_npu.npu.threads import Threads
 
 
 class Fidelity(Enum):
@@ -46,7 +49,7 @@ class Buffer(Protocol):
         """Pad, round and lay out a (rows, cols) matrix, as the layout says."""
 
     def read(self) -> F32:
-        """The (rows, cols) matrix, without its padding. No later run changes it under the caller."""
+        """The (rows, cols) matrix, without its padding. The caller may change it; no run does."""
 
     def close(self) -> None:
         """Give the memory back. The buffer is of no use afterwards; what `read` gave stays."""
@@ -60,6 +63,45 @@ class Completion:
     bytes_to_device: int
     bytes_from_device: int
     seconds: float  # MEASURED, on the clock that `Device.clock` names
+
+
+class Enters(Enum):
+    """As which operand a product's result enters the next product."""
+
+    A = "A"
+    B = "B"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Two products, and a function of the host that turns the first's C into an operand of the second.
+
+    Of attention the scores, their softmax and the context. C of the first is (queries, keys) and becomes A of
+    the second, whose C has a row for each query; or it is (keys, queries) and becomes B, and C has a column
+    for each.
+    """
+
+    first: Plan
+    between: Callable[[F32], object]  # in place, on the scores of any queries: none depends on another
+    second: Plan
+    enters: Enters
+
+    def __post_init__(self) -> None:
+        inner = self.second.a if self.enters is Enters.A else self.second.b
+        if self.first.c.shape != inner.shape:
+            raise PlanError(
+                f"the first product of a chain gives {self.first.c}, the second takes {inner} as its "
+                f"{self.enters.value}: their sizes must agree"
+            )
+
+
+@dataclass(frozen=True)
+class ChainCompletion:
+    """What a device did for a chain. What is left of the time is the function's."""
+
+    first: Completion
+    second: Completion
+    pack_seconds: float  # MEASURED, what the function gave made an operand
 
 
 class Device(Protocol):
@@ -80,6 +122,10 @@ class Device(Protocol):
     def clock(self) -> str:
         """Whose seconds a Completion counts: `CPU` for the emulator, `NPU` for hardware."""
 
+    @property
+    def threads(self) -> Threads:
+        """Those of the host, for whatever is done beside the device."""
+
     def kernels(self) -> tuple[Contract, ...]:
         """The contracts that it can run."""
 
@@ -95,6 +141,12 @@ class Device(Protocol):
         Raises PlanError where a buffer's layout is not the plan's or a dispatch leaves its operand.
         """
 
+    def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
+        """Execute both plans; the same as `run_steps`, and by it where the device knows no shorter way.
+
+        a, b: the first's operands; other: the second's, beside the first's result; c: the second's result.
+        """
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Device: ...
@@ -104,16 +156,41 @@ class Device(Protocol):
     ) -> None: ...
 
 
+def run_steps(
+    device: Device, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer
+) -> ChainCompletion:
+    """A chain as two runs, what lies between them whole in the host's memory."""
+    middle = device.alloc(chain.first.c)
+    first = device.run(chain.first, a, b, middle)
+    scores = middle.read()
+    upright = chain.enters is Enters.A
+    for head in scores.reshape(-1, *scores.shape[-2:]):
+        queries = head if upright else head.T
+        device.threads.by_rows(lambda rows: chain.between(rows if upright else rows.T), queries)
+    start = perf_counter()
+    operand = device.alloc(chain.second.a if upright else chain.second.b)
+    operand.write(scores)
+    packed = perf_counter()
+    middle.close()
+    second = device.run(chain.second, *((operand, other) if upright else (other, operand)), c)
+    operand.close()
+    return ChainCompletion(first, second, packed - start)
+
+
 DEVICE_NAMES = ("auto", "npu", "emulator")
 
 
 def open_device(
-    name: str = "auto", fidelity: Fidelity = Fidelity.FAST, npu: NpuOptions | None = None
+    name: str = "auto",
+    fidelity: Fidelity = Fidelity.FAST,
+    npu: NpuOptions | None = None,
+    threads: int | None = None,
 ) -> Device:
     """Open `npu`, `emulator`, or with `auto` an NPU that can be used and otherwise the emulator.
 
     What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only, `npu` the
-    NPU. Raises DeviceNotFoundError where `npu` is asked for and none answers, UsageError for another name.
+    NPU. threads: of the host, None for one a core. Raises DeviceNotFoundError where `npu` is asked for and
+    none answers, UsageError for another name or no thread.
     """
     from whisper_npu.npu.emulator import Emulator
     from whisper_npu.npu.xrt import open_npu
@@ -121,10 +198,10 @@ def open_device(
     if name not in DEVICE_NAMES:
         raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}")
     if name == "emulator":
-        return Emulator(fidelity)
+        return Emulator(fidelity, Threads(threads))
     try:
-        return open_npu(npu or NpuOptions())
+        return open_npu(npu or NpuOptions(), Threads(threads))
     except DeviceNotFoundError:
         if name == "npu":
             raise
-        return Emulator(fidelity)
+        return Emulator(fidelity, Threads(threads))

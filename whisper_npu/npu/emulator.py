@@ -20,17 +20,31 @@ import numpy as np
 from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import F32, on_grid, to_bf16
 from whisper_npu.npu.contract import CONTRACTS, Contract, DType
-from whisper_npu.npu.device import Buffer, Completion, Device, Fidelity
-from whisper_npu.npu.packing import allocated, tile_of
+from whisper_npu.npu.device import (
+    Buffer,
+    Chain,
+    ChainCompletion,
+    Completion,
+    Device,
+    Enters,
+    Fidelity,
+    run_steps,
+)
+from whisper_npu.npu.packing import tile_of
 from whisper_npu.npu.plan import Layout, Plan, Walk
+from whisper_npu.npu.threads import Threads, split
+
+LONGEST_BLOCK = 384  # rows, or columns, of C that one thread multiplies at a time
+SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
 
 
 class EmulatedBuffer:
-    """Padded matrices, row-major: a tile is a slice of one."""
+    """Matrices without their padding, in whatever order of memory the first that was written had."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, threads: Threads) -> None:
         self._layout = layout
-        self.padded: F32 | None = None  # (heads, *layout.padded) float32
+        self._threads = threads
+        self.values: F32 | None = None  # (heads, rows, cols) float32
 
     @property
     def layout(self) -> Layout:
@@ -40,18 +54,31 @@ class EmulatedBuffer:
         layout = self.layout
         if matrix.shape != layout.shape:
             raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
-        if self.padded is None:
-            self.padded = allocated(layout, 0)  # padding stays zero for good
-        inside = self.padded[:, : layout.rows, : layout.cols]
-        inside[:] = to_bf16(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
+        matrix = matrix.reshape(layout.heads, layout.rows, layout.cols)
+        if self.values is None:
+            self.values = np.empty_like(matrix, np.float32)
+
+        def write_block(values: F32, given: F32) -> None:
+            values[:] = to_bf16(given, layout.rounding) if layout.dtype is DType.BF16 else given
+
+        # Cut along the axis whose steps in memory are longest, so that a block lies together.
+        axes = sorted(range(3), key=lambda axis: (matrix.shape[axis] == 1, -matrix.strides[axis]))
+        self._threads.by_rows(write_block, self.values.transpose(axes), matrix.transpose(axes))
 
     def read(self) -> F32:
-        if self.padded is None:
+        if self.values is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        return self.padded[:, : self.layout.rows, : self.layout.cols].reshape(self.layout.shape)
+        return self.values.reshape(self.layout.shape)
 
     def close(self) -> None:
-        self.padded = None
+        self.values = None
+
+    @property
+    def written(self) -> F32:
+        """`values`, for a run to read."""
+        if self.values is None:
+            raise PlanError("an operand was never written: write A and B before the plan runs")
+        return self.values
 
 
 @dataclass(frozen=True)
@@ -67,8 +94,9 @@ class Box:
 class Emulator:
     """Executes plans on this CPU. Its seconds are the CPU's."""
 
-    def __init__(self, fidelity: Fidelity = Fidelity.FAST) -> None:
+    def __init__(self, fidelity: Fidelity = Fidelity.FAST, threads: Threads | None = None) -> None:
         self.fidelity = fidelity
+        self._threads = threads or Threads()
 
     @property
     def name(self) -> str:
@@ -82,6 +110,10 @@ class Emulator:
     def clock(self) -> str:
         return "CPU"
 
+    @property
+    def threads(self) -> Threads:
+        return self._threads
+
     def kernels(self) -> tuple[Contract, ...]:
         return CONTRACTS
 
@@ -89,34 +121,42 @@ class Emulator:
         """Nothing to load: a contract says all that the emulator needs."""
 
     def alloc(self, layout: Layout) -> Buffer:
-        return EmulatedBuffer(layout)
+        return EmulatedBuffer(layout, self._threads)
 
     def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
         start = perf_counter()
-        for operand, layout, buffer in (("A", plan.a, a), ("B", plan.b, b), ("C", plan.c, c)):
-            if buffer.layout != layout:
-                raise PlanError(f"{operand} lies as {buffer.layout}, the plan reads {layout}")
-        assert isinstance(a, EmulatedBuffer)
-        assert isinstance(b, EmulatedBuffer)
-        assert isinstance(c, EmulatedBuffer)
-        if a.padded is None or b.padded is None:
-            raise PlanError("an operand was never written: write A and B before the plan runs")
+        a, b, c = _checked("A", plan.a, a), _checked("B", plan.b, b), _checked("C", plan.c, c)
         walk, box = _walked(plan)
-        c.padded = None  # a reader of the last result keeps it; this run makes its own
         if box is not None and self.fidelity is Fidelity.FAST:
-            c.padded = _run_box(plan, box, a.padded, b.padded)
+            c.values = _run_box(plan, box, a.written, b.written, self._threads)
         else:
-            c.padded = _run_dispatches(plan, walk, a.padded, b.padded)
-        dispatches = -(-len(walk) // plan.contract.batch)
-        return Completion(
-            dispatches=dispatches,
-            bytes_to_device=dispatches * plan.contract.bytes_to_device,
-            bytes_from_device=dispatches * plan.contract.bytes_from_device,
-            seconds=perf_counter() - start,
+            c.values = _run_dispatches(plan, walk, a.written, b.written)
+        return _completion(plan, walk, perf_counter() - start)
+
+    def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
+        start = perf_counter()
+        first, second = chain.first, chain.second
+        (first_walk, first_box), (second_walk, second_box) = _walked(first), _walked(second)
+        whole = first_box == _whole(first) and second_box == _whole(second)
+        if self.fidelity is Fidelity.EXACT or not whole:
+            return run_steps(self, chain, a, b, other, c)
+        upright = chain.enters is Enters.A
+        a, b, c = _checked("A", first.a, a), _checked("B", first.b, b), _checked("C", second.c, c)
+        other = _checked("B", second.b, other) if upright else _checked("A", second.a, other)
+        spent: list[Seconds] = []
+        c.values = _run_fused(chain, a.written, b.written, other.written, self._threads, spent)
+        # The threads' time in each step, as a share of the time that went by.
+        total = np.sum(spent, axis=0)
+        shares = (perf_counter() - start) * total / total.sum()
+        first_seconds, _, pack_seconds, second_seconds = shares.tolist()
+        return ChainCompletion(
+            _completion(first, first_walk, first_seconds),
+            _completion(second, second_walk, second_seconds),
+            pack_seconds,
         )
 
     def close(self) -> None:
-        """Nothing is held."""
+        self._threads.close()
 
     def __enter__(self) -> Device:
         return self
@@ -127,9 +167,27 @@ class Emulator:
         self.close()
 
 
+def _checked(operand: str, layout: Layout, buffer: Buffer) -> EmulatedBuffer:
+    if buffer.layout != layout:
+        raise PlanError(f"{operand} lies as {buffer.layout}, the plan reads {layout}")
+    assert isinstance(buffer, EmulatedBuffer)
+    return buffer
+
+
+def _completion(plan: Plan, walk: Walk, seconds: float) -> Completion:
+    dispatches = -(-len(walk) // plan.contract.batch)
+    return Completion(
+        dispatches=dispatches,
+        bytes_to_device=dispatches * plan.contract.bytes_to_device,
+        bytes_from_device=dispatches * plan.contract.bytes_from_device,
+        seconds=seconds,
+    )
+
+
 def _run_dispatches(plan: Plan, walk: Walk, a: F32, b: F32) -> F32:
     """One dispatch after another, as the device would; the host adds each C tile to what is there."""
-    c = allocated(plan.c, np.nan)
+    a, b = _padded(a, plan.a), _padded(b, plan.b)
+    c = np.full((plan.c.heads, *plan.c.padded), np.nan, np.float32)
     written = np.zeros(plan.c.grid, bool)
     for a_at, b_at, c_at in walk:
         partial = _core_output(plan.contract, tile_of(a, plan.a, a_at) @ tile_of(b, plan.b, b_at))  # (m, n)
@@ -139,25 +197,103 @@ def _run_dispatches(plan: Plan, walk: Walk, a: F32, b: F32) -> F32:
         else:
             c_tile[:] = partial
             written[tuple(c_at)] = True
+    return c[:, : plan.c.rows, : plan.c.cols]
+
+
+def _padded(values: F32, layout: Layout) -> F32:
+    """(heads, *layout.padded): whole tiles, each of them a slice."""
+    padded = np.zeros((layout.heads, *layout.padded), np.float32)
+    padded[:, : layout.rows, : layout.cols] = values
+    return padded
+
+
+def _run_box(plan: Plan, box: Box, a: F32, b: F32, threads: Threads) -> F32:
+    """All dispatches of a box in large operations. Padding is left out: its sums are 0, or nobody reads them.
+
+    Blocks of rows go to the threads, or of columns where there are far more of those.
+    """
+    m, n = plan.contract.m, plan.contract.n
+    M, N = plan.problem.M, plan.problem.N
+    c = np.empty((plan.problem.heads, M, N), np.float32)
+    if box != _whole(plan):
+        c[:] = np.nan
+    rows, cols = _elements(box.i, m, M), _elements(box.j, n, N)
+
+    def one(place: tuple[int, slice, slice]) -> None:
+        head, i, j = place
+        _product(plan, box.k, a[head, rows][i], b[head][:, cols][:, j], out=c[head, rows, cols][i, j])
+
+    n_rows, n_cols = rows.stop - rows.start, cols.stop - cols.start
+    all_rows, all_cols = [slice(0, n_rows)], [slice(0, n_cols)]
+    if n_rows >= n_cols // 2:
+        all_rows = _blocks(n_rows, threads)
+    else:
+        all_cols = _blocks(n_cols, threads)
+    heads = range(plan.problem.heads)[box.head]
+    threads.each(one, [(head, i, j) for head in heads for i in all_rows for j in all_cols])
     return c
 
 
-def _run_box(plan: Plan, box: Box, a: F32, b: F32) -> F32:
-    """All dispatches of a box in large operations; K tiles are fused only where partial sums stay fp32."""
-    m, k, n = plan.contract.m, plan.contract.k, plan.contract.n
-    c = allocated(plan.c, np.nan)  # (heads, *padded)
-    a, b = a[box.head, _elements(box.i, m)], b[box.head, :, _elements(box.j, n)]
-    total = c[box.head, _elements(box.i, m), _elements(box.j, n)]
-    fused = plan.contract.result_dtype is DType.F32
-    k_steps = [box.k] if fused else [slice(t, t + 1) for t in range(box.k.start, box.k.stop)]
-    for number, k_step in enumerate(k_steps):
-        ks = _elements(k_step, k)
+def _blocks(size: int, threads: Threads) -> list[slice]:
+    """As many for each thread, none longer than LONGEST_BLOCK."""
+    each = -(-size // threads.count)
+    return split(size, -(-each // -(-each // LONGEST_BLOCK)))
+
+
+def _product(plan: Plan, k_tiles: slice, a: F32, b: F32, out: F32) -> None:
+    """out = a @ b as the cores sum it; K tiles are fused only where partial sums stay fp32.
+
+    a: (some rows, K), b: (K, some columns).
+    """
+    contract, K = plan.contract, plan.problem.K
+    fused = contract.result_dtype is DType.F32
+    steps = [k_tiles] if fused else [slice(t, t + 1) for t in range(k_tiles.start, k_tiles.stop)]
+    for number, step in enumerate(steps):
+        ks = _elements(step, contract.k, K)
         if number == 0:
-            np.matmul(a[:, :, ks], b[:, ks], out=total)
-            total[:] = _core_output(plan.contract, total)
+            np.matmul(a[:, ks], b[ks], out=out)
+            if not fused:
+                out[:] = _core_output(contract, out)
         else:
-            total += _core_output(plan.contract, a[:, :, ks] @ b[:, ks])
-    return c
+            out += _core_output(contract, a[:, ks] @ b[ks])
+
+
+Seconds = tuple[float, float, float, float]  # of a chain's first product, function, packing, second product
+
+
+def _run_fused(chain: Chain, a: F32, b: F32, other: F32, threads: Threads, spent: list[Seconds]) -> F32:
+    """A chain for some queries of one head after the other, so that their scores stay in cache.
+
+    Where the scores are (keys, queries), all is computed transposed: C^T = between(B^T A^T) other^T.
+    """
+    first, second = chain.first, chain.second
+    heads = first.problem.heads
+    transposed = chain.enters is Enters.B
+    if transposed:
+        a, b, other = b.swapaxes(1, 2), a.swapaxes(1, 2), other.swapaxes(1, 2)
+    queries, keys, width = a.shape[1], b.shape[2], other.shape[2]
+    c = np.empty((queries, heads, width), np.float32)  # heads side by side, as whoever joins them wants it
+    operand = second.b if transposed else second.a
+
+    def some_queries(place: tuple[int, slice]) -> None:
+        head, rows = place
+        times = [perf_counter()]
+        scores = np.empty((rows.stop - rows.start, keys), np.float32)
+        _product(first, _whole(first).k, a[head, rows], b[head], out=scores)
+        times.append(perf_counter())
+        chain.between(scores.T if transposed else scores)
+        times.append(perf_counter())
+        if operand.dtype is DType.BF16:
+            scores[:] = to_bf16(scores, operand.rounding)
+        times.append(perf_counter())
+        _product(second, _whole(second).k, scores, other[head], out=c[rows, head])
+        times.append(perf_counter())
+        one, function, pack, two = np.diff(times).tolist()
+        spent.append((one, function, pack, two))
+
+    blocks = split(queries, max(16, SCORES_BYTES // (4 * keys)))
+    threads.each(some_queries, [(head, rows) for head in range(heads) for rows in blocks])
+    return c.transpose(1, 2, 0) if transposed else c.swapaxes(0, 1)
 
 
 def _core_output(contract: Contract, partial: F32) -> F32:
@@ -165,8 +301,15 @@ def _core_output(contract: Contract, partial: F32) -> F32:
     return on_grid(partial, contract.result_rounding) if contract.result_dtype is DType.BF16 else partial
 
 
-def _elements(tiles: slice, size: int) -> slice:
-    return slice(tiles.start * size, tiles.stop * size)
+def _elements(tiles: slice, size: int, end: int) -> slice:
+    """Of the tiles, without the padding of the last one."""
+    return slice(tiles.start * size, min(tiles.stop * size, end))
+
+
+def _whole(plan: Plan) -> Box:
+    """The box of a plan with nothing missing."""
+    i, k = plan.a.head_grid
+    return Box(slice(0, plan.problem.heads), slice(0, i), slice(0, k), slice(0, plan.b.head_grid[1]))
 
 
 @lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times

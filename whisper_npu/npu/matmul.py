@@ -10,8 +10,9 @@ from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import AUTO_CONTRACTS, Contract, find_contract
 from whisper_npu.npu.cost import choose_contract
-from whisper_npu.npu.device import Buffer, Device
+from whisper_npu.npu.device import Buffer, Chain, Completion, Device, Enters
 from whisper_npu.npu.plan import Layout, Plan, Problem, b_layout, tiled_plan
+from whisper_npu.npu.threads import Threads
 
 KEPT_OPERANDS = 16  # buffers of activations; an encoder's window has nine shapes
 
@@ -70,6 +71,11 @@ class Matmul:
         self._products: dict[tuple[str, Plan], Product] = {}
         self._operands: dict[tuple[str, Layout], Buffer] = {}  # least recently used first
 
+    @property
+    def threads(self) -> Threads:
+        """Those of the host, for what lies between the products."""
+        return self.device.threads
+
     def stage(self, weight: F32) -> Weight:
         """Write a weight to the device once, for any number of products.
 
@@ -101,22 +107,58 @@ class Matmul:
         packed = perf_counter()
         c_buffer = self.device.alloc(plan.c)
         done = self.device.run(plan, a_buffer, b_buffer, c_buffer)
-        product = Product(
-            operation=operation,
-            plan=plan,
-            calls=1,
-            dispatches=done.dispatches,
-            bytes_to_device=done.bytes_to_device,
-            bytes_from_device=done.bytes_from_device,
-            pack_seconds=packed - start,
-            kernel_seconds=done.seconds,
-        )
+        product = _product(operation, plan, done, packed - start)
         _add(self._products, product)
         if self.on_product:
             self.on_product(product, start, perf_counter())
         c = c_buffer.read()
         c_buffer.close()
         return c.reshape(*a.shape[:-1], -1)
+
+    def chain(
+        self,
+        a: F32,
+        b: F32,
+        between: Callable[[F32], object],
+        other: F32,
+        *,
+        enters: Enters,
+        operations: tuple[str, str],
+    ) -> F32:
+        """between(A @ B) @ other, or other @ between(A @ B) where the result enters as B, of every head.
+
+        a: (heads, M, K), b: (heads, K, N) float32; other: (heads, N, any) or (heads, any, M). `between` works
+        in place on parts of A @ B, (some, N) where it enters as A, (M, some) where it enters as B, from
+        several threads. Recorded are the two products, each with the packing of its operands.
+        """
+        heads, M, K = a.shape
+        N = b.shape[2]
+        if enters is Enters.A:
+            second = Problem(M, N, other.shape[2], heads)
+        else:
+            second = Problem(other.shape[1], M, N, heads)
+        chain = Chain(self.plan(Problem(M, K, N, heads)), between, self.plan(second), enters)
+        first = chain.first
+        start = perf_counter()
+        a_buffer, b_buffer = self._staged("A", first.a, a), self._staged("B", first.b, b)
+        first_packed = perf_counter()
+        layout = chain.second.b if enters is Enters.A else chain.second.a
+        other_buffer = self._staged("other", layout, other)
+        packed = perf_counter()
+        c_buffer = self.device.alloc(chain.second.c)
+        done = self.device.run_chain(chain, a_buffer, b_buffer, other_buffer, c_buffer)
+        end = perf_counter()
+        one = _product(operations[0], first, done.first, first_packed - start)
+        two = _product(operations[1], chain.second, done.second, packed - first_packed + done.pack_seconds)
+        for product in (one, two):
+            _add(self._products, product)
+        if self.on_product:
+            # As if one came after the other, what `between` took between them.
+            self.on_product(one, start, start + one.pack_seconds + one.kernel_seconds)
+            self.on_product(two, end - two.pack_seconds - two.kernel_seconds, end)
+        c = c_buffer.read()
+        c_buffer.close()
+        return c.reshape(a.shape[0], *c.shape[-2:])
 
     def take_products(self) -> tuple[Product, ...]:
         """What was executed since the last call of this, one record for each operation and plan."""
@@ -136,6 +178,20 @@ class Matmul:
         if len(self._operands) > KEPT_OPERANDS:
             self._operands.pop(next(iter(self._operands))).close()
         return buffer
+
+
+def _product(operation: str, plan: Plan, done: Completion, pack_seconds: float) -> Product:
+    """The record of one call."""
+    return Product(
+        operation=operation,
+        plan=plan,
+        calls=1,
+        dispatches=done.dispatches,
+        bytes_to_device=done.bytes_to_device,
+        bytes_from_device=done.bytes_from_device,
+        pack_seconds=pack_seconds,
+        kernel_seconds=done.seconds,
+    )
 
 
 def merged(products: Iterable[Product]) -> tuple[Product, ...]:

@@ -21,9 +21,18 @@ from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, 
 from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import CONTRACTS, Contract
-from whisper_npu.npu.device import Buffer, Completion, Device, NpuOptions
+from whisper_npu.npu.device import (
+    Buffer,
+    Chain,
+    ChainCompletion,
+    Completion,
+    Device,
+    NpuOptions,
+    run_steps,
+)
 from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.plan import Layout, Plan, Problem, tiled_plan
+from whisper_npu.npu.threads import Threads
 from whisper_npu.npu.xrt_buffer import DOCTOR, Driver, XrtBuffer, pyxrt_errors
 from whisper_npu.npu.xrt_runs import LOT, VERSIONS, Context, Kernel, Lot, Sum, dispatches_of, explained
 
@@ -42,10 +51,10 @@ def import_pyxrt() -> ModuleType:
         raise DeviceNotFoundError(f"no NPU: {reason} for this Python; {DOCTOR}") from error
 
 
-def open_npu(options: NpuOptions, root: Path = Path("/")) -> Device:
+def open_npu(options: NpuOptions, threads: Threads | None = None, root: Path = Path("/")) -> Device:
     """The NPU of this machine. Raises DeviceNotFoundError, which says what was looked for and not found.
 
-    root: where /sys and /dev are looked for; another folder than / in tests.
+    threads: of the host. root: where /sys and /dev are looked for; another folder than / in tests.
     """
     missing = []
     if not _has_pci_device(root, XDNA1.pci_id):
@@ -65,7 +74,7 @@ def open_npu(options: NpuOptions, root: Path = Path("/")) -> Device:
             f"an XDNA1 NPU is there, but no built kernels in {looked}: whisper-npu kernels build. "
             "Or use --device emulator, or auto"
         )
-    return XrtDevice(pyxrt, folders, options.timeout_seconds)
+    return XrtDevice(pyxrt, folders, options.timeout_seconds, threads or Threads())
 
 
 def _has_pci_device(root: Path, pci_id: str) -> bool:
@@ -87,7 +96,10 @@ class XrtDevice:
     that a kernel needs for its dispatches is made once and kept with its context.
     """
 
-    def __init__(self, pyxrt: ModuleType, folders: Sequence[Path], timeout_seconds: float) -> None:
+    def __init__(
+        self, pyxrt: ModuleType, folders: Sequence[Path], timeout_seconds: float, threads: Threads
+    ) -> None:
+        self._threads = threads
         self._driver = Driver(pyxrt)
         self._folders = tuple(folders)
         self._timeout_ms = max(1, round(1e3 * timeout_seconds))
@@ -108,6 +120,10 @@ class XrtDevice:
     @property
     def clock(self) -> str:
         return "NPU"
+
+    @property
+    def threads(self) -> Threads:
+        return self._threads
 
     def kernels(self) -> tuple[Contract, ...]:
         return built(CONTRACTS, self._folders)
@@ -151,10 +167,14 @@ class XrtDevice:
             seconds=perf_counter() - start,
         )
 
+    def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
+        return run_steps(self, chain, a, b, other, c)
+
     def close(self) -> None:
-        """Wait for what runs; release runs, bos, contexts in this order. A later product makes new ones."""
+        """Wait for what runs; release runs, bos and contexts in this order."""
         with self._lock:
             _close_all(self._contexts)
+        self._threads.close()
 
     def __enter__(self) -> Device:
         return self

@@ -1,0 +1,102 @@
+"""The host's threads: one pool, whose workers each take a block of the work that fits a core's cache.
+
+BLAS works on one thread inside each block, and on no more than these where there is only one block. Two
+pools would wait for the same cores, and a pool that spins while it waits slows the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from whisper_npu.errors import UsageError
+
+BLOCK_BYTES = 512 * 1024  # of one array: a core's L2 holds it and what is computed from it
+T = TypeVar("T")
+
+
+class Threads:
+    """`count` threads for the host's work. May be called from several threads at once."""
+
+    def __init__(self, count: int | None = None) -> None:
+        """count: from 1 up; None for the cores that this process may use. Raises UsageError."""
+        if count is not None and count < 1:
+            raise UsageError(f"threads is {count}, must be at least 1")
+        self.count = count or cores()
+        self._pool = ThreadPoolExecutor(self.count, "whisper-npu")  # starts a thread when it needs one
+
+    def each(self, work: Callable[[T], object], items: Sequence[T]) -> None:
+        """Call `work` with every item, in any order; returns when all are done. Raises what a call raised.
+
+        `work` calls neither this nor `by_rows`; a second caller waits.
+        """
+        workers = min(self.count, len(items))
+        waiting = deque(items)
+
+        def drain() -> None:
+            while True:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
+                work(item)
+
+        with _one_at_a_time, _blas().limit(limits=1 if workers > 1 else self.count, user_api="blas"):
+            if workers <= 1:
+                drain()
+                return
+            done = [self._pool.submit(drain) for _ in range(workers)]
+            wait(done)
+        for worker in done:
+            worker.result()
+
+    def by_rows(self, work: Callable[..., object], *arrays: NDArray[Any]) -> None:
+        """Call `work` with blocks of the arrays, the same rows of each; what it returns is dropped.
+
+        arrays: (rows, ...), as many rows each. `work` gets views; it multiplies no matrices.
+        """
+        row_bytes = max(array[0].nbytes for array in arrays)
+        blocks = split(len(arrays[0]), max(1, BLOCK_BYTES // row_bytes))
+        if len(blocks) == 1:  # not worth a thread, nor waiting for others
+            work(*arrays)
+        else:
+            self.each(lambda rows: work(*(array[rows] for array in arrays)), blocks)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+def split(size: int, most: int) -> list[slice]:
+    """0 to `size` in as few pieces of at most `most` as there can be, of nearly equal length."""
+    pieces = -(-size // most)
+    ends = [size * piece // pieces for piece in range(pieces + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def cores() -> int:
+    """The cores that this process may use; two hardware threads of one core count once."""
+    try:
+        usable = os.sched_getaffinity(0)
+        topology = Path("/sys/devices/system/cpu")
+        return len({(topology / f"cpu{n}/topology/thread_siblings_list").read_text() for n in usable})
+    except (AttributeError, OSError):  # not Linux, or a sandbox without /sys
+        return os.cpu_count() or 1
+
+
+# Two that work at once would take each other's cores, and the limit of BLAS holds for the whole process.
+_one_at_a_time = Lock()
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all loaded libraries
