@@ -64,7 +64,7 @@ def main() -> None:
     for name, values in seconds.items():
         print(f"  {name:<12} median {median(values):.3f} s   {min(values):.3f} to {max(values):.3f} s")
     ratios = [ours / theirs for ours, theirs in zip(seconds["emulator"], seconds["CTranslate2"], strict=True)]
-    kernel = model.encoder.matmul.contract.name
+    kernel = model.encoder.matmul.choice.name
     print(f"  emulator with {kernel} takes {median(ratios):.2f} times CTranslate2's float32 encoder")
 
 
