@@ -21,11 +21,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
 
 MATMUL_CC = Path(__file__).parent / "matmul.cc"
 TARGETS: Mapping[str, int] = {"npu1": 4, "npu1_1col": 1, "npu1_2col": 2, "npu1_3col": 3}  # columns; mlir-aie
-MANIFEST = "manifest.json"
-SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 1
 INSTALL = (
     "pip install mlir_aie -f https://github.com/Xilinx/mlir-aie/releases/expanded_assets/latest-wheels-3 "
     "&& pip install llvm-aie -f https://github.com/Xilinx/llvm-aie/releases/expanded_assets/nightly"
@@ -90,6 +89,7 @@ class DesignSource:
     name: str
     mlir_text: str
     contract: Mapping[str, object]
+    overlay: str  # designs of one overlay have the same array part
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -105,6 +105,19 @@ class DesignSource:
         return f"{self.name}.insts.bin"
 
 
+def array_part(mlir_text: str) -> str:
+    """What a design configures the array with: all of its text but the runtime sequence.
+
+    Of designs with the same array part each one's xclbin serves every other's instructions.
+    Raises BuildError where the text has not exactly one runtime sequence.
+    """
+    sequence = r"(?ms)^( *)aie\.runtime_sequence\b.*?^\1}\n"
+    part, found = re.subn(sequence, "", mlir_text)
+    if found != 1:
+        raise BuildError(f"a design has one aie.runtime_sequence, this has {found}")
+    return part
+
+
 class Outcome(Enum):
     BUILT = "built"
     UP_TO_DATE = "up to date"
@@ -117,13 +130,6 @@ class BuildResult:
     name: str
     folder: Path
     outcome: Outcome
-
-
-def kernel_folder(environ: Mapping[str, str]) -> Path:
-    """Where built kernels live: $WHISPER_NPU_KERNELS, or whisper-npu/kernels in the user's data folder."""
-    if own := environ.get("WHISPER_NPU_KERNELS"):
-        return Path(own).expanduser()
-    return Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "whisper-npu" / "kernels"
 
 
 # --- The tools ----------------------------------------------------------------------------------------------
@@ -302,6 +308,7 @@ def _build(
         "schema_version": SCHEMA_VERSION,
         "design": design.name,
         "contract": dict(design.contract),
+        "overlay": {"name": design.overlay, "sha256": _sha256(array_part(design.mlir_text).encode())},
         "target": target,
         "sources": {
             f"{design.name}.mlir": _sha256(design.mlir_text.encode()),

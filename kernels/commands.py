@@ -6,16 +6,21 @@ import os
 import sys
 from collections.abc import Sequence
 
+from whisper_npu.encoder import encoder_problems
 from whisper_npu.errors import WhisperNpuError, error_line
-from whisper_npu.kernels.build import DesignSource, Toolchain, aie_opt_check, build, kernel_folder
-from whisper_npu.kernels.designs import DESIGNS, Design, find_design
+from whisper_npu.kernels.build import DesignSource, Toolchain, aie_opt_check, build
+from whisper_npu.kernels.designs import DESIGNS, Design, find_design, gemm_design
 from whisper_npu.kernels.table import as_markdown, row
 from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verifier import Functions, parse
 from whisper_npu.kernels.verifier.core_functions import Declaration, NoCompilerError, compiled, in_numpy
 from whisper_npu.kernels.verify import verify
+from whisper_npu.npu.artifacts import kernel_folder
 from whisper_npu.npu.contract import contract_as_json
+from whisper_npu.npu.cost import gemm_tiles
 from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.planner import Gemm, choose
+from whisper_npu.released import released_dimensions
 
 
 def list_designs() -> str:
@@ -59,9 +64,24 @@ def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
 
 def build_designs(names: Sequence[str], target: str) -> None:
     """Build designs into the user's kernel folder, a line each on stdout."""
+    _build(_chosen(names), target)
+
+
+def build_model(model: str, target: str) -> None:
+    """Build what the planner chooses for a released model's encoder: gemms, of one overlay or of two.
+
+    Raises UnknownModelError for a name whose sizes are not known.
+    """
+    problems = encoder_problems(released_dimensions(model))
+    choice = choose(problems, [Gemm(tile) for tile in gemm_tiles()])
+    print(f"{model}: {choice.reason}", flush=True)
+    _build([gemm_design(contract) for contract in choice.contracts.values()], target)
+
+
+def _build(designs: Sequence[Design], target: str) -> None:
     folder = kernel_folder(os.environ)
     tools = Toolchain.find(os.environ, sys.path)
-    for result in build([_source(design) for design in _chosen(names)], folder, target=target, tools=tools):
+    for result in build([_source(design) for design in designs], folder, target=target, tools=tools):
         print(f"{result.name}: {result.outcome.value}, {result.folder}")
 
 
@@ -70,7 +90,8 @@ def _chosen(names: Sequence[str]) -> Sequence[Design]:
 
 
 def _source(design: Design) -> DesignSource:
-    return DesignSource(design.name, design.text, contract_as_json(design.contract))
+    contract = design.contract
+    return DesignSource(design.name, design.text, contract_as_json(contract), contract.overlay)
 
 
 def core_functions(design: ParsedDesign, wanted: str) -> tuple[Functions, str]:

@@ -18,16 +18,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from whisper_npu.encoder import encoder_problems
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.npu.contract import (
     DEPTH_AB,
     DEPTH_C,
+    GEMM_TILE,
     MATMUL_64X64,
     MATMUL_64X64_BF16,
     MATMUL_64X512,
     MATMUL_64X512_BF16,
     MATMUL_128X512,
     MATMUL_128X512_BF16,
+    Along,
     Contract,
     DType,
     find_contract,
@@ -35,7 +38,9 @@ from whisper_npu.npu.contract import (
     matmul_64x64_batch,
     matmul_64x512_k,
 )
+from whisper_npu.npu.cost import padded_gemm
 from whisper_npu.npu.limits import XDNA1
+from whisper_npu.released import released_dimensions
 
 MLIR_FOLDER = Path(__file__).parent / "mlir"
 
@@ -166,9 +171,6 @@ def wide(contract: Contract) -> str:
 
     Core (column c, row j) owns columns (4 c + j) * n of every 512. A comes by column 0 and is broadcast. For
     512 columns and n = 32: L1 is 2 x (64x64 + 64x32) bf16 + 64x32 fp32 + stack = 36,096 bytes.
-
-    Attention's V^T P^T, (64,1536)@(1536,1536), is this and not gemm: its 64 rows fill one of gemm's four rows
-    of cores, and all sixteen cores here.
     """
     m, k, n = _core_tile(contract)
     K, N = contract.k, contract.n
@@ -222,22 +224,21 @@ def wide(contract: Contract) -> str:
 
 
 def whole_matrices(contract: Contract) -> str:
-    """(M,K)@(K,N) in rounds of 4x4 tiles, one tile of C a core; M, K and N stand in the DRAM movement only.
+    """(M,K)@(K,N), of one head or of each of several, in rounds of 4x4 tiles, one tile of C a core.
 
-    Column c brings A for row c of cores, which is broadcast along the row, and B for its own column, which is
-    broadcast up the column. How many steps K has, each core reads from a buffer that the runtime sequence
-    writes, after it got its first A, so that the number is there.
+    M, K, N and the heads stand in the DRAM movement only: whatever they are, the array's part of the text is
+    the same, and so is the xclbin. Column c brings A for row c of cores, which is broadcast along the row,
+    and B for its own column, which is broadcast up the column. How many steps K has, each core reads from a
+    buffer that the runtime sequence writes, after it got its first A, so that the number is there.
 
-    Tile sizes, m,k,n = 64,64,64. L1: 2 x (64x64 + 64x64) x 2 bytes + 64x64 x 4 bytes + 3,328 stack = 52,480
-    of 65,536 bytes, with one C buffer; m,n = 96 would need k = 32 and pads N = 512 to 768. Compute: a step is
-    64^3 / 128 = 2,048 cycles a core. DRAM: a step of the round brings 4 tiles of A and 4 of B, 65,536 bytes,
-    4,369 ns at 15 GB/s, so DRAM bounds it unless A or B is found in a cache on the way; larger rounds would
-    cost fewer bytes, and more padding for N = 512. On the core's side 2 x 8,192 bytes arrive in 2,048 cycles
-    over two streams of 4 bytes a cycle: just balanced.
+    Tile sizes, m,k,n = 96,64,48. L1: 2 x (96x64 + 64x48) x 2 bytes + 96x48 x 4 bytes + 3,328 stack = 58,624
+    of 65,536 bytes, with one C buffer. A row of A is 128 bytes, what DRAM gives in one burst; rounds of 384
+    rows pad Whisper's 1,500 positions to 1,536 and 3,000 to 3,072. Compute: a step is 96*64*48 / 128 = 2,304
+    cycles a core. DRAM: a step of the round brings 4 tiles of A and 4 of B, 73,728 bytes, 4,915 ns at 15
+    GB/s, so DRAM bounds it unless A or B is found in a cache on the way. Of tiles that L1 holds, this one
+    asks least of DRAM for the sizes of tiny, base and small, their padding counted.
     """
     m, k, n = _core_tile(contract)
-    M, K, N = contract.m, contract.k, contract.n
-    block_m, block_n = len(ROWS) * m, len(COLUMNS) * n  # of C, a round
     text = Text()
     with text.block("module"), text.block("aie.device(npu1)"):
         text.functions(contract)
@@ -270,23 +271,132 @@ def whole_matrices(contract: Contract) -> str:
         with text.sequence(_host_matrices(contract)):
             for c in COLUMNS:
                 for j in ROWS:
-                    text.write_steps(c, j, K // k)
-            for number in range(M // block_m):
+                    text.write_steps(c, j, contract.k // k)
+            for number, strip in enumerate(_strips(contract)):
                 bds = _Descriptors(number)
-                top = number * block_m
                 for c in COLUMNS:
-                    rounds = [(N // block_n, block_n), (len(ROWS), m * N), (m, N), (n, 1)]
-                    text.dma("C", top * N + c * n, rounds, bds.c, f"C_L2L3_{c}", token=True)
-                    again = [(N // block_n, 0), (K // k, k), (m, K), (k, 1)]  # A once more for every block
-                    text.dma("A", (top + c * m) * K, again, bds.a, f"A_L3L2_{c}")
-                    blocks = [(N // block_n, block_n), (K // k, k * N), (k, N), (n, 1)]
-                    text.dma("B", c * n, blocks, bds.b(0), f"B_L3L2_{c}")
+                    text.dma("C", *strip.c(c), bds.c, f"C_L2L3_{c}", token=True)
+                    text.dma("A", *strip.a(c), bds.a, f"A_L3L2_{c}")
+                    text.dma("B", *strip.b(c), bds.b(0), f"B_L3L2_{c}")
                 if number > 0:
-                    text.waits(f"C_L2L3_{c}" for c in COLUMNS)  # of the round before
+                    text.waits(f"C_L2L3_{c}" for c in COLUMNS)  # of the strip before
             text.waits(f"C_L2L3_{c}" for c in COLUMNS)
     return str(text)
 
 
+Transfer = tuple[int, Dims]  # where it starts, and its dimensions
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Rounds of one head's C that one transfer of each fifo serves: beside or below one another.
+
+    Either A or B is the same for all of them and is read again for each: an outermost dimension of stride 0.
+    """
+
+    contract: Contract
+    head: int
+    row: int  # of C in the head, where the strip starts
+    column: int
+    down: int  # rounds
+    across: int
+
+    def a(self, c: int) -> Transfer:
+        m, k, _ = _core_tile(self.contract)
+        start, stride = _matrix_of_head(self.contract, "A", self.head)
+        rounds = (self.across, 0) if self.down == 1 else (self.down, len(ROWS) * m * stride)
+        return start + (self.row + c * m) * stride, [rounds, (self._steps, k), (m, stride), (k, 1)]
+
+    def b(self, c: int) -> Transfer:
+        _, k, n = _core_tile(self.contract)
+        start, stride = _matrix_of_head(self.contract, "B", self.head)
+        rounds = (self.across, len(COLUMNS) * n) if self.down == 1 else (self.down, 0)
+        return start + self.column + c * n, [rounds, (self._steps, k * stride), (k, stride), (n, 1)]
+
+    def c(self, c: int) -> Transfer:
+        m, _, n = _core_tile(self.contract)
+        start, stride = _matrix_of_head(self.contract, "C", self.head)
+        rounds = (self.across, len(COLUMNS) * n)
+        tiles = (self.down * len(ROWS), m * stride)  # of four cores below one another, round below round
+        return start + self.row * stride + self.column + c * n, [rounds, tiles, (m, stride), (n, 1)]
+
+    @property
+    def _steps(self) -> int:
+        return self.contract.k // _core_tile(self.contract)[1]
+
+    @property
+    def fits(self) -> bool:
+        """Whether each transfer is one that a shim's descriptor can say."""
+        words = [
+            stride * dtype.nbytes // 4
+            for transfer, dtype in (
+                (self.a, DType.BF16),
+                (self.b, DType.BF16),
+                (self.c, self.contract.result_dtype),
+            )
+            for size, stride in transfer(0)[1]
+            if size > 1
+        ]
+        return max(words) <= XDNA1.shim.max_step
+
+
+def _strips(contract: Contract) -> list[_Strip]:
+    """All rounds of all heads in as few strips as the shim's descriptors allow."""
+    m, _, n = _core_tile(contract)
+    height, width = len(ROWS) * m, len(COLUMNS) * n
+    down, across = contract.m // height, contract.n // width
+
+    def parts(rounds: int) -> list[tuple[int, int]]:
+        """First and count of each: no repeat count of the outermost dimension is above its limit."""
+        limit = XDNA1.max_repeat
+        return [(first, min(limit, rounds - first)) for first in range(0, rounds, limit)]
+
+    def rows(head: int) -> list[_Strip]:
+        return [
+            _Strip(contract, head, i * height, first * width, 1, count)
+            for i in range(down)
+            for first, count in parts(across)
+        ]
+
+    def columns(head: int) -> list[_Strip]:
+        return [
+            _Strip(contract, head, first * height, j * width, count, 1)
+            for j in range(across)
+            for first, count in parts(down)
+        ]
+
+    possible = [way for way in (rows, columns) if all(strip.fits for strip in way(0))]
+    if not possible:
+        raise DesignParameterError(
+            f"{contract.name}: a transfer would step over more than {XDNA1.shim.max_step:,} words: take a "
+            "smaller core tile"
+        )
+    way = min(possible, key=lambda way: len(way(0)))
+    return [strip for head in range(contract.batch) for strip in way(head)]
+
+
+def _matrix_of_head(contract: Contract, operand: str, head: int) -> tuple[int, int]:
+    """Where a head's matrix starts in its operand, and how far it is from row to row."""
+    shapes = {"A": (contract.m, contract.k), "B": (contract.k, contract.n), "C": (contract.m, contract.n)}
+    rows, cols = shapes[operand]
+    if contract.heads_along is not None and getattr(contract.heads_along, operand.lower()) is Along.COLS:
+        return head * cols, contract.batch * cols
+    return head * rows * cols, cols
+
+
+def gemm_design(contract: Contract) -> Design:
+    """For any gemm, of one head or of several."""
+    return Design(contract, whole_matrices)
+
+
+# Whisper tiny, base and small: each product of a window, as the planner has them.
+WHISPER: tuple[Contract, ...] = tuple(
+    dict.fromkeys(
+        padded_gemm(problem, GEMM_TILE)
+        for model in ("tiny", "base", "small")
+        for problem in encoder_problems(released_dimensions(model))
+    )
+)
 DESIGNS: tuple[Design, ...] = (
     Design(MATMUL_64X64, one_core),
     Design(MATMUL_64X64_BF16, one_core),
@@ -298,14 +408,8 @@ DESIGNS: tuple[Design, ...] = (
     Design(MATMUL_128X512_BF16, wide),
     Design(matmul_64x512_k(512), wide),
     Design(matmul_64x512_k(2048), wide),
-    # Whisper base: the attention output, fused QKV, and both of the feed-forward
-    Design(gemm(1536, 512, 512), whole_matrices),
-    Design(gemm(1536, 512, 1536), whole_matrices),
-    Design(gemm(1536, 512, 2048), whole_matrices),
-    Design(gemm(1536, 2048, 512), whole_matrices),
-    # attention of one head of 64: scores, and V^T P^T
-    Design(gemm(1536, 64, 1536), whole_matrices),
-    Design(matmul_64x512_k(1536, N=1536), wide),
+    gemm_design(gemm(3072, 512, 576)),  # the experiment's (3001,512)@(512,512)
+    *map(gemm_design, WHISPER),
 )
 
 
@@ -350,7 +454,7 @@ def check_parameters(contract: Contract) -> None:
         raise DesignParameterError(f"{name}: bf16 C takes K = {contract.k} in one step, the tile has k = {k}")
     if contract.cores not in (1, XDNA1.cores):
         raise DesignParameterError(f"{name}: {contract.cores} cores; designs take 1 or {XDNA1.cores}")
-    if contract.batch > 1 and contract.batch % XDNA1.cores:
+    if contract.packs_pairs and contract.batch % XDNA1.cores:
         raise DesignParameterError(f"{name}: a batch of {contract.batch} must be a multiple of {XDNA1.cores}")
     for size, value, unit in zip("MKN", (contract.m, contract.k, contract.n), _units(contract), strict=True):
         if value < unit or value % unit:
@@ -360,11 +464,11 @@ def check_parameters(contract: Contract) -> None:
 def _units(contract: Contract) -> tuple[int, int, int]:
     """What M, K and N of one dispatch are multiples of."""
     m, k, n = _core_tile(contract)
-    if contract.cores == 1 or contract.batch > 1:
+    if contract.cores == 1 or contract.packs_pairs:
         return m, k, n
-    if contract.m == m:  # wide: every core another n columns
-        return m, k, n * XDNA1.cores
-    return m * XDNA1.core_rows, k, n * XDNA1.columns
+    if contract.sizes_at_run_time:
+        return m * XDNA1.core_rows, k, n * XDNA1.columns
+    return m, k, n * XDNA1.cores  # wide: every core another n columns
 
 
 def _core_tile(contract: Contract) -> tuple[int, int, int]:
@@ -375,10 +479,11 @@ def _core_tile(contract: Contract) -> tuple[int, int, int]:
 
 def _host_matrices(contract: Contract) -> dict[str, tuple[tuple[int, ...], str]]:
     m, k, n = contract.m, contract.k, contract.n
+    heads = contract.batch
     return {
-        "A": ((m * k,), "bf16"),
-        "B": ((k * n,), "bf16"),
-        "C": ((m * n,), contract.result_dtype.value),
+        "A": ((heads * m * k,), "bf16"),
+        "B": ((heads * k * n,), "bf16"),
+        "C": ((heads * m * n,), contract.result_dtype.value),
     }
 
 
@@ -498,7 +603,7 @@ class Text:
         m, k, n = _core_tile(contract)
         a, b = memref((m, k), "bf16"), memref((k, n), "bf16")
         c = memref((m, n), contract.result_dtype.value)
-        if contract.batch > 1:
+        if contract.packs_pairs:
             self._functions["matmul_pair_bf16_f32"] = (memref((m * k + k * n,), "bf16"), c)
         elif contract.result_dtype is DType.BF16:
             self._functions["matmul_bf16_bf16"] = (a, b, c)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.kernels.designs import Design
-from whisper_npu.kernels.verifier import Cycles, Usage, check_structure, count_cycles, execute, parse
+from whisper_npu.kernels.verifier import (
+    Cycles,
+    Execution,
+    Usage,
+    check_structure,
+    count_cycles,
+    execute,
+    parse,
+)
 from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verify import host_arguments
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.cost import BASELINE
+from whisper_npu.npu.contract import GEMM_TILE, Contract
+from whisper_npu.npu.cost import BASELINE, padded_gemm
 from whisper_npu.npu.plan import tiled_plan
 
 
@@ -61,23 +70,30 @@ class _NoArithmetic:
         return (False,) * self._arguments[name]
 
 
+@lru_cache
 def row(design: Design) -> Row:
     """Count a design from its text."""
+    parsed = parse(design.text)
+    cycles = count_cycles(parsed, traffic(design))
+    return Row(design.contract, check_structure(parsed), cycles, _dispatches(design.contract))
+
+
+def traffic(design: Design) -> Execution:
+    """What a dispatch moves and calls, without its arithmetic."""
     contract = design.contract
     parsed = parse(design.text)
     zeros = (
         np.zeros((contract.batch, *shape), np.float32)
         for shape in ((contract.m, contract.k), (contract.k, contract.n))
     )
-    execution = execute(parsed, host_arguments(contract, *zeros), _NoArithmetic(parsed))
-    return Row(contract, check_structure(parsed), count_cycles(parsed, execution), _dispatches(contract))
+    return execute(parsed, host_arguments(contract, *zeros), _NoArithmetic(parsed))
 
 
 def _dispatches(contract: Contract) -> int | None:
-    """For (3001,512)@(512,512); a gemm of its own takes one."""
+    """For (3001,512)@(512,512); a gemm is for its own product."""
     problem = BASELINE.problem
-    if contract.block is not None and contract.m > contract.block[0]:
-        return 1 if (contract.k, contract.n) == (problem.K, problem.N) else None
+    if contract.sizes_at_run_time:
+        return 1 if contract == padded_gemm(problem, GEMM_TILE) else None
     if contract.k > problem.K or contract.n > problem.N:
         return None
     return tiled_plan(problem, contract).dispatches

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels.verifier import (
     Cycles,
+    Execution,
     Functions,
     Usage,
     check_structure,
@@ -23,7 +24,7 @@ from whisper_npu.kernels.verifier import (
     parse,
 )
 from whisper_npu.npu.bf16 import F32, to_bf16
-from whisper_npu.npu.contract import Contract, DType
+from whisper_npu.npu.contract import Along, Contract, DType
 from whisper_npu.npu.limits import XDNA1
 
 
@@ -37,6 +38,7 @@ class Verdict:
 
     name: str
     usage: Usage
+    execution: Execution
     cycles: Cycles
     max_error: float  # absolute, against float64
     tolerance_used: float  # the largest share of its tolerance that an element took, at most 1
@@ -57,10 +59,10 @@ def verify(contract: Contract, text: str, functions: Functions, seed: int = 0) -
     b = rng.standard_normal((contract.batch, contract.k, contract.n)).astype(np.float32)
     arguments = host_arguments(contract, a, b)
     execution = execute(design, arguments, functions)
-    c = arguments[-1].astype(np.float64).reshape(contract.batch, contract.m, contract.n)
+    c = products(contract, arguments[-1])
     share = max_error = 0.0
     for number in range(contract.batch):
-        error = np.abs(c[number] - contract.reference(a[number], b[number]))
+        error = np.abs(c[number].astype(np.float64) - contract.reference(a[number], b[number]))
         used = error / contract.tolerance(a[number], b[number])
         if not used.max() <= 1:  # NaN is not
             row, column = np.unravel_index(np.argmax(np.nan_to_num(used, nan=np.inf)), used.shape)
@@ -74,6 +76,7 @@ def verify(contract: Contract, text: str, functions: Functions, seed: int = 0) -
     return Verdict(
         name=contract.name,
         usage=usage,
+        execution=execution,
         cycles=count_cycles(design, execution),
         max_error=max_error,
         tolerance_used=share,
@@ -89,9 +92,20 @@ def host_arguments(contract: Contract, a: F32, b: F32) -> list[NDArray[Any]]:
     a_bf16, b_bf16 = (to_bf16(x, contract.operand_rounding) for x in (a, b))
     dtype = np.float32 if contract.result_dtype is DType.F32 else b_bf16.dtype
     c = np.full(contract.batch * contract.m * contract.n, np.nan, dtype)
-    if contract.batch > 1:
+    if contract.packs_pairs:
         return [pack_pairs(a_bf16, b_bf16).ravel(), c]
+    if contract.heads_along is not None and contract.heads_along.a is Along.COLS:
+        a_bf16 = a_bf16.swapaxes(0, 1)
+    if contract.heads_along is not None and contract.heads_along.b is Along.COLS:
+        b_bf16 = b_bf16.swapaxes(0, 1)
     return [a_bf16.ravel(), b_bf16.ravel(), c]
+
+
+def products(contract: Contract, c: NDArray[Any]) -> NDArray[Any]:
+    """The C that a design filled, product by product: (batch, m, n)."""
+    if contract.heads_along is not None and contract.heads_along.c is Along.COLS:
+        return c.reshape(contract.m, contract.batch, contract.n).swapaxes(0, 1)
+    return c.reshape(contract.batch, contract.m, contract.n)
 
 
 def pack_pairs(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:

@@ -121,12 +121,12 @@ class AttentionNPU:
         return heads.swapaxes(0, 1).reshape(-1, self.n_state)
 
     def _transposed(self, n_head: int, n_ctx: int, d_head: int) -> bool:
-        """Whether O^T = V^T P^T takes fewer dispatches than O = P V.
+        """Whether O^T = V^T P^T is modelled cheaper than O = P V.
 
-        A tile wide in N is nearly empty when N is d_head, and full when N is n_ctx.
+        N is d_head in one, M in the other: what tile or array is wide in N, or in M, stays half empty.
         """
-        upright = self.matmul.plan(Problem(n_ctx, n_ctx, d_head, n_head))
-        return self.matmul.plan(Problem(d_head, n_ctx, n_ctx, n_head)).dispatches < upright.dispatches
+        upright = Problem(n_ctx, n_ctx, d_head, n_head)
+        return self.matmul.modelled_seconds(upright.transposed) < self.matmul.modelled_seconds(upright)
 
     def _masked_keys(self, x: F32, key_mask: ArrayLike | None) -> NDArray[np.intp]:
         """The indices of the keys to leave out. Padding needs no mask: it never leaves the device."""
@@ -147,7 +147,7 @@ class AttentionNPU:
 
 
 def attention_problems(n_ctx: int, n_state: int, n_head: int) -> list[Problem]:
-    """The products of one call, with V^T P^T in place of P V, for choosing a kernel."""
+    """The products of one call in order, for choosing kernels."""
     d_head = n_state // n_head
-    heads = [Problem(n_ctx, d_head, n_ctx, n_head), Problem(d_head, n_ctx, n_ctx, n_head)]
+    heads = [Problem(n_ctx, d_head, n_ctx, n_head), Problem(n_ctx, n_ctx, d_head, n_head)]
     return [Problem(n_ctx, n_state, 3 * n_state), *heads, Problem(n_ctx, n_state, n_state)]

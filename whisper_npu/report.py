@@ -41,6 +41,7 @@ class RunOn:
     clock: str  # whose seconds the device measured
     kernel: str | None
     kernel_choice: str
+    kernel_reason: str | None = None  # of the planner; None where it had no say
 
     @classmethod
     def of(cls, device: Device, model_name: str, kernel: str, model: Model | None) -> RunOn:
@@ -51,8 +52,9 @@ class RunOn:
             device=device.name,
             device_description=device.description,
             clock=device.clock,
-            kernel=model.encoder.matmul.contract.name if model else None,
+            kernel=model.encoder.matmul.choice.name if model else None,
             kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
+            kernel_reason=(model.encoder.matmul.choice.reason or None) if model else None,
         )
 
 
@@ -177,7 +179,7 @@ def as_document(report: Report) -> dict[str, object]:
         "whisper_npu_version": __version__,
         "model": {"name": ran_on.model, "weights": ran_on.weights},
         "device": {"name": ran_on.device, "description": ran_on.device_description, "clock": ran_on.clock},
-        "kernel": {"name": ran_on.kernel, "choice": ran_on.kernel_choice},
+        "kernel": {"name": ran_on.kernel, "choice": ran_on.kernel_choice, "reason": ran_on.kernel_reason},
         "encoder": {
             "windows": report.windows,
             "dispatches": report.dispatches,
@@ -248,6 +250,7 @@ def as_text(report: Report) -> str:
         f"model    {ran_on.model} ({ran_on.weights})",
         f"device   {ran_on.device_description}",
         f"kernel   {ran_on.kernel}, {ran_on.kernel_choice}",
+        *_reason(ran_on),
         "",
         _row(f"encoder, {_count(report.windows, 'window')}", "products", "dispatches", "with 64x64"),
         *(_row(f"  {o.name}", o.calls, o.dispatches, o.dispatches_64x64) for o in report.operations),
@@ -269,6 +272,12 @@ def as_text(report: Report) -> str:
     if failed:
         lines.append(f"{len(failed)} of {_count(len(report.files), 'file')} failed")
     return "\n".join(lines) + "\n"
+
+
+def _reason(ran_on: RunOn) -> list[str]:
+    indent = " " * 9
+    text = ran_on.kernel_reason or ""
+    return wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=indent)
 
 
 def _row(name: str, calls: int | str, dispatches: int | str, dispatches_64x64: int | str) -> str:

@@ -9,8 +9,8 @@ from time import perf_counter
 
 from whisper_npu.audio import load_audio
 from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
-from whisper_npu.npu.contract import find_contract
 from whisper_npu.npu.device import Fidelity, NpuOptions, open_device
+from whisper_npu.npu.matmul import check_kernel
 from whisper_npu.output import FORMATS, as_json, check_writable, output_path, render, write_atomically
 from whisper_npu.progress import Progress
 from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
@@ -47,6 +47,7 @@ class Run:
     kernel: str
     fidelity: Fidelity
     npu: NpuOptions
+    threads: int | None  # None: one a core
     options: TranscribeOptions
     output: OutputFiles
     report: Path | None
@@ -64,11 +65,10 @@ class Run:
         results = []
         # The device first: an absent NPU is said before any work is done, and so is an unknown kernel.
         with (
-            open_device(self.device, self.fidelity, npu=self.npu) as device,
+            open_device(self.device, self.fidelity, self.npu, self.threads) as device,
             Progress(quiet=self.quiet) as progress,
         ):
-            if self.kernel != "auto":
-                find_contract(self.kernel, device.kernels())
+            check_kernel(device, self.kernel)
             for audio in self.audio:
                 transcription: Transcription | None = None
                 try:

@@ -36,7 +36,7 @@ DISPATCHES = {
     "pipelined two sets, matmul_64x64": 3008,
     "pipelined two sets, matmul_64x512": 376,
     "k-on-chip K 512, matmul_64x512_k512": 47,
-    "gemm whole, gemm_3072x512x512": 1,
+    "gemm whole, gemm_96x64x48_3072x512x576": 1,
 }
 
 

@@ -23,6 +23,7 @@ from whisper_npu.kernels.build import (
     Toolchain,
     ToolsMissingError,
     aie_opt_check,
+    array_part,
     build,
     clean,
     kernel_folder,
@@ -35,11 +36,23 @@ DESIGN = DesignSource(
   aie.device(npu1) {
     func.func private @zero_f32(memref<64x32xf32>) attributes {link_with = "matmul_64x64x32.o"}
     func.func private @matmul_bf16_f32(memref<64x64xbf16>) attributes {link_with = "matmul_64x64x32.o"}
+    aie.runtime_sequence @sequence(%A: memref<4096xbf16>) {
+      aiex.npu.dma_wait {symbol = @C_L2L3}
+    }
   }
 }
 """,
     {"m": 64, "k": 64, "n": 512, "result_dtype": "f32"},
+    "matmul_64x512",
 )
+
+ARRAY_PART = """module {
+  aie.device(npu1) {
+    func.func private @zero_f32(memref<64x32xf32>) attributes {link_with = "matmul_64x64x32.o"}
+    func.func private @matmul_bf16_f32(memref<64x64xbf16>) attributes {link_with = "matmul_64x64x32.o"}
+  }
+}
+"""
 
 TOOL = """#!{python}
 import json, os, pathlib, sys
@@ -174,9 +187,10 @@ def test_the_manifest_tells_what_was_built_from_what(fake: Fake, folder: Path) -
     assert [len(command) for command in manifest.pop("commands")] == [len(call) - 1 for call in fake.calls()]
     assert manifest == {
         "schema": "whisper-npu-kernel",
-        "schema_version": 1,
+        "schema_version": 2,
         "design": "matmul_64x512",
         "contract": {"m": 64, "k": 64, "n": 512, "result_dtype": "f32"},
+        "overlay": {"name": "matmul_64x512", "sha256": f"sha256:{sha256(ARRAY_PART.encode()).hexdigest()}"},
         "target": "npu1",
         "sources": {
             "matmul_64x512.mlir": f"sha256:{sha256(DESIGN.mlir_text.encode()).hexdigest()}",
@@ -190,6 +204,24 @@ def test_the_manifest_tells_what_was_built_from_what(fake: Fake, folder: Path) -
     assert os.listdir(folder) == ["matmul_64x512"]
 
 
+def test_designs_that_differ_in_their_sequence_have_one_array_part(fake: Fake, folder: Path) -> None:
+    other = replace(DESIGN, name="other", mlir_text=DESIGN.mlir_text.replace("4096", "8192"))
+    another = replace(DESIGN, name="another", mlir_text=DESIGN.mlir_text.replace("64x32", "64x64"))
+    build([DESIGN, other, another], folder, tools=fake.toolchain)
+    overlays = [
+        json.loads((folder / design.name / "manifest.json").read_text())["overlay"]
+        for design in (DESIGN, other, another)
+    ]
+    assert overlays[0] == overlays[1] != overlays[2]
+    assert array_part(DESIGN.mlir_text) == array_part(other.mlir_text) == ARRAY_PART
+
+
+@pytest.mark.parametrize("text", ["module {}\n", DESIGN.mlir_text + DESIGN.mlir_text])
+def test_a_text_without_one_sequence_has_no_array_part(text: str) -> None:
+    with pytest.raises(BuildError, match=r"one aie\.runtime_sequence, this has [02]"):
+        array_part(text)
+
+
 def test_what_is_up_to_date_is_skipped(fake: Fake, folder: Path) -> None:
     assert built(fake, folder) is Outcome.BUILT
     before, calls = files(folder), fake.calls()
@@ -198,7 +230,7 @@ def test_what_is_up_to_date_is_skipped(fake: Fake, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["mlir", "matmul.cc", "contract", "target", "version", "output", "manifest"]
+    "change", ["mlir", "matmul.cc", "contract", "overlay", "target", "version", "output", "manifest"]
 )
 def test_whatever_changes_is_built_again(
     fake: Fake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
@@ -214,6 +246,8 @@ def test_whatever_changes_is_built_again(
         monkeypatch.setattr(build_module, "MATMUL_CC", source)
     elif change == "contract":
         design = replace(design, contract={**design.contract, "k": 512})
+    elif change == "overlay":
+        design = replace(design, overlay="of many")
     elif change == "target":
         target = "npu1_2col"
     elif change == "version":

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from whisper_npu.cli import run
-from whisper_npu.kernels.build import INSTALL
+from whisper_npu.errors import UnknownModelError
+from whisper_npu.kernels.build import INSTALL, BuildResult, DesignSource, Outcome, array_part
+from whisper_npu.kernels.commands import build_model
 from whisper_npu.kernels.designs import DESIGNS, find_design
 from whisper_npu.kernels.table import as_markdown, row
 from whisper_npu.npu.contract import contract_as_json
@@ -41,7 +43,7 @@ def test_the_list_counts_the_baselines_dispatches() -> None:
     counts = {name: row(find_design(name)).cells["dispatches"] for name in ("64x64", "64x512", "128x512")}
     assert counts == {"64x64": "3,008", "64x512": "376", "128x512": "192"}
     assert row(find_design("64x512_k512")).cells["dispatches"] == "47"
-    assert row(find_design("gemm_1536x512x512")).cells["dispatches"] == "1"
+    assert row(find_design("gemm_96x64x48_3072x512x576")).cells["dispatches"] == "1"
 
 
 def test_the_readmes_table_is_the_programs() -> None:
@@ -71,10 +73,10 @@ def test_a_design_that_fails_does_not_stop_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whisper_npu.kernels.designs.DEPTH_C", 2)  # two C buffers: too much for gemm
-    assert run(["kernels", "verify", "gemm_1536x64x1536", "64x512"]) == 1
+    assert run(["kernels", "verify", "gemm_96x64x48_1536x384x384", "64x512"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith("matmul_64x512: OK")
-    assert captured.err.startswith("whisper-npu: error: gemm_1536x64x1536: ")
+    assert captured.err.startswith("whisper-npu: error: gemm_96x64x48_1536x384x384: ")
     assert len(captured.err.splitlines()) == 1
 
 
@@ -91,6 +93,32 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
     assert INSTALL in line
     assert run(["kernels", "verify", "64x512", "--aie_opt"]) == 1
     assert "aiecc (mlir_aie) is not installed" in capsys.readouterr().err
+
+
+def test_a_models_kernels_are_those_of_the_planner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """base needs committed designs only, large-v3 others, on two overlays."""
+    asked: list[list[DesignSource]] = []
+
+    def build(designs: list[DesignSource], folder: Path, **options: object) -> list[BuildResult]:
+        asked.append(designs)
+        return [BuildResult(design.name, folder, Outcome.BUILT) for design in designs]
+
+    monkeypatch.setattr("whisper_npu.kernels.commands.build", build)
+    for model in ("base", "large-v3"):
+        build_model(model, "npu1")
+    base, large = asked
+    committed = {design.name: design.text for design in DESIGNS}
+    assert len(base) == len({design.name for design in base}) == 8
+    assert all(committed[design.name] == design.mlir_text for design in base)
+    assert {design.overlay for design in base} == {"gemm_96x64x48"}
+    assert len({design.overlay for design in large}) == len({array_part(d.mlir_text) for d in large}) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("base: gemm_96x64x48 for all: 38 dispatches")
+    assert lines[1] == f"{base[0].name}: built, {tmp_path}/kernels"
+    with pytest.raises(UnknownModelError, match="'huge'"):
+        build_model("huge", "npu1")
 
 
 def test_a_manifests_contract_says_what_the_kernel_promises() -> None:

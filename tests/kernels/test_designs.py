@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from whisper_npu.encoder import encoder_problems
+from whisper_npu.kernels.build import array_part
 from whisper_npu.kernels.commands import core_functions
 from whisper_npu.kernels.designs import (
     DESIGNS,
@@ -15,26 +20,35 @@ from whisper_npu.kernels.designs import (
     Design,
     DesignParameterError,
     find_design,
-    whole_matrices,
+    gemm_design,
     wide,
 )
 from whisper_npu.kernels.verifier import DesignError, Functions, check_structure, execute, parse
 from whisper_npu.kernels.verifier.core_functions import CoreFunctionError
-from whisper_npu.kernels.verify import WrongResultError, host_arguments, verify
+from whisper_npu.kernels.verify import Verdict, WrongResultError, host_arguments, verify
 from whisper_npu.npu.contract import (
+    HEADS_OF_CONTEXT,
+    HEADS_OF_CONTEXT_TRANSPOSED,
+    HEADS_OF_SCORES,
     MATMUL_64X64,
     MATMUL_64X512,
     MATMUL_64X512_BF16,
     Contract,
     DType,
+    HeadsAlong,
     gemm,
+    gemm_of_heads,
     matmul_64x64_batch,
     matmul_64x512_k,
 )
+from whisper_npu.npu.cost import gemm_tiles, padded_gemm
 from whisper_npu.npu.device import Fidelity
 from whisper_npu.npu.emulator import Emulator
 from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.matmul import Matmul
+from whisper_npu.npu.plan import Problem
+from whisper_npu.npu.planner import Gemm, choose
+from whisper_npu.released import released_dimensions
 
 by_name = pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.name)
 
@@ -53,6 +67,12 @@ def functions_of(design: Design) -> Functions:
     return core_functions(parse(design.text), "auto")[0]
 
 
+@lru_cache
+def verdict_of(design: Design) -> Verdict:
+    """Of every design once: the largest take seconds."""
+    return verify(design.contract, design.text, functions_of(design))
+
+
 @by_name
 def test_the_committed_text_is_what_the_generator_prints(design: Design) -> None:
     assert (MLIR_FOLDER / f"{design.name}.mlir").read_text(encoding="utf-8") == design.text
@@ -64,7 +84,7 @@ def test_nothing_else_is_committed() -> None:
 
 @by_name
 def test_every_design_is_within_limits_and_computes_its_contract(design: Design) -> None:
-    verdict = verify(design.contract, design.text, functions_of(design))
+    verdict = verdict_of(design)
     assert 0 < verdict.tolerance_used <= 1
     assert verdict.usage.l1_highest <= XDNA1.core.memory_bytes
     assert verdict.usage.memtile_highest <= XDNA1.memtile.memory_bytes
@@ -74,12 +94,7 @@ def test_every_design_is_within_limits_and_computes_its_contract(design: Design)
 def test_the_contract_knows_what_the_design_moves_and_multiplies(design: Design) -> None:
     """The cost model charges by the contract; here the design's own traffic and calls confirm it."""
     contract = design.contract
-    parsed = parse(design.text)
-    zeros = [
-        np.zeros((contract.batch, *shape), np.float32)
-        for shape in ((contract.m, contract.k), (contract.k, contract.n))
-    ]
-    execution = execute(parsed, host_arguments(contract, *zeros), functions_of(design))
+    execution = verdict_of(design).execution
     assert execution.dram_bytes == contract.bytes_to_device + contract.bytes_from_device
     m, k, n = contract.core_tile or (0, 0, 0)
     products = [
@@ -103,8 +118,37 @@ def test_numpy_core_functions_give_the_same_product(name: str) -> None:
     ("M", "K", "N"), [(256, 64, 256), (512, 128, 256), (256, 192, 768), (768, 320, 512), (256, 4160, 256)]
 )
 def test_gemm_computes_shapes_that_nobody_built_it_for(M: int, K: int, N: int) -> None:
-    design = Design(gemm(M, K, N), whole_matrices)
+    design = gemm_design(gemm(M, K, N, (64, 64, 64)))
     verify(design.contract, design.text, functions_of(design))
+
+
+tiles = st.tuples(st.sampled_from([16, 32, 48]), st.sampled_from([8, 16, 24]), st.sampled_from([16, 32, 48]))
+
+
+@settings(max_examples=25)
+@given(
+    heads=st.integers(1, 5),
+    M=st.integers(1, 400),
+    K=st.integers(1, 60),
+    N=st.integers(1, 400),
+    tile=tiles,
+    lying=st.sampled_from([HEADS_OF_SCORES, HEADS_OF_CONTEXT, HEADS_OF_CONTEXT_TRANSPOSED]),
+)
+def test_gemm_computes_any_heads_and_sizes_however_they_lie(
+    heads: int, M: int, K: int, N: int, tile: tuple[int, int, int], lying: HeadsAlong
+) -> None:
+    one = padded_gemm(Problem(M, K, N), tile)
+    contract = gemm_of_heads(heads, one.m, one.k, one.n, lying, tile) if heads > 1 else one
+    design = gemm_design(contract)
+    verify(contract, design.text, core_functions(parse(design.text), "numpy")[0])
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_more_rounds_than_a_repeat_count_holds_go_in_parts(heads: int) -> None:
+    for problem in (Problem(65 * 64, 8, 2 * 64, heads), Problem(2 * 64, 8, 65 * 64, heads)):
+        contract = padded_gemm(problem, (16, 8, 16))
+        design = gemm_design(contract)
+        verify(contract, design.text, core_functions(parse(design.text), "numpy")[0])
 
 
 @pytest.mark.parametrize(("K", "N"), [(64, 512), (192, 1024), (4096, 512), (5120, 512)])
@@ -115,10 +159,30 @@ def test_the_wide_design_computes_other_depths_and_widths(K: int, N: int) -> Non
 
 
 def test_one_xclbin_serves_every_gemm() -> None:
-    """M, K and N stand in the runtime sequence alone: what is compiled into the array is the same text."""
-    shapes = [gemm(1536, 512, 512), gemm(1536, 2048, 512), gemm(256, 64, 1536)]
-    arrays = {Design(shape, whole_matrices).text.split("// DRAM movement")[0] for shape in shapes}
-    assert len(arrays) == 1
+    """M, K, N and heads stand in the runtime sequence alone: the rest is the same text, byte for byte."""
+    arrays: dict[str, set[str]] = {}
+    for design in DESIGNS:
+        arrays.setdefault(design.contract.overlay, set()).add(array_part(design.text))
+    assert all(len(parts) == 1 for parts in arrays.values())
+    assert sum(design.contract.overlay == "gemm_96x64x48" for design in DESIGNS) > 20
+    others = [
+        gemm_design(gemm(256, 64, 256, tile)).text for tile in ((64, 64, 64), (32, 64, 64), (64, 64, 32))
+    ]
+    assert len({array_part(text) for text in others} | arrays["gemm_96x64x48"]) == 4
+
+
+@pytest.mark.parametrize("model", ["medium", "large-v3"])
+def test_what_is_not_committed_is_within_limits_too(model: str) -> None:
+    choice = choose(encoder_problems(released_dimensions(model)), [Gemm(tile) for tile in gemm_tiles()])
+    for contract in choice.contracts.values():
+        text = gemm_design(contract).text
+        assert check_structure(parse(text)).l1_highest <= XDNA1.core.memory_bytes
+        assert len(text) < 300_000
+
+
+def test_steps_longer_than_a_descriptor_holds_are_refused() -> None:
+    with pytest.raises(DesignParameterError, match="would step over more than 1,048,576 words"):
+        _ = gemm_design(gemm(640, 64, 12800, (160, 64, 16))).text
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -164,8 +228,8 @@ def test_verifier_and_exact_emulator_agree(name: str) -> None:
         (replace(MATMUL_64X512, cores=8), "8 cores; designs take 1 or 16"),
         (matmul_64x64_batch(24), "a batch of 24 must be a multiple of 16"),
         (matmul_64x512_k(100), "K = 100 must be a multiple of 64"),
-        (gemm(1500, 512, 512), "M = 1500 must be a multiple of 256"),
-        (gemm(1536, 512, 384), "N = 384 must be a multiple of 256"),
+        (gemm(1500, 512, 576), "M = 1500 must be a multiple of 384"),
+        (gemm(1536, 512, 512), "N = 512 must be a multiple of 192"),
     ],
 )
 def test_what_the_array_cannot_hold_is_refused_before_a_line_is_printed(
@@ -242,7 +306,7 @@ BROKEN = {
         r"never written|C_L1L2",
     ),
     "steps read too early": (
-        "gemm_1536x64x1536",
+        "gemm_96x64x48_1536x384x384",
         lambda t: t.replace(
             "      scf.for %round = %c0 to %forever step %c1 {\n",
             "      scf.for %round = %c0 to %forever step %c1 {\n"
@@ -252,7 +316,7 @@ BROKEN = {
         r"acquire",
     ),
     "runtime loop without dynamic lowering": (
-        "gemm_1536x64x1536",
+        "gemm_96x64x48_1536x384x384",
         lambda t: t.replace("dynamic_objfifo_lowering = true, ", ""),
         r"dynamic_objfifo_lowering",
     ),

@@ -16,6 +16,7 @@ from whisper_npu.npu.cost import (
     best_gemm,
     modelled_plan_seconds,
     modelled_run_seconds,
+    padded_gemm,
     work_seconds,
 )
 from whisper_npu.npu.limits import XDNA1
@@ -81,6 +82,15 @@ def test_packing_products_saves_dispatches_and_uses_sixteen_cores() -> None:
     assert modelled_plan_seconds(packed, XDNA1_PROFILE) < modelled_plan_seconds(
         tiled_plan(BASELINE.problem, MATMUL_64X64), XDNA1_PROFILE
     )
+
+
+def test_sizes_that_stand_in_the_instructions_change_no_overlay() -> None:
+    problems = Problem(1500, 512, 512), Problem(1500, 64, 1500, heads=8)
+    for tiles, switches in ((((96, 64, 48),) * 2, 0), (((96, 64, 48), (64, 64, 64)), 1)):
+        plans = [tiled_plan(p, padded_gemm(p, tile)) for p, tile in zip(problems, tiles, strict=True)]
+        work = sum(modelled_plan_seconds(plan, XDNA1_PROFILE) for plan in plans)
+        run = modelled_run_seconds(plans, XDNA1_PROFILE, Start.AWAKE)
+        assert run == pytest.approx(work + switches * 1.4e-3)
 
 
 def test_changing_overlays_and_waking_up_are_charged() -> None:

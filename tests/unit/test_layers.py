@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "whisper_npu"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-PURE = {"limits", "bf16", "contract", "plan", "cost"}
+PURE = {"limits", "bf16", "contract", "plan", "cost", "planner"}
 DEVICES = {"whisper_npu.npu.emulator", "whisper_npu.npu.xrt", "whisper_npu.npu.device"}
 # What costs tenths of a second and more; only the command that needs it may pay.
 HEAVY = {

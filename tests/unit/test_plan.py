@@ -11,12 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_npu.errors import PlanError
-from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, MATMUL_128X512, Contract
+from whisper_npu.npu.contract import (
+    HEADS_OF_SCORES,
+    MATMUL_64X64,
+    MATMUL_64X512,
+    MATMUL_128X512,
+    Along,
+    Contract,
+    gemm_of_heads,
+)
 from whisper_npu.npu.cost import (
     BASELINE,
     BASELINE_2025,
     XDNA1_PROFILE,
-    choose_contract,
     modelled_seconds,
 )
 from whisper_npu.npu.plan import Loop, Problem, tiled_plan
@@ -90,8 +97,30 @@ def test_a_larger_dispatch_is_modelled_dearer_but_fewer_of_them_cheaper() -> Non
     assert whole[0] > whole[1] > whole[2]
 
 
-def test_auto_takes_the_contract_of_least_modelled_time() -> None:
-    contracts = (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512)
-    assert choose_contract([Problem(1500, 512, 512)], contracts) is MATMUL_128X512
-    assert choose_contract([Problem(64, 64, 512)], contracts) is MATMUL_64X512  # half of 128 rows idle
-    assert choose_contract([Problem(64, 64, 64)], contracts) is MATMUL_64X64
+SCORES = gemm_of_heads(8, 1536, 64, 1536, HEADS_OF_SCORES)
+
+
+def test_all_heads_are_one_dispatch_of_a_kernel_that_walks_over_them() -> None:
+    plan = tiled_plan(Problem(1500, 64, 1500, heads=8), SCORES)
+    assert plan.dispatches == 1
+    assert len(plan.walk()) == 8
+    assert plan.bytes_from_device == 8 * 1536 * 1536 * 4
+    assert (plan.a.along, plan.b.along, plan.c.along) == (Along.COLS, Along.ROWS, Along.ROWS)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem(1500, 64, 1500, heads=7),
+        Problem(1500, 64, 1500),
+        Problem(1537, 64, 1500, heads=8),
+        Problem(1500, 65, 1500, heads=8),
+        Problem(1500, 64, 1537, heads=8),
+    ],
+    ids=str,
+)
+def test_other_heads_than_it_walks_over_are_refused(problem: Problem) -> None:
+    with pytest.raises(
+        PlanError, match=r"scores_8x1536x64x1536 takes 8 heads of at most \(1536,64\)@\(64,1536\)"
+    ):
+        tiled_plan(problem, SCORES)

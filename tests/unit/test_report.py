@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from whisper_npu.npu.contract import MATMUL_64X512
 from whisper_npu.npu.matmul import Product, merged
 from whisper_npu.npu.plan import Problem, tiled_plan
-from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_text
+from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcript import Transcript
 from whisper_npu.transcription import EncoderRun, Transcription
 
@@ -26,6 +28,30 @@ def report(*products: Product, seconds: float = 10.0) -> Report:
     run = EncoderRun(windows=1, products=products, total_seconds=3.0)
     done = Transcription(transcript, run, audio_seconds=0.5, mel_seconds=0.25, decode_seconds=2.0)
     return Report(RAN_ON, (FileResult("a.wav", done),), load_seconds=1.0, total_seconds=seconds)
+
+
+def test_the_report_says_why_the_kernel_was_chosen() -> None:
+    reason = (
+        "gemm_96x64x48 for all: 38 dispatches, 115 ms MODELLED (xdna1); " + "64x512 for all: 21,500; " * 5
+    )
+    chosen = replace(
+        RAN_ON, kernel="gemm_96x64x48", kernel_choice="chosen by modelled cost", kernel_reason=reason
+    )
+    done = replace(report(product("attention.out", 1500)), ran_on=chosen)
+    text = as_text(done)
+    assert "kernel   gemm_96x64x48, chosen by modelled cost\n         gemm_96x64x48 for all: 38" in text
+    assert max(map(len, text.splitlines())) <= COLUMNS
+    assert as_document(done)["kernel"] == {
+        "name": "gemm_96x64x48",
+        "choice": "chosen by modelled cost",
+        "reason": reason,
+    }
+
+
+def test_a_kernel_that_was_asked_for_has_no_reason() -> None:
+    done = report(product("attention.out", 1500))
+    assert as_document(done)["kernel"] == {"name": "matmul_64x512", "choice": "asked for", "reason": None}
+    assert "kernel   matmul_64x512, asked for\n\n" in as_text(done)
 
 
 def test_stages_add_up_to_the_total() -> None:

@@ -57,7 +57,9 @@ def run_calls(device: Device, *, repeats: int, progress: Callable[[str], None]) 
 
 
 def one_dispatch(contract: Contract) -> Plan:
-    """The plan that fills exactly one dispatch: `batch` products below one another."""
+    """The plan that fills exactly one dispatch: all its heads, or `batch` products below one another."""
+    if contract.heads_along is not None:
+        return tiled_plan(Problem(contract.m, contract.k, contract.n, contract.batch), contract)
     return tiled_plan(Problem(contract.batch * contract.m, contract.k, contract.n), contract)
 
 
@@ -84,9 +86,9 @@ def _one_call(device: Device, plan: Plan, a: F32, b: F32) -> tuple[float, ...]:
 
 def _converted(matrix: F32, layout: Layout) -> F32:
     """Rounded in bulk and laid out in whole tiles, as the layout says."""
-    padded = np.zeros(layout.padded, np.float32)
+    padded = np.zeros((*layout.shape[:-2], *layout.padded), np.float32)
     rounded = on_grid(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
-    padded[: layout.rows, : layout.cols] = rounded
+    padded[..., : layout.rows, : layout.cols] = rounded
     return padded
 
 
@@ -147,6 +149,7 @@ def _fields(call: Call) -> dict[str, object]:
         "M": problem.M,
         "K": problem.K,
         "N": problem.N,
+        "heads": problem.heads,
         "dispatches": call.dispatches,
         "bytes_to_device": contract.bytes_to_device,
         "bytes_from_device": contract.bytes_from_device,

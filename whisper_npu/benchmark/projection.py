@@ -80,10 +80,11 @@ class Projection:
 
 
 def operands(problem: Problem) -> tuple[F32, F32]:
-    """A (M,K) and B (K,N) float32: normal, 0.1 wide, seed 42, A drawn first."""
+    """A (M,K) and B (K,N) float32, of each head: normal, 0.1 wide, seed 42, A drawn first."""
     random = np.random.RandomState(42)  # the legacy generator's stream is frozen for good
-    a = (random.randn(problem.M, problem.K) * 0.1).astype(np.float32)
-    b = (random.randn(problem.K, problem.N) * 0.1).astype(np.float32)
+    heads = (problem.heads,) if problem.heads > 1 else ()
+    a = (random.randn(*heads, problem.M, problem.K) * 0.1).astype(np.float32)
+    b = (random.randn(*heads, problem.K, problem.N) * 0.1).astype(np.float32)
     return a, b
 
 

@@ -9,14 +9,14 @@ from difflib import get_close_matches
 from whisper_npu.benchmark.host_paths import HostPath, naive, pipelined, whole
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.contract import (
+    GEMM_TILE,
     MATMUL_64X64,
     MATMUL_64X512,
     MATMUL_128X512,
-    Contract,
-    gemm,
     matmul_64x64_batch,
     matmul_64x512_k,
 )
+from whisper_npu.npu.cost import padded_gemm
 from whisper_npu.npu.plan import Plan, Problem, host_batched_plan, tiled_plan
 
 COLUMNS_AT_A_TIME = (1, 2, 4, 8)
@@ -46,7 +46,7 @@ def strategies(problem: Problem, naive_rows: int = NAIVE_ROWS) -> tuple[Strategy
     """
     tiled = tiled_plan(problem, MATMUL_64X64)
     few = Problem(min(naive_rows, problem.M), problem.K, problem.N)
-    K, N = _up(problem.K, 64), problem.N
+    K = _up(problem.K, 64)
     return (
         _whole("tiled", "", tiled),
         *(
@@ -65,7 +65,7 @@ def strategies(problem: Problem, naive_rows: int = NAIVE_ROWS) -> tuple[Strategy
             for k in (MATMUL_64X64, MATMUL_64X512)
         ),
         _whole("k-on-chip", f"K {K}", tiled_plan(problem, matmul_64x512_k(K))),
-        _whole("gemm", "whole", tiled_plan(problem, _gemm_for(problem.M, K, N))),
+        _whole("gemm", "whole", tiled_plan(problem, padded_gemm(problem, GEMM_TILE))),
     )
 
 
@@ -93,11 +93,6 @@ def check_names(names: Sequence[str]) -> None:
 
 def _whole(name: str, variant: str, plan: Plan) -> Strategy:
     return Strategy(name, variant, plan, plan, whole)
-
-
-def _gemm_for(M: int, K: int, N: int) -> Contract:
-    """A product that is one dispatch: sizes rounded up to whole blocks of the array."""
-    return gemm(_up(M, 256), K, _up(N, 256))
 
 
 def _up(size: int, multiple: int) -> int:

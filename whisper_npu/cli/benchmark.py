@@ -19,6 +19,7 @@ from whisper_npu.cli.options import (
     MarkdownFile,
     PlotFile,
     Repeats,
+    Threads,
     Timeout,
     TraceFile,
     npu_options,
@@ -71,6 +72,30 @@ def benchmark_projection(
         done = run_projection(
             opened, names=strategy or [], repeats=repeats, naive_rows=naive_rows, progress=_say
         )
+    write_files(done, files)
+    print(as_markdown(done), end="")
+
+
+@benchmark.command("sizes")
+def benchmark_sizes(
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also run windows, random weights, beside CTranslate2's encoder."),
+    ] = False,
+    repeats: Repeats = 5,
+    threads: Threads = None,
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+) -> None:
+    """Encoders from tiny to large-v3: dispatches, MODELLED time and its floor, what others measured."""
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.benchmark.sizes import as_markdown, run_sizes, write_files
+    from whisper_npu.npu.threads import cores
+
+    files = Files(markdown=markdown, json=json, csv=csv)
+    files.check()
+    done = run_sizes(repeats=repeats if measure else None, threads=threads or cores(), progress=_say)
     write_files(done, files)
     print(as_markdown(done), end="")
 

@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from whisper_npu.errors import UsageError
+
 kernels = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The kernels' designs for the array.")
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -57,8 +59,17 @@ def kernels_verify(
 def kernels_build(
     names: Names = None,
     target: Annotated[str, typer.Option("--target", help="The array to build for.")] = "npu1",
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", help="Build what a released model's encoder needs: tiny, large-v3, ..."),
+    ] = None,
 ) -> None:
     """Build xclbin and instructions with mlir-aie and Peano, into the user's kernel folder."""
-    from whisper_npu.kernels.commands import build_designs
+    from whisper_npu.kernels.commands import build_designs, build_model
 
-    build_designs(names or [], target)
+    if model is None:
+        build_designs(names or [], target)
+        return
+    if names:
+        raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
+    build_model(model, target)

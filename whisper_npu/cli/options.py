@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # The contracts' names (npu/contract.py), written out: --help imports nothing that it could ask.
 KERNEL_HELP = (
-    "auto, or one of 64x64, 64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, "
-    "64x64_batch64; 64x512_k512, 64x512_k2048; 64x64_baseline."
+    "auto; gemm, or one core tile of it such as gemm_96x64x48; or one of 64x64, 64x512, 128x512; 64x64_bf16, "
+    "64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, 64x512_k2048; 64x64_baseline."
 )
 
 
@@ -44,6 +44,10 @@ KernelFolders = Annotated[
 Timeout = Annotated[
     float,
     typer.Option("--timeout", metavar="SECONDS", help="What one dispatch, or run list, of an NPU may take."),
+]
+Threads = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--threads", metavar="N", help="Of the CPU, for everything; one a core if not given."),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Measured repeats, after one to warm up.")]
 MarkdownFile = Annotated[

@@ -15,10 +15,12 @@ from whisper_npu.cli.options import (
     DeviceName,
     FidelityName,
     KernelFolders,
+    Threads,
     Timeout,
     npu_options,
 )
 
+BATCH_SIZE = 8  # faster-whisper's
 START = perf_counter()  # of the run, as far as Python lets us see it
 
 
@@ -70,6 +72,13 @@ def transcribe(
     vad_filter: Annotated[
         bool, typer.Option("--vad_filter/--no_vad_filter", help="Leave out what has no speech in it.")
     ] = False,
+    batched: Annotated[
+        bool, typer.Option("--batched/--no_batched", help="Decode several windows at a time; cuts by VAD.")
+    ] = False,
+    batch_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--batch_size", metavar="N", help="How many; 8 if only --batched is given."),
+    ] = None,
     output_format: Annotated[
         Optional[OutputFormat],  # noqa: UP045
         typer.Option("--output_format", help="Write files of this format, or of all."),
@@ -82,6 +91,7 @@ def transcribe(
         Optional[Path],  # noqa: UP045
         typer.Option("--report", metavar="FILE.json", help="Write the report as JSON."),
     ] = None,
+    threads: Threads = None,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report on stderr.")] = False,
@@ -99,6 +109,7 @@ def transcribe(
         kernel=kernel,
         fidelity=Fidelity(fidelity.value),
         npu=npu_options(kernels, timeout),
+        threads=threads,
         options=TranscribeOptions(
             language=language,
             task=task.value,
@@ -107,6 +118,7 @@ def transcribe(
             initial_prompt=initial_prompt,
             word_timestamps=word_timestamps,
             vad_filter=vad_filter,
+            batch_size=BATCH_SIZE if batched and batch_size is None else batch_size,
         ),
         output=OutputFiles.asked_for(output_format and output_format.value, output_dir),
         report=report,

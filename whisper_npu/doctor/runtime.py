@@ -22,7 +22,6 @@ from whisper_npu.doctor.hardware import (
 from whisper_npu.doctor.machine import Machine
 from whisper_npu.errors import KernelManifestError, WhisperNpuError, one_line
 from whisper_npu.npu.artifacts import built, find_kernel
-from whisper_npu.npu.contract import CONTRACTS
 from whisper_npu.npu.limits import XDNA1
 
 LIBRARY_FOLDERS = (
@@ -164,7 +163,7 @@ def check_context(machine: Machine, npu: PciDevice) -> Check:
 def check_kernels(machine: Machine) -> Check:
     folders = machine.kernel_folders
     verified, refused = [], []
-    for contract in built(CONTRACTS, folders):
+    for contract in built(folders):
         try:
             find_kernel(contract, folders)
         except KernelManifestError as error:

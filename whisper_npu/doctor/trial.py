@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.contract import AUTO_CONTRACTS
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.matmul import matmul_on
 from whisper_npu.npu.plan import Problem
+from whisper_npu.npu.planner import kernels_of
 
 PROBLEM = Problem(150, 160, 600)  # of no size that a kernel's tile divides: padding and two sums are in it
 
@@ -40,21 +40,22 @@ def multiply_on(device: Device) -> Trial:
     a: F32 = random.standard_normal((M, K)).astype(np.float32)
     b: F32 = random.standard_normal((K, N)).astype(np.float32)
     kernels = device.kernels()
-    chosen = "auto" if set(kernels) & set(AUTO_CONTRACTS) else kernels[0]
-    matmul = matmul_on(device, chosen, [PROBLEM])
+    choice = "auto" if kernels_of(kernels, device.gemm_tiles()) else kernels[0]
+    matmul = matmul_on(device, choice, [PROBLEM])
+    contract = matmul.plan(PROBLEM).contract
     matmul(a, b, "doctor")  # the first wakes the device up
     matmul.take_products()
     c = matmul(a, b, "doctor")  # (M, N) float32
     (product,) = matmul.take_products()
-    error = np.abs(c - matmul.contract.reference(a, b))  # (M, N) float64
+    error = np.abs(c - contract.reference(a, b))  # (M, N) float64
     return Trial(
         problem=(M, K, N),
         device=device.name,
         description=device.description,
-        kernel=matmul.contract.name,
+        kernel=contract.name,
         dispatches=product.dispatches,
         max_error=float(error.max()),
-        tolerance_used=float((error / matmul.contract.tolerance(a, b)).max()),
+        tolerance_used=float((error / contract.tolerance(a, b)).max()),
         zeros=not c.any(),
         seconds=product.kernel_seconds,
         clock=device.clock,

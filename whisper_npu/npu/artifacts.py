@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from whisper_npu.errors import KernelManifestError, KernelNotBuiltError
-from whisper_npu.npu.contract import Contract, contract_as_json
+from whisper_npu.npu.contract import CONTRACTS, Contract, contract_as_json, contract_named
 from whisper_npu.npu.limits import XDNA1
 
 MANIFEST = "manifest.json"
@@ -51,9 +51,12 @@ def searched_folders(given: Sequence[Path], environ: Mapping[str, str] = os.envi
     return tuple(dict.fromkeys(folders))
 
 
-def built(contracts: Iterable[Contract], folders: Sequence[Path]) -> tuple[Contract, ...]:
-    """Those contracts that a folder has a kernel for; its files are checked by `find_kernel`."""
-    return tuple(contract for contract in contracts if _place(contract, folders))
+def built(folders: Sequence[Path]) -> tuple[Contract, ...]:
+    """The contracts that a folder has a kernel for; its files are checked by `find_kernel`."""
+    names = {manifest.parent.name for folder in folders for manifest in folder.glob(f"*/{MANIFEST}")}
+    fixed = [contract for contract in CONTRACTS if contract.name in names]
+    known = [contract_named(name) for name in sorted(names - {contract.name for contract in fixed})]
+    return (*fixed, *(contract for contract in known if contract))
 
 
 def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:

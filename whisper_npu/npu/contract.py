@@ -6,6 +6,7 @@ planner plans with it, the tests hold every device to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
@@ -53,6 +54,13 @@ class HeadsAlong:
 # takes them so, and writes each head's columns of (n_ctx, n_state): what the output projection reads.
 HEADS_OF_SCORES = HeadsAlong(a=Along.COLS, b=Along.ROWS, c=Along.ROWS)
 HEADS_OF_CONTEXT = HeadsAlong(a=Along.ROWS, b=Along.COLS, c=Along.COLS)
+# V^T P^T: each head's V^T below the one before, P^T as the scores of K Q^T come, and O^T like V^T.
+HEADS_OF_CONTEXT_TRANSPOSED = HeadsAlong(a=Along.ROWS, b=Along.ROWS, c=Along.ROWS)
+_NAMES_OF_HEADS = {
+    HEADS_OF_SCORES: "scores",
+    HEADS_OF_CONTEXT: "context",
+    HEADS_OF_CONTEXT_TRANSPOSED: "context_t",
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Contract:
     block: tuple[int, int] | None = None  # rows, columns of C that a round makes; None: one round makes all
     batch: int = 1  # independent products of one dispatch: packed in pairs, or lying as `heads_along` says
     heads_along: HeadsAlong | None = None
+    sizes_at_run_time: bool = False  # m, k, n and batch stand in the instructions, not in the array
     operand_dtype: DType = DType.BF16
     operand_rounding: Rounding = Rounding.NEAREST_EVEN
     result_dtype: DType = DType.F32
@@ -84,8 +93,20 @@ class Contract:
         return hash(self.name)
 
     @property
+    def overlay(self) -> str:
+        """The array's configuration (xclbin) that it needs; kernels of one overlay share it."""
+        if not self.sizes_at_run_time or self.core_tile is None:
+            return self.name
+        return _gemm_overlay(self.core_tile, self.result_dtype)
+
+    @property
+    def packs_pairs(self) -> bool:
+        """Whether its products are independent, A and B of each packed as a pair."""
+        return self.batch > 1 and self.heads_along is None
+
+    @property
     def macs(self) -> int:
-        """Multiplications of one dispatch."""
+        """Multiplications of one dispatch; what a product leaves empty of it is worked on like the rest."""
         return self.batch * self.m * self.k * self.n
 
     @property
@@ -158,26 +179,52 @@ def matmul_64x512_k(K: int, N: int = 512) -> Contract:
     return replace(MATMUL_64X512, name=name, k=K, n=N, block=(64, 512))
 
 
+# What the planner takes for Whisper tiny, base and small, as tests/unit/test_planner.py holds it.
+GEMM_TILE = (96, 64, 48)
+
+
 def gemm(
     M: int,
     K: int,
     N: int,
-    core_tile: tuple[int, int, int] = (64, 64, 64),
+    core_tile: tuple[int, int, int] = GEMM_TILE,
     result_dtype: DType = DType.F32,
 ) -> Contract:
     """Whole matrices, M and N in rounds of 4x4 core tiles, the sum over K on the cores."""
     m, _, n = core_tile
-    block = XDNA1.core_rows * m, XDNA1.columns * n
+    overlay = _gemm_overlay(core_tile, result_dtype)
     return Contract(
-        f"gemm_{M}x{K}x{N}",
+        f"{overlay}_{M}x{K}x{N}",
         m=M,
         k=K,
         n=N,
         cores=XDNA1.cores,
         core_tile=core_tile,
-        block=block,
+        block=(XDNA1.core_rows * m, XDNA1.columns * n),
+        sizes_at_run_time=True,
         result_dtype=result_dtype,
     )
+
+
+def gemm_of_heads(
+    heads: int,
+    M: int,
+    K: int,
+    N: int,
+    heads_along: HeadsAlong,
+    core_tile: tuple[int, int, int] = GEMM_TILE,
+    result_dtype: DType = DType.F32,
+) -> Contract:
+    """`gemm` for each of several heads in one dispatch: the instructions walk from head to head."""
+    one = gemm(M, K, N, core_tile, result_dtype)
+    kind = _NAMES_OF_HEADS[heads_along]
+    name = f"{one.overlay}_{kind}_{heads}x{M}x{K}x{N}"
+    return replace(one, name=name, batch=heads, heads_along=heads_along)
+
+
+def _gemm_overlay(core_tile: tuple[int, int, int], result_dtype: DType) -> str:
+    name = f"gemm_{'x'.join(map(str, core_tile))}"
+    return name if result_dtype is DType.F32 else f"{name}_{result_dtype.value}"
 
 
 def contract_as_json(contract: Contract) -> dict[str, object]:
@@ -203,10 +250,11 @@ MATMUL_64X64_BASELINE = Contract(
     result_rounding=Rounding.FLOOR,
 )
 
-# What `--kernel auto` chooses from; the baseline's numerics are there to be compared with, by name only.
-AUTO_CONTRACTS: tuple[Contract, ...] = (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512)
+# The kernels of one size. Gemms have any, and are not listed here; the planner chooses among all.
 CONTRACTS: tuple[Contract, ...] = (
-    *AUTO_CONTRACTS,
+    MATMUL_64X64,
+    MATMUL_64X512,
+    MATMUL_128X512,
     MATMUL_64X64_BF16,
     MATMUL_64X512_BF16,
     MATMUL_128X512_BF16,
@@ -216,6 +264,24 @@ CONTRACTS: tuple[Contract, ...] = (
     matmul_64x512_k(2048),
     MATMUL_64X64_BASELINE,
 )
+
+
+def contract_named(name: str) -> Contract | None:
+    """The contract of exactly this name, a gemm's of any sizes too; None for any other name."""
+    fixed = next((contract for contract in CONTRACTS if contract.name == name), None)
+    found = re.fullmatch(
+        r"gemm_(\d+x\d+x\d+)(_bf16)?(?:_(scores|context|context_t)_(\d+)x|_)(\d+)x(\d+)x(\d+)", name
+    )
+    if fixed or not found:
+        return fixed
+    tile, bf16, kind, heads, *sizes = found.groups()
+    m, k, n = map(int, tile.split("x"))
+    M, K, N = map(int, sizes)
+    dtype = DType.BF16 if bf16 else DType.F32
+    if kind is None:
+        return gemm(M, K, N, (m, k, n), dtype)
+    along = next(along for along, named in _NAMES_OF_HEADS.items() if named == kind)
+    return gemm_of_heads(int(heads), M, K, N, along, (m, k, n), dtype)
 
 
 def find_contract(name: str, contracts: Iterable[Contract] = CONTRACTS) -> Contract:
@@ -229,5 +295,5 @@ def find_contract(name: str, contracts: Iterable[Contract] = CONTRACTS) -> Contr
         short = [n.removeprefix("matmul_") for n in by_name]
         near = get_close_matches(name.removeprefix("matmul_"), short, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}there are auto, {', '.join(short)}")
+        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}there are auto, gemm, {', '.join(short)}")
     return found

@@ -7,14 +7,23 @@ contract's, which the kernels' verifier counts again in each design's text (test
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise, product
 
-from whisper_npu.npu.contract import Contract, DType, gemm
+from whisper_npu.npu.contract import (
+    HEADS_OF_CONTEXT,
+    HEADS_OF_CONTEXT_TRANSPOSED,
+    HEADS_OF_SCORES,
+    Contract,
+    DType,
+    HeadsAlong,
+    gemm,
+    gemm_of_heads,
+)
 from whisper_npu.npu.limits import XDNA1
-from whisper_npu.npu.plan import Plan, Problem, tiled_plan
+from whisper_npu.npu.plan import Plan, Problem
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class Start(Enum):
 
 def modelled_run_seconds(plans: Sequence[Plan], profile: Profile, start: Start) -> float:
     """MODELLED time of plans one after the other, changes of overlay and waking up included."""
-    switches = sum(before.contract != after.contract for before, after in pairwise(plans))
+    switches = sum(before.contract.overlay != after.contract.overlay for before, after in pairwise(plans))
     wake = profile.wake_seconds if start is Start.ASLEEP and plans else 0.0
     work = sum(modelled_plan_seconds(plan, profile) for plan in plans)
     return wake + switches * profile.overlay_switch_seconds + work
@@ -139,16 +148,25 @@ def work_seconds(contract: Contract, profile: Profile) -> float:
     return max(dma, compute)
 
 
-def best_gemm(problem: Problem, profile: Profile = XDNA1_PROFILE) -> Contract:
-    """The whole-matrix kernel of least modelled time for a problem, of all core tiles that L1 holds.
+def gemm_tiles() -> tuple[tuple[int, int, int], ...]:
+    """All core tiles of a gemm that L1 holds, by one rule, those of more rows first.
 
-    One rule: m and n in multiples of 16, the register block; k in multiples of 64, so that a row of A is read
-    from DRAM in bursts of 128 bytes; C in fp32. M, K and N are padded to whole rounds.
+    m and n in multiples of 16, the register block; k in multiples of 64, so that a row of A is read from DRAM
+    in bursts of 128 bytes; C in fp32.
     """
-    tiles = product(range(16, 161, 16), range(64, 193, 64), range(16, 161, 16))
-    contracts = (padded_gemm(problem, tile) for tile in tiles)
-    fitting = (contract for contract in contracts if contract.l1_bytes <= XDNA1.core.memory_bytes)
-    return min(fitting, key=lambda contract: modelled_seconds(contract, 1, profile))
+    tiles = product(range(160, 0, -16), range(64, 193, 64), range(16, 161, 16))
+    return tuple(
+        tile for tile in tiles if padded_gemm(Problem(1, 1, 1), tile).l1_bytes <= XDNA1.core.memory_bytes
+    )
+
+
+def best_gemm(problem: Problem, profile: Profile = XDNA1_PROFILE) -> Contract:
+    """The whole-matrix kernel of least modelled time for a problem, of all of `gemm_tiles`.
+
+    M, K and N are padded to whole rounds.
+    """
+    contracts = (padded_gemm(problem, tile) for tile in gemm_tiles())
+    return min(contracts, key=lambda contract: modelled_seconds(contract, 1, profile))
 
 
 def padded_gemm(
@@ -159,21 +177,13 @@ def padded_gemm(
     units = XDNA1.core_rows * m, k, XDNA1.columns * n
     sizes = (problem.M, problem.K, problem.N)
     M, K, N = (-(-size // unit) * unit for size, unit in zip(sizes, units, strict=True))
-    return gemm(M, K, N, core_tile, result_dtype)
+    if problem.heads == 1:
+        return gemm(M, K, N, core_tile, result_dtype)
+    return gemm_of_heads(problem.heads, M, K, N, heads_along(problem), core_tile, result_dtype)
 
 
-def choose_contract(
-    problems: Iterable[Problem], contracts: Sequence[Contract], profile: Profile = XDNA1_PROFILE
-) -> Contract:
-    """The one contract that makes all `problems` in the least modelled time.
-
-    One for all of them, since a change of overlay costs as much as a dozen dispatches: 2.81 ms a pair
-    (whisper-xdna README).
-    """
-    problems = tuple(problems)
-
-    def total(contract: Contract) -> float:
-        dispatches = sum(tiled_plan(problem, contract).dispatches for problem in problems)
-        return modelled_seconds(contract, dispatches, profile)
-
-    return min(contracts, key=total)
+def heads_along(problem: Problem) -> HeadsAlong:
+    """How attention's heads lie: its scores sum over d_head, which is small; in its context N is, or M."""
+    if min(problem.M, problem.N) >= problem.K:
+        return HEADS_OF_SCORES
+    return HEADS_OF_CONTEXT if problem.N <= problem.M else HEADS_OF_CONTEXT_TRANSPOSED

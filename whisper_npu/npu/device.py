@@ -129,6 +129,9 @@ class Device(Protocol):
     def kernels(self) -> tuple[Contract, ...]:
         """The contracts that it can run."""
 
+    def gemm_tiles(self) -> tuple[tuple[int, int, int], ...]:
+        """Core tiles m,k,n whose gemm it can run for any shape; () where `kernels` lists all there is."""
+
     def load(self, contract: Contract) -> None:
         """Make a kernel ready. Raises DeviceError where the device cannot run it."""
 

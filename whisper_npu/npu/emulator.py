@@ -20,6 +20,7 @@ import numpy as np
 from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import F32, on_grid, to_bf16
 from whisper_npu.npu.contract import CONTRACTS, Contract, DType
+from whisper_npu.npu.cost import gemm_tiles
 from whisper_npu.npu.device import (
     Buffer,
     Chain,
@@ -116,6 +117,9 @@ class Emulator:
 
     def kernels(self) -> tuple[Contract, ...]:
         return CONTRACTS
+
+    def gemm_tiles(self) -> tuple[tuple[int, int, int], ...]:
+        return gemm_tiles()
 
     def load(self, contract: Contract) -> None:
         """Nothing to load: a contract says all that the emulator needs."""

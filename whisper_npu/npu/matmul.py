@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from time import perf_counter
 
-from whisper_npu.errors import PlanError
+from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.contract import AUTO_CONTRACTS, Contract, find_contract
-from whisper_npu.npu.cost import choose_contract
+from whisper_npu.npu.contract import Contract, find_contract
+from whisper_npu.npu.cost import XDNA1_PROFILE, modelled_plan_seconds
 from whisper_npu.npu.device import Buffer, Chain, Completion, Device, Enters
 from whisper_npu.npu.plan import Layout, Plan, Problem, b_layout, tiled_plan
+from whisper_npu.npu.planner import Choice, Fixed, Gemm, asked_for, choose, kernels_of
 from whisper_npu.npu.threads import Threads
 
+KEPT_PLANS = 256
 KEPT_OPERANDS = 16  # buffers of activations; an encoder's window has nine shapes
 
 
@@ -56,18 +59,21 @@ OnProduct = Callable[[Product, float, float], None]
 
 
 class Matmul:
-    """A @ B on a device, by one kernel. Call it with arrays, or with a `Weight` staged before.
+    """A @ B on a device, by the kernels of a choice. Call it with arrays, or with a `Weight` staged before.
 
     What was executed since the last `take_products` is on record, as loop nests and counts. Whoever needs
     the time of each product sets `on_product`, which is called at the end of each. Not safe for several
     threads at once.
     """
 
-    def __init__(self, device: Device, contract: Contract) -> None:
-        device.load(contract)
+    def __init__(self, device: Device, kernels: Contract | Choice) -> None:
         self.device = device
-        self.contract = contract
+        self.choice = asked_for(Fixed(kernels)) if isinstance(kernels, Contract) else kernels
+        self._loaded: set[Contract] = set()
+        for contract in self.choice.known_contracts:
+            self._load(contract)
         self.on_product: OnProduct | None = None
+        self._planned = lru_cache(maxsize=KEPT_PLANS)(self._tiled)
         self._products: dict[tuple[str, Plan], Product] = {}
         self._operands: dict[tuple[str, Layout], Buffer] = {}  # least recently used first
 
@@ -82,12 +88,26 @@ class Matmul:
         weight: (K, N) float32, float16 or bfloat16, any strides.
         """
         K, N = weight.shape
-        buffer = self.device.alloc(b_layout(self.contract, K, N))
+        buffer = self.device.alloc(b_layout(self.choice.contract_of_weight(K, N), K, N))
         buffer.write(weight)
         return Weight(buffer, (K, N))
 
     def plan(self, problem: Problem) -> Plan:
-        return tiled_plan(problem, self.contract)
+        plan = self._planned(problem)
+        self._load(plan.contract)
+        return plan
+
+    def modelled_seconds(self, problem: Problem) -> float:
+        """MODELLED time on an NPU, for choosing among ways to make the same product."""
+        return modelled_plan_seconds(self._planned(problem), XDNA1_PROFILE)
+
+    def _tiled(self, problem: Problem) -> Plan:
+        return tiled_plan(problem, self.choice.contract(problem))
+
+    def _load(self, contract: Contract) -> None:
+        if contract not in self._loaded:
+            self.device.load(contract)
+            self._loaded.add(contract)
 
     def __call__(self, a: F32, b: F32 | Weight, operation: str) -> F32:
         """a: (M, K) float32; b: (K, N) float32 or staged. Returns (M, N) float32.
@@ -208,14 +228,28 @@ def _add(total: dict[tuple[str, Plan], Product], product: Product) -> None:
 
 
 def matmul_on(device: Device, kernel: str | Contract, problems: Iterable[Problem]) -> Matmul:
-    """Products on `device` by `kernel`: a contract, its name, or "auto" for the least modelled cost.
+    """Products on `device` by `kernel`: a contract, a name, or "auto" for the least modelled time.
 
-    problems: what "auto" chooses for, each as often as it occurs. Raises UnknownKernelError for a name that
-    the device has no kernel for.
+    problems: what is chosen for, in the order of the work. Names: those of `device.kernels()`; "gemm", the
+    best of its whole-matrix kernels; one core tile of them, "gemm_96x64x48" for example.
+    Raises UnknownKernelError for a name that the device has no kernel for.
     """
     if isinstance(kernel, Contract):
         return Matmul(device, kernel)
-    if kernel != "auto":
-        return Matmul(device, find_contract(kernel, device.kernels()))
-    candidates = [contract for contract in device.kernels() if contract in AUTO_CONTRACTS]
-    return Matmul(device, choose_contract(problems, candidates))
+    check_kernel(device, kernel)
+    kernels = kernels_of(device.kernels(), device.gemm_tiles())
+    named = [k for k in kernels if isinstance(k, Gemm) and kernel in ("gemm", k.name)]
+    if kernel == "auto" or named:
+        return Matmul(device, choose(problems, named or kernels))
+    return Matmul(device, find_contract(kernel, device.kernels()))
+
+
+def check_kernel(device: Device, kernel: str) -> None:
+    """Raises UnknownKernelError where `matmul_on` would: before a model is loaded for it."""
+    gemms = [k for k in kernels_of(device.kernels(), device.gemm_tiles()) if isinstance(k, Gemm)]
+    if kernel == "gemm" and not gemms:
+        raise UnknownKernelError(
+            "this device has no gemm kernel: build a model's with whisper-npu kernels build --model NAME"
+        )
+    if kernel not in ("auto", "gemm") and kernel not in {gemm.name for gemm in gemms}:
+        find_contract(kernel, device.kernels())

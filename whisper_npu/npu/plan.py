@@ -44,6 +44,11 @@ class Problem:
     def macs(self) -> int:
         return self.heads * self.M * self.K * self.N
 
+    @property
+    def transposed(self) -> Problem:
+        """C^T = B^T @ A^T."""
+        return Problem(self.N, self.K, self.M, self.heads)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -225,8 +230,19 @@ def b_layout(contract: Contract, K: int, N: int, heads: int = 1) -> Layout:
 
 
 def tiled_plan(problem: Problem, contract: Contract) -> Plan:
-    """One product for each (i, j, k) of tiles, k innermost so that a tile of C is finished at once."""
+    """One product for each (i, j, k) of tiles, k innermost so that a tile of C is finished at once.
+
+    Raises PlanError for a kernel that walks over heads and a problem of another number of heads, or of larger
+    ones than it walks over.
+    """
     heads = problem.heads
+    sizes = ((problem.M, contract.m), (problem.K, contract.k), (problem.N, contract.n))
+    fits = heads == contract.batch and all(size <= held for size, held in sizes)
+    if contract.heads_along is not None and not fits:
+        raise PlanError(
+            f"{contract.name} takes {contract.batch} heads of at most ({contract.m},{contract.k})@"
+            f"({contract.k},{contract.n}), not {problem}: take a kernel for that"
+        )
     i, k = a_layout(contract, problem.M, problem.K).grid
     j = b_layout(contract, problem.K, problem.N).grid[1]
     return Plan(

@@ -54,3 +54,25 @@ PUBLISHED: tuple[PublishedGemm, ...] = (
 # Outside the gate. With K = 64 there is one step to overlap, and what counts is how C's 9.4 MB reach DRAM, of
 # which the model knows a bandwidth and nothing else: not the pauses between rounds, not who else reads DRAM.
 HARD_POINT = PublishedGemm(Problem(1536, 64, 1536), 386, _WHISPER_XDNA)
+
+RECORD_FLOPS = 3.14e12  # the most that a product of bf16 reached on XDNA1; arXiv 2512.13282, table 2
+
+
+@dataclass(frozen=True)
+class PublishedEncoder:
+    """A whole encoder at 1,500 positions on XDNA1, MEASURED by its author."""
+
+    model: str
+    seconds: tuple[float, ...]  # one, or the least and the most
+
+    def __str__(self) -> str:
+        return " to ".join(f"{1e3 * seconds:,.0f}" for seconds in self.seconds)
+
+
+PUBLISHED_ENCODERS_SOURCE = _WHISPER_XDNA
+PUBLISHED_ENCODERS: tuple[PublishedEncoder, ...] = (
+    PublishedEncoder("tiny", (0.484,)),
+    PublishedEncoder("small", (1.507,)),
+    PublishedEncoder("large-v3-turbo", (3.346,)),
+    PublishedEncoder("large-v3", (3.344, 3.990)),
+)

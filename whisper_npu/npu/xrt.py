@@ -20,7 +20,7 @@ import numpy as np
 from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, PlanError
 from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.contract import CONTRACTS, Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import (
     Buffer,
     Chain,
@@ -68,7 +68,7 @@ def open_npu(options: NpuOptions, threads: Threads | None = None, root: Path = P
     if missing:
         raise DeviceNotFoundError(f"no NPU: {'; '.join(missing)}. Use --device emulator, or auto")
     folders = searched_folders(options.kernel_folders)
-    if not built(CONTRACTS, folders):
+    if not built(folders):
         looked = ", ".join(map(str, folders))
         raise DeviceNotFoundError(
             f"an XDNA1 NPU is there, but no built kernels in {looked}: whisper-npu kernels build. "
@@ -126,7 +126,10 @@ class XrtDevice:
         return self._threads
 
     def kernels(self) -> tuple[Contract, ...]:
-        return built(CONTRACTS, self._folders)
+        return built(self._folders)
+
+    def gemm_tiles(self) -> tuple[tuple[int, int, int], ...]:
+        return ()  # of whatever shape: only what is built
 
     def load(self, contract: Contract) -> None:
         """Check the built kernel's files, load them, and have it compute a product whose answer is known.

@@ -1,0 +1,664 @@
+module {
+  aie.device(npu1) {
+    func.func private @zero_f32(memref<96x48xf32>) attributes {link_with = "matmul_96x64x48.o"}
+    func.func private @matmul_bf16_f32(memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) attributes {link_with = "matmul_96x64x48.o"}
+
+    // Tiles
+    %t0_0 = aie.tile(0, 0)
+    %t1_0 = aie.tile(1, 0)
+    %t2_0 = aie.tile(2, 0)
+    %t3_0 = aie.tile(3, 0)
+    %t0_1 = aie.tile(0, 1)
+    %t1_1 = aie.tile(1, 1)
+    %t2_1 = aie.tile(2, 1)
+    %t3_1 = aie.tile(3, 1)
+    %t0_2 = aie.tile(0, 2)
+    %t1_2 = aie.tile(1, 2)
+    %t2_2 = aie.tile(2, 2)
+    %t3_2 = aie.tile(3, 2)
+    %t0_3 = aie.tile(0, 3)
+    %t1_3 = aie.tile(1, 3)
+    %t2_3 = aie.tile(2, 3)
+    %t3_3 = aie.tile(3, 3)
+    %t0_4 = aie.tile(0, 4)
+    %t1_4 = aie.tile(1, 4)
+    %t2_4 = aie.tile(2, 4)
+    %t3_4 = aie.tile(3, 4)
+    %t0_5 = aie.tile(0, 5)
+    %t1_5 = aie.tile(1, 5)
+    %t2_5 = aie.tile(2, 5)
+    %t3_5 = aie.tile(3, 5)
+    %steps_0_0 = aie.buffer(%t0_2) {sym_name = "steps_0_0"} : memref<1xi32>
+    %steps_0_1 = aie.buffer(%t0_3) {sym_name = "steps_0_1"} : memref<1xi32>
+    %steps_0_2 = aie.buffer(%t0_4) {sym_name = "steps_0_2"} : memref<1xi32>
+    %steps_0_3 = aie.buffer(%t0_5) {sym_name = "steps_0_3"} : memref<1xi32>
+    %steps_1_0 = aie.buffer(%t1_2) {sym_name = "steps_1_0"} : memref<1xi32>
+    %steps_1_1 = aie.buffer(%t1_3) {sym_name = "steps_1_1"} : memref<1xi32>
+    %steps_1_2 = aie.buffer(%t1_4) {sym_name = "steps_1_2"} : memref<1xi32>
+    %steps_1_3 = aie.buffer(%t1_5) {sym_name = "steps_1_3"} : memref<1xi32>
+    %steps_2_0 = aie.buffer(%t2_2) {sym_name = "steps_2_0"} : memref<1xi32>
+    %steps_2_1 = aie.buffer(%t2_3) {sym_name = "steps_2_1"} : memref<1xi32>
+    %steps_2_2 = aie.buffer(%t2_4) {sym_name = "steps_2_2"} : memref<1xi32>
+    %steps_2_3 = aie.buffer(%t2_5) {sym_name = "steps_2_3"} : memref<1xi32>
+    %steps_3_0 = aie.buffer(%t3_2) {sym_name = "steps_3_0"} : memref<1xi32>
+    %steps_3_1 = aie.buffer(%t3_3) {sym_name = "steps_3_1"} : memref<1xi32>
+    %steps_3_2 = aie.buffer(%t3_4) {sym_name = "steps_3_2"} : memref<1xi32>
+    %steps_3_3 = aie.buffer(%t3_5) {sym_name = "steps_3_3"} : memref<1xi32>
+
+    // Data movement in the array
+    aie.objectfifo @A_L3L2_0(%t0_0, {%t0_1}, 2 : i32) : !aie.objectfifo<memref<6144xbf16>>
+    aie.objectfifo @A_L2L1_0(%t0_1 dimensionsToStream [<size = 24, stride = 256>, <size = 8, stride = 8>, <size = 4, stride = 64>, <size = 8, stride = 1>], {%t0_2, %t1_2, %t2_2, %t3_2}, 2 : i32) : !aie.objectfifo<memref<96x64xbf16>>
+    aie.objectfifo.link [@A_L3L2_0] -> [@A_L2L1_0]([] [])
+    aie.objectfifo @B_L3L2_0(%t0_0, {%t0_1}, 2 : i32) : !aie.objectfifo<memref<3072xbf16>>
+    aie.objectfifo @B_L2L1_0(%t0_1 dimensionsToStream [<size = 8, stride = 384>, <size = 12, stride = 4>, <size = 8, stride = 48>, <size = 4, stride = 1>], {%t0_2, %t0_3, %t0_4, %t0_5}, 2 : i32) : !aie.objectfifo<memref<64x48xbf16>>
+    aie.objectfifo.link [@B_L3L2_0] -> [@B_L2L1_0]([] [])
+    aie.objectfifo @C_L1L2_0_0(%t0_2, {%t0_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_0_1(%t0_3, {%t0_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_0_2(%t0_4, {%t0_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_0_3(%t0_5, {%t0_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L2L3_0(%t0_1 dimensionsToStream [<size = 24, stride = 192>, <size = 4, stride = 4>, <size = 12, stride = 16>, <size = 4, stride = 1>], {%t0_0}, 1 : i32) : !aie.objectfifo<memref<18432xf32>>
+    aie.objectfifo.link [@C_L1L2_0_0, @C_L1L2_0_1, @C_L1L2_0_2, @C_L1L2_0_3] -> [@C_L2L3_0]([0, 4608, 9216, 13824] [])
+    aie.objectfifo @A_L3L2_1(%t1_0, {%t1_1}, 2 : i32) : !aie.objectfifo<memref<6144xbf16>>
+    aie.objectfifo @A_L2L1_1(%t1_1 dimensionsToStream [<size = 24, stride = 256>, <size = 8, stride = 8>, <size = 4, stride = 64>, <size = 8, stride = 1>], {%t0_3, %t1_3, %t2_3, %t3_3}, 2 : i32) : !aie.objectfifo<memref<96x64xbf16>>
+    aie.objectfifo.link [@A_L3L2_1] -> [@A_L2L1_1]([] [])
+    aie.objectfifo @B_L3L2_1(%t1_0, {%t1_1}, 2 : i32) : !aie.objectfifo<memref<3072xbf16>>
+    aie.objectfifo @B_L2L1_1(%t1_1 dimensionsToStream [<size = 8, stride = 384>, <size = 12, stride = 4>, <size = 8, stride = 48>, <size = 4, stride = 1>], {%t1_2, %t1_3, %t1_4, %t1_5}, 2 : i32) : !aie.objectfifo<memref<64x48xbf16>>
+    aie.objectfifo.link [@B_L3L2_1] -> [@B_L2L1_1]([] [])
+    aie.objectfifo @C_L1L2_1_0(%t1_2, {%t1_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_1_1(%t1_3, {%t1_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_1_2(%t1_4, {%t1_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_1_3(%t1_5, {%t1_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L2L3_1(%t1_1 dimensionsToStream [<size = 24, stride = 192>, <size = 4, stride = 4>, <size = 12, stride = 16>, <size = 4, stride = 1>], {%t1_0}, 1 : i32) : !aie.objectfifo<memref<18432xf32>>
+    aie.objectfifo.link [@C_L1L2_1_0, @C_L1L2_1_1, @C_L1L2_1_2, @C_L1L2_1_3] -> [@C_L2L3_1]([0, 4608, 9216, 13824] [])
+    aie.objectfifo @A_L3L2_2(%t2_0, {%t2_1}, 2 : i32) : !aie.objectfifo<memref<6144xbf16>>
+    aie.objectfifo @A_L2L1_2(%t2_1 dimensionsToStream [<size = 24, stride = 256>, <size = 8, stride = 8>, <size = 4, stride = 64>, <size = 8, stride = 1>], {%t0_4, %t1_4, %t2_4, %t3_4}, 2 : i32) : !aie.objectfifo<memref<96x64xbf16>>
+    aie.objectfifo.link [@A_L3L2_2] -> [@A_L2L1_2]([] [])
+    aie.objectfifo @B_L3L2_2(%t2_0, {%t2_1}, 2 : i32) : !aie.objectfifo<memref<3072xbf16>>
+    aie.objectfifo @B_L2L1_2(%t2_1 dimensionsToStream [<size = 8, stride = 384>, <size = 12, stride = 4>, <size = 8, stride = 48>, <size = 4, stride = 1>], {%t2_2, %t2_3, %t2_4, %t2_5}, 2 : i32) : !aie.objectfifo<memref<64x48xbf16>>
+    aie.objectfifo.link [@B_L3L2_2] -> [@B_L2L1_2]([] [])
+    aie.objectfifo @C_L1L2_2_0(%t2_2, {%t2_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_2_1(%t2_3, {%t2_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_2_2(%t2_4, {%t2_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_2_3(%t2_5, {%t2_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L2L3_2(%t2_1 dimensionsToStream [<size = 24, stride = 192>, <size = 4, stride = 4>, <size = 12, stride = 16>, <size = 4, stride = 1>], {%t2_0}, 1 : i32) : !aie.objectfifo<memref<18432xf32>>
+    aie.objectfifo.link [@C_L1L2_2_0, @C_L1L2_2_1, @C_L1L2_2_2, @C_L1L2_2_3] -> [@C_L2L3_2]([0, 4608, 9216, 13824] [])
+    aie.objectfifo @A_L3L2_3(%t3_0, {%t3_1}, 2 : i32) : !aie.objectfifo<memref<6144xbf16>>
+    aie.objectfifo @A_L2L1_3(%t3_1 dimensionsToStream [<size = 24, stride = 256>, <size = 8, stride = 8>, <size = 4, stride = 64>, <size = 8, stride = 1>], {%t0_5, %t1_5, %t2_5, %t3_5}, 2 : i32) : !aie.objectfifo<memref<96x64xbf16>>
+    aie.objectfifo.link [@A_L3L2_3] -> [@A_L2L1_3]([] [])
+    aie.objectfifo @B_L3L2_3(%t3_0, {%t3_1}, 2 : i32) : !aie.objectfifo<memref<3072xbf16>>
+    aie.objectfifo @B_L2L1_3(%t3_1 dimensionsToStream [<size = 8, stride = 384>, <size = 12, stride = 4>, <size = 8, stride = 48>, <size = 4, stride = 1>], {%t3_2, %t3_3, %t3_4, %t3_5}, 2 : i32) : !aie.objectfifo<memref<64x48xbf16>>
+    aie.objectfifo.link [@B_L3L2_3] -> [@B_L2L1_3]([] [])
+    aie.objectfifo @C_L1L2_3_0(%t3_2, {%t3_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_3_1(%t3_3, {%t3_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_3_2(%t3_4, {%t3_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L1L2_3_3(%t3_5, {%t3_1}, 1 : i32) : !aie.objectfifo<memref<96x48xf32>>
+    aie.objectfifo @C_L2L3_3(%t3_1 dimensionsToStream [<size = 24, stride = 192>, <size = 4, stride = 4>, <size = 12, stride = 16>, <size = 4, stride = 1>], {%t3_0}, 1 : i32) : !aie.objectfifo<memref<18432xf32>>
+    aie.objectfifo.link [@C_L1L2_3_0, @C_L1L2_3_1, @C_L1L2_3_2, @C_L1L2_3_3] -> [@C_L2L3_3]([0, 4608, 9216, 13824] [])
+
+    // Core task
+    %core_0_2 = aie.core(%t0_2) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_0_0[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_0(Consume, 1)
+        aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_0(Consume, 1)
+          aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_0_0(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_0_3 = aie.core(%t0_3) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_0_1[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_1(Consume, 1)
+        aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_1(Consume, 1)
+          aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_0_1(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_0_4 = aie.core(%t0_4) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_0_2[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_2(Consume, 1)
+        aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_2(Consume, 1)
+          aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_0_2(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_0_5 = aie.core(%t0_5) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_0_3[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_3(Consume, 1)
+        aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_3(Consume, 1)
+          aie.objectfifo.release @B_L2L1_0(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_0_3(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_1_2 = aie.core(%t1_2) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_1_0[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_0(Consume, 1)
+        aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_0(Consume, 1)
+          aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_1_0(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_1_3 = aie.core(%t1_3) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_1_1[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_1(Consume, 1)
+        aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_1(Consume, 1)
+          aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_1_1(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_1_4 = aie.core(%t1_4) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_1_2[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_2(Consume, 1)
+        aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_2(Consume, 1)
+          aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_1_2(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_1_5 = aie.core(%t1_5) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_1_3[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_3(Consume, 1)
+        aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_3(Consume, 1)
+          aie.objectfifo.release @B_L2L1_1(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_1_3(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_2_2 = aie.core(%t2_2) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_2_0[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_0(Consume, 1)
+        aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_0(Consume, 1)
+          aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_2_0(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_2_3 = aie.core(%t2_3) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_2_1[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_1(Consume, 1)
+        aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_1(Consume, 1)
+          aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_2_1(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_2_4 = aie.core(%t2_4) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_2_2[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_2(Consume, 1)
+        aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_2(Consume, 1)
+          aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_2_2(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_2_5 = aie.core(%t2_5) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_2_3[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_3(Consume, 1)
+        aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_3(Consume, 1)
+          aie.objectfifo.release @B_L2L1_2(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_2_3(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_3_2 = aie.core(%t3_2) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_3_0[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_0(Consume, 1)
+        aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_0(Consume, 1)
+          aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_3_0(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_3_3 = aie.core(%t3_3) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_3_1[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_1(Consume, 1)
+        aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_1(Consume, 1)
+          aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_3_1(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_3_4 = aie.core(%t3_4) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_3_2[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_2(Consume, 1)
+        aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_2(Consume, 1)
+          aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_3_2(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+    %core_3_5 = aie.core(%t3_5) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %forever = arith.constant 4294967295 : index
+      scf.for %round = %c0 to %forever step %c1 {
+        %view0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
+        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
+        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %steps_i32 = memref.load %steps_3_3[%c0] : memref<1xi32>
+        %steps = arith.index_cast %steps_i32 : i32 to index
+        func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+        aie.objectfifo.release @A_L2L1_3(Consume, 1)
+        aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        scf.for %kk = %c1 to %steps step %c1 {
+          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
+          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
+          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
+          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
+          aie.objectfifo.release @A_L2L1_3(Consume, 1)
+          aie.objectfifo.release @B_L2L1_3(Consume, 1)
+        }
+        aie.objectfifo.release @C_L1L2_3_3(Produce, 1)
+      }
+      aie.end
+    } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
+
+    // DRAM movement
+    aie.runtime_sequence @sequence(%A: memref<1179648xbf16>, %B: memref<589824xbf16>, %C: memref<1179648xf32>) {
+      aiex.npu.rtp_write(@steps_0_0, 0, 12)
+      aiex.npu.rtp_write(@steps_0_1, 0, 12)
+      aiex.npu.rtp_write(@steps_0_2, 0, 12)
+      aiex.npu.rtp_write(@steps_0_3, 0, 12)
+      aiex.npu.rtp_write(@steps_1_0, 0, 12)
+      aiex.npu.rtp_write(@steps_1_1, 0, 12)
+      aiex.npu.rtp_write(@steps_1_2, 0, 12)
+      aiex.npu.rtp_write(@steps_1_3, 0, 12)
+      aiex.npu.rtp_write(@steps_2_0, 0, 12)
+      aiex.npu.rtp_write(@steps_2_1, 0, 12)
+      aiex.npu.rtp_write(@steps_2_2, 0, 12)
+      aiex.npu.rtp_write(@steps_2_3, 0, 12)
+      aiex.npu.rtp_write(@steps_3_0, 0, 12)
+      aiex.npu.rtp_write(@steps_3_1, 0, 12)
+      aiex.npu.rtp_write(@steps_3_2, 0, 12)
+      aiex.npu.rtp_write(@steps_3_3, 0, 12)
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_0} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 73728][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 147456][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 144][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 221184][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 294912][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 294912][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_0} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 294960][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 368640][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_1} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 295008][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 442368][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_2} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 295056][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 516096][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_3} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 589824][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 589824][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_0} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 589872][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 663552][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 589920][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 737280][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 589968][4, 4, 96, 48][192, 73728, 768, 1]) {id = 0 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 811008][4, 12, 96, 64][0, 64, 768, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 12, 64, 48][192, 49152, 768, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 884736][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 884736][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_0} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 884784][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 958464][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_1} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 884832][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 1032192][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_2} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 884880][4, 4, 96, 48][192, 73728, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1179648xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 1105920][4, 12, 96, 64][0, 64, 768, 1]) {id = 9 : i64, metadata = @A_L3L2_3} : memref<1179648xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 12, 64, 48][192, 49152, 768, 1]) {id = 10 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+    }
+  }
+}

@@ -1,0 +1,258 @@
+"""Every size of encoder: dispatches and MODELLED time of one window, its floor, and what others published.
+
+Where it is asked for, also MEASURED: the emulator beside CTranslate2's float32 encoder on this CPU, both with
+random weights of the right shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from time import sleep
+
+from whisper_npu.benchmark.files import Files
+from whisper_npu.benchmark.timings import Timings, machine, machine_line
+from whisper_npu.benchmark.window import OURS, PEER, Side
+from whisper_npu.encoder import ModelDimensions, encoder_problems
+from whisper_npu.markdown import as_table
+from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X64, MATMUL_64X512, Contract, DType
+from whisper_npu.npu.cost import XDNA1_PROFILE, gemm_tiles
+from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.plan import Problem
+from whisper_npu.npu.planner import Alternative, Choice, Fixed, choose, kernels_of
+from whisper_npu.npu.published import PUBLISHED_ENCODERS, PUBLISHED_ENCODERS_SOURCE, RECORD_FLOPS
+from whisper_npu.released import released_dimensions
+
+MODELS = ("tiny", "base", "small", "medium", "large-v3-turbo", "large-v3")
+PAUSE_SECONDS = 0.3  # after each turn: until no thread of it spins any more
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What no kernel of these products can go below: arithmetic at the record, each byte moved once."""
+
+    flops: int
+    nbytes: int  # A and B in bf16 read once, C in fp32 written once; no padding
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Floor:
+        operands = sum(p.heads * (p.M * p.K + p.K * p.N) for p in problems)
+        results = sum(p.heads * p.M * p.N for p in problems)
+        return cls(
+            flops=2 * sum(p.macs for p in problems),
+            nbytes=operands * DType.BF16.nbytes + results * DType.F32.nbytes,
+        )
+
+    @property
+    def flops_seconds(self) -> float:
+        return self.flops / RECORD_FLOPS
+
+    @property
+    def bytes_seconds(self) -> float:
+        return self.nbytes / XDNA1.dram_bytes_per_second
+
+    @property
+    def seconds(self) -> float:
+        return max(self.flops_seconds, self.bytes_seconds)
+
+    @property
+    def bound(self) -> str:
+        return "FLOPs" if self.flops_seconds >= self.bytes_seconds else "bytes"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of one window, MEASURED on this CPU, the two sides taking turns."""
+
+    ours: Timings
+    peer: Timings
+
+    @property
+    def ratio(self) -> Timings:
+        pairs = zip(self.ours.seconds, self.peer.seconds, strict=True)
+        return Timings(tuple(ours / peer for ours, peer in pairs))
+
+
+@dataclass(frozen=True)
+class Size:
+    """One encoder, planned for an NPU that has every kernel."""
+
+    model: str
+    dims: ModelDimensions
+    choice: Choice
+    measured: Measured | None = None
+
+    @property
+    def problems(self) -> list[Problem]:
+        return encoder_problems(self.dims)
+
+    @property
+    def floor(self) -> Floor:
+        return Floor.of(self.problems)
+
+    @property
+    def seconds(self) -> float:
+        """MODELLED."""
+        return self.choice.alternatives[0].seconds
+
+    @property
+    def dispatches(self) -> int:
+        return self.choice.alternatives[0].dispatches
+
+    def dispatches_with(self, contract: Contract) -> int:
+        return choose(self.problems, [Fixed(contract)]).alternatives[0].dispatches
+
+    @property
+    def published(self) -> str:
+        return next((str(encoder) for encoder in PUBLISHED_ENCODERS if encoder.model == self.model), "-")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    sizes: tuple[Size, ...]
+    threads: int
+    repeats: int | None  # None: nothing was measured
+
+
+def run_sizes(
+    models: Sequence[str] = MODELS,
+    *,
+    repeats: int | None,
+    threads: int,
+    progress: Callable[[str], None],
+) -> Sizes:
+    """repeats: measured windows of each side, after two to warm up; None measures nothing.
+
+    models: released ones, by name. Raises UnknownModelError for another.
+    """
+    sizes = []
+    for model, dims in [(model, released_dimensions(model)) for model in models]:
+        choice = choose(encoder_problems(dims), kernels_of(CONTRACTS, gemm_tiles()))
+        measured = None
+        if repeats is not None:
+            progress(f"measuring a window of {model}, random weights")
+            measured = _measured(model, repeats, threads)
+        sizes.append(Size(model, dims, choice, measured))
+    return Sizes(tuple(sizes), threads, repeats)
+
+
+def _measured(model: str, repeats: int, threads: int) -> Measured:
+    seconds: dict[str, list[float]] = {PEER: [], OURS: []}
+    with ExitStack() as stack:
+        sides = [stack.enter_context(Side(side, model, threads)) for side in seconds]
+        for repeat in range(repeats + 2):
+            for side in sides:
+                took = side.encode()
+                if repeat >= 2:
+                    seconds[side.side].append(took)
+                sleep(PAUSE_SECONDS)
+    return Measured(ours=Timings(tuple(seconds[OURS])), peer=Timings(tuple(seconds[PEER])))
+
+
+def write_files(sizes: Sizes, files: Files) -> None:
+    files.write_tables(as_markdown(sizes), as_document(sizes), [_fields(size) for size in sizes.sizes])
+
+
+def as_markdown(sizes: Sizes) -> str:
+    """For people; docs/encoder-sizes.md is what this gives for all MODELS."""
+    rows = [modelled_cells(size) | _measured_cells(size) for size in sizes.sizes]
+    measure = " --measure" if sizes.repeats is not None else ""
+    record, dram = RECORD_FLOPS / 1e12, XDNA1.dram_bytes_per_second / 1e9
+    return (
+        "# Every size of encoder\n\n"
+        f"One window of 30 s, 1,500 positions. `whisper-npu benchmark sizes{measure}` writes this.\n\n"
+        + as_table(rows, left=("model", "kernels"))
+        + "\n- dispatches: by the kernels that the planner takes; beside them by one small kernel for all\n"
+        "- MODELLED ms: of those dispatches on an NPU, changes of overlay included; nobody measured it\n"
+        f"  - {XDNA1_PROFILE.name}: {XDNA1_PROFILE.basis};\n"
+        f"    {1e3 * XDNA1_PROFILE.overlay_switch_seconds:g} ms a change of overlay\n"
+        f"- floor ms: the larger of FLOPs over {record:g} TFLOP/s, this array's record (arXiv 2512.13282),\n"
+        f"  and bytes over {dram:g} GB/s, each operand read in bf16 and each result written in fp32 once, "
+        "without padding\n"
+        f"- published ms: of a whole encoder on XDNA1, MEASURED by its author: {PUBLISHED_ENCODERS_SOURCE}\n"
+        + _measured_notes(sizes)
+    )
+
+
+def _measured_notes(sizes: Sizes) -> str:
+    if sizes.repeats is None:
+        return ""
+    return (
+        f"- MEASURED s: one window on this CPU ({machine_line()}),\n"
+        f"  {sizes.threads} threads, RANDOM WEIGHTS of the right shapes; each side is a process of its own, "
+        "they take turns;\n"
+        f"  medians of {sizes.repeats} repeats after two to warm up. No NPU is involved\n"
+    )
+
+
+def modelled_cells(size: Size) -> dict[str, str]:
+    """What is the same on every machine."""
+    dims, floor = size.dims, size.floor
+    return {
+        "model": size.model,
+        "n_state": f"{dims.n_audio_state:,}",
+        "layers": str(dims.n_audio_layer),
+        "dispatches": f"{size.dispatches:,}",
+        "with 64x512": f"{size.dispatches_with(MATMUL_64X512):,}",
+        "with 64x64": f"{size.dispatches_with(MATMUL_64X64):,}",
+        "MODELLED ms": f"{1e3 * size.seconds:,.0f}",
+        "floor ms": f"{1e3 * floor.seconds:,.0f} ({floor.bound})",
+        "published ms": size.published,
+        "kernels": size.choice.name,
+    }
+
+
+def _measured_cells(size: Size) -> dict[str, str]:
+    if size.measured is None:
+        return {}
+    return {
+        "MEASURED emulator s": str(size.measured.ours),
+        "MEASURED CTranslate2 s": str(size.measured.peer),
+        "ratio": f"{size.measured.ratio.median:.2f}",
+    }
+
+
+def as_document(sizes: Sizes) -> dict[str, object]:
+    return {
+        "schema": "whisper-npu/benchmark-sizes",
+        "schema_version": 1,
+        "machine": machine(),
+        "threads": sizes.threads,
+        "repeats": sizes.repeats,
+        "profiles": {XDNA1_PROFILE.name: XDNA1_PROFILE.basis},
+        "rows": [
+            _fields(size) | {"alternatives": [_alternative(other) for other in size.choice.alternatives]}
+            for size in sizes.sizes
+        ],
+    }
+
+
+def _alternative(other: Alternative) -> dict[str, object]:
+    return {
+        "kernels": [kernel.name for kernel in other.kernels],
+        "dispatches": other.dispatches,
+        f"modelled_seconds_{XDNA1_PROFILE.name}": other.seconds,
+    }
+
+
+def _fields(size: Size) -> dict[str, object]:
+    measured = size.measured
+    return {
+        "model": size.model,
+        "n_audio_state": size.dims.n_audio_state,
+        "n_audio_head": size.dims.n_audio_head,
+        "n_audio_layer": size.dims.n_audio_layer,
+        "kernels": size.choice.name,
+        "dispatches": size.dispatches,
+        "dispatches_64x512": size.dispatches_with(MATMUL_64X512),
+        "dispatches_64x64": size.dispatches_with(MATMUL_64X64),
+        f"modelled_seconds_{XDNA1_PROFILE.name}": size.seconds,
+        "floor_seconds_flops": size.floor.flops_seconds,
+        "floor_seconds_bytes": size.floor.bytes_seconds,
+        "published_ms": size.published,
+        "measured_weights": measured and "random",
+        "measured_emulator_seconds": measured and measured.ours.median,
+        "measured_ctranslate2_seconds": measured and measured.peer.median,
+        "measured_ratio": measured and measured.ratio.median,
+    }

@@ -1,0 +1,143 @@
+"""One window of an encoder with random weights, as a process of its own: a line in, its seconds out.
+
+    python -m whisper_npu.benchmark.window emulator base 2     # or CTranslate2; the model's sizes; threads
+
+Two sides that take turns are two processes, for threads of one pool that spin while they wait slow the other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.checkpoint.convert import whisper_spec
+from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors, encoder_names
+from whisper_npu.encoder import AudioEncoder, ModelDimensions, Weights, encoder_problems, encoder_shapes
+from whisper_npu.errors import WhisperNpuError
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.device import open_device
+from whisper_npu.npu.matmul import matmul_on
+from whisper_npu.released import released_dimensions
+
+OURS, PEER = "emulator", "CTranslate2"
+
+
+class Side:
+    """A process that encodes a window whenever it is asked to. A context manager, which ends it."""
+
+    def __init__(self, side: str, model: str, threads: int) -> None:
+        self.side = side
+        command = [sys.executable, "-m", "whisper_npu.benchmark.window", side, model, str(threads)]
+        # BLAS and OpenMP read their number of threads when they are first loaded.
+        pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | pools
+        )
+
+    def encode(self) -> float:
+        """MEASURED seconds of one window. Raises WhisperNpuError where the process has ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print("window", file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise WhisperNpuError(
+                f"{self.side} ended with status {self._process.wait()}; a large model needs memory for it"
+            )
+        return float(answer)
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._process.kill()
+        self._process.communicate()
+
+
+def random_array(name: str, shape: tuple[int, ...]) -> F32:
+    """Seeded by its name; of a size that keeps the stream's from layer to layer."""
+    rng = np.random.default_rng(int.from_bytes(sha256(name.encode()).digest()[:8], "big"))
+    array = rng.standard_normal(shape, np.float32)
+    if len(shape) > 1:
+        array *= np.float32(np.prod(shape[1:]) ** -0.5)
+    return array
+
+
+class _RandomTensors(Tensors):
+    """A checkpoint that holds whatever it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def __contains__(self, name: str) -> bool:
+        return False  # no output projection of its own
+
+    def read(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+        return random_array(name, shape)
+
+
+def random_weights(dims: ModelDimensions) -> Weights:
+    """An encoder's arrays, as `write_peer` gives them to CTranslate2."""
+    names = encoder_names(dims.n_audio_layer)
+    return {name: random_array(names[name], shape) for name, shape in encoder_shapes(dims).items()}
+
+
+def write_peer(dims: ModelDimensions, folder: Path) -> None:
+    """The same encoder as a CTranslate2 folder, with the smallest decoder that makes a model."""
+    tokens = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
+    n_state, n_head = dims.n_audio_state, dims.n_audio_head
+    spec = whisper_spec(
+        _RandomTensors(), dims, DecoderDimensions(len(tokens), 8, n_state, n_head, 1, n_state)
+    )
+    spec.register_vocabulary(tokens)
+    spec.config.suppress_ids = spec.config.suppress_ids_begin = spec.config.alignment_heads = []
+    spec.config.lang_ids = [tokens.index("<|en|>")]
+    spec.validate()
+    spec.save(str(folder))
+
+
+def encoder(side: str, dims: ModelDimensions, threads: int) -> Callable[[F32], object]:
+    """mel (n_mels, 2 * n_ctx) float32 to positions, by one of the two sides."""
+    if side == OURS:
+        matmul = matmul_on(open_device(OURS, threads=threads), "auto", encoder_problems(dims))
+        return AudioEncoder(dims, random_weights(dims), matmul)
+    import ctranslate2
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_peer(dims, Path(folder))
+        model = ctranslate2.models.Whisper(
+            folder, device="cpu", compute_type="float32", intra_threads=threads
+        )
+    return lambda mel: model.encode(ctranslate2.StorageView.from_array(mel[None]))
+
+
+def main(side: str, model: str, threads: int) -> None:
+    """Encode a window for every line of stdin; answer with its seconds."""
+    dims = released_dimensions(model)
+    encode = encoder(side, dims, threads)
+    mel = random_array("mel", (dims.n_mels, 2 * dims.n_audio_ctx))
+    for _ in sys.stdin:
+        start = perf_counter()
+        encode(mel)
+        print(perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
