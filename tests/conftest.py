@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.device.contracts import TEST_CONTRACTS
-from tests.device.npu import XCLBIN, opened_npu
+from tests.device.npu import XCLBIN, build_what_is_loaded, opened_npu
 from tests.fake_pyxrt import FakeXrt
 from whisper_npu.npu.contract import CONTRACTS
 from whisper_npu.npu.device import Device, Fidelity
@@ -58,6 +57,7 @@ def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         return
     folder = tmp_path_factory.mktemp("npu")
     fake = None if name == "xrt" else FakeXrt()
-    with opened_npu(folder, fake, (*CONTRACTS, *TEST_CONTRACTS)) as npu:
+    with opened_npu(folder, fake, CONTRACTS) as npu:
+        build_what_is_loaded(npu, folder, fake)
         yield npu
     assert fake is None or fake.problems() == []

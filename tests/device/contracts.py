@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whisper_npu.benchmark.strategies import strategies
 from whisper_npu.npu.bf16 import Rounding
 from whisper_npu.npu.contract import (
     HEADS_OF_CONTEXT,
@@ -48,19 +47,3 @@ F32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=DT
 
 # What the benchmark's strategies use: no two sizes alike, none a multiple of a tile.
 STRATEGIES_PROBLEM = Problem(150, 100, 500)
-
-TEST_CONTRACTS = (
-    SMALL,
-    SMALL_BF16,
-    SMALL_FLOOR,
-    SMALL_F32,
-    ONE_PRODUCT_BF16,
-    ONE_PRODUCT_FLOOR,
-    SMALL_SCORES,
-    SMALL_CONTEXT,
-    SMALL_PAIRS,
-    NEAREST_FLOORED,
-    NEAREST_BF16,
-    F32_OPERANDS,
-    *(strategy.plan.contract for strategy in strategies(STRATEGIES_PROBLEM)),
-)

@@ -27,11 +27,28 @@ def opened_npu(
     """
     kernels = folder / "kernels"
     for contract in {contract.name: contract for contract in (MATMUL_64X64, *contracts)}.values():
-        xclbin = standins.xclbin(contract) if fake else Path(os.environ[XCLBIN]).read_bytes()
-        standins.write_kernel(kernels, contract, xclbin)
+        build(kernels, contract, fake)
     root = standins.write_npu(folder / "root")
     options = NpuOptions(kernel_folders=(kernels,), timeout_seconds=timeout_seconds)
     with pytest.MonkeyPatch.context() as patch:
         if fake:
             patch.setitem(sys.modules, "pyxrt", fake.module)
         return open_npu(options, root=root)
+
+
+def build(kernels: Path, contract: Contract, fake: FakeXrt | None) -> None:
+    """A stand-in kernel where there is none yet."""
+    if not (kernels / contract.name).exists():
+        xclbin = standins.xclbin(contract) if fake else Path(os.environ[XCLBIN]).read_bytes()
+        standins.write_kernel(kernels, contract, xclbin)
+
+
+def build_what_is_loaded(device: Device, folder: Path, fake: FakeXrt | None) -> None:
+    """For tests of any size: a kernel is there by the time it is needed."""
+    load = device.load
+
+    def build_and_load(contract: Contract) -> None:
+        build(folder / "kernels", contract, fake)
+        load(contract)
+
+    device.load = build_and_load  # type: ignore[method-assign]

@@ -147,7 +147,7 @@ def test_nothing_is_made_anew_for_every_product(npu: Device, fake: FakeXrt) -> N
         if round == 1:
             fake.take_counts()
         for matmul in matmuls:
-            assert is_right(matmul, problem_for(matmul.contract), seed=round)
+            assert is_right(matmul, problem_for(matmul.choice.known_contracts[0]), seed=round)
     counts = fake.take_counts()
     assert counts.lists > 0
     assert counts.bos == counts.runs == counts.runlists == counts.contexts == 0
@@ -159,7 +159,7 @@ def test_a_thousand_products_leave_nothing_behind(npu: Device, fake: FakeXrt) ->
     def products(count: int) -> dict[str, int]:
         for i in range(count):
             matmul = matmuls[i % len(matmuls)]
-            assert is_right(matmul, problem_for(matmul.contract, seed=i), seed=i)
+            assert is_right(matmul, problem_for(matmul.choice.known_contracts[0], seed=i), seed=i)
         gc.collect()
         return dict(fake.alive())
 
@@ -200,7 +200,7 @@ def test_a_closed_buffer_is_gone_and_what_was_read_stays(npu: Device, fake: Fake
 def test_contexts_stay_within_what_the_array_has(npu: Device, fake: FakeXrt) -> None:
     matmuls = [Matmul(npu, contract) for contract in MANY]
     for matmul in matmuls * 2:
-        assert is_right(matmul, problem_for(matmul.contract))
+        assert is_right(matmul, problem_for(matmul.choice.known_contracts[0]))
         assert fake.alive()["hw_context"] <= XDNA1.hw_contexts
     assert fake.take_counts().contexts_refused == 0
 
@@ -208,12 +208,12 @@ def test_contexts_stay_within_what_the_array_has(npu: Device, fake: FakeXrt) -> 
 def test_the_context_that_was_not_used_for_longest_makes_room(npu: Device, fake: FakeXrt) -> None:
     *first, last = (Matmul(npu, contract) for contract in MANY[: XDNA1.hw_contexts])
     for matmul in (*first, last, first[0]):
-        assert is_right(matmul, problem_for(matmul.contract))
+        assert is_right(matmul, problem_for(matmul.choice.known_contracts[0]))
     Matmul(npu, MANY[-1])
     fake.take_counts()
 
     def contexts_made(matmul: Matmul) -> int:
-        assert is_right(matmul, problem_for(matmul.contract))
+        assert is_right(matmul, problem_for(matmul.choice.known_contracts[0]))
         return fake.take_counts().contexts
 
     assert contexts_made(first[0]) == 0
@@ -238,7 +238,7 @@ def test_kernels_of_one_overlay_share_a_context(fake: FakeXrt, tmp_path: Path) -
         for contract in MANY:
             standins.write_kernel(tmp_path / "npu/kernels", contract, xclbin)
         for matmul in [Matmul(npu, contract) for contract in MANY] * 2:
-            assert is_right(matmul, problem_for(matmul.contract))
+            assert is_right(matmul, problem_for(matmul.choice.known_contracts[0]))
         assert fake.take_counts().contexts == 1
 
 

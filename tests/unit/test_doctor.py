@@ -545,6 +545,9 @@ def test_a_device_with_only_kernels_that_auto_does_not_take_is_tried_too(healthy
         def kernels(self) -> Any:
             return (CONTRACTS[-1],)
 
+        def gemm_tiles(self) -> Any:
+            return ()
+
     diagnosis = diagnose(with_actions(healthy, open_device=lambda: Only(Fidelity.FAST)))
     assert diagnosis.trial
     assert diagnosis.trial.kernel == CONTRACTS[-1].name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from time import perf_counter
 
 from whisper_npu.errors import PlanError, UnknownKernelError
@@ -73,7 +72,7 @@ class Matmul:
         for contract in self.choice.known_contracts:
             self._load(contract)
         self.on_product: OnProduct | None = None
-        self._planned = lru_cache(maxsize=KEPT_PLANS)(self._tiled)
+        self._plans: dict[Problem, Plan] = {}  # oldest first
         self._products: dict[tuple[str, Plan], Product] = {}
         self._operands: dict[tuple[str, Layout], Buffer] = {}  # least recently used first
 
@@ -101,8 +100,13 @@ class Matmul:
         """MODELLED time on an NPU, for choosing among ways to make the same product."""
         return modelled_plan_seconds(self._planned(problem), XDNA1_PROFILE)
 
-    def _tiled(self, problem: Problem) -> Plan:
-        return tiled_plan(problem, self.choice.contract(problem))
+    def _planned(self, problem: Problem) -> Plan:
+        plan = self._plans.get(problem)
+        if plan is None:
+            plan = self._plans[problem] = tiled_plan(problem, self.choice.contract(problem))
+            if len(self._plans) > KEPT_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+        return plan
 
     def _load(self, contract: Contract) -> None:
         if contract not in self._loaded:
