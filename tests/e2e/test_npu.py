@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,10 @@ from whisper_npu.npu.emulator import Emulator
 from whisper_npu.transcription import Model, TranscribeOptions
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
 
 
 def test_the_npu_says_what_the_emulator_says(
@@ -33,5 +38,7 @@ def test_the_npu_says_what_the_emulator_says(
     assert fake.problems() == []
     assert fake.take_counts().dispatches == sum(p.dispatches for p in done.encoder.products) > 0
     with Model(tiny_en, Emulator(), MATMUL_128X512.name) as model:
-        assert done.text == model.transcribe(samples, english).text
+        emulated = model.transcribe(samples, english).text
+    # fp32 sums in another order may tip the decoder from one comma to another, not to another word.
+    assert words(done.text) == words(emulated)
     assert "more amiable woman" in done.text
