@@ -41,6 +41,7 @@ class RunOn:
     clock: str  # whose seconds the device measured
     kernel: str | None
     kernel_choice: str
+    compute_type: str | None = None  # the decoder's
 
     @classmethod
     def of(cls, device: Device, model_name: str, kernel: str, model: Model | None) -> RunOn:
@@ -53,6 +54,7 @@ class RunOn:
             clock=device.clock,
             kernel=model.encoder.matmul.contract.name if model else None,
             kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
+            compute_type=model.compute_type if model else None,
         )
 
 
@@ -178,6 +180,7 @@ def as_document(report: Report) -> dict[str, object]:
         "model": {"name": ran_on.model, "weights": ran_on.weights},
         "device": {"name": ran_on.device, "description": ran_on.device_description, "clock": ran_on.clock},
         "kernel": {"name": ran_on.kernel, "choice": ran_on.kernel_choice},
+        "decoder": {"compute_type": ran_on.compute_type},
         "encoder": {
             "windows": report.windows,
             "dispatches": report.dispatches,
@@ -248,6 +251,7 @@ def as_text(report: Report) -> str:
         f"model    {ran_on.model} ({ran_on.weights})",
         f"device   {ran_on.device_description}",
         f"kernel   {ran_on.kernel}, {ran_on.kernel_choice}",
+        f"decoder  CTranslate2, {ran_on.compute_type}",
         "",
         _row(f"encoder, {_count(report.windows, 'window')}", "products", "dispatches", "with 64x64"),
         *(_row(f"  {o.name}", o.calls, o.dispatches, o.dispatches_64x64) for o in report.operations),
