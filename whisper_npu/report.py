@@ -42,6 +42,7 @@ class RunOn:
     kernel: str | None
     kernel_choice: str
     kernel_reason: str | None = None  # of the planner; None where it had no say
+    compute_type: str | None = None  # the decoder's
 
     @classmethod
     def of(cls, device: Device, model_name: str, kernel: str, model: Model | None) -> RunOn:
@@ -55,6 +56,7 @@ class RunOn:
             kernel=model.encoder.matmul.choice.name if model else None,
             kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
             kernel_reason=(model.encoder.matmul.choice.reason or None) if model else None,
+            compute_type=model.compute_type if model else None,
         )
 
 
@@ -180,6 +182,7 @@ def as_document(report: Report) -> dict[str, object]:
         "model": {"name": ran_on.model, "weights": ran_on.weights},
         "device": {"name": ran_on.device, "description": ran_on.device_description, "clock": ran_on.clock},
         "kernel": {"name": ran_on.kernel, "choice": ran_on.kernel_choice, "reason": ran_on.kernel_reason},
+        "decoder": {"compute_type": ran_on.compute_type},
         "encoder": {
             "windows": report.windows,
             "dispatches": report.dispatches,
@@ -251,6 +254,7 @@ def as_text(report: Report) -> str:
         f"device   {ran_on.device_description}",
         f"kernel   {ran_on.kernel}, {ran_on.kernel_choice}",
         *_reason(ran_on),
+        f"decoder  CTranslate2, {ran_on.compute_type}",
         "",
         _row(f"encoder, {_count(report.windows, 'window')}", "products", "dispatches", "with 64x64"),
         *(_row(f"  {o.name}", o.calls, o.dispatches, o.dispatches_64x64) for o in report.operations),

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from whisper_npu.audio import load_audio
+from whisper_npu.compute_type import resolve_compute_type
 from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
 from whisper_npu.npu.device import Fidelity, NpuOptions, open_device
 from whisper_npu.npu.matmul import check_kernel
@@ -45,6 +46,7 @@ class Run:
     model: str
     device: str
     kernel: str
+    compute_type: str  # of the decoder
     fidelity: Fidelity
     npu: NpuOptions
     threads: int | None  # None: one a core
@@ -60,6 +62,7 @@ class Run:
         Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError for what stops all.
         """
         self._check_outputs()
+        compute_type = resolve_compute_type(self.compute_type)
         model: Model | None = None
         load_seconds = 0.0
         results = []
@@ -79,7 +82,11 @@ class Run:
                         progress.say(f"loading {self.model}")
                         start = perf_counter()
                         model = load_model(
-                            self.model, device=device, kernel=self.kernel, progress=progress.say
+                            self.model,
+                            device=device,
+                            kernel=self.kernel,
+                            compute_type=compute_type,
+                            progress=progress.say,
                         )
                         load_seconds = perf_counter() - start
                     with progress.recording(audio, len(samples)) as on_segment:

@@ -7,7 +7,7 @@ that long files, language detection, timestamps, VAD and temperature fallback al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +22,10 @@ from faster_whisper.vad import VadOptions, get_speech_timestamps
 from numpy.typing import NDArray
 
 from whisper_npu.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio, log_mel
+from whisper_npu.cache import cache_folder
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
+from whisper_npu.checkpoint.decoder import decoder_alone
+from whisper_npu.compute_type import AUTO, computes_in_int8, resolve_compute_type
 from whisper_npu.encoder import AudioEncoder, ModelDimensions, encoder_problems
 from whisper_npu.errors import CheckpointError, UsageError
 from whisper_npu.npu.bf16 import F32
@@ -107,14 +110,34 @@ class Transcription:
 
 
 class Model:
-    """A checkpoint on a device, ready to transcribe. A context manager, which closes the device."""
+    """A checkpoint on a device, ready to transcribe. A context manager, which closes the device.
 
-    def __init__(self, checkpoint: Checkpoint, device: Device, kernel: str = "auto") -> None:
-        self.checkpoint = checkpoint
+    compute_type: the decoder's. decoder_folder: with the checkpoint's decoder in it, None for its own.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: Device,
+        kernel: str = "auto",
+        *,
+        compute_type: str = AUTO,
+        decoder_folder: Path | None = None,
+    ) -> None:
+        self.checkpoint = replace(checkpoint, encoder={})  # once they are staged nobody needs the arrays
         self.device = device
         matmul = matmul_on(device, kernel, encoder_problems(checkpoint.dims))
         self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, matmul)
-        self._whisper = _EncodedOnDevice(checkpoint, self.encoder, device.threads.count)
+        folder = decoder_folder or checkpoint.decoder_folder
+        self._whisper = _EncodedOnDevice(
+            folder, resolve_compute_type(compute_type), self.encoder, device.threads.count
+        )
+
+    @property
+    def compute_type(self) -> str:
+        """What the decoder computes in, by CTranslate2's name for it."""
+        name: str = self._whisper.model.compute_type
+        return name
 
     def observe(self, on_product: OnProduct, on_stage: OnStage) -> None:
         """Have these called with every product and every stage, as each ends."""
@@ -199,20 +222,17 @@ class Model:
 class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
     """faster-whisper's model with `encode` on the device; CTranslate2 keeps the decoder."""
 
-    def __init__(self, checkpoint: Checkpoint, encoder: AudioEncoder, threads: int) -> None:
+    def __init__(self, folder: Path, compute_type: str, encoder: AudioEncoder, threads: int) -> None:
         try:
-            # float32, for CTranslate2 takes an encoder's output only in its own encoder's output type.
-            super().__init__(
-                str(checkpoint.decoder_folder), device="cpu", compute_type="float32", cpu_threads=threads
-            )
+            super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"CTranslate2 cannot open {checkpoint.decoder_folder}: {str(error).splitlines()[0]}"
+                f"CTranslate2 cannot open {folder}: {str(error).splitlines()[0]}"
             ) from error
         self._npu_encoder = encoder
         self._last: tuple[F32, F32] | None = None  # the last window and its positions
         self.on_stage: OnStage = _nobody
-        self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(checkpoint.dims)
+        self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(encoder.dims)
         self.start_measuring()
 
     def encode(self, features: F32) -> Any:
@@ -288,6 +308,10 @@ def _nobody(stage: str, start: float, end: float) -> None:
     """Nobody observes."""
 
 
+def _silent(step: str) -> None:
+    """Nobody is told of the progress."""
+
+
 def run_loop(
     whisper: faster_whisper.WhisperModel, samples: F32, options: TranscribeOptions, language: str | None
 ) -> tuple[Iterator[Any], Any]:
@@ -355,6 +379,7 @@ def load_model(
     device: str | Device = "auto",
     kernel: str = "auto",
     threads: int | None = None,
+    compute_type: str = AUTO,
     cache_dir: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Model:
@@ -364,12 +389,21 @@ def load_model(
     device: "auto", "npu", "emulator", or one that `open_device` opened; the model closes it.
     kernel: "auto" or a contract's name.
     threads: of encoder and decoder, None for one a core; a device that is open already has its own.
+    compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
     Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
     """
     opened = open_device(device, threads=threads) if isinstance(device, str) else device
     try:
-        return Model(load_checkpoint(model, cache_dir=cache_dir, progress=progress), opened, kernel)
+        compute_type = resolve_compute_type(compute_type)
+        checkpoint = load_checkpoint(model, cache_dir=cache_dir, progress=progress)
+        decoder_folder = decoder_alone(
+            checkpoint.decoder_folder,
+            int8=computes_in_int8(compute_type),
+            cache_folder=cache_folder(cache_dir),
+            progress=progress or _silent,
+        )
+        return Model(checkpoint, opened, kernel, compute_type=compute_type, decoder_folder=decoder_folder)
     except BaseException:
         opened.close()
         raise

@@ -14,7 +14,7 @@ from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.npu.emulator import Emulator
 from whisper_npu.transcript import Transcript
-from whisper_npu.transcription import Model, TranscribeOptions
+from whisper_npu.transcription import Model, TranscribeOptions, load_model
 
 pytestmark = pytest.mark.weights
 
@@ -110,3 +110,16 @@ def test_a_damaged_copy_of_the_package_is_made_again(pair: Pair) -> None:
     model.write_bytes(content[:-1])
     assert load_checkpoint(pair.name, cache_dir=pair.cache).decoder_folder == pair.ct2.decoder_folder
     assert model.read_bytes() == content
+
+
+def test_a_model_loads_its_decoder_alone_and_hears_the_same(pair: Pair, tmp_path: Path) -> None:
+    options = TranscribeOptions(language="en", word_timestamps=True)
+    clip = SAMPLES / "sns-0930.wav"
+    with Model(pair.ct2, Emulator()) as whole:
+        expected = whole.transcribe(clip, options).transcript
+    steps: list[str] = []
+    for _ in range(2):
+        with load_model(pair.folder, device="emulator", cache_dir=tmp_path, progress=steps.append) as model:
+            assert model.transcribe(clip, options).transcript == expected
+            assert model.compute_type == whole.compute_type
+    assert sum("decoder of" in step for step in steps) == 1

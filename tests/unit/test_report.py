@@ -13,7 +13,9 @@ from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_document, 
 from whisper_npu.transcript import Transcript
 from whisper_npu.transcription import EncoderRun, Transcription
 
-RAN_ON = RunOn("base", "a folder", "emulator", "emulator (fast)", "CPU", "matmul_64x512", "asked for")
+RAN_ON = RunOn(
+    "base", "a folder", "emulator", "emulator (fast)", "CPU", "matmul_64x512", "asked for", "int8_float32"
+)
 
 
 def product(operation: str, M: int) -> Product:
@@ -88,6 +90,7 @@ def test_the_total_stands_beside_the_baseline(seconds: float, said: str) -> None
 
 def test_measured_and_modelled_are_told_apart_and_lines_are_short() -> None:
     text = as_text(report(product("attention.out", 1500)))
+    assert "\ndecoder  CTranslate2, int8_float32\n" in text
     measured, modelled = text.index("MEASURED"), text.index("MODELLED")
     assert measured < text.index("encoder: pack 0.25") < modelled < text.index("baseline-2025")
     assert max(map(len, text.splitlines())) <= COLUMNS

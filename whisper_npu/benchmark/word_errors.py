@@ -13,6 +13,7 @@ import faster_whisper
 from whisper_npu.audio import load_audio
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import machine, machine_line, short
+from whisper_npu.compute_type import AUTO
 from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
 from whisper_npu.markdown import as_table
@@ -116,7 +117,12 @@ def run_word_errors(
         for name in models:
             for kernel in kernels:
                 progress(f"word errors of {name}, kernel {kernel}, device {device}")
-                with load_model(name, device=open_device(device, npu=npu), kernel=kernel) as model:
+                with load_model(
+                    name,
+                    device=open_device(device, npu=npu),
+                    kernel=kernel,
+                    compute_type="float32" if against_faster_whisper else AUTO,  # both decoders alike
+                ) as model:
                     ran_on = RunOn.of(model.device, name, kernel, model)
                     done.append(
                         _one(model, ran_on, said, samples, against_faster_whisper=against_faster_whisper)

@@ -1,4 +1,4 @@
-"""The encoder out of a CTranslate2 folder's model.bin.
+"""A CTranslate2 folder's model.bin, and the encoder out of it.
 
 The format, little-endian, as ctranslate2/specs/model_spec.py writes it and src/models/model.cc reads it:
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from whisper_npu.errors import CheckpointError, one_line
 # WhisperSpec was added to CTranslate2 (November 2022) after its binary version had become 6 (October 2022),
 # so that no Whisper of an older version exists; 6 is still the newest.
 _BINARY_VERSION = 6
+_SPEC = "WhisperSpec"
 _SPEC_REVISION = 3
 
 # By type id; the order is DataType's in include/ctranslate2/types.h.
@@ -67,8 +68,9 @@ _BLOCK = {
 _QKV = "self_attention/linear_0"  # query, key and value stacked along the rows
 
 # What faster-whisper opens beside model.bin and would otherwise ask a hub for, or fail without.
-_COMPANIONS = ("config.json", "tokenizer.json")
-_VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+COMPANIONS = ("config.json", "tokenizer.json")
+VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+PREPROCESSOR = "preprocessor_config.json"
 
 
 def is_ctranslate2(folder: Path) -> bool:
@@ -77,16 +79,16 @@ def is_ctranslate2(folder: Path) -> bool:
 
 def missing_companions(folder: Path) -> list[str]:
     """The files that faster-whisper needs beside model.bin and that the folder lacks."""
-    missing = [name for name in _COMPANIONS if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
-        missing.append(" or ".join(_VOCABULARIES))
+    missing = [name for name in COMPANIONS if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        missing.append(" or ".join(VOCABULARIES))
     return missing
 
 
 def check_companions(folder: Path, dims: ModelDimensions) -> None:
     """Raises CheckpointError unless faster-whisper can open the folder without a hub."""
     missing = missing_companions(folder)
-    preprocessor = folder / "preprocessor_config.json"
+    preprocessor = folder / PREPROCESSOR
     # Without this file faster-whisper computes 80 mel bands.
     if dims.n_mels != 80 and not preprocessor.is_file():
         missing.append(preprocessor.name)
@@ -112,7 +114,7 @@ def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]
     Raises CheckpointError, naming file, place, what was found and what was expected, if model.bin is
     truncated, is something else, or does not hold a Whisper encoder.
     """
-    model = _parse(folder / "model.bin")
+    model = parse_model(folder / "model.bin")
     dims = _dimensions(model)
     shapes = encoder_shapes(dims)
     names = dict(_STEM)
@@ -147,19 +149,20 @@ def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class _Variable:
+class Variable:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int  # of the data, in bytes from the start of the file
 
 
 @dataclass(frozen=True)
-class _ModelFile:
+class ModelFile:
     path: Path
+    revision: int  # of WhisperSpec
     content: NDArray[Any]  # the mapped file, (bytes,) uint8
-    variables: Mapping[str, _Variable]  # aliases included
+    variables: Mapping[str, Variable]  # aliases included
 
-    def variable(self, name: str) -> _Variable:
+    def variable(self, name: str) -> Variable:
         if (found := self.variables.get(name)) is None:
             raise CheckpointError(f"{self.path}: variable {name} is missing; convert the checkpoint again")
         return found
@@ -193,7 +196,7 @@ class _ModelFile:
             return np.asarray(self.stored(name).astype(np.float32) / rows)
 
 
-def _dimensions(model: _ModelFile) -> ModelDimensions:
+def _dimensions(model: ModelFile) -> ModelDimensions:
     def shape(name: str, rank: int) -> tuple[int, ...]:
         found = model.variable(name).shape
         if len(found) != rank or 0 in found:
@@ -272,7 +275,7 @@ class _Cursor:
         return text
 
 
-def _parse(path: Path) -> _ModelFile:
+def parse_model(path: Path) -> ModelFile:
     """The table of variables, with aliases resolved; no variable's data is read."""
     try:
         content = np.memmap(path, dtype=np.uint8, mode="r")
@@ -287,13 +290,13 @@ def _parse(path: Path) -> _ModelFile:
     if version != _BINARY_VERSION:
         raise cursor.error(0, f"binary version {_BINARY_VERSION}", str(version))
     start = cursor.offset
-    if (spec := cursor.string("the specification's name")) != "WhisperSpec":
-        raise cursor.error(start, "the specification WhisperSpec", repr(spec[:40]))
+    if (spec := cursor.string("the specification's name")) != _SPEC:
+        raise cursor.error(start, f"the specification {_SPEC}", repr(spec[:40]))
     start = cursor.offset
     if not 1 <= (revision := cursor.integer("<I", "the specification's revision")) <= _SPEC_REVISION:
-        raise cursor.error(start, f"revision 1 to {_SPEC_REVISION} of WhisperSpec", str(revision))
+        raise cursor.error(start, f"revision 1 to {_SPEC_REVISION} of {_SPEC}", str(revision))
 
-    variables: dict[str, _Variable] = {}
+    variables: dict[str, Variable] = {}
     for _ in range(cursor.integer("<I", "the number of variables")):
         start = cursor.offset
         name = cursor.string("a variable's name")
@@ -311,10 +314,10 @@ def _parse(path: Path) -> _ModelFile:
             variables.setdefault(f"{alias}_scale", variables[f"{target}_scale"])
     if cursor.offset != len(content):
         raise cursor.error(cursor.offset, "the file's end", f"{len(content) - cursor.offset} more bytes")
-    return _ModelFile(path, content, variables)
+    return ModelFile(path, revision, content, variables)
 
 
-def _variable(cursor: _Cursor, name: str) -> _Variable:
+def _variable(cursor: _Cursor, name: str) -> Variable:
     shape = cursor.integers(f"<{cursor.integer('<B', f'the rank of {name}')}I", f"the shape of {name}")
     start = cursor.offset
     type_id = cursor.integer("<B", f"the dtype of {name}")
@@ -325,4 +328,29 @@ def _variable(cursor: _Cursor, name: str) -> _Variable:
     n_bytes = cursor.integer("<I", f"the size of {name}")
     if n_bytes != math.prod(shape) * dtype.itemsize:
         raise cursor.error(start, f"the size of {name}: {shape} {dtype}", f"{n_bytes} bytes")
-    return _Variable(shape, dtype, cursor.skip(n_bytes, f"the data of {name}"))
+    return Variable(shape, dtype, cursor.skip(n_bytes, f"the data of {name}"))
+
+
+def write_model(
+    path: Path, revision: int, variables: Iterable[tuple[str, NDArray[Any]]], aliases: Mapping[str, str]
+) -> None:
+    """Write a model.bin. variables: arrays under their names, taken in turn. aliases: of variables."""
+
+    def string(text: str) -> bytes:
+        raw = text.encode() + b"\0"
+        return struct.pack("<H", len(raw)) + raw
+
+    with path.open("wb") as file:
+        file.write(struct.pack("<I", _BINARY_VERSION) + string(_SPEC) + struct.pack("<I", revision))
+        count_at, count = file.tell(), 0
+        file.write(struct.pack("<I", count))
+        for name, array in variables:
+            shape = struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape)
+            file.write(string(name) + shape + struct.pack("<BI", _DTYPES.index(array.dtype), array.nbytes))
+            file.write(np.ascontiguousarray(array).view(np.uint8).data if array.ndim else array.tobytes())
+            count += 1
+        file.write(struct.pack("<I", len(aliases)))
+        for alias, target in aliases.items():
+            file.write(string(alias) + string(target))
+        file.seek(count_at)
+        file.write(struct.pack("<I", count))

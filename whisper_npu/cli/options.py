@@ -33,6 +33,13 @@ class FidelityName(Enum):
 Device = Annotated[
     DeviceName, typer.Option("--device", help="auto takes an NPU that can be used, otherwise the emulator.")
 ]
+ComputeType = Annotated[
+    str,
+    typer.Option(
+        "--compute_type",
+        help="Of the decoder, by CTranslate2's names: auto (int8 where the CPU has it), float32, int8, ...",
+    ),
+]
 KernelFolders = Annotated[
     Optional[list[Path]],  # noqa: UP045
     typer.Option(

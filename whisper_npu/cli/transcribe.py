@@ -11,6 +11,7 @@ import typer
 
 from whisper_npu.cli.options import (
     KERNEL_HELP,
+    ComputeType,
     Device,
     DeviceName,
     FidelityName,
@@ -46,6 +47,7 @@ def transcribe(
     ] = "base",
     device: Device = DeviceName.auto,
     kernel: Annotated[str, typer.Option("--kernel", help=KERNEL_HELP)] = "auto",
+    compute_type: ComputeType = "auto",
     fidelity: Annotated[
         FidelityName,
         typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch, and slowly."),
@@ -107,6 +109,7 @@ def transcribe(
         model=model,
         device=device.value,
         kernel=kernel,
+        compute_type=compute_type,
         fidelity=Fidelity(fidelity.value),
         npu=npu_options(kernels, timeout),
         threads=threads,

@@ -1,0 +1,348 @@
+"""The whole of a transcription beside faster-whisper's: same weights, same beam, same threads, VAD off.
+
+    python scripts/compare_peers.py                 # tiny.en and base, clips of 11 s and 90 s
+    python scripts/compare_peers.py --model base --audio talk.wav --repeats 9 --json peers.json
+
+Every measurement is a process of its own; the sides take turns in one run. `cold` is from the start of the
+process to the end of the first transcription, imports and loading included; `warm` is the second one in the
+same process; `peak` is the most memory that the process ever held. All of it is MEASURED on this machine; no
+NPU is involved unless --device says so. Quote the ratios: they are medians over pairs, and the seconds move
+with whatever else the machine does.
+
+openai-whisper, transformers and pywhispercpp take part where they are installed and find weights of the same
+name; theirs may be stored in another precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from time import monotonic, perf_counter, process_time
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the package may not be installed
+
+SAMPLES = ROOT / "samples"
+CLIP_SECONDS = (11, 90)
+PAUSE_SECONDS = 0.5  # between the samples that a clip is made of
+OURS = "whisper-npu"
+PEER = "faster-whisper"
+# What each takes besides the sides that are always there: the modules it needs.
+OPTIONAL = {
+    "openai-whisper": ("whisper", "torch"),
+    "transformers": ("transformers", "torch"),
+    "pywhispercpp": ("pywhispercpp",),
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    name: str
+    compute_type: str  # "" where the peer has no choice of it
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.compute_type}".strip()
+
+
+@dataclass(frozen=True)
+class Clip:
+    path: Path
+    seconds: float
+    text: str | None  # what is said in it, where that is known
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process. Seconds of the wall's clock; CPU seconds are of all threads, user and system."""
+
+    cold: float
+    cold_cpu: float
+    warm: float
+    warm_cpu: float
+    peak_mb: float
+    text: str
+
+
+def main() -> None:
+    arguments = parsed()
+    if arguments.side:
+        name, _, compute_type = arguments.side.partition(" ")
+        measure_here(Side(name, compute_type), arguments)
+        return
+    present = [peer for peer, modules in OPTIONAL.items() if all(find_spec(m) for m in modules)]
+    sides = [Side(name, t) for t in ("float32", "int8") for name in (OURS, PEER)]
+    sides += [Side(peer, "") for peer in present]
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        clips = [Clip(path, seconds_of(path), None) for path in arguments.audio or []]
+        for clip in clips or [made_of_samples(seconds, Path(folder)) for seconds in CLIP_SECONDS]:
+            runs += [compared(model, clip, sides, arguments) for model in arguments.model]
+    absent = [peer for peer in OPTIONAL if peer not in present]
+    print(f"\nnot installed: {', '.join(absent) or 'none'}")
+    if arguments.json:
+        from whisper_npu.benchmark.timings import machine
+
+        settings = {key: getattr(arguments, key) for key in ("device", "kernel", "beam_size", "threads")}
+        document = {"machine": machine(), "settings": settings, "not_installed": absent, "runs": runs}
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", action="append", help="repeatable; default: tiny.en and base")
+    parser.add_argument("--audio", type=Path, action="append", help="repeatable; default: made of samples/")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--beam_size", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", default="emulator")
+    parser.add_argument("--kernel", default="auto")
+    parser.add_argument("--json", type=Path, metavar="FILE.json")
+    for own in ("--side", "--folder", "--started"):  # what a process of its own is started with
+        parser.add_argument(own, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.model = arguments.model or ["tiny.en", "base"]
+    return arguments
+
+
+# One process: one side, one clip, twice.
+
+
+def measure_here(side: Side, arguments: argparse.Namespace) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
+    transcribe = OPENED[side.name](side.compute_type, arguments)
+    path = str(arguments.audio[0])
+    text = transcribe(path)
+    cold, cold_cpu = monotonic() - float(arguments.started), process_time()
+    start = perf_counter()
+    transcribe(path)
+    warm, warm_cpu = perf_counter() - start, process_time() - cold_cpu
+    print(json.dumps(asdict(Measured(cold, cold_cpu, warm, warm_cpu, peak_mb(), text))))
+
+
+def peak_mb() -> float:
+    """Not getrusage's maximum, which begins with what the parent held."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+Transcribe = Callable[[str], str]
+
+
+def open_ours(compute_type: str, arguments: argparse.Namespace) -> Transcribe:
+    from whisper_npu import load_model
+    from whisper_npu.transcription import TranscribeOptions
+
+    options = TranscribeOptions(language="en", beam_size=arguments.beam_size)
+    model = load_model(
+        arguments.model[0], device=arguments.device, kernel=arguments.kernel, compute_type=compute_type
+    )
+    return lambda path: model.transcribe(path, options).text
+
+
+def open_faster_whisper(compute_type: str, arguments: argparse.Namespace) -> Transcribe:
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(
+        arguments.folder, device="cpu", compute_type=compute_type, cpu_threads=arguments.threads
+    )
+
+    def transcribe(path: str) -> str:
+        segments, _ = model.transcribe(path, language="en", beam_size=arguments.beam_size)
+        return "".join(segment.text for segment in segments)
+
+    return transcribe
+
+
+def open_openai_whisper(_: str, arguments: argparse.Namespace) -> Transcribe:
+    import whisper
+
+    model = whisper.load_model(arguments.model[0], device="cpu")
+    options = {"language": "en", "beam_size": arguments.beam_size, "fp16": False}
+    return lambda path: str(model.transcribe(path, **options)["text"])
+
+
+def open_transformers(_: str, arguments: argparse.Namespace) -> Transcribe:
+    from transformers import pipeline
+
+    name = f"openai/whisper-{arguments.model[0]}"
+    recognise = pipeline("automatic-speech-recognition", model=name, device="cpu")
+    options = {"num_beams": arguments.beam_size}
+    if not name.endswith(".en"):
+        options |= {"language": "en", "task": "transcribe"}
+    return lambda path: str(recognise(path, return_timestamps=True, generate_kwargs=options)["text"])
+
+
+def open_pywhispercpp(_: str, arguments: argparse.Namespace) -> Transcribe:
+    from pywhispercpp.model import Model
+
+    model = Model(arguments.model[0], n_threads=arguments.threads, print_progress=False)
+    return lambda path: "".join(segment.text for segment in model.transcribe(path, language="en"))
+
+
+OPENED: dict[str, Callable[[str, argparse.Namespace], Transcribe]] = {
+    OURS: open_ours,
+    PEER: open_faster_whisper,
+    "openai-whisper": open_openai_whisper,
+    "transformers": open_transformers,
+    "pywhispercpp": open_pywhispercpp,
+}
+
+
+# The run: all sides in turns.
+
+
+def compared(model: str, clip: Clip, sides: list[Side], arguments: argparse.Namespace) -> dict[str, object]:
+    from whisper_npu.benchmark.timings import machine_line
+    from whisper_npu.checkpoint import load_checkpoint
+    from whisper_npu.markdown import as_table
+
+    checkpoint = load_checkpoint(model)
+    measured: dict[Side, list[Measured]] = {side: [] for side in sides}
+    failed: dict[Side, str] = {}
+    for repeat in range(arguments.repeats + 1):  # the first fills caches and is dropped
+        for side in sides if repeat % 2 else sides[::-1]:
+            if side in failed:
+                continue
+            try:
+                done = measure(side, model, str(checkpoint.decoder_folder), clip, arguments)
+            except subprocess.CalledProcessError as error:
+                failed[side] = error.stderr.strip().splitlines()[-1]
+                continue
+            if repeat:
+                measured[side].append(done)
+    rate = word_errors(clip, checkpoint.normalizer)
+    print(
+        f"\n{model}, {clip.path.name} ({clip.seconds:.1f} s), {arguments.device}, kernel {arguments.kernel}, "
+        f"beam {arguments.beam_size}, {arguments.threads} threads; medians of {arguments.repeats}; "
+        f"MEASURED on {machine_line()}\n"
+    )
+    rows = [cells(side, measured, rate) for side in sides if measured[side]]
+    print(as_table(rows, left=("side",)), flush=True)
+    for side, reason in failed.items():
+        print(f"{side} failed: {reason}")
+    return {
+        "model": model,
+        "clip": clip.path.name,
+        "clip_seconds": clip.seconds,
+        "sides": {str(side): [asdict(done) for done in measured[side]] for side in sides},
+        "ours_over_theirs": {str(side): ratios(side, measured) for side in sides if side.name != OURS},
+        "word_error_rates": {str(s): rate(done[-1].text) for s, done in measured.items() if done},
+        "failed": {str(side): reason for side, reason in failed.items()},
+    }
+
+
+def measure(side: Side, model: str, folder: str, clip: Clip, arguments: argparse.Namespace) -> Measured:
+    threads = str(arguments.threads)
+    options = {
+        "side": str(side),
+        "model": model,
+        "folder": folder,
+        "audio": str(clip.path),
+        "beam_size": str(arguments.beam_size),
+        "threads": threads,
+        "device": arguments.device,
+        "kernel": arguments.kernel,
+        "started": str(monotonic()),
+    }
+    command = [sys.executable, __file__, *(f"--{key}={value}" for key, value in options.items())]
+    # Threads that spin while they wait slow a machine that does anything else; for all sides alike.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    environment |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def cells(
+    side: Side, measured: dict[Side, list[Measured]], rate: Callable[[str], str | None]
+) -> dict[str, str]:
+    done = measured[side]
+    theirs = ratios(side, measured)
+    over = {key: f"{theirs[key]:.2f}" if key in theirs else "" for key in FIELDS}
+    return {
+        "side": str(side),
+        "cold s": f"{median(m.cold for m in done):.2f}",
+        "warm s": f"{median(m.warm for m in done):.2f}",
+        "CPU s cold": f"{median(m.cold_cpu for m in done):.2f}",
+        "CPU s warm": f"{median(m.warm_cpu for m in done):.2f}",
+        "peak MB": f"{median(m.peak_mb for m in done):.0f}",
+        "word errors": rate(done[-1].text) or "",
+        "ours/its cold": over["cold"],
+        "warm": over["warm"],
+        "CPU cold": over["cold_cpu"],
+        "CPU warm": over["warm_cpu"],
+        "peak": over["peak_mb"],
+    }
+
+
+FIELDS = ("cold", "warm", "cold_cpu", "warm_cpu", "peak_mb")
+
+
+def ratios(side: Side, measured: dict[Side, list[Measured]]) -> dict[str, float]:
+    """Ours over this side's: the medians over pairs of the same turn. Ours has the same compute type."""
+    ours = measured[Side(OURS, side.compute_type or "float32")]
+    if side.name == OURS or not measured[side] or not ours:
+        return {}
+    pairs = list(zip(ours, measured[side], strict=True))
+    return {key: median(getattr(a, key) / getattr(b, key) for a, b in pairs) for key in FIELDS}
+
+
+# The recordings, and what is said in them.
+
+
+def expected() -> dict[str, str]:
+    with (SAMPLES / "expected.tsv").open(encoding="utf-8", newline="") as file:
+        return {row["path"]: row["text"] for row in csv.DictReader(file, delimiter="\t")}
+
+
+def made_of_samples(seconds: int, folder: Path) -> Clip:
+    """Samples one after the other, over and over, until they last `seconds`; none is cut."""
+    import numpy as np
+    import soundfile
+
+    from whisper_npu.audio import SAMPLE_RATE, load_audio
+
+    said = expected()
+    pause = np.zeros(int(PAUSE_SECONDS * SAMPLE_RATE), np.float32)
+    parts: list[object] = []
+    texts: list[str] = []
+    length = 0
+    while length < seconds * SAMPLE_RATE:
+        name = list(said)[len(texts) % len(said)]
+        samples = load_audio(SAMPLES / name)
+        parts += [samples, pause]
+        texts.append(said[name])
+        length += len(samples) + len(pause)
+    path = folder / f"samples-{seconds}s.wav"
+    soundfile.write(path, np.concatenate(parts), SAMPLE_RATE)
+    return Clip(path, length / SAMPLE_RATE, " ".join(texts))
+
+
+def seconds_of(path: Path) -> float:
+    from whisper_npu.audio import SAMPLE_RATE, load_audio
+
+    return len(load_audio(path)) / SAMPLE_RATE
+
+
+def word_errors(clip: Clip, spelling: Path | None) -> Callable[[str], str | None]:
+    """The word error rate of a transcript of the clip, None where nobody knows what is said in it."""
+    said = clip.text or expected().get(clip.path.name)
+    if said is None or not find_spec("jiwer"):
+        return lambda _: None
+    from whisper_npu.wer import EnglishNormalizer, word_error_rate
+
+    normalize = EnglishNormalizer(spelling)
+    return lambda text: str(word_error_rate([said], [text], normalize))
+
+
+if __name__ == "__main__":
+    main()
