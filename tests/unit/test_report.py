@@ -14,7 +14,7 @@ from whisper_npu.transcript import Transcript
 from whisper_npu.transcription import EncoderRun, Transcription
 
 RAN_ON = RunOn(
-    "base", "a folder", "emulator", "emulator (fast)", "CPU", "matmul_64x512", "asked for", "int8_float32"
+    "base", "a folder", "emulator", "emulator (fast)", "CPU", "matmul_64x512", "asked for", compute_type="int8_float32"
 )
 
 
@@ -53,7 +53,7 @@ def test_the_report_says_why_the_kernel_was_chosen() -> None:
 def test_a_kernel_that_was_asked_for_has_no_reason() -> None:
     done = report(product("attention.out", 1500))
     assert as_document(done)["kernel"] == {"name": "matmul_64x512", "choice": "asked for", "reason": None}
-    assert "kernel   matmul_64x512, asked for\n\n" in as_text(done)
+    assert "kernel   matmul_64x512, asked for\ndecoder  CTranslate2" in as_text(done)
 
 
 def test_stages_add_up_to_the_total() -> None:

@@ -33,32 +33,16 @@ class Threads:
         if count is not None and count < 1:
             raise UsageError(f"threads is {count}, must be at least 1")
         self.count = count or cores()
-        self._pool = ThreadPoolExecutor(self.count, "whisper-npu")  # starts a thread when it needs one
+        self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread
 
     def each(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """Call `work` with every item, in any order; returns when all are done. Raises what a call raised.
 
         `work` calls neither this nor `by_rows`; a second caller waits.
         """
-        workers = min(self.count, len(items))
-        waiting = deque(items)
-
-        def drain() -> None:
-            while True:
-                try:
-                    item = waiting.popleft()
-                except IndexError:
-                    return
-                work(item)
-
-        with _one_at_a_time, _blas().limit(limits=1 if workers > 1 else self.count, user_api="blas"):
-            if workers <= 1:
-                drain()
-                return
-            done = [self._pool.submit(drain) for _ in range(workers)]
-            wait(done)
-        for worker in done:
-            worker.result()
+        blas_threads = 1 if min(self.count, len(items)) > 1 else self.count
+        with _one_at_a_time, _blas().limit(limits=blas_threads, user_api="blas"):
+            self._share(work, items)
 
     def by_rows(self, work: Callable[..., object], *arrays: NDArray[Any]) -> None:
         """Call `work` with blocks of the arrays, the same rows of each; what it returns is dropped.
@@ -70,7 +54,28 @@ class Threads:
         if len(blocks) == 1:  # not worth a thread, nor waiting for others
             work(*arrays)
         else:
-            self.each(lambda rows: work(*(array[rows] for array in arrays)), blocks)
+            with _one_at_a_time:
+                self._share(lambda rows: work(*(array[rows] for array in arrays)), blocks)
+
+    def _share(self, work: Callable[[T], object], items: Sequence[T]) -> None:
+        """The caller takes a part too: it is awake already."""
+        waiting = deque(items)
+
+        def drain() -> None:
+            while True:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
+                work(item)
+
+        helpers = [self._pool.submit(drain) for _ in range(min(self.count, len(items)) - 1)]
+        try:
+            drain()
+        finally:
+            wait(helpers)
+        for helper in helpers:
+            helper.result()
 
     def close(self) -> None:
         self._pool.shutdown()
