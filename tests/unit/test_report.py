@@ -14,7 +14,14 @@ from whisper_npu.transcript import Transcript
 from whisper_npu.transcription import EncoderRun, Transcription
 
 RAN_ON = RunOn(
-    "base", "a folder", "emulator", "emulator (fast)", "CPU", "matmul_64x512", "asked for", compute_type="int8_float32"
+    "base",
+    "a folder",
+    "emulator",
+    "emulator (fast)",
+    "CPU",
+    "matmul_64x512",
+    "asked for",
+    compute_type="int8_float32",
 )
 
 
