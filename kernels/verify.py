@@ -26,6 +26,7 @@ from whisper_npu.kernels.verifier import (
 from whisper_npu.npu.bf16 import F32, to_bf16
 from whisper_npu.npu.contract import Along, Contract, DType
 from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.packing import pack_pairs
 
 
 class WrongResultError(WhisperNpuError):
@@ -93,7 +94,9 @@ def host_arguments(contract: Contract, a: F32, b: F32) -> list[NDArray[Any]]:
     dtype = np.float32 if contract.result_dtype is DType.F32 else b_bf16.dtype
     c = np.full(contract.batch * contract.m * contract.n, np.nan, dtype)
     if contract.packs_pairs:
-        return [pack_pairs(a_bf16, b_bf16).ravel(), c]
+        pairs = np.empty((contract.batch, a[0].size + b[0].size), a_bf16.dtype)
+        pack_pairs(pairs, a_bf16, b_bf16, XDNA1.micro_tile)
+        return [pairs.ravel(), c]
     if contract.heads_along is not None and contract.heads_along.a is Along.COLS:
         a_bf16 = a_bf16.swapaxes(0, 1)
     if contract.heads_along is not None and contract.heads_along.b is Along.COLS:
@@ -106,19 +109,3 @@ def products(contract: Contract, c: NDArray[Any]) -> NDArray[Any]:
     if contract.heads_along is not None and contract.heads_along.c is Along.COLS:
         return c.reshape(contract.m, contract.batch, contract.n).swapaxes(0, 1)
     return c.reshape(contract.batch, contract.m, contract.n)
-
-
-def pack_pairs(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """A and B of each product one after the other, both in micro-tile order.
-
-    a: (batch, m, k), b: (batch, k, n). Returns (batch, m * k + k * n).
-    """
-    r, s, t = XDNA1.micro_tile
-    return np.concatenate([micro_tiles(a, r, s), micro_tiles(b, s, t)], axis=1)
-
-
-def micro_tiles(matrices: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """(batch, rows, cols) -> (batch, rows * cols): (rows/height, cols/width, height, width) of each."""
-    batch, rows, cols = matrices.shape
-    tiles = matrices.reshape(batch, rows // height, height, cols // width, width)
-    return np.ascontiguousarray(tiles.transpose(0, 1, 3, 2, 4)).reshape(batch, rows * cols)
