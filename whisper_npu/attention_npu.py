@@ -88,9 +88,8 @@ class AttentionNPU:
         x = np.asarray(x, np.float32)
         masked = self._masked_keys(x, key_mask)
         qkv = self.matmul(x, self._qkv, "attention.qkv")
-        qkv += self._qkv_bias
+        self.matmul.threads.by_rows(self._finish_qkv, qkv)
         q, k, v = self._heads(qkv)
-        q *= np.float32(q.shape[-1] ** -0.5)
 
         def attend(scores: F32, keys: int) -> None:
             """Scores of some queries to weights; `keys` is the axis along which the keys lie."""
@@ -110,6 +109,11 @@ class AttentionNPU:
     def _chained(self, a: F32, b: F32, attend: Callable[[F32], None], values: F32, enters: Enters) -> F32:
         names = ("attention.scores", "attention.context")
         return self.matmul.chain(a, b, attend, values, enters=enters, operations=names)
+
+    def _finish_qkv(self, rows: F32) -> None:
+        """Add the biases, divide q by sqrt(d_head). rows: (some rows of n_ctx, 3 * n_state)."""
+        rows += self._qkv_bias
+        rows[:, : self.n_state] *= np.float32((self.n_state // self.n_head) ** -0.5)
 
     def _heads(self, x: F32) -> F32:
         """(n_ctx, p * n_state) -> (p, n_head, n_ctx, d_head), views: p is 3 for q, k, v side by side."""

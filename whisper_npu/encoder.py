@@ -128,9 +128,10 @@ class ResidualAttentionBlock:
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
-        x = x + self.attn(self.attn_ln(x))
-        x += self.mlp2(self.mlp0(self.mlp_ln(x)))
-        return x
+        y = self.attn(self.attn_ln(x))
+        y += x
+        y += self.mlp2(self.mlp0(self.mlp_ln(y)))
+        return y
 
 
 class Linear:

@@ -50,10 +50,12 @@ class Threads:
         arrays: (rows, ...), as many rows each. `work` gets views; it multiplies no matrices.
         """
         row_bytes = max(array[0].nbytes for array in arrays)
-        blocks = split(len(arrays[0]), max(1, BLOCK_BYTES // row_bytes))
-        if len(blocks) == 1:  # not worth a thread, nor waiting for others
+        rows = len(arrays[0])
+        rounds = -(-rows * row_bytes // (BLOCK_BYTES * self.count))
+        if rows * row_bytes <= BLOCK_BYTES:  # not worth a thread, nor waiting for others
             work(*arrays)
         else:
+            blocks = split(rows, -(-rows // (rounds * self.count)))  # as many for each thread
             with _one_at_a_time:
                 self._share(lambda rows: work(*(array[rows] for array in arrays)), blocks)
 
