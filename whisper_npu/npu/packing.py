@@ -14,13 +14,11 @@ from whisper_npu.npu.plan import Layout
 Array = NDArray[Any]
 
 
-def allocated(layout: Layout, value: float | None) -> Array:
-    """(heads, *layout.padded) float32 of one value, None for any; the heads lie as the layout says."""
+def allocated(layout: Layout) -> Array:
+    """(heads, *layout.padded) float32 of any values; the heads lie as the layout says."""
     rows, cols = layout.padded
     beside = layout.along is Along.COLS
     array = np.empty((rows, layout.heads, cols) if beside else (layout.heads, rows, cols), np.float32)
-    if value is not None:
-        array[:] = value
     return array.transpose(1, 0, 2) if beside else array
 
 

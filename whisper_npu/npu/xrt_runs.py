@@ -110,13 +110,11 @@ class Lot:
         self._list: Any = None
         self._listed = 0
         self._last_place = -1
-        self._places: list[
-            tuple[int, Any, int]
-        ] = []  # argument, bo, bytes of what every run has its place in
+        # argument, bo, bytes of what every run has its place in
+        self._places: list[tuple[int, Any, int]] = []
         self._list_runs = self._last_runs = False  # submitted, and nobody has waited yet
-        self.dispatches: Sequence[
-            Dispatch
-        ] = ()  # what was submitted last; the last of them is the single run's
+        # what was submitted last; the last of them is the single run's
+        self.dispatches: Sequence[Dispatch] = ()
         self.c_bo: Any = None  # a place for each run
         self._c_tiles: NDArray[Any] = np.empty(0)  # (places, batch, m, n), in c_bo
         self._pairs_bo: Any = None
@@ -229,7 +227,7 @@ class Lot:
 
     def _make_places(self, count: int) -> None:
         contract = self._contract
-        packed = contract.batch > 1 and not contract.heads_along
+        packed = contract.packs_pairs
         self._list, self._listed = None, 0
         self._c_tiles = self._pairs = np.empty(0)  # the views of a bo go before it
         self.c_bo = self._driver.data_bo(count * contract.bytes_from_device)
@@ -280,7 +278,7 @@ class Sum:
 
     def __init__(self, plan: Plan) -> None:
         self._layout = plan.c
-        self._total: F32 = allocated(plan.c, None)
+        self._total: F32 = allocated(plan.c)
         self._written = np.zeros(plan.c.grid, bool)
         self.dispatches = 0
 
