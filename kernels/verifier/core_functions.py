@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shlex
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +24,12 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.cxx import COMPILERS, find_cxx
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels.build import MATMUL_CC, BuildError, Tile, tile_of_object
 from whisper_npu.npu.bf16 import F32, Rounding, to_bf16
 from whisper_npu.npu.limits import XDNA1
 
-COMPILERS = ("c++", "g++", "clang++")  # looked for on PATH, after $CXX
 # -ffp-contract=off: every sum is an IEEE fp32 sum, whatever the host has.
 FLAGS = ("-std=c++20", "-O2", "-ffp-contract=off", "-DNDEBUG", "-fPIC", "-shared", "-fvisibility=hidden")
 
@@ -240,13 +238,10 @@ class _Compiled(_Declared):
 
 
 def _compiler(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The command of a C++ compiler: $CXX, which may carry options, or the first that PATH has."""
-    chosen = shlex.split(environ.get("CXX", ""))
-    candidates = [chosen] if chosen else [[name] for name in COMPILERS]
-    for command in candidates:
-        if found := shutil.which(command[0], path=environ.get("PATH")):
-            return (found, *command[1:])
-    missing = f"no {chosen[0]} ($CXX)" if chosen else f"none of {', '.join(COMPILERS)}"
+    if compiler := find_cxx(environ):
+        return compiler
+    chosen = environ.get("CXX")
+    missing = f"no {chosen} ($CXX)" if chosen else f"none of {', '.join(COMPILERS)}"
     raise NoCompilerError(f"matmul.cc needs a C++ compiler: {missing} on PATH; install g++ or set CXX")
 
 

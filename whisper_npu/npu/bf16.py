@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.rows import compiled, lie_in_rows
+
 F32 = NDArray[np.float32]
 
 _LOW_BITS = np.uint32(0xFFFF)  # what bf16 drops of a float32
@@ -48,6 +50,16 @@ def to_bf16(x: F32, rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:
     return cut
 
 
-def on_grid(x: F32, rounding: Rounding) -> F32:
-    """`to_bf16`, widened again: float32 values that bf16 holds exactly."""
-    return to_bf16(x, rounding).astype(np.float32)
+def on_grid(x: F32, rounding: Rounding, out: F32 | None = None) -> F32:
+    """`to_bf16`, widened again: float32 values that bf16 holds exactly.
+
+    out: where to, x itself if need be; None for a new array.
+    """
+    if out is None:
+        out = np.empty_like(x)
+    loops = compiled() if rounding is Rounding.NEAREST_EVEN else None
+    if loops and lie_in_rows(x, out):
+        loops.round_to_bf16(x, out)
+    else:
+        out[...] = to_bf16(x, rounding)
+    return out

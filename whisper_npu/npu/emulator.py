@@ -18,7 +18,7 @@ from types import TracebackType
 import numpy as np
 
 from whisper_npu.errors import PlanError
-from whisper_npu.npu.bf16 import F32, on_grid, to_bf16
+from whisper_npu.npu.bf16 import F32, on_grid
 from whisper_npu.npu.contract import CONTRACTS, Contract, DType
 from whisper_npu.npu.cost import gemm_tiles
 from whisper_npu.npu.device import (
@@ -60,7 +60,10 @@ class EmulatedBuffer:
             self.values = np.empty_like(matrix, np.float32)
 
         def write_block(values: F32, given: F32) -> None:
-            values[:] = to_bf16(given, layout.rounding) if layout.dtype is DType.BF16 else given
+            if layout.dtype is DType.BF16:
+                on_grid(given, layout.rounding, out=values)
+            else:
+                values[:] = given
 
         # Cut along the axis whose steps in memory are longest, so that a block lies together.
         axes = sorted(range(3), key=lambda axis: (matrix.shape[axis] == 1, -matrix.strides[axis]))
@@ -288,7 +291,7 @@ def _run_fused(chain: Chain, a: F32, b: F32, other: F32, threads: Threads, spent
         chain.between(scores.T if transposed else scores)
         times.append(perf_counter())
         if operand.dtype is DType.BF16:
-            scores[:] = to_bf16(scores, operand.rounding)
+            on_grid(scores, operand.rounding, out=scores)
         times.append(perf_counter())
         _product(second, _whole(second).k, scores, other[head], out=c[rows, head])
         times.append(perf_counter())
