@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from whisper_npu.elementwise import softmax
 from whisper_npu.errors import UsageError
+from whisper_npu.linear import Linear
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.device import Enters, open_device
-from whisper_npu.npu.matmul import Matmul, matmul_on
+from whisper_npu.npu.matmul import Matmul, RowFunction, as_it_is, matmul_on
 from whisper_npu.npu.plan import Problem
 
 TYPICAL_N_CTX = 1500  # what a kernel is chosen for; Whisper's 30 s
@@ -73,23 +74,36 @@ class AttentionNPU:
         problems = attention_problems(TYPICAL_N_CTX, n_state, n_head)
         self.matmul = matmul or matmul_on(open_device(), "auto", problems)
         # One product for the three projections: x is packed once, and N has fewer part-filled tiles.
-        qkv_weight = np.concatenate([q_weight, k_weight, v_weight]).T  # (n_state, 3 * n_state)
-        self._qkv = self.matmul.stage(qkv_weight)
-        self._qkv_bias = bias_of("q", "k", "v")
-        self._out = self.matmul.stage(out_weight.T)
-        self._out_bias = bias_of("out")
+        qkv_weight = np.concatenate([q_weight, k_weight, v_weight])  # (3 * n_state, n_state)
+        self._qkv = Linear(
+            qkv_weight,
+            bias_of("q", "k", "v"),
+            self.matmul,
+            name="attention.qkv",
+            activation=partial(_scale_q, n_state=n_state, d_head=n_state // n_head),
+        )
+        self._out = Linear(out_weight, bias_of("out"), self.matmul, name="attention.out")
 
-    def __call__(self, x: F32, key_mask: ArrayLike | None = None) -> F32:
-        """x: (n_ctx, n_state) float32, n_ctx from 1 up. key_mask: (n_ctx,) bool, or 0 and 1; False and 0 for
-        keys that no query may attend to. Returns (n_ctx, n_state) float32.
+    def __call__(
+        self,
+        x: F32,
+        key_mask: ArrayLike | None = None,
+        *,
+        norm: RowFunction = as_it_is,
+        add: F32 | None = None,
+    ) -> F32:
+        """Attention of norm(x), plus `add`. x, add: (n_ctx, n_state) float32, n_ctx from 1 up.
+
+        key_mask: (n_ctx,) bool, or 0 and 1; False and 0 for keys that no query may attend to. norm: of some
+        rows of x, called from several threads. Returns (n_ctx, n_state) float32.
 
         Raises UsageError where shapes do not fit or the mask leaves no key.
         """
         x = np.asarray(x, np.float32)
         masked = self._masked_keys(x, key_mask)
-        qkv = self.matmul(x, self._qkv, "attention.qkv")
-        self.matmul.threads.by_rows(self._finish_qkv, qkv)
-        q, k, v = self._heads(qkv)
+        if add is not None and add.shape != x.shape:
+            raise UsageError(f"add has shape {add.shape}, must be {x.shape}, that of x")
+        q, k, v = self._heads(self._qkv(x, norm=norm))
 
         def attend(scores: F32, keys: int) -> None:
             """Scores of some queries to weights; `keys` is the axis along which the keys lie."""
@@ -102,18 +116,11 @@ class AttentionNPU:
             context = context.swapaxes(1, 2)  # O^T = V^T P^T, P^T = softmax(K Q^T)
         else:
             context = self._chained(q, k.swapaxes(1, 2), partial(attend, keys=-1), v, Enters.A)
-        y = self.matmul(self._joined(context), self._out, "attention.out")  # context: (n_head, n_ctx, d_head)
-        y += self._out_bias
-        return y
+        return self._out(self._joined(context), add=add)  # context: (n_head, n_ctx, d_head)
 
     def _chained(self, a: F32, b: F32, attend: Callable[[F32], None], values: F32, enters: Enters) -> F32:
         names = ("attention.scores", "attention.context")
         return self.matmul.chain(a, b, attend, values, enters=enters, operations=names)
-
-    def _finish_qkv(self, rows: F32) -> None:
-        """Add the biases, divide q by sqrt(d_head). rows: (some rows of n_ctx, 3 * n_state)."""
-        rows += self._qkv_bias
-        rows[:, : self.n_state] *= np.float32((self.n_state // self.n_head) ** -0.5)
 
     def _heads(self, x: F32) -> F32:
         """(n_ctx, p * n_state) -> (p, n_head, n_ctx, d_head), views: p is 3 for q, k, v side by side."""
@@ -148,6 +155,11 @@ class AttentionNPU:
         if not mask.any():
             raise UsageError("key_mask leaves no key: at least one must be True")
         return np.flatnonzero(mask == 0)
+
+
+def _scale_q(qkv: F32, n_state: int, d_head: int) -> None:
+    """Divide q by sqrt(d_head). qkv: (some rows of n_ctx, 3 * n_state)."""
+    qkv[:, :n_state] *= np.float32(d_head**-0.5)
 
 
 def attention_problems(n_ctx: int, n_state: int, n_head: int) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from whisper_npu.attention_npu import AttentionNPU, attention_problems
 from whisper_npu.elementwise import gelu, layer_norm
 from whisper_npu.errors import UsageError
+from whisper_npu.linear import Linear
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.matmul import Matmul
+from whisper_npu.npu.matmul import Matmul, RowFunction, as_it_is
 from whisper_npu.npu.plan import Problem
-from whisper_npu.npu.threads import Threads
 
 Weights = Mapping[str, NDArray[np.floating]]
 
@@ -86,7 +86,7 @@ class AudioEncoder:
             ResidualAttentionBlock(_below(f"blocks.{layer}.", weights), dims.n_audio_head, matmul)
             for layer in range(dims.n_audio_layer)
         ]
-        self.ln_post = LayerNorm(weights["ln_post.weight"], weights["ln_post.bias"], matmul.threads)
+        self.ln_post = LayerNorm(weights["ln_post.weight"], weights["ln_post.bias"])
 
     def __call__(self, mel: F32) -> F32:
         """mel: (n_mels, 2 * n_audio_ctx) float32. Returns (n_audio_ctx, n_audio_state) float32.
@@ -97,18 +97,18 @@ class AudioEncoder:
         if mel.shape != expected:
             raise UsageError(f"the mel has shape {mel.shape}, this model takes {expected}")
         x = self.conv1(mel.T)  # (2 * n_ctx, n_state)
-        x = self.conv2(x)  # (n_ctx, n_state)
-        x += self.positional_embedding
+        x = self.conv2(x, add=self.positional_embedding)  # (n_ctx, n_state)
         for block in self.blocks:
             x = block(x)
-        return self.ln_post(x)
+        self.matmul.threads.by_rows(self.ln_post.in_place, x)
+        return x
 
 
 class ResidualAttentionBlock:
     """Attention and feed-forward, each normalised before and added to the stream after."""
 
     def __init__(self, weights: Weights, n_head: int, matmul: Matmul) -> None:
-        self.attn_ln = LayerNorm(weights["attn_ln.weight"], weights["attn_ln.bias"], matmul.threads)
+        self.attn_ln = LayerNorm(weights["attn_ln.weight"], weights["attn_ln.bias"])
         self.attn = AttentionNPU(
             weights["attn.query.weight"],
             weights["attn.key.weight"],
@@ -120,7 +120,7 @@ class ResidualAttentionBlock:
             n_head=n_head,
             matmul=matmul,
         )
-        self.mlp_ln = LayerNorm(weights["mlp_ln.weight"], weights["mlp_ln.bias"], matmul.threads)
+        self.mlp_ln = LayerNorm(weights["mlp_ln.weight"], weights["mlp_ln.bias"])
         self.mlp0 = Linear(
             weights["mlp.0.weight"], weights["mlp.0.bias"], matmul, name="mlp.0", activation=gelu
         )
@@ -128,39 +128,8 @@ class ResidualAttentionBlock:
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
-        y = self.attn(self.attn_ln(x))
-        y += x
-        y += self.mlp2(self.mlp0(self.mlp_ln(y)))
-        return y
-
-
-class Linear:
-    """x W^T + b, W staged on the device, and what is applied to each row of it."""
-
-    def __init__(
-        self,
-        weight: NDArray[np.floating],
-        bias: NDArray[np.floating],
-        matmul: Matmul,
-        *,
-        name: str,
-        activation: Callable[[F32], object] | None = None,
-    ) -> None:
-        self.matmul, self.name, self.activation = matmul, name, activation
-        self.weight = matmul.stage(weight.T)  # (in, out)
-        self.bias = _f32(bias)
-
-    def __call__(self, x: F32) -> F32:
-        """x: (n_ctx, in) float32. Returns (n_ctx, out) float32."""
-
-        def finish(rows: F32) -> None:
-            rows += self.bias
-            if self.activation:
-                self.activation(rows)
-
-        y = self.matmul(x, self.weight, self.name)
-        self.matmul.threads.by_rows(finish, y)
-        return y
+        x = self.attn(x, norm=self.attn_ln, add=x)
+        return self.mlp2(self.mlp0(x, norm=self.mlp_ln), add=x)
 
 
 class Conv1d(Linear):
@@ -179,24 +148,27 @@ class Conv1d(Linear):
         super().__init__(flat, bias, matmul, name=name, activation=gelu)
         self.stride = stride
 
-    def __call__(self, x: F32) -> F32:
+    def __call__(self, x: F32, *, norm: RowFunction = as_it_is, add: F32 | None = None) -> F32:
         """x: (n_frames, in) float32. Returns (n_frames / stride, out) float32."""
         padded = np.zeros((len(x) + 2, x.shape[1]), np.float32)
         padded[1:-1] = x
         # im2col without a copy: three rows of `padded` are 3 * in numbers in a row.
         windows = sliding_window_view(padded.reshape(-1), 3 * x.shape[1])[:: self.stride * x.shape[1]]
-        return super().__call__(windows)
+        return super().__call__(windows, norm=norm, add=add)
 
 
 class LayerNorm:
-    def __init__(self, weight: NDArray[np.floating], bias: NDArray[np.floating], threads: Threads) -> None:
-        self.weight, self.bias, self.threads = _f32(weight), _f32(bias), threads
+    def __init__(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
+        self.weight, self.bias = _f32(weight), _f32(bias)
 
     def __call__(self, x: F32) -> F32:
-        """x: (n_ctx, n_state) float32. Returns as much."""
+        """x: some rows of (n_ctx, n_state) float32. Returns as much."""
         y = np.empty_like(x)
-        self.threads.by_rows(lambda x, y: layer_norm(x, self.weight, self.bias, out=y), x, y)
+        layer_norm(x, self.weight, self.bias, out=y)
         return y
+
+    def in_place(self, x: F32) -> None:
+        layer_norm(x, self.weight, self.bias, out=x)
 
 
 def encoder_problems(dims: ModelDimensions) -> list[Problem]:

@@ -1,6 +1,8 @@
-"""Softmax, GELU and layer norm against float64."""
+"""Softmax, GELU and layer norm against float64, compiled and in NumPy."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,10 +11,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import erfc
 
+from whisper_npu import elementwise
 from whisper_npu.elementwise import gelu, layer_norm, softmax
 from whisper_npu.npu.bf16 import F32
+from whisper_npu.rows import compiled
 
+pytestmark = pytest.mark.usefixtures("each_form")
 TINY = np.finfo(np.float32).tiny  # the smallest normal number
+
+
+@pytest.fixture(params=["compiled", "NumPy"], scope="module")
+def each_form(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "NumPy":
+            patch.setattr(elementwise, "compiled", lambda: None)
+        elif compiled() is None:
+            pytest.skip("no C++ compiler")
+        yield
 
 
 def matrices(low: float, high: float) -> st.SearchStrategy[F32]:
@@ -92,3 +107,23 @@ def test_layer_norm_has_mean_0_and_variance_1_before_it_is_scaled(x: F32, seed: 
     # What is left of x after its mean is as exact as x, and no variance is below the epsilon.
     bound = 1e-5 + 4 * 2.0**-24 * np.abs(wide).max() / np.sqrt(wide.var(axis=1, keepdims=True) + 1e-5) * 3
     assert (np.abs(out - exact) <= bound * (1 + np.abs(weight)) * 2).all()
+
+
+def test_what_is_not_a_number_does_not_vanish() -> None:
+    x = np.array([[1, np.nan, 3], [1, 2, 3]], np.float32)
+    for y in (softmax(x.copy(), -1), gelu(x.copy())):
+        assert np.isnan(y[0, 1])
+        assert np.isfinite(y[1]).all()
+    out = np.empty_like(x)
+    layer_norm(x, np.ones(3, np.float32), np.zeros(3, np.float32), out)
+    assert np.isnan(out[0]).all()
+    assert np.isfinite(out[1]).all()
+
+
+def test_a_layer_norm_may_take_its_own_place() -> None:
+    x = np.random.default_rng(0).standard_normal((50, 33)).astype(np.float32)
+    weight, bias = np.random.default_rng(1).standard_normal((2, 33)).astype(np.float32)
+    out = np.empty_like(x)
+    layer_norm(x, weight, bias, out)
+    layer_norm(x, weight, bias, x)
+    assert np.array_equal(x, out)

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "whisper_npu"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = {"limits", "bf16", "contract", "plan", "cost", "planner"}
 DEVICES = {"whisper_npu.npu.emulator", "whisper_npu.npu.xrt", "whisper_npu.npu.device"}
+NEITHER = {"whisper_npu.errors", "whisper_npu.rows"}  # of models and devices; of use to both
 # What costs tenths of a second and more; only the command that needs it may pay.
 HEAVY = {
     "numpy",
@@ -58,7 +59,14 @@ def test_nothing_imports_torch(module: Path) -> None:
 @pytest.mark.parametrize("module", sorted((PACKAGE / "npu").glob("*.py")), ids=name)
 def test_device_code_knows_no_model(module: Path) -> None:
     own = {i for i in imports(module) if i.startswith("whisper_npu")}
-    assert all(i.startswith("whisper_npu.npu") or i == "whisper_npu.errors" for i in own)
+    assert all(i.startswith("whisper_npu.npu") or i in NEITHER for i in own)
+
+
+@pytest.mark.parametrize("neither", sorted(NEITHER | {"whisper_npu.cache", "whisper_npu.cxx"}))
+def test_what_knows_neither_model_nor_device(neither: str) -> None:
+    own = imports(PACKAGE / f"{neither.removeprefix('whisper_npu.')}.py")
+    own = {i for i in own if i.startswith("whisper_npu")}
+    assert own <= NEITHER | {"whisper_npu.cache", "whisper_npu.cxx"}
 
 
 @pytest.mark.parametrize("pure", sorted(PURE))

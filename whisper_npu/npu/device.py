@@ -13,6 +13,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import Protocol
 
+import numpy as np
+
 from whisper_npu.errors import DeviceNotFoundError, PlanError, UsageError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import Contract
@@ -63,6 +65,27 @@ class Completion:
     bytes_to_device: int
     bytes_from_device: int
     seconds: float  # MEASURED, on the clock that `Device.clock` names
+
+
+@dataclass(frozen=True)
+class RowProduct:
+    """A product of one head, and what the host does to its rows: none depends on another.
+
+    Of a linear layer the norm before it, its bias and activation, and the stream that it is added to.
+    """
+
+    before: Callable[[F32], F32]  # some rows of what is given to those rows of A
+    plan: Plan
+    after: Callable[[F32, slice], object]  # in place, on some rows of C; and which rows they are
+
+
+@dataclass(frozen=True)
+class RowsDone:
+    """C, and what a device did for it. What is left of the time is the functions'."""
+
+    c: F32  # (M, N) float32
+    product: Completion
+    pack_seconds: float  # MEASURED, rows made an operand
 
 
 class Enters(Enum):
@@ -144,6 +167,12 @@ class Device(Protocol):
         Raises PlanError where a buffer's layout is not the plan's or a dispatch leaves its operand.
         """
 
+    def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
+        """Execute the plan; the same as `run_rows_in_steps`, and by it where the device knows no shorter way.
+
+        given: (M, any), what `before` takes; a: room for A, of use to devices that need it whole.
+        """
+
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
         """Execute both plans; the same as `run_steps`, and by it where the device knows no shorter way.
 
@@ -157,6 +186,26 @@ class Device(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def run_rows_in_steps(device: Device, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
+    """A row product as a run, A and C whole in the host's memory before and after it."""
+    plan, threads = rows.plan, device.threads
+    operand = np.empty(plan.a.shape, np.float32)
+
+    def prepare(part: slice) -> None:
+        operand[part] = rows.before(given[part])
+
+    threads.in_blocks(prepare, len(operand), operand[0].nbytes)
+    start = perf_counter()
+    a.write(operand)
+    packed = perf_counter()
+    buffer = device.alloc(plan.c)
+    done = device.run(plan, a, b, buffer)
+    c = buffer.read()
+    buffer.close()
+    threads.in_blocks(lambda part: rows.after(c[part], part), len(c), c[0].nbytes)
+    return RowsDone(c, done, packed - start)
 
 
 def run_steps(

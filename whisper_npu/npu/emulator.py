@@ -29,11 +29,14 @@ from whisper_npu.npu.device import (
     Device,
     Enters,
     Fidelity,
+    RowProduct,
+    RowsDone,
+    run_rows_in_steps,
     run_steps,
 )
 from whisper_npu.npu.packing import tile_of
 from whisper_npu.npu.plan import Layout, Plan, Walk
-from whisper_npu.npu.threads import Threads, split
+from whisper_npu.npu.threads import BLOCK_BYTES, Threads, split
 
 LONGEST_BLOCK = 384  # rows, or columns, of C that one thread multiplies at a time
 SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
@@ -60,10 +63,7 @@ class EmulatedBuffer:
             self.values = np.empty_like(matrix, np.float32)
 
         def write_block(values: F32, given: F32) -> None:
-            if layout.dtype is DType.BF16:
-                on_grid(given, layout.rounding, out=values)
-            else:
-                values[:] = given
+            _pack(given, layout, out=values)
 
         # Cut along the axis whose steps in memory are longest, so that a block lies together.
         axes = sorted(range(3), key=lambda axis: (matrix.shape[axis] == 1, -matrix.strides[axis]))
@@ -140,6 +140,16 @@ class Emulator:
             c.values = _run_dispatches(plan, walk, a.written, b.written)
         return _completion(plan, walk, perf_counter() - start)
 
+    def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
+        start = perf_counter()
+        walk, box = _walked(rows.plan)
+        if self.fidelity is Fidelity.EXACT or box != _whole(rows.plan):
+            return run_rows_in_steps(self, rows, given, a, b)
+        spent: Spent = []
+        c = _run_rows(rows, given, _checked("B", rows.plan.b, b).written[0], self._threads, spent)
+        pack_seconds, product_seconds = _shares(spent, perf_counter() - start)[1:3]
+        return RowsDone(c, _completion(rows.plan, walk, product_seconds), pack_seconds)
+
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
         start = perf_counter()
         first, second = chain.first, chain.second
@@ -150,12 +160,9 @@ class Emulator:
         upright = chain.enters is Enters.A
         a, b, c = _checked("A", first.a, a), _checked("B", first.b, b), _checked("C", second.c, c)
         other = _checked("B", second.b, other) if upright else _checked("A", second.a, other)
-        spent: list[Seconds] = []
+        spent: Spent = []
         c.values = _run_fused(chain, a.written, b.written, other.written, self._threads, spent)
-        # The threads' time in each step, as a share of the time that went by.
-        total = np.sum(spent, axis=0)
-        shares = (perf_counter() - start) * total / total.sum()
-        first_seconds, _, pack_seconds, second_seconds = shares.tolist()
+        first_seconds, _, pack_seconds, second_seconds = _shares(spent, perf_counter() - start)
         return ChainCompletion(
             _completion(first, first_walk, first_seconds),
             _completion(second, second_walk, second_seconds),
@@ -265,10 +272,61 @@ def _product(plan: Plan, k_tiles: slice, a: F32, b: F32, out: F32) -> None:
             out += _core_output(contract, a[:, ks] @ b[ks])
 
 
-Seconds = tuple[float, float, float, float]  # of a chain's first product, function, packing, second product
+Spent = list[tuple[float, ...]]  # seconds of every step of some rows
 
 
-def _run_fused(chain: Chain, a: F32, b: F32, other: F32, threads: Threads, spent: list[Seconds]) -> F32:
+def _shares(spent: Spent, seconds: float) -> list[float]:
+    """The time that went by, divided among the steps as the threads' time was."""
+    total = np.sum(spent, axis=0)
+    shares: list[float] = (seconds * total / total.sum()).tolist()
+    return shares
+
+
+def _run_rows(rows: RowProduct, given: F32, b: F32, threads: Threads, spent: Spent) -> F32:
+    """A row product for some rows after the others, so that they stay in cache.
+
+    The seconds are of `before`, packing, the product and `after`.
+    """
+    plan = rows.plan
+    M, K, N = plan.problem.M, plan.problem.K, plan.problem.N
+    c = np.empty((M, N), np.float32)
+
+    def some_rows(block: slice) -> None:
+        operand = np.empty((block.stop - block.start, K), np.float32)
+        before = pack = after = 0.0
+        for part in _within(block, max(K, N)):
+            start = perf_counter()
+            prepared = rows.before(given[part])
+            ready = perf_counter()
+            _pack(prepared, plan.a, out=operand[part.start - block.start : part.stop - block.start])
+            before, pack = before + ready - start, pack + perf_counter() - ready
+        start = perf_counter()
+        _product(plan, _whole(plan).k, operand, b, out=c[block])
+        done = perf_counter()
+        for part in _within(block, max(K, N)):
+            rows.after(c[part], part)
+        after = perf_counter() - done
+        spent.append((before, pack, done - start, after))
+
+    threads.each(some_rows, _blocks(M, threads))
+    return c
+
+
+def _within(block: slice, width: int) -> list[slice]:
+    """A block in pieces that a core's cache holds."""
+    pieces = split(block.stop - block.start, max(1, BLOCK_BYTES // (4 * width)))
+    return [slice(block.start + piece.start, block.start + piece.stop) for piece in pieces]
+
+
+def _pack(values: F32, layout: Layout, out: F32) -> None:
+    """What the host writes to an operand."""
+    if layout.dtype is DType.BF16:
+        on_grid(values, layout.rounding, out=out)
+    else:
+        out[...] = values
+
+
+def _run_fused(chain: Chain, a: F32, b: F32, other: F32, threads: Threads, spent: Spent) -> F32:
     """A chain for some queries of one head after the other, so that their scores stay in cache.
 
     Where the scores are (keys, queries), all is computed transposed: C^T = between(B^T A^T) other^T.
@@ -290,13 +348,11 @@ def _run_fused(chain: Chain, a: F32, b: F32, other: F32, threads: Threads, spent
         times.append(perf_counter())
         chain.between(scores.T if transposed else scores)
         times.append(perf_counter())
-        if operand.dtype is DType.BF16:
-            on_grid(scores, operand.rounding, out=scores)
+        _pack(scores, operand, out=scores)
         times.append(perf_counter())
         _product(second, _whole(second).k, scores, other[head], out=c[rows, head])
         times.append(perf_counter())
-        one, function, pack, two = np.diff(times).tolist()
-        spent.append((one, function, pack, two))
+        spent.append(tuple(np.diff(times).tolist()))
 
     blocks = split(queries, max(16, SCORES_BYTES // (4 * keys)))
     threads.each(some_queries, [(head, rows) for head in range(heads) for rows in blocks])

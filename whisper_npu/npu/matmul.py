@@ -10,7 +10,7 @@ from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import Contract, find_contract
 from whisper_npu.npu.cost import XDNA1_PROFILE, modelled_plan_seconds
-from whisper_npu.npu.device import Buffer, Chain, Completion, Device, Enters
+from whisper_npu.npu.device import Buffer, Chain, Completion, Device, Enters, RowProduct
 from whisper_npu.npu.plan import Layout, Plan, Problem, b_layout, tiled_plan
 from whisper_npu.npu.planner import Choice, Fixed, Gemm, asked_for, choose, kernels_of
 from whisper_npu.npu.threads import Threads
@@ -51,6 +51,14 @@ class Product:
             pack_seconds=self.pack_seconds + other.pack_seconds,
             kernel_seconds=self.kernel_seconds + other.kernel_seconds,
         )
+
+
+RowFunction = Callable[[F32], F32]  # of some rows, none of which depends on another
+
+
+def as_it_is(x: F32) -> F32:
+    """The row function that changes nothing."""
+    return x
 
 
 # A product of one call, with its start (before packing) and end in seconds on perf_counter's clock.
@@ -138,6 +146,33 @@ class Matmul:
         c = c_buffer.read()
         c_buffer.close()
         return c.reshape(*a.shape[:-1], -1)
+
+    def by_rows(
+        self,
+        x: F32,
+        weight: Weight,
+        operation: str,
+        *,
+        before: RowFunction,
+        after: Callable[[F32, slice], object],
+    ) -> F32:
+        """after(before(x) @ weight), computed for some rows after the others where that is faster.
+
+        x: (M, any) float32. before: some rows of x to (rows, K) float32; after: in place on (rows, N) of the
+        result, with the slice of M that they are. Both are called from several threads. Returns (M, N)
+        float32. Raises as a call does; recorded is what a call records.
+        """
+        K, N = weight.shape
+        plan = self.plan(Problem(len(x), K, N))
+        start = perf_counter()
+        done = self.device.run_rows(
+            RowProduct(before, plan, after), x, self._operand("A", plan.a), weight.buffer
+        )
+        product = _product(operation, plan, done.product, done.pack_seconds)
+        _add(self._products, product)
+        if self.on_product:
+            self.on_product(product, start, perf_counter())
+        return done.c
 
     def chain(
         self,

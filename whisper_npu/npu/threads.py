@@ -50,14 +50,17 @@ class Threads:
         arrays: (rows, ...), as many rows each. `work` gets views; it multiplies no matrices.
         """
         row_bytes = max(array[0].nbytes for array in arrays)
-        rows = len(arrays[0])
-        rounds = -(-rows * row_bytes // (BLOCK_BYTES * self.count))
+        self.in_blocks(lambda rows: work(*(array[rows] for array in arrays)), len(arrays[0]), row_bytes)
+
+    def in_blocks(self, work: Callable[[slice], object], rows: int, row_bytes: int) -> None:
+        """Call `work` with slices that together are all of `rows`; as `by_rows`."""
         if rows * row_bytes <= BLOCK_BYTES:  # not worth a thread, nor waiting for others
-            work(*arrays)
-        else:
-            blocks = split(rows, -(-rows // (rounds * self.count)))  # as many for each thread
-            with _one_at_a_time:
-                self._share(lambda rows: work(*(array[rows] for array in arrays)), blocks)
+            work(slice(0, rows))
+            return
+        rounds = -(-rows * row_bytes // (BLOCK_BYTES * self.count))
+        blocks = split(rows, -(-rows // (rounds * self.count)))  # as many for each thread
+        with _one_at_a_time:
+            self._share(work, blocks)
 
     def _share(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """The caller takes a part too: it is awake already."""

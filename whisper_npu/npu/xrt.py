@@ -28,6 +28,9 @@ from whisper_npu.npu.device import (
     Completion,
     Device,
     NpuOptions,
+    RowProduct,
+    RowsDone,
+    run_rows_in_steps,
     run_steps,
 )
 from whisper_npu.npu.limits import XDNA1
@@ -169,6 +172,9 @@ class XrtDevice:
             bytes_from_device=dispatches * contract.bytes_from_device,
             seconds=perf_counter() - start,
         )
+
+    def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
+        return run_rows_in_steps(self, rows, given, a, b)
 
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
         return run_steps(self, chain, a, b, other, c)

@@ -1,0 +1,149 @@
+"""The compiled loops: that they are there, any strides, and what happens without a compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_npu import rows
+from whisper_npu.cxx import COMPILERS, find_cxx
+from whisper_npu.elementwise import softmax
+from whisper_npu.npu.bf16 import Rounding, on_grid
+from whisper_npu.rows import F32, compiled, lie_in_rows
+
+needs_compiler = pytest.mark.skipif(find_cxx(os.environ) is None, reason="no C++ compiler")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache, and nothing loaded yet."""
+    monkeypatch.setenv("WHISPER_NPU_CACHE", str(tmp_path / "cache"))
+    rows._built.cache_clear()
+    yield tmp_path / "cache"
+    rows._built.cache_clear()
+
+
+@st.composite
+def views(draw: st.DrawFn) -> tuple[F32, F32]:
+    """Two arrays of one shape whose last axis is contiguous, the others in any order and with gaps."""
+
+    def view(shape: tuple[int, ...], seed: int) -> F32:
+        gaps = tuple(size + draw(st.integers(0, 3)) for size in shape)
+        order = [*draw(st.permutations(range(len(shape) - 1))), len(shape) - 1]
+        random = np.random.default_rng(seed)
+        whole = (random.standard_normal([gaps[axis] for axis in order]) * 5).astype(np.float32)
+        whole = whole.transpose(np.argsort(order))
+        return whole[tuple(slice(0, size) for size in shape)]
+
+    shape = tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))
+    return view(shape, draw(st.integers(0, 2**32 - 1))), view(shape, 0)
+
+
+@needs_compiler
+@given(arrays=views())
+def test_any_strides(arrays: tuple[F32, F32]) -> None:
+    loops = compiled()
+    assert loops is not None
+    x, out = arrays
+    whole = out.base if out.base is not None else out
+    before = whole.copy()
+    loops.round_to_bf16(x, out)
+    assert np.array_equal(out, x.astype(ml_dtypes.bfloat16).astype(np.float32))
+    out[...] = -np.inf
+    written = np.isneginf(whole)
+    assert np.array_equal(whole[~written], before[~written])  # nothing between the rows
+    out[...] = x
+    loops.softmax(out)
+    wide = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
+    assert np.abs(out - wide / wide.sum(-1, keepdims=True)).max() < 1e-6
+
+
+@needs_compiler
+@given(bits=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40))
+def test_every_bit_pattern_is_rounded_as_ml_dtypes_does(bits: list[int]) -> None:
+    loops = compiled()
+    assert loops is not None
+    x = np.array(bits, np.uint32).view(np.float32)
+    out = np.empty_like(x)
+    loops.round_to_bf16(x, out)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = x.astype(ml_dtypes.bfloat16).astype(np.float32)
+    assert np.array_equal(out, expected, equal_nan=True)
+    assert np.array_equal(np.signbit(out)[~np.isnan(x)], np.signbit(x)[~np.isnan(x)])
+
+
+def test_what_does_not_lie_in_rows_is_left_to_numpy() -> None:
+    x = np.ones((4, 6), np.float32)
+    assert lie_in_rows(x, x[1:, 2:], x[::2], x[0])
+    assert not lie_in_rows(x.T)
+    assert not lie_in_rows(x.astype(np.float64))
+    assert not lie_in_rows(x, x[:, ::2])
+    assert not lie_in_rows(x[:0])
+    scores = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
+    assert np.allclose(softmax(scores.copy(), -2), softmax(scores.T.copy(), -1).T, rtol=1e-6)
+    doubles = np.array([[1.00390625, 3.0]])
+    assert on_grid(doubles.astype(np.float32)[:, ::-1], Rounding.NEAREST_EVEN).tolist() == [[3.0, 1.0]]
+
+
+@needs_compiler
+def test_it_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: compiled(), range(8)))
+    assert found[0] is not None
+    assert all(loops is found[0] for loops in found)
+    (entry,) = fresh.iterdir()
+    made = (entry / rows.LIBRARY).stat().st_mtime_ns
+    rows._built.cache_clear()  # as the next process would
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    assert compiled() is not None
+    assert (entry / rows.LIBRARY).stat().st_mtime_ns == made
+
+
+def compiler_that(tmp_path: Path, does: str) -> str:
+    script = tmp_path / "c++"
+    script.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    "does",
+    [None, "exit 1", "exit 0", 'for last; do :; done; echo "no library" > "$last"', "kill -9 $$"],
+    ids=["absent", "fails", "writes nothing", "writes nonsense", "is killed"],
+)
+@pytest.mark.usefixtures("fresh")
+def test_without_a_compiler_that_works_numpy_does_it(
+    does: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", compiler_that(tmp_path, does) if does else "/nowhere/c++")
+    assert compiled() is None
+    scores = np.array([[0, np.log(3)]], np.float32)
+    assert np.allclose(softmax(scores, -1), [[0.25, 0.75]])
+    assert on_grid(np.array([1 + 2.0**-8], np.float32), Rounding.NEAREST_EVEN).tolist() == [1]
+    monkeypatch.delenv("CXX")
+    rows._built.cache_clear()
+    assert (compiled() is None) == (find_cxx(os.environ) is None)  # the failure is not remembered
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written(fresh: Path) -> None:
+    fresh.write_text("a file where the folder should be", encoding="utf-8")
+    assert compiled() is None
+
+
+def test_the_compiler_is_the_one_of_the_environment() -> None:
+    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    path = os.environ["PATH"]
+    assert find_cxx({"PATH": path}) == (None if found is None else (found,))
+    assert find_cxx({"PATH": path, "CXX": "sh -c"}) == (shutil.which("sh"), "-c")
+    assert find_cxx({"PATH": path, "CXX": "/nowhere/c++"}) is None

@@ -1,0 +1,43 @@
+"""A linear layer on a device: one product, and what the host does to its rows before and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.npu.bf16 import F32
+from whisper_npu.npu.matmul import Matmul, RowFunction, as_it_is
+
+
+class Linear:
+    """x W^T + b, W staged on the device, with what comes before and after it in a row."""
+
+    def __init__(
+        self,
+        weight: NDArray[np.floating],
+        bias: NDArray[np.floating],
+        matmul: Matmul,
+        *,
+        name: str,
+        activation: Callable[[F32], object] | None = None,
+    ) -> None:
+        self.matmul, self.name, self.activation = matmul, name, activation
+        self.weight = matmul.stage(weight.T)  # (in, out)
+        self.bias = bias.astype(np.float32)
+
+    def __call__(self, x: F32, *, norm: RowFunction = as_it_is, add: F32 | None = None) -> F32:
+        """activation(norm(x) W^T + b) + add. x: (n_ctx, in), add: (n_ctx, out) float32.
+
+        Returns (n_ctx, out) float32.
+        """
+
+        def finish(y: F32, rows: slice) -> None:
+            y += self.bias
+            if self.activation:
+                self.activation(y)
+            if add is not None:
+                y += add[rows]
+
+        return self.matmul.by_rows(x, self.weight, self.name, before=norm, after=finish)
