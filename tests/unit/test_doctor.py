@@ -130,6 +130,7 @@ def healthy(tmp_path: Path) -> Machine:
             open_node=really_open,
             import_pyxrt=lambda: ModuleType("pyxrt"),
             open_context=lambda: "opened, and right answers from matmul_64x512",
+            compile_rows=lambda: True,
             open_device=lambda: StandInNpu(Fidelity.FAST),
         ),
     )
@@ -527,6 +528,14 @@ def test_8_a_kernel_that_is_refused_is_named_beside_the_good_ones(healthy: Machi
     assert f"verified: {MATMUL_64X512.name};" in found
     assert f"{MATMUL_64X64.name}.xclbin is not the file that was built" in found
     assert "again" in remedy
+
+
+def test_9_without_a_compiler(healthy: Machine) -> None:
+    machine = with_actions(healthy, compile_rows=lambda: False)
+    found, remedy = problem(machine, "rows")
+    assert "NumPy" in found
+    assert "g++" in remedy
+    assert diagnose(machine).runs_on_npu
 
 
 def test_9_which_device_it_was_is_said_and_counted(healthy: Machine) -> None:

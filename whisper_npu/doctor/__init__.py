@@ -24,7 +24,14 @@ from whisper_npu.doctor.hardware import (
     check_npu,
 )
 from whisper_npu.doctor.machine import Machine, this_machine
-from whisper_npu.doctor.runtime import check_context, check_kernels, check_pyxrt, check_versions, check_xrt
+from whisper_npu.doctor.runtime import (
+    check_context,
+    check_kernels,
+    check_pyxrt,
+    check_rows,
+    check_versions,
+    check_xrt,
+)
 from whisper_npu.doctor.trial import Trial, multiply_on
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.npu.limits import XDNA1
@@ -73,7 +80,7 @@ def diagnose(machine: Machine) -> Diagnosis:
         checks += [skipped(id, "there is no XDNA1 NPU") for id in ON_THE_NPU]
         checks.append(check_kernels(machine))
     product, trial = _multiply(machine)
-    return Diagnosis((*checks, product), trial)
+    return Diagnosis((*checks, check_rows(machine), product), trial)
 
 
 def _checks_of(machine: Machine, npu: PciDevice) -> list[Check]:

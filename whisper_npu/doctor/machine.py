@@ -44,6 +44,7 @@ class Actions:
     open_node: Callable[[Path], None]  # OSError
     import_pyxrt: Callable[[], ModuleType]  # DeviceNotFoundError
     open_context: Callable[[], str]  # DeviceError; returns what answered
+    compile_rows: Callable[[], bool]  # whether the host's loops are compiled, or could be
     open_device: Callable[[], Device]  # DeviceError
 
 
@@ -100,11 +101,13 @@ def this_machine(npu: NpuOptions) -> Machine:
 def _actions(npu: NpuOptions) -> Actions:
     from whisper_npu.npu.device import open_device
     from whisper_npu.npu.xrt import import_pyxrt
+    from whisper_npu.rows import compiled
 
     return Actions(
         open_node=_open_and_close,
         import_pyxrt=import_pyxrt,
         open_context=lambda: load_kernels(npu, Path("/")),
+        compile_rows=lambda: compiled() is not None,
         open_device=lambda: open_device("auto", npu=npu),
     )
 

@@ -178,6 +178,17 @@ def check_kernels(machine: Machine) -> Check:
     return ok("kernels", found)
 
 
+def check_rows(machine: Machine) -> Check:
+    if machine.actions.compile_rows():
+        return ok("rows", "softmax, GELU, norms and rounding are compiled for this CPU")
+    return problem(
+        "rows",
+        "softmax, GELU, norms and rounding are left to NumPy, which takes two to five times as long: there is "
+        "no C++ compiler that works, or no cache folder that can be written",
+        "sudo apt install g++, or set CXX; WHISPER_NPU_CACHE chooses the folder",
+    )
+
+
 # --- What they look at --------------------------------------------------------------------------------------
 
 
