@@ -183,8 +183,8 @@ def check_rows(machine: Machine) -> Check:
         return ok("rows", "softmax, GELU, norms and rounding are compiled for this CPU")
     return problem(
         "rows",
-        "softmax, GELU, norms and rounding are left to NumPy, which takes two to five times as long: there is "
-        "no C++ compiler that works, or no cache folder that can be written",
+        "softmax, GELU, norms and rounding are left to NumPy, which takes two to five times as long: "
+        "there is no C++ compiler that works, or no cache folder that can be written",
         "sudo apt install g++, or set CXX; WHISPER_NPU_CACHE chooses the folder",
     )
 
