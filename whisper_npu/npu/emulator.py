@@ -38,7 +38,7 @@ from whisper_npu.npu.packing import tile_of
 from whisper_npu.npu.plan import Layout, Plan, Walk
 from whisper_npu.npu.threads import BLOCK_BYTES, Threads, split
 
-LONGEST_BLOCK = 384  # rows, or columns, of C that one thread multiplies at a time
+LONGEST_BLOCK = 768  # rows, or columns, of C that one thread multiplies at a time
 SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
 
 
