@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from itertools import pairwise, product
 
 from whisper_npu.npu.contract import (
@@ -148,6 +149,7 @@ def work_seconds(contract: Contract, profile: Profile) -> float:
     return max(dma, compute)
 
 
+@lru_cache(maxsize=1)
 def gemm_tiles() -> tuple[tuple[int, int, int], ...]:
     """All core tiles of a gemm that L1 holds, by one rule, those of more rows first.
 

@@ -245,12 +245,13 @@ def open_device(
     none answers, UsageError for another name or no thread.
     """
     from whisper_npu.npu.emulator import Emulator
-    from whisper_npu.npu.xrt import open_npu
 
     if name not in DEVICE_NAMES:
         raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}")
     if name == "emulator":
         return Emulator(fidelity, Threads(threads))
+    from whisper_npu.npu.xrt import open_npu
+
     try:
         return open_npu(npu or NpuOptions(), Threads(threads))
     except DeviceNotFoundError:

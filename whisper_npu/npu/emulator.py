@@ -321,7 +321,7 @@ def _within(block: slice, width: int) -> list[slice]:
 def _pack(values: F32, layout: Layout, out: F32) -> None:
     """What the host writes to an operand."""
     if layout.dtype is DType.BF16:
-        on_grid(values, layout.rounding, out=out)
+        on_grid(values.astype(np.float32, copy=False), layout.rounding, out=out)
     else:
         out[...] = values
 
@@ -398,5 +398,5 @@ def _as_box(plan: Plan, walk: Walk) -> Box | None:
     ranges = [slice(int(axis.min()), int(axis.max()) + 1) for axis in axes]
     sizes = [r.stop - r.start for r in ranges]
     cells = np.ravel_multi_index(tuple(axis - r.start for axis, r in zip(axes, ranges, strict=True)), sizes)
-    once = len(walk) == prod(sizes) and len(np.unique(cells)) == len(walk)
-    return Box(*ranges) if once else None
+    every_one_once = len(walk) == prod(sizes) and np.bincount(cells).max() == 1
+    return Box(*ranges) if every_one_once else None
