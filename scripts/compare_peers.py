@@ -9,8 +9,14 @@ same process; `peak` is the most memory that the process ever held. All of it is
 NPU is involved unless --device says so. Quote the ratios: they are medians over pairs, and the seconds move
 with whatever else the machine does.
 
-openai-whisper, transformers and pywhispercpp take part where they are installed and find weights of the same
-name; theirs may be stored in another precision.
+openai-whisper, transformers (both with torch) and pywhispercpp take part where they are installed, or
+those that --peers names. Each downloads its own release of the model, unless told what to load:
+
+    python scripts/compare_peers.py --model base --weights openai-whisper=base.pt
+    python scripts/compare_peers.py --peers pywhispercpp --weights 'pywhispercpp=models/ggml-{model}.bin'
+
+They get decoded samples and, as far as they have them, faster-whisper's settings. The first two compute in
+float32, pywhispercpp in what its file holds, as a rule float16.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -43,6 +50,9 @@ OPTIONAL = {
     "transformers": ("transformers", "torch"),
     "pywhispercpp": ("pywhispercpp",),
 }
+# When decoding a window again, hotter: the defaults of faster-whisper, and with it ours.
+TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+BEST_OF = 5
 
 
 @dataclass(frozen=True)
@@ -73,13 +83,17 @@ class Measured:
     text: str
 
 
+class SideError(Exception):
+    """Why a side could not be measured, in one line."""
+
+
 def main() -> None:
     arguments = parsed()
     if arguments.side:
         name, _, compute_type = arguments.side.partition(" ")
         measure_here(Side(name, compute_type), arguments)
         return
-    present = [peer for peer, modules in OPTIONAL.items() if all(find_spec(m) for m in modules)]
+    present = [peer for peer in arguments.peers if all(find_spec(module) for module in OPTIONAL[peer])]
     sides = [Side(name, t) for t in ("float32", "int8") for name in (OURS, PEER)]
     sides += [Side(peer, "") for peer in present]
     runs = []
@@ -87,12 +101,14 @@ def main() -> None:
         clips = [Clip(path, seconds_of(path), None) for path in arguments.audio or []]
         for clip in clips or [made_of_samples(seconds, Path(folder)) for seconds in CLIP_SECONDS]:
             runs += [compared(model, clip, sides, arguments) for model in arguments.model]
-    absent = [peer for peer in OPTIONAL if peer not in present]
+    absent = [peer for peer in arguments.peers if peer not in present]
     print(f"\nnot installed: {', '.join(absent) or 'none'}")
     if arguments.json:
         from whisper_npu.benchmark.timings import machine
 
-        settings = {key: getattr(arguments, key) for key in ("device", "kernel", "beam_size", "threads")}
+        settings = {
+            key: getattr(arguments, key) for key in ("device", "kernel", "beam_size", "threads", "weights")
+        }
         document = {"machine": machine(), "settings": settings, "not_installed": absent, "runs": runs}
         arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
@@ -106,18 +122,66 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", default="emulator")
     parser.add_argument("--kernel", default="auto")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=OPTIONAL,
+        default=list(OPTIONAL),
+        help="besides faster-whisper, where installed; --peers alone: none; default: all",
+    )
+    parser.add_argument(
+        "--weights",
+        type=peer_and_weights,
+        action="append",
+        default=[],
+        metavar="PEER=WEIGHTS",
+        help="file, folder or name that a peer loads, {model} in it standing for the model; repeatable; "
+        "default: its own release, which it may download",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=900,
+        metavar="SECONDS",
+        help="for one measurement, downloads included",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE.json")
     for own in ("--side", "--folder", "--started"):  # what a process of its own is started with
         parser.add_argument(own, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.model = arguments.model or ["tiny.en", "base"]
+    arguments.weights = dict(arguments.weights)
+    for peer, weights in arguments.weights.items():
+        if len(arguments.model) > 1 and "{model}" not in weights:
+            parser.error(f"--weights {peer}={weights} is for one model: give one --model, or write {{model}}")
     return arguments
+
+
+def peer_and_weights(text: str) -> tuple[str, str]:
+    peer, _, weights = text.partition("=")
+    if peer not in OPTIONAL or not weights:
+        raise argparse.ArgumentTypeError(f"{text!r} is not PEER=WEIGHTS; peers: {', '.join(OPTIONAL)}")
+    return peer, weights
 
 
 # One process: one side, one clip, twice.
 
 
 def measure_here(side: Side, arguments: argparse.Namespace) -> None:
+    # What libraries print, C's included, goes to stderr: stdout is for the one line of the result.
+    with os.fdopen(os.dup(1), "w") as stdout:
+        os.dup2(2, 1)
+        try:
+            result = asdict(measured_here(side, arguments))
+        except Exception as error:
+            from whisper_npu.errors import one_line
+
+            traceback.print_exc()
+            result = {"failed": f"{type(error).__name__}: {one_line(error)}"}
+        print(json.dumps(result), file=stdout)
+
+
+def measured_here(side: Side, arguments: argparse.Namespace) -> Measured:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     transcribe = OPENED[side.name](side.compute_type, arguments)
     path = str(arguments.audio[0])
@@ -126,7 +190,7 @@ def measure_here(side: Side, arguments: argparse.Namespace) -> None:
     start = perf_counter()
     transcribe(path)
     warm, warm_cpu = perf_counter() - start, process_time() - cold_cpu
-    print(json.dumps(asdict(Measured(cold, cold_cpu, warm, warm_cpu, peak_mb(), text))))
+    return Measured(cold, cold_cpu, warm, warm_cpu, peak_mb(), text)
 
 
 def peak_mb() -> float:
@@ -163,30 +227,73 @@ def open_faster_whisper(compute_type: str, arguments: argparse.Namespace) -> Tra
     return transcribe
 
 
+# These three decode files with an ffmpeg that may not be there, so they get the samples. PyTorch takes its
+# number of threads from the environment.
+
+
 def open_openai_whisper(_: str, arguments: argparse.Namespace) -> Transcribe:
     import whisper
 
-    model = whisper.load_model(arguments.model[0], device="cpu")
-    options = {"language": "en", "beam_size": arguments.beam_size, "fp16": False}
-    return lambda path: str(model.transcribe(path, **options)["text"])
+    from whisper_npu.audio import load_audio
+
+    model = whisper.load_model(weights_of("openai-whisper", arguments), device="cpu")
+    options = {
+        "language": "en",
+        "beam_size": arguments.beam_size,
+        "temperature": TEMPERATURES,
+        "best_of": BEST_OF,
+        "fp16": False,
+    }
+    return lambda path: str(model.transcribe(load_audio(path), **options)["text"])
 
 
 def open_transformers(_: str, arguments: argparse.Namespace) -> Transcribe:
     from transformers import pipeline
 
-    name = f"openai/whisper-{arguments.model[0]}"
+    from whisper_npu.audio import load_audio
+
+    name = weights_of("transformers", arguments)
     recognise = pipeline("automatic-speech-recognition", model=name, device="cpu")
-    options = {"num_beams": arguments.beam_size}
-    if not name.endswith(".en"):
+    recognise.model.float()  # whatever the precision of the file
+    # Without these it neither falls back nor hears what came before.
+    options = {
+        "num_beams": arguments.beam_size,
+        "temperature": TEMPERATURES,
+        "logprob_threshold": -1.0,
+        "compression_ratio_threshold": 1.35,  # of tokens; stands for the others' 2.4, which is of text
+        "no_speech_threshold": 0.6,
+        "condition_on_prev_tokens": True,
+    }
+    if getattr(recognise.model.generation_config, "is_multilingual", True):
         options |= {"language": "en", "task": "transcribe"}
-    return lambda path: str(recognise(path, return_timestamps=True, generate_kwargs=options)["text"])
+    return lambda path: str(
+        recognise(load_audio(path), return_timestamps=True, generate_kwargs=options)["text"]
+    )
 
 
 def open_pywhispercpp(_: str, arguments: argparse.Namespace) -> Transcribe:
     from pywhispercpp.model import Model
 
-    model = Model(arguments.model[0], n_threads=arguments.threads, print_progress=False)
-    return lambda path: "".join(segment.text for segment in model.transcribe(path, language="en"))
+    from whisper_npu.audio import load_audio
+
+    model = Model(
+        weights_of("pywhispercpp", arguments),
+        params_sampling_strategy=1,  # beam search
+        beam_search={"beam_size": arguments.beam_size, "patience": -1.0},
+        greedy={"best_of": BEST_OF},
+        suppress_nst=True,  # the others' suppress_tokens
+        language="en",
+        n_threads=arguments.threads,
+        print_progress=False,
+    )
+    # It strips every segment.
+    return lambda path: " ".join(segment.text for segment in model.transcribe(load_audio(path)))
+
+
+def weights_of(peer: str, arguments: argparse.Namespace) -> str:
+    model = str(arguments.model[0])
+    own = f"openai/whisper-{model}" if peer == "transformers" and "/" not in model else model
+    return str(arguments.weights.get(peer, own)).replace("{model}", model)
 
 
 OPENED: dict[str, Callable[[str, argparse.Namespace], Transcribe]] = {
@@ -207,19 +314,11 @@ def compared(model: str, clip: Clip, sides: list[Side], arguments: argparse.Name
     from whisper_npu.markdown import as_table
 
     checkpoint = load_checkpoint(model)
-    measured: dict[Side, list[Measured]] = {side: [] for side in sides}
-    failed: dict[Side, str] = {}
-    for repeat in range(arguments.repeats + 1):  # the first fills caches and is dropped
-        for side in sides if repeat % 2 else sides[::-1]:
-            if side in failed:
-                continue
-            try:
-                done = measure(side, model, str(checkpoint.decoder_folder), clip, arguments)
-            except subprocess.CalledProcessError as error:
-                failed[side] = error.stderr.strip().splitlines()[-1]
-                continue
-            if repeat:
-                measured[side].append(done)
+    measured, failed = in_turns(
+        sides,
+        arguments.repeats,
+        lambda side: measure(side, model, str(checkpoint.decoder_folder), clip, arguments),
+    )
     rate = word_errors(clip, checkpoint.normalizer)
     print(
         f"\n{model}, {clip.path.name} ({clip.seconds:.1f} s), {arguments.device}, kernel {arguments.kernel}, "
@@ -241,6 +340,27 @@ def compared(model: str, clip: Clip, sides: list[Side], arguments: argparse.Name
     }
 
 
+def in_turns(
+    sides: list[Side], repeats: int, measure_one: Callable[[Side], Measured]
+) -> tuple[dict[Side, list[Measured]], dict[Side, str]]:
+    """As many measurements of every side, or none and the reason."""
+    measured: dict[Side, list[Measured]] = {side: [] for side in sides}
+    failed: dict[Side, str] = {}
+    for repeat in range(repeats + 1):  # the first fills caches and is dropped
+        for side in sides if repeat % 2 else sides[::-1]:
+            if side in failed:
+                continue
+            try:
+                done = measure_one(side)
+            except SideError as error:
+                failed[side] = str(error)
+                measured[side].clear()
+                continue
+            if repeat:
+                measured[side].append(done)
+    return measured, failed
+
+
 def measure(side: Side, model: str, folder: str, clip: Clip, arguments: argparse.Namespace) -> Measured:
     threads = str(arguments.threads)
     options = {
@@ -255,11 +375,28 @@ def measure(side: Side, model: str, folder: str, clip: Clip, arguments: argparse
         "started": str(monotonic()),
     }
     command = [sys.executable, __file__, *(f"--{key}={value}" for key, value in options.items())]
+    command += [f"--weights={peer}={weights}" for peer, weights in arguments.weights.items()]
     # Threads that spin while they wait slow a machine that does anything else; for all sides alike.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
     environment |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=arguments.timeout,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SideError(f"not done after {arguments.timeout:g} s (--timeout)") from error
+    if not done.stdout:
+        said = done.stderr.strip().splitlines() or ["nothing on stderr"]
+        raise SideError(f"ended with code {done.returncode}: {said[-1]}")
+    result = json.loads(done.stdout)
+    if "failed" in result:
+        raise SideError(result["failed"])
+    return Measured(**result)
 
 
 def cells(
