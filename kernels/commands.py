@@ -10,7 +10,7 @@ from whisper_npu.encoder import encoder_problems
 from whisper_npu.errors import WhisperNpuError, error_line
 from whisper_npu.kernels.build import DesignSource, Toolchain, aie_opt_check, build
 from whisper_npu.kernels.designs import DESIGNS, Design, find_design, gemm_design
-from whisper_npu.kernels.table import as_markdown, row
+from whisper_npu.kernels.table import as_markdown, rows
 from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verifier import Functions, parse
 from whisper_npu.kernels.verifier.core_functions import Declaration, NoCompilerError, compiled, in_numpy
@@ -28,10 +28,10 @@ def list_designs() -> str:
     folder = kernel_folder(os.environ)
     built = [design.name for design in DESIGNS if (folder / design.name / "manifest.json").is_file()]
     return (
-        as_markdown([row(design) for design in DESIGNS])
+        as_markdown(rows(DESIGNS))
         + f"\nL1, memtile: bytes, of {XDNA1.core.memory_bytes:,} a core and {XDNA1.memtile.memory_bytes:,} a "
-        "memtile; dispatches: for (3001,512)@(512,512).\nCycles and bound are MODELLED: counted from the "
-        "design's text, at the array's best rates.\n"
+        "memtile; dispatches: for (3001,512)@(512,512).\nCycles are MODELLED, at the array's best rates; "
+        "whisper-npu kernels verify NAME counts those of every DMA channel too.\n"
         + f"Built in {folder}: {', '.join(built) or 'none; whisper-npu kernels build'}\n"
     )
 

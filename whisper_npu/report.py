@@ -96,8 +96,15 @@ class Operation:
     def kernel_seconds(self) -> float:
         return sum(p.kernel_seconds for p in self.products)
 
+    @property
+    def overlay_changes(self) -> int:
+        """Before its products, of what was executed, in the order in which it was."""
+        return sum(p.overlay_changes for p in self.products)
+
     def modelled_seconds(self, profile: Profile) -> float:
-        return sum(modelled_seconds(p.plan.contract, p.dispatches, profile) for p in self.products)
+        """MODELLED NPU time of its dispatches, and of the changes of overlay before them."""
+        work = sum(modelled_seconds(p.plan.contract, p.dispatches, profile) for p in self.products)
+        return work + self.overlay_changes * profile.overlay_switch_seconds
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,14 @@ class Report:
         return sum(o.dispatches_64x64 for o in self.operations)
 
     @property
+    def overlay_changes(self) -> int:
+        return sum(o.overlay_changes for o in self.operations)
+
+    def overlay_change_seconds(self, profile: Profile) -> float:
+        """MODELLED: the part of `modelled_seconds` in which the array is configured anew."""
+        return self.overlay_changes * profile.overlay_switch_seconds
+
+    @property
     def stages(self) -> dict[str, float]:
         """MEASURED seconds of each stage, in the order of the work; `other` is start-up and writing."""
         done = self.transcriptions
@@ -164,7 +179,7 @@ class Report:
         }
 
     def modelled_seconds(self, profile: Profile) -> float:
-        """MODELLED NPU time of the encoder's dispatches."""
+        """MODELLED NPU time of the encoder's dispatches, changes of overlay included."""
         return sum(o.modelled_seconds(profile) for o in self.operations)
 
     @property
@@ -187,6 +202,7 @@ def as_document(report: Report) -> dict[str, object]:
             "windows": report.windows,
             "dispatches": report.dispatches,
             "dispatches_64x64": report.dispatches_64x64,
+            "overlay_changes": report.overlay_changes,
             "operations": [_operation(operation) for operation in report.operations],
         },
         "measured_seconds": {
@@ -195,7 +211,11 @@ def as_document(report: Report) -> dict[str, object]:
             "total": report.total_seconds,
         },
         "modelled_npu_seconds": {
-            profile.name: {"seconds": report.modelled_seconds(profile), "basis": profile.basis}
+            profile.name: {
+                "seconds": report.modelled_seconds(profile),
+                "overlay_change_seconds": report.overlay_change_seconds(profile),
+                "basis": modelled_basis(report, profile),
+            }
             for profile in PROFILES
         },
         "audio_seconds": report.audio_seconds,
@@ -216,6 +236,7 @@ def _operation(operation: Operation) -> dict[str, object]:
         "calls": operation.calls,
         "dispatches": operation.dispatches,
         "dispatches_64x64": operation.dispatches_64x64,
+        "overlay_changes": operation.overlay_changes,
         "bytes_to_device": operation.bytes_to_device,
         "bytes_from_device": operation.bytes_from_device,
         "measured_pack_seconds": operation.pack_seconds,
@@ -293,7 +314,16 @@ def _row(name: str, calls: int | str, dispatches: int | str, dispatches_64x64: i
 
 def _modelled(report: Report, profile: Profile) -> list[str]:
     seconds = f"  {profile.name:<14}{report.modelled_seconds(profile):>10,.2f} s   "
-    return wrap(seconds + profile.basis, COLUMNS, subsequent_indent=" " * len(seconds), drop_whitespace=True)
+    basis = modelled_basis(report, profile)
+    return wrap(seconds + basis, COLUMNS, subsequent_indent=" " * len(seconds), drop_whitespace=True)
+
+
+def modelled_basis(report: Report, profile: Profile) -> str:
+    """What the profile charges; changes of overlay where the run had any that it charges for."""
+    if not report.overlay_change_seconds(profile):
+        return profile.basis
+    changes = _count(report.overlay_changes, "change")
+    return f"{profile.basis}; {changes} of overlay, {1e3 * profile.overlay_switch_seconds:g} ms each"
 
 
 def _beside_baseline(seconds: float) -> str:
@@ -303,4 +333,4 @@ def _beside_baseline(seconds: float) -> str:
 
 
 def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -6,7 +6,7 @@ that long files, language detection, timestamps, VAD and temperature fallback al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from whisper_npu.transcript import Segment, Transcript, Word
 
 DEFAULT_MODEL = "base"
 TASKS = ("transcribe", "translate")
+SHORTEST_REST = 1.0  # seconds of a window that are worth decoding by themselves; VAD pads speech by 0.4
 NO_SPEECH_THRESHOLD = 0.6  # openai/whisper's: above it the model itself doubts that anybody speaks
 
 # "audio", "mel", "encoder" (one call of it), or "transcribe", which encloses mel, encoder and decoding; with
@@ -322,7 +323,7 @@ def run_loop(
     loop = whisper.transcribe
     if options.batch_size is not None:
         loop = partial(
-            faster_whisper.BatchedInferencePipeline(whisper).transcribe,
+            _WholeWindows(whisper).transcribe,
             batch_size=options.batch_size,
             chunk_length=whisper.feature_extractor.n_samples / SAMPLE_RATE,
         )
@@ -340,6 +341,52 @@ def run_loop(
         vad_filter=options.vad_filter or options.batch_size is not None,
     )
     return found, info
+
+
+class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[misc]  # untyped
+    """Windows decoded several at a time, each to its end.
+
+    Whisper often stops before it, at a phrase that it has opened and not closed. faster-whisper's loop over
+    windows in turn goes on from there; its batches leave out what follows (its issue 1427). Here the rest is
+    a window of its own, of the next batch.
+    """
+
+    def forward(
+        self, features: F32, tokenizer: Any, chunks_metadata: Sequence[dict[str, Any]], options: Any
+    ) -> list[list[dict[str, Any]]]:
+        """features: (batch, n_mels, n_frames) float32. Returns the segments of each window."""
+        segments: list[list[dict[str, Any]]]
+        segments = super().forward(features, tokenizer, chunks_metadata, options)
+        rests: list[tuple[int, F32, dict[str, Any]]] = []
+        for number, (window, chunk) in enumerate(zip(features, chunks_metadata, strict=True)):
+            done = _stopped_at(self._tokens[number], tokenizer.timestamp_begin) * self.model.time_precision
+            if done and chunk["duration"] - done >= SHORTEST_REST:
+                rest = window[:, round(done * self.model.frames_per_second) :]
+                left = {"offset": chunk["offset"] + done, "duration": chunk["duration"] - done}
+                rests.append((number, pad_or_trim(rest, window.shape[1]), chunk | left))
+        if rests:
+            numbers, windows, chunks = zip(*rests, strict=True)
+            more = self.forward(np.stack(windows), tokenizer, chunks, options)
+            for number, found in zip(numbers, more, strict=True):
+                segments[number] += found
+        return segments
+
+    def generate_segment_batched(self, features: F32, tokenizer: Any, options: Any) -> tuple[Any, Any]:
+        encoded, outputs = super().generate_segment_batched(features, tokenizer, options)
+        self._tokens: list[list[int]] = [output["tokens"] for output in outputs]
+        return encoded, outputs
+
+
+def _stopped_at(tokens: Sequence[int], timestamp_begin: int) -> int:
+    """The last timestamp at which a phrase ends, as a number of its steps, where another one was opened.
+
+    0 where the tokens are complete: a single timestamp at their end says that nothing follows.
+    """
+    times = [token >= timestamp_begin for token in tokens]
+    pairs = [i for i in range(1, len(tokens)) if times[i - 1] and times[i]]
+    if not pairs or times[-2:] == [False, True]:
+        return 0
+    return tokens[pairs[-1] - 1] - timestamp_begin
 
 
 def _spoken(segments: Iterator[Any], samples: F32) -> Iterator[Any]:

@@ -33,11 +33,16 @@ def count_cycles(design: Design, execution: Execution, limits: ArrayLimits = XDN
         for tile, calls in execution.calls.items()
     }
     streams = {channel: ceil(execution.fifo_bytes[channel.fifo] / WORD_BYTES) for channel in channels(design)}
-    dram = ceil(execution.dram_bytes / limits.dram_bytes_per_second * limits.clock_hz)
+    dram = dram_cycles(execution.dram_bytes, limits)
     busy = {"compute": max(compute.values(), default=0), "DRAM": dram}
     busy.update({str(channel): count for channel, count in streams.items()})
     bound = max(busy, key=lambda resource: busy[resource])
     return Cycles(compute, streams, dram, bound, busy[bound])
+
+
+def dram_cycles(count: int, limits: ArrayLimits = XDNA1) -> int:
+    """How long `count` bytes keep DRAM busy."""
+    return ceil(count / limits.dram_bytes_per_second * limits.clock_hz)
 
 
 def macs(call: FunctionCall) -> int:

@@ -23,6 +23,7 @@ from whisper_npu.kernels.designs import (
     gemm_design,
     wide,
 )
+from whisper_npu.kernels.table import rows
 from whisper_npu.kernels.verifier import DesignError, Functions, check_structure, execute, parse
 from whisper_npu.kernels.verifier.core_functions import CoreFunctionError
 from whisper_npu.kernels.verify import Verdict, WrongResultError, host_arguments, verify
@@ -106,6 +107,16 @@ def test_the_contract_knows_what_the_design_moves_and_multiplies(design: Design)
     assert sum(products) * m * k * n == contract.macs
     assert len(products) == contract.cores
     assert max(products) == min(products)  # every core works, and all work alike
+
+
+def test_the_list_says_what_the_verifier_counts_in_each_text() -> None:
+    """The list reads one text of an overlay and executes none; here every design is executed."""
+    for design, row in zip(DESIGNS, rows(DESIGNS), strict=True):
+        verdict = verdict_of(design)
+        assert row.contract == design.contract
+        assert row.usage == verdict.usage
+        assert row.compute_cycles == max(verdict.cycles.compute.values())
+        assert row.dram_cycles == verdict.cycles.dram
 
 
 @pytest.mark.parametrize("name", SMALL)

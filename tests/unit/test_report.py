@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
+import numpy as np
 import pytest
 
 from whisper_npu.npu.contract import MATMUL_64X512
-from whisper_npu.npu.matmul import Product, merged
+from whisper_npu.npu.cost import BASELINE_2025, XDNA1_PROFILE, Start, modelled_run_seconds
+from whisper_npu.npu.device import Enters
+from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.matmul import Matmul, Product, merged
 from whisper_npu.npu.plan import Problem, tiled_plan
+from whisper_npu.npu.planner import Choice, Gemm
 from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcript import Transcript
 from whisper_npu.transcription import EncoderRun, Transcription
@@ -28,7 +36,7 @@ RAN_ON = RunOn(
 def product(operation: str, M: int) -> Product:
     plan = tiled_plan(Problem(M, 512, 512), MATMUL_64X512)
     return Product(
-        operation, plan, 1, plan.dispatches, plan.bytes_to_device, plan.bytes_from_device, 0.25, 0.5
+        operation, plan, 1, plan.dispatches, plan.bytes_to_device, plan.bytes_from_device, 0.25, 0.5, 0
     )
 
 
@@ -101,3 +109,45 @@ def test_measured_and_modelled_are_told_apart_and_lines_are_short() -> None:
     measured, modelled = text.index("MEASURED"), text.index("MODELLED")
     assert measured < text.index("encoder: pack 0.25") < modelled < text.index("baseline-2025")
     assert max(map(len, text.splitlines())) <= COLUMNS
+
+
+SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
+QKV, SCORES, CONTEXT = Problem(40, 32, 96), Problem(40, 16, 40, 2), Problem(40, 40, 16, 2)
+
+
+@pytest.mark.parametrize(("second", "changes"), [({CONTEXT}, 6), ({SCORES, CONTEXT}, 6), (set(), 0)])
+def test_changes_of_overlay_are_modelled_as_they_were_executed(second: set[Problem], changes: int) -> None:
+    """Three windows of qkv, scores, context, out: there and back once in each, none between two windows."""
+    kernels = Gemm((16, 8, 16)), Gemm((32, 8, 16))
+    contracts = {p: kernels[p in second].contract(p) for p in (QKV, SCORES, CONTEXT)}
+    matmul = Matmul(Emulator(), Choice(kernels, contracts=contracts))
+    x, weight = np.ones((40, 32), np.float32), np.ones((32, 96), np.float32)
+    heads, turned = np.ones((2, 40, 16), np.float32), np.ones((2, 16, 40), np.float32)
+    names = "attention.scores", "attention.context"
+    executed: list[Product] = []
+    for _ in range(3):
+        matmul(x, weight, "attention.qkv")
+        matmul.chain(heads, turned, lambda part: None, heads, enters=Enters.A, operations=names)
+        matmul(x, weight, "attention.out")
+        executed += matmul.take_products()
+    assert [p.operation for p in executed[:4]] == ["attention.qkv", *names, "attention.out"]
+
+    done = report(*executed)
+    plans = [p.plan for p in executed]
+    assert done.overlay_changes == changes
+    for profile in (BASELINE_2025, XDNA1_PROFILE):
+        awake = modelled_run_seconds(plans, profile, Start.AWAKE)
+        assert done.modelled_seconds(profile) == pytest.approx(awake)
+    document = as_document(done)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    modelled, encoder = document["modelled_npu_seconds"], document["encoder"]
+    assert isinstance(modelled, dict)
+    assert isinstance(encoder, dict)
+    assert modelled["baseline-2025"]["overlay_change_seconds"] == 0
+    assert modelled["xdna1"]["overlay_change_seconds"] == pytest.approx(changes * 1.4e-3)
+    assert sum(o["overlay_changes"] for o in encoder["operations"]) == encoder["overlay_changes"] == changes
+    charged = f"; {changes} changes of overlay, 1.4 ms each"
+    assert (charged in modelled["xdna1"]["basis"]) == (changes > 0)
+    text = " ".join(as_text(done).split())
+    assert text.count("overlay") == (changes > 0)
+    assert (charged in text) == (changes > 0)

@@ -19,7 +19,7 @@ from whisper_npu.markdown import as_table
 from whisper_npu.npu.cost import BASELINE, PROFILES
 from whisper_npu.npu.device import Device
 from whisper_npu.output import write_atomically, write_bytes_atomically
-from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document
+from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document, modelled_basis
 from whisper_npu.transcription import Model, Transcription, load_model
 
 
@@ -134,7 +134,10 @@ def as_markdown(pipeline: Pipeline) -> str:
         + as_table([_operation_cells(pipeline, o) for o in last.operations], left=("operation",))
         + f"\n- kernel: the device, here the {ran_on.clock} ({ran_on.device})\n"
         + "- MODELLED s: what the dispatches would take on an NPU; nobody measured it\n"
-        + "".join(f"  - {p.name}: {short(last.modelled_seconds(p))} s in all; {p.basis}\n" for p in PROFILES)
+        + "".join(
+            f"  - {p.name}: {short(last.modelled_seconds(p))} s in all; {modelled_basis(last, p)}\n"
+            for p in PROFILES
+        )
         + f"\nThe experiment took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.\nAll of this took {short(total.median)} s, "
         f"{total.median / BASELINE.seconds:.3g} of it, MEASURED on the {ran_on.device}.\n"

@@ -24,7 +24,7 @@ class CoreFunctionsFrom(Enum):
 
 @kernels.command("list")
 def kernels_list() -> None:
-    """What one dispatch of each design takes of the array, counted from its text; and what is built."""
+    """What one dispatch of each design takes of the array and of DRAM; and what is built."""
     from whisper_npu.kernels.commands import list_designs
 
     print(list_designs(), end="")

@@ -39,6 +39,7 @@ class Product:
     bytes_from_device: int
     pack_seconds: float
     kernel_seconds: float
+    overlay_changes: int  # calls that found the array configured for another overlay than theirs
 
     def __add__(self, other: Product) -> Product:
         assert (self.operation, self.plan) == (other.operation, other.plan)
@@ -50,6 +51,7 @@ class Product:
             bytes_from_device=self.bytes_from_device + other.bytes_from_device,
             pack_seconds=self.pack_seconds + other.pack_seconds,
             kernel_seconds=self.kernel_seconds + other.kernel_seconds,
+            overlay_changes=self.overlay_changes + other.overlay_changes,
         )
 
 
@@ -82,6 +84,7 @@ class Matmul:
         self.on_product: OnProduct | None = None
         self._plans: dict[Problem, Plan] = {}  # oldest first
         self._products: dict[tuple[str, Plan], Product] = {}
+        self._overlay: str | None = None  # of the last product; None before the first
         self._operands: dict[tuple[str, Layout], Buffer] = {}  # least recently used first
 
     @property
@@ -139,7 +142,7 @@ class Matmul:
         packed = perf_counter()
         c_buffer = self.device.alloc(plan.c)
         done = self.device.run(plan, a_buffer, b_buffer, c_buffer)
-        product = _product(operation, plan, done, packed - start)
+        product = self._product(operation, plan, done, packed - start)
         _add(self._products, product)
         if self.on_product:
             self.on_product(product, start, perf_counter())
@@ -207,8 +210,9 @@ class Matmul:
         c_buffer = self.device.alloc(chain.second.c)
         done = self.device.run_chain(chain, a_buffer, b_buffer, other_buffer, c_buffer)
         end = perf_counter()
-        one = _product(operations[0], first, done.first, first_packed - start)
-        two = _product(operations[1], chain.second, done.second, packed - first_packed + done.pack_seconds)
+        one = self._product(operations[0], first, done.first, first_packed - start)
+        packing = packed - first_packed + done.pack_seconds
+        two = self._product(operations[1], chain.second, done.second, packing)
         for product in (one, two):
             _add(self._products, product)
         if self.on_product:
@@ -225,6 +229,21 @@ class Matmul:
         self._products.clear()
         return products
 
+    def _product(self, operation: str, plan: Plan, done: Completion, pack_seconds: float) -> Product:
+        """The record of one call; to be made in the order of the calls."""
+        before, self._overlay = self._overlay, plan.contract.overlay
+        return Product(
+            operation=operation,
+            plan=plan,
+            calls=1,
+            dispatches=done.dispatches,
+            bytes_to_device=done.bytes_to_device,
+            bytes_from_device=done.bytes_from_device,
+            pack_seconds=pack_seconds,
+            kernel_seconds=done.seconds,
+            overlay_changes=int(before not in (None, self._overlay)),
+        )
+
     def _staged(self, role: str, layout: Layout, matrix: F32) -> Buffer:
         buffer = self._operand(role, layout)
         buffer.write(matrix.reshape(layout.shape))  # one head may come as (1, rows, cols)
@@ -237,20 +256,6 @@ class Matmul:
         if len(self._operands) > KEPT_OPERANDS:
             self._operands.pop(next(iter(self._operands))).close()
         return buffer
-
-
-def _product(operation: str, plan: Plan, done: Completion, pack_seconds: float) -> Product:
-    """The record of one call."""
-    return Product(
-        operation=operation,
-        plan=plan,
-        calls=1,
-        dispatches=done.dispatches,
-        bytes_to_device=done.bytes_to_device,
-        bytes_from_device=done.bytes_from_device,
-        pack_seconds=pack_seconds,
-        kernel_seconds=done.seconds,
-    )
 
 
 def merged(products: Iterable[Product]) -> tuple[Product, ...]:
