@@ -379,6 +379,7 @@ def measure(side: Side, model: str, folder: str, clip: Clip, arguments: argparse
     # Threads that spin while they wait slow a machine that does anything else; for all sides alike.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
     environment |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever installs a package has it compiled
     try:
         done = subprocess.run(
             command,

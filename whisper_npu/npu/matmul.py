@@ -171,7 +171,7 @@ class Matmul:
         done = self.device.run_rows(
             RowProduct(before, plan, after), x, self._operand("A", plan.a), weight.buffer
         )
-        product = _product(operation, plan, done.product, done.pack_seconds)
+        product = self._product(operation, plan, done.product, done.pack_seconds)
         _add(self._products, product)
         if self.on_product:
             self.on_product(product, start, perf_counter())
