@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -11,6 +11,7 @@ from hypothesis import settings
 from tests.device.npu import XCLBIN, build_what_is_loaded, opened_npu
 from tests.fake_pyxrt import FakeXrt
 from whisper_npu.npu.contract import CONTRACTS
+from whisper_npu.npu.cpu_gemm import blas
 from whisper_npu.npu.device import Device, Fidelity
 from whisper_npu.npu.emulator import Emulator
 
@@ -18,7 +19,12 @@ from whisper_npu.npu.emulator import Emulator
 settings.register_profile("whisper-npu", deadline=None, max_examples=40)
 settings.load_profile("whisper-npu")
 
-DEVICES = ("emulator-fast", "emulator-exact", "xrt-fake", "xrt")
+EMULATORS: dict[str, Callable[[], Emulator]] = {
+    "emulator-fast": Emulator,
+    "emulator-blas": lambda: Emulator(gemm_of=blas),  # the same where the CPU multiplies no bf16
+    "emulator-exact": lambda: Emulator(Fidelity.EXACT),
+}
+DEVICES = (*EMULATORS, "xrt-fake", "xrt")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,8 +57,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     """Every device that there is: a test that takes it holds for all of them."""
     name = request.param
-    if name.startswith("emulator-"):
-        with Emulator(Fidelity(name.removeprefix("emulator-"))) as emulator:
+    if name in EMULATORS:
+        with EMULATORS[name]() as emulator:
             yield emulator
         return
     folder = tmp_path_factory.mktemp("npu")

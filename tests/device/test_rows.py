@@ -16,6 +16,7 @@ from whisper_npu.linear import Linear
 from whisper_npu.npu import emulator
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract
+from whisper_npu.npu.cpu_gemm import Bf16Dot, Blas
 from whisper_npu.npu.device import Device, Fidelity, RowProduct, run_rows_in_steps
 from whisper_npu.npu.emulator import Emulator
 from whisper_npu.npu.matmul import Matmul, as_it_is
@@ -57,7 +58,8 @@ def test_functions_around_a_product_are_steps_before_and_after_it(
     matmul = Matmul(device, contract)
     weight = matmul.stage(w)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emulator, "LONGEST_BLOCK", longest)
+        for gemm in (Blas, Bf16Dot):
+            patch.setattr(gemm, "longest_block", longest)
         patch.setattr(emulator, "BLOCK_BYTES", cache_bytes)
         fused = matmul.by_rows(x, weight, "test", before=doubled_sums, after=after)
     recorded = matmul.take_products()

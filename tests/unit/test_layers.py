@@ -13,7 +13,11 @@ PACKAGE = Path(__file__).parents[2] / "whisper_npu"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = {"limits", "bf16", "contract", "plan", "cost", "planner"}
 DEVICES = {"whisper_npu.npu.emulator", "whisper_npu.npu.xrt", "whisper_npu.npu.device"}
-NEITHER = {"whisper_npu.errors", "whisper_npu.rows"}  # of models and devices; of use to both
+NEITHER = {
+    "whisper_npu.errors",
+    "whisper_npu.native",
+    "whisper_npu.rows",
+}  # of models and devices; of use to both
 # What costs tenths of a second and more; only the command that needs it may pay.
 HEAVY = {
     "numpy",

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import stat
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -15,22 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_npu import rows
-from whisper_npu.cxx import COMPILERS, find_cxx
+from whisper_npu.cxx import find_cxx
 from whisper_npu.elementwise import softmax
 from whisper_npu.npu.bf16 import Rounding, on_grid
 from whisper_npu.rows import F32, compiled, lie_in_rows
 
 needs_compiler = pytest.mark.skipif(find_cxx(os.environ) is None, reason="no C++ compiler")
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache, and nothing loaded yet."""
-    monkeypatch.setenv("WHISPER_NPU_CACHE", str(tmp_path / "cache"))
-    rows._built.cache_clear()
-    yield tmp_path / "cache"
-    rows._built.cache_clear()
 
 
 @st.composite
@@ -93,57 +78,3 @@ def test_what_does_not_lie_in_rows_is_left_to_numpy() -> None:
     assert np.allclose(softmax(scores.copy(), -2), softmax(scores.T.copy(), -1).T, rtol=1e-6)
     doubles = np.array([[1.00390625, 3.0]])
     assert on_grid(doubles.astype(np.float32)[:, ::-1], Rounding.NEAREST_EVEN).tolist() == [[3.0, 1.0]]
-
-
-@needs_compiler
-def test_it_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda _: compiled(), range(8)))
-    assert found[0] is not None
-    assert all(loops is found[0] for loops in found)
-    (entry,) = fresh.iterdir()
-    made = (entry / rows.LIBRARY).stat().st_mtime_ns
-    rows._built.cache_clear()  # as the next process would
-    monkeypatch.setenv("CXX", "/nowhere/c++")
-    assert compiled() is not None
-    assert (entry / rows.LIBRARY).stat().st_mtime_ns == made
-
-
-def compiler_that(tmp_path: Path, does: str) -> str:
-    script = tmp_path / "c++"
-    script.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return str(script)
-
-
-@pytest.mark.parametrize(
-    "does",
-    [None, "exit 1", "exit 0", 'for last; do :; done; echo "no library" > "$last"', "kill -9 $$"],
-    ids=["absent", "fails", "writes nothing", "writes nonsense", "is killed"],
-)
-@pytest.mark.usefixtures("fresh")
-def test_without_a_compiler_that_works_numpy_does_it(
-    does: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CXX", compiler_that(tmp_path, does) if does else "/nowhere/c++")
-    assert compiled() is None
-    scores = np.array([[0, np.log(3)]], np.float32)
-    assert np.allclose(softmax(scores, -1), [[0.25, 0.75]])
-    assert on_grid(np.array([1 + 2.0**-8], np.float32), Rounding.NEAREST_EVEN).tolist() == [1]
-    monkeypatch.delenv("CXX")
-    rows._built.cache_clear()
-    assert (compiled() is None) == (find_cxx(os.environ) is None)  # the failure is not remembered
-
-
-@needs_compiler
-def test_a_cache_that_cannot_be_written(fresh: Path) -> None:
-    fresh.write_text("a file where the folder should be", encoding="utf-8")
-    assert compiled() is None
-
-
-def test_the_compiler_is_the_one_of_the_environment() -> None:
-    found = next(filter(None, map(shutil.which, COMPILERS)), None)
-    path = os.environ["PATH"]
-    assert find_cxx({"PATH": path}) == (None if found is None else (found,))
-    assert find_cxx({"PATH": path, "CXX": "sh -c"}) == (shutil.which("sh"), "-c")
-    assert find_cxx({"PATH": path, "CXX": "/nowhere/c++"}) is None

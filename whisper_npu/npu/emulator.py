@@ -1,7 +1,7 @@
 """A device without hardware: it executes a plan's dispatches on this CPU with the contract's numerics.
 
-bf16 operands lie in float32 arrays whose values are on the bf16 grid, for the CPU has no bf16 GEMM; the
-products of such values are exact in float32's range, so sums are fp32 sums, as in the core.
+`cpu_gemm.py` holds operands and multiplies them, in float32 or, where the CPU can, in bf16: products of bf16
+are exact in float32's range, so sums are fp32 sums, as in the core.
 
 What is computed follows from walking the plan and from nothing else: the problem's sizes only say how
 large the buffers are. C starts as NaN, so that a tile which no dispatch writes cannot pass for a result.
@@ -9,6 +9,7 @@ large the buffers are. C starts as NaN, so that a tile which no dispatch writes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -21,6 +22,7 @@ from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import F32, on_grid
 from whisper_npu.npu.contract import CONTRACTS, Contract, DType
 from whisper_npu.npu.cost import gemm_tiles
+from whisper_npu.npu.cpu_gemm import CpuGemm, Held, blas, fastest
 from whisper_npu.npu.device import (
     Buffer,
     Chain,
@@ -38,17 +40,17 @@ from whisper_npu.npu.packing import tile_of
 from whisper_npu.npu.plan import Layout, Plan, Walk
 from whisper_npu.npu.threads import BLOCK_BYTES, Threads, split
 
-LONGEST_BLOCK = 768  # rows, or columns, of C that one thread multiplies at a time
 SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
 
 
 class EmulatedBuffer:
-    """Matrices without their padding, in whatever order of memory the first that was written had."""
+    """Matrices without their padding: operands as `gemm` holds them, C as float32."""
 
-    def __init__(self, layout: Layout, threads: Threads) -> None:
+    def __init__(self, layout: Layout, gemm: CpuGemm, threads: Threads) -> None:
         self._layout = layout
         self._threads = threads
-        self.values: F32 | None = None  # (heads, rows, cols) float32
+        self.gemm = gemm
+        self.held: Held | None = None  # of C (heads, rows, cols)
 
     @property
     def layout(self) -> Layout:
@@ -59,30 +61,30 @@ class EmulatedBuffer:
         if matrix.shape != layout.shape:
             raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
         matrix = matrix.reshape(layout.heads, layout.rows, layout.cols)
-        if self.values is None:
-            self.values = np.empty_like(matrix, np.float32)
-
-        def write_block(values: F32, given: F32) -> None:
-            _pack(given, layout, out=values)
-
-        # Cut along the axis whose steps in memory are longest, so that a block lies together.
-        axes = sorted(range(3), key=lambda axis: (matrix.shape[axis] == 1, -matrix.strides[axis]))
-        self._threads.by_rows(write_block, self.values.transpose(axes), matrix.transpose(axes))
+        self.held = self.gemm.hold(matrix, layout, self._threads, self.held)
 
     def read(self) -> F32:
-        if self.values is None:
+        if self.held is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        return self.values.reshape(self.layout.shape)
+        return self.matrix().reshape(self.layout.shape)
 
     def close(self) -> None:
-        self.values = None
+        self.held = None
 
     @property
-    def written(self) -> F32:
-        """`values`, for a run to read."""
-        if self.values is None:
+    def written(self) -> Held:
+        """`held`, for a run to read."""
+        if self.held is None:
             raise PlanError("an operand was never written: write A and B before the plan runs")
-        return self.values
+        return self.held
+
+    def matrix(self) -> F32:
+        """(heads, rows, cols) float32 of what was written."""
+        return self.gemm.matrix(self.written, self.layout)
+
+    def transposed(self) -> Held:
+        """The operand of the transposed product."""
+        return self.gemm.transposed(self.written, self.layout, self._threads)
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,20 @@ class Box:
 
 
 class Emulator:
-    """Executes plans on this CPU. Its seconds are the CPU's."""
+    """Executes plans on this CPU. Its seconds are the CPU's.
 
-    def __init__(self, fidelity: Fidelity = Fidelity.FAST, threads: Threads | None = None) -> None:
+    gemm_of: what multiplies an operand; None for `fastest`, and for NumPy where every dispatch is executed.
+    """
+
+    def __init__(
+        self,
+        fidelity: Fidelity = Fidelity.FAST,
+        threads: Threads | None = None,
+        gemm_of: Callable[[Layout], CpuGemm] | None = None,
+    ) -> None:
         self.fidelity = fidelity
         self._threads = threads or Threads()
+        self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
 
     @property
     def name(self) -> str:
@@ -128,16 +139,16 @@ class Emulator:
         """Nothing to load: a contract says all that the emulator needs."""
 
     def alloc(self, layout: Layout) -> Buffer:
-        return EmulatedBuffer(layout, self._threads)
+        return EmulatedBuffer(layout, self._gemm_of(layout), self._threads)
 
     def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
         start = perf_counter()
         a, b, c = _checked("A", plan.a, a), _checked("B", plan.b, b), _checked("C", plan.c, c)
         walk, box = _walked(plan)
         if box is not None and self.fidelity is Fidelity.FAST:
-            c.values = _run_box(plan, box, a.written, b.written, self._threads)
+            c.held = _run_box(plan, box, a.gemm, a.written, b.written, self._threads)
         else:
-            c.values = _run_dispatches(plan, walk, a.written, b.written)
+            c.held = _run_dispatches(plan, walk, a.matrix(), b.matrix())
         return _completion(plan, walk, perf_counter() - start)
 
     def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
@@ -146,7 +157,8 @@ class Emulator:
         if self.fidelity is Fidelity.EXACT or box != _whole(rows.plan):
             return run_rows_in_steps(self, rows, given, a, b)
         spent: Spent = []
-        c = _run_rows(rows, given, _checked("B", rows.plan.b, b).written[0], self._threads, spent)
+        weight = _checked("B", rows.plan.b, b)
+        c = _run_rows(rows, given, weight.gemm, weight.written[0], self._threads, spent)
         pack_seconds, product_seconds = _shares(spent, perf_counter() - start)[1:3]
         return RowsDone(c, _completion(rows.plan, walk, product_seconds), pack_seconds)
 
@@ -157,11 +169,15 @@ class Emulator:
         whole = first_box == _whole(first) and second_box == _whole(second)
         if self.fidelity is Fidelity.EXACT or not whole:
             return run_steps(self, chain, a, b, other, c)
-        upright = chain.enters is Enters.A
         a, b, c = _checked("A", first.a, a), _checked("B", first.b, b), _checked("C", second.c, c)
-        other = _checked("B", second.b, other) if upright else _checked("A", second.a, other)
         spent: Spent = []
-        c.values = _run_fused(chain, a.written, b.written, other.written, self._threads, spent)
+        if chain.enters is Enters.A:
+            other = _checked("B", second.b, other)
+            operands = a.written, b.written, other.written
+        else:  # C^T = between(B^T A^T) other^T
+            other = _checked("A", second.a, other)
+            operands = b.transposed(), a.transposed(), other.transposed()
+        c.held = _run_fused(chain, a.gemm, *operands, self._threads, spent)
         first_seconds, _, pack_seconds, second_seconds = _shares(spent, perf_counter() - start)
         return ChainCompletion(
             _completion(first, first_walk, first_seconds),
@@ -221,7 +237,7 @@ def _padded(values: F32, layout: Layout) -> F32:
     return padded
 
 
-def _run_box(plan: Plan, box: Box, a: F32, b: F32, threads: Threads) -> F32:
+def _run_box(plan: Plan, box: Box, gemm: CpuGemm, a: Held, b: Held, threads: Threads) -> F32:
     """All dispatches of a box in large operations. Padding is left out: its sums are 0, or nobody reads them.
 
     Blocks of rows go to the threads, or of columns where there are far more of those.
@@ -235,41 +251,44 @@ def _run_box(plan: Plan, box: Box, a: F32, b: F32, threads: Threads) -> F32:
 
     def one(place: tuple[int, slice, slice]) -> None:
         head, i, j = place
-        _product(plan, box.k, a[head, rows][i], b[head][:, cols][:, j], out=c[head, rows, cols][i, j])
+        _product(plan, gemm, box.k, a[head, i], b[head], j, out=c[head, i, j])
 
-    n_rows, n_cols = rows.stop - rows.start, cols.stop - cols.start
-    all_rows, all_cols = [slice(0, n_rows)], [slice(0, n_cols)]
-    if n_rows >= n_cols // 2:
-        all_rows = _blocks(n_rows, threads)
+    all_rows, all_cols = [rows], [cols]
+    if rows.stop - rows.start >= (cols.stop - cols.start) // 2:
+        all_rows = _blocks(rows, gemm.longest_block, threads)
     else:
-        all_cols = _blocks(n_cols, threads)
+        all_cols = _blocks(cols, gemm.longest_block, threads)
     heads = range(plan.problem.heads)[box.head]
     threads.each(one, [(head, i, j) for head in heads for i in all_rows for j in all_cols])
     return c
 
 
-def _blocks(size: int, threads: Threads) -> list[slice]:
-    """As many for each thread, none longer than LONGEST_BLOCK."""
+def _blocks(all_of: slice, longest: int, threads: Threads) -> list[slice]:
+    """As many for each thread, none longer than `longest`."""
+    size = all_of.stop - all_of.start
     each = -(-size // threads.count)
-    return split(size, -(-each // -(-each // LONGEST_BLOCK)))
+    return _moved(split(size, -(-each // -(-each // longest))), all_of.start)
 
 
-def _product(plan: Plan, k_tiles: slice, a: F32, b: F32, out: F32) -> None:
-    """out = a @ b as the cores sum it; K tiles are fused only where partial sums stay fp32.
+def _moved(slices: list[slice], by: int) -> list[slice]:
+    return [slice(by + one.start, by + one.stop) for one in slices]
 
-    a: (some rows, K), b: (K, some columns).
+
+def _product(plan: Plan, gemm: CpuGemm, k_tiles: slice, a: Held, b: Held, cols: slice, out: F32) -> None:
+    """out = A @ B[:, cols] as the cores sum it; K tiles are fused only where partial sums stay fp32.
+
+    a: some rows of A; b: of the same head.
     """
     contract, K = plan.contract, plan.problem.K
     fused = contract.result_dtype is DType.F32
     steps = [k_tiles] if fused else [slice(t, t + 1) for t in range(k_tiles.start, k_tiles.stop)]
     for number, step in enumerate(steps):
-        ks = _elements(step, contract.k, K)
-        if number == 0:
-            np.matmul(a[:, ks], b[ks], out=out)
-            if not fused:
-                out[:] = _core_output(contract, out)
-        else:
-            out += _core_output(contract, a[:, ks] @ b[ks])
+        partial = out if number == 0 else np.empty(out.shape, np.float32)
+        gemm.multiply(a, b, _elements(step, contract.k, K), cols, partial)
+        if not fused:
+            partial[...] = _core_output(contract, partial)
+        if number:
+            out += partial
 
 
 Spent = list[tuple[float, ...]]  # seconds of every step of some rows
@@ -282,7 +301,7 @@ def _shares(spent: Spent, seconds: float) -> list[float]:
     return shares
 
 
-def _run_rows(rows: RowProduct, given: F32, b: F32, threads: Threads, spent: Spent) -> F32:
+def _run_rows(rows: RowProduct, given: F32, gemm: CpuGemm, b: Held, threads: Threads, spent: Spent) -> F32:
     """A row product for some rows after the others, so that they stay in cache.
 
     The seconds are of `before`, packing, the product and `after`.
@@ -292,51 +311,46 @@ def _run_rows(rows: RowProduct, given: F32, b: F32, threads: Threads, spent: Spe
     c = np.empty((M, N), np.float32)
 
     def some_rows(block: slice) -> None:
-        operand = np.empty((block.stop - block.start, K), np.float32)
+        operand = gemm.empty_rows(block.stop - block.start, K)
         before = pack = after = 0.0
         for part in _within(block, max(K, N)):
             start = perf_counter()
             prepared = rows.before(given[part])
             ready = perf_counter()
-            _pack(prepared, plan.a, out=operand[part.start - block.start : part.stop - block.start])
+            gemm.pack_rows(prepared, plan.a, operand[part.start - block.start : part.stop - block.start])
             before, pack = before + ready - start, pack + perf_counter() - ready
         start = perf_counter()
-        _product(plan, _whole(plan).k, operand, b, out=c[block])
+        _product(plan, gemm, _whole(plan).k, operand, b, slice(0, N), out=c[block])
         done = perf_counter()
         for part in _within(block, max(K, N)):
             rows.after(c[part], part)
         after = perf_counter() - done
         spent.append((before, pack, done - start, after))
 
-    threads.each(some_rows, _blocks(M, threads))
+    threads.each(some_rows, _blocks(slice(0, M), gemm.longest_block, threads))
     return c
 
 
 def _within(block: slice, width: int) -> list[slice]:
     """A block in pieces that a core's cache holds."""
-    pieces = split(block.stop - block.start, max(1, BLOCK_BYTES // (4 * width)))
-    return [slice(block.start + piece.start, block.start + piece.stop) for piece in pieces]
+    return _moved(split(block.stop - block.start, max(1, BLOCK_BYTES // (4 * width))), block.start)
 
 
-def _pack(values: F32, layout: Layout, out: F32) -> None:
-    """What the host writes to an operand."""
-    if layout.dtype is DType.BF16:
-        on_grid(values.astype(np.float32, copy=False), layout.rounding, out=out)
-    else:
-        out[...] = values
-
-
-def _run_fused(chain: Chain, a: F32, b: F32, other: F32, threads: Threads, spent: Spent) -> F32:
+def _run_fused(
+    chain: Chain, gemm: CpuGemm, a: Held, b: Held, other: Held, threads: Threads, spent: Spent
+) -> F32:
     """A chain for some queries of one head after the other, so that their scores stay in cache.
 
-    Where the scores are (keys, queries), all is computed transposed: C^T = between(B^T A^T) other^T.
+    a, b, other: queries, keys and values, whose results have a row a query. Where the scores are (keys,
+    queries) they are those of the transposed chain.
     """
     first, second = chain.first, chain.second
     heads = first.problem.heads
     transposed = chain.enters is Enters.B
+    queries, keys = first.c.rows, first.c.cols
+    width = second.problem.N
     if transposed:
-        a, b, other = b.swapaxes(1, 2), a.swapaxes(1, 2), other.swapaxes(1, 2)
-    queries, keys, width = a.shape[1], b.shape[2], other.shape[2]
+        queries, keys, width = keys, queries, second.problem.M
     c = np.empty((queries, heads, width), np.float32)  # heads side by side, as whoever joins them wants it
     operand = second.b if transposed else second.a
 
@@ -344,13 +358,13 @@ def _run_fused(chain: Chain, a: F32, b: F32, other: F32, threads: Threads, spent
         head, rows = place
         times = [perf_counter()]
         scores = np.empty((rows.stop - rows.start, keys), np.float32)
-        _product(first, _whole(first).k, a[head, rows], b[head], out=scores)
+        _product(first, gemm, _whole(first).k, a[head, rows], b[head], slice(0, keys), out=scores)
         times.append(perf_counter())
         chain.between(scores.T if transposed else scores)
         times.append(perf_counter())
-        _pack(scores, operand, out=scores)
+        weights = gemm.pack_in_place(scores, operand)
         times.append(perf_counter())
-        _product(second, _whole(second).k, scores, other[head], out=c[rows, head])
+        _product(second, gemm, _whole(second).k, weights, other[head], slice(0, width), out=c[rows, head])
         times.append(perf_counter())
         spent.append(tuple(np.diff(times).tolist()))
 

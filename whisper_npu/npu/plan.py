@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from math import prod
 
@@ -50,6 +51,14 @@ class Problem:
         return Problem(self.N, self.K, self.M, self.heads)
 
 
+class Role(Enum):
+    """What a matrix is in a product."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
 @dataclass(frozen=True)
 class Layout:
     """A matrix in a bo: cut into whole tiles, the last row and column of tiles padded with zeros.
@@ -58,6 +67,7 @@ class Layout:
     before; `along` says where it does lie.
     """
 
+    role: Role
     rows: int
     cols: int
     tile_rows: int
@@ -154,6 +164,7 @@ class Plan:
         """The sum of the partial results: fp32, kept by the host."""
         contract, problem = self.contract, self.problem
         return Layout(
+            Role.C,
             problem.M,
             problem.N,
             contract.m,
@@ -217,7 +228,7 @@ def a_layout(contract: Contract, M: int, K: int, heads: int = 1) -> Layout:
     """A (M,K) as `contract` reads it."""
     along = contract.heads_along.a if contract.heads_along else Along.ROWS
     return Layout(
-        M, K, contract.m, contract.k, contract.operand_dtype, contract.operand_rounding, heads, along
+        Role.A, M, K, contract.m, contract.k, contract.operand_dtype, contract.operand_rounding, heads, along
     )
 
 
@@ -225,7 +236,7 @@ def b_layout(contract: Contract, K: int, N: int, heads: int = 1) -> Layout:
     """B (K,N) as `contract` reads it: the same for every M, so weights are staged once."""
     along = contract.heads_along.b if contract.heads_along else Along.ROWS
     return Layout(
-        K, N, contract.k, contract.n, contract.operand_dtype, contract.operand_rounding, heads, along
+        Role.B, K, N, contract.k, contract.n, contract.operand_dtype, contract.operand_rounding, heads, along
     )
 
 

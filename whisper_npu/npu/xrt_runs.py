@@ -24,7 +24,7 @@ from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import Along, Contract
 from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.packing import allocated, in_tiles, pack_pairs, tile_of
-from whisper_npu.npu.plan import Layout, Plan
+from whisper_npu.npu.plan import Layout, Plan, Role
 from whisper_npu.npu.xrt_buffer import FIRST_DATA_ARGUMENT, At, Driver, XrtBuffer, view
 
 KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
@@ -250,7 +250,7 @@ def _c_of_a_dispatch(contract: Contract) -> Layout:
     """C as one dispatch writes it: `batch` tiles."""
     along = contract.heads_along.c if contract.heads_along else Along.ROWS
     m, n, dtype, rounding = contract.m, contract.n, contract.result_dtype, contract.result_rounding
-    return Layout(m, n, m, n, dtype, rounding, contract.batch, along)
+    return Layout(Role.C, m, n, m, n, dtype, rounding, contract.batch, along)
 
 
 class Dispatch(NamedTuple):
