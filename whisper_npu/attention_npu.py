@@ -116,7 +116,7 @@ class AttentionNPU:
             context = context.swapaxes(1, 2)  # O^T = V^T P^T, P^T = softmax(K Q^T)
         else:
             context = self._chained(q, k.swapaxes(1, 2), partial(attend, keys=-1), v, Enters.A)
-        return self._out(self._joined(context), add=add)  # context: (n_head, n_ctx, d_head)
+        return self._out(context.swapaxes(0, 1), norm=_joined, add=add)  # context: (n_head, n_ctx, d_head)
 
     def _chained(self, a: F32, b: F32, attend: Callable[[F32], None], values: F32, enters: Enters) -> F32:
         names = ("attention.scores", "attention.context")
@@ -126,10 +126,6 @@ class AttentionNPU:
         """(n_ctx, p * n_state) -> (p, n_head, n_ctx, d_head), views: p is 3 for q, k, v side by side."""
         n_ctx, d_head = x.shape[0], self.n_state // self.n_head
         return x.reshape(n_ctx, -1, self.n_head, d_head).transpose(1, 2, 0, 3)
-
-    def _joined(self, heads: F32) -> F32:
-        """(n_head, n_ctx, d_head) -> (n_ctx, n_state)."""
-        return heads.swapaxes(0, 1).reshape(-1, self.n_state)
 
     def _transposed(self, n_head: int, n_ctx: int, d_head: int) -> bool:
         """Whether O^T = V^T P^T is modelled cheaper than O = P V.
@@ -160,6 +156,11 @@ class AttentionNPU:
 def _scale_q(qkv: F32, n_state: int, d_head: int) -> None:
     """Divide q by sqrt(d_head). qkv: (some rows of n_ctx, 3 * n_state)."""
     qkv[:, :n_state] *= np.float32(d_head**-0.5)
+
+
+def _joined(heads: F32) -> F32:
+    """(some rows of n_ctx, n_head, d_head) -> (rows, n_state)."""
+    return heads.reshape(len(heads), -1)
 
 
 def attention_problems(n_ctx: int, n_state: int, n_head: int) -> list[Problem]:

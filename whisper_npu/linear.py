@@ -28,9 +28,9 @@ class Linear:
         self.bias = bias.astype(np.float32)
 
     def __call__(self, x: F32, *, norm: RowFunction = as_it_is, add: F32 | None = None) -> F32:
-        """activation(norm(x) W^T + b) + add. x: (n_ctx, in), add: (n_ctx, out) float32.
+        """activation(norm(x) W^T + b) + add. add: (n_ctx, out) float32.
 
-        Returns (n_ctx, out) float32.
+        x: (n_ctx, in) float32, or anything of whose rows `norm` makes that. Returns (n_ctx, out) float32.
         """
 
         def finish(y: F32, rows: slice) -> None:

@@ -1,7 +1,7 @@
 // What the host does to rows of float32 between two products, each in as few passes over memory as there can be.
 //
-// A matrix has `planes` times `rows` rows, `plane` and `stride` floats apart; the `cols` numbers of a row lie one after
-// the other. Where there are an x and a y they may be the same. NaN stays NaN everywhere.
+// A matrix has `planes` times `rows` rows, `plane` and `stride` elements apart; the `cols` elements of a row lie one
+// after the other. Where there are an x and a y of one type they may be the same. NaN stays NaN everywhere.
 
 #include <cstdint>
 #include <cstring>
@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t LANES = 8;
 using Floats = float __attribute__((vector_size(4 * LANES)));
 using Bits = uint32_t __attribute__((vector_size(4 * LANES)));
+using Halves = uint16_t __attribute__((vector_size(2 * LANES)));
 
 constexpr float INFINITE = __builtin_inff();
 constexpr float LEAST_EXPONENT = -80.0f;  // e^-80 over 1,500 keys is the smallest weight that is a normal float32
@@ -47,8 +48,8 @@ struct Place {
 };
 
 // Calls f(row of x, row of y) for every row of both.
-template <class X, class F>
-void each_row(const Shape &shape, X *x, const Place &x_at, float *y, const Place &y_at, F f) {
+template <class X, class Y, class F>
+void each_row(const Shape &shape, X *x, const Place &x_at, Y *y, const Place &y_at, F f) {
     for (int64_t i = 0; i < shape.planes; i++)
         for (int64_t j = 0; j < shape.rows; j++)
             f(x + i * x_at.plane + j * x_at.stride, y + i * y_at.plane + j * y_at.stride);
@@ -80,6 +81,12 @@ float largest(Floats values) {
     float most = values[0];
     for (int lane = 1; lane < LANES; lane++) most = values[lane] > most ? values[lane] : most;
     return most;
+}
+
+// The bits of the nearest value that bf16 holds, ties to the even one; the lower half is zero.
+Bits rounded(Floats x) {
+    const Bits u = bits(x);
+    return x == x ? (u + 0x7FFFu + (u >> 16 & 1u)) & 0xFFFF0000u : bits(all(__builtin_nanf("")));
 }
 
 // e^x for |x| <= 87, as 2^n e^r with |r| <= ln(2) / 2. Its relative error is below 3e-7. The polynomial and the two
@@ -154,10 +161,16 @@ PUBLIC void layer_norm(const Shape &shape, const float *x, const Place &x_at, fl
 // To the nearest value that bf16 holds, ties to the even one.
 PUBLIC void round_to_bf16(const Shape &shape, const float *x, const Place &x_at, float *y, const Place &y_at) {
     each_row(shape, x, x_at, y, y_at, [&](const float *from, float *to) {
+        along(from, shape.cols, 0, [&](Floats x, int64_t j, int64_t count) { store(to + j, floats(rounded(x)), count); });
+    });
+}
+
+// The same as bf16 itself.
+PUBLIC void to_bf16(const Shape &shape, const float *x, const Place &x_at, uint16_t *y, const Place &y_at) {
+    each_row(shape, x, x_at, y, y_at, [&](const float *from, uint16_t *to) {
         along(from, shape.cols, 0, [&](Floats x, int64_t j, int64_t count) {
-            const Bits u = bits(x);
-            const Bits rounded = (u + 0x7FFFu + (u >> 16 & 1u)) & 0xFFFF0000u;
-            store(to + j, x == x ? floats(rounded) : all(__builtin_nanf("")), count);
+            const Halves upper = __builtin_convertvector(rounded(x) >> 16, Halves);
+            std::memcpy(to + j, &upper, 2 * count);
         });
     });
 }

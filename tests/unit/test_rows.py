@@ -65,6 +65,9 @@ def test_every_bit_pattern_is_rounded_as_ml_dtypes_does(bits: list[int]) -> None
         expected = x.astype(ml_dtypes.bfloat16).astype(np.float32)
     assert np.array_equal(out, expected, equal_nan=True)
     assert np.array_equal(np.signbit(out)[~np.isnan(x)], np.signbit(x)[~np.isnan(x)])
+    halves = np.empty((2, len(x) + 3), np.uint16)[:, :-3]
+    loops.to_bf16(np.broadcast_to(x, halves.shape), halves)
+    assert np.array_equal(halves.view(ml_dtypes.bfloat16).astype(np.float32), [out, out], equal_nan=True)
 
 
 def test_what_does_not_lie_in_rows_is_left_to_numpy() -> None:

@@ -19,6 +19,7 @@ from whisper_npu.npu.bf16 import F32, Rounding, on_grid
 from whisper_npu.npu.contract import DType
 from whisper_npu.npu.plan import Layout, Role
 from whisper_npu.npu.threads import Threads
+from whisper_npu.rows import compiled as compiled_rows
 
 Held = NDArray[Any]  # an operand as a CpuGemm holds it; its first axis counts heads
 
@@ -227,3 +228,9 @@ def bf16_dot() -> Bf16Dot | None:
     """None where the CPU has no dot product of bf16 pairs, or its compiler no word for it."""
     compiled = library(SOURCE) if CPU_FLAG in cpu_flags() else None
     return None if compiled is None else Bf16Dot(compiled)
+
+
+def compile_for_this_cpu() -> None:
+    """What the emulator will ask for, in this order: nobody then waits for a compiler in mid-work."""
+    bf16_dot()
+    compiled_rows()

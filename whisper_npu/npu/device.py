@@ -170,7 +170,7 @@ class Device(Protocol):
     def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
         """Execute the plan; the same as `run_rows_in_steps`, and by it where the device knows no shorter way.
 
-        given: (M, any), what `before` takes; a: room for A, of use to devices that need it whole.
+        given: (M, ...), what `before` takes; a: room for A, of use to devices that need it whole.
         """
 
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from threading import Thread
 from time import perf_counter
 from types import TracebackType
 
@@ -22,7 +23,7 @@ from whisper_npu.errors import PlanError
 from whisper_npu.npu.bf16 import F32, on_grid
 from whisper_npu.npu.contract import CONTRACTS, Contract, DType
 from whisper_npu.npu.cost import gemm_tiles
-from whisper_npu.npu.cpu_gemm import CpuGemm, Held, blas, fastest
+from whisper_npu.npu.cpu_gemm import CpuGemm, Held, blas, compile_for_this_cpu, fastest
 from whisper_npu.npu.device import (
     Buffer,
     Chain,
@@ -112,6 +113,8 @@ class Emulator:
         self.fidelity = fidelity
         self._threads = threads or Threads()
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
+        # Compiled while the model is read, where it is not yet.
+        Thread(target=compile_for_this_cpu, name="whisper-npu compiles").start()
 
     @property
     def name(self) -> str:

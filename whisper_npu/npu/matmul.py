@@ -161,7 +161,7 @@ class Matmul:
     ) -> F32:
         """after(before(x) @ weight), computed for some rows after the others where that is faster.
 
-        x: (M, any) float32. before: some rows of x to (rows, K) float32; after: in place on (rows, N) of the
+        x: (M, ...) float32. before: some rows of x to (rows, K) float32; after: in place on (rows, N) of the
         result, with the slice of M that they are. Both are called from several threads. Returns (M, N)
         float32. Raises as a call does; recorded is what a call records.
         """

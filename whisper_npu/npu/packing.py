@@ -45,11 +45,12 @@ def in_tiles(memory: Array, layout: Layout) -> Array:
 def fill(tiles: Array, matrix: Array, layout: Layout) -> None:
     """Write matrices over their tiles; the padding stays as it is.
 
-    tiles: from `in_tiles`. matrix: (rows, cols) or (heads, rows, cols), any strides, of the tiles' dtype.
+    tiles: from `in_tiles`, of all heads or of some. matrix: (rows, cols) or (heads, rows, cols), any strides,
+    of the tiles' dtype.
     """
-    m, n = layout.tile_rows, layout.tile_cols
+    heads, m, n = len(tiles), layout.tile_rows, layout.tile_cols
     down, across = layout.rows // m, layout.cols // n  # whole tiles
-    matrix = matrix.reshape(layout.heads, layout.rows, layout.cols)
+    matrix = matrix.reshape(heads, layout.rows, layout.cols)
     for i, rows in ((slice(down), slice(down * m)), (slice(down, down + 1), slice(down * m, None))):
         for j, cols in (
             (slice(across), slice(across * n)),
@@ -58,7 +59,7 @@ def fill(tiles: Array, matrix: Array, layout: Layout) -> None:
             part = matrix[:, rows, cols]
             height, width = min(m, part.shape[1]), min(n, part.shape[2])
             if height and width:
-                split = part.reshape(layout.heads, -1, height, part.shape[2] // width, width)
+                split = part.reshape(heads, -1, height, part.shape[2] // width, width)
                 tiles[:, i, j, :height, :width] = split.transpose(0, 1, 3, 2, 4)
 
 

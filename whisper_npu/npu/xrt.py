@@ -146,7 +146,7 @@ class XrtDevice:
                 self._answered.add(contract)
 
     def alloc(self, layout: Layout) -> Buffer:
-        return XrtBuffer(self._driver, layout)
+        return XrtBuffer(self._driver, layout, self._threads)
 
     def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
         start = perf_counter()
@@ -277,7 +277,7 @@ class XrtDevice:
         rng = np.random.default_rng(0)
         a = rng.integers(-1, 2, plan.a.shape).astype(np.float32)
         b = rng.integers(-1, 2, plan.b.shape).astype(np.float32)
-        a_buffer, b_buffer = XrtBuffer(self._driver, plan.a), XrtBuffer(self._driver, plan.b)
+        a_buffer, b_buffer = (XrtBuffer(self._driver, layout, self._threads) for layout in (plan.a, plan.b))
         a_buffer.write(a)
         b_buffer.write(b)
         c, _ = self._dispatch(plan, a_buffer, b_buffer)

@@ -19,6 +19,7 @@ from whisper_npu.npu.bf16 import F32, to_bf16
 from whisper_npu.npu.contract import DType
 from whisper_npu.npu.packing import fill, in_tiles
 from whisper_npu.npu.plan import Layout
+from whisper_npu.npu.threads import Threads
 
 FIRST_DATA_ARGUMENT = 3  # of a kernel, after opcode, instructions and their size in bytes
 DOCTOR = "whisper-npu doctor shows what is wrong"
@@ -60,9 +61,10 @@ class XrtBuffer:
     The bo is made at the first write; tiles are sub-bos of it. `close` drops the views before the bo.
     """
 
-    def __init__(self, driver: Driver, layout: Layout) -> None:
+    def __init__(self, driver: Driver, layout: Layout, threads: Threads) -> None:
         self._driver = driver
         self._layout = layout
+        self._threads = threads
         self.bo: Any = None
         self.tiles: NDArray[Any] = np.empty(0)  # (heads, down, across, tile_rows, tile_cols), in the bo
         self.result: F32 | None = None  # (heads, *layout.padded)
@@ -82,8 +84,14 @@ class XrtBuffer:
                 memory = view(bo, layout.dtype)
                 memory[:] = 0  # padding stays zero for good
                 self.bo, self.tiles = bo, in_tiles(memory, layout)
-            rounded = to_bf16(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
-            fill(self.tiles, rounded, layout)
+            heads = matrix.reshape(layout.heads, layout.rows, layout.cols)
+
+            def pack(some: slice) -> None:
+                bf16 = layout.dtype is DType.BF16
+                packed = to_bf16(heads[some], layout.rounding) if bf16 else heads[some]
+                fill(self.tiles[some], packed, layout)
+
+            self._threads.in_blocks(pack, layout.heads, heads[0].nbytes)
             self._driver.sync_to_device(self.bo, layout.nbytes)
 
     def read(self) -> F32:
