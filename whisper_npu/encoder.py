@@ -108,6 +108,7 @@ class ResidualAttentionBlock:
     """Attention and feed-forward, each normalised before and added to the stream after."""
 
     def __init__(self, weights: Weights, n_head: int, matmul: Matmul) -> None:
+        self.matmul = matmul
         self.attn_ln = LayerNorm(weights["attn_ln.weight"], weights["attn_ln.bias"])
         self.attn = AttentionNPU(
             weights["attn.query.weight"],
@@ -129,7 +130,7 @@ class ResidualAttentionBlock:
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
         x = self.attn(x, norm=self.attn_ln, add=x)
-        return self.mlp2(self.mlp0(x, norm=self.mlp_ln), add=x)
+        return self.matmul.by_rows(x, self.mlp0.step(norm=self.mlp_ln), self.mlp2.step(add=x))
 
 
 class Conv1d(Linear):

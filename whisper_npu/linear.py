@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.matmul import Matmul, RowFunction, as_it_is
+from whisper_npu.npu.matmul import Matmul, RowFunction, RowStep, as_it_is
 
 
 class Linear:
@@ -32,6 +32,10 @@ class Linear:
 
         x: (n_ctx, in) float32, or anything of whose rows `norm` makes that. Returns (n_ctx, out) float32.
         """
+        return self.matmul.by_rows(x, self.step(norm=norm, add=add))
+
+    def step(self, *, norm: RowFunction = as_it_is, add: F32 | None = None) -> RowStep:
+        """The same as a step of `Matmul.by_rows`, for layers of which one takes the rows of the other."""
 
         def finish(y: F32, rows: slice) -> None:
             y += self.bias
@@ -40,4 +44,4 @@ class Linear:
             if add is not None:
                 y += add[rows]
 
-        return self.matmul.by_rows(x, self.weight, self.name, before=norm, after=finish)
+        return RowStep(self.weight, self.name, norm, finish)

@@ -98,7 +98,7 @@ def test_rows_are_packed_alike_wherever_they_go(
     contract = replace(SMALL, operand_rounding=rounding)
     layout = a_layout(contract, rows, K)
     x = rng.standard_normal((rows, K)).astype(np.float32)
-    apart = gemm.empty_rows(rows, K)
+    apart = gemm.room_for_rows(rows, K, THREADS.scratch)
     apart.view(np.uint8)[:] = 0xFF  # NaN, in either form
     gemm.pack_rows(x, layout, apart)
     own = gemm.pack_in_place(x.copy(), layout)

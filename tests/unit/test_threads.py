@@ -125,3 +125,17 @@ def test_no_thread_is_refused(count: int) -> None:
 def test_a_device_has_the_threads_that_were_asked_for() -> None:
     with open_device("emulator", threads=3) as device:
         assert device.threads.count == 3
+
+
+def test_scratch_is_used_again_by_its_thread_alone() -> None:
+    scratch = Threads(1).scratch
+    first = scratch.array("a", (3, 4), np.float32)
+    again = scratch.array("a", (2, 3), np.uint16)
+    assert again.shape == (2, 3)
+    assert np.shares_memory(first, again)
+    assert not np.shares_memory(first, scratch.array("b", (3, 4), np.float32))
+    larger = scratch.array("a", (30, 4), np.float32)
+    assert np.shares_memory(larger, scratch.array("a", (30, 4), np.float32))
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(scratch.array, "a", (30, 4), np.float32).result()
+    assert not np.shares_memory(larger, theirs)

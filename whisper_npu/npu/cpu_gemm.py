@@ -18,7 +18,7 @@ from whisper_npu.native import address, cpu_flags, library
 from whisper_npu.npu.bf16 import F32, Rounding, on_grid
 from whisper_npu.npu.contract import DType
 from whisper_npu.npu.plan import Layout, Role
-from whisper_npu.npu.threads import Threads
+from whisper_npu.npu.threads import Scratch, Threads
 from whisper_npu.rows import compiled as compiled_rows
 
 Held = NDArray[Any]  # an operand as a CpuGemm holds it; its first axis counts heads
@@ -44,8 +44,8 @@ class CpuGemm(Protocol):
     def transposed(self, held: Held, layout: Layout, threads: Threads) -> Held:
         """The operand of the transposed product: of an A a B, of a B an A."""
 
-    def empty_rows(self, rows: int, K: int) -> Held:
-        """Room for some rows of an A of one head."""
+    def room_for_rows(self, rows: int, K: int, scratch: Scratch) -> Held:
+        """For some rows of an A of one head; the next ones come in the same place."""
 
     def pack_rows(self, matrix: F32, layout: Layout, out: Held) -> None:
         """Some rows of an A of one head. matrix: (rows, K)."""
@@ -80,8 +80,8 @@ class Blas:
     def transposed(self, held: Held, layout: Layout, threads: Threads) -> Held:
         return held.swapaxes(1, 2)
 
-    def empty_rows(self, rows: int, K: int) -> Held:
-        return np.empty((rows, K), np.float32)
+    def room_for_rows(self, rows: int, K: int, scratch: Scratch) -> Held:
+        return scratch.array("operand", (rows, K), np.float32)
 
     def pack_rows(self, matrix: F32, layout: Layout, out: Held) -> None:
         if layout.dtype is DType.BF16:
@@ -160,8 +160,8 @@ class Bf16Dot:
         hold = self._hold_b if layout.role is Role.A else self._hold_a
         return hold(self.matrix(held, layout).swapaxes(1, 2), layout, threads, None)
 
-    def empty_rows(self, rows: int, K: int) -> Held:
-        return np.empty((rows, _even(K)), np.uint16)
+    def room_for_rows(self, rows: int, K: int, scratch: Scratch) -> Held:
+        return scratch.array("operand", (rows, _even(K)), np.uint16)
 
     def pack_rows(self, matrix: F32, layout: Layout, out: Held) -> None:
         rows = _exactly(matrix, layout.rounding)

@@ -5,7 +5,7 @@ A device is handed plans whole and returns what it did. `npu/emulator.py` and `n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -76,16 +76,18 @@ class RowProduct:
 
     before: Callable[[F32], F32]  # some rows of what is given to those rows of A
     plan: Plan
+    a: Buffer  # room for A, of use to devices that need it whole
+    b: Buffer
     after: Callable[[F32, slice], object]  # in place, on some rows of C; and which rows they are
 
 
 @dataclass(frozen=True)
 class RowsDone:
-    """C, and what a device did for it. What is left of the time is the functions'."""
+    """What a device did for one of several row products. What is left of `seconds` is the functions'."""
 
-    c: F32  # (M, N) float32
     product: Completion
     pack_seconds: float  # MEASURED, rows made an operand
+    seconds: float  # MEASURED, of everything
 
 
 class Enters(Enum):
@@ -167,10 +169,12 @@ class Device(Protocol):
         Raises PlanError where a buffer's layout is not the plan's or a dispatch leaves its operand.
         """
 
-    def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
-        """Execute the plan; the same as `run_rows_in_steps`, and by it where the device knows no shorter way.
+    def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:
+        """Execute the plans, each of what the one before gave.
 
-        given: (M, ...), what `before` takes; a: room for A, of use to devices that need it whole.
+        The same as `run_rows_in_steps`, and by it where the device knows no shorter way.
+
+        given: (M, ...), what the first `before` takes. Returns the last C, (M, N) float32.
         """
 
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
@@ -188,8 +192,19 @@ class Device(Protocol):
     ) -> None: ...
 
 
-def run_rows_in_steps(device: Device, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
-    """A row product as a run, A and C whole in the host's memory before and after it."""
+def run_rows_in_steps(
+    device: Device, products: Sequence[RowProduct], given: F32
+) -> tuple[F32, tuple[RowsDone, ...]]:
+    """Row products as runs, A and C whole in the host's memory before and after each."""
+    done = []
+    for one in products:
+        given, last = _run_rows_in_steps(device, one, given)
+        done.append(last)
+    return given, tuple(done)
+
+
+def _run_rows_in_steps(device: Device, rows: RowProduct, given: F32) -> tuple[F32, RowsDone]:
+    start = perf_counter()
     plan, threads = rows.plan, device.threads
     operand = np.empty(plan.a.shape, np.float32)
 
@@ -197,15 +212,15 @@ def run_rows_in_steps(device: Device, rows: RowProduct, given: F32, a: Buffer, b
         operand[part] = rows.before(given[part])
 
     threads.in_blocks(prepare, len(operand), operand[0].nbytes)
-    start = perf_counter()
-    a.write(operand)
+    prepared = perf_counter()
+    rows.a.write(operand)
     packed = perf_counter()
     buffer = device.alloc(plan.c)
-    done = device.run(plan, a, b, buffer)
+    product = device.run(plan, rows.a, rows.b, buffer)
     c = buffer.read()
     buffer.close()
     threads.in_blocks(lambda part: rows.after(c[part], part), len(c), c[0].nbytes)
-    return RowsDone(c, done, packed - start)
+    return c, RowsDone(product, packed - prepared, perf_counter() - start)
 
 
 def run_steps(

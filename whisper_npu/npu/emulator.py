@@ -9,7 +9,7 @@ large the buffers are. C starts as NaN, so that a tile which no dispatch writes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -154,16 +154,22 @@ class Emulator:
             c.held = _run_dispatches(plan, walk, a.matrix(), b.matrix())
         return _completion(plan, walk, perf_counter() - start)
 
-    def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
+    def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:
         start = perf_counter()
-        walk, box = _walked(rows.plan)
-        if self.fidelity is Fidelity.EXACT or box != _whole(rows.plan):
-            return run_rows_in_steps(self, rows, given, a, b)
+        walks = [_walked(rows.plan) for rows in products]
+        whole = all(box == _whole(rows.plan) for rows, (_, box) in zip(products, walks, strict=True))
+        if self.fidelity is Fidelity.EXACT or not whole:
+            return run_rows_in_steps(self, products, given)
+        weights = [_checked("B", rows.plan.b, rows.b) for rows in products]
         spent: Spent = []
-        weight = _checked("B", rows.plan.b, b)
-        c = _run_rows(rows, given, weight.gemm, weight.written[0], self._threads, spent)
-        pack_seconds, product_seconds = _shares(spent, perf_counter() - start)[1:3]
-        return RowsDone(c, _completion(rows.plan, walk, product_seconds), pack_seconds)
+        c = _run_rows(products, weights, given, self._threads, spent)
+        shares = _shares(spent, perf_counter() - start)
+        done = []
+        for number, (rows, (walk, _)) in enumerate(zip(products, walks, strict=True)):
+            before, pack, product, after = shares[4 * number : 4 * number + 4]
+            completion = _completion(rows.plan, walk, product)
+            done.append(RowsDone(completion, pack, before + pack + product + after))
+        return c, tuple(done)
 
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
         start = perf_counter()
@@ -268,13 +274,10 @@ def _run_box(plan: Plan, box: Box, gemm: CpuGemm, a: Held, b: Held, threads: Thr
 
 def _blocks(all_of: slice, longest: int, threads: Threads) -> list[slice]:
     """As many for each thread, none longer than `longest`."""
-    size = all_of.stop - all_of.start
+    start, size = all_of.start, all_of.stop - all_of.start
     each = -(-size // threads.count)
-    return _moved(split(size, -(-each // -(-each // longest))), all_of.start)
-
-
-def _moved(slices: list[slice], by: int) -> list[slice]:
-    return [slice(by + one.start, by + one.stop) for one in slices]
+    blocks = split(size, -(-each // -(-each // longest)))
+    return [slice(start + block.start, start + block.stop) for block in blocks]
 
 
 def _product(plan: Plan, gemm: CpuGemm, k_tiles: slice, a: Held, b: Held, cols: slice, out: F32) -> None:
@@ -304,39 +307,50 @@ def _shares(spent: Spent, seconds: float) -> list[float]:
     return shares
 
 
-def _run_rows(rows: RowProduct, given: F32, gemm: CpuGemm, b: Held, threads: Threads, spent: Spent) -> F32:
-    """A row product for some rows after the others, so that they stay in cache.
+def _run_rows(
+    products: Sequence[RowProduct],
+    weights: Sequence[EmulatedBuffer],
+    given: F32,
+    threads: Threads,
+    spent: Spent,
+) -> F32:
+    """Row products for some rows after the others, so that they stay in cache.
 
-    The seconds are of `before`, packing, the product and `after`.
+    The seconds are of `before`, packing, the product and `after` of each.
     """
-    plan = rows.plan
-    M, K, N = plan.problem.M, plan.problem.K, plan.problem.N
-    c = np.empty((M, N), np.float32)
+    last = products[-1].plan.problem
+    c = np.empty((last.M, last.N), np.float32)
 
     def some_rows(block: slice) -> None:
-        operand = gemm.empty_rows(block.stop - block.start, K)
-        before = pack = after = 0.0
-        for part in _within(block, max(K, N)):
+        x, times = given[block], []
+        for number, (rows, weight) in enumerate(zip(products, weights, strict=True)):
+            plan, gemm, problem = rows.plan, weight.gemm, rows.plan.problem
+            pieces = split(
+                len(x), max(1, BLOCK_BYTES // (4 * max(problem.K, problem.N)))
+            )  # that a cache holds
+            operand = gemm.room_for_rows(len(x), problem.K, threads.scratch)
+            before = pack = 0.0
+            for part in pieces:
+                start = perf_counter()
+                prepared = rows.before(x[part])
+                ready = perf_counter()
+                gemm.pack_rows(prepared, plan.a, operand[part])
+                before, pack = before + ready - start, pack + perf_counter() - ready
             start = perf_counter()
-            prepared = rows.before(given[part])
-            ready = perf_counter()
-            gemm.pack_rows(prepared, plan.a, operand[part.start - block.start : part.stop - block.start])
-            before, pack = before + ready - start, pack + perf_counter() - ready
-        start = perf_counter()
-        _product(plan, gemm, _whole(plan).k, operand, b, slice(0, N), out=c[block])
-        done = perf_counter()
-        for part in _within(block, max(K, N)):
-            rows.after(c[part], part)
-        after = perf_counter() - done
-        spent.append((before, pack, done - start, after))
+            if number == len(products) - 1:
+                x = c[block]
+            else:
+                x = threads.scratch.array(f"rows {number}", (len(x), problem.N), np.float32)
+            _product(plan, gemm, _whole(plan).k, operand, weight.written[0], slice(0, problem.N), out=x)
+            done = perf_counter()
+            for part in pieces:
+                rows.after(x[part], slice(block.start + part.start, block.start + part.stop))
+            times += [before, pack, done - start, perf_counter() - done]
+        spent.append(tuple(times))
 
-    threads.each(some_rows, _blocks(slice(0, M), gemm.longest_block, threads))
+    longest = min(weight.gemm.longest_block for weight in weights)
+    threads.each(some_rows, _blocks(slice(0, last.M), longest, threads))
     return c
-
-
-def _within(block: slice, width: int) -> list[slice]:
-    """A block in pieces that a core's cache holds."""
-    return _moved(split(block.stop - block.start, max(1, BLOCK_BYTES // (4 * width))), block.start)
 
 
 def _run_fused(
@@ -360,7 +374,7 @@ def _run_fused(
     def some_queries(place: tuple[int, slice]) -> None:
         head, rows = place
         times = [perf_counter()]
-        scores = np.empty((rows.stop - rows.start, keys), np.float32)
+        scores = threads.scratch.array("scores", (rows.stop - rows.start, keys), np.float32)
         _product(first, gemm, _whole(first).k, a[head, rows], b[head], slice(0, keys), out=scores)
         times.append(perf_counter())
         chain.between(scores.T if transposed else scores)

@@ -63,6 +63,16 @@ def as_it_is(x: F32) -> F32:
     return x
 
 
+@dataclass(frozen=True)
+class RowStep:
+    """A product with a weight, and what the host does to its rows, from several threads."""
+
+    weight: Weight
+    operation: str
+    before: RowFunction  # some rows of what is given to (rows, K) float32
+    after: Callable[[F32, slice], object]  # in place on (rows, N) of the result; the slice of M that they are
+
+
 # A product of one call, with its start (before packing) and end in seconds on perf_counter's clock.
 OnProduct = Callable[[Product, float, float], None]
 
@@ -150,32 +160,27 @@ class Matmul:
         c_buffer.close()
         return c.reshape(*a.shape[:-1], -1)
 
-    def by_rows(
-        self,
-        x: F32,
-        weight: Weight,
-        operation: str,
-        *,
-        before: RowFunction,
-        after: Callable[[F32, slice], object],
-    ) -> F32:
-        """after(before(x) @ weight), computed for some rows after the others where that is faster.
+    def by_rows(self, x: F32, *steps: RowStep) -> F32:
+        """after(before(x) @ weight) of one step after the other, for some rows after the others where that is
+        faster.
 
-        x: (M, ...) float32. before: some rows of x to (rows, K) float32; after: in place on (rows, N) of the
-        result, with the slice of M that they are. Both are called from several threads. Returns (M, N)
-        float32. Raises as a call does; recorded is what a call records.
+        x: (M, ...) float32. Returns (M, N) of the last step, float32. Raises as a call does; recorded is what
+        calls record.
         """
-        K, N = weight.shape
-        plan = self.plan(Problem(len(x), K, N))
         start = perf_counter()
-        done = self.device.run_rows(
-            RowProduct(before, plan, after), x, self._operand("A", plan.a), weight.buffer
-        )
-        product = self._product(operation, plan, done.product, done.pack_seconds)
-        _add(self._products, product)
-        if self.on_product:
-            self.on_product(product, start, perf_counter())
-        return done.c
+        plans = [self.plan(Problem(len(x), *step.weight.shape)) for step in steps]
+        products = [
+            RowProduct(step.before, plan, self._operand("A", plan.a), step.weight.buffer, step.after)
+            for step, plan in zip(steps, plans, strict=True)
+        ]
+        c, all_done = self.device.run_rows(products, x)
+        for step, plan, done in zip(steps, plans, all_done, strict=True):
+            product = self._product(step.operation, plan, done.product, done.pack_seconds)
+            _add(self._products, product)
+            if self.on_product:
+                self.on_product(product, start, start + done.seconds)  # as if one came after the other
+            start += done.seconds
+        return c
 
     def chain(
         self,

@@ -12,17 +12,34 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
+from math import prod
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any, TypeVar
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from threadpoolctl import ThreadpoolController
 
 from whisper_npu.errors import UsageError
 
 BLOCK_BYTES = 512 * 1024  # of one array: a core's L2 holds it and what is computed from it
 T = TypeVar("T")
+
+
+class Scratch(local):
+    """Memory of each thread for itself, used again: the system takes long to hand out fresh pages."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """An array of any contents, in the place of this thread's last one of this name."""
+        nbytes = prod(shape) * np.dtype(dtype).itemsize
+        kept = self._kept.get(name)
+        if kept is None or kept.nbytes < nbytes:
+            kept = self._kept[name] = np.empty(nbytes, np.uint8)
+        return kept[:nbytes].view(dtype).reshape(shape)
 
 
 class Threads:
@@ -33,6 +50,7 @@ class Threads:
         if count is not None and count < 1:
             raise UsageError(f"threads is {count}, must be at least 1")
         self.count = count or cores()
+        self.scratch = Scratch()
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread
 
     def each(self, work: Callable[[T], object], items: Sequence[T]) -> None:

@@ -173,8 +173,8 @@ class XrtDevice:
             seconds=perf_counter() - start,
         )
 
-    def run_rows(self, rows: RowProduct, given: F32, a: Buffer, b: Buffer) -> RowsDone:
-        return run_rows_in_steps(self, rows, given, a, b)
+    def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:
+        return run_rows_in_steps(self, products, given)
 
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
         return run_steps(self, chain, a, b, other, c)
