@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 
 import ml_dtypes
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whisper_npu import native
 from whisper_npu.cxx import find_cxx
 from whisper_npu.elementwise import softmax
 from whisper_npu.npu.bf16 import Rounding, on_grid
@@ -81,3 +83,29 @@ def test_what_does_not_lie_in_rows_is_left_to_numpy() -> None:
     assert np.allclose(softmax(scores.copy(), -2), softmax(scores.T.copy(), -1).T, rtol=1e-6)
     doubles = np.array([[1.00390625, 3.0]])
     assert on_grid(doubles.astype(np.float32)[:, ::-1], Rounding.NEAREST_EVEN).tolist() == [[3.0, 1.0]]
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the option is of x86's compilers")
+def test_registers_of_either_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((7, 45), 45, 45))
+    polynomial = np.array([-0.01, 0.8], np.float32)
+
+    def results() -> list[F32]:
+        native._built.cache_clear()
+        loops = compiled()
+        assert loops is not None
+        soft, bent, rounded, normed = (x.copy() for _ in range(4))
+        loops.softmax(soft)
+        loops.gelu(bent, polynomial)
+        loops.round_to_bf16(rounded, rounded)
+        loops.layer_norm(normed, weight, bias, 1e-5, normed)
+        return [soft, bent, rounded, normed]
+
+    own = results()
+    monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "-mno-avx512f"))
+    narrow = results()
+    native._built.cache_clear()
+    for wide, other in zip(own, narrow, strict=True):
+        assert np.allclose(wide, other, rtol=1e-5, atol=1e-7)
