@@ -30,6 +30,7 @@ from whisper_npu.npu.threads import cores  # noqa: E402
 
 SAMPLE = ROOT / "samples/sns-0870.wav"
 PEER = "CTranslate2"
+GEMMS = ("fastest", "blas")  # names of whisper_npu.npu.cpu_gemm
 PAUSE_SECONDS = 0.3  # after each turn: until no thread of it spins any more
 # Random weights stand in for these where the real ones are not at hand: d_model, heads, layers, mel bands.
 SIZES = {
@@ -47,15 +48,19 @@ def main() -> None:
     parser.add_argument("--kernel", action="append", help="repeatable; default: auto and 64x512")
     parser.add_argument("--audio", type=Path, default=SAMPLE)
     parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument(
+        "--gemm", choices=GEMMS, default="fastest", help="blas: as on a CPU that multiplies no bf16"
+    )
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--side", help=argparse.SUPPRESS)  # what a process of its own is started with
     arguments = parser.parse_args()
     kernels = arguments.kernel or ["auto", "64x512"]
     if arguments.side:
-        serve(arguments.side, arguments.model[0], arguments.audio, arguments.threads)
+        serve(arguments.side, arguments.model[0], arguments.audio, arguments.threads, arguments.gemm)
         return
     print(
-        f"one 30 s window, {arguments.threads} threads, medians of {arguments.repeats}; MEASURED on this CPU"
+        f"one 30 s window, {arguments.threads} threads, gemm {arguments.gemm}, "
+        f"medians of {arguments.repeats}; MEASURED on this CPU"
     )
     print(
         f"{'model':<14} {'side':<18} {'wall s':>8} {'CPU s':>8} "
@@ -64,7 +69,7 @@ def main() -> None:
     for model in arguments.model or ["base", "tiny.en", "random:small"]:
         with checkpoint(model) as folder:
             names = [PEER, *kernels]
-            sides = [Side(name, folder, arguments.audio, arguments.threads) for name in names]
+            sides = [Side(name, folder, arguments.audio, arguments.threads, arguments.gemm) for name in names]
             take_turns(sides, arguments.repeats)
         for side in sides:
             print(row(model, side, sides[0]), flush=True)
@@ -102,12 +107,13 @@ class Side:
     model: str
     audio: Path
     threads: int
+    gemm: str
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         command = [sys.executable, __file__, "--side", self.name, "--model", self.model]
-        command += ["--audio", str(self.audio), "--threads", str(self.threads)]
+        command += ["--audio", str(self.audio), "--threads", str(self.threads), "--gemm", self.gemm]
         # BLAS and OpenMP read their number of threads when they are first loaded.
         pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.threads))
         self.process = subprocess.Popen(
@@ -148,21 +154,22 @@ def row(model: str, side: Side, peer: Side) -> str:
     )
 
 
-def serve(side: str, model: str, audio: Path, threads: int) -> None:
+def serve(side: str, model: str, audio: Path, threads: int, gemm: str) -> None:
     """Encode a window for every line of stdin; answer with its wall and CPU seconds."""
-    encode = encoder(side, model, audio, threads)
+    encode = encoder(side, model, audio, threads, gemm)
     for _ in sys.stdin:
         wall, cpu = perf_counter(), process_time()
         encode()
         print(perf_counter() - wall, process_time() - cpu, flush=True)
 
 
-def encoder(side: str, model: str, audio: Path, threads: int) -> Callable[[], object]:
+def encoder(side: str, model: str, audio: Path, threads: int, gemm: str) -> Callable[[], object]:
     import numpy as np
 
     from whisper_npu.audio import N_FRAMES, load_audio, log_mel
     from whisper_npu.checkpoint import load_checkpoint
     from whisper_npu.encoder import AudioEncoder, encoder_problems
+    from whisper_npu.npu import cpu_gemm
     from whisper_npu.npu.emulator import Emulator
     from whisper_npu.npu.matmul import matmul_on
     from whisper_npu.npu.threads import Threads
@@ -178,11 +185,8 @@ def encoder(side: str, model: str, audio: Path, threads: int) -> Callable[[], ob
         )
         view = ctranslate2.StorageView.from_array(mel[None].copy())
         return lambda: peer.encode(view)
-    ours = AudioEncoder(
-        loaded.dims,
-        loaded.encoder,
-        matmul_on(Emulator(threads=Threads(threads)), side, encoder_problems(loaded.dims)),
-    )
+    emulator = Emulator(threads=Threads(threads), gemm_of=getattr(cpu_gemm, gemm))
+    ours = AudioEncoder(loaded.dims, loaded.encoder, matmul_on(emulator, side, encoder_problems(loaded.dims)))
     return lambda: ours(mel)
 
 
