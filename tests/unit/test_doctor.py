@@ -131,6 +131,7 @@ def healthy(tmp_path: Path) -> Machine:
             import_pyxrt=lambda: ModuleType("pyxrt"),
             open_context=lambda: "opened, and right answers from matmul_64x512",
             compile_rows=lambda: True,
+            compile_bf16_dot=lambda: True,
             open_device=lambda: StandInNpu(Fidelity.FAST),
         ),
     )
@@ -528,6 +529,13 @@ def test_8_a_kernel_that_is_refused_is_named_beside_the_good_ones(healthy: Machi
     assert f"verified: {MATMUL_64X512.name};" in found
     assert f"{MATMUL_64X64.name}.xclbin is not the file that was built" in found
     assert "again" in remedy
+
+
+@pytest.mark.parametrize(("has_dot", "multiplies_in"), [(True, "bf16"), (False, "float32, as NumPy does")])
+def test_9_what_the_emulator_multiplies_in(healthy: Machine, has_dot: bool, multiplies_in: str) -> None:
+    machine = with_actions(healthy, compile_bf16_dot=lambda: has_dot)
+    (rows,) = (check for check in diagnose(machine).checks if check.id == "rows")
+    assert rows.found.endswith(f"the emulator multiplies in {multiplies_in}")
 
 
 def test_9_without_a_compiler(healthy: Machine) -> None:

@@ -45,6 +45,7 @@ class Actions:
     import_pyxrt: Callable[[], ModuleType]  # DeviceNotFoundError
     open_context: Callable[[], str]  # DeviceError; returns what answered
     compile_rows: Callable[[], bool]  # whether the host's loops are compiled, or could be
+    compile_bf16_dot: Callable[[], bool]  # the same of products in bf16
     open_device: Callable[[], Device]  # DeviceError
 
 
@@ -99,6 +100,7 @@ def this_machine(npu: NpuOptions) -> Machine:
 
 
 def _actions(npu: NpuOptions) -> Actions:
+    from whisper_npu.npu.cpu_gemm import bf16_dot
     from whisper_npu.npu.device import open_device
     from whisper_npu.npu.xrt import import_pyxrt
     from whisper_npu.rows import compiled
@@ -108,6 +110,7 @@ def _actions(npu: NpuOptions) -> Actions:
         import_pyxrt=import_pyxrt,
         open_context=lambda: load_kernels(npu, Path("/")),
         compile_rows=lambda: compiled() is not None,
+        compile_bf16_dot=lambda: bf16_dot() is not None,
         open_device=lambda: open_device("auto", npu=npu),
     )
 

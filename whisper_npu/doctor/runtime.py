@@ -180,7 +180,12 @@ def check_kernels(machine: Machine) -> Check:
 
 def check_rows(machine: Machine) -> Check:
     if machine.actions.compile_rows():
-        return ok("rows", "softmax, GELU, norms and rounding are compiled for this CPU")
+        multiplies_in = "bf16" if machine.actions.compile_bf16_dot() else "float32, as NumPy does"
+        return ok(
+            "rows",
+            "softmax, GELU, norms and rounding are compiled for this CPU; on it the emulator multiplies in "
+            f"{multiplies_in}",
+        )
     return problem(
         "rows",
         "softmax, GELU, norms and rounding are left to NumPy, which takes two to five times as long: "
