@@ -16,13 +16,14 @@ from tests.device.test_products import SMALL, SMALL_BF16, SMALL_F32, SMALL_FLOOR
 from whisper_npu.benchmark.trace import Lane, Recorder, as_trace
 from whisper_npu.elementwise import softmax
 from whisper_npu.errors import PlanError
-from whisper_npu.npu import emulator
+from whisper_npu.npu import emulator_runs
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
 from whisper_npu.npu.device import Chain, ChainCompletion, Device, Enters, Fidelity, run_steps
 from whisper_npu.npu.emulator import Emulator
 from whisper_npu.npu.matmul import Matmul, Product
 from whisper_npu.npu.plan import Loop, Plan, Problem, tiled_plan
+from whisper_npu.npu.planner import Choice, Fixed
 
 Between = Callable[[F32], object]
 NAMES = ("first", "second")
@@ -86,12 +87,32 @@ def test_a_chain_is_its_two_products_exactly(
     between = partial(less_than_the_largest, axis=case.keys_axis)
     matmul = Matmul(device, contract)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emulator, "SCORES_BYTES", scores_bytes)  # so that few queries make a block
+        patch.setattr(emulator_runs, "SCORES_BYTES", scores_bytes)  # so that few queries make a block
         chained = case.chained(matmul, between)
     recorded = matmul.take_products()
     assert np.array_equal(chained, case.separately(matmul, between))
     assert counts(recorded) == counts(matmul.take_products())
     assert all(p.dispatches == p.plan.dispatches for p in recorded)
+
+
+@pytest.mark.parametrize("kernels", [(SMALL, SMALL_F32), (SMALL_F32, SMALL)], ids=["A F32", "F32 A"])
+@given(case=cases(integers=True))
+def test_a_chain_of_two_kernels(device: Device, kernels: tuple[Contract, Contract], case: Case) -> None:
+    """What the second takes is rounded and laid out as the second wants it."""
+    (heads, M, K), N = case.a.shape, case.b.shape[2]
+    upright = case.enters is Enters.A
+    first = Problem(M, K, N, heads)
+    second = (
+        Problem(M, N, case.other.shape[2], heads) if upright else Problem(case.other.shape[1], M, N, heads)
+    )
+    if first == second:
+        return  # which has one kernel
+    choice = Choice((Fixed(kernels[0]),), contracts=dict(zip((first, second), kernels, strict=True)))
+    matmul = Matmul(device, choice)
+    between = partial(less_than_the_largest, axis=case.keys_axis)
+    chained = case.chained(matmul, between)
+    assert np.array_equal(chained, case.separately(matmul, between))
+    assert {p.plan.contract for p in matmul.take_products()} == set(kernels)
 
 
 @given(case=cases(integers=False), contract=contracts, masked=st.booleans())

@@ -15,7 +15,7 @@ from tests.device.test_chains import counts
 from tests.device.test_products import SMALL, SMALL_BF16, SMALL_F32, SMALL_FLOOR
 from whisper_npu.benchmark.trace import Lane, Recorder, as_trace
 from whisper_npu.linear import Linear
-from whisper_npu.npu import emulator
+from whisper_npu.npu import emulator_runs
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
 from whisper_npu.npu.cpu_gemm import Bf16Dot, Blas
@@ -62,7 +62,7 @@ def test_functions_around_a_product_are_steps_before_and_after_it(
     with pytest.MonkeyPatch.context() as patch:
         for gemm in (Blas, Bf16Dot):
             patch.setattr(gemm, "longest_block", longest)
-        patch.setattr(emulator, "BLOCK_BYTES", cache_bytes)
+        patch.setattr(emulator_runs, "BLOCK_BYTES", cache_bytes)
         fused = matmul.by_rows(x, RowStep(weight, "test", doubled_sums, after))
     recorded = matmul.take_products()
     separate = np.maximum(matmul(doubled_sums(x), weight, "test"), 0) + residual
