@@ -16,11 +16,8 @@ PARTICULAR_DEVICES = {
     f"whisper_npu.npu.{module}" for module in ("emulator", "emulator_runs", "cpu_gemm", "xrt")
 }
 DEVICES = {*PARTICULAR_DEVICES, "whisper_npu.npu.device"}
-NEITHER = {
-    "whisper_npu.errors",
-    "whisper_npu.native",
-    "whisper_npu.rows",
-}  # of models and devices; of use to both
+# Of models and devices; of use to both.
+NEITHER = {"whisper_npu.errors", "whisper_npu.native", "whisper_npu.rows"}
 # What costs tenths of a second and more; only the command that needs it may pay.
 HEAVY = {
     "numpy",
