@@ -19,8 +19,8 @@ from whisper_npu.elementwise import softmax
 from whisper_npu.errors import UsageError
 from whisper_npu.linear import Linear
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.device import Enters, open_device
-from whisper_npu.npu.matmul import Matmul, RowFunction, as_it_is, matmul_on
+from whisper_npu.npu.device import Enters, RowFunction, open_device
+from whisper_npu.npu.matmul import Matmul, as_it_is, matmul_on
 from whisper_npu.npu.plan import Problem
 
 TYPICAL_N_CTX = 1500  # what a kernel is chosen for; Whisper's 30 s
@@ -80,7 +80,7 @@ class AttentionNPU:
             bias_of("q", "k", "v"),
             self.matmul,
             name="attention.qkv",
-            activation=partial(_scale_q, n_state=n_state, d_head=n_state // n_head),
+            after=partial(_scale_q, n_state=n_state, d_head=n_state // n_head),
         )
         self._out = Linear(out_weight, bias_of("out"), self.matmul, name="attention.out")
 
@@ -103,7 +103,7 @@ class AttentionNPU:
         masked = self._masked_keys(x, key_mask)
         if add is not None and add.shape != x.shape:
             raise UsageError(f"add has shape {add.shape}, must be {x.shape}, that of x")
-        q, k, v = self._heads(self._qkv(x, norm=norm))
+        q, k, v = self._heads(self._qkv(x, before=norm))
 
         def attend(scores: F32, keys: int) -> None:
             """Scores of some queries to weights; `keys` is the axis along which the keys lie."""
@@ -116,7 +116,7 @@ class AttentionNPU:
             context = context.swapaxes(1, 2)  # O^T = V^T P^T, P^T = softmax(K Q^T)
         else:
             context = self._chained(q, k.swapaxes(1, 2), partial(attend, keys=-1), v, Enters.A)
-        return self._out(context.swapaxes(0, 1), norm=_joined, add=add)  # context: (n_head, n_ctx, d_head)
+        return self._out(context.swapaxes(0, 1), before=_joined, add=add)  # context: (n_head, n_ctx, d_head)
 
     def _chained(self, a: F32, b: F32, attend: Callable[[F32], None], values: F32, enters: Enters) -> F32:
         names = ("attention.scores", "attention.context")

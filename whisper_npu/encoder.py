@@ -14,7 +14,8 @@ from whisper_npu.elementwise import gelu, layer_norm
 from whisper_npu.errors import UsageError
 from whisper_npu.linear import Linear
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.matmul import Matmul, RowFunction, as_it_is
+from whisper_npu.npu.device import RowFunction
+from whisper_npu.npu.matmul import Matmul, as_it_is
 from whisper_npu.npu.plan import Problem
 
 Weights = Mapping[str, NDArray[np.floating]]
@@ -122,15 +123,13 @@ class ResidualAttentionBlock:
             matmul=matmul,
         )
         self.mlp_ln = LayerNorm(weights["mlp_ln.weight"], weights["mlp_ln.bias"])
-        self.mlp0 = Linear(
-            weights["mlp.0.weight"], weights["mlp.0.bias"], matmul, name="mlp.0", activation=gelu
-        )
+        self.mlp0 = Linear(weights["mlp.0.weight"], weights["mlp.0.bias"], matmul, name="mlp.0", after=gelu)
         self.mlp2 = Linear(weights["mlp.2.weight"], weights["mlp.2.bias"], matmul, name="mlp.2")
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
         x = self.attn(x, norm=self.attn_ln, add=x)
-        return self.matmul.by_rows(x, self.mlp0.step(norm=self.mlp_ln), self.mlp2.step(add=x))
+        return self.matmul.by_rows(x, self.mlp0.step(before=self.mlp_ln), self.mlp2.step(add=x))
 
 
 class Conv1d(Linear):
@@ -146,16 +145,16 @@ class Conv1d(Linear):
         name: str,
     ) -> None:
         flat = weight.transpose(0, 2, 1).reshape(len(weight), -1)
-        super().__init__(flat, bias, matmul, name=name, activation=gelu)
+        super().__init__(flat, bias, matmul, name=name, after=gelu)
         self.stride = stride
 
-    def __call__(self, x: F32, *, norm: RowFunction = as_it_is, add: F32 | None = None) -> F32:
+    def __call__(self, x: F32, *, before: RowFunction = as_it_is, add: F32 | None = None) -> F32:
         """x: (n_frames, in) float32. Returns (n_frames / stride, out) float32."""
         padded = np.zeros((len(x) + 2, x.shape[1]), np.float32)
         padded[1:-1] = x
         # im2col without a copy: three rows of `padded` are 3 * in numbers in a row.
         windows = sliding_window_view(padded.reshape(-1), 3 * x.shape[1])[:: self.stride * x.shape[1]]
-        return super().__call__(windows, norm=norm, add=add)
+        return super().__call__(windows, before=before, add=add)
 
 
 class LayerNorm:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.matmul import Matmul, RowFunction, RowStep, as_it_is
+from whisper_npu.npu.device import RowFunction
+from whisper_npu.npu.matmul import Matmul, RowStep, as_it_is
 
 
 class Linear:
-    """x W^T + b, W staged on the device, with what comes before and after it in a row."""
+    """x W^T + b, W staged on the device, with what comes before and after it in a row: norms, activations."""
 
     def __init__(
         self,
@@ -21,27 +22,27 @@ class Linear:
         matmul: Matmul,
         *,
         name: str,
-        activation: Callable[[F32], object] | None = None,
+        after: Callable[[F32], object] | None = None,
     ) -> None:
-        self.matmul, self.name, self.activation = matmul, name, activation
+        self.matmul, self.name, self.after = matmul, name, after
         self.weight = matmul.stage(weight.T)  # (in, out)
         self.bias = bias.astype(np.float32)
 
-    def __call__(self, x: F32, *, norm: RowFunction = as_it_is, add: F32 | None = None) -> F32:
-        """activation(norm(x) W^T + b) + add. add: (n_ctx, out) float32.
+    def __call__(self, x: F32, *, before: RowFunction = as_it_is, add: F32 | None = None) -> F32:
+        """after(before(x) W^T + b) + add. add: (n_ctx, out) float32.
 
-        x: (n_ctx, in) float32, or anything of whose rows `norm` makes that. Returns (n_ctx, out) float32.
+        x: (n_ctx, in) float32, or anything of whose rows `before` makes that. Returns (n_ctx, out) float32.
         """
-        return self.matmul.by_rows(x, self.step(norm=norm, add=add))
+        return self.matmul.by_rows(x, self.step(before=before, add=add))
 
-    def step(self, *, norm: RowFunction = as_it_is, add: F32 | None = None) -> RowStep:
+    def step(self, *, before: RowFunction = as_it_is, add: F32 | None = None) -> RowStep:
         """The same as a step of `Matmul.by_rows`, for layers of which one takes the rows of the other."""
 
         def finish(y: F32, rows: slice) -> None:
             y += self.bias
-            if self.activation:
-                self.activation(y)
+            if self.after:
+                self.after(y)
             if add is not None:
                 y += add[rows]
 
-        return RowStep(self.weight, self.name, norm, finish)
+        return RowStep(self.weight, self.name, before, finish)

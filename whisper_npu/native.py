@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from numpy.typing import NDArray
@@ -38,14 +38,21 @@ LIBRARY = "library.so"
 
 def library(source: Path) -> ctypes.CDLL | None:
     """What this source becomes on this machine, from the cache or compiled into it; None where that fails."""
-    with _one_build:
+    with _building.setdefault(source, Lock()):
         return _built(source)
+
+
+def build_meanwhile(*sources: Path) -> None:
+    """Start compiling what is not compiled yet; `library` waits for it."""
+    for source in sources:
+        Thread(target=library, args=[source], name=f"whisper-npu compiles {source.name}").start()
 
 
 def address(array: NDArray[Any]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
+@lru_cache(maxsize=1)
 def cpu_flags() -> Sequence[str]:
     """What the CPU can do, by Linux's names for it; nothing where Linux does not say."""
     try:
@@ -55,7 +62,7 @@ def cpu_flags() -> Sequence[str]:
         return ()
 
 
-_one_build = Lock()  # threads that ask at the same time for the first time
+_building: dict[Path, Lock] = {}  # for threads that ask at the same time for the first time
 
 
 @lru_cache(maxsize=8)

@@ -48,6 +48,7 @@ class Rows:
 
     def layer_norm(self, x: F32, weight: F32, bias: F32, epsilon: float, out: F32) -> None:
         """x, out: (..., n), the same array or two; weight, bias: (n,)."""
+        assert weight.shape == bias.shape == x.shape[-1:]
         parameters = address(weight), address(bias), ctypes.c_float(epsilon)
         for shape, (given, to) in _in_planes(x, out):
             self.library.layer_norm(shape, *given, *to, *parameters)
@@ -72,7 +73,9 @@ def lie_in_rows(*arrays: NDArray[Any]) -> bool:
 
 
 def _in_planes(*arrays: NDArray[Any]) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
-    """Arrays of one shape, each as address and strides, three axes at a time."""
+    """Arrays of one shape, each as address and strides, three axes at a time. The last is written to."""
+    assert all(array.shape == arrays[0].shape for array in arrays)
+    assert arrays[-1].flags.writeable
     if arrays[0].ndim > 3:
         for parts in zip(*arrays, strict=True):
             yield from _in_planes(*parts)

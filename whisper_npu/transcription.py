@@ -36,7 +36,7 @@ from whisper_npu.transcript import Segment, Transcript, Word
 
 DEFAULT_MODEL = "base"
 TASKS = ("transcribe", "translate")
-SHORTEST_REST = 1.0  # seconds of a window that are worth decoding by themselves; VAD pads speech by 0.4
+SHORTEST_REST = 1.0  # seconds of a window that are worth a decoding of their own; VAD pads speech by 0.4
 NO_SPEECH_THRESHOLD = 0.6  # openai/whisper's: above it the model itself doubts that anybody speaks
 
 # "audio", "mel", "encoder" (one call of it), or "transcribe", which encloses mel, encoder and decoding; with
@@ -351,24 +351,30 @@ class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[mi
     a window of its own, of the next batch.
     """
 
+    last_speech_timestamp: float  # where words end so far; faster-whisper's
+
     def forward(
         self, features: F32, tokenizer: Any, chunks_metadata: Sequence[dict[str, Any]], options: Any
     ) -> list[list[dict[str, Any]]]:
         """features: (batch, n_mels, n_frames) float32. Returns the segments of each window."""
-        segments: list[list[dict[str, Any]]]
-        segments = super().forward(features, tokenizer, chunks_metadata, options)
-        rests: list[tuple[int, F32, dict[str, Any]]] = []
-        for number, (window, chunk) in enumerate(zip(features, chunks_metadata, strict=True)):
-            done = _stopped_at(self._tokens[number], tokenizer.timestamp_begin) * self.model.time_precision
-            if done and chunk["duration"] - done >= SHORTEST_REST:
-                rest = window[:, round(done * self.model.frames_per_second) :]
-                left = {"offset": chunk["offset"] + done, "duration": chunk["duration"] - done}
-                rests.append((number, pad_or_trim(rest, window.shape[1]), chunk | left))
-        if rests:
-            numbers, windows, chunks = zip(*rests, strict=True)
-            more = self.forward(np.stack(windows), tokenizer, chunks, options)
-            for number, found in zip(numbers, more, strict=True):
-                segments[number] += found
+        segments: list[list[dict[str, Any]]] = [[] for _ in features]
+        waiting = list(zip(segments, features, chunks_metadata, strict=True))
+        while waiting:
+            places, windows, chunks = zip(*waiting, strict=True)
+            spoken_until = self.last_speech_timestamp
+            found = super().forward(np.stack(windows), tokenizer, chunks, options)
+            # The rest of an early window must not hide what was said in later ones.
+            self.last_speech_timestamp = max(spoken_until, self.last_speech_timestamp)
+            waiting = []
+            for place, window, chunk, new, tokens in zip(
+                places, windows, chunks, found, self._tokens, strict=True
+            ):
+                place += new
+                done = _stopped_at(tokens, tokenizer.timestamp_begin) * self.model.time_precision
+                if min(done, chunk["duration"] - done) >= SHORTEST_REST:
+                    rest = window[:, round(done * self.model.frames_per_second) :]
+                    left = {"offset": chunk["offset"] + done, "duration": chunk["duration"] - done}
+                    waiting.append((place, pad_or_trim(rest, window.shape[1]), chunk | left))
         return segments
 
     def generate_segment_batched(self, features: F32, tokenizer: Any, options: Any) -> tuple[Any, Any]:

@@ -240,7 +240,7 @@ class _Compiled(_Declared):
 def _compiler(environ: Mapping[str, str]) -> tuple[str, ...]:
     if compiler := find_cxx(environ):
         return compiler
-    chosen = environ.get("CXX")
+    chosen = environ.get("CXX", "").strip()
     missing = f"no {chosen} ($CXX)" if chosen else f"none of {', '.join(COMPILERS)}"
     raise NoCompilerError(f"matmul.cc needs a C++ compiler: {missing} on PATH; install g++ or set CXX")
 

@@ -14,6 +14,7 @@ from tests.benchmark.trace_format import checked
 from tests.device.test_chains import counts
 from tests.device.test_products import SMALL, SMALL_BF16, SMALL_F32, SMALL_FLOOR
 from whisper_npu.benchmark.trace import Lane, Recorder, as_trace
+from whisper_npu.errors import PlanError
 from whisper_npu.linear import Linear
 from whisper_npu.npu import emulator_runs
 from whisper_npu.npu.bf16 import F32
@@ -113,7 +114,7 @@ def test_both_fidelities_at_the_kernels_own_size(contract: Contract) -> None:
     rng = np.random.default_rng(0)
     x, w, bias = integers(rng, 900, 130), integers(rng, 130, 200), integers(rng, 200)
     fast, exact = (
-        Linear(w.T, bias, Matmul(Emulator(f), contract), name="test")(x, norm=np.negative, add=-x @ w)
+        Linear(w.T, bias, Matmul(Emulator(f), contract), name="test")(x, before=np.negative, add=-x @ w)
         for f in (Fidelity.FAST, Fidelity.EXACT)
     )
     assert np.array_equal(fast, exact)
@@ -155,6 +156,23 @@ def test_the_time_is_divided_among_the_steps(device: Device) -> None:
         assert product.kernel_seconds > 0
         assert product.pack_seconds > 0
         assert product.kernel_seconds + product.pack_seconds < span.end - span.start
+
+
+@pytest.mark.parametrize("width", [1, 7, 9, 800])
+def test_rows_of_another_width_are_refused(device: Device, width: int) -> None:
+    matmul = Matmul(device, SMALL)
+    layers = [Linear(np.ones((8, 8), np.float32), np.zeros(8), matmul, name=name) for name in ("a", "b")]
+    x = np.ones((40, 8), np.float32)
+
+    def widened(rows: F32) -> F32:
+        return np.ones((len(rows), width), np.float32)
+
+    for steps in ([layers[0].step(before=widened)], [layers[0].step(), layers[1].step(before=widened)]):
+        with pytest.raises(PlanError, match=rf"{width}\), but .* takes 8 numbers a row"):
+            matmul.by_rows(x, *steps)
+    with pytest.raises(PlanError, match="takes 8 numbers a row"):
+        layers[0](np.ones((40, width), np.float32))
+    assert np.array_equal(layers[0](x), x @ np.ones((8, 8)))
 
 
 @pytest.mark.parametrize("which", ["before", "after"])

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whisper_npu import native
+from whisper_npu import native, rows
 from whisper_npu.cxx import COMPILERS, find_cxx
 from whisper_npu.elementwise import softmax
+from whisper_npu.npu import cpu_gemm
 from whisper_npu.npu.bf16 import Rounding, on_grid
 from whisper_npu.rows import compiled
 
@@ -42,6 +43,14 @@ def test_it_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CXX", "/nowhere/c++")
     assert compiled() is not None
     assert (entry / native.LIBRARY).stat().st_mtime_ns == made
+
+
+@needs_compiler
+def test_several_are_compiled_meanwhile(fresh: Path) -> None:
+    sources = [rows.SOURCE, cpu_gemm.SOURCE] if cpu_gemm.cpu_has_dot() else [rows.SOURCE]
+    native.build_meanwhile(*sources)
+    assert all(native.library(source) is not None for source in sources)  # waits, and compiles none again
+    assert len(list(fresh.iterdir())) == len(sources)
 
 
 def compiler_that(tmp_path: Path, does: str) -> str:
@@ -82,3 +91,4 @@ def test_the_compiler_is_the_one_of_the_environment() -> None:
     assert find_cxx({"PATH": path}) == (None if found is None else (found,))
     assert find_cxx({"PATH": path, "CXX": "sh -c"}) == (shutil.which("sh"), "-c")
     assert find_cxx({"PATH": path, "CXX": "/nowhere/c++"}) is None
+    assert find_cxx({"PATH": path, "CXX": '"sh'}) is None

@@ -60,7 +60,7 @@ def on_grid(x: F32, rounding: Rounding, out: F32 | None = None) -> F32:
     out: where to, x itself if need be; None for a new array.
     """
     if out is None:
-        out = np.empty_like(x)
+        out = np.empty_like(x, np.float32)
     loops = compiled() if rounding is Rounding.NEAREST_EVEN else None
     if loops and lie_in_rows(x, out):
         loops.round_to_bf16(x, out)

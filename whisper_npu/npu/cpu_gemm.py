@@ -1,7 +1,8 @@
 """How this CPU holds operands and multiplies them: two ways of the same meaning, both with fp32 sums.
 
 `Blas` holds float32 whose values are on the operand's grid, and NumPy multiplies them. `Bf16Dot` holds bf16
-itself, in half the memory, for the CPU's own dot product of bf16 pairs, which is twice as fast.
+itself, in half the memory, for the CPU's own dot product of bf16 pairs, which is twice as fast and takes
+subnormal numbers for zero.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from whisper_npu.npu.bf16 import F32, Rounding, on_grid
 from whisper_npu.npu.contract import DType
 from whisper_npu.npu.plan import Layout, Role
 from whisper_npu.npu.threads import Scratch, Threads
-from whisper_npu.rows import compiled as compiled_rows
 
 Held = NDArray[Any]  # an operand as a CpuGemm holds it; its first axis counts heads
 
@@ -35,8 +35,12 @@ class CpuGemm(Protocol):
     def longest_block(self) -> int:
         """Rows, or columns, of C that one thread multiplies at a time."""
 
-    def hold(self, matrix: F32, layout: Layout, threads: Threads, before: Held | None) -> Held:
-        """An operand. matrix: (heads, rows, cols), any strides; before: what may be written over."""
+    @property
+    def column_step(self) -> int:
+        """Columns of C had better be multiplied from multiples of this."""
+
+    def hold(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
+        """An operand. matrix: (heads, rows, cols), any strides; into: what may be written over, or None."""
 
     def matrix(self, held: Held, layout: Layout) -> F32:
         """(heads, rows, cols) float32 of what `hold` made."""
@@ -61,10 +65,11 @@ class Blas:
     """float32 in NumPy's BLAS, on whatever CPU."""
 
     longest_block = 768
+    column_step = 1
 
-    def hold(self, matrix: F32, layout: Layout, threads: Threads, before: Held | None) -> Held:
+    def hold(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
         # In the order of memory that the first had, so that K^T is not copied to be transposed.
-        held = np.empty_like(matrix, np.float32) if before is None else before
+        held = np.empty_like(matrix, np.float32) if into is None else into
         # Cut along the axis whose steps in memory are longest, so that a block lies together.
         axes = sorted(range(3), key=lambda axis: (matrix.shape[axis] == 1, -matrix.strides[axis]))
 
@@ -105,16 +110,17 @@ class Bf16Dot:
     """
 
     longest_block = 128
+    column_step = PANEL
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._library = compiled
 
-    def hold(self, matrix: F32, layout: Layout, threads: Threads, before: Held | None) -> Held:
-        return (self._hold_a if layout.role is Role.A else self._hold_b)(matrix, layout, threads, before)
+    def hold(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
+        return (self._hold_a if layout.role is Role.A else self._hold_b)(matrix, layout, threads, into)
 
-    def _hold_a(self, matrix: F32, layout: Layout, threads: Threads, before: Held | None) -> Held:
+    def _hold_a(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
         heads, M, K = matrix.shape
-        held = np.empty((heads, M, _even(K)), np.uint16) if before is None else before
+        held = np.empty((heads, M, _even(K)), np.uint16) if into is None else into
 
         def pack(rows: slice) -> None:
             for head in range(heads):
@@ -123,10 +129,10 @@ class Bf16Dot:
         threads.in_blocks(pack, M, heads * K * 4)
         return held
 
-    def _hold_b(self, matrix: F32, layout: Layout, threads: Threads, before: Held | None) -> Held:
+    def _hold_b(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
         heads, K, N = matrix.shape
         panels, pairs = -(-N // PANEL), -(-K // 2)
-        held = np.empty((heads, panels, pairs, PANEL, 2), np.uint16) if before is None else before
+        held = np.empty((heads, panels, pairs, PANEL, 2), np.uint16) if into is None else into
 
         def pack(some: slice) -> None:  # of all heads' panels
             for head in range(some.start // panels, -(-some.stop // panels)):
@@ -226,11 +232,9 @@ def fastest(layout: Layout) -> CpuGemm:
 
 def bf16_dot() -> Bf16Dot | None:
     """None where the CPU has no dot product of bf16 pairs, or its compiler no word for it."""
-    compiled = library(SOURCE) if CPU_FLAG in cpu_flags() else None
+    compiled = library(SOURCE) if cpu_has_dot() else None
     return None if compiled is None else Bf16Dot(compiled)
 
 
-def compile_for_this_cpu() -> None:
-    """What the emulator will ask for, in this order: nobody then waits for a compiler in mid-work."""
-    bf16_dot()
-    compiled_rows()
+def cpu_has_dot() -> bool:
+    return CPU_FLAG in cpu_flags()

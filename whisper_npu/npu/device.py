@@ -16,10 +16,12 @@ from typing import Protocol
 import numpy as np
 
 from whisper_npu.errors import DeviceNotFoundError, PlanError, UsageError
+from whisper_npu.native import build_meanwhile
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Layout, Plan
 from whisper_npu.npu.threads import Threads
+from whisper_npu.rows import SOURCE as ROWS
 
 
 class Fidelity(Enum):
@@ -67,6 +69,10 @@ class Completion:
     seconds: float  # MEASURED, on the clock that `Device.clock` names
 
 
+RowFunction = Callable[[F32], F32]  # of some rows, none of which depends on another
+InPlaceOnRows = Callable[[F32, slice], object]  # the same in place; and which of all rows they are
+
+
 @dataclass(frozen=True)
 class RowProduct:
     """A product of one head, and what the host does to its rows: none depends on another.
@@ -74,11 +80,21 @@ class RowProduct:
     Of a linear layer the norm before it, its bias and activation, and the stream that it is added to.
     """
 
-    before: Callable[[F32], F32]  # some rows of what is given to those rows of A
+    before: RowFunction  # some rows of what is given to those rows of A
     plan: Plan
     a: Buffer  # room for A, of use to devices that need it whole
     b: Buffer
-    after: Callable[[F32, slice], object]  # in place, on some rows of C; and which rows they are
+    after: InPlaceOnRows
+
+    def prepared(self, x: F32) -> F32:
+        """Some rows of A of some rows of what is given. Raises PlanError where they are no rows of A."""
+        rows = self.before(x)
+        if rows.shape != (len(x), self.plan.problem.K):
+            raise PlanError(
+                f"{len(x)} rows of A come as {rows.shape}, but {self.plan.problem} takes "
+                f"{self.plan.problem.K} numbers a row"
+            )
+        return rows
 
 
 @dataclass(frozen=True)
@@ -209,7 +225,7 @@ def _run_rows_in_steps(device: Device, rows: RowProduct, given: F32) -> tuple[F3
     operand = np.empty(plan.a.shape, np.float32)
 
     def prepare(part: slice) -> None:
-        operand[part] = rows.before(given[part])
+        operand[part] = rows.prepared(given[part])
 
     threads.in_blocks(prepare, len(operand), operand[0].nbytes)
     prepared = perf_counter()
@@ -263,6 +279,7 @@ def open_device(
 
     if name not in DEVICE_NAMES:
         raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}")
+    build_meanwhile(ROWS)  # what every device's host needs, while a model is read
     if name == "emulator":
         return Emulator(fidelity, Threads(threads))
     from whisper_npu.npu.xrt import open_npu

@@ -7,15 +7,16 @@ operands and multiplies them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Thread
 from time import perf_counter
 from types import TracebackType
 
 from whisper_npu.errors import PlanError
+from whisper_npu.native import build_meanwhile
+from whisper_npu.npu import cpu_gemm
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import CONTRACTS, Contract
 from whisper_npu.npu.cost import gemm_tiles
-from whisper_npu.npu.cpu_gemm import CpuGemm, Held, blas, compile_for_this_cpu, fastest
+from whisper_npu.npu.cpu_gemm import CpuGemm, Held, blas, cpu_has_dot, fastest
 from whisper_npu.npu.device import (
     Buffer,
     Chain,
@@ -101,8 +102,8 @@ class Emulator:
         self.fidelity = fidelity
         self._threads = threads or Threads()
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
-        # Compiled while the model is read, where it is not yet.
-        Thread(target=compile_for_this_cpu, name="whisper-npu compiles").start()
+        if self._gemm_of is fastest and cpu_has_dot():
+            build_meanwhile(cpu_gemm.SOURCE)
 
     @property
     def name(self) -> str:

@@ -77,20 +77,20 @@ def run_box(plan: Plan, box: Box, gemm: CpuGemm, a: Held, b: Held, threads: Thre
 
     all_rows, all_cols = [rows], [cols]
     if rows.stop - rows.start >= (cols.stop - cols.start) // 2:
-        all_rows = _blocks(rows, gemm.longest_block, threads)
+        all_rows = _blocks(rows, gemm.longest_block, 1, threads)
     else:
-        all_cols = _blocks(cols, gemm.longest_block, threads)
+        all_cols = _blocks(cols, gemm.longest_block, gemm.column_step, threads)
     heads = range(plan.problem.heads)[box.head]
     threads.each(one, [(head, i, j) for head in heads for i in all_rows for j in all_cols])
     return c
 
 
-def _blocks(all_of: slice, longest: int, threads: Threads) -> list[slice]:
-    """As many for each thread, none longer than `longest`."""
-    start, size = all_of.start, all_of.stop - all_of.start
-    each = -(-size // threads.count)
-    blocks = split(size, -(-each // -(-each // longest)))
-    return [slice(start + block.start, start + block.stop) for block in blocks]
+def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[slice]:
+    """As many for each thread, of whole steps, none longer than `longest` or a step."""
+    start, steps = all_of.start, -(-(all_of.stop - all_of.start) // step)
+    each = -(-steps // threads.count)
+    blocks = split(steps, -(-each // -(-each // max(1, longest // step))))
+    return [slice(start + b.start * step, min(start + b.stop * step, all_of.stop)) for b in blocks]
 
 
 def _product(plan: Plan, gemm: CpuGemm, k_tiles: slice, a: Held, b: Held, cols: slice, out: F32) -> None:
@@ -144,7 +144,7 @@ def run_rows_in_blocks(
             before = pack = 0.0
             for part in pieces:
                 start = perf_counter()
-                prepared = rows.before(x[part])
+                prepared = rows.prepared(x[part])
                 ready = perf_counter()
                 gemm.pack_rows(prepared, plan.a, operand[part])
                 before, pack = before + ready - start, pack + perf_counter() - ready
@@ -160,7 +160,7 @@ def run_rows_in_blocks(
         spent.append(tuple(times))
 
     longest = min(gemm.longest_block for gemm, _ in weights)
-    threads.each(some_rows, _blocks(slice(0, M), longest, threads))
+    threads.each(some_rows, _blocks(slice(0, M), longest, 1, threads))
     return c, spent
 
 

@@ -10,7 +10,16 @@ from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import Contract, find_contract
 from whisper_npu.npu.cost import XDNA1_PROFILE, modelled_plan_seconds
-from whisper_npu.npu.device import Buffer, Chain, Completion, Device, Enters, RowProduct
+from whisper_npu.npu.device import (
+    Buffer,
+    Chain,
+    Completion,
+    Device,
+    Enters,
+    InPlaceOnRows,
+    RowFunction,
+    RowProduct,
+)
 from whisper_npu.npu.plan import Layout, Plan, Problem, b_layout, tiled_plan
 from whisper_npu.npu.planner import Choice, Fixed, Gemm, asked_for, choose, kernels_of
 from whisper_npu.npu.threads import Threads
@@ -55,9 +64,6 @@ class Product:
         )
 
 
-RowFunction = Callable[[F32], F32]  # of some rows, none of which depends on another
-
-
 def as_it_is(x: F32) -> F32:
     """The row function that changes nothing."""
     return x
@@ -70,7 +76,7 @@ class RowStep:
     weight: Weight
     operation: str
     before: RowFunction  # some rows of what is given to (rows, K) float32
-    after: Callable[[F32, slice], object]  # in place on (rows, N) of the result; the slice of M that they are
+    after: InPlaceOnRows  # on (rows, N) of the result
 
 
 # A product of one call, with its start (before packing) and end in seconds on perf_counter's clock.
@@ -164,8 +170,10 @@ class Matmul:
         """after(before(x) @ weight) of one step after the other, for some rows after the others where that is
         faster.
 
-        x: (M, ...) float32. Returns (M, N) of the last step, float32. Raises as a call does; recorded is what
-        calls record.
+        x: (M, ...) float32. Returns (M, N) of the last step, float32. Recorded is what calls record.
+
+        Raises PlanError where what a step takes is not as wide as its weight, DeviceError where the device
+        fails.
         """
         start = perf_counter()
         plans = [self.plan(Problem(len(x), *step.weight.shape)) for step in steps]

@@ -56,7 +56,7 @@ class Threads:
     def each(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """Call `work` with every item, in any order; returns when all are done. Raises what a call raised.
 
-        `work` calls neither this nor `by_rows`; a second caller waits.
+        `work` calls neither this nor `by_rows` nor `in_blocks`; a second caller waits.
         """
         blas_threads = 1 if min(self.count, len(items)) > 1 else self.count
         with _one_at_a_time, _blas().limit(limits=blas_threads, user_api="blas"):
