@@ -16,6 +16,7 @@ from whisper_npu.rows import compiled, lie_in_rows
 
 F32 = NDArray[np.float32]
 
+MANY = 1 << 14  # elements; calling compiled loops takes as long as NumPy takes for these
 _LOW_BITS = np.uint32(0xFFFF)  # what bf16 drops of a float32
 _SIGN_BIT = np.uint32(0x8000_0000)
 
@@ -39,7 +40,7 @@ def to_bf16(x: F32, rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:
     x: float32 of any shape. Returns bfloat16 of the same shape.
     """
     if rounding is Rounding.NEAREST_EVEN:
-        if (loops := compiled()) and lie_in_rows(x):
+        if x.size >= MANY and (loops := compiled()) and lie_in_rows(x):
             out = np.empty(x.shape, ml_dtypes.bfloat16)
             loops.to_bf16(x, out.view(np.uint16))
             return out
