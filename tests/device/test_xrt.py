@@ -37,11 +37,12 @@ from whisper_npu.errors import (
 )
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.device import Device, Fidelity
+from whisper_npu.npu.device import Device, Enters, Fidelity
 from whisper_npu.npu.emulator import Emulator
 from whisper_npu.npu.limits import XDNA1
-from whisper_npu.npu.matmul import Matmul
+from whisper_npu.npu.matmul import Matmul, RowStep, as_it_is
 from whisper_npu.npu.plan import Problem, tiled_plan
+from whisper_npu.npu.planner import Choice, Fixed
 
 ROOT = Path(__file__).parents[2]
 # The same product under many names: as many xclbins.
@@ -109,6 +110,71 @@ def test_the_dispatches_reported_are_those_that_the_device_saw(
     counts = fake.take_counts()
     assert product.dispatches == counts.dispatches == 3 * product.plan.dispatches
     assert counts.bytes_from_device == product.bytes_from_device
+
+
+# --- Results that nobody keeps ------------------------------------------------------------------------------
+
+SCORES = Problem(7, 11, 23, SMALL_SCORES.batch)
+
+
+def lies_in_a_bo(array: F32) -> bool:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return isinstance(array.base, memoryview)
+
+
+def chained(matmul: Matmul, seed: int, between: Callable[[F32], object]) -> tuple[F32, F32]:
+    """A chain whose first product is one dispatch; and what it should be: `between` does what `small` does."""
+    a, b = operands(SCORES, seed)
+    other = operands(Problem(1, 23, 9, 3), seed)[1]
+    c = matmul.chain(a, b, between, other, enters=Enters.A, operations=("first", "second"))
+    return c, np.minimum(a @ b, 8) @ other
+
+
+def small(scores: F32) -> None:
+    np.minimum(scores, 8, out=scores)
+
+
+def test_scores_stay_where_the_array_wrote_them(npu: Device) -> None:
+    matmul = Matmul(npu, Choice((Fixed(SMALL),), contracts={SCORES: SMALL_SCORES}))
+    seen: list[bool] = []
+
+    def between(scores: F32) -> None:
+        seen.append(lies_in_a_bo(scores))
+        small(scores)
+
+    results = [chained(matmul, seed, between) for seed in range(3)]
+    assert all(np.array_equal(c, right) for c, right in results)  # nothing of a later chain in an earlier one
+    assert seen
+    assert all(seen)
+    assert not any(lies_in_a_bo(c) for c, _ in results)
+
+
+def test_a_chain_that_fails_after_its_first_product(npu: Device, fake: FakeXrt) -> None:
+    matmul = Matmul(npu, Choice((Fixed(SMALL),), contracts={SCORES: SMALL_SCORES}))
+    chained(matmul, 0, small)
+    fake.inject(Fault.ERROR, at=2)
+    with pytest.raises(DispatchError) as failure:
+        chained(matmul, 1, small)
+    assert failure.traceback  # whose frames still hold the scores
+    assert fake.dangling_views() == 0
+    assert np.array_equal(*chained(matmul, 2, small))
+
+
+def test_rows_between_two_products_stay_there_too(npu: Device) -> None:
+    matmul = Matmul(npu, SMALL)
+    x, first = operands(Problem(7, 11, 23))
+    second = operands(Problem(1, 23, 20))[1]
+    seen: list[bool] = []
+
+    def after(y: F32, rows: slice) -> None:
+        seen.append(lies_in_a_bo(y))
+        small(y)
+
+    steps = (RowStep(matmul.stage(weight), "test", as_it_is, after) for weight in (first, second))
+    y = matmul.by_rows(x, *steps)
+    assert seen == [True, False]  # the last one is the caller's
+    assert np.array_equal(y, np.minimum(np.minimum(x @ first, 8) @ second, 8))
 
 
 def test_dispatches_are_submitted_in_lists(npu: Device, fake: FakeXrt) -> None:

@@ -208,18 +208,28 @@ class Device(Protocol):
     ) -> None: ...
 
 
+Alloc = Callable[[Layout], Buffer]
+
+
 def run_rows_in_steps(
-    device: Device, products: Sequence[RowProduct], given: F32
+    device: Device, products: Sequence[RowProduct], given: F32, alloc_middle: Alloc | None = None
 ) -> tuple[F32, tuple[RowsDone, ...]]:
-    """Row products as runs, A and C whole in the host's memory before and after each."""
-    done = []
-    for one in products:
-        given, last = _run_rows_in_steps(device, one, given)
-        done.append(last)
+    """Row products as runs, A and C whole in the host's memory before and after each.
+
+    alloc_middle: for results that nobody keeps; None for `device.alloc`.
+    """
+    allocs = [alloc_middle or device.alloc] * (len(products) - 1) + [device.alloc]
+    buffers, done = [], []
+    for rows, alloc in zip(products, allocs, strict=True):
+        buffers.append(alloc(rows.plan.c))
+        given, one = _run_rows_in_steps(device, rows, given, buffers[-1])
+        done.append(one)
+    for buffer in buffers:
+        buffer.close()
     return given, tuple(done)
 
 
-def _run_rows_in_steps(device: Device, rows: RowProduct, given: F32) -> tuple[F32, RowsDone]:
+def _run_rows_in_steps(device: Device, rows: RowProduct, given: F32, buffer: Buffer) -> tuple[F32, RowsDone]:
     start = perf_counter()
     plan, threads = rows.plan, device.threads
     operand = np.empty(plan.a.shape, np.float32)
@@ -231,19 +241,26 @@ def _run_rows_in_steps(device: Device, rows: RowProduct, given: F32) -> tuple[F3
     prepared = perf_counter()
     rows.a.write(operand)
     packed = perf_counter()
-    buffer = device.alloc(plan.c)
     product = device.run(plan, rows.a, rows.b, buffer)
     c = buffer.read()
-    buffer.close()
     threads.in_blocks(lambda part: rows.after(c[part], part), len(c), c[0].nbytes)
     return c, RowsDone(product, packed - prepared, perf_counter() - start)
 
 
 def run_steps(
-    device: Device, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer
+    device: Device,
+    chain: Chain,
+    a: Buffer,
+    b: Buffer,
+    other: Buffer,
+    c: Buffer,
+    alloc_middle: Alloc | None = None,
 ) -> ChainCompletion:
-    """A chain as two runs, what lies between them whole in the host's memory."""
-    middle = device.alloc(chain.first.c)
+    """A chain as two runs, what lies between them whole in the host's memory.
+
+    alloc_middle: for what nobody keeps, as above.
+    """
+    middle = (alloc_middle or device.alloc)(chain.first.c)
     first = device.run(chain.first, a, b, middle)
     scores = middle.read()
     upright = chain.enters is Enters.A
@@ -254,8 +271,8 @@ def run_steps(
     operand = device.alloc(chain.second.a if upright else chain.second.b)
     operand.write(scores)
     packed = perf_counter()
-    middle.close()
     second = device.run(chain.second, *((operand, other) if upright else (other, operand)), c)
+    middle.close()
     operand.close()
     return ChainCompletion(first, second, packed - start)
 

@@ -36,8 +36,19 @@ from whisper_npu.npu.device import (
 from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.plan import Layout, Plan, Problem, tiled_plan
 from whisper_npu.npu.threads import Threads
-from whisper_npu.npu.xrt_buffer import DOCTOR, Driver, XrtBuffer, pyxrt_errors
-from whisper_npu.npu.xrt_runs import LOT, VERSIONS, Context, Kernel, Lot, Sum, dispatches_of, explained
+from whisper_npu.npu.xrt_buffer import DOCTOR, Driver, LentBuffer, XrtBuffer, pyxrt_errors
+from whisper_npu.npu.xrt_runs import (
+    LOT,
+    VERSIONS,
+    Context,
+    Kernel,
+    Lent,
+    Lot,
+    Sum,
+    dispatches_of,
+    explained,
+    is_all_of_c,
+)
 
 
 def import_pyxrt() -> ModuleType:
@@ -148,6 +159,9 @@ class XrtDevice:
     def alloc(self, layout: Layout) -> Buffer:
         return XrtBuffer(self._driver, layout, self._threads)
 
+    def _alloc_lent(self, layout: Layout) -> Buffer:
+        return LentBuffer(self._driver, layout, self._threads)
+
     def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
         start = perf_counter()
         for operand, layout, buffer in (("A", plan.a, a), ("B", plan.b, b), ("C", plan.c, c)):
@@ -165,7 +179,7 @@ class XrtDevice:
             )
         with self._lock:
             self.load(contract)
-            c.result, dispatches = self._dispatch(plan, a, b)
+            dispatches = self._dispatch(plan, a, b, c)
         return Completion(
             dispatches=dispatches,
             bytes_to_device=dispatches * contract.bytes_to_device,
@@ -174,10 +188,12 @@ class XrtDevice:
         )
 
     def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:
-        return run_rows_in_steps(self, products, given)
+        with self._lock:  # nobody else runs a kernel whose result was lent
+            return run_rows_in_steps(self, products, given, self._alloc_lent)
 
     def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
-        return run_steps(self, chain, a, b, other, c)
+        with self._lock:
+            return run_steps(self, chain, a, b, other, c, self._alloc_lent)
 
     def close(self) -> None:
         """Wait for what runs; release runs, bos and contexts in this order."""
@@ -193,14 +209,15 @@ class XrtDevice:
     ) -> None:
         self.close()
 
-    def _dispatch(self, plan: Plan, a: XrtBuffer, b: XrtBuffer) -> tuple[F32, int]:
+    def _dispatch(self, plan: Plan, a: XrtBuffer, b: XrtBuffer, c: XrtBuffer) -> int:
         """Submit lot after lot: while the array works on one, the host sums the one before.
 
-        Returns (heads, *plan.c.padded) float32 and the number of dispatches that completed.
+        Returns the number of dispatches that completed.
         """
         dispatches = dispatches_of(plan)
         kernel = self._kernel(plan.contract)
-        total = Sum(plan)
+        lends = isinstance(c, LentBuffer) and is_all_of_c(plan, dispatches)
+        total = Lent() if lends else Sum(plan)
         waiting: tuple[Lot, int] | None = None
         try:
             for number, first in enumerate(range(0, len(dispatches), LOT)):
@@ -215,9 +232,10 @@ class XrtDevice:
         except BaseException:
             self._abandon(plan.contract)
             raise
-        return total.matrices(), total.dispatches
+        total.give_to(c)
+        return total.dispatches
 
-    def _finish(self, plan: Plan, lot: Lot, first: int, total: Sum) -> None:
+    def _finish(self, plan: Plan, lot: Lot, first: int, total: Sum | Lent) -> None:
         """Wait for a lot, check how each run ended, add up what they computed."""
         with pyxrt_errors(f"{plan.contract.name}: waiting for dispatch {first + 1} of {plan.problem}"):
             failure = lot.wait(self._timeout_ms)
@@ -226,7 +244,7 @@ class XrtDevice:
                 self._driver.sync_from_device(lot.c_bo, nbytes)
         if failure is not None:
             raise DispatchError(explained(plan, first, failure, self._timeout_ms))
-        total.add(lot.dispatches, lot.results())
+        total.add(lot)
 
     def _abandon(self, contract: Contract) -> None:
         """After a failure: close the context, so that the next product begins with a new one."""
@@ -277,13 +295,16 @@ class XrtDevice:
         rng = np.random.default_rng(0)
         a = rng.integers(-1, 2, plan.a.shape).astype(np.float32)
         b = rng.integers(-1, 2, plan.b.shape).astype(np.float32)
-        a_buffer, b_buffer = (XrtBuffer(self._driver, layout, self._threads) for layout in (plan.a, plan.b))
+        a_buffer, b_buffer, c_buffer = (
+            XrtBuffer(self._driver, layout, self._threads) for layout in (plan.a, plan.b, plan.c)
+        )
         a_buffer.write(a)
         b_buffer.write(b)
-        c, _ = self._dispatch(plan, a_buffer, b_buffer)
+        self._dispatch(plan, a_buffer, b_buffer, c_buffer)
+        c = c_buffer.read()
         a_buffer.close()
         b_buffer.close()
-        wrong = int((c.reshape(plan.c.shape) != a @ b).sum())
+        wrong = int((c != a @ b).sum())
         if wrong:
             self._abandon(contract)
             found = "another product" if c.any() else "zeros"

@@ -123,6 +123,17 @@ class XrtBuffer:
         return found
 
 
+class LentBuffer(XrtBuffer):
+    """A result that stays in the bo of its kernel's runs, valid until that kernel runs again.
+
+    Of one dispatch only; a sum of several has memory of its own.
+    """
+
+    def lend(self, bo: Any, matrices: F32) -> None:
+        """matrices: (heads, *layout.padded), in the bo, which lives as long as they are read."""
+        self.bo, self.result = bo, matrices
+
+
 def view(bo: Any, dtype: DType) -> NDArray[Any]:
     """A bo's memory. It does not keep the bo alive: whoever holds the view holds the bo."""
     return np.frombuffer(bo.map(), np.uint8).view(np.float32 if dtype is DType.F32 else ml_dtypes.bfloat16)

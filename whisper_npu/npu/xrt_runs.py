@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from whisper_npu.errors import one_line
 from whisper_npu.npu.artifacts import Artifact
 from whisper_npu.npu.bf16 import F32
-from whisper_npu.npu.contract import Along, Contract
+from whisper_npu.npu.contract import Along, Contract, DType
 from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.packing import allocated, in_tiles, pack_pairs, tile_of
 from whisper_npu.npu.plan import Layout, Plan, Role
-from whisper_npu.npu.xrt_buffer import FIRST_DATA_ARGUMENT, At, Driver, XrtBuffer, view
+from whisper_npu.npu.xrt_buffer import FIRST_DATA_ARGUMENT, At, Driver, LentBuffer, XrtBuffer, view
 
 KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
 OPCODE = 3  # run the instructions in argument 1
@@ -282,8 +282,9 @@ class Sum:
         self._written = np.zeros(plan.c.grid, bool)
         self.dispatches = 0
 
-    def add(self, dispatches: Sequence[Dispatch], partials: NDArray[Any]) -> None:
-        """partials: (len(dispatches), batch, m, n); the last dispatch of a plan may have fewer products."""
+    def add(self, lot: Lot) -> None:
+        """What a lot computed; the last dispatch of a plan may have fewer products."""
+        dispatches, partials = lot.dispatches, lot.results()  # (dispatches, batch, m, n)
         start = 0
         while start < len(dispatches):
             tiles = dispatches[start].c
@@ -307,12 +308,37 @@ class Sum:
             np.add.reduce(partials, axis=0, dtype=np.float32, out=total)
         self._written[at] = True
 
-    def matrices(self) -> F32:
+    def give_to(self, c: XrtBuffer) -> None:
         """(heads, *padded) float32, NaN where no dispatch wrote."""
         missing = () if self._written.all() else np.argwhere(~self._written).tolist()
         for row, col in missing:
             tile_of(self._total, self._layout, (row, col))[:] = np.nan
-        return self._total
+        c.result = self._total
+
+
+class Lent:
+    """C of a plan of one dispatch, left where the array wrote it."""
+
+    def __init__(self) -> None:
+        self._bo: Any = None
+        self._matrices: F32 = np.empty(0, np.float32)
+        self.dispatches = 0
+
+    def add(self, lot: Lot) -> None:
+        heads = len(lot.dispatches[0].c)
+        self._bo, self._matrices = lot.c_bo, lot.results()[0, :heads]  # (heads, *padded)
+        self.dispatches += len(lot.dispatches)
+
+    def give_to(self, c: XrtBuffer) -> None:
+        assert isinstance(c, LentBuffer)
+        c.lend(self._bo, self._matrices)
+
+
+def is_all_of_c(plan: Plan, dispatches: Sequence[Dispatch]) -> bool:
+    """Whether one dispatch writes the whole of C, as the host wants it: a tile a head, in order, in fp32."""
+    heads = tuple((head, 0) for head in range(plan.c.heads))
+    alone = len(dispatches) == 1 and plan.c.head_grid == (1, 1)
+    return alone and dispatches[0].c == heads and plan.contract.result_dtype is DType.F32
 
 
 @dataclass(frozen=True)
