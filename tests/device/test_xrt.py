@@ -124,7 +124,7 @@ def lies_in_a_bo(array: F32) -> bool:
 
 
 def chained(matmul: Matmul, seed: int, between: Callable[[F32], object]) -> tuple[F32, F32]:
-    """A chain whose first product is one dispatch; and what it should be: `between` does what `small` does."""
+    """A chain whose first product is one dispatch, and what it is if `between` does what `small` does."""
     a, b = operands(SCORES, seed)
     other = operands(Problem(1, 23, 9, 3), seed)[1]
     c = matmul.chain(a, b, between, other, enters=Enters.A, operations=("first", "second"))
