@@ -11,17 +11,28 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
+    "TranscribeOptions": "whisper_npu.transcription",
     "load_model": "whisper_npu.transcription",
+    "matmul_on": "whisper_npu.npu.matmul",
     "open_device": "whisper_npu.npu.device",
     "transcribe": "whisper_npu.transcription",
 }
 
-__all__ = ["AttentionNPU", "__version__", "load_model", "open_device", "transcribe"]
+__all__ = [
+    "AttentionNPU",
+    "TranscribeOptions",
+    "__version__",
+    "load_model",
+    "matmul_on",
+    "open_device",
+    "transcribe",
+]
 
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
     from whisper_npu.npu.device import open_device
-    from whisper_npu.transcription import load_model, transcribe
+    from whisper_npu.npu.matmul import matmul_on
+    from whisper_npu.transcription import TranscribeOptions, load_model, transcribe
 
 
 def __getattr__(name: str) -> Any:

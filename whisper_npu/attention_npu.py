@@ -52,16 +52,18 @@ class AttentionNPU:
         out_bias: NDArray[np.floating] | None = None,
         matmul: Matmul | None = None,
     ) -> None:
-        weights = {"q": q_weight, "k": k_weight, "v": v_weight, "out": out_weight}
-        biases = {"q": q_bias, "k": k_bias, "v": v_bias, "out": out_bias}
-        n_state = q_weight.shape[-1]
+        given = {"q": q_weight, "k": k_weight, "v": v_weight, "out": out_weight}
+        weights = {name: np.asarray(weight) for name, weight in given.items()}
+        given_biases = {"q": q_bias, "k": k_bias, "v": v_bias, "out": out_bias}
+        biases = {name: None if bias is None else np.asarray(bias) for name, bias in given_biases.items()}
+        n_state = max((1, *weights["q"].shape[-1:]))
         for name, weight in weights.items():
             if weight.shape != (n_state, n_state):
                 raise UsageError(f"{name}_weight has shape {weight.shape}, must be {(n_state, n_state)}")
         for name, bias in biases.items():
             if bias is not None and bias.shape != (n_state,):
                 raise UsageError(f"{name}_bias has shape {bias.shape}, must be {(n_state,)}")
-        if n_head < 1 or n_state % n_head:
+        if n_head < 1 or n_head % 1 or n_state % n_head:
             raise UsageError(f"n_head {n_head} does not divide n_state {n_state}: take a divisor")
 
         def bias_of(*names: str) -> F32:
@@ -69,20 +71,20 @@ class AttentionNPU:
             joined: F32 = np.concatenate([np.zeros(n_state) if b is None else b for b in given]).astype("f4")
             return joined
 
-        self.n_head = n_head
+        self.n_head = int(n_head)
         self.n_state = n_state
         problems = attention_problems(TYPICAL_N_CTX, n_state, n_head)
         self.matmul = matmul or matmul_on(open_device(), "auto", problems)
         # One product for the three projections: x is packed once, and N has fewer part-filled tiles.
-        qkv_weight = np.concatenate([q_weight, k_weight, v_weight])  # (3 * n_state, n_state)
+        qkv_weight = np.concatenate([weights[name] for name in "qkv"])  # (3 * n_state, n_state)
         self._qkv = Linear(
             qkv_weight,
             bias_of("q", "k", "v"),
             self.matmul,
             name="attention.qkv",
-            after=partial(_scale_q, n_state=n_state, d_head=n_state // n_head),
+            after=partial(_scale_q, n_state=n_state, d_head=n_state // self.n_head),
         )
-        self._out = Linear(out_weight, bias_of("out"), self.matmul, name="attention.out")
+        self._out = Linear(weights["out"], bias_of("out"), self.matmul, name="attention.out")
 
     def __call__(
         self,
@@ -101,6 +103,7 @@ class AttentionNPU:
         """
         x = np.asarray(x, np.float32)
         masked = self._masked_keys(x, key_mask)
+        add = None if add is None else np.asarray(add, np.float32)
         if add is not None and add.shape != x.shape:
             raise UsageError(f"add has shape {add.shape}, must be {x.shape}, that of x")
         q, k, v = self._heads(self._qkv(x, before=norm))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import RLock
 from time import perf_counter
 from typing import Any, BinaryIO
 
@@ -113,6 +114,8 @@ class Transcription:
 class Model:
     """A checkpoint on a device, ready to transcribe. A context manager, which closes the device.
 
+    Of several threads that call at once, one transcribes at a time.
+
     compute_type: the decoder's. decoder_folder: with the checkpoint's decoder in it, None for its own.
     """
 
@@ -127,6 +130,7 @@ class Model:
     ) -> None:
         self.checkpoint = replace(checkpoint, encoder={})  # once they are staged nobody needs the arrays
         self.device = device
+        self._one_at_a_time = RLock()
         matmul = matmul_on(device, kernel, encoder_problems(checkpoint.dims))
         self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, matmul)
         folder = decoder_folder or checkpoint.decoder_folder
@@ -156,7 +160,12 @@ class Model:
         on_segment is called with each segment as soon as it is decoded.
         Raises AudioError, UsageError for a language or task that the model does not have, DeviceError.
         """
-        options = options or TranscribeOptions()
+        with self._one_at_a_time:
+            return self._transcribed(audio, options or TranscribeOptions(), on_segment)
+
+    def _transcribed(
+        self, audio: Audio, options: TranscribeOptions, on_segment: Callable[[Segment], None] | None
+    ) -> Transcription:
         language = self._language(options)
         start = perf_counter()
         samples = load_audio(audio)  # (n_samples,) float32
@@ -215,7 +224,7 @@ class Model:
             code = TO_LANGUAGE_CODE.get(code, code)
         if code not in known:
             raise UsageError(
-                f"model {name} does not know language {options.language!r}, but {', '.join(known)}"
+                f"model {name} does not know language {options.language!r}: it knows {', '.join(known)}"
             )
         return code
 

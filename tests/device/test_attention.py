@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,6 +150,24 @@ def test_every_product_is_dispatched(device: Device) -> None:
     }
 
 
+@pytest.mark.parametrize("n_ctx", [7, 300])
+def test_threads_may_share_it(device: Device, n_ctx: int) -> None:
+    case = Case(n_ctx, 64, 4)
+    attention = case.on(device, MATMUL_64X512)
+    xs = [case.x * scale for scale in np.linspace(-3, 3, 8, dtype=np.float32)]
+    right = [attention(x) for x in xs]
+    for _ in range(3):
+        with ThreadPoolExecutor(4) as threads:
+            assert all(map(np.array_equal, threads.map(attention, xs), right))
+
+
+def test_arrays_may_come_as_lists() -> None:
+    weight = np.eye(4, dtype=np.float32).tolist()
+    attention = AttentionNPU(weight, weight, weight, weight, n_head=np.int64(2), out_bias=[1, 2, 3, 4])
+    y = attention([[1, 0, 0, 0]], add=[[10, 10, 10, 10]])
+    assert y.tolist() == [[12, 12, 13, 14]]
+
+
 def test_weights_are_staged_once_and_not_read_again(device: Device) -> None:
     case = Case(20, 64, 2)
     attention = case.on(device, MATMUL_64X512)
@@ -170,6 +190,7 @@ def test_it_needs_nothing_but_weights() -> None:
     [
         (3, np.zeros((4, 8)), None, "n_head 3 does not divide n_state 8"),
         (0, np.zeros((4, 8)), None, "n_head 0 does not divide n_state 8"),
+        (2.5, np.zeros((4, 8)), None, "n_head 2.5 does not divide n_state 8"),
         (2, np.zeros((4, 7)), None, r"x has shape \(4, 7\), must be \(n_ctx, 8\)"),
         (2, np.zeros((0, 8)), None, r"n_ctx at least 1"),
         (2, np.zeros((4, 8)), np.ones(5, bool), r"key_mask has shape \(5,\)"),
@@ -187,3 +208,6 @@ def test_sizes_that_do_not_fit_are_refused(
 def test_a_weight_of_another_shape_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match=r"v_weight has shape \(8, 4\), must be \(8, 8\)"):
         AttentionNPU(np.eye(8), np.eye(8), np.ones((8, 4)), np.eye(8), n_head=2)
+    for nothing in (np.float32(1), np.ones((0, 0))):
+        with pytest.raises(UsageError, match=r"q_weight has shape \(.*\), must be \(1, 1\)"):
+            AttentionNPU(nothing, nothing, nothing, nothing, n_head=1)

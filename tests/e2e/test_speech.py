@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import faster_whisper
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from tests.weights import require_weights
 from whisper_npu import load_model
 from whisper_npu.checkpoint import Checkpoint
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import DeviceError, UsageError
 from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.device import Fidelity
 from whisper_npu.npu.emulator import Emulator
@@ -96,6 +97,22 @@ def test_the_language_is_detected(base_model: Model, speech: dict[str, F32], bat
     assert done.transcript.language == "en"
     assert done.transcript.language_probability > 0.5
     assert done.encoder.windows == 1  # the window in which it was detected is not encoded again
+
+
+def test_threads_may_share_a_model(tiny_model: Model, speech: dict[str, F32]) -> None:
+    right = {name: tiny_model.transcribe(samples, ENGLISH).text for name, samples in speech.items()}
+    with ThreadPoolExecutor(4) as threads:
+        transcriptions = threads.map(lambda samples: tiny_model.transcribe(samples, ENGLISH), speech.values())
+        done = dict(zip(speech, transcriptions, strict=True))
+    assert {name: one.text for name, one in done.items()} == right
+    assert [one.encoder.windows for one in done.values()] == [1] * len(speech)
+
+
+def test_a_closed_model_says_so(tiny_en: Checkpoint, speech: dict[str, F32]) -> None:
+    with Model(tiny_en, Emulator()) as model:
+        pass
+    with pytest.raises(DeviceError, match="was closed"):
+        model.transcribe(speech["sns-0880.wav"], ENGLISH)
 
 
 def test_the_same_recording_is_encoded_again(tiny_model: Model, speech: dict[str, F32]) -> None:

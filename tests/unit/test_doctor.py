@@ -550,7 +550,7 @@ def test_9_which_device_it_was_is_said_and_counted(healthy: Machine) -> None:
     machine = with_actions(healthy, open_device=lambda: Emulator(Fidelity.FAST))
     check = checked(machine, "product")
     assert "on the emulator" in check.found
-    assert "dispatches" in check.found
+    assert "1 dispatch," in check.found
     assert "MEASURED (CPU)" in check.found
     diagnosis = diagnose(machine)
     assert "emulator (fast), no NPU" in diagnosis.verdict

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from whisper_npu import open_device
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import DeviceError, UsageError
 from whisper_npu.npu import threads as module
 from whisper_npu.npu.threads import Threads, cores, split
 
@@ -92,12 +92,23 @@ def test_blas_has_one_thread_inside_and_its_own_number_outside() -> None:
     assert blas_threads() == before
 
 
-@pytest.mark.parametrize("items", [1, 4])
-def test_blas_alone_has_no_more_than_all(threads: Threads, items: int) -> None:
-    """Where there is nothing to share out, or nobody to share with."""
+def test_blas_has_one_thread_where_there_is_nothing_to_share_too(threads: Threads) -> None:
+    before = blas_threads()
     seen: list[set[int]] = []
-    threads.each(lambda _: seen.append(blas_threads()), range(items))
-    assert seen == [{threads.count if items == 1 else 1}] * items
+    threads.each(lambda _: seen.append(blas_threads()), range(1))
+    assert [*seen, threads.alone(blas_threads)] == [{1}, {1}]
+    assert blas_threads() == before
+
+
+def test_closed_threads_say_so() -> None:
+    threads = Threads(2)
+    threads.close()
+    with pytest.raises(DeviceError, match="was closed"):
+        threads.each(print, range(3))
+    with pytest.raises(DeviceError, match="was closed"):
+        threads.in_blocks(print, 1, 1)
+    with pytest.raises(DeviceError, match="was closed"):
+        threads.alone(print)
 
 
 def test_blas_gets_its_number_back_after_an_error() -> None:

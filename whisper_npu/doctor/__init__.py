@@ -110,8 +110,9 @@ def _multiply(machine: Machine) -> tuple[Check, Trial | None]:
     except WhisperNpuError as error:
         return problem("product", str(error), remedy), None
     shape = "({0},{1})@({1},{2})".format(*trial.problem)
+    dispatches = "1 dispatch" if trial.dispatches == 1 else f"{trial.dispatches} dispatches"
     found = (
-        f"{shape} by {trial.kernel} on the {trial.device}: {trial.dispatches} dispatches, max error "
+        f"{shape} by {trial.kernel} on the {trial.device}: {dispatches}, max error "
         f"{trial.max_error:.2g} ({100 * trial.tolerance_used:.0f} % of the tolerance), "
         f"{1000 * trial.seconds:.3g} ms MEASURED ({trial.clock})"
     )

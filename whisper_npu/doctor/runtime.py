@@ -188,7 +188,8 @@ def check_rows(machine: Machine) -> Check:
         )
     return problem(
         "rows",
-        "softmax, GELU, norms and rounding are left to NumPy, which takes two to five times as long: "
+        "softmax, GELU, norms and rounding are left to NumPy, which takes two to five times as long, and the "
+        "emulator multiplies in float32, as NumPy does: "
         "there is no C++ compiler that works, or no cache folder that can be written",
         "sudo apt install g++, or set CXX; WHISPER_NPU_CACHE chooses the folder",
     )

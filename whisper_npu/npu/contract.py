@@ -284,16 +284,18 @@ def contract_named(name: str) -> Contract | None:
     return gemm_of_heads(int(heads), M, K, N, along, (m, k, n), dtype)
 
 
-def find_contract(name: str, contracts: Iterable[Contract] = CONTRACTS) -> Contract:
+def find_contract(
+    name: str, contracts: Iterable[Contract] = CONTRACTS, others: Iterable[str] = ()
+) -> Contract:
     """The contract called `name`, with or without its `matmul_` in front.
 
-    Raises UnknownKernelError, naming the nearest names.
+    others: what else the user may have meant. Raises UnknownKernelError, naming the nearest names.
     """
     by_name = {contract.name: contract for contract in contracts}
     found = by_name.get(name) or by_name.get(f"matmul_{name}")
     if found is None:
-        short = [n.removeprefix("matmul_") for n in by_name]
+        short = [*others, *(n.removeprefix("matmul_") for n in by_name)]
         near = get_close_matches(name.removeprefix("matmul_"), short, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}there are auto, gemm, {', '.join(short)}")
+        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}there are {', '.join(short)}")
     return found

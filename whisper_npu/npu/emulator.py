@@ -140,7 +140,8 @@ class Emulator:
         if box is not None and self.fidelity is Fidelity.FAST:
             c.held = run_box(plan, box, a.gemm, a.written, b.written, self._threads)
         else:
-            c.held = run_dispatches(plan, walk, a.matrix(), b.matrix())
+            operands = a.matrix(), b.matrix()
+            c.held = self._threads.alone(lambda: run_dispatches(plan, walk, *operands))
         return _completion(plan, perf_counter() - start)
 
     def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from threading import RLock
 from time import perf_counter
 
 from whisper_npu.errors import PlanError, UnknownKernelError
@@ -87,8 +88,8 @@ class Matmul:
     """A @ B on a device, by the kernels of a choice. Call it with arrays, or with a `Weight` staged before.
 
     What was executed since the last `take_products` is on record, as loop nests and counts. Whoever needs
-    the time of each product sets `on_product`, which is called at the end of each. Not safe for several
-    threads at once.
+    the time of each product sets `on_product`, which is called at the end of each. Of several threads that
+    call at once, one multiplies at a time.
     """
 
     def __init__(self, device: Device, kernels: Contract | Choice) -> None:
@@ -102,6 +103,7 @@ class Matmul:
         self._products: dict[tuple[str, Plan], Product] = {}
         self._overlay: str | None = None  # of the last product; None before the first
         self._operands: dict[tuple[str, Layout], Buffer] = {}  # least recently used first
+        self._one_at_a_time = RLock()  # calls share operands and the record
 
     @property
     def threads(self) -> Threads:
@@ -128,12 +130,13 @@ class Matmul:
         return modelled_plan_seconds(self._planned(problem), XDNA1_PROFILE)
 
     def _planned(self, problem: Problem) -> Plan:
-        plan = self._plans.get(problem)
-        if plan is None:
-            plan = self._plans[problem] = tiled_plan(problem, self.choice.contract(problem))
-            if len(self._plans) > KEPT_PLANS:
-                self._plans.pop(next(iter(self._plans)))
-        return plan
+        with self._one_at_a_time:
+            plan = self._plans.get(problem)
+            if plan is None:
+                plan = self._plans[problem] = tiled_plan(problem, self.choice.contract(problem))
+                if len(self._plans) > KEPT_PLANS:
+                    self._plans.pop(next(iter(self._plans)))
+            return plan
 
     def _load(self, contract: Contract) -> None:
         if contract not in self._loaded:
@@ -151,20 +154,21 @@ class Matmul:
             raise PlanError(
                 f"{operation}: A is {a.shape} but B is {b.shape}; heads and inner sizes must agree"
             )
-        plan = self.plan(Problem(a.shape[-2], a.shape[-1], b.shape[-1], *a.shape[:-2]))
-        start = perf_counter()
-        a_buffer = self._staged("A", plan.a, a)
-        b_buffer = b.buffer if isinstance(b, Weight) else self._staged("B", plan.b, b)
-        packed = perf_counter()
-        c_buffer = self.device.alloc(plan.c)
-        done = self.device.run(plan, a_buffer, b_buffer, c_buffer)
-        product = self._product(operation, plan, done, packed - start)
-        _add(self._products, product)
-        if self.on_product:
-            self.on_product(product, start, perf_counter())
-        c = c_buffer.read()
-        c_buffer.close()
-        return c.reshape(*a.shape[:-1], -1)
+        with self._one_at_a_time:
+            plan = self.plan(Problem(a.shape[-2], a.shape[-1], b.shape[-1], *a.shape[:-2]))
+            start = perf_counter()
+            a_buffer = self._staged("A", plan.a, a)
+            b_buffer = b.buffer if isinstance(b, Weight) else self._staged("B", plan.b, b)
+            packed = perf_counter()
+            c_buffer = self.device.alloc(plan.c)
+            done = self.device.run(plan, a_buffer, b_buffer, c_buffer)
+            product = self._product(operation, plan, done, packed - start)
+            _add(self._products, product)
+            if self.on_product:
+                self.on_product(product, start, perf_counter())
+            c = c_buffer.read()
+            c_buffer.close()
+            return c.reshape(*a.shape[:-1], -1)
 
     def by_rows(self, x: F32, *steps: RowStep) -> F32:
         """after(before(x) @ weight) of one step after the other, for some rows after the others where that is
@@ -175,20 +179,21 @@ class Matmul:
         Raises PlanError where what a step takes is not as wide as its weight, DeviceError where the device
         fails.
         """
-        start = perf_counter()
-        plans = [self.plan(Problem(len(x), *step.weight.shape)) for step in steps]
-        products = [
-            RowProduct(step.before, plan, self._operand("A", plan.a), step.weight.buffer, step.after)
-            for step, plan in zip(steps, plans, strict=True)
-        ]
-        c, all_done = self.device.run_rows(products, x)
-        for step, plan, done in zip(steps, plans, all_done, strict=True):
-            product = self._product(step.operation, plan, done.product, done.pack_seconds)
-            _add(self._products, product)
-            if self.on_product:
-                self.on_product(product, start, start + done.seconds)  # as if one came after the other
-            start += done.seconds
-        return c
+        with self._one_at_a_time:
+            start = perf_counter()
+            plans = [self.plan(Problem(len(x), *step.weight.shape)) for step in steps]
+            products = [
+                RowProduct(step.before, plan, self._operand("A", plan.a), step.weight.buffer, step.after)
+                for step, plan in zip(steps, plans, strict=True)
+            ]
+            c, all_done = self.device.run_rows(products, x)
+            for step, plan, done in zip(steps, plans, all_done, strict=True):
+                product = self._product(step.operation, plan, done.product, done.pack_seconds)
+                _add(self._products, product)
+                if self.on_product:
+                    self.on_product(product, start, start + done.seconds)  # as if one came after the other
+                start += done.seconds
+            return c
 
     def chain(
         self,
@@ -212,35 +217,37 @@ class Matmul:
             second = Problem(M, N, other.shape[2], heads)
         else:
             second = Problem(other.shape[1], M, N, heads)
-        chain = Chain(self.plan(Problem(M, K, N, heads)), between, self.plan(second), enters)
-        first = chain.first
-        start = perf_counter()
-        a_buffer, b_buffer = self._staged("A", first.a, a), self._staged("B", first.b, b)
-        first_packed = perf_counter()
-        layout = chain.second.b if enters is Enters.A else chain.second.a
-        other_buffer = self._staged("other", layout, other)
-        packed = perf_counter()
-        c_buffer = self.device.alloc(chain.second.c)
-        done = self.device.run_chain(chain, a_buffer, b_buffer, other_buffer, c_buffer)
-        end = perf_counter()
-        one = self._product(operations[0], first, done.first, first_packed - start)
-        packing = packed - first_packed + done.pack_seconds
-        two = self._product(operations[1], chain.second, done.second, packing)
-        for product in (one, two):
-            _add(self._products, product)
-        if self.on_product:
-            # As if one came after the other, what `between` took between them.
-            self.on_product(one, start, start + one.pack_seconds + one.kernel_seconds)
-            self.on_product(two, end - two.pack_seconds - two.kernel_seconds, end)
-        c = c_buffer.read()
-        c_buffer.close()
-        return c.reshape(a.shape[0], *c.shape[-2:])
+        with self._one_at_a_time:
+            chain = Chain(self.plan(Problem(M, K, N, heads)), between, self.plan(second), enters)
+            first = chain.first
+            start = perf_counter()
+            a_buffer, b_buffer = self._staged("A", first.a, a), self._staged("B", first.b, b)
+            first_packed = perf_counter()
+            layout = chain.second.b if enters is Enters.A else chain.second.a
+            other_buffer = self._staged("other", layout, other)
+            packed = perf_counter()
+            c_buffer = self.device.alloc(chain.second.c)
+            done = self.device.run_chain(chain, a_buffer, b_buffer, other_buffer, c_buffer)
+            end = perf_counter()
+            one = self._product(operations[0], first, done.first, first_packed - start)
+            packing = packed - first_packed + done.pack_seconds
+            two = self._product(operations[1], chain.second, done.second, packing)
+            for product in (one, two):
+                _add(self._products, product)
+            if self.on_product:
+                # As if one came after the other, what `between` took between them.
+                self.on_product(one, start, start + one.pack_seconds + one.kernel_seconds)
+                self.on_product(two, end - two.pack_seconds - two.kernel_seconds, end)
+            c = c_buffer.read()
+            c_buffer.close()
+            return c.reshape(a.shape[0], *c.shape[-2:])
 
     def take_products(self) -> tuple[Product, ...]:
         """What was executed since the last call of this, one record for each operation and plan."""
-        products = tuple(self._products.values())
-        self._products.clear()
-        return products
+        with self._one_at_a_time:
+            products = tuple(self._products.values())
+            self._products.clear()
+            return products
 
     def _product(self, operation: str, plan: Plan, done: Completion, pack_seconds: float) -> Product:
         """The record of one call; to be made in the order of the calls."""
@@ -308,5 +315,6 @@ def check_kernel(device: Device, kernel: str) -> None:
         raise UnknownKernelError(
             "this device has no gemm kernel: build a model's with whisper-npu kernels build --model NAME"
         )
-    if kernel not in ("auto", "gemm") and kernel not in {gemm.name for gemm in gemms}:
-        find_contract(kernel, device.kernels())
+    others = ["auto", "gemm", *(gemm.name for gemm in gemms)]
+    if kernel not in others:
+        find_contract(kernel, device.kernels(), others)

@@ -1,7 +1,7 @@
 """The host's threads: one pool, whose workers each take a block of the work that fits a core's cache.
 
-BLAS works on one thread inside each block, and on no more than these where there is only one block. Two
-pools would wait for the same cores, and a pool that spins while it waits slows the other.
+BLAS works on one thread inside each block. Two pools would wait for the same cores, and a pool that spins
+while it waits slows the other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from threadpoolctl import ThreadpoolController
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import DeviceError, UsageError
 
 BLOCK_BYTES = 512 * 1024  # of one array: a core's L2 holds it and what is computed from it
 T = TypeVar("T")
@@ -52,15 +52,22 @@ class Threads:
         self.count = count or cores()
         self.scratch = Scratch()
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread
+        self._closed = False
 
     def each(self, work: Callable[[T], object], items: Sequence[T]) -> None:
-        """Call `work` with every item, in any order; returns when all are done. Raises what a call raised.
+        """Call `work` with every item, in any order; returns when all are done.
 
-        `work` calls neither this nor `by_rows` nor `in_blocks`; a second caller waits.
+        `work` calls no method of this; a second caller waits. Raises what a call raised, DeviceError once
+        this was closed.
         """
-        blas_threads = 1 if min(self.count, len(items)) > 1 else self.count
-        with _one_at_a_time, _blas().limit(limits=blas_threads, user_api="blas"):
+        with _one_at_a_time, _blas().limit(limits=1, user_api="blas"):
             self._share(work, items)
+
+    def alone(self, work: Callable[[], T]) -> T:
+        """What `work` returns, called by this thread; as `each`."""
+        self._check_open()
+        with _one_at_a_time, _blas().limit(limits=1, user_api="blas"):
+            return work()
 
     def by_rows(self, work: Callable[..., object], *arrays: NDArray[Any]) -> None:
         """Call `work` with blocks of the arrays, the same rows of each; what it returns is dropped.
@@ -72,6 +79,7 @@ class Threads:
 
     def in_blocks(self, work: Callable[[slice], object], rows: int, row_bytes: int) -> None:
         """Call `work` with slices that together are all of `rows`; as `by_rows`."""
+        self._check_open()
         if rows * row_bytes <= BLOCK_BYTES:  # not worth a thread, nor waiting for others
             work(slice(0, rows))
             return
@@ -82,6 +90,7 @@ class Threads:
 
     def _share(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """The caller takes a part too: it is awake already."""
+        self._check_open()
         waiting = deque(items)
 
         def drain() -> None:
@@ -101,7 +110,12 @@ class Threads:
             helper.result()
 
     def close(self) -> None:
+        self._closed = True
         self._pool.shutdown()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DeviceError("the device was closed: open another with open_device, or load the model again")
 
 
 def split(size: int, most: int) -> list[slice]:
