@@ -96,7 +96,7 @@ def test_blas_has_one_thread_where_there_is_nothing_to_share_too(threads: Thread
     before = blas_threads()
     seen: list[set[int]] = []
     threads.each(lambda _: seen.append(blas_threads()), range(1))
-    assert [*seen, threads.alone(blas_threads)] == [{1}, {1}]
+    assert [*seen, *(threads.alone(blas_threads, number) for number in (1, 2))] == [{1}, {1}, {2}]
     assert blas_threads() == before
 
 
@@ -108,7 +108,7 @@ def test_closed_threads_say_so() -> None:
     with pytest.raises(DeviceError, match="was closed"):
         threads.in_blocks(print, 1, 1)
     with pytest.raises(DeviceError, match="was closed"):
-        threads.alone(print)
+        threads.alone(print, 1)
 
 
 def test_blas_gets_its_number_back_after_an_error() -> None:

@@ -42,6 +42,8 @@ from whisper_npu.npu.emulator_runs import (
 from whisper_npu.npu.plan import Layout, Plan
 from whisper_npu.npu.threads import Threads
 
+MACS_TO_SHARE = 1 << 26  # of one dispatch: from here on BLAS's threads gain more than they wait
+
 
 class EmulatedBuffer:
     """Matrices without their padding: operands as `gemm` holds them, C as float32."""
@@ -141,7 +143,8 @@ class Emulator:
             c.held = run_box(plan, box, a.gemm, a.written, b.written, self._threads)
         else:
             operands = a.matrix(), b.matrix()
-            c.held = self._threads.alone(lambda: run_dispatches(plan, walk, *operands))
+            blas_threads = self._threads.count if plan.contract.macs >= MACS_TO_SHARE else 1
+            c.held = self._threads.alone(lambda: run_dispatches(plan, walk, *operands), blas_threads)
         return _completion(plan, perf_counter() - start)
 
     def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:

@@ -1,7 +1,7 @@
 """The host's threads: one pool, whose workers each take a block of the work that fits a core's cache.
 
-BLAS works on one thread inside each block. Two pools would wait for the same cores, and a pool that spins
-while it waits slows the other.
+BLAS works on one thread inside each block, and on as many only where nobody else works. Two pools would wait
+for the same cores, and a pool that spins while it waits slows the other.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Threads:
         with _one_at_a_time, _blas().limit(limits=1, user_api="blas"):
             self._share(work, items)
 
-    def alone(self, work: Callable[[], T]) -> T:
-        """What `work` returns, called by this thread; as `each`."""
+    def alone(self, work: Callable[[], T], blas_threads: int) -> T:
+        """What `work` returns, called by this thread alone, with so many of BLAS's; otherwise as `each`."""
         self._check_open()
-        with _one_at_a_time, _blas().limit(limits=1, user_api="blas"):
+        with _one_at_a_time, _blas().limit(limits=blas_threads, user_api="blas"):
             return work()
 
     def by_rows(self, work: Callable[..., object], *arrays: NDArray[Any]) -> None:
