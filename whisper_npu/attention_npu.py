@@ -73,7 +73,7 @@ class AttentionNPU:
 
         self.n_head = int(n_head)
         self.n_state = n_state
-        problems = attention_problems(TYPICAL_N_CTX, n_state, n_head)
+        problems = attention_problems(TYPICAL_N_CTX, n_state, self.n_head)
         self.matmul = matmul or matmul_on(open_device(), "auto", problems)
         # One product for the three projections: x is packed once, and N has fewer part-filled tiles.
         qkv_weight = np.concatenate([weights[name] for name in "qkv"])  # (3 * n_state, n_state)

@@ -163,9 +163,10 @@ def test_threads_may_share_it(device: Device, n_ctx: int) -> None:
 
 def test_arrays_may_come_as_lists() -> None:
     weight = np.eye(4, dtype=np.float32).tolist()
-    attention = AttentionNPU(weight, weight, weight, weight, n_head=np.int64(2), out_bias=[1, 2, 3, 4])
-    y = attention([[1, 0, 0, 0]], add=[[10, 10, 10, 10]])
-    assert y.tolist() == [[12, 12, 13, 14]]
+    for n_head in (np.int64(2), 2.0):
+        attention = AttentionNPU(weight, weight, weight, weight, n_head=n_head, out_bias=[1, 2, 3, 4])
+        y = attention([[1, 0, 0, 0]], add=[[10, 10, 10, 10]])
+        assert y.tolist() == [[12, 12, 13, 14]]
 
 
 def test_weights_are_staged_once_and_not_read_again(device: Device) -> None:
