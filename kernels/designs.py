@@ -39,7 +39,7 @@ from whisper_npu.npu.contract import (
     matmul_64x512_k,
 )
 from whisper_npu.npu.cost import padded_gemm
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 from whisper_npu.released import released_dimensions
 
 MLIR_FOLDER = Path(__file__).parent / "mlir"

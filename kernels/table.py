@@ -11,8 +11,8 @@ from whisper_npu.kernels.verifier import Usage, check_structure, dram_cycles, pa
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.contract import GEMM_TILE, Contract
 from whisper_npu.npu.cost import BASELINE, padded_gemm
-from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.plan import tiled_plan
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 
 @dataclass(frozen=True)

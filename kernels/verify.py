@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.host.bf16 import F32, to_bf16
 from whisper_npu.kernels.verifier import (
     Cycles,
     Execution,
@@ -23,10 +24,9 @@ from whisper_npu.kernels.verifier import (
     execute,
     parse,
 )
-from whisper_npu.npu.bf16 import F32, to_bf16
 from whisper_npu.npu.contract import Along, Contract, DType
-from whisper_npu.npu.limits import XDNA1
-from whisper_npu.npu.packing import pack_pairs
+from whisper_npu.npu.layout import pack_pairs
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 
 class WrongResultError(WhisperNpuError):

@@ -204,7 +204,7 @@ Transcribe = Callable[[str], str]
 
 def open_ours(compute_type: str, arguments: argparse.Namespace) -> Transcribe:
     from whisper_npu import load_model
-    from whisper_npu.transcription import TranscribeOptions
+    from whisper_npu.transcription.model import TranscribeOptions
 
     options = TranscribeOptions(language="en", beam_size=arguments.beam_size)
     model = load_model(
@@ -476,7 +476,7 @@ def word_errors(clip: Clip, spelling: Path | None) -> Callable[[str], str | None
     said = clip.text or expected().get(clip.path.name)
     if said is None or not find_spec("jiwer"):
         return lambda _: None
-    from whisper_npu.wer import EnglishNormalizer, word_error_rate
+    from whisper_npu.benchmark.wer import EnglishNormalizer, word_error_rate
 
     normalize = EnglishNormalizer(spelling)
     return lambda text: str(word_error_rate([said], [text], normalize))

@@ -125,7 +125,7 @@ def main() -> None:
         folders = (*arguments.kernels, Path(scratch))
         stub = ctypes.CDLL(None) if hasattr(ctypes.CDLL(None), "amdxdna_stub_instant") else None
         if stub is not None:
-            from tests.standins import write_kernel
+            from tests.support.stand_in_kernels import write_kernel
 
             write_kernel(Path(scratch), CONTRACT, Path(os.environ["WHISPER_NPU_TEST_XCLBIN"]).read_bytes())
         with open_device("npu", npu=NpuOptions(folders)) as device:

@@ -24,13 +24,13 @@ from statistics import median
 from time import perf_counter, process_time, sleep
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # for tests.hf_writer, and the package where it is not installed
+sys.path.insert(0, str(ROOT))  # for tests.support.checkpoints, and the package where it is not installed
 
-from whisper_npu.npu.threads import cores  # noqa: E402
+from whisper_npu.host.threads import cores  # noqa: E402
 
 SAMPLE = ROOT / "samples/sns-0870.wav"
 PEER = "CTranslate2"
-GEMMS = ("fastest", "blas")  # names of whisper_npu.npu.cpu_gemm
+GEMMS = ("fastest", "blas")  # names of whisper_npu.host.gemm
 PAUSE_SECONDS = 0.3  # after each turn: until no thread of it spins any more
 # Random weights stand in for these where the real ones are not at hand: d_model, heads, layers, mel bands.
 SIZES = {
@@ -81,7 +81,7 @@ def checkpoint(model: str) -> Iterator[str]:
     if not model.startswith("random:"):
         yield model
         return
-    from tests.hf_writer import tiny_config, tiny_tensors, write_checkpoint
+    from tests.support.checkpoints import tiny_config, tiny_tensors, write_checkpoint
 
     n_state, n_head, n_layer, n_mels = SIZES[model.removeprefix("random:")]
     config = tiny_config(
@@ -169,10 +169,10 @@ def encoder(side: str, model: str, audio: Path, threads: int, gemm: str) -> Call
     from whisper_npu.audio import N_FRAMES, load_audio, log_mel
     from whisper_npu.checkpoint import load_checkpoint
     from whisper_npu.encoder import AudioEncoder, encoder_problems
-    from whisper_npu.npu import cpu_gemm
-    from whisper_npu.npu.emulator import Emulator
+    from whisper_npu.host import gemm as cpu_gemm
+    from whisper_npu.host.threads import Threads
+    from whisper_npu.npu.emulator.device import Emulator
     from whisper_npu.npu.matmul import matmul_on
-    from whisper_npu.npu.threads import Threads
 
     loaded = load_checkpoint(model)
     mel = log_mel(load_audio(audio), loaded.dims.n_mels)[:, :N_FRAMES]

@@ -11,11 +11,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
-    "TranscribeOptions": "whisper_npu.transcription",
-    "load_model": "whisper_npu.transcription",
+    "TranscribeOptions": "whisper_npu.transcription.model",
+    "load_model": "whisper_npu.transcription.model",
     "matmul_on": "whisper_npu.npu.matmul",
     "open_device": "whisper_npu.npu.device",
-    "transcribe": "whisper_npu.transcription",
+    "transcribe": "whisper_npu.transcription.model",
 }
 
 __all__ = [
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
     from whisper_npu.npu.device import open_device
     from whisper_npu.npu.matmul import matmul_on
-    from whisper_npu.transcription import TranscribeOptions, load_model, transcribe
+    from whisper_npu.transcription.model import TranscribeOptions, load_model, transcribe
 
 
 def __getattr__(name: str) -> Any:

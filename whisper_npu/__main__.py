@@ -1,5 +1,5 @@
 """`python -m whisper_npu` is `whisper-npu`."""
 
-from whisper_npu.cli import main
+from whisper_npu.apps.cli import main
 
 main()

@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whisper_npu.elementwise import softmax
 from whisper_npu.errors import UsageError
-from whisper_npu.linear import Linear
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
+from whisper_npu.host.elementwise import softmax
+from whisper_npu.layers import Linear
 from whisper_npu.npu.device import Enters, RowFunction, open_device
 from whisper_npu.npu.matmul import Matmul, as_it_is, matmul_on
 from whisper_npu.npu.plan import Problem

@@ -10,10 +10,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from whisper_npu.attention_npu import AttentionNPU, attention_problems
-from whisper_npu.elementwise import gelu, layer_norm
 from whisper_npu.errors import UsageError
-from whisper_npu.linear import Linear
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
+from whisper_npu.host.elementwise import gelu, layer_norm
+from whisper_npu.layers import Linear
 from whisper_npu.npu.device import RowFunction
 from whisper_npu.npu.matmul import Matmul, as_it_is
 from whisper_npu.npu.plan import Problem

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu.errors import OutputError, UsageError
-from whisper_npu.transcript import Segment, Transcript
+from whisper_npu.transcription.result import Segment, Transcript
 
 FORMATS: tuple[str, ...] = ("txt", "srt", "vtt", "tsv", "json")
 

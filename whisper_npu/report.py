@@ -15,7 +15,7 @@ from whisper_npu.npu.cost import BASELINE, PROFILES, Profile, modelled_seconds
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.matmul import Product, merged
 from whisper_npu.npu.plan import tiled_plan
-from whisper_npu.transcription import Model, Transcription
+from whisper_npu.transcription.model import Model, Transcription
 
 SCHEMA_VERSION = 1
 COLUMNS = 96

@@ -24,11 +24,11 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.cxx import COMPILERS, find_cxx
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.host.bf16 import F32, Rounding, to_bf16
+from whisper_npu.host.cxx import COMPILERS, find_cxx
 from whisper_npu.kernels.build import MATMUL_CC, BuildError, Tile, tile_of_object
-from whisper_npu.npu.bf16 import F32, Rounding, to_bf16
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 # -ffp-contract=off: every sum is an IEEE fp32 sum, whatever the host has.
 FLAGS = ("-std=c++20", "-O2", "-ffp-contract=off", "-DNDEBUG", "-fPIC", "-shared", "-fvisibility=hidden")

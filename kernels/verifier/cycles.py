@@ -12,7 +12,7 @@ from whisper_npu.kernels.verifier.execute import Execution
 from whisper_npu.kernels.verifier.program import FunctionCall
 from whisper_npu.kernels.verifier.structure import WORD_BYTES
 from whisper_npu.kernels.verifier.wiring import Channel, channels
-from whisper_npu.npu.limits import XDNA1, ArrayLimits
+from whisper_npu.npu.targets.npu1 import XDNA1, ArrayLimits
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from whisper_npu.kernels.verifier.design import Design, Dims, Memcpy, MemRef, Ob
 from whisper_npu.kernels.verifier.errors import DesignError
 from whisper_npu.kernels.verifier.patterns import is_contiguous, visited
 from whisper_npu.kernels.verifier.wiring import IN, OUT, Pool, channels, check_wiring, pools
-from whisper_npu.npu.limits import XDNA1, ArrayLimits, TileLimits
+from whisper_npu.npu.targets.npu1 import XDNA1, ArrayLimits, TileLimits
 
 WORD_BYTES = 4  # what DMAs and streams move at once
 

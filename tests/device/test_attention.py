@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.device.contracts import F32_OPERANDS
+from tests.support.contracts import F32_OPERANDS
 from whisper_npu import AttentionNPU
 from whisper_npu.errors import UsageError
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, MATMUL_128X512, Contract, DType
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.matmul import Matmul

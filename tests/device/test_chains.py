@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.benchmark.trace_format import checked
 from tests.device.test_products import SMALL, SMALL_BF16, SMALL_F32, SMALL_FLOOR
+from tests.support.trace_format import checked
 from whisper_npu.benchmark.trace import Lane, Recorder, as_trace
-from whisper_npu.elementwise import softmax
 from whisper_npu.errors import PlanError
-from whisper_npu.npu import emulator_runs
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
+from whisper_npu.host.elementwise import softmax
 from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
 from whisper_npu.npu.device import Chain, ChainCompletion, Device, Enters, Fidelity, run_steps
-from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.emulator import blocks as emulator_runs
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import Matmul, Product
 from whisper_npu.npu.plan import Loop, Plan, Problem, tiled_plan
 from whisper_npu.npu.planner import Choice, Fixed

@@ -11,10 +11,10 @@ from tests.device.test_attention import Case
 from whisper_npu import AttentionNPU
 from whisper_npu.attention_npu import attention_problems
 from whisper_npu.errors import PlanError, UnknownKernelError
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import GEMM_TILE, HEADS_OF_CONTEXT, Along, Contract, gemm, gemm_of_heads
 from whisper_npu.npu.device import Device, Fidelity
-from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import Matmul, matmul_on
 from whisper_npu.npu.plan import Problem
 from whisper_npu.npu.planner import Choice, Fixed, Gemm, choose

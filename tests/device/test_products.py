@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.device.contracts import (
+from tests.support.contracts import (
     NEAREST_BF16,
     NEAREST_FLOORED,
     ONE_PRODUCT_BF16,
@@ -22,7 +22,7 @@ from tests.device.contracts import (
     SMALL_SCORES,
 )
 from whisper_npu.errors import PlanError
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import (
     CONTRACTS,
     MATMUL_64X64,
@@ -32,7 +32,7 @@ from whisper_npu.npu.contract import (
     DType,
 )
 from whisper_npu.npu.device import Completion, Device, Fidelity
-from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import KEPT_OPERANDS, Matmul
 from whisper_npu.npu.plan import Loop, Plan, Problem, tiled_plan
 

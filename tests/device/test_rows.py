@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmark.trace_format import checked
 from tests.device.test_chains import counts
 from tests.device.test_products import SMALL, SMALL_BF16, SMALL_F32, SMALL_FLOOR
+from tests.support.trace_format import checked
 from whisper_npu.benchmark.trace import Lane, Recorder, as_trace
 from whisper_npu.errors import PlanError
-from whisper_npu.linear import Linear
-from whisper_npu.npu import emulator_runs
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
+from whisper_npu.host.gemm import Bf16Dot, Blas
+from whisper_npu.layers import Linear
 from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
-from whisper_npu.npu.cpu_gemm import Bf16Dot, Blas
 from whisper_npu.npu.device import Device, Fidelity, RowProduct, run_rows_in_steps
-from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.emulator import blocks as emulator_runs
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import Matmul, RowStep, as_it_is
 from whisper_npu.npu.plan import Problem, tiled_plan
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import standins
-from tests.device.contracts import (
+from tests.support import stand_in_kernels as standins
+from tests.support.contracts import (
     SMALL,
     SMALL_BF16,
     SMALL_CONTEXT,
@@ -26,8 +26,8 @@ from tests.device.contracts import (
     SMALL_PAIRS,
     SMALL_SCORES,
 )
-from tests.device.npu import opened_npu
-from tests.fake_pyxrt import Counts, FakeXrt, Fault
+from tests.support.fake_pyxrt import Counts, FakeXrt, Fault
+from tests.support.npu import opened_npu
 from whisper_npu.errors import (
     DeviceError,
     DeviceNotFoundError,
@@ -35,14 +35,14 @@ from whisper_npu.errors import (
     KernelManifestError,
     KernelNotBuiltError,
 )
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device, Enters, Fidelity
-from whisper_npu.npu.emulator import Emulator
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import Matmul, RowStep, as_it_is
 from whisper_npu.npu.plan import Problem, tiled_plan
 from whisper_npu.npu.planner import Choice, Fixed
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 ROOT = Path(__file__).parents[2]
 # The same product under many names: as many xclbins.
@@ -514,9 +514,9 @@ EXIT = """
 import atexit, sys
 from pathlib import Path
 import numpy as np
-from tests.device.contracts import SMALL
-from tests.device.npu import opened_npu
-from tests.fake_pyxrt import FakeXrt, Fault
+from tests.support.contracts import SMALL
+from tests.support.npu import opened_npu
+from tests.support.fake_pyxrt import FakeXrt, Fault
 from whisper_npu.errors import DispatchError
 from whisper_npu.npu.matmul import Matmul
 

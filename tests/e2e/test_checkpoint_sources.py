@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.hf_writer import read_model_bin, write_hf_folder
-from tests.weights import require_weights
+from tests.support.checkpoints import read_model_bin, write_hf_folder
+from tests.support.weights import require_weights
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
-from whisper_npu.npu.emulator import Emulator
-from whisper_npu.transcript import Transcript
-from whisper_npu.transcription import Model, TranscribeOptions, load_model
+from whisper_npu.npu.emulator.device import Emulator
+from whisper_npu.transcription.model import Model, TranscribeOptions, load_model
+from whisper_npu.transcription.result import Transcript
 
 pytestmark = pytest.mark.weights
 

@@ -19,9 +19,9 @@ import pytest
 import soundfile
 
 from tests.e2e.conftest import SAMPLES
-from tests.weights import require_weights
+from tests.support.weights import require_weights
+from whisper_npu.apps.cli import run
 from whisper_npu.checkpoint import load_checkpoint
-from whisper_npu.cli import run
 from whisper_npu.errors import OutputError
 from whisper_npu.output import write_atomically
 
@@ -187,7 +187,7 @@ def test_a_transcript_that_cannot_be_written_is_still_reported(
             raise OutputError(f"{path}: cannot be written (no space left)")
         write_atomically(path, text)
 
-    monkeypatch.setattr("whisper_npu.run.write_atomically", full)
+    monkeypatch.setattr("whisper_npu.apps.cli.run.write_atomically", full)
     options = ("--output_format", "srt", "--output_dir", str(tmp_path), "--report", str(tmp_path / "r.json"))
     assert transcribe(AMIABLE, *options) == 1
     assert "no space left" in capsys.readouterr().err
@@ -268,7 +268,7 @@ def test_a_model_folder_without_weights_is_one_line(
 def test_base_needs_less_than_1200_megabytes() -> None:
     # VmHWM, since getrusage's maximum begins with what the process held that started this one.
     code = (
-        "import sys; from whisper_npu.cli import run; code = run(sys.argv[1:]); "
+        "import sys; from whisper_npu.apps.cli import run; code = run(sys.argv[1:]); "
         "status = open('/proc/self/status').read(); "
         "print(status.partition('VmHWM:')[2].split()[0], file=sys.stderr); sys.exit(code)"
     )

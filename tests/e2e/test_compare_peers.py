@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.conftest import SAMPLES
-from tests.weights import require_weights
+from tests.support.weights import require_weights
 
 SCRIPT = Path(__file__).parents[2] / "scripts/compare_peers.py"
 SECONDS = ("cold", "warm", "cold_cpu", "warm_cpu")

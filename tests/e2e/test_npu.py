@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.device.npu import opened_npu
-from tests.fake_pyxrt import FakeXrt
+from tests.support.fake_pyxrt import FakeXrt
+from tests.support.npu import opened_npu
 from whisper_npu.checkpoint import Checkpoint
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import MATMUL_128X512
-from whisper_npu.npu.emulator import Emulator
-from whisper_npu.transcription import Model, TranscribeOptions
+from whisper_npu.npu.emulator.device import Emulator
+from whisper_npu.transcription.model import Model, TranscribeOptions
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
 

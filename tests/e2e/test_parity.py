@@ -12,9 +12,9 @@ from faster_whisper.audio import pad_or_trim
 from whisper_npu.audio import log_mel
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
-from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import Matmul
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from whisper_npu.cli import run
+from whisper_npu.apps.cli import run
+from whisper_npu.apps.cli.kernel_commands import build_model
 from whisper_npu.errors import UnknownModelError
 from whisper_npu.kernels.build import INSTALL, BuildResult, DesignSource, Outcome, array_part
-from whisper_npu.kernels.commands import build_model
 from whisper_npu.kernels.designs import DESIGNS, find_design
 from whisper_npu.kernels.table import as_markdown, rows
 from whisper_npu.kernels.verifier import Design as ParsedDesign
@@ -119,7 +119,7 @@ def test_a_models_kernels_are_those_of_the_planner(
         asked.append(designs)
         return [BuildResult(design.name, folder, Outcome.BUILT) for design in designs]
 
-    monkeypatch.setattr("whisper_npu.kernels.commands.build", build)
+    monkeypatch.setattr("whisper_npu.apps.cli.kernel_commands.build", build)
     for model in ("base", "large-v3"):
         build_model(model, "npu1")
     base, large = asked

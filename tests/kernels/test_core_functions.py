@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from whisper_npu.host.bf16 import Rounding, on_grid, to_bf16
 from whisper_npu.kernels.build import MATMUL_CC
 from whisper_npu.kernels.verifier.core_functions import (
     CompileError,
@@ -27,7 +28,6 @@ from whisper_npu.kernels.verifier.core_functions import (
     compiled,
     in_numpy,
 )
-from whisper_npu.npu.bf16 import Rounding, on_grid, to_bf16
 
 BF16 = ml_dtypes.bfloat16
 HOST = MATMUL_CC.parent / "verifier" / "host"

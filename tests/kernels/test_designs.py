@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from whisper_npu.apps.cli.kernel_commands import core_functions
 from whisper_npu.encoder import encoder_problems
 from whisper_npu.kernels.build import array_part
-from whisper_npu.kernels.commands import core_functions
 from whisper_npu.kernels.designs import (
     DESIGNS,
     MLIR_FOLDER,
@@ -44,11 +44,11 @@ from whisper_npu.npu.contract import (
 )
 from whisper_npu.npu.cost import gemm_tiles, padded_gemm
 from whisper_npu.npu.device import Fidelity
-from whisper_npu.npu.emulator import Emulator
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import Matmul
 from whisper_npu.npu.plan import Problem
 from whisper_npu.npu.planner import Gemm, choose
+from whisper_npu.npu.targets.npu1 import XDNA1
 from whisper_npu.released import released_dimensions
 
 by_name = pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.name)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.kernels.verifier_designs import column, one_core, run
+from tests.support.verifier_designs import column, one_core, run
 from whisper_npu.kernels.verifier import DesignError, FunctionCall, count_cycles, parse
 from whisper_npu.kernels.verifier.cycles import macs
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 
 @pytest.mark.parametrize(

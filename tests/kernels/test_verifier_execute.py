@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kernels.verifier_designs import (
+from tests.support.verifier_designs import (
     NumpyFunctions,
     broken,
     column,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import whisper_npu.kernels.verifier
-from tests.kernels.verifier_designs import broken, column, one_core, runtime_k
+from tests.support.verifier_designs import broken, column, one_core, runtime_k
 from whisper_npu.kernels.verifier import DesignError, MemRef, parse
 from whisper_npu.kernels.verifier.design import For, Load, Memcpy, WriteParameter
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.kernels.verifier_designs import broken, column, one_core, runtime_k
+from tests.support.verifier_designs import broken, column, one_core, runtime_k
 from whisper_npu.kernels.verifier import DesignError, check_structure, parse
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 C_FIFO = "aie.objectfifo @C_L1L2(%t0_2, {%t0_1}, 1 : i32)"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kernels.verifier_designs import broken, column, one_core, runtime_k
+from tests.support.verifier_designs import broken, column, one_core, runtime_k
 from whisper_npu.kernels.verifier import DesignError, check_wiring, parse
 
 RELEASE_A = "aie.objectfifo.release @A_L2L1(Consume, 1)"

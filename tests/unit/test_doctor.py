@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fake_pyxrt import FakeXrt, Fault
-from tests.standins import write_kernel, xclbin
+from tests.support.fake_pyxrt import FakeXrt, Fault
+from tests.support.stand_in_kernels import write_kernel, xclbin
 from whisper_npu import doctor
-from whisper_npu.cli import run
+from whisper_npu.apps.cli import run
 from whisper_npu.doctor import Check, Machine, Status, as_document, as_text, diagnose
 from whisper_npu.doctor.hardware import FIRMWARE_FILES, HEAP_BYTES, OTHER_NPUS
 from whisper_npu.doctor.machine import Actions, Process, Python, load_kernels
 from whisper_npu.errors import DeviceError, DeviceNotFoundError
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X64, MATMUL_64X512
 from whisper_npu.npu.device import Buffer, Completion, Fidelity, NpuOptions
-from whisper_npu.npu.emulator import Emulator
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.plan import Layout, Plan
-from whisper_npu.npu.xrt import import_pyxrt, open_npu
+from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.xrt.device import import_pyxrt, open_npu
 
 LINUX = "6.17.8-amd64"
 RENDER, OTHERS = 992, 1000  # numbers of groups

@@ -17,7 +17,7 @@ PARTICULAR_DEVICES = {
 }
 DEVICES = {*PARTICULAR_DEVICES, "whisper_npu.npu.device"}
 # Of models and devices; of use to both.
-NEITHER = {"whisper_npu.errors", "whisper_npu.native", "whisper_npu.rows"}
+NEITHER = {"whisper_npu.errors", "whisper_npu.host.native", "whisper_npu.host.rows"}
 # What costs tenths of a second and more; only the command that needs it may pay.
 HEAVY = {
     "numpy",
@@ -66,11 +66,11 @@ def test_device_code_knows_no_model(module: Path) -> None:
     assert all(i.startswith("whisper_npu.npu") or i in NEITHER for i in own)
 
 
-@pytest.mark.parametrize("neither", sorted(NEITHER | {"whisper_npu.cache", "whisper_npu.cxx"}))
+@pytest.mark.parametrize("neither", sorted(NEITHER | {"whisper_npu.cache", "whisper_npu.host.cxx"}))
 def test_what_knows_neither_model_nor_device(neither: str) -> None:
     own = imports(PACKAGE / f"{neither.removeprefix('whisper_npu.')}.py")
     own = {i for i in own if i.startswith("whisper_npu")}
-    assert own <= NEITHER | {"whisper_npu.cache", "whisper_npu.cxx"}
+    assert own <= NEITHER | {"whisper_npu.cache", "whisper_npu.host.cxx"}
 
 
 @pytest.mark.parametrize("pure", sorted(PURE))
@@ -96,7 +96,7 @@ def test_model_code_knows_no_particular_device(module: Path) -> None:
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys; from whisper_npu.cli import run; code = run(sys.argv[1:]); "
+        "import sys; from whisper_npu.apps.cli import run; code = run(sys.argv[1:]); "
         f"print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run(

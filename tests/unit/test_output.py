@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from whisper_npu.errors import OutputError, UsageError
 from whisper_npu.output import FORMATS, check_writable, output_path, render, write_atomically
-from whisper_npu.transcript import Segment, Transcript, Word
+from whisper_npu.transcription.result import Segment, Transcript, Word
 
 
 def segment(

@@ -13,13 +13,13 @@ import pytest
 from whisper_npu.npu.contract import MATMUL_64X512
 from whisper_npu.npu.cost import BASELINE_2025, XDNA1_PROFILE, Start, modelled_run_seconds
 from whisper_npu.npu.device import Enters
-from whisper_npu.npu.emulator import Emulator
+from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.matmul import Matmul, Product, merged
 from whisper_npu.npu.plan import Problem, tiled_plan
 from whisper_npu.npu.planner import Choice, Gemm
 from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_document, as_text
-from whisper_npu.transcript import Transcript
-from whisper_npu.transcription import EncoderRun, Transcription
+from whisper_npu.transcription.model import EncoderRun, Transcription
+from whisper_npu.transcription.result import Transcript
 
 RAN_ON = RunOn(
     "base",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import standins
+from tests.support import stand_in_kernels as standins
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device, NpuOptions, open_device
 

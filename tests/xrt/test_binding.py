@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import standins
+from tests.support import stand_in_kernels as standins
 from tests.xrt.conftest import Stub
 from whisper_npu.npu.contract import Contract, DType
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import standins
 from tests.e2e.conftest import SAMPLES
-from tests.weights import require_weights
+from tests.support import stand_in_kernels as standins
+from tests.support.weights import require_weights
 from tests.xrt.conftest import Open, Stub
 from whisper_npu.errors import DeviceError, DispatchError
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import (
     CONTRACTS,
     MATMUL_64X64,
@@ -25,8 +25,8 @@ from whisper_npu.npu.contract import (
     Contract,
     matmul_64x64_batch,
 )
-from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.matmul import Matmul
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 SIZES = 200, 190, 300  # M, K, N: 60 dispatches of 64x64, more than two lots are in flight
 MANY = 60

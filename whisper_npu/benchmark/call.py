@@ -12,8 +12,8 @@ from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.projection import operands
 from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line
 from whisper_npu.errors import DeviceError
+from whisper_npu.host.bf16 import F32, on_grid
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.bf16 import F32, on_grid
 from whisper_npu.npu.contract import Contract, DType
 from whisper_npu.npu.cost import PROFILES, XDNA1_PROFILE, Start, modelled_run_seconds, modelled_seconds
 from whisper_npu.npu.device import Device

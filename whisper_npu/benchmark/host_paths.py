@@ -14,7 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.device import Completion, Device
 from whisper_npu.npu.plan import Plan, Problem, tiled_plan
 

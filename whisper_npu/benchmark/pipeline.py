@@ -20,7 +20,7 @@ from whisper_npu.npu.cost import BASELINE, PROFILES
 from whisper_npu.npu.device import Device
 from whisper_npu.output import write_atomically, write_bytes_atomically
 from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document, modelled_basis
-from whisper_npu.transcription import Model, Transcription, load_model
+from whisper_npu.transcription.model import Model, Transcription, load_model
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from whisper_npu.benchmark.strategies import Strategy, check_names, strategies
 from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line, short
 from whisper_npu.benchmark.trace import Lane, Span, as_trace
 from whisper_npu.errors import DeviceError
+from whisper_npu.host.bf16 import F32
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.cost import (
     BASELINE,
     BASELINE_2025,

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from time import sleep
 
 from whisper_npu.benchmark.files import Files
+from whisper_npu.benchmark.published import PUBLISHED_ENCODERS, PUBLISHED_ENCODERS_SOURCE, RECORD_FLOPS
 from whisper_npu.benchmark.timings import Timings, machine, machine_line
 from whisper_npu.benchmark.window import OURS, PEER, Side
 from whisper_npu.encoder import ModelDimensions, encoder_problems
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X64, MATMUL_64X512, Contract, DType
 from whisper_npu.npu.cost import XDNA1_PROFILE, gemm_tiles
-from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.plan import Problem
 from whisper_npu.npu.planner import Alternative, Choice, Fixed, choose, kernels_of
-from whisper_npu.npu.published import PUBLISHED_ENCODERS, PUBLISHED_ENCODERS_SOURCE, RECORD_FLOPS
+from whisper_npu.npu.targets.npu1 import XDNA1
 from whisper_npu.released import released_dimensions
 
 MODELS = ("tiny", "base", "small", "medium", "large-v3-turbo", "large-v3")

@@ -25,7 +25,7 @@ from whisper_npu.checkpoint.convert import whisper_spec
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors, encoder_names
 from whisper_npu.encoder import AudioEncoder, ModelDimensions, Weights, encoder_problems, encoder_shapes
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.device import open_device
 from whisper_npu.npu.matmul import matmul_on
 from whisper_npu.released import released_dimensions

@@ -13,15 +13,15 @@ import faster_whisper
 from whisper_npu.audio import load_audio
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import machine, machine_line, short
-from whisper_npu.compute_type import AUTO
+from whisper_npu.benchmark.wer import EnglishNormalizer, WordErrorRate, word_error_rate
 from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
+from whisper_npu.host.bf16 import F32
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.bf16 import F32
 from whisper_npu.npu.device import NpuOptions, open_device
 from whisper_npu.report import RunOn
-from whisper_npu.transcription import Model, TranscribeOptions, load_model, run_loop
-from whisper_npu.wer import EnglishNormalizer, WordErrorRate, word_error_rate
+from whisper_npu.transcription.compute_type import AUTO
+from whisper_npu.transcription.model import Model, TranscribeOptions, load_model, run_loop
 
 OPTIONS = TranscribeOptions(language="en")
 

@@ -34,7 +34,7 @@ from whisper_npu.doctor.runtime import (
 )
 from whisper_npu.doctor.trial import Trial, multiply_on
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 __all__ = ["Check", "Diagnosis", "Machine", "Status", "as_document", "as_text", "diagnose", "this_machine"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from whisper_npu.doctor.check import Check, ok, problem
 from whisper_npu.doctor.machine import Machine
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 AMD = "1022"
 # Device ids that amdxdna takes, 1502 apart: what other kernels than ours are for.

@@ -100,10 +100,10 @@ def this_machine(npu: NpuOptions) -> Machine:
 
 
 def _actions(npu: NpuOptions) -> Actions:
-    from whisper_npu.npu.cpu_gemm import bf16_dot
+    from whisper_npu.host.gemm import bf16_dot
+    from whisper_npu.host.rows import compiled
     from whisper_npu.npu.device import open_device
-    from whisper_npu.npu.xrt import import_pyxrt
-    from whisper_npu.rows import compiled
+    from whisper_npu.npu.xrt.device import import_pyxrt
 
     return Actions(
         open_node=_open_and_close,
@@ -117,7 +117,7 @@ def _actions(npu: NpuOptions) -> Actions:
 
 def load_kernels(npu: NpuOptions, root: Path) -> str:
     """Open a context for each built kernel; loading one has it compute a product whose answer is known."""
-    from whisper_npu.npu.xrt import open_npu
+    from whisper_npu.npu.xrt.device import open_npu
 
     with open_npu(npu, root=root) as device:
         kernels = device.kernels()

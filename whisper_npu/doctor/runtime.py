@@ -22,7 +22,7 @@ from whisper_npu.doctor.hardware import (
 from whisper_npu.doctor.machine import Machine
 from whisper_npu.errors import KernelManifestError, WhisperNpuError, one_line
 from whisper_npu.npu.artifacts import built, find_kernel
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 LIBRARY_FOLDERS = (
     "usr/lib/*-linux-gnu",

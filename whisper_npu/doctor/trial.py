@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.matmul import matmul_on
 from whisper_npu.npu.plan import Problem

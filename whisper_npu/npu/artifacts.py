@@ -17,7 +17,7 @@ from typing import Any
 
 from whisper_npu.errors import KernelManifestError, KernelNotBuiltError
 from whisper_npu.npu.contract import CONTRACTS, Contract, contract_as_json, contract_named
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 MANIFEST = "manifest.json"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 2

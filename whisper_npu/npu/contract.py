@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.errors import UnknownKernelError
-from whisper_npu.npu.bf16 import F32, Rounding
-from whisper_npu.npu.limits import XDNA1
+from whisper_npu.host.bf16 import F32, Rounding
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 DEPTH_AB = 2  # buffers of A and of B in a core: one is filled while the core works on the other
 DEPTH_C = 1  # one fp32 C of 64x64 is 16 KiB; two would not leave room for A and B

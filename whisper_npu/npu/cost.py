@@ -23,8 +23,8 @@ from whisper_npu.npu.contract import (
     gemm,
     gemm_of_heads,
 )
-from whisper_npu.npu.limits import XDNA1
 from whisper_npu.npu.plan import Plan, Problem
+from whisper_npu.npu.targets.npu1 import XDNA1
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from typing import Protocol
 import numpy as np
 
 from whisper_npu.errors import DeviceNotFoundError, PlanError, UsageError
-from whisper_npu.native import build_meanwhile
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
+from whisper_npu.host.native import build_meanwhile
+from whisper_npu.host.rows import SOURCE as ROWS
+from whisper_npu.host.threads import Threads
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Layout, Plan
-from whisper_npu.npu.threads import Threads
-from whisper_npu.rows import SOURCE as ROWS
 
 
 class Fidelity(Enum):
@@ -292,14 +292,14 @@ def open_device(
     NPU. threads: of the host, None for one a core. Raises DeviceNotFoundError where `npu` is asked for and
     none answers, UsageError for another name or no thread.
     """
-    from whisper_npu.npu.emulator import Emulator
+    from whisper_npu.npu.emulator.device import Emulator
 
     if name not in DEVICE_NAMES:
         raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}")
     build_meanwhile(ROWS)  # what every device's host needs, while a model is read
     if name == "emulator":
         return Emulator(fidelity, Threads(threads))
-    from whisper_npu.npu.xrt import open_npu
+    from whisper_npu.npu.xrt.device import open_npu
 
     try:
         return open_npu(npu or NpuOptions(), Threads(threads))

@@ -8,7 +8,8 @@ from threading import RLock
 from time import perf_counter
 
 from whisper_npu.errors import PlanError, UnknownKernelError
-from whisper_npu.npu.bf16 import F32
+from whisper_npu.host.bf16 import F32
+from whisper_npu.host.threads import Threads
 from whisper_npu.npu.contract import Contract, find_contract
 from whisper_npu.npu.cost import XDNA1_PROFILE, modelled_plan_seconds
 from whisper_npu.npu.device import (
@@ -23,7 +24,6 @@ from whisper_npu.npu.device import (
 )
 from whisper_npu.npu.plan import Layout, Plan, Problem, b_layout, tiled_plan
 from whisper_npu.npu.planner import Choice, Fixed, Gemm, asked_for, choose, kernels_of
-from whisper_npu.npu.threads import Threads
 
 KEPT_PLANS = 256
 KEPT_OPERANDS = 16  # buffers of activations; an encoder's window has nine shapes

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.errors import PlanError
-from whisper_npu.npu.bf16 import Rounding
+from whisper_npu.host.bf16 import Rounding
 from whisper_npu.npu.contract import Along, Contract, DType
 
 Step = tuple[int, int]  # (rows, columns) of tiles

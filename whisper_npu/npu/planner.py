@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from whisper_npu.errors import UnknownKernelError
-from whisper_npu.npu.bf16 import Rounding
+from whisper_npu.host.bf16 import Rounding
 from whisper_npu.npu.contract import Contract, DType, gemm
 from whisper_npu.npu.cost import XDNA1_PROFILE, Profile, modelled_plan_seconds, padded_gemm
 from whisper_npu.npu.plan import Plan, Problem, tiled_plan

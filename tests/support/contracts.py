@@ -1,0 +1,49 @@
+"""Contracts that only tests have: small and unequal sizes, other roundings, other types."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from whisper_npu.host.bf16 import Rounding
+from whisper_npu.npu.contract import (
+    HEADS_OF_CONTEXT,
+    HEADS_OF_SCORES,
+    MATMUL_64X64_BASELINE,
+    MATMUL_64X512,
+    Contract,
+    DType,
+)
+from whisper_npu.npu.plan import Problem
+
+# Unequal everywhere, so that no two sizes can be swapped unnoticed.
+SMALL = Contract("matmul_8x24", m=8, k=12, n=24, cores=1)
+SMALL_BF16 = replace(SMALL, name="matmul_8x24_bf16", result_dtype=DType.BF16)
+SMALL_FLOOR = replace(
+    SMALL_BF16,
+    name="matmul_8x24_floor",
+    operand_rounding=Rounding.TOWARD_ZERO,
+    result_rounding=Rounding.FLOOR,
+)
+SMALL_F32 = replace(SMALL, name="matmul_8x24_f32", operand_dtype=DType.F32)
+# A partial result of one product of integers up to 8 fits bf16.
+ONE_PRODUCT_BF16 = replace(SMALL_BF16, name="matmul_8x24_bf16_k1", k=1)
+ONE_PRODUCT_FLOOR = replace(SMALL_FLOOR, name="matmul_8x24_floor_k1", k=1)
+
+# All heads of attention in one dispatch.
+SMALL_SCORES = replace(SMALL, name="matmul_8x24_scores3", batch=3, heads_along=HEADS_OF_SCORES)
+SMALL_CONTEXT = replace(SMALL, name="matmul_8x24_context3", batch=3, heads_along=HEADS_OF_CONTEXT)
+# Independent products in one dispatch, in pairs: whole micro-tiles.
+SMALL_PAIRS = replace(SMALL, name="matmul_8x24_pairs4", k=16, batch=4)
+
+# The roundings of the published experiment, made better one by one.
+NEAREST_FLOORED = replace(
+    MATMUL_64X64_BASELINE, name="matmul_64x64_nearest_floored", operand_rounding=Rounding.NEAREST_EVEN
+)
+NEAREST_BF16 = replace(
+    NEAREST_FLOORED, name="matmul_64x64_nearest_bf16", result_rounding=Rounding.NEAREST_EVEN
+)
+
+F32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=DType.F32)
+
+# What the benchmark's strategies use: no two sizes alike, none a multiple of a tile.
+STRATEGIES_PROBLEM = Problem(150, 100, 500)

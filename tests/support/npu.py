@@ -1,0 +1,54 @@
+"""An NPU of stand-ins: the chip's files, kernels, and a fake pyxrt or the real one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.support import stand_in_kernels as standins
+from tests.support.fake_pyxrt import FakeXrt
+from whisper_npu.npu.contract import MATMUL_64X64, Contract
+from whisper_npu.npu.device import Device, NpuOptions
+from whisper_npu.npu.xrt.device import open_npu
+
+XCLBIN = "WHISPER_NPU_TEST_XCLBIN"  # for the real pyxrt: any xclbin that the driver, or its stand-in, takes
+
+
+def opened_npu(
+    folder: Path, fake: FakeXrt | None, contracts: Iterable[Contract], *, timeout_seconds: float = 10.0
+) -> Device:
+    """The NPU of a fake, or that of the real pyxrt, with a stand-in kernel of each contract.
+
+    MATMUL_64X64 is built in any case: an NPU without any kernel of the program is not opened.
+    """
+    kernels = folder / "kernels"
+    for contract in {contract.name: contract for contract in (MATMUL_64X64, *contracts)}.values():
+        build(kernels, contract, fake)
+    root = standins.write_npu(folder / "root")
+    options = NpuOptions(kernel_folders=(kernels,), timeout_seconds=timeout_seconds)
+    with pytest.MonkeyPatch.context() as patch:
+        if fake:
+            patch.setitem(sys.modules, "pyxrt", fake.module)
+        return open_npu(options, root=root)
+
+
+def build(kernels: Path, contract: Contract, fake: FakeXrt | None) -> None:
+    """A stand-in kernel where there is none yet."""
+    if not (kernels / contract.name).exists():
+        xclbin = standins.xclbin(contract) if fake else Path(os.environ[XCLBIN]).read_bytes()
+        standins.write_kernel(kernels, contract, xclbin)
+
+
+def build_what_is_loaded(device: Device, folder: Path, fake: FakeXrt | None) -> None:
+    """For tests of any size: a kernel is there by the time it is needed."""
+    load = device.load
+
+    def build_and_load(contract: Contract) -> None:
+        build(folder / "kernels", contract, fake)
+        load(contract)
+
+    device.load = build_and_load  # type: ignore[method-assign]

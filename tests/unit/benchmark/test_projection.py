@@ -1,0 +1,221 @@
+"""`whisper-npu benchmark projection` and `call`: tables, files, and what goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.support.trace_format import checked
+from whisper_npu.apps.cli import run
+from whisper_npu.benchmark import projection
+from whisper_npu.benchmark.call import one_dispatch
+from whisper_npu.benchmark.projection import as_markdown, run_projection
+from whisper_npu.errors import DeviceError
+from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X512, Contract, matmul_64x64_batch
+from whisper_npu.npu.device import Fidelity
+from whisper_npu.npu.emulator.device import Emulator
+
+FAST = ["benchmark", "projection", "--repeats", "1", "--strategy", "larger-kernel", "--strategy", "gemm"]
+COLUMNS = [
+    "strategy",
+    "variant",
+    "kernel",
+    "dispatches",
+    "submissions",
+    "bytes_to_device",
+    "bytes_from_device",
+    "rows",
+    "rows_measured",
+    "dispatches_counted",
+    "bytes_to_device_counted",
+    "bytes_from_device_counted",
+    "max_error",
+    "meets_bound",
+    "measured_on",
+    "measured_seconds",
+    "measured_seconds_min",
+    "measured_seconds_max",
+    "measured_device_seconds",
+    "measured_host_seconds",
+    "extrapolated_seconds",
+    "modelled_seconds_baseline-2025",
+    "modelled_over_baseline_baseline-2025",
+    "modelled_seconds_xdna1",
+    "modelled_over_baseline_xdna1",
+]
+
+
+def only_error(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = [line for line in captured.err.splitlines() if line.startswith("whisper-npu: error: ")]
+    assert len(lines) == 1, captured.err
+    assert lines[0] == captured.err.splitlines()[-1]
+    return lines[0]
+
+
+def test_every_file_of_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "made" / "for it"
+    names = ("markdown", "json", "csv", "plot", "trace")
+    paths = {name: folder / f"{name}.{'png' if name == 'plot' else name}" for name in names}
+    files = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
+    assert run([*FAST, "--strategy", "naive", *files]) == 0
+    out = capsys.readouterr().out
+
+    assert paths["markdown"].read_text(encoding="utf-8") == out
+    table = [line for line in out.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 5
+    assert len({len(line) for line in table}) == 1  # columns are aligned
+    assert "only if a larger" in out
+    assert "emulator (exact), no NPU" in out
+
+    document = json.loads(paths["json"].read_text(encoding="utf-8"))
+    assert document["schema"] == "whisper-npu/benchmark-projection"
+    assert document["device"]["name"] == "emulator"
+    assert document["problem"] == [3001, 512, 512]
+    rows = {f"{row['strategy']} {row['kernel']}": row for row in document["rows"]}
+    assert rows["larger-kernel matmul_64x512"]["modelled_seconds_baseline-2025"] == pytest.approx(20.4625)
+    assert rows["larger-kernel matmul_64x512"]["extrapolated_seconds"] is None
+    part = rows["naive matmul_64x64"]
+    assert (part["dispatches"], part["dispatches_counted"], part["rows_measured"]) == (3008, 128, 128)
+    assert part["extrapolated_seconds"] == pytest.approx(part["measured_seconds"] * 3008 / 128)
+    assert len(part["measured_total"]["repeats"]) == 1
+
+    with paths["csv"].open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines[0] == COLUMNS
+    assert [len(line) for line in lines] == [len(COLUMNS)] * (1 + 5)
+
+    assert paths["plot"].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    events = checked(paths["trace"].read_text(encoding="utf-8"))
+    assert len(events) == 2 * 5  # each warmed up and run once
+    assert {event["args"]["dispatches"] for event in events} == {376, 192, 1, 128, 16}
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_the_plot_as_svg(tmp_path: Path) -> None:
+    assert run([*FAST, "--plot", str(tmp_path / "plot.SVG")]) == 0
+    text = (tmp_path / "plot.SVG").read_text(encoding="utf-8")
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert "MODELLED, baseline-2025" in text
+    assert "MEASURED here (emulator, CPU)" in text
+
+
+def test_a_plot_of_another_format_is_refused_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*FAST, "--plot", "plot.pdf"]) == 2
+    assert ".png or .svg" in only_error(capsys)
+
+
+def test_without_matplotlib_one_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run([*FAST, "--plot", str(tmp_path / "plot.png")]) == 1
+    assert "pip install 'whisper-npu[benchmark]'" in only_error(capsys)
+
+
+class OnlyLarge(Emulator):
+    """A device that has one kernel."""
+
+    def load(self, contract: Contract) -> None:
+        if contract != MATMUL_64X512:
+            raise DeviceError(f"no kernel {contract.name}")
+
+
+def test_strategies_without_a_kernel_are_left_out_and_named() -> None:
+    names = ["larger-kernel", "gemm"]
+    device = OnlyLarge(Fidelity.FAST)
+    done = run_projection(device, names=names, repeats=1, naive_rows=64, progress=lambda step: None)
+    assert [row.strategy.plan.contract for row in done.rows] == [MATMUL_64X512]
+    assert len(done.left_out) == 2
+    assert "Left out: larger-kernel, matmul_128x512: no kernel matmul_128x512" in as_markdown(done)
+    with pytest.raises(DeviceError, match="none of these strategies"):
+        run_projection(device, names=["gemm"], repeats=1, naive_rows=64, progress=lambda step: None)
+
+
+def test_npu_without_an_npu_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*FAST, "--device", "npu"]) == 1
+    assert "no NPU: " in only_error(capsys)
+
+
+def test_an_unknown_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["benchmark", "projection", "--strategy", "larger_kernel"]) == 2
+    assert "did you mean larger-kernel?" in only_error(capsys)
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--plot", "--trace", "--markdown"])
+def test_a_folder_that_cannot_be_written_is_said_first(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run([*FAST, option, str(tmp_path / "file" / "out.png")]) == 1
+    assert "cannot be written" in only_error(capsys)
+    assert run([*FAST, option, str(tmp_path)]) == 1
+    assert "is a folder" in only_error(capsys)
+
+
+def test_two_files_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "out.json")
+    assert run([*FAST, "--json", path, "--trace", path]) == 2
+    assert "more than once" in only_error(capsys)
+
+
+@pytest.mark.parametrize("at", ["_measured", "as_document", "write_bytes_atomically"])
+def test_an_interrupt_leaves_no_half_file(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(projection, at, interrupted)
+    name = "plot" if at == "write_bytes_atomically" else "json"
+    path = tmp_path / f"out.{'png' if name == 'plot' else name}"
+    path.write_text("before")
+    assert run([*FAST, f"--{name}", str(path)]) == 130
+    assert "interrupted" in only_error(capsys)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "before"
+
+
+def test_an_interrupt_while_a_file_is_replaced_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupted)
+    assert run([*FAST, "--plot", str(tmp_path / "plot.png")]) == 130
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_dispatch_of_each_kernel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--json", str(tmp_path / "call.json"), "--csv", str(tmp_path / "call.csv")]
+    assert run(["benchmark", "call", "--repeats", "1", *files]) == 0
+    out = capsys.readouterr().out
+    assert all(contract.name in out for contract in CONTRACTS)
+    rows = json.loads((tmp_path / "call.json").read_text(encoding="utf-8"))["rows"]
+    for row in rows:
+        assert row["dispatches"] == 1
+        for step in ("allocate", "convert", "copy_in", "run", "copy_out"):
+            assert row[f"measured_{step}_seconds"] >= 0
+    with (tmp_path / "call.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["kernel"] for row in csv.DictReader(file)] == [contract.name for contract in CONTRACTS]
+
+
+@pytest.mark.parametrize("contract", [*CONTRACTS, matmul_64x64_batch(376)], ids=lambda c: c.name)
+def test_one_dispatch_is_one(contract: object) -> None:
+    assert one_dispatch(contract).dispatches == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("script", ["quick_benchmark", "single_call", "pipeline_benchmark", "wer"])
+def test_the_scripts_are_the_commands(script: str) -> None:
+    path = Path(__file__).parents[3] / "scripts" / f"{script}.py"
+    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: whisper-npu benchmark" in done.stdout

@@ -1,0 +1,106 @@
+"""Every size of encoder: what is modelled, its floor, and the page that shows it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whisper_npu.benchmark.files import Files
+from whisper_npu.benchmark.sizes import (
+    MODELS,
+    Floor,
+    Size,
+    as_document,
+    as_markdown,
+    modelled_cells,
+    run_sizes,
+    write_files,
+)
+from whisper_npu.benchmark.window import OURS, PEER, encoder, random_array
+from whisper_npu.checkpoint.names import HUB_IDS
+from whisper_npu.errors import UnknownModelError
+from whisper_npu.npu.plan import Problem
+from whisper_npu.released import RELEASED, released_dimensions
+
+PAGE = Path(__file__).parents[3] / "docs/encoder-sizes.md"
+
+
+def silent(line: str) -> None:
+    pass
+
+
+MODELLED = run_sizes(repeats=None, threads=1, progress=silent)
+
+
+def rows(page: str) -> list[dict[str, str]]:
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    head, _, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(head, row, strict=True)) for row in body]
+
+
+def test_the_page_shows_what_is_modelled_now() -> None:
+    page = rows(PAGE.read_text(encoding="utf-8"))
+    wanted = [modelled_cells(size) for size in MODELLED.sizes]
+    assert [{name: row[name] for name in wanted[0]} for row in page] == wanted
+
+
+def test_a_floor_by_counting() -> None:
+    floor = Floor.of([Problem(2, 3, 5), Problem(7, 11, 13, heads=2)])
+    assert floor.flops == 2 * (2 * 3 * 5 + 2 * 7 * 11 * 13)
+    assert floor.nbytes == 2 * (6 + 15 + 2 * (77 + 143)) + 4 * (10 + 2 * 91)
+    assert floor.seconds == max(floor.flops / 3.14e12, floor.nbytes / 15e9)
+
+
+@pytest.mark.parametrize("size", MODELLED.sizes, ids=lambda size: size.model)
+def test_nothing_is_modelled_below_its_floor_or_above_what_others_measured(size: Size) -> None:
+    assert size.floor.seconds < size.seconds
+    if size.published != "-":
+        assert 1e3 * size.seconds < float(size.published.split(" to ")[0].replace(",", ""))
+    layers = size.dims.n_audio_layer
+    assert size.dispatches == 2 + 6 * layers
+
+
+def test_every_name_of_a_model_has_sizes() -> None:
+    assert set(RELEASED) == set(HUB_IDS)
+    with pytest.raises(UnknownModelError, match=r"'huge': there are tiny\.en, tiny"):
+        released_dimensions("huge")
+
+
+def test_files(tmp_path: Path) -> None:
+    files = Files(markdown=tmp_path / "a.md", json=tmp_path / "a.json", csv=tmp_path / "a.csv")
+    write_files(MODELLED, files)
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == as_markdown(MODELLED)
+    document = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert document == json.loads(json.dumps(as_document(MODELLED)))
+    assert [row["model"] for row in document["rows"]] == list(MODELS)
+    assert document["rows"][0]["measured_weights"] is None
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["dispatches"] for row in csv.DictReader(file)] == ["26", "38", "74", "146", "194", "194"]
+
+
+def test_an_unknown_size_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match="'giant'"):
+        run_sizes(["giant"], repeats=None, threads=1, progress=silent)
+
+
+@pytest.mark.slow
+def test_both_sides_encode_a_window_of_random_weights() -> None:
+    (size,) = run_sizes(["tiny"], repeats=1, threads=1, progress=silent).sizes
+    assert size.measured is not None
+    assert size.measured.ours.median > 0
+    assert size.measured.ratio.median == size.measured.ours.median / size.measured.peer.median
+    page = as_markdown(run_sizes(["tiny"], repeats=None, threads=1, progress=silent))
+    assert "MEASURED emulator" not in page
+
+
+def test_both_sides_are_the_same_encoder() -> None:
+    dims = replace(released_dimensions("tiny"), n_audio_layer=1)
+    mel = random_array("mel", (dims.n_mels, 2 * dims.n_audio_ctx))
+    ours, theirs = (np.asarray(encoder(side, dims, threads=1)(mel)).squeeze() for side in (OURS, PEER))
+    assert ours.shape == theirs.shape == (1500, 384)
+    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()  # bf16 against float32

@@ -1,0 +1,77 @@
+"""Which device is opened, and what is said where there is none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from whisper_npu import open_device
+from whisper_npu.errors import DeviceNotFoundError, UsageError
+from whisper_npu.npu.device import Fidelity, NpuOptions
+from whisper_npu.npu.xrt.device import open_npu
+
+
+def write_pci_device(root: Path, vendor: str, device: str) -> None:
+    folder = root / "sys/bus/pci/devices/0000:c4:00.1"
+    folder.mkdir(parents=True)
+    (folder / "vendor").write_text(f"{vendor}\n")
+    (folder / "device").write_text(f"{device}\n")
+
+
+def test_the_emulator_says_that_it_is_one() -> None:
+    with open_device("emulator", Fidelity.EXACT) as device:
+        assert device.name == "emulator"
+        assert device.clock == "CPU"
+        assert "emulator (exact), no NPU" in device.description
+
+
+def test_an_npu_that_is_not_there_is_an_error_that_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DeviceNotFoundError) as caught:
+        open_npu(NpuOptions(), root=tmp_path)
+    message = str(caught.value)
+    for looked_for in ("1022:1502", "/dev/accel/accel0", "Use --device emulator"):
+        assert looked_for in message
+    assert "\n" not in message
+
+
+def test_another_npu_generation_is_not_taken_for_xdna1(tmp_path: Path) -> None:
+    write_pci_device(tmp_path, "0x1022", "0x17f0")
+    with pytest.raises(DeviceNotFoundError, match="no PCI device 1022:1502"):
+        open_npu(NpuOptions(), root=tmp_path)
+
+
+def test_only_what_is_missing_is_named(tmp_path: Path) -> None:
+    write_pci_device(tmp_path, "0x1022", "0x1502")
+    with pytest.raises(DeviceNotFoundError) as caught:
+        open_npu(NpuOptions(), root=tmp_path)
+    assert "no PCI device" not in str(caught.value)
+    assert "no device node" in str(caught.value)
+
+
+def test_an_npu_without_kernels_is_no_device_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pci_device(tmp_path, "0x1022", "0x1502")
+    (tmp_path / "dev/accel").mkdir(parents=True)
+    (tmp_path / "dev/accel/accel0").touch()
+    monkeypatch.setitem(sys.modules, "pyxrt", ModuleType("pyxrt"))
+    monkeypatch.setenv("WHISPER_NPU_KERNELS", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(DeviceNotFoundError, match=r"no built kernels in .*none, .*: whisper-npu kernels"):
+        open_npu(NpuOptions(), root=tmp_path)
+
+
+def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object) -> None:
+        raise DeviceNotFoundError("no NPU")
+
+    monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)
+    assert open_device("auto").name == "emulator"
+    with pytest.raises(DeviceNotFoundError):
+        open_device("npu")
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown device 'gpu': there are auto, npu, emulator"):
+        open_device("gpu")

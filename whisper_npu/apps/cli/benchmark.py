@@ -1,0 +1,208 @@
+"""`whisper-npu benchmark ...`."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from whisper_npu.apps.cli.options import (
+    CsvFile,
+    Device,
+    DeviceName,
+    FidelityName,
+    JsonFile,
+    KernelFolders,
+    MarkdownFile,
+    PlotFile,
+    Repeats,
+    Threads,
+    Timeout,
+    TraceFile,
+    npu_options,
+)
+
+benchmark = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Benchmarks: MEASURED on the device that runs, MODELLED for an NPU, and every number says which.",
+)
+
+
+class Peer(Enum):
+    faster_whisper = "faster-whisper"
+
+
+@benchmark.command("projection")
+def benchmark_projection(
+    strategy: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--strategy", help="One strategy, or several by repeating this; all if none is named."),
+    ] = None,
+    repeats: Repeats = 3,
+    naive_rows: Annotated[
+        int, typer.Option("--naive_rows", min=1, help="Rows of A that the naive host is measured on.")
+    ] = 128,
+    device: Device = DeviceName.auto,
+    fidelity: Annotated[
+        FidelityName, typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch.")
+    ] = FidelityName.exact,
+    kernels: KernelFolders = None,
+    timeout: Timeout = 10.0,
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+    plot: PlotFile = None,
+    trace: TraceFile = None,
+) -> None:
+    """(3001,512)@(512,512), the experiment's product, by every strategy."""
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.benchmark.projection import as_markdown, run_projection, write_files
+    from whisper_npu.benchmark.strategies import check_names
+    from whisper_npu.npu.device import Fidelity, open_device
+
+    check_names(strategy or [])
+    files = Files(markdown=markdown, json=json, csv=csv, plot=plot, trace=trace)
+    npu = npu_options(kernels, timeout)
+    files.check()
+    with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
+        done = run_projection(
+            opened, names=strategy or [], repeats=repeats, naive_rows=naive_rows, progress=_say
+        )
+    write_files(done, files)
+    print(as_markdown(done), end="")
+
+
+@benchmark.command("sizes")
+def benchmark_sizes(
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Also run windows, random weights, beside CTranslate2's encoder."),
+    ] = False,
+    repeats: Repeats = 5,
+    threads: Threads = None,
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+) -> None:
+    """Encoders from tiny to large-v3: dispatches, MODELLED time and its floor, what others measured."""
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.benchmark.sizes import as_markdown, run_sizes, write_files
+    from whisper_npu.host.threads import cores
+
+    files = Files(markdown=markdown, json=json, csv=csv)
+    files.check()
+    done = run_sizes(repeats=repeats if measure else None, threads=threads or cores(), progress=_say)
+    write_files(done, files)
+    print(as_markdown(done), end="")
+
+
+@benchmark.command("call")
+def benchmark_call(
+    repeats: Repeats = 20,
+    device: Device = DeviceName.auto,
+    kernels: KernelFolders = None,
+    timeout: Timeout = 10.0,
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+) -> None:
+    """One dispatch of each kernel: allocate, convert, copy in, run, copy out."""
+    from whisper_npu.benchmark.call import as_markdown, run_calls, write_files
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.npu.device import Fidelity, open_device
+
+    files = Files(markdown=markdown, json=json, csv=csv)
+    npu = npu_options(kernels, timeout)
+    files.check()
+    with open_device(device.value, Fidelity.EXACT, npu=npu) as opened:
+        done = run_calls(opened, repeats=repeats, progress=_say)
+    write_files(done, files)
+    print(as_markdown(done), end="")
+
+
+@benchmark.command("pipeline")
+def benchmark_pipeline(
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files.")],
+    model: Annotated[str, typer.Option("--model", help="A name, a folder, or a hub id.")] = "base",
+    kernel: Annotated[str, typer.Option("--kernel", help="auto, or a kernel's name.")] = "auto",
+    repeats: Repeats = 3,
+    device: Device = DeviceName.auto,
+    fidelity: Annotated[
+        FidelityName, typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch.")
+    ] = FidelityName.fast,
+    kernels: KernelFolders = None,
+    timeout: Timeout = 10.0,
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+    plot: PlotFile = None,
+    trace: TraceFile = None,
+) -> None:
+    """The whole pipeline on real audio: every stage, every operation of the encoder."""
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.benchmark.pipeline import as_markdown, run_pipeline, write_files
+    from whisper_npu.npu.device import Fidelity, open_device
+
+    files = Files(markdown=markdown, json=json, csv=csv, plot=plot, trace=trace)
+    npu = npu_options(kernels, timeout)
+    files.check()
+    with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
+        done = run_pipeline(audio, opened, model=model, kernel=kernel, repeats=repeats, progress=_say)
+    write_files(done, files)
+    print(as_markdown(done), end="")
+
+
+@benchmark.command("wer")
+def benchmark_wer(
+    manifest: Annotated[
+        Path,
+        typer.Argument(metavar="MANIFEST.tsv", help="Columns path and text, and perhaps group."),
+    ],
+    model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--model", help="One model, or several by repeating this; tiny.en if none is named."),
+    ] = None,
+    kernel: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--kernel", help="Likewise; 64x512 and 64x64 if none is named."),
+    ] = None,
+    device: Annotated[
+        Optional[list[DeviceName]],  # noqa: UP045
+        typer.Option("--device", help="Likewise; auto if none is named."),
+    ] = None,
+    against: Annotated[
+        Optional[Peer],  # noqa: UP045
+        typer.Option("--against", help="Also run this one's own encoder on the same audio."),
+    ] = None,
+    kernels: KernelFolders = None,
+    timeout: Timeout = 10.0,
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+) -> None:
+    """Word error rates over recordings with transcripts, for each and in all."""
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.benchmark.word_errors import as_markdown, read_manifest, run_word_errors, write_files
+
+    files = Files(markdown=markdown, json=json, csv=csv)
+    npu = npu_options(kernels, timeout)
+    files.check()
+    done = run_word_errors(
+        read_manifest(manifest),
+        models=model or ["tiny.en"],
+        kernels=kernel or ["64x512", "64x64"],
+        devices=[name.value for name in device or [DeviceName.auto]],
+        npu=npu,
+        against_faster_whisper=against is not None,
+        progress=_say,
+    )
+    write_files(done, files)
+    print(as_markdown(done), end="")
+
+
+def _say(step: str) -> None:
+    print(f"whisper-npu: {step}", file=sys.stderr, flush=True)

@@ -1,0 +1,75 @@
+"""`whisper-npu kernels ...`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Optional
+
+import typer
+
+from whisper_npu.errors import UsageError
+
+kernels = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The kernels' designs for the array.")
+Names = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(metavar="[NAME...]", help="Designs; all if none is named."),
+]
+
+
+class CoreFunctionsFrom(Enum):
+    auto = "auto"
+    compiler = "compiler"
+    numpy = "numpy"
+
+
+@kernels.command("list")
+def kernels_list() -> None:
+    """What one dispatch of each design takes of the array and of DRAM; and what is built."""
+    from whisper_npu.apps.cli.kernel_commands import list_designs
+
+    print(list_designs(), end="")
+
+
+@kernels.command("show")
+def kernels_show(name: Annotated[str, typer.Argument(help="A design.")]) -> None:
+    """Print a design as MLIR text."""
+    from whisper_npu.kernels.designs import find_design
+
+    print(find_design(name).text, end="")
+
+
+@kernels.command("verify")
+def kernels_verify(
+    names: Names = None,
+    core_functions: Annotated[
+        CoreFunctionsFrom,
+        typer.Option("--core_functions", help="kernels/matmul.cc by this machine's C++ compiler, or NumPy."),
+    ] = CoreFunctionsFrom.auto,
+    aie_opt: Annotated[
+        bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, where it is installed.")
+    ] = False,
+) -> int:
+    """Check designs against the array's limits, execute their text, compare with float64."""
+    from whisper_npu.apps.cli.kernel_commands import verify_designs
+
+    return verify_designs(names or [], core_functions.value, mlir_aie=aie_opt)
+
+
+@kernels.command("build")
+def kernels_build(
+    names: Names = None,
+    target: Annotated[str, typer.Option("--target", help="The array to build for.")] = "npu1",
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--model", help="Build what a released model's encoder needs: tiny, large-v3, ..."),
+    ] = None,
+) -> None:
+    """Build xclbin and instructions with mlir-aie and Peano, into the user's kernel folder."""
+    from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
+
+    if model is None:
+        build_designs(names or [], target)
+        return
+    if names:
+        raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
+    build_model(model, target)

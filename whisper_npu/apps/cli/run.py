@@ -1,0 +1,137 @@
+"""One run of `whisper-npu transcribe`: several recordings, one model, files, progress, report."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+from whisper_npu.apps.cli.progress import Progress
+from whisper_npu.audio import load_audio
+from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
+from whisper_npu.npu.device import Fidelity, NpuOptions, open_device
+from whisper_npu.npu.matmul import check_kernel
+from whisper_npu.output import FORMATS, as_json, check_writable, output_path, render, write_atomically
+from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
+from whisper_npu.transcription.compute_type import resolve_compute_type
+from whisper_npu.transcription.model import Model, TranscribeOptions, Transcription, load_model
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Which files to write for each recording; none at all unless asked for."""
+
+    formats: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def asked_for(cls, output_format: str | None, folder: Path | None) -> OutputFiles:
+        """As openai/whisper: "all" is every format, the folder defaults to the current one."""
+        if output_format is None:
+            formats: tuple[str, ...] = () if folder is None else ("txt",)
+        else:
+            formats = FORMATS if output_format == "all" else (output_format,)
+        return cls(formats, folder or Path())
+
+    def paths(self, audio: str) -> dict[str, Path]:
+        return {fmt: output_path(audio, fmt, self.folder) for fmt in self.formats}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the user asked for."""
+
+    audio: tuple[str, ...]
+    model: str
+    device: str
+    kernel: str
+    compute_type: str  # of the decoder
+    fidelity: Fidelity
+    npu: NpuOptions
+    threads: int | None  # None: one a core
+    options: TranscribeOptions
+    output: OutputFiles
+    report: Path | None
+    quiet: bool
+    started: float  # perf_counter at the start of the program
+
+    def execute(self) -> int:
+        """Transcribe everything; a recording that fails is named on stderr and the others go on.
+
+        Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError for what stops all.
+        """
+        self._check_outputs()
+        compute_type = resolve_compute_type(self.compute_type)
+        model: Model | None = None
+        load_seconds = 0.0
+        results = []
+        # The device first: an absent NPU is said before any work is done, and so is an unknown kernel.
+        with (
+            open_device(self.device, self.fidelity, self.npu, self.threads) as device,
+            Progress(quiet=self.quiet) as progress,
+        ):
+            check_kernel(device, self.kernel)
+            for audio in self.audio:
+                transcription: Transcription | None = None
+                try:
+                    start = perf_counter()
+                    samples = load_audio(audio)  # bad audio fails before the model is loaded for it
+                    audio_seconds = perf_counter() - start
+                    if model is None:
+                        progress.say(f"loading {self.model}")
+                        start = perf_counter()
+                        model = load_model(
+                            self.model,
+                            device=device,
+                            kernel=self.kernel,
+                            compute_type=compute_type,
+                            progress=progress.say,
+                        )
+                        load_seconds = perf_counter() - start
+                    with progress.recording(audio, len(samples)) as on_segment:
+                        done = model.transcribe(samples, self.options, on_segment)
+                    transcription = replace(done, audio_seconds=audio_seconds)
+                    self._write(audio, transcription)
+                    results.append(FileResult(audio, transcription))
+                except (AudioError, DeviceError, OutputError) as error:
+                    progress.fail(str(error))
+                    results.append(FileResult(audio, transcription, str(error)))
+            ran_on = RunOn.of(device, self.model, self.kernel, model)
+        self._report(Report(ran_on, tuple(results), load_seconds, perf_counter() - self.started))
+        return 1 if any(result.error for result in results) else 0
+
+    def _check_outputs(self) -> None:
+        """What can be known before hours of work: places that refuse, files that would be written twice."""
+        written = [path for audio in self.audio for path in self.output.paths(audio).values()]
+        written += [self.report] if self.report is not None else []
+        for folder in dict.fromkeys(path.parent for path in written):
+            check_writable(folder)
+        recordings = {Path(audio).resolve() for audio in self.audio if audio != "-"}
+        seen: set[Path] = set()
+        for path in written:
+            real = path.resolve()
+            if path.is_dir():
+                raise OutputError(f"{path}: is a folder; name a file, or move the folder away")
+            if real in recordings:
+                raise UsageError(f"{path}: is one of the recordings and would be overwritten; name another")
+            if real in seen and not _is_special(path):
+                raise UsageError(
+                    f"{path}: would be written more than once; give recordings of one name runs of their own"
+                )
+            seen.add(real)
+
+    def _write(self, audio: str, transcription: Transcription) -> None:
+        for fmt, path in self.output.paths(audio).items():
+            write_atomically(path, render(transcription.transcript, fmt))
+
+    def _report(self, report: Report) -> None:
+        if not self.quiet and report.windows:
+            print("\n" + as_text(report), file=sys.stderr, end="", flush=True)
+        if self.report is not None:
+            write_atomically(self.report, as_json(as_document(report)))
+
+
+def _is_special(path: Path) -> bool:
+    """A device or pipe, /dev/null for example, which any number of files may go to."""
+    return path.exists() and not path.is_file()

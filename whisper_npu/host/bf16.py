@@ -1,0 +1,70 @@
+"""bfloat16 as the array sees it: float32 cut to 8 significant bits, by one of three roundings.
+
+Values "on the bf16 grid" stay in float32 arrays here: they are exactly what a bf16 operand holds, in the
+type that a CPU can multiply.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.host.rows import compiled, lie_in_rows
+
+F32 = NDArray[np.float32]
+
+MANY = 1 << 14  # elements; calling compiled loops takes as long as NumPy takes for these
+_LOW_BITS = np.uint32(0xFFFF)  # what bf16 drops of a float32
+_SIGN_BIT = np.uint32(0x8000_0000)
+
+
+class Rounding(Enum):
+    """How a float32 becomes bf16."""
+
+    NEAREST_EVEN = "nearest even"
+    TOWARD_ZERO = "toward zero"
+    FLOOR = "floor"  # toward minus infinity: what an AIE core does unless told otherwise (UG1603)
+
+    @property
+    def unit(self) -> float:
+        """The largest relative error of one rounding of a normal number: half an ulp, or a whole one."""
+        return 2.0**-8 if self is Rounding.NEAREST_EVEN else 2.0**-7
+
+
+def to_bf16(x: F32, rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:
+    """Round float32 to bfloat16; NaN stays NaN, infinities stay, nothing else becomes NaN.
+
+    x: float32 of any shape. Returns bfloat16 of the same shape.
+    """
+    if rounding is Rounding.NEAREST_EVEN:
+        if x.size >= MANY and (loops := compiled()) and lie_in_rows(x):
+            out = np.empty(x.shape, ml_dtypes.bfloat16)
+            loops.to_bf16(x, out.view(np.uint16))
+            return out
+        with np.errstate(over="ignore", invalid="ignore"):  # rounding up to infinity; signalling NaNs
+            return x.astype(ml_dtypes.bfloat16)
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    if rounding is Rounding.FLOOR:
+        # One ulp more magnitude for every negative number that has bits to drop.
+        bits = np.where(bits & _SIGN_BIT, bits + _LOW_BITS, bits)
+    cut: NDArray[ml_dtypes.bfloat16] = (bits >> np.uint32(16)).astype(np.uint16).view(ml_dtypes.bfloat16)
+    cut[np.isnan(x)] = np.nan
+    return cut
+
+
+def on_grid(x: F32, rounding: Rounding, out: F32 | None = None) -> F32:
+    """`to_bf16`, widened again: float32 values that bf16 holds exactly.
+
+    out: where to, x itself if need be; None for a new array.
+    """
+    if out is None:
+        out = np.empty_like(x, np.float32)
+    loops = compiled() if rounding is Rounding.NEAREST_EVEN else None
+    if loops and lie_in_rows(x, out):
+        loops.round_to_bf16(x, out)
+    else:
+        out[...] = to_bf16(x, rounding)
+    return out

@@ -1,0 +1,173 @@
+"""Memory that the host and the NPU share: bos, their views, and a matrix laid out in one.
+
+A view of bo.map() does not keep its bo alive, and a sub-bo of a sub-bo has a wrong address (XRT 2.25,
+pyxrt.cpp, xrt_bo.cpp): so a buffer holds bo and view together, and takes every sub-bo from the root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.errors import DeviceError, DeviceNotFoundError, PlanError, one_line
+from whisper_npu.host.bf16 import F32, to_bf16
+from whisper_npu.host.threads import Threads
+from whisper_npu.npu.contract import DType
+from whisper_npu.npu.layout import fill, in_tiles
+from whisper_npu.npu.plan import Layout
+
+FIRST_DATA_ARGUMENT = 3  # of a kernel, after opcode, instructions and their size in bytes
+DOCTOR = "whisper-npu doctor shows what is wrong"
+
+At = tuple[int, int]  # (row, column) in the grid of tiles
+
+
+class Driver:
+    """The binding and the opened device."""
+
+    def __init__(self, pyxrt: ModuleType) -> None:
+        with pyxrt_errors("opening the NPU", DeviceNotFoundError):
+            self.device = pyxrt.device(0)
+        self.pyxrt = pyxrt
+        self._data_group: int | None = None
+
+    def serve(self, handle: Any) -> None:
+        """Allocate data where this kernel reads it; all kernels read the one memory of the host."""
+        self._data_group = handle.group_id(FIRST_DATA_ARGUMENT)
+
+    def data_bo(self, nbytes: int) -> Any:
+        if self._data_group is None:
+            raise DeviceError("operands are written before a kernel is loaded: call load(contract) first")
+        return self.pyxrt.bo(self.device, nbytes, self.pyxrt.bo.host_only, self._data_group)
+
+    def sub_bo(self, root: Any, nbytes: int, offset: int) -> Any:
+        return self.pyxrt.bo(root, nbytes, offset)
+
+    def sync_to_device(self, bo: Any, nbytes: int) -> None:
+        bo.sync(self.pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE, nbytes, 0)
+
+    def sync_from_device(self, bo: Any, nbytes: int) -> None:
+        bo.sync(self.pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE, nbytes, 0)
+
+
+class XrtBuffer:
+    """A matrix for the device: a root bo and its view, or what the host summed up of results.
+
+    The bo is made at the first write; tiles are sub-bos of it. `close` drops the views before the bo.
+    """
+
+    def __init__(self, driver: Driver, layout: Layout, threads: Threads) -> None:
+        self._driver = driver
+        self._layout = layout
+        self._threads = threads
+        self.bo: Any = None
+        self.tiles: NDArray[Any] = np.empty(0)  # (heads, down, across, tile_rows, tile_cols), in the bo
+        self.result: F32 | None = None  # (heads, *layout.padded)
+        self._tile_bos: dict[At, Any] = {}
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def write(self, matrix: F32) -> None:
+        layout = self.layout
+        if matrix.shape != layout.shape:
+            raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
+        with pyxrt_errors(f"writing {layout} to the NPU"):
+            if self.bo is None:
+                bo = self._driver.data_bo(layout.nbytes)
+                memory = view(bo, layout.dtype)
+                memory[:] = 0  # padding stays zero for good
+                self.bo, self.tiles = bo, in_tiles(memory, layout)
+            heads = matrix.reshape(layout.heads, layout.rows, layout.cols)
+
+            def pack(some: slice) -> None:
+                bf16 = layout.dtype is DType.BF16
+                packed = to_bf16(heads[some], layout.rounding) if bf16 else heads[some]
+                fill(self.tiles[some], packed, layout)
+
+            self._threads.in_blocks(pack, layout.heads, heads[0].nbytes)
+            self._driver.sync_to_device(self.bo, layout.nbytes)
+
+    def read(self) -> F32:
+        if self.result is None:
+            raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
+        return self.result[:, : self.layout.rows, : self.layout.cols].reshape(self.layout.shape)
+
+    def close(self) -> None:
+        self.result = None
+        self.tiles = np.empty(0)
+        self._tile_bos.clear()
+        self.bo = None
+
+    def tile_bo(self, at: At) -> Any:
+        """The sub-bo of a tile, made when it is first asked for."""
+        found = self._tile_bos.get(at)
+        if found is None:
+            layout = self.layout
+            nbytes = layout.tile_rows * layout.tile_cols * layout.dtype.nbytes
+            offset = (at[0] * layout.grid[1] + at[1]) * nbytes
+            found = self._tile_bos[at] = self._driver.sub_bo(self.bo, nbytes, offset)
+        return found
+
+    def gathered(self, tiles: Sequence[At]) -> NDArray[Any]:
+        """(len(tiles), tile_rows, tile_cols): copies of tiles as the host wrote them."""
+        rows, cols = np.transpose(tiles)
+        heads, down = np.divmod(rows, self.layout.head_grid[0])
+        found: NDArray[Any] = self.tiles[heads, down, cols]
+        return found
+
+
+class LentBuffer(XrtBuffer):
+    """A result that stays in the bo of its kernel's runs, valid until that kernel runs again.
+
+    Of one dispatch only; a sum of several has memory of its own.
+    """
+
+    def lend(self, bo: Any, matrices: F32) -> None:
+        """matrices: (heads, *layout.padded), in the bo, which lives as long as they are read."""
+        self.bo, self.result = bo, matrices
+
+
+def view(bo: Any, dtype: DType) -> NDArray[Any]:
+    """A bo's memory. It does not keep the bo alive: whoever holds the view holds the bo."""
+    return np.frombuffer(bo.map(), np.uint8).view(np.float32 if dtype is DType.F32 else ml_dtypes.bfloat16)
+
+
+class pyxrt_errors:
+    """What pyxrt raises, as an error that says what was being done and what to do about it.
+
+    No generator of contextlib: its frame would keep the error, and with it runs and contexts, until the next
+    collection of cycles.
+    """
+
+    def __init__(self, doing: str, kind: type[DeviceError] = DeviceError) -> None:
+        self.doing, self.kind = doing, kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, (RuntimeError, OSError, MemoryError)):
+            said = one_line(error) or type(error).__name__
+            raise self.kind(f"{self.doing} failed: {said}; {_remedy(error)}") from error
+
+
+def _remedy(error: BaseException) -> str:
+    text = str(error).lower()
+    if "index" in text:  # "No such device with index '0'"
+        return f"XRT sees no NPU: is its plugin for NPUs installed (libxrt-npu2)? {DOCTOR}"
+    if "no such device" in text:
+        return f"the NPU is gone: reload its driver (modprobe -r amdxdna; modprobe amdxdna); {DOCTOR}"
+    if "unexpected command state" in text:
+        return f"the NPU does not answer, it may be gone; {DOCTOR}"
+    if isinstance(error, MemoryError) or "memory" in text or "temporarily unavailable" in text:
+        return f"raise the limit of locked memory (ulimit -l unlimited) or use a smaller model; {DOCTOR}"
+    if "permission" in text:
+        return f"join the group that owns /dev/accel/accel0 (render) and log in again; {DOCTOR}"
+    return DOCTOR

@@ -1,0 +1,369 @@
+"""What runs a kernel's dispatches: contexts, and in them lots of runs that are made once and used again.
+
+How pyxrt wants it (XRT 2.25, pyxrt.cpp, xrt_kernel.cpp): run.wait returns a state and raises nothing;
+runlist.wait raises, takes no timeout and blocks Python; a run must not be destroyed while its command runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.errors import one_line
+from whisper_npu.host.bf16 import F32
+from whisper_npu.npu.artifacts import Artifact
+from whisper_npu.npu.contract import Along, Contract, DType
+from whisper_npu.npu.layout import allocated, in_tiles, pack_pairs, tile_of
+from whisper_npu.npu.plan import Layout, Plan, Role
+from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.xrt.buffer import FIRST_DATA_ARGUMENT, At, Driver, LentBuffer, XrtBuffer, view
+
+KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
+OPCODE = 3  # run the instructions in argument 1
+RUNLIST = 24  # runs that XRT sends to the driver as one command; xrt_kernel.cpp, runlist_impl
+LOT = RUNLIST + 1  # and the run that is waited for
+NEW, COMPLETED, TIMEOUT = "NEW", "COMPLETED", "TIMEOUT"
+# ert_cmd_state by value (ert.h): the binding's enumeration needs microseconds for a name, and has not all.
+STATES = (
+    *("0", NEW, "QUEUED", "RUNNING", COMPLETED, "ERROR", "ABORT", "SUBMITTED", TIMEOUT),
+    *("NORESPONSE", "SKERROR", "SKCRASHED"),
+)
+RUNNING_STATES = (NEW, "QUEUED", "RUNNING", "SUBMITTED")
+LINGER_MS = 100  # that what runs after a failure gets to end before it is left behind
+VERSIONS = "driver, firmware and XRT may not belong together: whisper-npu doctor prints all three"
+HANGS = (
+    "another program may hold the NPU, or the kernel was built for another array: see dmesg for amdxdna, "
+    "build the kernel again, or allow more with --timeout"
+)
+
+
+class Context:
+    """An xclbin on the array, and the kernels that run on it: one for each size of product."""
+
+    def __init__(self, driver: Driver, xclbin_path: Path) -> None:
+        xclbin = driver.pyxrt.xclbin(str(xclbin_path))
+        driver.device.register_xclbin(xclbin)
+        self.driver = driver
+        self.hw_context = driver.pyxrt.hw_context(driver.device, xclbin.get_uuid())
+        self.handle = driver.pyxrt.kernel(self.hw_context, KERNEL_NAME)
+        self.kernels: dict[Contract, Kernel] = {}
+        driver.serve(self.handle)
+
+    def add(self, artifact: Artifact) -> Kernel:
+        kernel = Kernel(self.driver, self.handle, self.hw_context, artifact)
+        self.kernels[artifact.contract] = kernel
+        return kernel
+
+    def close(self) -> None:
+        """Runs first, then their bos, the kernel, the context."""
+        for kernel in self.kernels.values():
+            for lot in kernel.lots:
+                lot.close()
+        self.kernels.clear()
+        self.handle = self.hw_context = None
+
+
+class Kernel:
+    """The instructions of one contract, and two lots of runs that take turns."""
+
+    def __init__(self, driver: Driver, handle: Any, hw_context: Any, artifact: Artifact) -> None:
+        nbytes = len(artifact.instructions)
+        bo = driver.pyxrt.bo(driver.device, nbytes, driver.pyxrt.bo.cacheable, handle.group_id(1))
+        np.frombuffer(bo.map(), np.uint8)[:nbytes] = np.frombuffer(artifact.instructions, np.uint8)
+        driver.sync_to_device(bo, nbytes)
+
+        def new_run() -> Any:
+            run = driver.pyxrt.run(handle)
+            for argument, value in enumerate((OPCODE, bo, nbytes)):
+                run.set_arg(argument, value)
+            return run
+
+        def new_list() -> Any:
+            return driver.pyxrt.runlist(hw_context)
+
+        self.lots = tuple(Lot(driver, artifact.contract, new_run, new_list) for _ in range(2))
+
+
+class Lot:
+    """Dispatches that are submitted together: a run list, and after it a single run.
+
+    The array takes the commands of a context in order. So whoever waits for the single run, which takes a
+    timeout, has waited for the list, which takes none. Each run keeps a place in the bo of results;
+    runs and places are made when they are first needed.
+    """
+
+    def __init__(
+        self, driver: Driver, contract: Contract, new_run: Callable[[], Any], new_list: Callable[[], Any]
+    ) -> None:
+        self._driver, self._contract = driver, contract
+        self._new_run, self._new_list = new_run, new_list
+        self._runs: list[Any] = []  # the single run, then those of the list
+        self._list: Any = None
+        self._listed = 0
+        self._last_place = -1
+        # argument, bo, bytes of what every run has its place in
+        self._places: list[tuple[int, Any, int]] = []
+        self._list_runs = self._last_runs = False  # submitted, and nobody has waited yet
+        # what was submitted last; the last of them is the single run's
+        self.dispatches: Sequence[Dispatch] = ()
+        self.c_bo: Any = None  # a place for each run
+        self._c_tiles: NDArray[Any] = np.empty(0)  # (places, batch, m, n), in c_bo
+        self._pairs_bo: Any = None
+        self._pairs: NDArray[Any] = np.empty(0)  # (places, batch, m * k + k * n), in pairs_bo
+
+    def submit(self, dispatches: Sequence[Dispatch], a: XrtBuffer, b: XrtBuffer) -> None:
+        if len(dispatches) > len(self._runs):
+            self._make_places(len(dispatches))
+        self.dispatches = dispatches
+        self._place_last_run(len(dispatches) - 1)
+        if self._contract.heads_along:
+            self._runs[0].set_arg(FIRST_DATA_ARGUMENT, a.bo)
+            self._runs[0].set_arg(FIRST_DATA_ARGUMENT + 1, b.bo)
+        elif self._contract.batch == 1:
+            for run, dispatch in zip(self._in_order(), dispatches, strict=True):
+                run.set_arg(FIRST_DATA_ARGUMENT, a.tile_bo(dispatch.a[0]))
+                run.set_arg(FIRST_DATA_ARGUMENT + 1, b.tile_bo(dispatch.b[0]))
+        else:
+            for place, dispatch in enumerate(dispatches):
+                pairs = self._pairs[place, : len(dispatch.a)]
+                pack_pairs(pairs, a.gathered(dispatch.a), b.gathered(dispatch.b), XDNA1.micro_tile)
+            self._driver.sync_to_device(self._pairs_bo, len(dispatches) * self._pairs[0].nbytes)
+        if len(dispatches) > 1:
+            self._list_of(len(dispatches) - 1).execute()
+            self._list_runs = True
+        self._runs[0].start()
+        self._last_runs = True
+
+    def wait(self, timeout_ms: int) -> Failure | None:
+        """How the first dispatch that failed ended, or None. What is still running stays in flight."""
+        listed = len(self.dispatches) - 1
+        last = COMPLETED
+        if self._last_runs:
+            last = self._state_of_last_run(timeout_ms)
+            if last == TIMEOUT and _is_running(self._runs[0]):
+                return Failure(range(listed + 1), TIMEOUT)
+            self._last_runs = False
+        if self._list_runs:
+            try:
+                self._list.wait()
+            except RuntimeError as error:
+                return self._first_failure(listed, error)
+            finally:
+                self._list_runs = False
+        return None if last == COMPLETED else Failure(range(listed, listed + 1), last)
+
+    def results(self) -> NDArray[Any]:
+        """C of each dispatch: (dispatches, batch, m, n), a view that the next submission overwrites."""
+        return self._c_tiles[: len(self.dispatches)]
+
+    def close(self) -> None:
+        # A list without the run behind it could be waited for without end only: it is left behind at once.
+        left_behind = self._list_runs and not self._last_runs
+        if not left_behind:
+            with suppress(RuntimeError):  # the device is gone
+                self.wait(LINGER_MS)
+            left_behind = self._last_runs and _is_running(self._runs[0])
+        if left_behind:
+            # XRT ends the process if a running run is destroyed: this one, and all it uses, is never freed.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+            return
+        self._list = None
+        self._runs.clear()
+        self._c_tiles = self._pairs = np.empty(0)
+        self._places.clear()
+        self.c_bo = self._pairs_bo = None
+
+    def _state_of_last_run(self, timeout_ms: int) -> str:
+        start = perf_counter()
+        try:
+            return _state(self._runs[0].wait(timeout_ms))
+        except RuntimeError:
+            # Of a driver with sync objects XRT 2.25 raises "unexpected command state" where it should return
+            # TIMEOUT, and raises the same at once where the device is gone (xdna-driver, platform.cpp).
+            if perf_counter() - start < 0.9e-3 * timeout_ms:
+                raise
+            return TIMEOUT
+
+    def _first_failure(self, listed: int, error: RuntimeError) -> Failure:
+        states = [_state(run.state()) for run in self._runs[1 : listed + 1]]
+        # Those before it stay NEW: neither driver nor XRT touches the runs of a list that went well.
+        failed = next((place for place, state in enumerate(states) if state not in (NEW, COMPLETED)), None)
+        if failed is None:
+            return Failure(range(listed), one_line(error))
+        return Failure(range(failed, failed + 1), states[failed])
+
+    def _in_order(self) -> list[Any]:
+        """The run of each dispatch: those of the list, then the single one."""
+        return [*self._runs[1 : len(self.dispatches)], self._runs[0]]
+
+    def _place_last_run(self, place: int) -> None:
+        """The single run's results come right behind those of the list, however long that is."""
+        if place != self._last_place:
+            self._set_place(self._runs[0], place)
+            self._last_place = place
+
+    def _set_place(self, run: Any, place: int) -> None:
+        for argument, bo, nbytes in self._places:
+            run.set_arg(argument, self._driver.sub_bo(bo, nbytes, place * nbytes))
+
+    def _list_of(self, count: int) -> Any:
+        """A run list of the first `count` runs; the one before, if it was of as many."""
+        if self._listed != count:
+            self._list = None  # a run is in one list only
+            self._list = self._new_list()
+            for run in self._runs[1 : count + 1]:
+                self._list.add(run)
+            self._listed = count
+        return self._list
+
+    def _make_places(self, count: int) -> None:
+        contract = self._contract
+        packed = contract.packs_pairs
+        self._list, self._listed = None, 0
+        self._c_tiles = self._pairs = np.empty(0)  # the views of a bo go before it
+        self.c_bo = self._driver.data_bo(count * contract.bytes_from_device)
+        places = view(self.c_bo, contract.result_dtype).reshape(count, -1)
+        self._c_tiles = in_tiles(places, _c_of_a_dispatch(contract))[:, :, 0, 0]
+        c_argument = FIRST_DATA_ARGUMENT + (1 if packed else 2)
+        self._places = [(c_argument, self.c_bo, contract.bytes_from_device)]
+        if packed:
+            self._pairs_bo = self._driver.data_bo(count * contract.bytes_to_device)
+            self._pairs = view(self._pairs_bo, contract.operand_dtype).reshape(count, contract.batch, -1)
+            self._pairs[:] = 0  # the last dispatch of a plan may lack pairs
+            self._places.append((FIRST_DATA_ARGUMENT, self._pairs_bo, contract.bytes_to_device))
+        self._runs += [self._new_run() for _ in range(count - len(self._runs))]
+        for place, run in enumerate(self._runs[1:]):
+            self._set_place(run, place)
+        self._last_place = -1
+
+
+def _c_of_a_dispatch(contract: Contract) -> Layout:
+    """C as one dispatch writes it: `batch` tiles."""
+    along = contract.heads_along.c if contract.heads_along else Along.ROWS
+    m, n, dtype, rounding = contract.m, contract.n, contract.result_dtype, contract.result_rounding
+    return Layout(Role.C, m, n, m, n, dtype, rounding, contract.batch, along)
+
+
+class Dispatch(NamedTuple):
+    """The tiles of one dispatch, `contract.batch` of each operand; fewer in the last."""
+
+    a: tuple[At, ...]
+    b: tuple[At, ...]
+    c: tuple[At, ...]
+
+
+@lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times
+def dispatches_of(plan: Plan) -> tuple[Dispatch, ...]:
+    walk, batch = plan.walk(), plan.contract.batch
+
+    def grouped(tiles: NDArray[np.intp]) -> list[tuple[At, ...]]:
+        found = [(row, col) for row, col in tiles.tolist()]
+        return [tuple(found[first : first + batch]) for first in range(0, len(found), batch)]
+
+    operands = grouped(walk.a), grouped(walk.b), grouped(walk.c)
+    return tuple(Dispatch(*tiles) for tiles in zip(*operands, strict=True))
+
+
+class Sum:
+    """C of a plan: the host adds each partial result to its tile, in the order of the dispatches."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._layout = plan.c
+        self._total: F32 = allocated(plan.c)
+        self._written = np.zeros(plan.c.grid, bool)
+        self.dispatches = 0
+
+    def add(self, lot: Lot) -> None:
+        """What a lot computed; the last dispatch of a plan may have fewer products."""
+        dispatches, partials = lot.dispatches, lot.results()  # (dispatches, batch, m, n)
+        start = 0
+        while start < len(dispatches):
+            tiles = dispatches[start].c
+            stop = start + 1
+            while len(tiles) == 1 and stop < len(dispatches) and dispatches[stop].c == tiles:
+                stop += 1
+            for product, at in enumerate(tiles):
+                self._add_to(at, partials[start:stop, product])
+            start = stop
+        self.dispatches += len(dispatches)
+
+    def _add_to(self, at: At, partials: NDArray[Any]) -> None:
+        """partials: (steps of K, m, n). Each is added in turn, so the sum is the emulator's to the bit."""
+        total = tile_of(self._total, self._layout, at)
+        if self._written[at]:
+            for partial in partials:
+                total += partial.astype(np.float32, copy=False)
+        elif len(partials) == 1:
+            total[:] = partials[0]
+        else:
+            np.add.reduce(partials, axis=0, dtype=np.float32, out=total)
+        self._written[at] = True
+
+    def give_to(self, c: XrtBuffer) -> None:
+        """(heads, *padded) float32, NaN where no dispatch wrote."""
+        missing = () if self._written.all() else np.argwhere(~self._written).tolist()
+        for row, col in missing:
+            tile_of(self._total, self._layout, (row, col))[:] = np.nan
+        c.result = self._total
+
+
+class Lent:
+    """C of a plan of one dispatch, left where the array wrote it."""
+
+    def __init__(self) -> None:
+        self._bo: Any = None
+        self._matrices: F32 = np.empty(0, np.float32)
+        self.dispatches = 0
+
+    def add(self, lot: Lot) -> None:
+        heads = len(lot.dispatches[0].c)
+        self._bo, self._matrices = lot.c_bo, lot.results()[0, :heads]  # (heads, *padded)
+        self.dispatches += len(lot.dispatches)
+
+    def give_to(self, c: XrtBuffer) -> None:
+        assert isinstance(c, LentBuffer)
+        c.lend(self._bo, self._matrices)
+
+
+def is_all_of_c(plan: Plan, dispatches: Sequence[Dispatch]) -> bool:
+    """Whether one dispatch writes the whole of C, as the host wants it: a tile a head, in order, in fp32."""
+    heads = tuple((head, 0) for head in range(plan.c.heads))
+    alone = len(dispatches) == 1 and plan.c.head_grid == (1, 1)
+    return alone and dispatches[0].c == heads and plan.contract.result_dtype is DType.F32
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Which dispatches of a lot it may be, and their state."""
+
+    dispatches: range
+    state: str
+
+
+def _state(state: Any) -> str:
+    """An ert_cmd_state in short."""
+    value = int(state)
+    return STATES[value] if value < len(STATES) else str(value)
+
+
+def _is_running(run: Any) -> bool:
+    return _state(run.state()) in RUNNING_STATES
+
+
+def explained(plan: Plan, first: int, failure: Failure, timeout_ms: int) -> str:
+    start, last = first + failure.dispatches.start + 1, first + failure.dispatches.stop
+    which = f"dispatch {start:,}" if start == last else f"one of dispatches {start:,} to {last:,}"
+    ended = f"ended with {failure.state}"
+    if failure.state == TIMEOUT:
+        ended += f" ({timeout_ms / 1e3:g} s allowed)"
+    remedy = HANGS if failure.state == TIMEOUT else VERSIONS
+    return f"{plan.contract.name}: {which} of {plan.dispatches:,} for {plan.problem} {ended}: {remedy}"
