@@ -61,7 +61,7 @@ def test_the_list_reads_one_text_of_each_overlay(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_readmes_table_is_the_programs() -> None:
-    readme = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "whisper_npu/kernels/README.md").read_text(encoding="utf-8")
     assert as_markdown(rows(DESIGNS)) in readme
 
 
