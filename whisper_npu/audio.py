@@ -2,21 +2,21 @@
 
 What `librosa.load(path, sr=16000, mono=True)` returns is right. Importing librosa takes seconds, so the very
 same samples come from the parts that librosa itself uses: soundfile decodes, soxr resamples. PyAV decodes
-the containers that soundfile does not know, such as m4a, mp4, webm and mkv.
+the containers that soundfile does not know, such as m4a, mp4, webm and mkv. librosa's last resort, audioread,
+is left out: it runs commands such as ffmpeg, which open whatever file or address a recording names.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import stat
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -41,7 +41,7 @@ _ESTIMATED_LENGTH = ("MP3", "OGG")
 # FFmpeg's names of the formats whose header states the length; the others' durations are estimates.
 _STATED_LENGTH = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
-# A playlist in disguise must not make FFmpeg read other files or the network.
+# No protocol, not even file: a playlist in disguise must not make FFmpeg open other files or addresses.
 _THIS_FILE_ONLY = {"protocol_whitelist": ""}
 
 _SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
@@ -64,6 +64,9 @@ def load_audio(
     librosa, takes an mp3 or ogg to end early (no length in the header, several joined into one), PyAV decodes
     all of it.
 
+    Nothing else is opened and no command is run, whatever the source holds: playlists and other references to
+    files or addresses are not audio.
+
     A wav, mp3, ogg or other stream is taken as long as it is, whatever its header says: recorders that write
     into a pipe cannot know. A flac, mp4, mkv or webm that ends before its stated length is an error.
 
@@ -75,8 +78,9 @@ def load_audio(
     elif sample_rate is not None:
         raise AudioError(f"sample_rate={sample_rate!r} is for arrays; a file states its own: leave it out")
     else:
-        name, encoded = _fetch(source)
-        mono, rate = _decode(name, encoded)
+        name, file = _fetch(source)
+        with file:
+            mono, rate = _decode(name, file)
     _check_rate(name, rate)
     _check_finite(name, mono, rate)
     return _resample(mono, rate)
@@ -124,37 +128,35 @@ def _array_to_mono(array: npt.NDArray[Any]) -> Samples:
         return _to_mono(array.astype(np.float32, copy=False))
 
 
-def _fetch(source: object) -> tuple[str, Path | bytes]:
-    """The source's name for messages, and its path if it is a regular file, else its content."""
-    encoded: Path | bytes
+def _fetch(source: object) -> tuple[str, BinaryIO]:
+    """The source's name for messages, and its content: a file that decoders can seek in, without its name."""
+    content: BinaryIO | bytes
     if source == "-":
         name = "standard input"
         if sys.stdin.isatty():
             raise AudioError("standard input is a terminal; send audio into it: whisper-npu ... - < talk.wav")
-        encoded = sys.stdin.buffer.read()
+        content = sys.stdin.buffer.read()
     elif isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
-        encoded = _open(Path(source))
+        content = _open(Path(source))
     elif hasattr(source, "read"):
         name = "the open file"
-        encoded = source.read()
-        if not isinstance(encoded, bytes):
-            raise AudioError(f"{name} gives {type(encoded).__name__}, not bytes; open it with mode 'rb'")
+        content = source.read()
+        if not isinstance(content, bytes):
+            raise AudioError(f"{name} gives {type(content).__name__}, not bytes; open it with mode 'rb'")
     else:
         kind = type(source).__name__
         raise AudioError(f"cannot load audio from {kind}; give a path, an array, a binary file, or '-'")
-    if encoded == b"":
-        raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
-    return name, encoded
+    return name, _temporary_file(name, content) if isinstance(content, bytes) else content
 
 
-def _open(path: Path) -> Path | bytes:
+def _open(path: Path) -> BinaryIO | bytes:
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return file.read()  # decoders go back and forth, which a pipe such as <(command) cannot
-            return path if status.st_size else b""
+        file = _open_unnamed(path)
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        with file:
+            return file.read()  # decoders go back and forth, which a pipe such as <(command) cannot
     except FileNotFoundError as error:
         raise AudioError(f"{path}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
@@ -165,11 +167,32 @@ def _open(path: Path) -> Path | bytes:
         raise AudioError(f"{str(path)!r}: cannot be read ({error}); check the name and the disk") from error
 
 
-def _decode(name: str, encoded: Path | bytes) -> tuple[Samples, int]:
+def _open_unnamed(path: Path) -> BinaryIO:
+    """For FFmpeg, which must not see the name: it takes any text in "a.g722" or "a.flac" for sound."""
+    return open("recording", "rb", opener=lambda _, flags: os.open(path, flags))
+
+
+def _temporary_file(name: str, content: bytes) -> BinaryIO:
+    """`content` in a file that is gone once it is closed."""
+    try:
+        with ExitStack() as closing:
+            file = closing.enter_context(TemporaryFile())
+            file.write(content)
+            file.flush()  # libsndfile opens it a second time
+            closing.pop_all()
+    except OSError as error:
+        raise AudioError(
+            f"{name}: its {len(content)} bytes cannot be kept in a temporary file ({error}); "
+            "set TMPDIR to a folder with more space"
+        ) from error
+    return file
+
+
+def _decode(name: str, file: BinaryIO) -> tuple[Samples, int]:
     """Mono samples at their native rate, and that rate in Hz."""
-    decoded = _decode_with_soundfile(name, encoded) or _decode_with_av(name, encoded)
-    if decoded is None and isinstance(encoded, Path):
-        decoded = _decode_with_librosa(encoded)
+    if os.fstat(file.fileno()).st_size == 0:
+        raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
+    decoded = _decode_with_soundfile(name, file) or _decode_with_av(name, file)
     if decoded is None:
         raise AudioError(
             f"{name}: is not audio, or too damaged to read; "
@@ -178,18 +201,16 @@ def _decode(name: str, encoded: Path | bytes) -> tuple[Samples, int]:
     return decoded
 
 
-def _decode_with_soundfile(name: str, encoded: Path | bytes) -> tuple[Samples, int] | None:
+def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
     """None where libsndfile does not know the format, or finds no samples where others may."""
     import soundfile
 
     with _silent_stderr():
-        try:
-            # By path, as librosa does: libsndfile finds an mp3 behind leading junk only by its extension.
-            sound = soundfile.SoundFile(io.BytesIO(encoded) if isinstance(encoded, bytes) else str(encoded))
-        except (soundfile.SoundFileError, TypeError, ValueError):  # TypeError: a file named .raw
+        sound = _open_soundfile(name, file)
+        if sound is None:
             return None
         with sound:
-            if sound.format == "RAW" or sound.frames in (0, _UNKNOWN_FRAMES):
+            if sound.frames in (0, _UNKNOWN_FRAMES):
                 return None
             try:
                 samples = sound.read(dtype="float32")  # (n_samples,) or (n_samples, n_channels)
@@ -198,9 +219,9 @@ def _decode_with_soundfile(name: str, encoded: Path | bytes) -> tuple[Samples, i
     mono, rate = _to_mono(samples.T), int(sound.samplerate)
     seconds = len(mono) / rate
     if sound.format in _ESTIMATED_LENGTH:
-        if _packets_seconds(encoded) > seconds + LENGTH_SLACK:
+        if _packets_seconds(file) > seconds + LENGTH_SLACK:
             # Only decoding decides: the packets of a short Vorbis file can claim to last a day.
-            whole = _decode_with_av(name, encoded)
+            whole = _decode_with_av(name, file)
             if whole is not None and len(whole[0]) / whole[1] > seconds + LENGTH_SLACK:
                 return whole
     elif len(mono) < sound.frames:
@@ -208,38 +229,58 @@ def _decode_with_soundfile(name: str, encoded: Path | bytes) -> tuple[Samples, i
     return mono, rate
 
 
-def _decode_with_av(name: str, encoded: Path | bytes) -> tuple[Samples, int] | None:
+def _open_soundfile(name: str, file: BinaryIO) -> Any:
+    """A SoundFile, or None where libsndfile does not know the format."""
+    import soundfile
+
+    # libsndfile looks beside a file for a Mac's resource fork, and believes it; nothing is beside this.
+    path = f"/dev/fd/{file.fileno()}"
+    try:
+        return soundfile.SoundFile(path)
+    except soundfile.SoundFileError:
+        if Path(name).suffix.lower() != ".mp3":
+            return None
+    # As for librosa: libsndfile finds an mp3 behind leading junk, but only in a file with that extension.
+    try:
+        with TemporaryDirectory() as folder:
+            link = Path(folder, "recording.mp3")
+            link.symlink_to(path)
+            return soundfile.SoundFile(str(link))
+    except (soundfile.SoundFileError, OSError):
+        return None
+
+
+def _decode_with_av(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
     """None where FFmpeg does not know the format."""
     import av
 
-    with _reader(encoded) as file:
+    try:
+        container = _open_container(file)
+    except (av.FFmpegError, ValueError):
+        return None
+    with container:
+        if not container.streams.audio:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise AudioError(f"{name}: has no audio stream (only {kinds}); choose a file with sound")
+        stream = container.streams.audio[0]
+        pieces: list[Samples] = []
+        rates: set[int] = set()
+        end = 0.0  # seconds: how far the packets of all streams reach
         try:
-            container = _open_container(file)
-        except (av.FFmpegError, ValueError):
-            return None
-        with container:
-            if not container.streams.audio:
-                kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-                raise AudioError(f"{name}: has no audio stream (only {kinds}); choose a file with sound")
-            stream = container.streams.audio[0]
-            pieces: list[Samples] = []
-            rates: set[int] = set()
-            end = 0.0  # seconds: how far the packets of all streams reach
-            try:
-                for packet in container.demux():
-                    if packet.pts is not None:
-                        end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                    if packet.stream.index == stream.index:
-                        for frame in packet.decode():
-                            pieces.append(_to_mono(_frame_to_float(frame)))
-                            # A stream's header may state half of the frames' rate (HE-AAC).
-                            rates.add(int(frame.sample_rate))
-            except (av.FFmpegError, ValueError) as error:
-                raise AudioError(f"{name}: is damaged or cut short after {end:.1f} s; {_SALVAGE}") from error
-            if container.duration and (container.format.name in _STATED_LENGTH or not pieces):
-                stated = container.duration / av.time_base
-                if end < stated - LENGTH_SLACK:
-                    raise _cut_short(name, end, stated)
+            for packet in container.demux():
+                if packet.pts is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream.index == stream.index:
+                    for frame in packet.decode():
+                        pieces.append(_to_mono(_frame_to_float(frame)))
+                        # A stream's header may state half of the frames' rate (HE-AAC).
+                        rates.add(int(frame.sample_rate))
+        except (av.FFmpegError, ValueError) as error:
+            raise AudioError(f"{name}: is damaged or cut short after {end:.1f} s; {_SALVAGE}") from error
+        if container.duration and (container.format.name in _STATED_LENGTH or not pieces):
+            stated = container.duration / av.time_base
+            if end < stated - LENGTH_SLACK:
+                raise _cut_short(name, end, stated)
     if len(rates) > 1:
         raise AudioError(
             f"{name}: changes its sample rate midway ({', '.join(map(str, sorted(rates)))} Hz); "
@@ -249,53 +290,28 @@ def _decode_with_av(name: str, encoded: Path | bytes) -> tuple[Samples, int] | N
     return np.concatenate([np.empty(0, np.float32), *pieces]), rate
 
 
-def _decode_with_librosa(path: Path) -> tuple[Samples, int] | None:
-    """librosa's own last resort: audioread with the decoders of this machine, such as Core Audio."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that modules of Python and of librosa are on their way out
-        try:
-            import audioread
-        except ImportError:  # librosa 1.0 does without
-            return None
-        try:  # before librosa is imported, which takes seconds
-            audioread.audio_open(str(path)).close()
-        except (audioread.DecodeError, OSError, EOFError):
-            return None
-        import librosa
-
-        samples, rate = librosa.load(str(path), sr=None, mono=True)
-    return samples, int(rate)
-
-
-def _packets_seconds(encoded: Path | bytes) -> float:
+def _packets_seconds(file: BinaryIO) -> float:
     """How long the packets of the first audio stream last; nothing is decoded. 0 if FFmpeg cannot tell."""
     import av
 
-    with _reader(encoded) as file:
-        try:
-            with _open_container(file) as container:
-                stream = container.streams.audio[0]
-                ticks = sum(packet.duration or 0 for packet in container.demux(stream))
-                return float(ticks * stream.time_base)
-        except (av.FFmpegError, ValueError, IndexError):
-            return 0.0
+    try:
+        with _open_container(file) as container:
+            stream = container.streams.audio[0]
+            ticks = sum(packet.duration or 0 for packet in container.demux(stream))
+            return float(ticks * stream.time_base)
+    except (av.FFmpegError, ValueError, IndexError):
+        return 0.0
 
 
 def _open_container(file: BinaryIO) -> Any:
     import av
 
+    file.seek(0)
     try:
         return av.open(file, mode="r", options=_THIS_FILE_ONLY)
     except UnicodeDecodeError:  # PyAV before 19, for tags in another encoding than UTF-8
         file.seek(0)
         return av.open(file, mode="r", options=_THIS_FILE_ONLY, metadata_errors="ignore")
-
-
-def _reader(encoded: Path | bytes) -> BinaryIO:
-    """For FFmpeg, which must not see the name: it takes any text in "a.g722" or "a.flac" for sound."""
-    if isinstance(encoded, bytes):
-        return io.BytesIO(encoded)
-    return open(os.open(encoded, os.O_RDONLY), "rb")
 
 
 def _frame_to_float(frame: Any) -> Samples:
