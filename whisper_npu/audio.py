@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, BinaryIO
@@ -102,11 +103,17 @@ def log_mel(samples: Samples, n_mels: int) -> Samples:
         )
     if samples.ndim != 1:
         raise AudioError(f"samples of shape {samples.shape}: expected (n_samples,); load_audio returns that")
+    # The extractor appends one hop of zeros, so that what its reflection mirrors at the end is silence.
+    features: Samples = _feature_extractor(n_mels)(samples)  # (n_mels, n_frames)
+    return features
+
+
+@cache
+def _feature_extractor(n_mels: int) -> Any:
+    """Built once: its filters are the same for every recording. Threads may share it."""
     from faster_whisper.feature_extractor import FeatureExtractor
 
-    # The extractor appends one hop of zeros, so that what its reflection mirrors at the end is silence.
-    features: Samples = FeatureExtractor(feature_size=n_mels)(samples)  # (n_mels, n_frames)
-    return features
+    return FeatureExtractor(feature_size=n_mels)
 
 
 def _array_to_mono(array: npt.NDArray[Any]) -> Samples:

@@ -723,6 +723,24 @@ def test_log_mel_agrees_with_transformers(n_mels):
         np.testing.assert_allclose(features, expected[:, : features.shape[1]], rtol=0, atol=3e-5)
 
 
+def test_log_mel_builds_the_filters_once_and_gives_what_new_ones_give(monkeypatch):
+    from faster_whisper.feature_extractor import FeatureExtractor
+
+    n_mels = 81  # of no model, so that nothing before has built them
+    samples = [noise(n)[:, 0] for n in (0, 1, 399, 48_000)]
+    expected = [FeatureExtractor(feature_size=n_mels)(one) for one in samples]
+    build, built = FeatureExtractor.get_mel_filters, []
+
+    def count(*arguments: int, n_mels: int) -> np.ndarray:
+        built.append(n_mels)
+        return build(*arguments, n_mels=n_mels)
+
+    monkeypatch.setattr(FeatureExtractor, "get_mel_filters", staticmethod(count))
+    for one, features in zip(samples * 2, expected * 2, strict=True):
+        assert np.array_equal(log_mel(one, n_mels), features)
+    assert built == [n_mels]
+
+
 @pytest.mark.parametrize("n_samples", [0, 1, 50, 159, 160, 161, 199, 200, 201, 399, 400, 1_000])
 def test_log_mel_of_short_audio_is_that_of_the_audio_in_silence(n_samples):
     samples = noise(n_samples)[:, 0]

@@ -18,7 +18,6 @@ import ctranslate2
 import faster_whisper
 import numpy as np
 from faster_whisper.audio import pad_or_trim
-from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 from numpy.typing import NDArray
 
@@ -292,11 +291,14 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         return EncoderRun(self._windows, products, self._encoder_seconds), self.feature_extractor.seconds
 
 
-class _MeasuredFeatures(FeatureExtractor):  # type: ignore[misc]  # faster-whisper is untyped
-    """The log-mel for the checkpoint's bands and window, with a stopwatch."""
+class _MeasuredFeatures:
+    """`log_mel` for the checkpoint's bands, with a stopwatch; and what else faster-whisper asks of it."""
+
+    sampling_rate = SAMPLE_RATE
+    hop_length = HOP_LENGTH
+    time_per_frame = HOP_LENGTH / SAMPLE_RATE  # seconds
 
     def __init__(self, dims: ModelDimensions) -> None:
-        super().__init__(feature_size=dims.n_mels)
         self._n_mels = dims.n_mels
         # How far a window reaches: what the positions cover, and no more than faster-whisper's 30 s.
         self.nb_max_frames = min(N_FRAMES, 2 * dims.n_audio_ctx)
