@@ -6,32 +6,16 @@ type that a CPU can multiply.
 
 from __future__ import annotations
 
-from enum import Enum
-
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.dtypes import F32, Rounding
 from whisper_npu.host.rows import compiled, lie_in_rows
-
-F32 = NDArray[np.float32]
 
 MANY = 1 << 14  # elements; calling compiled loops takes as long as NumPy takes for these
 _LOW_BITS = np.uint32(0xFFFF)  # what bf16 drops of a float32
 _SIGN_BIT = np.uint32(0x8000_0000)
-
-
-class Rounding(Enum):
-    """How a float32 becomes bf16."""
-
-    NEAREST_EVEN = "nearest even"
-    TOWARD_ZERO = "toward zero"
-    FLOOR = "floor"  # toward minus infinity: what an AIE core does unless told otherwise (UG1603)
-
-    @property
-    def unit(self) -> float:
-        """The largest relative error of one rounding of a normal number: half an ulp, or a whole one."""
-        return 2.0**-8 if self is Rounding.NEAREST_EVEN else 2.0**-7
 
 
 def to_bf16(x: F32, rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:

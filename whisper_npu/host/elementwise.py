@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from whisper_npu.host.bf16 import F32
+from whisper_npu.dtypes import F32
 from whisper_npu.host.rows import compiled, lie_in_rows
 
 LEAST_EXPONENT = np.float32(-80)  # e^-80 over 1,500 keys is the smallest weight that is a normal float32
-
-EPSILON = 1e-5  # of layer norms, as in Whisper
 
 # artanh(erf(x / sqrt(2))) / x as a polynomial in x^2, highest power first, its error weighted by what it does
 # to gelu(x)
@@ -75,16 +73,16 @@ def gelu(x: F32) -> F32:
     return x
 
 
-def layer_norm(x: F32, weight: F32, bias: F32, out: F32) -> None:
-    """Normalise each row to mean 0 and variance 1, then scale and shift; epsilon is EPSILON.
+def layer_norm(x: F32, weight: F32, bias: F32, epsilon: float, out: F32) -> None:
+    """Normalise each row to mean 0 and variance 1, then scale and shift.
 
     x, out: (n_ctx, n_state) float32; weight, bias: (n_state,) float32. Source: Ba et al., arXiv 1607.06450.
     """
     if (loops := compiled()) and lie_in_rows(x, out, weight, bias):
-        loops.layer_norm(x, weight, bias, EPSILON, out)
+        loops.layer_norm(x, weight, bias, epsilon, out)
         return
     np.subtract(x, x.mean(axis=-1, keepdims=True), out=out)
     variance = np.einsum("ij,ij->i", out, out) / np.float32(x.shape[-1])
-    out *= (1 / np.sqrt(variance + np.float32(EPSILON)))[:, None]
+    out *= (1 / np.sqrt(variance + np.float32(epsilon)))[:, None]
     out *= weight
     out += bias

@@ -9,27 +9,47 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_int64, c_void_p
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.host.bf16 import F32, Rounding, on_grid
+from whisper_npu.dtypes import F32, DType, Rounding
+from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.native import address, cpu_flags, library
 from whisper_npu.host.threads import Scratch, Threads
-from whisper_npu.npu.contract import DType
-from whisper_npu.npu.plan import Layout, Role
 
-Held = NDArray[Any]  # an operand as a CpuGemm holds it; its first axis counts heads
+Packed = NDArray[Any]  # an operand as a HostGemm keeps it; its first axis counts the matrices of a batch
 
 SOURCE = Path(__file__).with_name("bf16_dot.cc")
 CPU_FLAG = "avx512_bf16"
 PANEL = 64  # columns of B that lie together, as in bf16_dot.cc
 
 
-class CpuGemm(Protocol):
-    """Operands are rounded as their layout says, and have no padding that a product would read."""
+class Side(Enum):
+    """Which operand of a product a matrix is."""
+
+    LHS = "lhs"
+    RHS = "rhs"
+
+
+@dataclass(frozen=True)
+class OperandForm:
+    """An operand's size and the numbers that it holds."""
+
+    side: Side
+    rows: int
+    cols: int
+    dtype: DType
+    rounding: Rounding
+    tile_k: int  # products are summed in steps of a multiple of this
+
+
+class HostGemm(Protocol):
+    """Operands are rounded as their form says, and have no padding that a product would read."""
 
     @property
     def longest_block(self) -> int:
@@ -39,26 +59,26 @@ class CpuGemm(Protocol):
     def column_step(self) -> int:
         """Columns of C had better be multiplied from multiples of this."""
 
-    def hold(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
-        """An operand. matrix: (heads, rows, cols), any strides; into: what may be written over, or None."""
+    def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
+        """An operand. matrix: (batch, rows, cols), any strides; into: what may be written over, or None."""
 
-    def matrix(self, held: Held, layout: Layout) -> F32:
-        """(heads, rows, cols) float32 of what `hold` made."""
+    def unpack(self, packed: Packed, form: OperandForm) -> F32:
+        """(batch, rows, cols) float32 of what `pack` made."""
 
-    def transposed(self, held: Held, layout: Layout, threads: Threads) -> Held:
+    def transposed(self, packed: Packed, form: OperandForm, threads: Threads) -> Packed:
         """The operand of the transposed product: of an A a B, of a B an A."""
 
-    def room_for_rows(self, rows: int, K: int, scratch: Scratch) -> Held:
-        """For some rows of an A of one head; the next ones come in the same place."""
+    def alloc_rows(self, rows: int, K: int, scratch: Scratch) -> Packed:
+        """For some rows of an A of one matrix; the next ones come in the same place."""
 
-    def pack_rows(self, matrix: F32, layout: Layout, out: Held) -> None:
-        """Some rows of an A of one head. matrix: (rows, K)."""
+    def pack_rows(self, matrix: F32, form: OperandForm, out: Packed) -> None:
+        """Some rows of an A of one matrix. matrix: (rows, K)."""
 
-    def pack_in_place(self, matrix: F32, layout: Layout) -> Held:
+    def pack_in_place(self, matrix: F32, form: OperandForm) -> Packed:
         """Some rows of an A, in the memory of matrix, (rows, K) contiguous."""
 
-    def multiply(self, a: Held, b: Held, ks: slice, cols: slice, out: F32) -> None:
-        """out = A[:, ks] @ B[ks, cols], of one head. out: (rows of A, cols), rows contiguous each."""
+    def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:
+        """out = A[:, ks] @ B[ks, cols], of one matrix. out: (rows of A, cols), rows contiguous each."""
 
 
 class Blas:
@@ -67,45 +87,45 @@ class Blas:
     longest_block = 768
     column_step = 1
 
-    def hold(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
+    def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
         # In the order of memory that the first had, so that K^T is not copied to be transposed.
-        held = np.empty_like(matrix, np.float32) if into is None else into
+        packed = np.empty_like(matrix, np.float32) if into is None else into
         # Cut along the axis whose steps in memory are longest, so that a block lies together.
         axes = sorted(range(3), key=lambda axis: (matrix.shape[axis] == 1, -matrix.strides[axis]))
 
-        def pack(values: Held, given: F32) -> None:
-            self.pack_rows(given, layout, values)
+        def pack(values: Packed, given: F32) -> None:
+            self.pack_rows(given, form, values)
 
-        threads.by_rows(pack, held.transpose(axes), matrix.transpose(axes))
-        return held
+        threads.by_rows(pack, packed.transpose(axes), matrix.transpose(axes))
+        return packed
 
-    def matrix(self, held: Held, layout: Layout) -> F32:
-        return held
+    def unpack(self, packed: Packed, form: OperandForm) -> F32:
+        return packed
 
-    def transposed(self, held: Held, layout: Layout, threads: Threads) -> Held:
-        return held.swapaxes(1, 2)
+    def transposed(self, packed: Packed, form: OperandForm, threads: Threads) -> Packed:
+        return packed.swapaxes(1, 2)
 
-    def room_for_rows(self, rows: int, K: int, scratch: Scratch) -> Held:
+    def alloc_rows(self, rows: int, K: int, scratch: Scratch) -> Packed:
         return scratch.array("operand", (rows, K), np.float32)
 
-    def pack_rows(self, matrix: F32, layout: Layout, out: Held) -> None:
-        if layout.dtype is DType.BF16:
-            on_grid(matrix.astype(np.float32, copy=False), layout.rounding, out=out)
+    def pack_rows(self, matrix: F32, form: OperandForm, out: Packed) -> None:
+        if form.dtype is DType.BF16:
+            on_grid(matrix.astype(np.float32, copy=False), form.rounding, out=out)
         else:
             out[...] = matrix
 
-    def pack_in_place(self, matrix: F32, layout: Layout) -> Held:
-        self.pack_rows(matrix, layout, matrix)
+    def pack_in_place(self, matrix: F32, form: OperandForm) -> Packed:
+        self.pack_rows(matrix, form, matrix)
         return matrix
 
-    def multiply(self, a: Held, b: Held, ks: slice, cols: slice, out: F32) -> None:
+    def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:
         np.matmul(a[:, ks], b[ks, cols], out=out)
 
 
 class Bf16Dot:
     """bf16 in `bf16_dot.cc`, which has the layouts: A in rows of even length, B in panels.
 
-    Held are A (heads, M, even K) and B (heads, panels, K pairs, PANEL, 2), as uint16. For bf16 operands whose
+    Packed are A (batch, M, even K) and B (batch, panels, K pairs, PANEL, 2), as uint16. For bf16 operands whose
     k is even.
     """
 
@@ -115,29 +135,29 @@ class Bf16Dot:
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._library = compiled
 
-    def hold(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
-        return (self._hold_a if layout.role is Role.A else self._hold_b)(matrix, layout, threads, into)
+    def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
+        return (self._pack_lhs if form.side is Side.LHS else self._pack_rhs)(matrix, form, threads, into)
 
-    def _hold_a(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
-        heads, M, K = matrix.shape
-        held = np.empty((heads, M, _even(K)), np.uint16) if into is None else into
+    def _pack_lhs(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
+        batch, M, K = matrix.shape
+        packed = np.empty((batch, M, _even(K)), np.uint16) if into is None else into
 
         def pack(rows: slice) -> None:
-            for head in range(heads):
-                self.pack_rows(matrix[head, rows], layout, held[head, rows])
+            for index in range(batch):
+                self.pack_rows(matrix[index, rows], form, packed[index, rows])
 
-        threads.in_blocks(pack, M, heads * K * 4)
-        return held
+        threads.in_blocks(pack, M, batch * K * 4)
+        return packed
 
-    def _hold_b(self, matrix: F32, layout: Layout, threads: Threads, into: Held | None) -> Held:
-        heads, K, N = matrix.shape
+    def _pack_rhs(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
+        batch, K, N = matrix.shape
         panels, pairs = -(-N // PANEL), -(-K // 2)
-        held = np.empty((heads, panels, pairs, PANEL, 2), np.uint16) if into is None else into
+        packed = np.empty((batch, panels, pairs, PANEL, 2), np.uint16) if into is None else into
 
-        def pack(some: slice) -> None:  # of all heads' panels
-            for head in range(some.start // panels, -(-some.stop // panels)):
-                first, last = max(some.start - head * panels, 0), min(some.stop - head * panels, panels)
-                columns = _exactly(matrix[head, :, first * PANEL : last * PANEL], layout.rounding)
+        def pack(some: slice) -> None:  # of all matrices' panels
+            for index in range(some.start // panels, -(-some.stop // panels)):
+                first, last = max(some.start - index * panels, 0), min(some.stop - index * panels, panels)
+                columns = _exactly(matrix[index, :, first * PANEL : last * PANEL], form.rounding)
                 k_step, n_step = (step // 4 for step in columns.strides)
                 if 1 not in (k_step, n_step):
                     columns = np.ascontiguousarray(columns)
@@ -146,31 +166,31 @@ class Bf16Dot:
                     address(columns),
                     c_int64(k_step),
                     c_int64(n_step),
-                    address(held[head, first]),
+                    address(packed[index, first]),
                     c_int64(K),
                     c_int64(columns.shape[1]),
                 )
 
-        threads.in_blocks(pack, heads * panels, 4 * K * PANEL)
-        return held
+        threads.in_blocks(pack, batch * panels, 4 * K * PANEL)
+        return packed
 
-    def matrix(self, held: Held, layout: Layout) -> F32:
-        if layout.role is Role.B:
-            heads, panels, pairs = held.shape[:3]
-            held = held.transpose(0, 2, 4, 1, 3).reshape(heads, 2 * pairs, panels * PANEL)
-        bits = held[:, : layout.rows, : layout.cols].astype(np.uint32) << np.uint32(16)
+    def unpack(self, packed: Packed, form: OperandForm) -> F32:
+        if form.side is Side.RHS:
+            batch, panels, pairs = packed.shape[:3]
+            packed = packed.transpose(0, 2, 4, 1, 3).reshape(batch, 2 * pairs, panels * PANEL)
+        bits = packed[:, : form.rows, : form.cols].astype(np.uint32) << np.uint32(16)
         wide: F32 = bits.view(np.float32)
         return wide
 
-    def transposed(self, held: Held, layout: Layout, threads: Threads) -> Held:
-        hold = self._hold_b if layout.role is Role.A else self._hold_a
-        return hold(self.matrix(held, layout).swapaxes(1, 2), layout, threads, None)
+    def transposed(self, packed: Packed, form: OperandForm, threads: Threads) -> Packed:
+        pack = self._pack_rhs if form.side is Side.LHS else self._pack_lhs
+        return pack(self.unpack(packed, form).swapaxes(1, 2), form, threads, None)
 
-    def room_for_rows(self, rows: int, K: int, scratch: Scratch) -> Held:
+    def alloc_rows(self, rows: int, K: int, scratch: Scratch) -> Packed:
         return scratch.array("operand", (rows, _even(K)), np.uint16)
 
-    def pack_rows(self, matrix: F32, layout: Layout, out: Held) -> None:
-        rows = _exactly(matrix, layout.rounding)
+    def pack_rows(self, matrix: F32, form: OperandForm, out: Packed) -> None:
+        rows = _exactly(matrix, form.rounding)
         if rows.strides[1] != 4:
             rows = np.ascontiguousarray(rows)
         self._library.pack_rows(
@@ -182,12 +202,12 @@ class Bf16Dot:
             c_int64(rows.shape[1]),
         )
 
-    def pack_in_place(self, matrix: F32, layout: Layout) -> Held:
-        held: Held = matrix.view(np.uint16)[:, : _even(matrix.shape[1])]
-        self.pack_rows(matrix, layout, held)
-        return held
+    def pack_in_place(self, matrix: F32, form: OperandForm) -> Packed:
+        packed: Packed = matrix.view(np.uint16)[:, : _even(matrix.shape[1])]
+        self.pack_rows(matrix, form, packed)
+        return packed
 
-    def multiply(self, a: Held, b: Held, ks: slice, cols: slice, out: F32) -> None:
+    def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:
         panel, beside = divmod(cols.start, PANEL)
         if beside:  # begins within a panel
             whole = np.empty((len(out), beside + out.shape[1]), np.float32)
@@ -217,15 +237,14 @@ def _exactly(matrix: F32, rounding: Rounding) -> F32:
     return matrix if rounding is Rounding.NEAREST_EVEN else on_grid(matrix, rounding)
 
 
-def blas(layout: Layout) -> CpuGemm:
+def blas(form: OperandForm) -> HostGemm:
     """NumPy's, whatever the operand."""
     return Blas()
 
 
-def fastest(layout: Layout) -> CpuGemm:
+def fastest(form: OperandForm) -> HostGemm:
     """What multiplies this operand on this CPU; the same for both operands of a plan."""
-    inner = layout.tile_cols if layout.role is Role.A else layout.tile_rows
-    suits = layout.role is not Role.C and layout.dtype is DType.BF16 and inner % 2 == 0
+    suits = form.dtype is DType.BF16 and form.tile_k % 2 == 0
     dot = bf16_dot() if suits else None
     return Blas() if dot is None else dot
 

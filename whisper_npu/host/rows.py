@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.dtypes import F32
 from whisper_npu.host.native import address, library
-
-F32 = NDArray[np.float32]
 
 SOURCE = Path(__file__).with_name("rows.cc")
 

@@ -1,309 +1,384 @@
-"""The seam between products and whatever computes them: one interface, two homes.
+"""The seam between what a model asks for and whatever computes it: `Device.run` takes an op, and lowers what it must.
 
-A device is handed plans whole and returns what it did. `npu/emulator.py` and `npu/xrt.py` implement it.
+`npu/emulator/` and `npu/xrt/` are the two homes. A subclass executes plans; it may override how an op is run where it
+can do that faster, with the same results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
+from threading import RLock
 from time import perf_counter
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from whisper_npu.errors import DeviceNotFoundError, PlanError, UsageError
-from whisper_npu.host.bf16 import F32
-from whisper_npu.host.native import build_meanwhile
-from whisper_npu.host.rows import SOURCE as ROWS
+
+from whisper_npu.dtypes import F32
+from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.threads import Threads
-from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.plan import Layout, Plan
+from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul
+from whisper_npu.kernels.registry import find_contract
+from whisper_npu.npu.host_ops import run_on_host
+from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.layout import Layout
+from whisper_npu.npu.plan import Plan
+from whisper_npu.npu.planner import Choice, asked_for, choose, smallest
+from whisper_npu.npu.targets import Target
+from whisper_npu.ops import Direction, Linear, Matmul, Op, Part
+
+KEPT_PLANS = 256
+KEPT_BUFFERS = 16  # of activations; an encoder's window has nine shapes
 
 
-class Fidelity(Enum):
-    """How literally the emulator takes a plan."""
-
-    EXACT = "exact"  # dispatch by dispatch, every rounding where the contract puts it
-    FAST = "fast"  # the same up to fp32 summation order, in few large operations
-
-
-@dataclass(frozen=True)
-class NpuOptions:
-    """How an NPU is opened; the emulator needs none of it."""
-
-    kernel_folders: tuple[Path, ...] = ()  # searched before $WHISPER_NPU_KERNELS and the user's own
-    timeout_seconds: float = 10.0  # that one dispatch, or one run list, may take
-
-    def __post_init__(self) -> None:
-        if not 0 < self.timeout_seconds <= 3600:
-            raise UsageError(f"timeout is {self.timeout_seconds:g} s, must be above 0 and at most 3600")
-
-
+@runtime_checkable
 class Buffer(Protocol):
-    """A matrix in the device's memory, in the layout that a kernel reads or writes."""
+    """A matrix, or a batch of them, in the device's memory, in the layout that a kernel reads or writes."""
 
     @property
     def layout(self) -> Layout: ...
 
     def write(self, matrix: F32) -> None:
-        """Pad, round and lay out a (rows, cols) matrix, as the layout says."""
+        """Pad, round and lay out what has the layout's shape."""
 
     def read(self) -> F32:
-        """The (rows, cols) matrix, without its padding. The caller may change it; no run does."""
+        """What has the layout's shape, without its padding. The caller may change it; no run does."""
 
     def close(self) -> None:
         """Give the memory back. The buffer is of no use afterwards; what `read` gave stays."""
 
 
-@dataclass(frozen=True)
-class Completion:
-    """What a device did for one plan."""
-
-    dispatches: int  # as executed, counted by the device
-    bytes_to_device: int
-    bytes_from_device: int
-    seconds: float  # MEASURED, on the clock that `Device.clock` names
-
-
-RowFunction = Callable[[F32], F32]  # of some rows, none of which depends on another
-InPlaceOnRows = Callable[[F32, slice], object]  # the same in place; and which of all rows they are
+Value = F32 | Buffer  # an operand of an op: an array of the host, or one that is staged on the device
 
 
 @dataclass(frozen=True)
-class RowProduct:
-    """A product of one head, and what the host does to its rows: none depends on another.
+class Stats:
+    """What a device did, counted by the device where it did it. Seconds are MEASURED, on the clock `Device.clock`."""
 
-    Of a linear layer the norm before it, its bias and activation, and the stream that it is added to.
-    """
+    calls: int = 0  # plans executed
+    dispatches: int = 0
+    submissions: int = 0  # of one dispatch or of a list of them
+    bytes_to_device: int = 0
+    bytes_from_device: int = 0
+    overlay_changes: int = 0  # calls that found the array configured for another overlay than theirs
+    pack_measured_s: float = 0.0  # rounding operands and laying them out, on the host
+    kernel_measured_s: float = 0.0  # inside the device
 
-    before: RowFunction  # some rows of what is given to those rows of A
+    def __add__(self, other: Stats) -> Stats:
+        return Stats(
+            self.calls + other.calls,
+            self.dispatches + other.dispatches,
+            self.submissions + other.submissions,
+            self.bytes_to_device + other.bytes_to_device,
+            self.bytes_from_device + other.bytes_from_device,
+            self.overlay_changes + other.overlay_changes,
+            self.pack_measured_s + other.pack_measured_s,
+            self.kernel_measured_s + other.kernel_measured_s,
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One executed plan, or several executions of it, and whose work it was."""
+
+    name: str  # of the op, "attention.scores" for example
     plan: Plan
-    a: Buffer  # room for A, of use to devices that need it whole
-    b: Buffer
-    after: InPlaceOnRows
-
-    def prepared(self, x: F32) -> F32:
-        """Some rows of A of some rows of what is given. Raises PlanError where they are no rows of A."""
-        rows = self.before(x)
-        if rows.shape != (len(x), self.plan.problem.K):
-            raise PlanError(
-                f"{len(x)} rows of A come as {rows.shape}, but {self.plan.problem} takes "
-                f"{self.plan.problem.K} numbers a row"
-            )
-        return rows
+    stats: Stats
+    start: float = 0.0  # MEASURED, before packing, on perf_counter's clock; of several executions nothing
+    end: float = 0.0
 
 
-@dataclass(frozen=True)
-class RowsDone:
-    """What a device did for one of several row products. What is left of `seconds` is the functions'."""
+@dataclass
+class Recording:
+    """What a device executed while it was recorded, in order."""
 
-    product: Completion
-    pack_seconds: float  # MEASURED, rows made an operand
-    seconds: float  # MEASURED, of everything
-
-
-class Enters(Enum):
-    """As which operand a product's result enters the next product."""
-
-    A = "A"
-    B = "B"
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Two products, and a function of the host that turns the first's C into an operand of the second.
-
-    Of attention the scores, their softmax and the context. C of the first is (queries, keys) and becomes A of
-    the second, whose C has a row for each query; or it is (keys, queries) and becomes B, and C has a column
-    for each.
-    """
-
-    first: Plan
-    between: Callable[[F32], object]  # in place, on the scores of any queries: none depends on another
-    second: Plan
-    enters: Enters
-
-    def __post_init__(self) -> None:
-        inner = self.second.a if self.enters is Enters.A else self.second.b
-        if self.first.c.shape != inner.shape:
-            raise PlanError(
-                f"the first product of a chain gives {self.first.c}, the second takes {inner} as its "
-                f"{self.enters.value}: their sizes must agree"
-            )
-
-
-@dataclass(frozen=True)
-class ChainCompletion:
-    """What a device did for a chain. What is left of the time is the function's."""
-
-    first: Completion
-    second: Completion
-    pack_seconds: float  # MEASURED, what the function gave made an operand
-
-
-class Device(Protocol):
-    """Something that executes plans. A context manager.
-
-    `run` may be called from several threads; a buffer belongs to one at a time.
-    """
+    runs: list[Run] = field(default_factory=list)
 
     @property
+    def stats(self) -> Stats:
+        return sum((run.stats for run in self.runs), Stats())
+
+    @property
+    def by_plan(self) -> tuple[Run, ...]:
+        return merged(self.runs)
+
+
+def merged(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """One record for each op's name and plan, in the order of the first."""
+    total: dict[tuple[str, Plan], Stats] = {}
+    for run in runs:
+        key = run.name, run.plan
+        total[key] = total.get(key, Stats()) + run.stats
+    return tuple(Run(name, plan, stats) for (name, plan), stats in total.items())
+
+
+@dataclass
+class _Array:
+    """How the array stands, for all views of one device."""
+
+    overlay: str | None = None  # of the last dispatch; None before the first
+
+
+class Device(ABC):
+    """Something that runs ops. A context manager; safe from several threads, which take turns.
+
+    A device chooses a kernel for each op as it comes. `prepared` gives the same device with kernels chosen for a
+    whole list of ops, which weights are staged for.
+    """
+
+    def __init__(self, target: Target, threads: Threads) -> None:
+        self.target = target
+        self.threads = threads  # of the host, for whatever is done beside the device
+        self.choice: Choice | None = None
+        self._lock = RLock()  # runs share buffers and the array
+        self._array = _Array()
+        self._forget()
+
+    def _forget(self) -> None:
+        """A view of its own: nothing planned, loaded or recorded."""
+        self._plans: dict[Op, Plan | None] = {}  # oldest first
+        self._loaded: set[Contract] = set()
+        self._buffers: dict[Layout, Buffer] = {}  # least recently used first
+        self._recordings: list[Recording] = []
+
+    # ------------------------------------------------------------------------------- what a device has and does
+
+    @property
+    @abstractmethod
     def name(self) -> str:
         """`emulator` or `npu`."""
 
     @property
+    @abstractmethod
     def description(self) -> str:
         """One line for a report: what ran."""
 
     @property
+    @abstractmethod
     def clock(self) -> str:
-        """Whose seconds a Completion counts: `CPU` for the emulator, `NPU` for hardware."""
+        """Whose seconds Stats count: `CPU` for the emulator, `NPU` for hardware."""
 
-    @property
-    def threads(self) -> Threads:
-        """Those of the host, for whatever is done beside the device."""
+    @abstractmethod
+    def contracts(self) -> tuple[Contract, ...]:
+        """The kernels with a name that it can run."""
 
-    def kernels(self) -> tuple[Contract, ...]:
-        """The contracts that it can run."""
+    @abstractmethod
+    def kernels(self) -> tuple[Kernel, ...]:
+        """What the planner may choose of."""
 
-    def gemm_tiles(self) -> tuple[tuple[int, int, int], ...]:
-        """Core tiles m,k,n whose gemm it can run for any shape; () where `kernels` lists all there is."""
-
+    @abstractmethod
     def load(self, contract: Contract) -> None:
         """Make a kernel ready. Raises DeviceError where the device cannot run it."""
 
-    def alloc(self, layout: Layout) -> Buffer:
-        """A buffer of this layout, its contents undefined."""
+    @abstractmethod
+    def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
+        """A buffer of this layout, its contents undefined. out: of the layout's shape, where a result is to go."""
 
-    def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
-        """Execute every dispatch of the plan; C holds the sum of its partial results afterwards.
+    @abstractmethod
+    def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
+        """Execute every dispatch of a plan; results hold the sum of their partial results afterwards.
 
-        Raises PlanError where a buffer's layout is not the plan's or a dispatch leaves its operand.
+        buffers: one for each operand of the plan. Raises PlanError where a buffer's layout is not the plan's or a
+        dispatch leaves its operand, DeviceError where the device fails.
         """
 
-    def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:
-        """Execute the plans, each of what the one before gave.
+    @abstractmethod
+    def close(self) -> None:
+        """Wait for what runs, and release everything."""
 
-        The same as `run_rows_in_steps`, and by it where the device knows no shorter way.
-
-        given: (M, ...), what the first `before` takes. Returns the last C, (M, N) float32.
-        """
-
-    def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
-        """Execute both plans; the same as `run_steps`, and by it where the device knows no shorter way.
-
-        a, b: the first's operands; other: the second's, beside the first's result; c: the second's result.
-        """
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Device: ...
+    def __enter__(self) -> Device:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
+
+    # --------------------------------------------------------------------------------------------- for models
+
+    def prepared(self, ops: Iterable[Op] = (), kernel: str | Contract | Choice = "auto") -> Device:
+        """This device, with kernels chosen and loaded for these ops, which are given in the order of the work.
+
+        kernel: "auto" for the least modelled time; a name of `contracts`; "gemm", the best of the whole-matrix kernels;
+        one core tile of them, "gemm_96x64x48" for example; or what was chosen elsewhere.
+        Raises UnknownKernelError for a name that the device has no kernel for, DeviceError where one cannot be loaded.
+        """
+        view = copy(self)
+        view._forget()
+        view.choice = self.chosen(ops, kernel)
+        for contract in view.choice.contracts:
+            view._load(contract)
+        return view
+
+    def chosen(self, ops: Iterable[Op], kernel: str | Contract | Choice = "auto") -> Choice:
+        """The kernels that `prepared` takes. Raises UnknownKernelError."""
+        if isinstance(kernel, Choice):
+            return kernel
+        if isinstance(kernel, str):
+            self.check_kernel(kernel)
+            kernels = self.kernels()
+            named = [k for k in kernels if kernel in (k.group, k.name) and k.group is not None]
+            if kernel == "auto" or named:
+                return choose(ops, named or kernels)
+            kernel = find_contract(kernel, self.contracts())
+        assert isinstance(kernel, MatmulContract)
+        return asked_for(TiledMatmul(kernel))
+
+    def check_kernel(self, kernel: str) -> None:
+        """Raises UnknownKernelError where `prepared` would: before a model is loaded for it."""
+        grouped = [k for k in self.kernels() if k.group is not None]
+        if kernel == "gemm" and not grouped:
+            raise UnknownKernelError(
+                "this device has no gemm kernel: build a model's with whisper-npu kernels build --model NAME"
+            )
+        others = ["auto", *dict.fromkeys(str(k.group) for k in grouped), *(k.name for k in grouped)]
+        if kernel not in others:
+            find_contract(kernel, self.contracts(), others)
+
+    def stage(self, layer: Linear | Matmul, weight: F32) -> Buffer:
+        """Write a weight to the device once, for any number of runs of layers of this K and N.
+
+        weight: (K, N) float32, float16 or bfloat16, any strides.
+        """
+        with self._lock:
+            plan = self._chosen_for(layer).plan_of_weight(layer.K, layer.N)
+            self._load(plan.contract)
+            buffer = self.alloc(plan.inputs[1])
+            buffer.write(weight)
+            return buffer
+
+    def run(self, op: Op, operands: Mapping[str, Value]) -> Stats:
+        """Run an op. operands: for each of `op.operands` an array of its shape; results are written in place.
+
+        A weight may be what `stage` gave. Raises PlanError where an operand is missing or of another shape,
+        DeviceError where the device fails.
+        """
+        _check(op, operands)
+        with self._lock, self.recording() as recording:
+            self._run(op, dict(operands))
+        return recording.stats
+
+    @contextmanager
+    def recording(self) -> Iterator[Recording]:
+        """Record what this device, as it was prepared, executes."""
+        recording = Recording()
+        self._recordings.append(recording)
+        try:
+            yield recording
+        finally:
+            self._recordings = [kept for kept in self._recordings if kept is not recording]
+
+    def plan(self, op: Op) -> Plan | None:
+        """How the op is executed, its kernel loaded; None where it is lowered, or done by the host."""
+        plan = self._planned(op)
+        if plan is not None:
+            self._load(plan.contract)
+        return plan
+
+    # ---------------------------------------------------------------------------------------------- how it runs
+
+    def _run(self, op: Op, values: dict[str, Value]) -> None:
+        """Run an op on `values`, by the names of its operands. A result that is missing is put there.
+
+        A result that was missing may lie in memory of the device, until the kernel that wrote it runs again.
+        """
+        plan = self.plan(op)
+        if plan is not None:
+            self._run_plan(op, plan, values)
+        elif parts := op.lower():
+            self._run_parts(parts, values)
+        else:
+            run_on_host(op, values, self.threads)
+
+    def _run_plan(self, op: Op, plan: Plan, values: dict[str, Value]) -> None:
+        start = perf_counter()
+        inputs = plan.turned(tuple(values[operand.name] for operand in op.inputs))
+        buffers = [self._staged(layout, x) for layout, x in zip(plan.inputs, inputs, strict=True)]
+        results = []
+        for operand, layout in zip(op.outputs, plan.outputs, strict=True):
+            out = values.get(operand.name)
+            assert out is None or isinstance(out, np.ndarray)
+            results.append(self.alloc(layout) if out is None else self.alloc(layout, plan.turned_back(out)))
+        packed = perf_counter()
+        stats = self.execute(plan, [*buffers, *results])
+        self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
+        for operand, result in zip(op.outputs, results, strict=True):
+            values[operand.name] = plan.turned_back(result.read())
+            result.close()
+
+    def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
+        for number, part in enumerate(parts):
+            given = {
+                name: values[value] for name, value in part.operands.items() if value in values
+            }
+            for operand in part.op.operands:
+                value = part.operands[operand.name]
+                if operand.direction is Direction.OUT and value not in values and _outlives(parts, number, value):
+                    given[operand.name] = np.empty(operand.shape, np.float32)
+            self._run(part.op, given)
+            values |= {part.operands[operand.name]: given[operand.name] for operand in part.op.operands}
+
+    def _staged(self, layout: Layout, x: Value) -> Buffer:
+        """Activations of one layout share one buffer: an op is done before the next is packed."""
+        if isinstance(x, Buffer):
+            return x
+        buffer = self._buffers.pop(layout, None) or self.alloc(layout)
+        self._buffers[layout] = buffer
+        if len(self._buffers) > KEPT_BUFFERS:
+            self._buffers.pop(next(iter(self._buffers))).close()
+        buffer.write(x.reshape(layout.shape))  # a vector is a matrix of one row, a batch of one a matrix
+        return buffer
+
+    def _planned(self, op: Op) -> Plan | None:
+        with self._lock:
+            if op not in self._plans:
+                self._plans[op] = self._chosen_for(op).plan(op)
+                if len(self._plans) > KEPT_PLANS:
+                    self._plans.pop(next(iter(self._plans)))
+            return self._plans[op]
+
+    def _chosen_for(self, op: Op) -> Choice:
+        """The kernels of this view; of a device that nothing was prepared for, the best for this op alone."""
+        if self.choice is not None:
+            return self.choice
+        return choose([op], self.kernels())
+
+    def _load(self, contract: Contract) -> None:
+        if contract not in self._loaded:
+            self.load(contract)
+            self._loaded.add(contract)
+
+    def _record(self, name: str, plan: Plan, stats: Stats, start: float, end: float) -> None:
+        """To be called in the order of the runs."""
+        before, self._array.overlay = self._array.overlay, plan.contract.overlay
+        changes = int(before not in (None, self._array.overlay))
+        run = Run(name, plan, replace(stats, calls=1, overlay_changes=changes), start, end)
+        for recording in self._recordings:
+            recording.runs.append(run)
 
 
-Alloc = Callable[[Layout], Buffer]
+def _check(op: Op, operands: Mapping[str, Value]) -> None:
+    for operand in op.operands:
+        if operand.name not in operands:
+            raise PlanError(f"{op.name} takes {', '.join(o.name for o in op.operands)}: {operand.name} is missing")
+        given = operands[operand.name]
+        shape = given.layout.shape if isinstance(given, Buffer) else given.shape
+        if shape != operand.shape:
+            raise PlanError(f"{operand.name} of {op.name} has shape {shape}, must be {operand.shape}")
+        if operand.direction is not Direction.IN and not isinstance(given, np.ndarray):
+            raise PlanError(f"{operand.name} of {op.name} is a result: give a float32 array")
 
 
-def run_rows_in_steps(
-    device: Device, products: Sequence[RowProduct], given: F32, alloc_middle: Alloc | None = None
-) -> tuple[F32, tuple[RowsDone, ...]]:
-    """Row products as runs, A and C whole in the host's memory before and after each.
-
-    alloc_middle: for results that nobody keeps; None for `device.alloc`.
-    """
-    allocs = [alloc_middle or device.alloc] * (len(products) - 1) + [device.alloc]
-    buffers, done = [], []
-    for rows, alloc in zip(products, allocs, strict=True):
-        buffers.append(alloc(rows.plan.c))
-        given, one = _run_rows_in_steps(device, rows, given, buffers[-1])
-        done.append(one)
-    for buffer in buffers:
-        buffer.close()
-    return given, tuple(done)
+def _outlives(parts: Sequence[Part], number: int, value: str) -> bool:
+    """Whether what part `number` makes is read after the next kernel ran: then it needs memory of its own."""
+    kernels = [sum(op.macs > 0 for op in smallest([part.op])) for part in parts]
+    following = next((i for i in range(number + 1, len(parts)) if kernels[i]), len(parts))
+    read = [i for i, part in enumerate(parts) if i > number and value in part.operands.values()]
+    return any(i > following or (i == following and kernels[i] > 1) for i in read)
 
 
-def _run_rows_in_steps(device: Device, rows: RowProduct, given: F32, buffer: Buffer) -> tuple[F32, RowsDone]:
-    start = perf_counter()
-    plan, threads = rows.plan, device.threads
-    operand = np.empty(plan.a.shape, np.float32)
-
-    def prepare(part: slice) -> None:
-        operand[part] = rows.prepared(given[part])
-
-    threads.in_blocks(prepare, len(operand), operand[0].nbytes)
-    prepared = perf_counter()
-    rows.a.write(operand)
-    packed = perf_counter()
-    product = device.run(plan, rows.a, rows.b, buffer)
-    c = buffer.read()
-    threads.in_blocks(lambda part: rows.after(c[part], part), len(c), c[0].nbytes)
-    return c, RowsDone(product, packed - prepared, perf_counter() - start)
-
-
-def run_steps(
-    device: Device,
-    chain: Chain,
-    a: Buffer,
-    b: Buffer,
-    other: Buffer,
-    c: Buffer,
-    alloc_middle: Alloc | None = None,
-) -> ChainCompletion:
-    """A chain as two runs, what lies between them whole in the host's memory.
-
-    alloc_middle: for what nobody keeps, as above.
-    """
-    middle = (alloc_middle or device.alloc)(chain.first.c)
-    first = device.run(chain.first, a, b, middle)
-    scores = middle.read()
-    upright = chain.enters is Enters.A
-    for head in scores.reshape(-1, *scores.shape[-2:]):
-        queries = head if upright else head.T
-        device.threads.by_rows(lambda rows: chain.between(rows if upright else rows.T), queries)
-    start = perf_counter()
-    operand = device.alloc(chain.second.a if upright else chain.second.b)
-    operand.write(scores)
-    packed = perf_counter()
-    second = device.run(chain.second, *((operand, other) if upright else (other, operand)), c)
-    middle.close()
-    operand.close()
-    return ChainCompletion(first, second, packed - start)
-
-
-DEVICE_NAMES = ("auto", "npu", "emulator")
-
-
-def open_device(
-    name: str = "auto",
-    fidelity: Fidelity = Fidelity.FAST,
-    npu: NpuOptions | None = None,
-    threads: int | None = None,
-) -> Device:
-    """Open `npu`, `emulator`, or with `auto` an NPU that can be used and otherwise the emulator.
-
-    What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only, `npu` the
-    NPU. threads: of the host, None for one a core. Raises DeviceNotFoundError where `npu` is asked for and
-    none answers, UsageError for another name or no thread.
-    """
-    from whisper_npu.npu.emulator.device import Emulator
-
-    if name not in DEVICE_NAMES:
-        raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}")
-    build_meanwhile(ROWS)  # what every device's host needs, while a model is read
-    if name == "emulator":
-        return Emulator(fidelity, Threads(threads))
-    from whisper_npu.npu.xrt.device import open_npu
-
-    try:
-        return open_npu(npu or NpuOptions(), Threads(threads))
-    except DeviceNotFoundError:
-        if name == "npu":
-            raise
-        return Emulator(fidelity, Threads(threads))

@@ -1,60 +1,26 @@
-"""What an XDNA1 array (Phoenix, Hawk Point; `npu1` in MLIR-AIE) is made of: numbers, each with its source.
+"""XDNA1 (Phoenix, Hawk Point; `npu1` in MLIR-AIE): numbers, each with its source.
 
 Sources: AM020 = AMD Versal AIE-ML architecture manual; UG1603 = AMD AIE-ML kernel coding guide;
-driver = github.com/amd/xdna-driver; mlir-aie = github.com/Xilinx/mlir-aie; 2512.13282 = arXiv.
+driver = github.com/amd/xdna-driver; mlir-aie = github.com/Xilinx/mlir-aie; 2512.13282 = arXiv;
+aie-rt = github.com/Xilinx/aie-rt.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from whisper_npu.npu.targets.target import KIB, CoreRate, Profile, Target, TileLimits
 
-KIB = 1024
+_MACS_PER_CYCLE = 128  # AIE API, bf16 mmul on AIE-ML
+# One core of the record kernel reaches 112.6 MAC per cycle with k = 56 (2512.13282, table 1): what that
+# leaves of the peak is taken as the price of a step.
+_RECORD_MACS_PER_CYCLE, _RECORD_K = 112.6, 56
+_BLOCK_CYCLES = 16 * 16 * _RECORD_K / _MACS_PER_CYCLE
 
-
-@dataclass(frozen=True)
-class TileLimits:
-    """One kind of tile: memory, DMA channels, buffer descriptors, locks, and what a descriptor may say."""
-
-    memory_bytes: int  # 0: the shim has none of its own
-    dma_channels: int  # each direction
-    buffer_descriptors: int
-    locks: int
-    dma_dimensions: int  # of one transfer; the shim has one more that only repeats
-    max_wrap: int  # elements of 32 bits in one dimension
-    max_step: int  # 32-bit words from one element of a dimension to the next
-
-
-@dataclass(frozen=True)
-class ArrayLimits:
-    """One NPU generation."""
-
-    target: str  # MLIR-AIE's device name
-    pci_id: str  # vendor:device
-    columns: int  # those that have a shim DMA
-    core_rows: int
-    core: TileLimits
-    memtile: TileLimits
-    shim: TileLimits
-    micro_tile: tuple[int, int, int]  # r,s,t of one bf16 mmul
-    macs_per_cycle: int  # bf16, one core, at the peak
-    clock_hz: float
-    dram_bytes_per_second: float
-    hw_contexts: int  # open at once
-    max_lock_value: int
-    max_repeat: int
-    max_bd_size: int
-    stack_bytes: int  # of a core, at the bottom of its memory
-
-    @property
-    def cores(self) -> int:
-        return self.columns * self.core_rows
-
-
-XDNA1 = ArrayLimits(
-    target="npu1",
+NPU1 = Target(
+    name="npu1",
+    title="XDNA1",
     pci_id="1022:1502",  # driver, npu1_regs.c
     columns=4,  # mlir-aie device model npu1; a fifth column has no shim DMA
-    core_rows=4,  # rows 2 to 5, above one shim and one memtile row
+    core_rows=4,  # rows 2 to 5
     # AM020; wraps and steps: the DMA register fields, as mlir-aie's verifiers check them
     core=TileLimits(
         memory_bytes=64 * KIB,
@@ -74,6 +40,8 @@ XDNA1 = ArrayLimits(
         max_wrap=1023,
         max_step=2**17,
     ),
+    # A channel of the shim queues four tasks; a fifth is dropped without an error (aie-rt xaie_dma.c,
+    # XAIE_DMA_MAX_QUEUE_SIZE; mlir-aie issue 3734).
     shim=TileLimits(
         memory_bytes=0,
         dma_channels=2,
@@ -83,13 +51,33 @@ XDNA1 = ArrayLimits(
         max_wrap=1023,
         max_step=2**20,
     ),
+    micro_tile=(4, 8, 4),  # AIE API, aie::mmul<4, 8, 4, bfloat16, bfloat16>
+    compiler_triple="aie2-none-unknown-elf",  # Peano, github.com/Xilinx/llvm-aie
+    hw_contexts=6,  # driver, npu1_regs.c: the seventh fails with EINVAL
     max_lock_value=63,  # AM020
     max_repeat=64,  # of the shim's fourth dimension, where its stride is not zero; mlir-aie's verifier
     max_bd_size=512,  # of any dimension in aie.dma_bd; mlir-aie's verifier rejects 513
     stack_bytes=3328,  # 0xD00, mlir-aie's programming examples for matrix products
-    micro_tile=(4, 8, 4),  # AIE API, aie::mmul<4, 8, 4, bfloat16, bfloat16>
-    macs_per_cycle=128,  # AIE API, bf16 mmul on AIE-ML
-    clock_hz=1.0e9,  # 2512.13282
-    dram_bytes_per_second=15e9,  # 2512.13282, "about 15 GB/s"
-    hw_contexts=6,  # driver, npu1_regs.c: the seventh fails with EINVAL
+    # XRT hands 24 runs of a list to the driver as one command (xrt_kernel.cpp, runlist_impl); the one that is
+    # waited for with a timeout comes behind them.
+    run_list=25,
+    profile=Profile(
+        "xdna1",
+        # The xrt-smi latency test on a 7640U, github.com/amd/RyzenAI-SW issue 142; a later project measured
+        # 100 to 110 and 29.7 us (github.com/hardWorker254/Npu-Embeddings-XDNA1).
+        dispatch_seconds=110e-6,
+        chained_seconds=27.7e-6,
+        # 2512.13282, "about 15 GB/s". Others measured two to four times as much, 26 to 28 GB/s in each
+        # direction at 1.8 GHz (github.com/jdominick05/ignite-xdna, docs/SILICON.md): this is the cautious
+        # figure.
+        dma_bytes_per_second=15e9,
+        core=CoreRate(
+            macs_per_cycle=_MACS_PER_CYCLE,
+            block_overhead=_BLOCK_CYCLES * (_MACS_PER_CYCLE / _RECORD_MACS_PER_CYCLE - 1),
+            clock_hz=1.0e9,  # 2512.13282; 1,028 MHz in Linux's default mode (github.com/FIM43-Redeye/xdna-emu)
+        ),
+        overlay_switch_seconds=1.4e-3,  # half of 2.81 ms for a pair of switches, whisper-xdna README
+        wake_seconds=121e-3,  # 121 to 136 ms after autosuspend, mlir-aie issue 2944
+        host_bytes_per_second=15e9,  # assumed: the CPU reads the same DRAM
+    ),
 )

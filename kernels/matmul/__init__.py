@@ -1,0 +1,1 @@
+"""Products of fixed sizes: tiles that the host walks over."""

@@ -1,0 +1,69 @@
+"""Every family of kernels, one line each: a new one is a folder beside this file and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Protocol
+
+from whisper_npu.errors import UnknownKernelError
+from whisper_npu.kernels.gemm import kernel as gemm
+from whisper_npu.kernels.matmul import kernel as matmul
+from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.targets import Target
+
+
+class Family(Protocol):
+    """What the module kernels/<family>/kernel.py has."""
+
+    def contracts(self, target: Target) -> tuple[Contract, ...]:
+        """The kernels of fixed sizes, which have a name each."""
+
+    def contract_named(self, name: str, target: Target) -> Contract | None:
+        """The contract of exactly this name, of whatever sizes."""
+
+    def kernels(self, target: Target) -> tuple[Kernel, ...]:
+        """What the planner may choose of where every kernel can be had."""
+
+    def kernels_built(self, built: Iterable[Contract]) -> tuple[Kernel, ...]:
+        """What it may choose of where only these are built."""
+
+
+FAMILIES: tuple[Family, ...] = (matmul, gemm)
+
+
+def contracts(target: Target) -> tuple[Contract, ...]:
+    """The kernels of fixed sizes."""
+    return tuple(contract for family in FAMILIES for contract in family.contracts(target))
+
+
+def contract_named(name: str, target: Target) -> Contract | None:
+    """The contract of exactly this name, a gemm's of any sizes too; None for any other name."""
+    found = (family.contract_named(name, target) for family in FAMILIES)
+    return next((contract for contract in found if contract is not None), None)
+
+
+def kernels(target: Target) -> tuple[Kernel, ...]:
+    """All that the planner may choose of."""
+    return tuple(kernel for family in FAMILIES for kernel in family.kernels(target))
+
+
+def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
+    """The same on a device that has only these kernels."""
+    built = tuple(built)
+    return tuple(kernel for family in FAMILIES for kernel in family.kernels_built(built))
+
+
+def find_contract(name: str, known: Iterable[Contract], others: Iterable[str] = ()) -> Contract:
+    """The contract called `name`, with or without its `matmul_` in front.
+
+    others: what else the user may have meant. Raises UnknownKernelError, naming the nearest names.
+    """
+    by_name = {contract.name: contract for contract in known}
+    found = by_name.get(name) or by_name.get(f"matmul_{name}")
+    if found is None:
+        short = [*others, *(n.removeprefix("matmul_") for n in by_name)]
+        near = get_close_matches(name.removeprefix("matmul_"), short, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}there are {', '.join(short)}")
+    return found

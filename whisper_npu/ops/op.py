@@ -1,0 +1,106 @@
+"""What a model asks for, as data: an Op says what is wanted, not how it is done, nor where."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_npu.dtypes import DType, Rounding
+
+F64 = NDArray[np.float64]
+Shape = tuple[int, ...]
+
+
+class Direction(Enum):
+    """Whether an op reads an operand, writes it, or changes it in place."""
+
+    IN = "in"
+    OUT = "out"
+    INOUT = "inout"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One array of an op."""
+
+    name: str
+    shape: Shape
+    direction: Direction = Direction.IN
+    dtype: DType = DType.F32
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """The roundings that decide how far a result may lie from `Op.reference`."""
+
+    operand_unit: float  # the largest relative error of rounding an operand of a product; 0 for float32
+    result_unit: float = 0.0  # the same of a partial result that a core writes
+    partial_k: int | None = None  # products that a core adds up before it writes; None: all of them
+
+    @classmethod
+    def of(cls, dtype: DType, rounding: Rounding = Rounding.NEAREST_EVEN) -> Numerics:
+        """Of products whose operands are rounded to `dtype`, with results in float32."""
+        return cls(rounding.unit if dtype is DType.BF16 else 0.0)
+
+
+BF16_NUMERICS = Numerics.of(DType.BF16)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the smaller ops that mean the same as a larger one.
+
+    operands: for each operand of `op` the name that it has in the larger op: one of the larger op's operands,
+    or a value that another part makes.
+    """
+
+    op: Op
+    operands: Mapping[str, str]
+
+
+class Op(ABC):
+    """Frozen, hashable, comparable.
+
+    Two ops are equal where they ask for the same, whatever their names are.
+    """
+
+    name: str  # whose work it is, "attention.scores" for example: what reports call it
+
+    @property
+    @abstractmethod
+    def operands(self) -> tuple[Operand, ...]:
+        """Every array that the op takes or gives, in order."""
+
+    @abstractmethod
+    def reference(self, *inputs: NDArray[Any]) -> tuple[F64, ...]:
+        """The results in float64, of inputs as they are, in the order of `operands`.
+
+        It knows nothing of tiles or of bf16.
+        """
+
+    @abstractmethod
+    def tolerance(self, numerics: Numerics, *inputs: NDArray[Any]) -> tuple[F64, ...]:
+        """How far each element of the results may lie from `reference`. The reason stands with each op."""
+
+    @property
+    @abstractmethod
+    def macs(self) -> int:
+        """Multiply-accumulates of its matrix products."""
+
+    def lower(self) -> tuple[Part, ...]:
+        """Smaller ops that together mean the same; none where there are no smaller ones."""
+        return ()
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        return tuple(o for o in self.operands if o.direction is not Direction.OUT)
+
+    @property
+    def outputs(self) -> tuple[Operand, ...]:
+        return tuple(o for o in self.operands if o.direction is not Direction.IN)
