@@ -1,4 +1,4 @@
-"""Whisper's audio encoder, every product of it through the NPU."""
+"""Whisper's audio encoder: a list of ops, which a device runs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from whisper_npu.attention_npu import AttentionNPU, attention_problems
+from whisper_npu.attention_npu import fused_qkv
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
-from whisper_npu.host.bf16 import F32
-from whisper_npu.host.elementwise import gelu, layer_norm
-from whisper_npu.layers import Linear
-from whisper_npu.npu.device import RowFunction
-from whisper_npu.npu.matmul import Matmul, as_it_is
-from whisper_npu.npu.plan import Problem
+from whisper_npu.layers import Conv1d, LayerNorm, conv1d_op
+from whisper_npu.npu.device import Device, Value
+from whisper_npu.ops import EncoderLayer, Linear, Norm, Op
 
 Weights = Mapping[str, NDArray[np.floating]]
 
@@ -71,23 +68,51 @@ def encoder_shapes(dims: ModelDimensions) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-class AudioEncoder:
-    """Log-mel to the positions that the decoder attends to. Weights are staged on the device here, once.
+@dataclass(frozen=True)
+class EncoderOps:
+    """Everything that one window is, in order: what runs, what kernels are chosen for, what reports count."""
 
-    weights: the arrays of `encoder_shapes(dims)`. Source: Radford et al., arXiv 2212.04356, section 2.2.
+    conv1: Linear
+    conv2: Linear
+    blocks: tuple[EncoderLayer, ...]
+    ln_post: Norm
+
+    @classmethod
+    def of(cls, dims: ModelDimensions) -> EncoderOps:
+        n_ctx, n_state = dims.n_audio_ctx, dims.n_audio_state
+        block = EncoderLayer(n_ctx, n_state, dims.n_audio_head, dims.n_audio_mlp)
+        return cls(
+            conv1d_op(2 * n_ctx, dims.n_mels, n_state, stride=1, residual=False, name="conv1"),
+            conv1d_op(2 * n_ctx, n_state, n_state, stride=2, residual=True, name="conv2"),
+            (block,) * dims.n_audio_layer,
+            Norm(n_ctx, n_state, name="ln_post"),
+        )
+
+
+def encoder_ops(dims: ModelDimensions) -> tuple[Op, ...]:
+    """The ops of one window, in order."""
+    ops = EncoderOps.of(dims)
+    return (ops.conv1, ops.conv2, *ops.blocks, ops.ln_post)
+
+
+class AudioEncoder:
+    """Log-mel to the audio features that the decoder attends to. Weights are staged on the device here, once.
+
+    weights: the arrays of `encoder_shapes(dims)`. device: prepared for `encoder_ops(dims)`, or as it is.
+    Source: Radford et al., arXiv 2212.04356, section 2.2.
     """
 
-    def __init__(self, dims: ModelDimensions, weights: Weights, matmul: Matmul) -> None:
-        self.dims = dims
-        self.matmul = matmul
-        self.conv1 = Conv1d(weights["conv1.weight"], weights["conv1.bias"], matmul, stride=1, name="conv1")
-        self.conv2 = Conv1d(weights["conv2.weight"], weights["conv2.bias"], matmul, stride=2, name="conv2")
+    def __init__(self, dims: ModelDimensions, weights: Weights, device: Device) -> None:
+        self.dims, self.device = dims, device
+        ops = EncoderOps.of(dims)
+        self.conv1 = Conv1d(ops.conv1, weights["conv1.weight"], weights["conv1.bias"], device, stride=1)
+        self.conv2 = Conv1d(ops.conv2, weights["conv2.weight"], weights["conv2.bias"], device, stride=2)
         self.positional_embedding = _f32(weights["positional_embedding"])  # (n_audio_ctx, n_state) f32
         self.blocks = [
-            ResidualAttentionBlock(_below(f"blocks.{layer}.", weights), dims.n_audio_head, matmul)
-            for layer in range(dims.n_audio_layer)
+            ResidualAttentionBlock(op, _below(f"blocks.{layer}.", weights), device)
+            for layer, op in enumerate(ops.blocks)
         ]
-        self.ln_post = LayerNorm(weights["ln_post.weight"], weights["ln_post.bias"])
+        self.ln_post = LayerNorm(ops.ln_post, weights["ln_post.weight"], weights["ln_post.bias"], device)
 
     def __call__(self, mel: F32) -> F32:
         """mel: (n_mels, 2 * n_audio_ctx) float32. Returns (n_audio_ctx, n_audio_state) float32.
@@ -98,89 +123,41 @@ class AudioEncoder:
         if mel.shape != expected:
             raise UsageError(f"the mel has shape {mel.shape}, this model takes {expected}")
         x = self.conv1(mel.T)  # (2 * n_ctx, n_state)
-        x = self.conv2(x, add=self.positional_embedding)  # (n_ctx, n_state)
+        x = self.conv2(x, residual=self.positional_embedding)  # (n_ctx, n_state)
         for block in self.blocks:
-            x = block(x)
-        self.matmul.threads.by_rows(self.ln_post.in_place, x)
-        return x
+            x = block(x)  # (n_ctx, n_state)
+        return self.ln_post(x)
 
 
 class ResidualAttentionBlock:
-    """Attention and feed-forward, each normalised before and added to the stream after."""
+    """x + attention(norm(x)), and to that the feed-forward of its norm: `ops.EncoderLayer` reads like the paper."""
 
-    def __init__(self, weights: Weights, n_head: int, matmul: Matmul) -> None:
-        self.matmul = matmul
-        self.attn_ln = LayerNorm(weights["attn_ln.weight"], weights["attn_ln.bias"])
-        self.attn = AttentionNPU(
-            weights["attn.query.weight"],
-            weights["attn.key.weight"],
-            weights["attn.value.weight"],
-            weights["attn.out.weight"],
-            q_bias=weights["attn.query.bias"],
-            v_bias=weights["attn.value.bias"],
-            out_bias=weights["attn.out.bias"],
-            n_head=n_head,
-            matmul=matmul,
-        )
-        self.mlp_ln = LayerNorm(weights["mlp_ln.weight"], weights["mlp_ln.bias"])
-        self.mlp0 = Linear(weights["mlp.0.weight"], weights["mlp.0.bias"], matmul, name="mlp.0", after=gelu)
-        self.mlp2 = Linear(weights["mlp.2.weight"], weights["mlp.2.bias"], matmul, name="mlp.2")
+    def __init__(self, op: EncoderLayer, weights: Weights, device: Device) -> None:
+        self.op, self.device = op, device
+        q, k, v = (weights[f"attn.{name}.weight"] for name in ("query", "key", "value"))
+        k_bias = np.zeros(len(k), np.float32)  # the key projection has none
+        biases = [weights["attn.query.bias"], k_bias, weights["attn.value.bias"]]
+        qkv_weight, qkv_bias = fused_qkv([q, k, v], biases, op.n_head)
+        self.weights: dict[str, Value] = {
+            "attn_ln_weight": _f32(weights["attn_ln.weight"]),
+            "attn_ln_bias": _f32(weights["attn_ln.bias"]),
+            "qkv_weight": device.stage(op.qkv, qkv_weight.T),
+            "qkv_bias": qkv_bias,
+            "out_weight": device.stage(op.out, weights["attn.out.weight"].T),
+            "out_bias": _f32(weights["attn.out.bias"]),
+            "mlp_ln_weight": _f32(weights["mlp_ln.weight"]),
+            "mlp_ln_bias": _f32(weights["mlp_ln.bias"]),
+            "mlp0_weight": device.stage(op.mlp0, weights["mlp.0.weight"].T),
+            "mlp0_bias": _f32(weights["mlp.0.bias"]),
+            "mlp2_weight": device.stage(op.mlp2, weights["mlp.2.weight"].T),
+            "mlp2_bias": _f32(weights["mlp.2.bias"]),
+        }
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
-        x = self.attn(x, norm=self.attn_ln, add=x)
-        return self.matmul.by_rows(x, self.mlp0.step(before=self.mlp_ln), self.mlp2.step(add=x))
-
-
-class Conv1d(Linear):
-    """A convolution of width 3, padded by 1, and GELU. One product: three neighbouring rows side by side."""
-
-    def __init__(
-        self,
-        weight: NDArray[np.floating],
-        bias: NDArray[np.floating],
-        matmul: Matmul,
-        *,
-        stride: int,
-        name: str,
-    ) -> None:
-        flat = weight.transpose(0, 2, 1).reshape(len(weight), -1)
-        super().__init__(flat, bias, matmul, name=name, after=gelu)
-        self.stride = stride
-
-    def __call__(self, x: F32, *, before: RowFunction = as_it_is, add: F32 | None = None) -> F32:
-        """x: (n_frames, in) float32. Returns (n_frames / stride, out) float32."""
-        padded = np.zeros((len(x) + 2, x.shape[1]), np.float32)
-        padded[1:-1] = x
-        # im2col without a copy: three rows of `padded` are 3 * in numbers in a row.
-        windows = sliding_window_view(padded.reshape(-1), 3 * x.shape[1])[:: self.stride * x.shape[1]]
-        return super().__call__(windows, before=before, add=add)
-
-
-class LayerNorm:
-    def __init__(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
-        self.weight, self.bias = _f32(weight), _f32(bias)
-
-    def __call__(self, x: F32) -> F32:
-        """x: some rows of (n_ctx, n_state) float32. Returns as much."""
         y = np.empty_like(x)
-        layer_norm(x, self.weight, self.bias, out=y)
+        self.device.run(self.op, {"x": x, **self.weights, "y": y})
         return y
-
-    def in_place(self, x: F32) -> None:
-        layer_norm(x, self.weight, self.bias, out=x)
-
-
-def encoder_problems(dims: ModelDimensions) -> list[Problem]:
-    """Every product of one window, for choosing a kernel."""
-    n_ctx, n_state, n_mlp = dims.n_audio_ctx, dims.n_audio_state, dims.n_audio_mlp
-    block = [
-        *attention_problems(n_ctx, n_state, dims.n_audio_head),
-        Problem(n_ctx, n_state, n_mlp),
-        Problem(n_ctx, n_mlp, n_state),
-    ]
-    stem = [Problem(2 * n_ctx, 3 * dims.n_mels, n_state), Problem(n_ctx, 3 * n_state, n_state)]
-    return stem + block * dims.n_audio_layer
 
 
 def _f32(array: NDArray[np.floating]) -> F32:

@@ -1,48 +1,80 @@
-"""A linear layer on a device: one product, and what the host does to its rows before and after it."""
+"""Layers whose weights are staged on a device: each hands the device one op per call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.device import RowFunction
-from whisper_npu.npu.matmul import Matmul, RowStep, as_it_is
+from whisper_npu.dtypes import F32
+from whisper_npu.npu.device import Device
+from whisper_npu.ops import Activation, Linear, Norm
 
 
-class Linear:
-    """x W^T + b, W staged on the device, with what comes before and after it in a row: norms, activations."""
+class LinearLayer:
+    """y = activation(x W^T + bias) + residual, for any number of rows. The op says what is done after the product."""
+
+    def __init__(
+        self, op: Linear, weight: NDArray[np.floating], bias: NDArray[np.floating], device: Device
+    ) -> None:
+        """weight: (out, in), as PyTorch stores it; it is staged here. bias: (out,)."""
+        self.op, self.device = op, device
+        self.weight = device.stage(op, weight.T)  # (in, out)
+        self.bias = bias.astype(np.float32)
+
+    def __call__(self, x: F32, residual: F32 | None = None) -> F32:
+        """x: (M, in) float32; residual: (M, out) where the op adds one. Returns (M, out) float32."""
+        op = replace(self.op, M=len(x))
+        y = np.empty((op.M, op.N), np.float32)
+        given = {"x": x, "weight": self.weight, "bias": self.bias, "y": y}
+        self.device.run(op, given if residual is None else given | {"residual": residual})
+        return y
+
+
+class Conv1d(LinearLayer):
+    """A convolution of width 3, padded by 1, as one product: three neighbouring rows lie side by side."""
 
     def __init__(
         self,
+        op: Linear,
         weight: NDArray[np.floating],
         bias: NDArray[np.floating],
-        matmul: Matmul,
+        device: Device,
         *,
-        name: str,
-        after: Callable[[F32], object] | None = None,
+        stride: int,
     ) -> None:
-        self.matmul, self.name, self.after = matmul, name, after
-        self.weight = matmul.stage(weight.T)  # (in, out)
-        self.bias = bias.astype(np.float32)
+        """weight: (out, in, 3). op: of M = n_frames / stride rows and K = 3 * in."""
+        super().__init__(op, weight.transpose(0, 2, 1).reshape(len(weight), -1), bias, device)
+        self.stride = stride
 
-    def __call__(self, x: F32, *, before: RowFunction = as_it_is, add: F32 | None = None) -> F32:
-        """after(before(x) W^T + b) + add. add: (n_ctx, out) float32.
+    def __call__(self, x: F32, residual: F32 | None = None) -> F32:
+        """x: (n_frames, in) float32. Returns (n_frames / stride, out) float32."""
+        padded = np.zeros((len(x) + 2, x.shape[1]), np.float32)
+        padded[1:-1] = x
+        # im2col without a copy: three rows of `padded` are 3 * in numbers that lie together.
+        windows = sliding_window_view(padded.reshape(-1), 3 * x.shape[1])[:: self.stride * x.shape[1]]
+        return super().__call__(windows, residual)
 
-        x: (n_ctx, in) float32, or anything of whose rows `before` makes that. Returns (n_ctx, out) float32.
-        """
-        return self.matmul.by_rows(x, self.step(before=before, add=add))
 
-    def step(self, *, before: RowFunction = as_it_is, add: F32 | None = None) -> RowStep:
-        """The same as a step of `Matmul.by_rows`, for layers of which one takes the rows of the other."""
+def conv1d_op(n_frames: int, n_in: int, n_out: int, *, stride: int, residual: bool, name: str) -> Linear:
+    """The op of a Conv1d with GELU."""
+    M = n_frames // stride
+    return Linear(M, 3 * n_in, n_out, activation=Activation.GELU, residual=residual, name=name)
 
-        def finish(y: F32, rows: slice) -> None:
-            y += self.bias
-            if self.after:
-                self.after(y)
-            if add is not None:
-                y += add[rows]
 
-        return RowStep(self.weight, self.name, before, finish)
+class LayerNorm:
+    """Each row normalised to mean 0 and variance 1, then scaled and shifted."""
+
+    def __init__(
+        self, op: Norm, weight: NDArray[np.floating], bias: NDArray[np.floating], device: Device
+    ) -> None:
+        self.op, self.device = op, device
+        self.weight, self.bias = weight.astype(np.float32), bias.astype(np.float32)
+
+    def __call__(self, x: F32) -> F32:
+        """x: (M, N) float32. Returns (M, N) float32."""
+        y = np.empty(x.shape, np.float32)
+        self.device.run(self.op, {"x": x, "weight": self.weight, "bias": self.bias, "y": y})
+        return y

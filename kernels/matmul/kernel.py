@@ -23,7 +23,7 @@ from whisper_npu.errors import PlanError
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.npu.cost import modelled_plan_seconds
 from whisper_npu.npu.kernel import Argument, Contract, Kernel
-from whisper_npu.npu.layout import Along, Layout
+from whisper_npu.npu.layout import Along, Layout, pack_pairs
 from whisper_npu.npu.plan import STAY, Loop, Plan
 from whisper_npu.npu.targets import CoreRate, Target
 from whisper_npu.ops import Batched, Direction, Matmul, Numerics, Op
@@ -135,11 +135,25 @@ class MatmulContract(Contract):
         along = self.batch_layout.c if self.batch_layout else Along.ROWS
         return Layout("C", op.M, op.N, self.m, self.n, DType.F32, self.result_rounding, op.batch, along)
 
+    @property
+    def written(self) -> tuple[Layout, ...]:
+        along = self.batch_layout.c if self.batch_layout else Along.ROWS
+        m, n, dtype, rounding = self.m, self.n, self.result_dtype, self.result_rounding
+        return (Layout("C", m, n, m, n, dtype, rounding, self.batch, along),)
+
+    @property
+    def gathers(self) -> bool:
+        return self.packs_pairs
+
+    def gather(self, place: NDArray[Any], *tiles: NDArray[Any]) -> None:
+        a, b = tiles
+        pack_pairs(place, a, b, self.target.micro_tile)
+
     def compute(self, *tiles: F32) -> tuple[F32, ...]:
         a, b = tiles
-        return (self.written(a @ b),)
+        return (self.rounded(a @ b),)
 
-    def written(self, sums: F32) -> F32:
+    def rounded(self, sums: F32) -> F32:
         """What a core writes back of its fp32 accumulators."""
         return on_grid(sums, self.result_rounding) if self.result_dtype is DType.BF16 else sums
 

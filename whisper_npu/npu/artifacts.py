@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu.errors import KernelManifestError, KernelNotBuiltError
-from whisper_npu.npu.contract import CONTRACTS, Contract, contract_as_json, contract_named
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.kernels import registry
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.targets import Target
 
 MANIFEST = "manifest.json"
-SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 2
+SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 3
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ def searched_folders(given: Sequence[Path], environ: Mapping[str, str] = os.envi
     return tuple(dict.fromkeys(folders))
 
 
-def built(folders: Sequence[Path]) -> tuple[Contract, ...]:
+def built(folders: Sequence[Path], target: Target) -> tuple[Contract, ...]:
     """The contracts that a folder has a kernel for; its files are checked by `find_kernel`."""
     names = {manifest.parent.name for folder in folders for manifest in folder.glob(f"*/{MANIFEST}")}
-    fixed = [contract for contract in CONTRACTS if contract.name in names]
-    known = [contract_named(name) for name in sorted(names - {contract.name for contract in fixed})]
+    fixed = [contract for contract in registry.contracts(target) if contract.name in names]
+    others = sorted(names - {contract.name for contract in fixed})
+    known = [registry.contract_named(name, target) for name in others]
     return (*fixed, *(contract for contract in known if contract))
 
 
@@ -97,10 +99,11 @@ def _checked(contract: Contract, place: Path) -> Artifact:
             f"its manifest has version {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}"
         )
     target = str(manifest.get("target"))
-    if target != XDNA1.target and not target.startswith(f"{XDNA1.target}_"):
-        raise refuse(f"it was built for {target}, not for {XDNA1.target}")
-    if manifest.get("contract") != json.loads(json.dumps(contract_as_json(contract))):
-        raise refuse(f"its manifest promises another product than this program's {contract.name}")
+    wanted = contract.target.name
+    if target != wanted and not target.startswith(f"{wanted}_"):
+        raise refuse(f"it was built for {target}, not for {wanted}")
+    if manifest.get("contract") != json.loads(json.dumps(contract.as_json())):
+        raise refuse(f"its manifest promises something else than this program's {contract.name}")
     overlay = _member(manifest, "overlay", "sha256")
     if overlay is None:
         raise refuse("its manifest names no overlay")

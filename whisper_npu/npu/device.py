@@ -18,7 +18,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.threads import Threads
@@ -303,7 +302,9 @@ class Device(ABC):
         for operand, layout in zip(op.outputs, plan.outputs, strict=True):
             out = values.get(operand.name)
             assert out is None or isinstance(out, np.ndarray)
-            results.append(self.alloc(layout) if out is None else self.alloc(layout, plan.turned_back(out)))
+            results.append(
+                self._alloc_passing(layout) if out is None else self.alloc(layout, plan.turned_back(out))
+            )
         packed = perf_counter()
         stats = self.execute(plan, [*buffers, *results])
         self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
@@ -311,14 +312,20 @@ class Device(ABC):
             values[operand.name] = plan.turned_back(result.read())
             result.close()
 
+    def _alloc_passing(self, layout: Layout) -> Buffer:
+        """For a result that nobody keeps: it may lie where the kernel wrote it, until that kernel runs again."""
+        return self.alloc(layout)
+
     def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
         for number, part in enumerate(parts):
-            given = {
-                name: values[value] for name, value in part.operands.items() if value in values
-            }
+            given = {name: values[value] for name, value in part.operands.items() if value in values}
             for operand in part.op.operands:
                 value = part.operands[operand.name]
-                if operand.direction is Direction.OUT and value not in values and _outlives(parts, number, value):
+                if (
+                    operand.direction is Direction.OUT
+                    and value not in values
+                    and _outlives(parts, number, value)
+                ):
                     given[operand.name] = np.empty(operand.shape, np.float32)
             self._run(part.op, given)
             values |= {part.operands[operand.name]: given[operand.name] for operand in part.op.operands}
@@ -365,7 +372,9 @@ class Device(ABC):
 def _check(op: Op, operands: Mapping[str, Value]) -> None:
     for operand in op.operands:
         if operand.name not in operands:
-            raise PlanError(f"{op.name} takes {', '.join(o.name for o in op.operands)}: {operand.name} is missing")
+            raise PlanError(
+                f"{op.name} takes {', '.join(o.name for o in op.operands)}: {operand.name} is missing"
+            )
         given = operands[operand.name]
         shape = given.layout.shape if isinstance(given, Buffer) else given.shape
         if shape != operand.shape:
@@ -380,5 +389,3 @@ def _outlives(parts: Sequence[Part], number: int, value: str) -> bool:
     following = next((i for i in range(number + 1, len(parts)) if kernels[i]), len(parts))
     read = [i for i, part in enumerate(parts) if i > number and value in part.operands.values()]
     return any(i > following or (i == following and kernels[i] > 1) for i in read)
-
-

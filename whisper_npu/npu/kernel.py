@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.npu.layout import Layout
@@ -88,6 +89,11 @@ class Contract(ABC):
         The array's numerics.
         """
 
+    @property
+    @abstractmethod
+    def written(self) -> tuple[Layout, ...]:
+        """Each result as one dispatch writes it: a batch of one tile."""
+
     @abstractmethod
     def core_seconds(self, rate: CoreRate) -> float:
         """MODELLED seconds that the busiest core works on one dispatch."""
@@ -113,6 +119,15 @@ class Contract(ABC):
     def batch(self) -> int:
         """Tile products of one dispatch."""
         return 1
+
+    @property
+    def gathers(self) -> bool:
+        """Whether the host gathers the tiles of a dispatch into the first argument, by `gather`."""
+        return False
+
+    def gather(self, place: NDArray[Any], *tiles: NDArray[Any]) -> None:
+        """Lay out the tiles of one dispatch. place: (batch, elements); tiles: (batch, rows, cols) per operand."""
+        raise NotImplementedError(f"{self.name} reads its operands where they lie")
 
     @property
     def results(self) -> int:

@@ -1,88 +1,130 @@
 """How the emulator executes a plan: dispatch by dispatch, or as the large operations that its walk proves.
 
-What is computed follows from the walk: the problem's sizes only say how large the matrices are. C starts as
-NaN, so that a tile which no dispatch writes cannot pass for a result. Products of bf16 are exact in float32's
-range, so sums are fp32 sums, as in the core.
+What is computed follows from the walk: an op's sizes only say how large the matrices are. Results start as NaN, so
+that a tile which no dispatch writes cannot pass for a result. Products of bf16 are exact in float32's range. Sums are
+IEEE fp32 sums; the array's own way of adding (kernels/matmul/kernel.py) stays within the same tolerance, and is not
+emulated bit by bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from whisper_npu.host.bf16 import F32, on_grid
-from whisper_npu.host.gemm import CpuGemm, Held
+from whisper_npu.dtypes import F32, DType
+from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side
 from whisper_npu.host.threads import BLOCK_BYTES, Threads, split
-from whisper_npu.npu.contract import Contract, DType
-from whisper_npu.npu.device import Chain, Enters, RowProduct
-from whisper_npu.npu.layout import tile_of
-from whisper_npu.npu.plan import Layout, Plan, Walk
+from whisper_npu.kernels.matmul.kernel import MatmulPlan
+from whisper_npu.npu.host_ops import attend, finish, masked_keys, normalise
+from whisper_npu.npu.layout import Layout, padded_to_tiles, tile_of
+from whisper_npu.npu.plan import Plan, Walk
+from whisper_npu.ops import Attention, Linear, Norm, Part, SplitHeads
 
 SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
+
+Spent = list[tuple[float, ...]]  # MEASURED seconds of every step of each block
 
 
 @dataclass(frozen=True)
 class Box:
-    """A plan's products where they are every (head, i, j, k) of four ranges, each exactly once."""
+    """A product's tile products where they are every (index, i, j, k) of four ranges, each exactly once."""
 
-    head: slice
+    index: slice  # of the batch
     i: slice
     k: slice
     j: slice
 
-
-def run_dispatches(plan: Plan, walk: Walk, a: F32, b: F32) -> F32:
-    """One dispatch after another, as the device would; the host adds each C tile to what is there."""
-    a, b = _padded(a, plan.a), _padded(b, plan.b)
-    c = np.full((plan.c.heads, *plan.c.padded), np.nan, np.float32)
-    written = np.zeros(plan.c.grid, bool)
-    for a_at, b_at, c_at in walk:
-        partial = _core_output(plan.contract, tile_of(a, plan.a, a_at) @ tile_of(b, plan.b, b_at))  # (m, n)
-        c_tile = tile_of(c, plan.c, c_at)
-        if written[tuple(c_at)]:
-            c_tile += partial
-        else:
-            c_tile[:] = partial
-            written[tuple(c_at)] = True
-    return c[:, : plan.c.rows, : plan.c.cols]
+    @property
+    def products(self) -> int:
+        return prod(r.stop - r.start for r in (self.index, self.i, self.k, self.j))
 
 
-def _padded(values: F32, layout: Layout) -> F32:
-    """(heads, *layout.padded): whole tiles, each of them a slice."""
-    padded = np.zeros((layout.heads, *layout.padded), np.float32)
-    padded[:, : layout.rows, : layout.cols] = values
-    return padded
+@dataclass(frozen=True)
+class Walked:
+    """A plan's walk, and the box that it fills if it fills one."""
+
+    walk: Walk
+    box: Box | None
+    is_whole: bool  # whether the dispatches make all of C, each part of every sum once
+
+    @property
+    def products(self) -> int:
+        return len(self.walk)
 
 
-def run_box(plan: Plan, box: Box, gemm: CpuGemm, a: Held, b: Held, threads: Threads) -> F32:
+@lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times
+def walked(plan: Plan) -> Walked:
+    walk = plan.walk()
+    if not isinstance(plan, MatmulPlan):
+        return Walked(walk, None, is_whole=False)
+    box = _as_box(plan, walk)
+    return Walked(walk, box, box is not None and box == _whole(plan))
+
+
+def run_dispatches(plan: Plan, walk: Walk, operands: Sequence[F32]) -> tuple[list[F32], int]:
+    """One dispatch after another, as the device would; the host adds each result tile to what is there.
+
+    operands: (batch, rows, cols) each. Returns the results, likewise, and how many tile products were executed.
+    """
+    inputs = [padded_to_tiles(x, layout) for x, layout in zip(operands, plan.inputs, strict=True)]
+    results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in plan.outputs]
+    written = [np.zeros(layout.grid, bool) for layout in plan.outputs]
+    executed = 0
+    for places in walk:
+        read, write = places[: len(inputs)], places[len(inputs) :]
+        tiles = (tile_of(x, layout, at) for x, layout, at in zip(inputs, plan.inputs, read, strict=True))
+        partials = plan.contract.compute(*tiles)
+        for number, (at, partial) in enumerate(zip(write, partials, strict=True)):
+            tile = tile_of(results[number], plan.outputs[number], at)
+            if written[number][tuple(at)]:
+                tile += partial
+            else:
+                tile[:] = partial
+                written[number][tuple(at)] = True
+        executed += 1
+    return [x[:, : o.rows, : o.cols] for x, o in zip(results, plan.outputs, strict=True)], executed
+
+
+@dataclass(frozen=True)
+class Multiplied:
+    """A product, and how many tile products it took."""
+
+    result: F32  # (batch, M, N)
+    products: int
+
+
+def multiply_box(
+    plan: MatmulPlan, box: Box, gemm: HostGemm, a: Packed, b: Packed, threads: Threads, out: F32 | None
+) -> Multiplied:
     """All dispatches of a box in large operations. Padding is left out: its sums are 0, or nobody reads them.
 
-    Blocks of rows go to the threads, or of columns where there are far more of those.
+    Blocks of rows go to the threads, or of columns where there are far more of those. out: (batch, M, N), or None.
     """
-    m, n = plan.contract.m, plan.contract.n
-    M, N = plan.problem.M, plan.problem.N
-    c = np.empty((plan.problem.heads, M, N), np.float32)
-    if not is_whole(plan):
+    contract, problem = plan.kernel, plan.problem
+    M, N = problem.M, problem.N
+    c = np.empty((problem.batch, M, N), np.float32) if out is None else out
+    if box != _whole(plan):
         c[:] = np.nan
-    rows, cols = _elements(box.i, m, M), _elements(box.j, n, N)
+    rows, cols = _elements(box.i, contract.m, M), _elements(box.j, contract.n, N)
 
     def one(place: tuple[int, slice, slice]) -> None:
-        head, i, j = place
-        _product(plan, gemm, box.k, a[head, i], b[head], j, out=c[head, i, j])
+        index, i, j = place
+        _product(plan, gemm, box.k, a[index, i], b[index], j, out=c[index, i, j])
 
     all_rows, all_cols = [rows], [cols]
     if rows.stop - rows.start >= (cols.stop - cols.start) // 2:
         all_rows = _blocks(rows, gemm.longest_block, 1, threads)
     else:
         all_cols = _blocks(cols, gemm.longest_block, gemm.column_step, threads)
-    heads = range(plan.problem.heads)[box.head]
-    threads.each(one, [(head, i, j) for head in heads for i in all_rows for j in all_cols])
-    return c
+    batch = range(problem.batch)[box.index]
+    threads.each(one, [(index, i, j) for index in batch for i in all_rows for j in all_cols])
+    return Multiplied(c, box.products)
 
 
 def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[slice]:
@@ -93,24 +135,23 @@ def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[sl
     return [slice(start + b.start * step, min(start + b.stop * step, all_of.stop)) for b in blocks]
 
 
-def _product(plan: Plan, gemm: CpuGemm, k_tiles: slice, a: Held, b: Held, cols: slice, out: F32) -> None:
+def _product(
+    plan: MatmulPlan, gemm: HostGemm, k_tiles: slice, a: Packed, b: Packed, cols: slice, out: F32
+) -> None:
     """out = A @ B[:, cols] as the cores sum it; K tiles are fused only where partial sums stay fp32.
 
-    a: some rows of A; b: of the same head.
+    a: some rows of A; b: of the same product.
     """
-    contract, K = plan.contract, plan.problem.K
+    contract, K = plan.kernel, plan.problem.K
     fused = contract.result_dtype is DType.F32
     steps = [k_tiles] if fused else [slice(t, t + 1) for t in range(k_tiles.start, k_tiles.stop)]
     for number, step in enumerate(steps):
         partial = out if number == 0 else np.empty(out.shape, np.float32)
         gemm.multiply(a, b, _elements(step, contract.k, K), cols, partial)
         if not fused:
-            partial[...] = _core_output(contract, partial)
+            partial[...] = contract.rounded(partial)
         if number:
             out += partial
-
-
-Spent = list[tuple[float, ...]]  # seconds of every step of each block
 
 
 def shares_of(seconds: float, spent: Spent) -> list[float]:
@@ -120,131 +161,214 @@ def shares_of(seconds: float, spent: Spent) -> list[float]:
     return shares
 
 
-def run_rows_in_blocks(
-    products: Sequence[RowProduct],
-    weights: Sequence[tuple[CpuGemm, Held]],
-    given: F32,
-    threads: Threads,
-) -> tuple[F32, Spent]:
-    """Row products for some rows after the others, so that they stay in cache.
+# ------------------------------------------------------------------------------------------- ops by rows
 
-    Spent are the seconds of `before`, packing, the product and `after` of each.
+
+@dataclass(frozen=True)
+class RowOp:
+    """An op whose rows do not depend on each other, and the weight of its product."""
+
+    part: Part  # of a Linear or a Norm
+    plan: MatmulPlan | None  # of the product; None for a Norm
+    gemm: HostGemm | None
+    weight: Packed | None
+
+
+def run_rows_in_blocks(
+    steps: Sequence[RowOp], values: dict[str, Any], kept: frozenset[str], threads: Threads
+) -> Spent:
+    """All ops for some rows, then for the next ones, so that what lies between them stays in cache.
+
+    values: by name, operands whole; what is made and was missing is put there only if it is in `kept`. Spent are, for a
+    Linear, the seconds of the prologue, packing, the product and the epilogue; for a Norm its own.
     """
-    M, N = products[-1].plan.problem.M, products[-1].plan.problem.N
-    c = np.empty((M, N), np.float32)
+    rows = steps[0].part.op.operands[0].shape[0]
+    made = {step.part.operands[o.name]: o.shape for step in steps for o in step.part.op.outputs}
+    values |= {
+        name: np.empty(shape, np.float32)
+        for name, shape in made.items()
+        if name in kept and name not in values
+    }
     spent: Spent = []
 
     def some_rows(block: slice) -> None:
-        x, times = given[block], []
-        for number, (rows, (gemm, weight)) in enumerate(zip(products, weights, strict=True)):
-            plan, problem = rows.plan, rows.plan.problem
-            widest = 4 * max(problem.K, problem.N)
-            pieces = split(len(x), max(1, BLOCK_BYTES // widest))  # that a core's cache holds
-            operand = gemm.room_for_rows(len(x), problem.K, threads.scratch)
-            before = pack = 0.0
-            for part in pieces:
-                start = perf_counter()
-                prepared = rows.prepared(x[part])
-                ready = perf_counter()
-                gemm.pack_rows(prepared, plan.a, operand[part])
-                before, pack = before + ready - start, pack + perf_counter() - ready
-            start = perf_counter()
-            is_last = number == len(products) - 1
-            place = f"rows of {number}", (len(x), problem.N), np.float32
-            x = c[block] if is_last else threads.scratch.array(*place)
-            _product(plan, gemm, _whole(plan).k, operand, weight, slice(0, problem.N), out=x)
-            done = perf_counter()
-            for part in pieces:
-                rows.after(x[part], slice(block.start + part.start, block.start + part.stop))
-            times += [before, pack, done - start, perf_counter() - done]
+        local: dict[str, F32] = {}  # what this block made, for the ops that follow
+        times: list[float] = []
+        for number, step in enumerate(steps):
+            given: dict[str, Any] = {}
+            for operand in step.part.op.operands:
+                name = step.part.operands[operand.name]
+                whole = values.get(name)
+                if name in local:
+                    given[operand.name] = local[name]
+                elif len(operand.shape) == 1 or operand.name == "weight":
+                    given[operand.name] = whole
+                elif whole is not None:
+                    given[operand.name] = whole[block]
+                else:
+                    place = f"{operand.name} of row op {number}", (block.stop - block.start, operand.shape[1])
+                    given[operand.name] = threads.scratch.array(*place, np.float32)
+                if name in made:
+                    local[name] = given[operand.name]
+            times += _some_rows(step, given, threads)
         spent.append(tuple(times))
 
-    longest = min(gemm.longest_block for gemm, _ in weights)
-    threads.each(some_rows, _blocks(slice(0, M), longest, 1, threads))
-    return c, spent
+    row_bytes = 4 * max(size for shape in made.values() for size in shape[1:])
+    longest = min(
+        (step.gemm.longest_block for step in steps if step.gemm), default=max(1, BLOCK_BYTES // row_bytes)
+    )
+    threads.each(some_rows, _blocks(slice(0, rows), longest, 1, threads))
+    return spent
 
 
-def run_chain_in_blocks(
-    chain: Chain, gemms: tuple[CpuGemm, CpuGemm], a: Held, b: Held, other: Held, threads: Threads
-) -> tuple[F32, Spent]:
-    """A chain for some queries of one head after the other, so that their scores stay in cache.
+def _some_rows(step: RowOp, given: Mapping[str, Any], threads: Threads) -> list[float]:
+    """One op on some rows. given: the rows of each operand, and what all rows share."""
+    start = perf_counter()
+    op = step.part.op
+    if isinstance(op, Norm):
+        normalise(op, dict(given), slice(None))
+        return [perf_counter() - start]
+    assert isinstance(op, Linear)
+    assert step.plan is not None
+    assert step.gemm is not None
+    assert step.weight is not None
+    x, y = given["x"], given["y"]
+    pieces = split(len(x), max(1, BLOCK_BYTES // (4 * max(op.K, op.N))))  # that a core's cache holds
+    operand = step.gemm.alloc_rows(len(x), op.K, threads.scratch)
+    form = _form(step.plan.a, Side.LHS)
+    before = pack = 0.0
+    for piece in pieces:
+        start = perf_counter()
+        rows = x[piece]
+        if op.prologue is not None:
+            normed = threads.scratch.array("normed", rows.shape, np.float32)
+            norm = {"x": rows, "weight": given["norm_weight"], "bias": given["norm_bias"], "y": normed}
+            normalise(op.prologue, norm, slice(None))
+            rows = normed
+        ready = perf_counter()
+        step.gemm.pack_rows(rows, form, operand[piece])
+        before, pack = before + ready - start, pack + perf_counter() - ready
+    start = perf_counter()
+    _product(step.plan, step.gemm, _whole(step.plan).k, operand, step.weight, slice(0, op.N), out=y)
+    done = perf_counter()
+    for piece in pieces:
+        finish(op.epilogue, {name: given[name] for name in ("y", "bias", "residual") if name in given}, piece)
+    return [before, pack, done - start, perf_counter() - done]
 
-    a, b, other: queries, keys and values, whose results have a row a query. Where the scores are (keys,
-    queries) they are those of the transposed chain. Spent are the seconds of the first product, the function,
-    packing and the second product.
+
+# --------------------------------------------------------------------------------------------- attention
+
+
+def attend_in_blocks(
+    op: Attention,
+    plans: tuple[MatmulPlan, MatmulPlan],
+    gemm_of: Callable[[OperandForm], HostGemm],
+    values: dict[str, Any],
+    threads: Threads,
+) -> tuple[Spent, float]:
+    """Scores, softmax and context for some queries of one head after the other, so that scores stay in cache.
+
+    A transposed plan sums the same products and rounds alike, so here both are made upright. Spent are the seconds of
+    the scores, softmax, packing and the context; and what packing q, k and v took.
     """
-    first, second = chain.first, chain.second
-    heads = first.problem.heads
-    transposed = chain.enters is Enters.B
-    queries, keys = first.c.rows, first.c.cols
-    width = second.problem.N
-    if transposed:
-        queries, keys, width = keys, queries, second.problem.M
-    c = np.empty((queries, heads, width), np.float32)  # heads side by side, as whoever joins them wants it
-    operand = second.b if transposed else second.a
+    start = perf_counter()
+    scores_plan, context_plan = plans
+    heads = [
+        x.reshape(op.n_head, *x.shape[-2:])
+        for x in SplitHeads(op.n_ctx, op.n_state, op.n_head).views(values["qkv"])
+    ]
+    lhs, rhs = (Side.LHS, op.n_ctx, op.d_head), (Side.RHS, op.d_head, op.n_ctx)
+    forms = [
+        _form_of_plan(scores_plan, *lhs),
+        _form_of_plan(scores_plan, *rhs),
+        _form_of_plan(context_plan, Side.RHS, op.n_ctx, op.d_head),
+    ]
+    first, second = gemm_of(forms[0]), gemm_of(forms[2])
+    q, k_t, v = (
+        gemm.pack(x, form, threads, None)
+        for gemm, x, form in zip((first, first, second), heads, forms, strict=True)
+    )
+    weights_form = _form_of_plan(context_plan, Side.LHS, op.n_ctx, op.n_ctx)
+    packed_s = perf_counter() - start
+    masked = masked_keys(values.get("mask"))
+    y = values.setdefault("y", np.empty((op.n_ctx, op.n_state), np.float32))
+    context = y.reshape(op.n_ctx, op.n_head, op.d_head)
     spent: Spent = []
 
     def some_queries(place: tuple[int, slice]) -> None:
         head, rows = place
         times = [perf_counter()]
-        scores = threads.scratch.array("scores", (rows.stop - rows.start, keys), np.float32)
-        _product(first, gemms[0], _whole(first).k, a[head, rows], b[head], slice(0, keys), out=scores)
+        scores = threads.scratch.array("scores", (rows.stop - rows.start, op.n_ctx), np.float32)
+        _product(
+            scores_plan,
+            first,
+            _whole(scores_plan).k,
+            q[head, rows],
+            k_t[head],
+            slice(0, op.n_ctx),
+            out=scores,
+        )
         times.append(perf_counter())
-        chain.between(scores.T if transposed else scores)
+        attend(scores, masked)
         times.append(perf_counter())
-        weights = gemms[1].pack_in_place(scores, operand)
+        weights = second.pack_in_place(scores, weights_form)
         times.append(perf_counter())
-        _product(second, gemms[1], _whole(second).k, weights, other[head], slice(0, width), out=c[rows, head])
+        _product(
+            context_plan,
+            second,
+            _whole(context_plan).k,
+            weights,
+            v[head],
+            slice(0, op.d_head),
+            out=context[rows, head],
+        )
         times.append(perf_counter())
         spent.append(tuple(np.diff(times).tolist()))
 
-    blocks = split(queries, max(16, SCORES_BYTES // (4 * keys)))
-    threads.each(some_queries, [(head, rows) for head in range(heads) for rows in blocks])
-    return (c.transpose(1, 2, 0) if transposed else c.swapaxes(0, 1)), spent
+    blocks = split(op.n_ctx, max(16, SCORES_BYTES // (4 * op.n_ctx)))
+    threads.each(some_queries, [(head, rows) for head in range(op.n_head) for rows in blocks])
+    return spent, packed_s
 
 
-def _core_output(contract: Contract, partial: F32) -> F32:
-    """What a core writes back of an fp32 accumulator."""
-    return on_grid(partial, contract.result_rounding) if contract.result_dtype is DType.BF16 else partial
+def _form_of_plan(plan: MatmulPlan, side: Side, rows: int, cols: int) -> OperandForm:
+    kernel = plan.kernel
+    return OperandForm(side, rows, cols, kernel.operand_dtype, kernel.operand_rounding, kernel.k)
+
+
+def _form(layout: Layout, side: Side) -> OperandForm:
+    k = layout.tile_cols if side is Side.LHS else layout.tile_rows
+    return OperandForm(side, layout.rows, layout.cols, layout.dtype, layout.rounding, k)
+
+
+# ------------------------------------------------------------------------------------------------- boxes
 
 
 def _elements(tiles: slice, size: int, end: int) -> slice:
-    """Of the tiles, without the padding of the last one."""
+    """What the tiles hold, without the padding of the last one."""
     return slice(tiles.start * size, min(tiles.stop * size, end))
 
 
-def is_whole(plan: Plan) -> bool:
-    """Whether the plan's dispatches make all of C, each part of every sum once."""
-    return walked(plan)[1] == _whole(plan)
-
-
-def _whole(plan: Plan) -> Box:
+def _whole(plan: MatmulPlan) -> Box:
     """The box of a plan with nothing missing."""
-    i, k = plan.a.head_grid
-    return Box(slice(0, plan.problem.heads), slice(0, i), slice(0, k), slice(0, plan.b.head_grid[1]))
+    i, k = plan.a.matrix_grid
+    return Box(slice(0, plan.problem.batch), slice(0, i), slice(0, k), slice(0, plan.b.matrix_grid[1]))
 
 
-@lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times
-def walked(plan: Plan) -> tuple[Walk, Box | None]:
-    """A plan's walk, and the box that it fills, if it fills one."""
-    walk = plan.walk()
-    return walk, _as_box(plan, walk)
-
-
-def _as_box(plan: Plan, walk: Walk) -> Box | None:
+def _as_box(plan: MatmulPlan, walk: Walk) -> Box | None:
     """The box that a walk fills, or None where it is anything else, a wrong plan for example."""
-    head, i = np.divmod(walk.a[:, 0], plan.a.head_grid[0])
-    b_head, k = np.divmod(walk.b[:, 0], plan.b.head_grid[0])
-    j = walk.b[:, 1]
+    a, b, c = walk.tiles
+    index, i = np.divmod(a[:, 0], plan.a.matrix_grid[0])
+    b_index, k = np.divmod(b[:, 0], plan.b.matrix_grid[0])
+    j = b[:, 1]
     consistent = (
-        (b_head == head).all()
-        and (walk.a[:, 1] == k).all()
-        and (walk.c[:, 0] == head * plan.c.head_grid[0] + i).all()
-        and (walk.c[:, 1] == j).all()
+        (b_index == index).all()
+        and (a[:, 1] == k).all()
+        and (c[:, 0] == index * plan.c.matrix_grid[0] + i).all()
+        and (c[:, 1] == j).all()
     )
     if not len(walk) or not consistent:
         return None
-    axes = head, i, k, j
+    axes = index, i, k, j
     ranges = [slice(int(axis.min()), int(axis.max()) + 1) for axis in axes]
     sizes = [r.stop - r.start for r in ranges]
     cells = np.ravel_multi_index(tuple(axis - r.start for axis, r in zip(axes, ranges, strict=True)), sizes)

@@ -1,95 +1,123 @@
-"""A device without hardware: it executes a plan's dispatches on this CPU with the contract's numerics.
+"""A device without hardware: it executes a plan's dispatches on this CPU, with the contract's numerics.
 
-What is computed follows from walking the plan and from nothing else (`emulator_runs.py`). `cpu_gemm.py` holds
-operands and multiplies them.
+What is computed follows from walking the plan and from nothing else (`blocks.py`). `host/gemm.py` packs operands and
+multiplies them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from time import perf_counter
-from types import TracebackType
 
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
-from whisper_npu.host import gemm as cpu_gemm
-from whisper_npu.host.bf16 import F32
-from whisper_npu.host.gemm import CpuGemm, Held, blas, cpu_has_dot, fastest
+from whisper_npu.host import gemm as host_gemm
+from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side, blas, cpu_has_dot, fastest
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
-from whisper_npu.npu.contract import CONTRACTS, Contract
-from whisper_npu.npu.cost import gemm_tiles
-from whisper_npu.npu.device import (
-    Buffer,
-    Chain,
-    ChainCompletion,
-    Completion,
-    Device,
-    Enters,
-    Fidelity,
-    RowProduct,
-    RowsDone,
-    run_rows_in_steps,
-    run_steps,
-)
+from whisper_npu.kernels import registry
+from whisper_npu.kernels.matmul.kernel import MatmulPlan
+from whisper_npu.npu.device import Buffer, Device, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
-    is_whole,
-    run_box,
-    run_chain_in_blocks,
+    RowOp,
+    attend_in_blocks,
+    multiply_box,
     run_dispatches,
     run_rows_in_blocks,
     shares_of,
     walked,
 )
-from whisper_npu.npu.plan import Layout, Plan
+from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.layout import Layout
+from whisper_npu.npu.plan import Plan
+from whisper_npu.npu.targets import DEFAULT, Target
+from whisper_npu.ops import Attention, Linear, Norm, Op, Part
 
 MACS_TO_SHARE = 1 << 26  # of one dispatch: from here on BLAS's threads gain more than they wait
+SIDES = {"A": Side.LHS, "B": Side.RHS}
+
+
+class Fidelity(Enum):
+    """How literally the emulator takes a plan."""
+
+    EXACT = "exact"  # dispatch by dispatch, every rounding where the contract puts it
+    FAST = "fast"  # the same except for the order of fp32 sums, in few large operations
 
 
 class EmulatedBuffer:
-    """Matrices without their padding: operands as `gemm` holds them, C as float32."""
+    """Matrices without their padding: operands of products as the host's gemm packs them, all else as float32."""
 
-    def __init__(self, layout: Layout, gemm: CpuGemm, threads: Threads) -> None:
+    def __init__(self, layout: Layout, gemm: HostGemm | None, threads: Threads, out: F32 | None) -> None:
         self._layout = layout
         self._threads = threads
-        self.gemm = gemm
-        self.held: Held | None = None  # of C (heads, rows, cols)
+        self._gemm = gemm  # None: not an operand of a product
+        self.packed: Packed | None = None
+        self.result: F32 | None = None  # (batch, rows, cols)
+        self.out = out  # where a result goes; None: to memory of its own
 
     @property
     def layout(self) -> Layout:
         return self._layout
 
+    @property
+    def form(self) -> OperandForm:
+        return form_of(self._layout)
+
+    @property
+    def gemm(self) -> HostGemm:
+        assert self._gemm is not None
+        return self._gemm
+
     def write(self, matrix: F32) -> None:
         layout = self.layout
         if matrix.shape != layout.shape:
             raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
-        matrix = matrix.reshape(layout.heads, layout.rows, layout.cols)
-        self.held = self.gemm.hold(matrix, layout, self._threads, self.held)
+        matrix = matrix.reshape(layout.batch, layout.rows, layout.cols)
+        if self._gemm is None:
+            self.result = matrix.astype("f4")  # a copy: whoever wrote may change it
+        else:
+            self.packed = self._gemm.pack(matrix, self.form, self._threads, self.packed)
 
     def read(self) -> F32:
-        if self.held is None:
+        if self.result is None and self.packed is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        return self.matrix().reshape(self.layout.shape)
+        return self.matrices().reshape(self.layout.shape)
 
     def close(self) -> None:
-        self.held = None
+        self.packed = self.result = self.out = None
 
     @property
-    def written(self) -> Held:
-        """`held`, for a run to read."""
-        if self.held is None:
-            raise PlanError("an operand was never written: write A and B before the plan runs")
-        return self.held
+    def written(self) -> Packed:
+        """`packed`, for a run to read."""
+        if self.packed is None:
+            raise PlanError("an operand was never written: write every operand before the plan runs")
+        return self.packed
 
-    def matrix(self) -> F32:
-        """(heads, rows, cols) float32 of what was written."""
-        return self.gemm.matrix(self.written, self.layout)
+    def matrices(self) -> F32:
+        """(batch, rows, cols) float32 of what was written."""
+        if self._gemm is not None:
+            return self._gemm.unpack(self.written, self.form)
+        if self.result is None:
+            raise PlanError("an operand was never written: write every operand before the plan runs")
+        return self.result
 
-    def transposed(self) -> Held:
-        """The operand of the transposed product."""
-        return self.gemm.transposed(self.written, self.layout, self._threads)
+    def result_to(self, values: F32) -> None:
+        """values: (batch, rows, cols)."""
+        if self.out is not None:
+            self.out[...] = values.reshape(self.layout.shape)
+            values = self.out.reshape(values.shape)
+        self.result = values
 
 
-class Emulator:
+def form_of(layout: Layout) -> OperandForm:
+    """An operand of a product, as the host's gemm takes it."""
+    side = SIDES[layout.operand]
+    k = layout.tile_cols if side is Side.LHS else layout.tile_rows
+    return OperandForm(side, layout.rows, layout.cols, layout.dtype, layout.rounding, k)
+
+
+class Emulator(Device):
     """Executes plans on this CPU. Its seconds are the CPU's.
 
     gemm_of: what multiplies an operand; None for `fastest`, and for NumPy where every dispatch is executed.
@@ -99,13 +127,14 @@ class Emulator:
         self,
         fidelity: Fidelity = Fidelity.FAST,
         threads: Threads | None = None,
-        gemm_of: Callable[[Layout], CpuGemm] | None = None,
+        target: Target = DEFAULT,
+        gemm_of: Callable[[OperandForm], HostGemm] | None = None,
     ) -> None:
+        super().__init__(target, threads or Threads())
         self.fidelity = fidelity
-        self._threads = threads or Threads()
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
-            build_meanwhile(cpu_gemm.SOURCE)
+            build_meanwhile(host_gemm.SOURCE)
 
     @property
     def name(self) -> str:
@@ -119,90 +148,157 @@ class Emulator:
     def clock(self) -> str:
         return "CPU"
 
-    @property
-    def threads(self) -> Threads:
-        return self._threads
+    def contracts(self) -> tuple[Contract, ...]:
+        return registry.contracts(self.target)
 
-    def kernels(self) -> tuple[Contract, ...]:
-        return CONTRACTS
-
-    def gemm_tiles(self) -> tuple[tuple[int, int, int], ...]:
-        return gemm_tiles()
+    def kernels(self) -> tuple[Kernel, ...]:
+        return registry.kernels(self.target)
 
     def load(self, contract: Contract) -> None:
         """Nothing to load: a contract says all that the emulator needs."""
 
-    def alloc(self, layout: Layout) -> Buffer:
-        return EmulatedBuffer(layout, self._gemm_of(layout), self._threads)
+    def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
+        gemm = self._gemm_of(form_of(layout)) if layout.operand in SIDES else None
+        return EmulatedBuffer(layout, gemm, self.threads, out)
 
-    def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
+    def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
         start = perf_counter()
-        a, b, c = _checked("A", plan.a, a), _checked("B", plan.b, b), _checked("C", plan.c, c)
-        walk, box = walked(plan)
-        if box is not None and self.fidelity is Fidelity.FAST:
-            c.held = run_box(plan, box, a.gemm, a.written, b.written, self._threads)
+        mine = _checked(plan, buffers)
+        operands, results = mine[: len(plan.inputs)], mine[len(plan.inputs) :]
+        walk = walked(plan)
+        if isinstance(plan, MatmulPlan) and walk.box is not None and self.fidelity is Fidelity.FAST:
+            a, b = operands
+            a_packed, b_packed = a.written, b.written
+            c = results[0]
+            out = None if c.out is None else c.out.reshape(c.layout.batch, c.layout.rows, c.layout.cols)
+            if out is not None and out.strides[-1] != out.itemsize:
+                out = None  # whatever multiplies writes rows that lie together
+            done = multiply_box(plan, walk.box, a.gemm, a_packed, b_packed, self.threads, out)
+            if out is None:
+                c.result_to(done.result)
+            else:
+                c.result = out
+            count = done.products
         else:
-            operands = a.matrix(), b.matrix()
-            blas_threads = self._threads.count if plan.contract.macs >= MACS_TO_SHARE else 1
-            c.held = self._threads.alone(lambda: run_dispatches(plan, walk, *operands), blas_threads)
-        return _completion(plan, perf_counter() - start)
+            given = [operand.matrices() for operand in operands]
+            blas_threads = self.threads.count if plan.contract.macs >= MACS_TO_SHARE else 1
+            written, count = self.threads.alone(lambda: run_dispatches(plan, walk.walk, given), blas_threads)
+            for result, values in zip(results, written, strict=True):
+                result.result_to(values)
+        return _stats(plan, count, perf_counter() - start)
 
-    def run_rows(self, products: Sequence[RowProduct], given: F32) -> tuple[F32, tuple[RowsDone, ...]]:
-        start = perf_counter()
-        if self.fidelity is Fidelity.EXACT or not all(is_whole(rows.plan) for rows in products):
-            return run_rows_in_steps(self, products, given)
-        buffers = [_checked("B", rows.plan.b, rows.b) for rows in products]
-        weights = [(buffer.gemm, buffer.written[0]) for buffer in buffers]
-        c, spent = run_rows_in_blocks(products, weights, given, self._threads)
-        shares = shares_of(perf_counter() - start, spent)
-        done = []
-        for number, rows in enumerate(products):
-            before, pack, product, after = shares[4 * number : 4 * number + 4]
-            done.append(RowsDone(_completion(rows.plan, product), pack, before + pack + product + after))
-        return c, tuple(done)
+    # -------------------------------------------------------------- the same in fewer passes over memory
 
-    def run_chain(self, chain: Chain, a: Buffer, b: Buffer, other: Buffer, c: Buffer) -> ChainCompletion:
+    def _run(self, op: Op, values: dict[str, Value]) -> None:
+        if self.fidelity is Fidelity.EXACT:
+            super()._run(op, values)
+        elif isinstance(op, Attention) and self._is_whole(op.scores) and self._is_whole(op.context):
+            self._attend(op, values)
+        elif self._goes_by_rows(op):
+            self._run_rows([Part(op, {operand.name: operand.name for operand in op.operands})], values)
+        else:
+            super()._run(op, values)
+
+    def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
+        """Parts whose rows do not depend on each other go block by block together."""
+        number = 0
+        while number < len(parts):
+            stop = number
+            while stop < len(parts) and self._goes_by_rows(parts[stop].op):
+                stop += 1
+            if stop - number > 1:
+                self._run_rows(parts[number:stop], values, read_later=_names_read(parts[stop:]))
+            else:
+                stop = number + 1
+                super()._run_parts(parts[number:stop], values)
+            number = stop
+
+    def _goes_by_rows(self, op: Op) -> bool:
+        if self.fidelity is Fidelity.EXACT:
+            return False
+        if isinstance(op, Linear):
+            return self._is_whole(op.product) and (op.prologue is None or self.plan(op.prologue) is None)
+        return isinstance(op, Norm) and self.plan(op) is None
+
+    def _is_whole(self, op: Op) -> bool:
+        """Whether its plan makes all of the product, each part of every sum once."""
+        plan = self.plan(op)
+        return isinstance(plan, MatmulPlan) and walked(plan).is_whole
+
+    def _run_rows(
+        self, parts: Sequence[Part], values: dict[str, Value], read_later: frozenset[str] = frozenset()
+    ) -> None:
         start = perf_counter()
-        first, second = chain.first, chain.second
-        if self.fidelity is Fidelity.EXACT or not (is_whole(first) and is_whole(second)):
-            return run_steps(self, chain, a, b, other, c)
-        a, b, c = _checked("A", first.a, a), _checked("B", first.b, b), _checked("C", second.c, c)
-        if chain.enters is Enters.A:
-            other = _checked("B", second.b, other)
-            operands = a.written, b.written, other.written
-        else:  # C^T = between(B^T A^T) other^T
-            other = _checked("A", second.a, other)
-            operands = b.transposed(), a.transposed(), other.transposed()
-        c.held, spent = run_chain_in_blocks(chain, (a.gemm, other.gemm), *operands, self._threads)
-        first_seconds, _, pack_seconds, second_seconds = shares_of(perf_counter() - start, spent)
-        return ChainCompletion(
-            _completion(first, first_seconds), _completion(second, second_seconds), pack_seconds
-        )
+        made = {part.operands[operand.name] for part in parts for operand in part.op.outputs}
+        read_here = {part.operands[operand.name] for part in parts for operand in part.op.inputs}
+        kept = frozenset(made & (read_later | (made - read_here)))
+        steps = []
+        for part in parts:
+            if isinstance(part.op, Norm):
+                steps.append(RowOp(part, None, None, None))
+                continue
+            assert isinstance(part.op, Linear)
+            plan = self.plan(part.op.product)
+            assert isinstance(plan, MatmulPlan)
+            weight = self._staged(plan.b, values[part.operands["weight"]])
+            if weight.layout != plan.b:
+                raise PlanError(f"B lies as {weight.layout}, the plan reads {plan.b}")
+            assert isinstance(weight, EmulatedBuffer)
+            steps.append(RowOp(part, plan, weight.gemm, weight.written[0]))
+        spent = run_rows_in_blocks(steps, values, kept, self.threads)
+        shares = iter(shares_of(perf_counter() - start, spent))
+        for step in steps:
+            if step.plan is None:
+                start += next(shares)
+                continue
+            before, pack, product, after = (next(shares) for _ in range(4))
+            count = walked(step.plan).products
+            stats = _stats(step.plan, count, product, pack)
+            end = start + before + pack + product + after
+            self._record(step.part.op.name, step.plan, stats, start, end)  # as if one came after the other
+            start = end
+
+    def _attend(self, op: Attention, values: dict[str, Value]) -> None:
+        start = perf_counter()
+        scores, context = self.plan(op.scores), self.plan(op.context)
+        assert isinstance(scores, MatmulPlan)
+        assert isinstance(context, MatmulPlan)
+        spent, packed_s = attend_in_blocks(op, (scores, context), self._gemm_of, values, self.threads)
+        end = perf_counter()
+        first, between, pack, second = shares_of(end - start - packed_s, spent)
+        recorded = (op.scores, scores, first, packed_s), (op.context, context, second, pack)
+        # The first product begins the call and the second ends it; what lies between them is softmax.
+        spans = (start, start + packed_s + first), (end - pack - second, end)
+        for (product, plan, kernel_s, pack_s), (begin, stop) in zip(recorded, spans, strict=True):
+            stats = _stats(plan, walked(plan).products, kernel_s, pack_s)
+            self._record(product.name, plan, stats, begin, stop)
 
     def close(self) -> None:
-        self._threads.close()
-
-    def __enter__(self) -> Device:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        self.threads.close()
 
 
-def _checked(operand: str, layout: Layout, buffer: Buffer) -> EmulatedBuffer:
-    if buffer.layout != layout:
-        raise PlanError(f"{operand} lies as {buffer.layout}, the plan reads {layout}")
-    assert isinstance(buffer, EmulatedBuffer)
-    return buffer
+def _names_read(parts: Sequence[Part]) -> frozenset[str]:
+    return frozenset(value for part in parts for value in part.operands.values())
 
 
-def _completion(plan: Plan, seconds: float) -> Completion:
-    dispatches = -(-len(walked(plan)[0]) // plan.contract.batch)
-    return Completion(
+def _checked(plan: Plan, buffers: Sequence[Buffer]) -> list[EmulatedBuffer]:
+    mine = []
+    for layout, buffer in zip(plan.layouts, buffers, strict=True):
+        if buffer.layout != layout:
+            raise PlanError(f"{layout.operand} lies as {buffer.layout}, the plan reads {layout}")
+        assert isinstance(buffer, EmulatedBuffer)
+        mine.append(buffer)
+    return mine
+
+
+def _stats(plan: Plan, products: int, kernel_s: float, pack_s: float = 0.0) -> Stats:
+    """products: tile products that were executed."""
+    dispatches = -(-products // plan.contract.batch)
+    return Stats(
         dispatches=dispatches,
+        submissions=-(-dispatches // plan.run_list),
         bytes_to_device=dispatches * plan.contract.bytes_to_device,
         bytes_from_device=dispatches * plan.contract.bytes_from_device,
-        seconds=seconds,
+        pack_measured_s=pack_s,
+        kernel_measured_s=kernel_s,
     )

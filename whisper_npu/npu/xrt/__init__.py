@@ -1,0 +1,1 @@
+"""The NPU through pyxrt. Only this folder may import it."""

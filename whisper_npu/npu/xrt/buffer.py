@@ -14,12 +14,11 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import DeviceError, DeviceNotFoundError, PlanError, one_line
-from whisper_npu.host.bf16 import F32, to_bf16
+from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.host.threads import Threads
-from whisper_npu.npu.contract import DType
-from whisper_npu.npu.layout import fill, in_tiles
-from whisper_npu.npu.plan import Layout
+from whisper_npu.npu.layout import Layout, fill, in_tiles
 
 FIRST_DATA_ARGUMENT = 3  # of a kernel, after opcode, instructions and their size in bytes
 DOCTOR = "whisper-npu doctor shows what is wrong"
@@ -61,13 +60,25 @@ class XrtBuffer:
     The bo is made at the first write; tiles are sub-bos of it. `close` drops the views before the bo.
     """
 
-    def __init__(self, driver: Driver, layout: Layout, threads: Threads) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        layout: Layout,
+        threads: Threads,
+        out: F32 | None = None,
+        *,
+        passing: bool = False,
+    ) -> None:
         self._driver = driver
         self._layout = layout
         self._threads = threads
         self.bo: Any = None
-        self.tiles: NDArray[Any] = np.empty(0)  # (heads, down, across, tile_rows, tile_cols), in the bo
-        self.result: F32 | None = None  # (heads, *layout.padded)
+        self.tiles: NDArray[Any] = np.empty(0)  # (batch, down, across, tile_rows, tile_cols), in the bo
+        self.result: F32 | None = None  # (batch, *layout.padded), or without its padding
+        self.passing = (
+            passing  # whether a result may stay where the array wrote it, until its kernel runs again
+        )
+        self.out = out  # where a result goes; None: to memory of its own
         self._tile_bos: dict[At, Any] = {}
 
     @property
@@ -84,23 +95,27 @@ class XrtBuffer:
                 memory = view(bo, layout.dtype)
                 memory[:] = 0  # padding stays zero for good
                 self.bo, self.tiles = bo, in_tiles(memory, layout)
-            heads = matrix.reshape(layout.heads, layout.rows, layout.cols)
+            batch = matrix.reshape(layout.batch, layout.rows, layout.cols)
 
             def pack(some: slice) -> None:
                 bf16 = layout.dtype is DType.BF16
-                packed = to_bf16(heads[some], layout.rounding) if bf16 else heads[some]
+                packed = to_bf16(batch[some], layout.rounding) if bf16 else batch[some]
                 fill(self.tiles[some], packed, layout)
 
-            self._threads.in_blocks(pack, layout.heads, heads[0].nbytes)
+            self._threads.in_blocks(pack, layout.batch, batch[0].nbytes)
             self._driver.sync_to_device(self.bo, layout.nbytes)
 
     def read(self) -> F32:
         if self.result is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        return self.result[:, : self.layout.rows, : self.layout.cols].reshape(self.layout.shape)
+        whole = self.result[:, : self.layout.rows, : self.layout.cols].reshape(self.layout.shape)
+        if self.out is None:
+            return whole
+        self._threads.by_rows(lambda to, values: np.copyto(to, values), self.out, whole)
+        return self.out
 
     def close(self) -> None:
-        self.result = None
+        self.result = self.out = None
         self.tiles = np.empty(0)
         self._tile_bos.clear()
         self.bo = None
@@ -118,19 +133,19 @@ class XrtBuffer:
     def gathered(self, tiles: Sequence[At]) -> NDArray[Any]:
         """(len(tiles), tile_rows, tile_cols): copies of tiles as the host wrote them."""
         rows, cols = np.transpose(tiles)
-        heads, down = np.divmod(rows, self.layout.head_grid[0])
-        found: NDArray[Any] = self.tiles[heads, down, cols]
+        batch, down = np.divmod(rows, self.layout.matrix_grid[0])
+        found: NDArray[Any] = self.tiles[batch, down, cols]
         return found
 
+    def take(self, matrices: F32) -> None:
+        """A result in memory of its own. matrices: (batch, *layout.padded)."""
+        self.result = matrices
 
-class LentBuffer(XrtBuffer):
-    """A result that stays in the bo of its kernel's runs, valid until that kernel runs again.
+    def borrow(self, bo: Any, matrices: F32) -> None:
+        """Take a result where the array wrote it, in the bo of its kernel's runs: until that kernel runs again.
 
-    Of one dispatch only; a sum of several has memory of its own.
-    """
-
-    def lend(self, bo: Any, matrices: F32) -> None:
-        """matrices: (heads, *layout.padded), in the bo, which lives as long as they are read."""
+        matrices: (batch, *layout.padded), in the bo, which lives as long as they are read.
+        """
         self.bo, self.result = bo, matrices
 
 

@@ -18,19 +18,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import one_line
-from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.artifacts import Artifact
-from whisper_npu.npu.contract import Along, Contract, DType
-from whisper_npu.npu.layout import allocated, in_tiles, pack_pairs, tile_of
-from whisper_npu.npu.plan import Layout, Plan, Role
-from whisper_npu.npu.targets.npu1 import XDNA1
-from whisper_npu.npu.xrt.buffer import FIRST_DATA_ARGUMENT, At, Driver, LentBuffer, XrtBuffer, view
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.layout import allocated, in_tiles, tile_of
+from whisper_npu.npu.plan import Plan
+from whisper_npu.npu.xrt.buffer import FIRST_DATA_ARGUMENT, At, Driver, XrtBuffer, view
 
 KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
 OPCODE = 3  # run the instructions in argument 1
-RUNLIST = 24  # runs that XRT sends to the driver as one command; xrt_kernel.cpp, runlist_impl
-LOT = RUNLIST + 1  # and the run that is waited for
 NEW, COMPLETED, TIMEOUT = "NEW", "COMPLETED", "TIMEOUT"
 # ert_cmd_state by value (ert.h): the binding's enumeration needs microseconds for a name, and has not all.
 STATES = (
@@ -55,11 +52,11 @@ class Context:
         self.driver = driver
         self.hw_context = driver.pyxrt.hw_context(driver.device, xclbin.get_uuid())
         self.handle = driver.pyxrt.kernel(self.hw_context, KERNEL_NAME)
-        self.kernels: dict[Contract, Kernel] = {}
+        self.kernels: dict[Contract, LoadedKernel] = {}
         driver.serve(self.handle)
 
-    def add(self, artifact: Artifact) -> Kernel:
-        kernel = Kernel(self.driver, self.handle, self.hw_context, artifact)
+    def add(self, artifact: Artifact) -> LoadedKernel:
+        kernel = LoadedKernel(self.driver, self.handle, self.hw_context, artifact)
         self.kernels[artifact.contract] = kernel
         return kernel
 
@@ -72,7 +69,7 @@ class Context:
         self.handle = self.hw_context = None
 
 
-class Kernel:
+class LoadedKernel:
     """The instructions of one contract, and two lots of runs that take turns."""
 
     def __init__(self, driver: Driver, handle: Any, hw_context: Any, artifact: Artifact) -> None:
@@ -115,28 +112,29 @@ class Lot:
         self._list_runs = self._last_runs = False  # submitted, and nobody has waited yet
         # what was submitted last; the last of them is the single run's
         self.dispatches: Sequence[Dispatch] = ()
-        self.c_bo: Any = None  # a place for each run
-        self._c_tiles: NDArray[Any] = np.empty(0)  # (places, batch, m, n), in c_bo
-        self._pairs_bo: Any = None
-        self._pairs: NDArray[Any] = np.empty(0)  # (places, batch, m * k + k * n), in pairs_bo
+        self.result_bos: list[Any] = []  # for each result, with a place for each run
+        self._results: list[NDArray[Any]] = []  # (places, batch, rows, cols) each, in those bos
+        self._gathered_bo: Any = None
+        self._gathered: NDArray[Any] = np.empty(0)  # (places, batch, elements), in gathered_bo
 
-    def submit(self, dispatches: Sequence[Dispatch], a: XrtBuffer, b: XrtBuffer) -> None:
+    def submit(self, dispatches: Sequence[Dispatch], operands: Sequence[XrtBuffer]) -> None:
         if len(dispatches) > len(self._runs):
             self._make_places(len(dispatches))
         self.dispatches = dispatches
         self._place_last_run(len(dispatches) - 1)
-        if self._contract.heads_along:
-            self._runs[0].set_arg(FIRST_DATA_ARGUMENT, a.bo)
-            self._runs[0].set_arg(FIRST_DATA_ARGUMENT + 1, b.bo)
-        elif self._contract.batch == 1:
-            for run, dispatch in zip(self._in_order(), dispatches, strict=True):
-                run.set_arg(FIRST_DATA_ARGUMENT, a.tile_bo(dispatch.a[0]))
-                run.set_arg(FIRST_DATA_ARGUMENT + 1, b.tile_bo(dispatch.b[0]))
-        else:
+        contract = self._contract
+        if contract.gathers:
             for place, dispatch in enumerate(dispatches):
-                pairs = self._pairs[place, : len(dispatch.a)]
-                pack_pairs(pairs, a.gathered(dispatch.a), b.gathered(dispatch.b), XDNA1.micro_tile)
-            self._driver.sync_to_device(self._pairs_bo, len(dispatches) * self._pairs[0].nbytes)
+                tiles = [operand.gathered(at) for operand, at in zip(operands, dispatch.read, strict=True)]
+                contract.gather(self._gathered[place, : len(dispatch.read[0])], *tiles)
+            self._driver.sync_to_device(self._gathered_bo, len(dispatches) * self._gathered[0].nbytes)
+        elif contract.batch > 1:  # the operands are one tile per matrix: all of a bo
+            for argument, operand in enumerate(operands, FIRST_DATA_ARGUMENT):
+                self._runs[0].set_arg(argument, operand.bo)
+        else:
+            for run, dispatch in zip(self._in_order(), dispatches, strict=True):
+                for argument, (operand, at) in enumerate(zip(operands, dispatch.read, strict=True)):
+                    run.set_arg(FIRST_DATA_ARGUMENT + argument, operand.tile_bo(at[0]))
         if len(dispatches) > 1:
             self._list_of(len(dispatches) - 1).execute()
             self._list_runs = True
@@ -161,9 +159,9 @@ class Lot:
                 self._list_runs = False
         return None if last == COMPLETED else Failure(range(listed, listed + 1), last)
 
-    def results(self) -> NDArray[Any]:
-        """C of each dispatch: (dispatches, batch, m, n), a view that the next submission overwrites."""
-        return self._c_tiles[: len(self.dispatches)]
+    def results(self, number: int) -> NDArray[Any]:
+        """One result of each dispatch: (dispatches, batch, rows, cols), a view that the next submission overwrites."""
+        return self._results[number][: len(self.dispatches)]
 
     def close(self) -> None:
         # A list without the run behind it could be waited for without end only: it is left behind at once.
@@ -178,9 +176,11 @@ class Lot:
             return
         self._list = None
         self._runs.clear()
-        self._c_tiles = self._pairs = np.empty(0)
+        self._results.clear()  # the views of a bo go before it
+        self._gathered = np.empty(0)
         self._places.clear()
-        self.c_bo = self._pairs_bo = None
+        self.result_bos.clear()
+        self._gathered_bo = None
 
     def _state_of_last_run(self, timeout_ms: int) -> str:
         start = perf_counter()
@@ -227,77 +227,75 @@ class Lot:
 
     def _make_places(self, count: int) -> None:
         contract = self._contract
-        packed = contract.packs_pairs
+        arguments = contract.arguments
+        read, written = arguments[: -contract.results], arguments[-contract.results :]
         self._list, self._listed = None, 0
-        self._c_tiles = self._pairs = np.empty(0)  # the views of a bo go before it
-        self.c_bo = self._driver.data_bo(count * contract.bytes_from_device)
-        places = view(self.c_bo, contract.result_dtype).reshape(count, -1)
-        self._c_tiles = in_tiles(places, _c_of_a_dispatch(contract))[:, :, 0, 0]
-        c_argument = FIRST_DATA_ARGUMENT + (1 if packed else 2)
-        self._places = [(c_argument, self.c_bo, contract.bytes_from_device)]
-        if packed:
-            self._pairs_bo = self._driver.data_bo(count * contract.bytes_to_device)
-            self._pairs = view(self._pairs_bo, contract.operand_dtype).reshape(count, contract.batch, -1)
-            self._pairs[:] = 0  # the last dispatch of a plan may lack pairs
-            self._places.append((FIRST_DATA_ARGUMENT, self._pairs_bo, contract.bytes_to_device))
+        self._results.clear()  # the views of a bo go before it
+        self._gathered = np.empty(0)
+        self.result_bos = [self._driver.data_bo(count * result.nbytes) for result in written]
+        self._places = []
+        for number, (result, layout) in enumerate(zip(written, contract.written, strict=True)):
+            bo = self.result_bos[number]
+            places = view(bo, result.dtype).reshape(count, -1)
+            self._results.append(in_tiles(places, layout)[:, :, 0, 0])
+            self._places.append((FIRST_DATA_ARGUMENT + len(read) + number, bo, result.nbytes))
+        if contract.gathers:
+            (gathered,) = read
+            self._gathered_bo = self._driver.data_bo(count * gathered.nbytes)
+            self._gathered = view(self._gathered_bo, gathered.dtype).reshape(count, contract.batch, -1)
+            self._gathered[:] = 0  # the last dispatch of a plan may have fewer products
+            self._places.append((FIRST_DATA_ARGUMENT, self._gathered_bo, gathered.nbytes))
         self._runs += [self._new_run() for _ in range(count - len(self._runs))]
         for place, run in enumerate(self._runs[1:]):
             self._set_place(run, place)
         self._last_place = -1
 
 
-def _c_of_a_dispatch(contract: Contract) -> Layout:
-    """C as one dispatch writes it: `batch` tiles."""
-    along = contract.heads_along.c if contract.heads_along else Along.ROWS
-    m, n, dtype, rounding = contract.m, contract.n, contract.result_dtype, contract.result_rounding
-    return Layout(Role.C, m, n, m, n, dtype, rounding, contract.batch, along)
-
-
 class Dispatch(NamedTuple):
     """The tiles of one dispatch, `contract.batch` of each operand; fewer in the last."""
 
-    a: tuple[At, ...]
-    b: tuple[At, ...]
-    c: tuple[At, ...]
+    read: tuple[tuple[At, ...], ...]
+    written: tuple[tuple[At, ...], ...]
 
 
 @lru_cache(maxsize=256)  # an encoder has a dozen different plans and runs each many times
 def dispatches_of(plan: Plan) -> tuple[Dispatch, ...]:
-    walk, batch = plan.walk(), plan.contract.batch
+    batch, reads = plan.contract.batch, len(plan.inputs)
 
     def grouped(tiles: NDArray[np.intp]) -> list[tuple[At, ...]]:
         found = [(row, col) for row, col in tiles.tolist()]
         return [tuple(found[first : first + batch]) for first in range(0, len(found), batch)]
 
-    operands = grouped(walk.a), grouped(walk.b), grouped(walk.c)
-    return tuple(Dispatch(*tiles) for tiles in zip(*operands, strict=True))
+    operands = [grouped(tiles) for tiles in plan.walk().tiles]
+    return tuple(Dispatch(tiles[:reads], tiles[reads:]) for tiles in zip(*operands, strict=True))
 
 
-class Sum:
-    """C of a plan: the host adds each partial result to its tile, in the order of the dispatches."""
+class ResultSum:
+    """One result of a plan: the host adds each partial result to its tile, in the order of the dispatches."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._layout = plan.c
-        self._total: F32 = allocated(plan.c)
-        self._written = np.zeros(plan.c.grid, bool)
-        self.dispatches = 0
+    def __init__(self, plan: Plan, number: int) -> None:
+        self._number = number
+        self._layout = plan.outputs[number]
+        self._total: F32 = allocated(self._layout)
+        self._written = np.zeros(self._layout.grid, bool)
 
     def add(self, lot: Lot) -> None:
         """What a lot computed; the last dispatch of a plan may have fewer products."""
-        dispatches, partials = lot.dispatches, lot.results()  # (dispatches, batch, m, n)
+        dispatches, partials = lot.dispatches, lot.results(self._number)
         start = 0
         while start < len(dispatches):
-            tiles = dispatches[start].c
+            tiles = dispatches[start].written[self._number]
             stop = start + 1
-            while len(tiles) == 1 and stop < len(dispatches) and dispatches[stop].c == tiles:
+            while (
+                len(tiles) == 1 and stop < len(dispatches) and dispatches[stop].written[self._number] == tiles
+            ):
                 stop += 1
             for product, at in enumerate(tiles):
                 self._add_to(at, partials[start:stop, product])
             start = stop
-        self.dispatches += len(dispatches)
 
     def _add_to(self, at: At, partials: NDArray[Any]) -> None:
-        """partials: (steps of K, m, n). Each is added in turn, so the sum is the emulator's to the bit."""
+        """partials: (steps of K, rows, cols). Each is added in turn, so the sum is the emulator's to the bit."""
         total = tile_of(self._total, self._layout, at)
         if self._written[at]:
             for partial in partials:
@@ -308,37 +306,40 @@ class Sum:
             np.add.reduce(partials, axis=0, dtype=np.float32, out=total)
         self._written[at] = True
 
-    def give_to(self, c: XrtBuffer) -> None:
-        """(heads, *padded) float32, NaN where no dispatch wrote."""
+    def give_to(self, result: XrtBuffer) -> None:
+        """(batch, *padded) float32, NaN where no dispatch wrote."""
         missing = () if self._written.all() else np.argwhere(~self._written).tolist()
         for row, col in missing:
             tile_of(self._total, self._layout, (row, col))[:] = np.nan
-        c.result = self._total
+        result.take(self._total)
 
 
-class Lent:
-    """C of a plan of one dispatch, left where the array wrote it."""
+class WholeResult:
+    """A result that one dispatch writes whole: it is left where the array wrote it."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan, number: int) -> None:
+        self._number = number
         self._bo: Any = None
         self._matrices: F32 = np.empty(0, np.float32)
-        self.dispatches = 0
 
     def add(self, lot: Lot) -> None:
-        heads = len(lot.dispatches[0].c)
-        self._bo, self._matrices = lot.c_bo, lot.results()[0, :heads]  # (heads, *padded)
-        self.dispatches += len(lot.dispatches)
+        batch = len(lot.dispatches[0].written[self._number])
+        self._bo = lot.result_bos[self._number]
+        self._matrices = lot.results(self._number)[0, :batch]  # (batch, *padded)
 
-    def give_to(self, c: XrtBuffer) -> None:
-        assert isinstance(c, LentBuffer)
-        c.lend(self._bo, self._matrices)
+    def give_to(self, result: XrtBuffer) -> None:
+        result.borrow(self._bo, self._matrices)
 
 
-def is_all_of_c(plan: Plan, dispatches: Sequence[Dispatch]) -> bool:
-    """Whether one dispatch writes the whole of C, as the host wants it: a tile a head, in order, in fp32."""
-    heads = tuple((head, 0) for head in range(plan.c.heads))
-    alone = len(dispatches) == 1 and plan.c.head_grid == (1, 1)
-    return alone and dispatches[0].c == heads and plan.contract.result_dtype is DType.F32
+def result_of(plan: Plan, number: int, buffer: XrtBuffer) -> ResultSum | WholeResult:
+    """How a result of a plan is put together from what its dispatches write."""
+    copied_at_once = buffer.out is not None
+    dispatches, layout = dispatches_of(plan), plan.outputs[number]
+    whole = tuple((index, 0) for index in range(layout.batch))  # one tile per matrix, in order
+    alone = len(dispatches) == 1 and layout.matrix_grid == (1, 1) and dispatches[0].written[number] == whole
+    as_wanted = plan.contract.written[number].dtype is DType.F32
+    stays = alone and as_wanted and (buffer.passing or copied_at_once)
+    return (WholeResult if stays else ResultSum)(plan, number)
 
 
 @dataclass(frozen=True)
@@ -366,4 +367,4 @@ def explained(plan: Plan, first: int, failure: Failure, timeout_ms: int) -> str:
     if failure.state == TIMEOUT:
         ended += f" ({timeout_ms / 1e3:g} s allowed)"
     remedy = HANGS if failure.state == TIMEOUT else VERSIONS
-    return f"{plan.contract.name}: {which} of {plan.dispatches:,} for {plan.problem} {ended}: {remedy}"
+    return f"{plan.contract.name}: {which} of {plan.dispatches:,} for {plan.op} {ended}: {remedy}"
