@@ -11,10 +11,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
-    "TranscribeOptions": "whisper_npu.transcription.model",
+    "TranscribeOptions": "whisper_npu.transcription.options",
     "load_model": "whisper_npu.transcription.model",
-    "matmul_on": "whisper_npu.npu.matmul",
-    "open_device": "whisper_npu.npu.device",
+    "open_device": "whisper_npu.npu.open",
     "transcribe": "whisper_npu.transcription.model",
 }
 
@@ -23,16 +22,15 @@ __all__ = [
     "TranscribeOptions",
     "__version__",
     "load_model",
-    "matmul_on",
     "open_device",
     "transcribe",
 ]
 
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
-    from whisper_npu.npu.device import open_device
-    from whisper_npu.npu.matmul import matmul_on
-    from whisper_npu.transcription.model import TranscribeOptions, load_model, transcribe
+    from whisper_npu.npu.open import open_device
+    from whisper_npu.transcription.model import load_model, transcribe
+    from whisper_npu.transcription.options import TranscribeOptions
 
 
 def __getattr__(name: str) -> Any:

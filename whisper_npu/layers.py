@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.npu.device import Device
+from whisper_npu.npu.device import Device, Value
 from whisper_npu.ops import Activation, Linear, Norm
 
 
@@ -28,7 +28,7 @@ class LinearLayer:
         """x: (M, in) float32; residual: (M, out) where the op adds one. Returns (M, out) float32."""
         op = replace(self.op, M=len(x))
         y = np.empty((op.M, op.N), np.float32)
-        given = {"x": x, "weight": self.weight, "bias": self.bias, "y": y}
+        given: dict[str, Value] = {"x": x, "weight": self.weight, "bias": self.bias, "y": y}
         self.device.run(op, given if residual is None else given | {"residual": residual})
         return y
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 
 from whisper_npu import __version__
-from whisper_npu.npu.contract import MATMUL_64X64
-from whisper_npu.npu.cost import BASELINE, PROFILES, Profile, modelled_seconds
-from whisper_npu.npu.device import Device
-from whisper_npu.npu.matmul import Product, merged
-from whisper_npu.npu.plan import tiled_plan
-from whisper_npu.transcription.model import Model, Transcription
+from whisper_npu.kernels.matmul.kernel import MatmulPlan, matmul_64x64, tiled_plan
+from whisper_npu.npu.cost import BASELINE, dispatches_seconds, profiles
+from whisper_npu.npu.device import Device, Run, Stats, merged
+from whisper_npu.npu.targets import Profile, Target
+from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.result import Transcription
 
 SCHEMA_VERSION = 1
 COLUMNS = 96
@@ -39,6 +39,7 @@ class RunOn:
     device: str
     device_description: str
     clock: str  # whose seconds the device measured
+    target: Target
     kernel: str | None
     kernel_choice: str
     kernel_reason: str | None = None  # of the planner; None where it had no say
@@ -53,9 +54,10 @@ class RunOn:
             device=device.name,
             device_description=device.description,
             clock=device.clock,
-            kernel=model.encoder.matmul.choice.name if model else None,
+            target=device.target,
+            kernel=model.choice.name if model else None,
             kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
-            kernel_reason=(model.encoder.matmul.choice.reason or None) if model else None,
+            kernel_reason=(model.choice.reason or None) if model else None,
             compute_type=model.compute_type if model else None,
         )
 
@@ -65,46 +67,28 @@ class Operation:
     """All products of one name, whatever their shapes."""
 
     name: str
-    products: tuple[Product, ...]
+    runs: tuple[Run, ...]
 
     @property
-    def calls(self) -> int:
-        return sum(p.calls for p in self.products)
-
-    @property
-    def dispatches(self) -> int:
-        return sum(p.dispatches for p in self.products)
+    def stats(self) -> Stats:
+        return sum((run.stats for run in self.runs), Stats())
 
     @property
     def dispatches_64x64(self) -> int:
         """What the baseline's kernel would have needed for the same products."""
-        return sum(p.calls * tiled_plan(p.plan.problem, MATMUL_64X64).dispatches for p in self.products)
-
-    @property
-    def bytes_to_device(self) -> int:
-        return sum(p.bytes_to_device for p in self.products)
-
-    @property
-    def bytes_from_device(self) -> int:
-        return sum(p.bytes_from_device for p in self.products)
-
-    @property
-    def pack_seconds(self) -> float:
-        return sum(p.pack_seconds for p in self.products)
-
-    @property
-    def kernel_seconds(self) -> float:
-        return sum(p.kernel_seconds for p in self.products)
-
-    @property
-    def overlay_changes(self) -> int:
-        """Before its products, of what was executed, in the order in which it was."""
-        return sum(p.overlay_changes for p in self.products)
+        plans = [(run.stats.calls, run.plan) for run in self.runs if isinstance(run.plan, MatmulPlan)]
+        return sum(
+            calls * tiled_plan(plan.problem, matmul_64x64(plan.contract.target)).dispatches
+            for calls, plan in plans
+        )
 
     def modelled_seconds(self, profile: Profile) -> float:
         """MODELLED NPU time of its dispatches, and of the changes of overlay before them."""
-        work = sum(modelled_seconds(p.plan.contract, p.dispatches, profile) for p in self.products)
-        return work + self.overlay_changes * profile.overlay_switch_seconds
+        work = sum(
+            dispatches_seconds(run.plan.contract, run.stats.dispatches, run.stats.submissions, profile)
+            for run in self.runs
+        )
+        return work + self.stats.overlay_changes * profile.overlay_switch_seconds
 
 
 @dataclass(frozen=True)
@@ -118,9 +102,9 @@ class Report:
     operations: tuple[Operation, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        products = merged(p for t in self.transcriptions for p in t.encoder.products)
-        names = dict.fromkeys(p.operation for p in products)  # in the order of the work
-        operations = (Operation(n, tuple(p for p in products if p.operation == n)) for n in names)
+        runs = merged(run for t in self.transcriptions for run in t.encoder.runs)
+        names = dict.fromkeys(run.name for run in runs)  # in the order of the work
+        operations = (Operation(n, tuple(run for run in runs if run.name == n)) for n in names)
         object.__setattr__(self, "operations", tuple(operations))
 
     @property
@@ -136,24 +120,16 @@ class Report:
         return sum(t.encoder.windows for t in self.transcriptions)
 
     @property
-    def calls(self) -> int:
-        return sum(o.calls for o in self.operations)
-
-    @property
-    def dispatches(self) -> int:
-        return sum(o.dispatches for o in self.operations)
+    def stats(self) -> Stats:
+        return sum((operation.stats for operation in self.operations), Stats())
 
     @property
     def dispatches_64x64(self) -> int:
         return sum(o.dispatches_64x64 for o in self.operations)
 
-    @property
-    def overlay_changes(self) -> int:
-        return sum(o.overlay_changes for o in self.operations)
-
     def overlay_change_seconds(self, profile: Profile) -> float:
         """MODELLED: the part of `modelled_seconds` in which the array is configured anew."""
-        return self.overlay_changes * profile.overlay_switch_seconds
+        return self.stats.overlay_changes * profile.overlay_switch_seconds
 
     @property
     def stages(self) -> dict[str, float]:
@@ -200,10 +176,10 @@ def as_document(report: Report) -> dict[str, object]:
         "decoder": {"compute_type": ran_on.compute_type},
         "encoder": {
             "windows": report.windows,
-            "dispatches": report.dispatches,
+            "dispatches": report.stats.dispatches,
             "dispatches_64x64": report.dispatches_64x64,
-            "overlay_changes": report.overlay_changes,
-            "operations": [_operation(operation) for operation in report.operations],
+            "overlay_changes": report.stats.overlay_changes,
+            "operations": [_operation(operation, ran_on.target) for operation in report.operations],
         },
         "measured_seconds": {
             **report.stages,
@@ -216,7 +192,7 @@ def as_document(report: Report) -> dict[str, object]:
                 "overlay_change_seconds": report.overlay_change_seconds(profile),
                 "basis": modelled_basis(report, profile),
             }
-            for profile in PROFILES
+            for profile in profiles(ran_on.target)
         },
         "audio_seconds": report.audio_seconds,
         "real_time_factor": report.real_time_factor,
@@ -230,29 +206,31 @@ def as_document(report: Report) -> dict[str, object]:
     }
 
 
-def _operation(operation: Operation) -> dict[str, object]:
+def _operation(operation: Operation, target: Target) -> dict[str, object]:
+    stats = operation.stats
     return {
         "name": operation.name,
-        "calls": operation.calls,
-        "dispatches": operation.dispatches,
+        "calls": stats.calls,
+        "dispatches": stats.dispatches,
         "dispatches_64x64": operation.dispatches_64x64,
-        "overlay_changes": operation.overlay_changes,
-        "bytes_to_device": operation.bytes_to_device,
-        "bytes_from_device": operation.bytes_from_device,
-        "measured_pack_seconds": operation.pack_seconds,
-        "measured_kernel_seconds": operation.kernel_seconds,
-        "modelled_npu_seconds": {p.name: operation.modelled_seconds(p) for p in PROFILES},
-        "products": [
-            {
-                "problem": [p.plan.problem.M, p.plan.problem.K, p.plan.problem.N],
-                "heads": p.plan.problem.heads,
-                "kernel": p.plan.contract.name,
-                "loops": [{"name": loop.name, "count": loop.count} for loop in p.plan.loops],
-                "calls": p.calls,
-                "dispatches": p.dispatches,
-            }
-            for p in operation.products
-        ],
+        "overlay_changes": stats.overlay_changes,
+        "bytes_to_device": stats.bytes_to_device,
+        "bytes_from_device": stats.bytes_from_device,
+        "measured_pack_seconds": stats.pack_measured_s,
+        "measured_kernel_seconds": stats.kernel_measured_s,
+        "modelled_npu_seconds": {p.name: operation.modelled_seconds(p) for p in profiles(target)},
+        "products": [_product(run, run.plan) for run in operation.runs if isinstance(run.plan, MatmulPlan)],
+    }
+
+
+def _product(run: Run, plan: MatmulPlan) -> dict[str, object]:
+    return {
+        "problem": [plan.problem.M, plan.problem.K, plan.problem.N],
+        "heads": plan.problem.batch,
+        "kernel": plan.contract.name,
+        "loops": [{"name": loop.name, "count": loop.count} for loop in plan.loops],
+        "calls": run.stats.calls,
+        "dispatches": run.stats.dispatches,
     }
 
 
@@ -278,8 +256,11 @@ def as_text(report: Report) -> str:
         f"decoder  CTranslate2, {ran_on.compute_type}",
         "",
         _row(f"encoder, {_count(report.windows, 'window')}", "products", "dispatches", "with 64x64"),
-        *(_row(f"  {o.name}", o.calls, o.dispatches, o.dispatches_64x64) for o in report.operations),
-        _row("  in all", report.calls, report.dispatches, report.dispatches_64x64),
+        *(
+            _row(f"  {o.name}", o.stats.calls, o.stats.dispatches, o.dispatches_64x64)
+            for o in report.operations
+        ),
+        _row("  in all", report.stats.calls, report.stats.dispatches, report.dispatches_64x64),
         "",
         f"MEASURED on this machine, kernels on the {ran_on.clock} ({ran_on.device})",
         "  " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.stages.items()) + " s",
@@ -287,7 +268,7 @@ def as_text(report: Report) -> str:
         f"  total {report.total_seconds:.2f} s for {report.audio_seconds:.2f} s of audio"
         + (f": real-time factor {report.real_time_factor:.2f}" if report.real_time_factor else ""),
         "MODELLED time of the same dispatches on an NPU, not measured",
-        *(line for profile in PROFILES for line in _modelled(report, profile)),
+        *(line for profile in profiles(ran_on.target) for line in _modelled(report, profile)),
         f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.",
         f"This run took {report.total_seconds:.2f} s in all, "
@@ -322,7 +303,7 @@ def modelled_basis(report: Report, profile: Profile) -> str:
     """What the profile charges; changes of overlay where the run had any that it charges for."""
     if not report.overlay_change_seconds(profile):
         return profile.basis
-    changes = _count(report.overlay_changes, "change")
+    changes = _count(report.stats.overlay_changes, "change")
     return f"{profile.basis}; {changes} of overlay, {1e3 * profile.overlay_switch_seconds:g} ms each"
 
 

@@ -11,13 +11,15 @@ import numpy as np
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.projection import operands
 from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line
+from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import DeviceError
-from whisper_npu.host.bf16 import F32, on_grid
+from whisper_npu.host.bf16 import on_grid
+from whisper_npu.kernels.matmul.kernel import MatmulContract, MatmulPlan, tiled_plan
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.contract import Contract, DType
-from whisper_npu.npu.cost import PROFILES, XDNA1_PROFILE, Start, modelled_run_seconds, modelled_seconds
+from whisper_npu.npu.cost import Start, modelled_run_seconds, modelled_seconds, profiles
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.plan import Layout, Plan, Problem, tiled_plan
+from whisper_npu.npu.layout import Layout
+from whisper_npu.ops import Matmul
 
 STEPS = ("allocate", "convert", "copy in", "run", "copy out")
 
@@ -26,7 +28,7 @@ STEPS = ("allocate", "convert", "copy in", "run", "copy out")
 class Call:
     """One dispatch of one kernel. Seconds are MEASURED."""
 
-    plan: Plan
+    plan: MatmulPlan
     dispatches: int  # as the device counted them
     steps: dict[str, Timings]  # by the names of STEPS
 
@@ -45,7 +47,9 @@ class Calls:
 def run_calls(device: Device, *, repeats: int, progress: Callable[[str], None]) -> Calls:
     """Each kernel that the device has: warmed up once, then dispatched `repeats` times."""
     calls = []
-    for contract in device.kernels():
+    for contract in device.contracts():
+        if not isinstance(contract, MatmulContract):
+            continue
         device.load(contract)
         progress(f"measuring one dispatch of {contract.name}")
         plan = one_dispatch(contract)
@@ -56,14 +60,14 @@ def run_calls(device: Device, *, repeats: int, progress: Callable[[str], None]) 
     return Calls(device, repeats, tuple(calls))
 
 
-def one_dispatch(contract: Contract) -> Plan:
-    """The plan that fills exactly one dispatch: all its heads, or `batch` products below one another."""
-    if contract.heads_along is not None:
-        return tiled_plan(Problem(contract.m, contract.k, contract.n, contract.batch), contract)
-    return tiled_plan(Problem(contract.batch * contract.m, contract.k, contract.n), contract)
+def one_dispatch(contract: MatmulContract) -> MatmulPlan:
+    """The plan that fills exactly one dispatch: all its matrices, or `batch` products below one another."""
+    if contract.batch_layout is not None:
+        return tiled_plan(Matmul(contract.m, contract.k, contract.n, contract.batch), contract)
+    return tiled_plan(Matmul(contract.batch * contract.m, contract.k, contract.n), contract)
 
 
-def _one_call(device: Device, plan: Plan, a: F32, b: F32) -> tuple[float, ...]:
+def _one_call(device: Device, plan: MatmulPlan, a: F32, b: F32) -> tuple[float, ...]:
     """Seconds of each of STEPS. Raises DeviceError where the device took another number of dispatches."""
     start = perf_counter()
     a_buffer, b_buffer, c_buffer = device.alloc(plan.a), device.alloc(plan.b), device.alloc(plan.c)
@@ -73,7 +77,7 @@ def _one_call(device: Device, plan: Plan, a: F32, b: F32) -> tuple[float, ...]:
     a_buffer.write(a)
     b_buffer.write(b)
     copied = perf_counter()
-    done = device.run(plan, a_buffer, b_buffer, c_buffer)
+    done = device.execute(plan, [a_buffer, b_buffer, c_buffer])
     ran = perf_counter()
     np.array(c_buffer.read())
     end = perf_counter()
@@ -104,7 +108,10 @@ def as_markdown(calls: Calls) -> str:
         row = {"kernel": contract.name, "problem": str(call.plan.problem)}
         row |= {f"{step} us": _microseconds(t.median) for step, t in call.steps.items()}
         row |= {"MEASURED us": _microseconds(call.median_total), "run, spread us": _spread(call.steps["run"])}
-        row |= {f"MODELLED us {p.name}": _microseconds(modelled_seconds(contract, 1, p)) for p in PROFILES}
+        row |= {
+            f"MODELLED us {p.name}": _microseconds(modelled_seconds(contract, 1, p))
+            for p in profiles(calls.device.target)
+        }
         rows.append(row)
     return (
         f"One dispatch of each kernel, MEASURED on {calls.device.description}\n({machine_line()}); "
@@ -113,20 +120,18 @@ def as_markdown(calls: Calls) -> str:
         + "\n- convert: operands rounded to bf16 and padded, in bulk; copy in: the device's own write\n"
         + f"- run: on the {calls.device.clock} ({calls.device.name}), as the host sees it\n"
         + "- MODELLED us: the dispatch alone, on an NPU; nobody measured it\n"
-        + "".join(f"  - {profile.name}: {profile.basis}\n" for profile in PROFILES)
+        + "".join(f"  - {profile.name}: {profile.basis}\n" for profile in profiles(calls.device.target))
         + _one_after_another(calls)
     )
 
 
 def _one_after_another(calls: Calls) -> str:
     """What no single dispatch shows: changing overlays, and waking a device that slept."""
-    plans = [call.plan for call in calls.calls]
-    awake, asleep = (
-        modelled_run_seconds(plans, XDNA1_PROFILE, start) for start in (Start.AWAKE, Start.ASLEEP)
-    )
+    plans, profile = [call.plan for call in calls.calls], calls.device.target.profile
+    awake, asleep = (modelled_run_seconds(plans, profile, start) for start in (Start.AWAKE, Start.ASLEEP))
     return (
         "\nAll of them once, one after the other, each change of overlay charged: MODELLED "
-        f"{1e3 * awake:.1f} ms\n({XDNA1_PROFILE.name}), and {1e3 * asleep:.1f} ms where the NPU slept.\n"
+        f"{1e3 * awake:.1f} ms\n({profile.name}), and {1e3 * asleep:.1f} ms where the NPU slept.\n"
     )
 
 
@@ -137,7 +142,7 @@ def as_document(calls: Calls) -> dict[str, object]:
         "machine": machine(),
         "device": device_document(calls.device),
         "repeats": calls.repeats,
-        "profiles": {profile.name: profile.basis for profile in PROFILES},
+        "profiles": {profile.name: profile.basis for profile in profiles(calls.device.target)},
         "rows": [_fields(call) for call in calls.calls],
     }
 
@@ -149,7 +154,7 @@ def _fields(call: Call) -> dict[str, object]:
         "M": problem.M,
         "K": problem.K,
         "N": problem.N,
-        "heads": problem.heads,
+        "heads": problem.batch,
         "dispatches": call.dispatches,
         "bytes_to_device": contract.bytes_to_device,
         "bytes_from_device": contract.bytes_from_device,
@@ -161,7 +166,9 @@ def _fields(call: Call) -> dict[str, object]:
             f"measured_{name}_seconds_min": timings.low,
             f"measured_{name}_seconds_max": timings.high,
         }
-    return fields | {f"modelled_seconds_{p.name}": modelled_seconds(contract, 1, p) for p in PROFILES}
+    return fields | {
+        f"modelled_seconds_{p.name}": modelled_seconds(contract, 1, p) for p in profiles(contract.target)
+    }
 
 
 def _microseconds(seconds: float) -> str:

@@ -16,11 +16,12 @@ from whisper_npu.benchmark.timings import Timings, machine, machine_line, short
 from whisper_npu.benchmark.trace import Lane, Recorder, Span, as_trace
 from whisper_npu.errors import UsageError
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.cost import BASELINE, PROFILES
+from whisper_npu.npu.cost import BASELINE, profiles
 from whisper_npu.npu.device import Device
-from whisper_npu.output import write_atomically, write_bytes_atomically
+from whisper_npu.output import write_atomically
 from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document, modelled_basis
-from whisper_npu.transcription.model import Model, Transcription, load_model
+from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.result import Transcription
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class Pipeline:
         same = [
             operation for report in self.reports for operation in report.operations if operation.name == name
         ]
-        return Timings(tuple(o.pack_seconds for o in same)), Timings(tuple(o.kernel_seconds for o in same))
+        return Timings(tuple(o.stats.pack_measured_s for o in same)), Timings(
+            tuple(o.stats.kernel_measured_s for o in same)
+        )
 
 
 def run_pipeline(
@@ -81,7 +84,7 @@ def run_pipeline(
     loaded = load_model(model, device=device, kernel=kernel, progress=progress)
     load_seconds = perf_counter() - start
     recorder.on_stage("load", start, start + load_seconds)
-    loaded.observe(recorder.on_product, recorder.on_stage)
+    loaded.observe(recorder.on_run, recorder.on_stage)
     ran_on = RunOn.of(device, model, kernel, loaded)
     reports = []
     for repeat in range(repeats + 1):
@@ -105,15 +108,12 @@ def _transcribed(path: str, model: Model, recorder: Recorder) -> Transcription:
 
 
 def write_files(pipeline: Pipeline, files: Files) -> None:
+    """All but the plot, which plot.py draws."""
     rows = _lines(pipeline)
     files.write_tables(as_markdown(pipeline), as_benchmark_document(pipeline), rows)
     if files.trace:
         title = f"whisper-npu, {pipeline.last.ran_on.model} on {pipeline.last.ran_on.device_description}"
         write_atomically(files.trace, as_trace(pipeline.spans, title))
-    if files.plot:
-        from whisper_npu.benchmark.plot import pipeline_plot
-
-        write_bytes_atomically(files.plot, pipeline_plot(pipeline, files.plot.suffix.lower()))
 
 
 def as_markdown(pipeline: Pipeline) -> str:
@@ -136,7 +136,7 @@ def as_markdown(pipeline: Pipeline) -> str:
         + "- MODELLED s: what the dispatches would take on an NPU; nobody measured it\n"
         + "".join(
             f"  - {p.name}: {short(last.modelled_seconds(p))} s in all; {modelled_basis(last, p)}\n"
-            for p in PROFILES
+            for p in profiles(ran_on.target)
         )
         + f"\nThe experiment took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.\nAll of this took {short(total.median)} s, "
@@ -148,12 +148,15 @@ def _operation_cells(pipeline: Pipeline, operation: Operation) -> dict[str, str]
     pack, kernel = pipeline.operation_timings(operation.name)
     return {
         "operation": operation.name,
-        "products": f"{operation.calls:,}",
-        "dispatches": f"{operation.dispatches:,}",
+        "products": f"{operation.stats.calls:,}",
+        "dispatches": f"{operation.stats.dispatches:,}",
         "with 64x64": f"{operation.dispatches_64x64:,}",
         "MEASURED pack s (spread)": str(pack),
         "MEASURED kernel s (spread)": str(kernel),
-    } | {f"MODELLED s {p.name}": short(operation.modelled_seconds(p)) for p in PROFILES}
+    } | {
+        f"MODELLED s {p.name}": short(operation.modelled_seconds(p))
+        for p in profiles(pipeline.last.ran_on.target)
+    }
 
 
 def as_benchmark_document(pipeline: Pipeline) -> dict[str, object]:
@@ -164,10 +167,12 @@ def as_benchmark_document(pipeline: Pipeline) -> dict[str, object]:
         operations.append(
             {
                 "name": operation.name,
-                "dispatches": operation.dispatches,
+                "dispatches": operation.stats.dispatches,
                 "measured_pack_seconds": pack.as_document,
                 "measured_kernel_seconds": kernel.as_document,
-                "modelled_npu_seconds": {p.name: operation.modelled_seconds(p) for p in PROFILES},
+                "modelled_npu_seconds": {
+                    p.name: operation.modelled_seconds(p) for p in profiles(pipeline.last.ran_on.target)
+                },
             }
         )
     return {

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from whisper_npu.benchmark.pipeline import Pipeline
 from whisper_npu.benchmark.projection import Projection
-from whisper_npu.npu.cost import BASELINE, PROFILES
+from whisper_npu.npu.cost import BASELINE, profiles
 from whisper_npu.report import Report
 
-MODELLED_MARKERS = ("s", "^")  # in the order of PROFILES
+MODELLED_MARKERS = ("s", "^")  # in the order of `profiles`
 
 
 def projection_plot(projection: Projection, suffix: str) -> bytes:
@@ -44,7 +44,7 @@ def projection_plot(projection: Projection, suffix: str) -> bytes:
     dispatches.invert_yaxis()
     _log(dispatches, 0.7, 4 * BASELINE.dispatches)
 
-    for profile, marker in zip(PROFILES, MODELLED_MARKERS, strict=True):
+    for profile, marker in zip(profiles(projection.device.target), MODELLED_MARKERS, strict=True):
         modelled = [row.modelled_seconds(profile) for row in rows]
         _open_marks(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
     device = f"{projection.device.name}, {projection.device.clock}"
@@ -79,7 +79,7 @@ def pipeline_plot(pipeline: Pipeline, suffix: str) -> bytes:
 
     dispatches.barh(
         y,
-        [o.dispatches for o in last.operations],
+        [o.stats.dispatches for o in last.operations],
         color="0.8",
         edgecolor="0.2",
         hatch="//",
@@ -101,7 +101,7 @@ def pipeline_plot(pipeline: Pipeline, suffix: str) -> bytes:
     measured = [pipeline.operation_timings(name)[1].median for name in names]
     device = f"{last.ran_on.device}, {last.ran_on.clock}"
     seconds.plot(measured, y, "o", color="0.35", label=f"MEASURED here ({device})")
-    for profile, marker in zip(PROFILES, MODELLED_MARKERS, strict=True):
+    for profile, marker in zip(profiles(last.ran_on.target), MODELLED_MARKERS, strict=True):
         modelled = [operation.modelled_seconds(profile) for operation in last.operations]
         _open_marks(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
     _baseline_line(seconds)

@@ -14,37 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.benchmark.files import Files
-from whisper_npu.benchmark.host_paths import Outcome
+from whisper_npu.benchmark.host_paths import Made
 from whisper_npu.benchmark.strategies import Strategy, check_names, strategies
 from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line, short
 from whisper_npu.benchmark.trace import Lane, Span, as_trace
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError
-from whisper_npu.host.bf16 import F32
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.cost import (
-    BASELINE,
-    BASELINE_2025,
-    PROFILES,
-    XDNA1_PROFILE,
-    Profile,
-    modelled_plan_seconds,
-)
+from whisper_npu.npu.cost import BASELINE, BASELINE_2025, modelled_plan_seconds, profiles
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.plan import Problem
-from whisper_npu.output import write_atomically, write_bytes_atomically
+from whisper_npu.npu.targets import Profile
+from whisper_npu.ops import Matmul
+from whisper_npu.output import write_atomically
 
 MAX_ERROR = 0.004  # of an element of C against float64, for the operands below
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One strategy on one device. Seconds are MEASURED; the model is asked about the whole problem."""
 
     strategy: Strategy
-    outcome: Outcome  # of the last repeat
+    made: Made  # of the last repeat
     max_error: float  # against float64, over the rows that were measured
     total: Timings
-    device: Timings  # inside Device.run
+    device: Timings  # inside Device.execute
     host: Timings  # total less device: what the host adds
 
     @property
@@ -71,20 +65,20 @@ class Row:
 class Projection:
     """All rows of one run."""
 
-    problem: Problem
+    problem: Matmul
     device: Device
     repeats: int
-    rows: tuple[Row, ...]
+    rows: tuple[Measurement, ...]
     spans: tuple[Span, ...]  # every repeat
     left_out: tuple[str, ...]  # strategies that the device has no kernel for, and why
 
 
-def operands(problem: Problem) -> tuple[F32, F32]:
-    """A (M,K) and B (K,N) float32, of each head: normal, 0.1 wide, seed 42, A drawn first."""
+def operands(problem: Matmul) -> tuple[F32, F32]:
+    """A (M,K) and B (K,N) float32, of each product: normal, 0.1 wide, seed 42, A drawn first."""
     random = np.random.RandomState(42)  # the legacy generator's stream is frozen for good
-    heads = (problem.heads,) if problem.heads > 1 else ()
-    a = (random.randn(*heads, problem.M, problem.K) * 0.1).astype(np.float32)
-    b = (random.randn(*heads, problem.K, problem.N) * 0.1).astype(np.float32)
+    batch = (problem.batch,) if problem.batch > 1 else ()
+    a = (random.randn(*batch, problem.M, problem.K) * 0.1).astype(np.float32)
+    b = (random.randn(*batch, problem.K, problem.N) * 0.1).astype(np.float32)
     return a, b
 
 
@@ -95,7 +89,7 @@ def run_projection(
     repeats: int,
     naive_rows: int,
     progress: Callable[[str], None],
-    problem: Problem = BASELINE.problem,
+    problem: Matmul = BASELINE.problem,
 ) -> Projection:
     """Measure strategies: all, or those named. Each is warmed up once, then run `repeats` times.
 
@@ -104,10 +98,10 @@ def run_projection(
     check_names(names)
     a, b = operands(problem)
     reference = a.astype(np.float64) @ b.astype(np.float64)
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     spans: list[Span] = []
     left_out: list[str] = []
-    for strategy in strategies(problem, naive_rows):
+    for strategy in strategies(problem, device.target, naive_rows):
         if names and strategy.name not in names:
             continue
         title = f"{strategy.name} {strategy.variant}".strip() + f", {strategy.plan.contract.name}"
@@ -133,45 +127,42 @@ def _measured(
     b: F32,
     reference: NDArray[np.float64],
     repeats: int,
-) -> tuple[Row, list[Span]]:
+) -> tuple[Measurement, list[Span]]:
     plan = strategy.measured
     a = a[: plan.problem.M]
-    outcomes, spans = [], []
+    made, spans = [], []
     for repeat in range(repeats + 1):  # the first warms up
         start = perf_counter()
-        outcome = strategy.path(device, plan, a, b)
+        one = strategy.path(device, plan, a, b)
         name = f"{title}, " + (f"repeat {repeat}" if repeat else "warm-up")
         details: dict[str, object] = {
             "shape": str(plan.problem),
-            "dispatches": outcome.dispatches,
-            "bytes_to_device": outcome.bytes_to_device,
-            "bytes_from_device": outcome.bytes_from_device,
-            "device_seconds": outcome.device_seconds,
+            "dispatches": one.stats.dispatches,
+            "bytes_to_device": one.stats.bytes_to_device,
+            "bytes_from_device": one.stats.bytes_from_device,
+            "device_seconds": one.stats.kernel_measured_s,
         }
         spans.append(Span(Lane.RUNS, name, start, perf_counter(), details))
         if repeat:
-            outcomes.append(outcome)
-    row = Row(
+            made.append(one)
+    row = Measurement(
         strategy=strategy,
-        outcome=outcomes[-1],
-        max_error=float(np.abs(outcomes[-1].c - reference[: plan.problem.M]).max()),
-        total=Timings(tuple(o.total_seconds for o in outcomes)),
-        device=Timings(tuple(o.device_seconds for o in outcomes)),
-        host=Timings(tuple(o.host_seconds for o in outcomes)),
+        made=made[-1],
+        max_error=float(np.abs(made[-1].c - reference[: plan.problem.M]).max()),
+        total=Timings(tuple(m.total_measured_s for m in made)),
+        device=Timings(tuple(m.stats.kernel_measured_s for m in made)),
+        host=Timings(tuple(m.host_measured_s for m in made)),
     )
     return row, spans
 
 
 def write_files(projection: Projection, files: Files) -> None:
+    """All but the plot, which plot.py draws."""
     rows = [_fields(row, projection.device) for row in projection.rows]
     files.write_tables(as_markdown(projection), as_document(projection), rows)
     if files.trace:
         title = f"benchmark projection on {projection.device.description}"
         write_atomically(files.trace, as_trace(projection.spans, title))
-    if files.plot:
-        from whisper_npu.benchmark.plot import projection_plot
-
-        write_bytes_atomically(files.plot, projection_plot(projection, files.plot.suffix.lower()))
 
 
 def as_markdown(projection: Projection) -> str:
@@ -181,7 +172,7 @@ def as_markdown(projection: Projection) -> str:
         f"{projection.problem} by every strategy, MEASURED on {device.description}",
         f"({machine_line()}); median of {projection.repeats} repeats after one to warm up.",
         "",
-        as_table([_cells(row) for row in projection.rows], left=_TEXT_COLUMNS).rstrip(),
+        as_table([_cells(row, device) for row in projection.rows], left=_TEXT_COLUMNS).rstrip(),
         "",
         "- dispatches: of the whole product, as planned; counted: by the device, in the rows measured",
         "- MB: to the device and back, of the whole product, as planned",
@@ -191,10 +182,10 @@ def as_markdown(projection: Projection) -> str:
         "- EXTRAPOLATED s: where only some rows were measured, all rows, by the number of dispatches",
         "- MODELLED s: what the dispatches of the whole product would take on an NPU; nobody measured it. In",
         f"  brackets: over the {BASELINE.seconds} s that the experiment measured for {BASELINE.problem}",
-        *(f"  - {profile.name}: {profile.basis}" for profile in PROFILES),
+        *(f"  - {profile.name}: {profile.basis}" for profile in profiles(device.target)),
         "",
         f"The {BASELINE_2025.name} column holds for other kernels than matmul_64x64 only if a larger",
-        f"dispatch costs the same as a 64x64 one; {XDNA1_PROFILE.name} charges for bytes and arithmetic.",
+        f"dispatch costs the same as a 64x64 one; {device.target.profile.name} charges for bytes and arithmetic.",
         *(f"Left out: {reason}" for reason in projection.left_out),
     ]
     return "\n".join(lines) + "\n"
@@ -204,7 +195,7 @@ _BOUND = f"<= {MAX_ERROR}"
 _TEXT_COLUMNS = ("strategy", "variant", "kernel", _BOUND)
 
 
-def _cells(row: Row) -> dict[str, str]:
+def _cells(row: Measurement, device: Device) -> dict[str, str]:
     strategy, plan = row.strategy, row.strategy.plan
     extrapolated = row.extrapolated_seconds
     cells = {
@@ -213,7 +204,7 @@ def _cells(row: Row) -> dict[str, str]:
         "kernel": plan.contract.name,
         "dispatches": f"{plan.dispatches:,}",
         "rows measured": f"{row.rows_measured:,}",
-        "counted": f"{row.outcome.dispatches:,}",
+        "counted": f"{row.made.stats.dispatches:,}",
         "MB": f"{(plan.bytes_to_device + plan.bytes_from_device) / 1e6:,.1f}",
         "max error": f"{row.max_error:.5f}",
         _BOUND: "yes" if row.meets_bound else "NO",
@@ -222,7 +213,7 @@ def _cells(row: Row) -> dict[str, str]:
         "MEASURED host s": short(row.host.median),
         "EXTRAPOLATED s": "-" if extrapolated is None else f"~{short(extrapolated)}",
     }
-    for profile in PROFILES:
+    for profile in profiles(device.target):
         modelled = row.modelled_seconds(profile)
         cells[f"MODELLED s {profile.name} (of {BASELINE.seconds})"] = (
             f"{short(modelled)} ({modelled / BASELINE.seconds:.2g})"
@@ -242,7 +233,7 @@ def as_document(projection: Projection) -> dict[str, object]:
         "repeats": projection.repeats,
         "max_error_bound": MAX_ERROR,
         "baseline": {"dispatches": BASELINE.dispatches, "measured_seconds": BASELINE.seconds},
-        "profiles": {profile.name: profile.basis for profile in PROFILES},
+        "profiles": {profile.name: profile.basis for profile in profiles(projection.device.target)},
         "left_out": list(projection.left_out),
         "rows": [
             {
@@ -256,9 +247,9 @@ def as_document(projection: Projection) -> dict[str, object]:
     }
 
 
-def _fields(row: Row, device: Device) -> dict[str, object]:
+def _fields(row: Measurement, device: Device) -> dict[str, object]:
     """One row, flat: a line of the CSV."""
-    plan, outcome = row.strategy.plan, row.outcome
+    plan, counted = row.strategy.plan, row.made.stats
     fields: dict[str, object] = {
         "strategy": row.strategy.name,
         "variant": row.strategy.variant,
@@ -269,9 +260,9 @@ def _fields(row: Row, device: Device) -> dict[str, object]:
         "bytes_from_device": plan.bytes_from_device,
         "rows": plan.problem.M,
         "rows_measured": row.rows_measured,
-        "dispatches_counted": outcome.dispatches,
-        "bytes_to_device_counted": outcome.bytes_to_device,
-        "bytes_from_device_counted": outcome.bytes_from_device,
+        "dispatches_counted": counted.dispatches,
+        "bytes_to_device_counted": counted.bytes_to_device,
+        "bytes_from_device_counted": counted.bytes_from_device,
         "max_error": row.max_error,
         "meets_bound": row.meets_bound,
         "measured_on": device.description,
@@ -282,7 +273,7 @@ def _fields(row: Row, device: Device) -> dict[str, object]:
         "measured_host_seconds": row.host.median,
         "extrapolated_seconds": row.extrapolated_seconds,
     }
-    for profile in PROFILES:
+    for profile in profiles(device.target):
         modelled = row.modelled_seconds(profile)
         fields[f"modelled_seconds_{profile.name}"] = modelled
         fields[f"modelled_over_baseline_{profile.name}"] = modelled / BASELINE.seconds

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whisper_npu.npu.contract import Contract, DType
-from whisper_npu.npu.cost import XDNA1_PROFILE, best_gemm, modelled_seconds, padded_gemm
-from whisper_npu.npu.plan import Problem
+from whisper_npu.dtypes import DType
+from whisper_npu.kernels.gemm.kernel import GemmContract, best_gemm, padded_gemm
+from whisper_npu.npu.cost import modelled_seconds
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Matmul
 
 
 @dataclass(frozen=True)
 class PublishedGemm:
     """One product, bf16 operands and fp32 sums; `gflops` counts 2 M K N over the published time."""
 
-    problem: Problem
+    problem: Matmul
     gflops: float
     source: str
     core_tile: tuple[int, int, int] | None = None  # where it is published, with C in bf16
@@ -24,15 +26,15 @@ class PublishedGemm:
         return 2 * self.problem.macs / (1e9 * self.gflops)
 
     @property
-    def contract(self) -> Contract:
+    def contract(self) -> GemmContract:
         """The kernel that the model charges: the published tile, or the best one by the model's own rule."""
         if self.core_tile is None:
-            return best_gemm(self.problem)
-        return padded_gemm(self.problem, self.core_tile, DType.BF16)
+            return best_gemm(NPU1, self.problem)
+        return padded_gemm(NPU1, self.problem, self.core_tile, DType.BF16)
 
     @property
     def modelled_seconds(self) -> float:
-        return modelled_seconds(self.contract, 1, XDNA1_PROFILE)
+        return modelled_seconds(self.contract, 1, NPU1.profile)
 
     @property
     def ratio(self) -> float:
@@ -43,17 +45,17 @@ class PublishedGemm:
 _IRON = "AMD IRON, flm/gemm README"
 _WHISPER_XDNA = "whisper-xdna README"
 PUBLISHED: tuple[PublishedGemm, ...] = (
-    PublishedGemm(Problem(256, 512, 512), 615, _IRON),
-    PublishedGemm(Problem(512, 512, 512), 2 * 512**3 / 267e-6 / 1e9, _WHISPER_XDNA),  # 267 us through pyxrt
-    PublishedGemm(Problem(1024, 1024, 1024), 2005, _IRON),
-    PublishedGemm(Problem(1536, 1536, 384), 1761, _WHISPER_XDNA),
-    PublishedGemm(Problem(1536, 1280, 1280), 1409, _WHISPER_XDNA),
-    PublishedGemm(Problem(1536, 5120, 1280), 1514, _WHISPER_XDNA),
-    PublishedGemm(Problem(4224, 4032, 4224), 3120, "arXiv 2512.13282, tables 1 and 2", (96, 56, 96)),
+    PublishedGemm(Matmul(256, 512, 512), 615, _IRON),
+    PublishedGemm(Matmul(512, 512, 512), 2 * 512**3 / 267e-6 / 1e9, _WHISPER_XDNA),  # 267 us through pyxrt
+    PublishedGemm(Matmul(1024, 1024, 1024), 2005, _IRON),
+    PublishedGemm(Matmul(1536, 1536, 384), 1761, _WHISPER_XDNA),
+    PublishedGemm(Matmul(1536, 1280, 1280), 1409, _WHISPER_XDNA),
+    PublishedGemm(Matmul(1536, 5120, 1280), 1514, _WHISPER_XDNA),
+    PublishedGemm(Matmul(4224, 4032, 4224), 3120, "arXiv 2512.13282, tables 1 and 2", (96, 56, 96)),
 )
 # Outside the gate. With K = 64 there is one step to overlap, and what counts is how C's 9.4 MB reach DRAM, of
 # which the model knows a bandwidth and nothing else: not the pauses between rounds, not who else reads DRAM.
-HARD_POINT = PublishedGemm(Problem(1536, 64, 1536), 386, _WHISPER_XDNA)
+HARD_POINT = PublishedGemm(Matmul(1536, 64, 1536), 386, _WHISPER_XDNA)
 
 RECORD_FLOPS = 3.14e12  # the most that a product of bf16 reached on XDNA1; arXiv 2512.13282, table 2
 

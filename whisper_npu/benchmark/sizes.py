@@ -15,13 +15,14 @@ from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.published import PUBLISHED_ENCODERS, PUBLISHED_ENCODERS_SOURCE, RECORD_FLOPS
 from whisper_npu.benchmark.timings import Timings, machine, machine_line
 from whisper_npu.benchmark.window import OURS, PEER, Side
-from whisper_npu.encoder import ModelDimensions, encoder_problems
+from whisper_npu.dtypes import DType
+from whisper_npu.encoder import ModelDimensions, encoder_ops
+from whisper_npu.kernels import registry
+from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul, matmul_64x64, matmul_64x512
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X64, MATMUL_64X512, Contract, DType
-from whisper_npu.npu.cost import XDNA1_PROFILE, gemm_tiles
-from whisper_npu.npu.plan import Problem
-from whisper_npu.npu.planner import Alternative, Choice, Fixed, choose, kernels_of
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.planner import Alternative, Choice, choose, products
+from whisper_npu.npu.targets import NPU1, Target
+from whisper_npu.ops import Matmul
 from whisper_npu.released import released_dimensions
 
 MODELS = ("tiny", "base", "small", "medium", "large-v3-turbo", "large-v3")
@@ -33,13 +34,15 @@ class Floor:
     """What no kernel of these products can go below: arithmetic at the record, each byte moved once."""
 
     flops: int
+    bytes_per_second: float  # the target's DRAM
     nbytes: int  # A and B in bf16 read once, C in fp32 written once; no padding
 
     @classmethod
-    def of(cls, problems: Sequence[Problem]) -> Floor:
-        operands = sum(p.heads * (p.M * p.K + p.K * p.N) for p in problems)
-        results = sum(p.heads * p.M * p.N for p in problems)
+    def of(cls, problems: Sequence[Matmul], target: Target) -> Floor:
+        operands = sum(p.batch * (p.M * p.K + p.K * p.N) for p in problems)
+        results = sum(p.batch * p.M * p.N for p in problems)
         return cls(
+            bytes_per_second=target.dram_bytes_per_second,
             flops=2 * sum(p.macs for p in problems),
             nbytes=operands * DType.BF16.nbytes + results * DType.F32.nbytes,
         )
@@ -50,7 +53,7 @@ class Floor:
 
     @property
     def bytes_seconds(self) -> float:
-        return self.nbytes / XDNA1.dram_bytes_per_second
+        return self.nbytes / self.bytes_per_second
 
     @property
     def seconds(self) -> float:
@@ -80,16 +83,17 @@ class Size:
 
     model: str
     dims: ModelDimensions
+    target: Target
     choice: Choice
     measured: Measured | None = None
 
     @property
-    def problems(self) -> list[Problem]:
-        return encoder_problems(self.dims)
+    def problems(self) -> list[Matmul]:
+        return products(encoder_ops(self.dims))
 
     @property
     def floor(self) -> Floor:
-        return Floor.of(self.problems)
+        return Floor.of(self.problems, self.target)
 
     @property
     def seconds(self) -> float:
@@ -100,8 +104,8 @@ class Size:
     def dispatches(self) -> int:
         return self.choice.alternatives[0].dispatches
 
-    def dispatches_with(self, contract: Contract) -> int:
-        return choose(self.problems, [Fixed(contract)]).alternatives[0].dispatches
+    def dispatches_with(self, contract: MatmulContract) -> int:
+        return choose(self.problems, [TiledMatmul(contract)]).alternatives[0].dispatches
 
     @property
     def published(self) -> str:
@@ -110,6 +114,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Sizes:
+    target: Target
     sizes: tuple[Size, ...]
     threads: int
     repeats: int | None  # None: nothing was measured
@@ -118,6 +123,7 @@ class Sizes:
 def run_sizes(
     models: Sequence[str] = MODELS,
     *,
+    target: Target = NPU1,
     repeats: int | None,
     threads: int,
     progress: Callable[[str], None],
@@ -128,13 +134,13 @@ def run_sizes(
     """
     sizes = []
     for model, dims in [(model, released_dimensions(model)) for model in models]:
-        choice = choose(encoder_problems(dims), kernels_of(CONTRACTS, gemm_tiles()))
+        choice = choose(encoder_ops(dims), registry.kernels(target))
         measured = None
         if repeats is not None:
             progress(f"measuring a window of {model}, random weights")
             measured = _measured(model, repeats, threads)
-        sizes.append(Size(model, dims, choice, measured))
-    return Sizes(tuple(sizes), threads, repeats)
+        sizes.append(Size(model, dims, target, choice, measured))
+    return Sizes(target, tuple(sizes), threads, repeats)
 
 
 def _measured(model: str, repeats: int, threads: int) -> Measured:
@@ -158,19 +164,20 @@ def as_markdown(sizes: Sizes) -> str:
     """For people; docs/encoder-sizes.md is what this gives for all MODELS."""
     rows = [modelled_cells(size) | _measured_cells(size) for size in sizes.sizes]
     measure = " --measure" if sizes.repeats is not None else ""
-    record, dram = RECORD_FLOPS / 1e12, XDNA1.dram_bytes_per_second / 1e9
+    profile = sizes.target.profile
+    record, dram = RECORD_FLOPS / 1e12, sizes.target.dram_bytes_per_second / 1e9
     return (
         "# Every size of encoder\n\n"
         f"One window of 30 s, 1,500 positions. `whisper-npu benchmark sizes{measure}` writes this.\n\n"
         + as_table(rows, left=("model", "kernels"))
         + "\n- dispatches: by the kernels that the planner takes; beside them by one small kernel for all\n"
         "- MODELLED ms: of those dispatches on an NPU, changes of overlay included; nobody measured it\n"
-        f"  - {XDNA1_PROFILE.name}: {XDNA1_PROFILE.basis};\n"
-        f"    {1e3 * XDNA1_PROFILE.overlay_switch_seconds:g} ms a change of overlay\n"
+        f"  - {profile.name}: {profile.basis};\n"
+        f"    {1e3 * profile.overlay_switch_seconds:g} ms per change of overlay\n"
         f"- floor ms: the larger of FLOPs over {record:g} TFLOP/s, this array's record (arXiv 2512.13282),\n"
         f"  and bytes over {dram:g} GB/s, each operand read in bf16 and each result written in fp32 once, "
         "without padding\n"
-        f"- published ms: of a whole encoder on XDNA1, MEASURED by its author: {PUBLISHED_ENCODERS_SOURCE}\n"
+        f"- published ms: of a whole encoder on {sizes.target.title}, MEASURED by its author: {PUBLISHED_ENCODERS_SOURCE}\n"
         + _measured_notes(sizes)
     )
 
@@ -194,8 +201,8 @@ def modelled_cells(size: Size) -> dict[str, str]:
         "n_state": f"{dims.n_audio_state:,}",
         "layers": str(dims.n_audio_layer),
         "dispatches": f"{size.dispatches:,}",
-        "with 64x512": f"{size.dispatches_with(MATMUL_64X512):,}",
-        "with 64x64": f"{size.dispatches_with(MATMUL_64X64):,}",
+        "with 64x512": f"{size.dispatches_with(matmul_64x512(size.target)):,}",
+        "with 64x64": f"{size.dispatches_with(matmul_64x64(size.target)):,}",
         "MODELLED ms": f"{1e3 * size.seconds:,.0f}",
         "floor ms": f"{1e3 * floor.seconds:,.0f} ({floor.bound})",
         "published ms": size.published,
@@ -220,19 +227,20 @@ def as_document(sizes: Sizes) -> dict[str, object]:
         "machine": machine(),
         "threads": sizes.threads,
         "repeats": sizes.repeats,
-        "profiles": {XDNA1_PROFILE.name: XDNA1_PROFILE.basis},
+        "profiles": {sizes.target.profile.name: sizes.target.profile.basis},
         "rows": [
-            _fields(size) | {"alternatives": [_alternative(other) for other in size.choice.alternatives]}
+            _fields(size)
+            | {"alternatives": [_alternative(other, size.target) for other in size.choice.alternatives]}
             for size in sizes.sizes
         ],
     }
 
 
-def _alternative(other: Alternative) -> dict[str, object]:
+def _alternative(other: Alternative, target: Target) -> dict[str, object]:
     return {
         "kernels": [kernel.name for kernel in other.kernels],
         "dispatches": other.dispatches,
-        f"modelled_seconds_{XDNA1_PROFILE.name}": other.seconds,
+        f"modelled_seconds_{target.profile.name}": other.seconds,
     }
 
 
@@ -245,9 +253,9 @@ def _fields(size: Size) -> dict[str, object]:
         "n_audio_layer": size.dims.n_audio_layer,
         "kernels": size.choice.name,
         "dispatches": size.dispatches,
-        "dispatches_64x512": size.dispatches_with(MATMUL_64X512),
-        "dispatches_64x64": size.dispatches_with(MATMUL_64X64),
-        f"modelled_seconds_{XDNA1_PROFILE.name}": size.seconds,
+        "dispatches_64x512": size.dispatches_with(matmul_64x512(size.target)),
+        "dispatches_64x64": size.dispatches_with(matmul_64x64(size.target)),
+        f"modelled_seconds_{size.target.profile.name}": size.seconds,
         "floor_seconds_flops": size.floor.flops_seconds,
         "floor_seconds_bytes": size.floor.bytes_seconds,
         "published_ms": size.published,

@@ -8,16 +8,19 @@ from difflib import get_close_matches
 
 from whisper_npu.benchmark.host_paths import HostPath, naive, pipelined, whole
 from whisper_npu.errors import UsageError
-from whisper_npu.npu.contract import (
-    GEMM_TILE,
-    MATMUL_64X64,
-    MATMUL_64X512,
-    MATMUL_128X512,
+from whisper_npu.kernels.gemm.kernel import GEMM_TILE, padded_gemm
+from whisper_npu.kernels.matmul.kernel import (
+    MatmulPlan,
+    host_batched_plan,
+    matmul_64x64,
     matmul_64x64_batch,
+    matmul_64x512,
     matmul_64x512_k,
+    matmul_128x512,
+    tiled_plan,
 )
-from whisper_npu.npu.cost import padded_gemm
-from whisper_npu.npu.plan import Plan, Problem, host_batched_plan, tiled_plan
+from whisper_npu.npu.targets import Target
+from whisper_npu.ops import Matmul
 
 COLUMNS_AT_A_TIME = (1, 2, 4, 8)
 BATCHES = (8, 16, 64, 376)
@@ -30,8 +33,8 @@ class Strategy:
 
     name: str
     variant: str  # what sets it apart from the others of its name
-    plan: Plan  # of the whole problem: what the cost model is asked about
-    measured: Plan  # what is run: the same, or fewer rows of it
+    plan: MatmulPlan  # of the whole problem: what the cost model is asked about
+    measured: MatmulPlan  # what is run: the same, or fewer rows of it
     path: HostPath
 
     @property
@@ -39,33 +42,37 @@ class Strategy:
         return self.measured.problem != self.plan.problem
 
 
-def strategies(problem: Problem, naive_rows: int = NAIVE_ROWS) -> tuple[Strategy, ...]:
+def strategies(problem: Matmul, target: Target, naive_rows: int = NAIVE_ROWS) -> tuple[Strategy, ...]:
     """All of them for one problem; N is taken to have a multiple of 8 columns of 64.
 
     naive_rows: of A, that the slow host path is measured on.
     """
-    tiled = tiled_plan(problem, MATMUL_64X64)
-    few = Problem(min(naive_rows, problem.M), problem.K, problem.N)
+    narrow, wide = matmul_64x64(target), matmul_64x512(target)
+    tiled = tiled_plan(problem, narrow)
+    few = Matmul(min(naive_rows, problem.M), problem.K, problem.N)
     K = _up(problem.K, 64)
     return (
         _whole("tiled", "", tiled),
         *(
-            _whole("host-batched", f"columns {c}", host_batched_plan(problem, MATMUL_64X64, c))
+            _whole("host-batched", f"columns {c}", host_batched_plan(problem, narrow, c))
             for c in COLUMNS_AT_A_TIME
         ),
-        *(_whole("larger-kernel", "", tiled_plan(problem, k)) for k in (MATMUL_64X512, MATMUL_128X512)),
-        *(_whole("packed-batch", f"batch {b}", tiled_plan(problem, matmul_64x64_batch(b))) for b in BATCHES),
-        *(_whole("run-list", f"list of {b}", replace(tiled, runlist=b)) for b in BATCHES),
+        *(_whole("larger-kernel", "", tiled_plan(problem, k)) for k in (wide, matmul_128x512(target))),
+        *(
+            _whole("packed-batch", f"batch {b}", tiled_plan(problem, matmul_64x64_batch(target, b)))
+            for b in BATCHES
+        ),
+        *(_whole("run-list", f"list of {b}", replace(tiled, run_list=b)) for b in BATCHES),
         *(
             Strategy("naive", "one by one", tiled_plan(problem, k), tiled_plan(few, k), naive)
-            for k in (MATMUL_64X64, MATMUL_64X512)
+            for k in (narrow, wide)
         ),
         *(
             Strategy("pipelined", "two sets", tiled_plan(problem, k), tiled_plan(problem, k), pipelined)
-            for k in (MATMUL_64X64, MATMUL_64X512)
+            for k in (narrow, wide)
         ),
-        _whole("k-on-chip", f"K {K}", tiled_plan(problem, matmul_64x512_k(K))),
-        _whole("gemm", "whole", tiled_plan(problem, padded_gemm(problem, GEMM_TILE))),
+        _whole("k-on-chip", f"K {K}", tiled_plan(problem, matmul_64x512_k(target, K))),
+        _whole("gemm", "whole", tiled_plan(problem, padded_gemm(target, problem, GEMM_TILE))),
     )
 
 
@@ -91,7 +98,7 @@ def check_names(names: Sequence[str]) -> None:
             raise UsageError(f"unknown strategy {name!r}: {hint}there are {', '.join(NAMES)}")
 
 
-def _whole(name: str, variant: str, plan: Plan) -> Strategy:
+def _whole(name: str, variant: str, plan: MatmulPlan) -> Strategy:
     return Strategy(name, variant, plan, plan, whole)
 
 

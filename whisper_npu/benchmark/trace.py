@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from whisper_npu.npu.matmul import Product
+from whisper_npu.kernels.matmul.kernel import MatmulPlan
+from whisper_npu.npu.device import Run
 
 
 class Lane(Enum):
@@ -39,7 +40,7 @@ class Span:
 
 
 class Recorder:
-    """Collects spans. `on_product` and `on_stage` are what `Model.observe` takes."""
+    """Collects spans. `on_run` and `on_stage` are what `Model.observe` takes."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -54,19 +55,19 @@ class Recorder:
         inside = [s for s in self.spans if s.lane is Lane.STAGES and start <= s.start < end]
         self.spans += [Span(Lane.STAGES, "decode", *gap) for gap in _gaps(inside, start, end)]
 
-    def on_product(self, product: Product, start: float, end: float) -> None:
-        plan = product.plan
+    def on_run(self, run: Run) -> None:
+        plan, stats = run.plan, run.stats
         details: dict[str, object] = {
-            "shape": str(plan.problem),
+            "shape": str(plan.problem if isinstance(plan, MatmulPlan) else plan.op),
             "kernel": plan.contract.name,
-            "dispatches": product.dispatches,
-            "bytes_to_device": product.bytes_to_device,
-            "bytes_from_device": product.bytes_from_device,
+            "dispatches": stats.dispatches,
+            "bytes_to_device": stats.bytes_to_device,
+            "bytes_from_device": stats.bytes_from_device,
         }
-        self.add(Span(Lane.OPERATIONS, product.operation, start, end, details))
-        packed = start + product.pack_seconds
-        name = f"{product.dispatches} x {plan.contract.name}"
-        self.add(Span(Lane.DEVICE, name, packed, min(packed + product.kernel_seconds, end), details))
+        self.add(Span(Lane.OPERATIONS, run.name, run.start, run.end, details))
+        packed = run.start + stats.pack_measured_s
+        name = f"{stats.dispatches} x {plan.contract.name}"
+        self.add(Span(Lane.DEVICE, name, packed, min(packed + stats.kernel_measured_s, run.end), details))
 
 
 def as_trace(spans: Sequence[Span], title: str) -> str:

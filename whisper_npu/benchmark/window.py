@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from whisper_npu.checkpoint.convert import whisper_spec
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors, encoder_names
-from whisper_npu.encoder import AudioEncoder, ModelDimensions, Weights, encoder_problems, encoder_shapes
+from whisper_npu.dtypes import F32
+from whisper_npu.encoder import AudioEncoder, ModelDimensions, Weights, encoder_ops, encoder_shapes
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.device import open_device
-from whisper_npu.npu.matmul import matmul_on
+from whisper_npu.npu.open import open_device
 from whisper_npu.released import released_dimensions
 
 OURS, PEER = "emulator", "CTranslate2"
@@ -114,10 +113,10 @@ def write_peer(dims: ModelDimensions, folder: Path) -> None:
 
 
 def encoder(side: str, dims: ModelDimensions, threads: int) -> Callable[[F32], object]:
-    """mel (n_mels, 2 * n_ctx) float32 to positions, by one of the two sides."""
+    """mel (n_mels, 2 * n_ctx) float32 to audio features, by one of the two sides."""
     if side == OURS:
-        matmul = matmul_on(open_device(OURS, threads=threads), "auto", encoder_problems(dims))
-        return AudioEncoder(dims, random_weights(dims), matmul)
+        device = open_device(OURS, threads=threads).prepared(encoder_ops(dims))
+        return AudioEncoder(dims, random_weights(dims), device)
     import ctranslate2
 
     with tempfile.TemporaryDirectory() as folder:

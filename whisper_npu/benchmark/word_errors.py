@@ -14,14 +14,17 @@ from whisper_npu.audio import load_audio
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import machine, machine_line, short
 from whisper_npu.benchmark.wer import EnglishNormalizer, WordErrorRate, word_error_rate
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
-from whisper_npu.host.bf16 import F32
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.device import NpuOptions, open_device
+from whisper_npu.npu.open import open_device
+from whisper_npu.npu.options import NpuOptions
 from whisper_npu.report import RunOn
 from whisper_npu.transcription.compute_type import AUTO
-from whisper_npu.transcription.model import Model, TranscribeOptions, load_model, run_loop
+from whisper_npu.transcription.loop import run_loop
+from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.options import TranscribeOptions
 
 OPTIONS = TranscribeOptions(language="en")
 

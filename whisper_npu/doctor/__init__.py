@@ -34,7 +34,7 @@ from whisper_npu.doctor.runtime import (
 )
 from whisper_npu.doctor.trial import Trial, multiply_on
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.targets import DEFAULT as TARGET
 
 __all__ = ["Check", "Diagnosis", "Machine", "Status", "as_document", "as_text", "diagnose", "this_machine"]
 
@@ -72,12 +72,12 @@ class Diagnosis:
 
 
 def diagnose(machine: Machine) -> Diagnosis:
-    npus = [npu for npu in amd_npus(machine) if npu.id == XDNA1.pci_id]
+    npus = [npu for npu in amd_npus(machine) if npu.id == TARGET.pci_id]
     checks = [check_cpu(machine), check_npu(machine), check_linux(machine)]
     if npus:
         checks += _checks_of(machine, npus[0])
     else:
-        checks += [skipped(id, "there is no XDNA1 NPU") for id in ON_THE_NPU]
+        checks += [skipped(id, f"there is no {TARGET.title} NPU") for id in ON_THE_NPU]
         checks.append(check_kernels(machine))
     product, trial = _multiply(machine)
     return Diagnosis((*checks, check_rows(machine), product), trial)

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from whisper_npu.doctor.check import Check, ok, problem
 from whisper_npu.doctor.machine import Machine
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.targets import DEFAULT as TARGET
 
 AMD = "1022"
 # Device ids that amdxdna takes, 1502 apart: what other kernels than ours are for.
 OTHER_NPUS = {
     "17f0": "XDNA2 (Strix Point, Strix Halo, Krackan)",
-    **dict.fromkeys(("17f1", "17f2", "17f3", "1b0a", "1b0b", "1b0c"), "a generation after XDNA1"),
+    **dict.fromkeys(("17f1", "17f2", "17f3", "1b0a", "1b0b", "1b0c"), f"a generation after {TARGET.title}"),
 }
 FIRST_LINUX = (6, 14)  # with amdxdna in it
 HEAP_BYTES = 64 * 1024 * 1024  # that pyxrt.device(0) maps and locks
@@ -46,7 +46,7 @@ class PciDevice:
 
 
 def amd_npus(machine: Machine) -> tuple[PciDevice, ...]:
-    """Every NPU of AMD's that the PCI bus shows, XDNA1 first."""
+    """Every NPU of AMD's that the PCI bus shows, the target first."""
 
     def found() -> Iterator[PciDevice]:
         for folder in sorted(machine.path("/sys/bus/pci/devices").glob("*")):
@@ -54,10 +54,10 @@ def amd_npus(machine: Machine) -> tuple[PciDevice, ...]:
                 (machine.text(folder / name) or "").removeprefix("0x") for name in ("vendor", "device")
             )
             id = f"{vendor}:{device}"
-            if id == XDNA1.pci_id or (vendor == AMD and device in OTHER_NPUS):
+            if id == TARGET.pci_id or (vendor == AMD and device in OTHER_NPUS):
                 yield PciDevice(folder, id)
 
-    return tuple(sorted(found(), key=lambda npu: npu.id != XDNA1.pci_id))
+    return tuple(sorted(found(), key=lambda npu: npu.id != TARGET.pci_id))
 
 
 def node_of(machine: Machine, npu: PciDevice) -> Path:
@@ -88,19 +88,19 @@ def check_npu(machine: Machine) -> Check:
     if not npus:
         return problem(
             "npu",
-            f"no NPU of AMD's on the PCI bus; XDNA1 is {XDNA1.pci_id}",
-            "XDNA1 is in most Ryzen 7040 and 8040 chips (Phoenix, Hawk Point): if yours has one, switch it "
+            f"no NPU of AMD's on the PCI bus; {TARGET.title} is {TARGET.pci_id}",
+            f"{TARGET.title} is in most Ryzen 7040 and 8040 chips (Phoenix, Hawk Point): if yours has one, switch it "
             "on in the firmware setup (NPU or IPU) and update the BIOS; otherwise the emulator is what runs",
         )
     first = npus[0]
-    if first.id != XDNA1.pci_id:
+    if first.id != TARGET.pci_id:
         generation = OTHER_NPUS[first.id.split(":")[1]]
         return problem(
             "npu",
             f"{first.id} at {first.address}: {generation}, not supported",
-            f"none: the kernels are for XDNA1 ({XDNA1.pci_id}); transcribe with --device emulator",
+            f"none: the kernels are for {TARGET.title} ({TARGET.pci_id}); transcribe with --device emulator",
         )
-    return ok("npu", f"{first.id} at {first.address}: XDNA1 (Phoenix or Hawk Point)")
+    return ok("npu", f"{first.id} at {first.address}: {TARGET.title} (Phoenix or Hawk Point)")
 
 
 def check_linux(machine: Machine) -> Check:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from whisper_npu.npu.artifacts import searched_folders
 
 if TYPE_CHECKING:
-    from whisper_npu.npu.device import Device, NpuOptions
+    from whisper_npu.npu.device import Device
+    from whisper_npu.npu.options import NpuOptions
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def this_machine(npu: NpuOptions) -> Machine:
 def _actions(npu: NpuOptions) -> Actions:
     from whisper_npu.host.gemm import bf16_dot
     from whisper_npu.host.rows import compiled
-    from whisper_npu.npu.device import open_device
+    from whisper_npu.npu.open import open_device
     from whisper_npu.npu.xrt.device import import_pyxrt
 
     return Actions(
@@ -120,7 +121,7 @@ def load_kernels(npu: NpuOptions, root: Path) -> str:
     from whisper_npu.npu.xrt.device import open_npu
 
     with open_npu(npu, root=root) as device:
-        kernels = device.kernels()
+        kernels = device.contracts()
         for contract in kernels:
             device.load(contract)
     return f"opened, and right answers from {', '.join(contract.name for contract in kernels)}"

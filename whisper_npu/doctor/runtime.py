@@ -22,7 +22,7 @@ from whisper_npu.doctor.hardware import (
 from whisper_npu.doctor.machine import Machine
 from whisper_npu.errors import KernelManifestError, WhisperNpuError, one_line
 from whisper_npu.npu.artifacts import built, find_kernel
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.targets import DEFAULT as TARGET
 
 LIBRARY_FOLDERS = (
     "usr/lib/*-linux-gnu",
@@ -147,7 +147,9 @@ def check_pyxrt(machine: Machine) -> Check:
 
 def check_context(machine: Machine, npu: PciDevice) -> Check:
     others = processes_with(machine, node_of(machine, npu))
-    use = f"open in {others} other processes that this user may see; {XDNA1.hw_contexts} contexts fit at once"
+    use = (
+        f"open in {others} other processes that this user may see; {TARGET.hw_contexts} contexts fit at once"
+    )
     try:
         answer = machine.actions.open_context()
     except WhisperNpuError as error:
@@ -163,7 +165,7 @@ def check_context(machine: Machine, npu: PciDevice) -> Check:
 def check_kernels(machine: Machine) -> Check:
     folders = machine.kernel_folders
     verified, refused = [], []
-    for contract in built(folders):
+    for contract in built(folders, TARGET):
         try:
             find_kernel(contract, folders)
         except KernelManifestError as error:

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whisper_npu.host.bf16 import F32
+from whisper_npu.dtypes import F32
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.matmul import matmul_on
-from whisper_npu.npu.plan import Problem
-from whisper_npu.npu.planner import kernels_of
+from whisper_npu.ops import Matmul
 
-PROBLEM = Problem(150, 160, 600)  # of no size that a kernel's tile divides: padding and two sums are in it
+PROBLEM = Matmul(150, 160, 600)  # of no size that a kernel's tile divides: padding and two sums are in it
 
 
 @dataclass(frozen=True)
@@ -39,24 +37,25 @@ def multiply_on(device: Device) -> Trial:
     random = np.random.default_rng(0)
     a: F32 = random.standard_normal((M, K)).astype(np.float32)
     b: F32 = random.standard_normal((K, N)).astype(np.float32)
-    kernels = device.kernels()
-    choice = "auto" if kernels_of(kernels, device.gemm_tiles()) else kernels[0]
-    matmul = matmul_on(device, choice, [PROBLEM])
-    contract = matmul.plan(PROBLEM).contract
-    matmul(a, b, "doctor")  # the first wakes the device up
-    matmul.take_products()
-    c = matmul(a, b, "doctor")  # (M, N) float32
-    (product,) = matmul.take_products()
-    error = np.abs(c - contract.reference(a, b))  # (M, N) float64
+    c = np.empty((M, N), np.float32)
+    choosable = any(kernel.matches(PROBLEM) for kernel in device.kernels())
+    prepared = device.prepared([PROBLEM], "auto" if choosable else device.contracts()[0])
+    prepared.run(PROBLEM, {"a": a, "b": b, "c": c})  # the first wakes the device up
+    with prepared.recording() as recording:
+        prepared.run(PROBLEM, {"a": a, "b": b, "c": c})
+    (run,) = recording.runs
+    contract = run.plan.contract
+    error = np.abs(c - PROBLEM.reference(a, b)[0])  # (M, N) float64
+    (tolerance,) = PROBLEM.tolerance(contract.numerics, a, b)
     return Trial(
         problem=(M, K, N),
         device=device.name,
         description=device.description,
         kernel=contract.name,
-        dispatches=product.dispatches,
+        dispatches=run.stats.dispatches,
         max_error=float(error.max()),
-        tolerance_used=float((error / contract.tolerance(a, b)).max()),
+        tolerance_used=float((error / tolerance).max()),
         zeros=not c.any(),
-        seconds=product.kernel_seconds,
+        seconds=run.stats.kernel_measured_s,
         clock=device.clock,
     )

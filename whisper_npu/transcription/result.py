@@ -1,8 +1,10 @@
-"""What was said, and when. All times are in seconds from the start of the audio."""
+"""What was said, and when, and what it took. Times are in seconds from the start of the audio."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from whisper_npu.npu.device import Run
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,42 @@ class Transcript:
     def text(self) -> str:
         """The segments' texts, joined as they are."""
         return "".join(segment.text for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class EncoderRun:
+    """What the encoder did for one recording. Seconds are MEASURED."""
+
+    windows: int  # of 30 s
+    runs: tuple[Run, ...]  # one for each product's name and plan
+    total_seconds: float
+
+    @property
+    def pack_seconds(self) -> float:
+        """Rounding operands to bf16 and laying them out for the kernel."""
+        return sum(run.stats.pack_measured_s for run in self.runs)
+
+    @property
+    def kernel_seconds(self) -> float:
+        """Inside the device."""
+        return sum(run.stats.kernel_measured_s for run in self.runs)
+
+    @property
+    def host_seconds(self) -> float:
+        """The rest: softmax, GELU, norms, biases, slicing."""
+        return self.total_seconds - self.pack_seconds - self.kernel_seconds
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """A transcript, and what it took. Seconds are MEASURED."""
+
+    transcript: Transcript
+    encoder: EncoderRun
+    audio_seconds: float  # reading, resampling
+    mel_seconds: float
+    decode_seconds: float  # faster-whisper's loop and CTranslate2's decoder
+
+    @property
+    def text(self) -> str:
+        return self.transcript.text

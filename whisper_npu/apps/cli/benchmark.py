@@ -62,7 +62,8 @@ def benchmark_projection(
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.projection import as_markdown, run_projection, write_files
     from whisper_npu.benchmark.strategies import check_names
-    from whisper_npu.npu.device import Fidelity, open_device
+    from whisper_npu.npu.emulator.device import Fidelity
+    from whisper_npu.npu.open import open_device
 
     check_names(strategy or [])
     files = Files(markdown=markdown, json=json, csv=csv, plot=plot, trace=trace)
@@ -73,6 +74,11 @@ def benchmark_projection(
             opened, names=strategy or [], repeats=repeats, naive_rows=naive_rows, progress=_say
         )
     write_files(done, files)
+    if files.plot:
+        from whisper_npu.benchmark.plot import projection_plot
+        from whisper_npu.output import write_bytes_atomically
+
+        write_bytes_atomically(files.plot, projection_plot(done, files.plot.suffix.lower()))
     print(as_markdown(done), end="")
 
 
@@ -113,7 +119,8 @@ def benchmark_call(
     """One dispatch of each kernel: allocate, convert, copy in, run, copy out."""
     from whisper_npu.benchmark.call import as_markdown, run_calls, write_files
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.npu.device import Fidelity, open_device
+    from whisper_npu.npu.emulator.device import Fidelity
+    from whisper_npu.npu.open import open_device
 
     files = Files(markdown=markdown, json=json, csv=csv)
     npu = npu_options(kernels, timeout)
@@ -145,7 +152,8 @@ def benchmark_pipeline(
     """The whole pipeline on real audio: every stage, every operation of the encoder."""
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.pipeline import as_markdown, run_pipeline, write_files
-    from whisper_npu.npu.device import Fidelity, open_device
+    from whisper_npu.npu.emulator.device import Fidelity
+    from whisper_npu.npu.open import open_device
 
     files = Files(markdown=markdown, json=json, csv=csv, plot=plot, trace=trace)
     npu = npu_options(kernels, timeout)
@@ -153,6 +161,11 @@ def benchmark_pipeline(
     with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
         done = run_pipeline(audio, opened, model=model, kernel=kernel, repeats=repeats, progress=_say)
     write_files(done, files)
+    if files.plot:
+        from whisper_npu.benchmark.plot import pipeline_plot
+        from whisper_npu.output import write_bytes_atomically
+
+        write_bytes_atomically(files.plot, pipeline_plot(done, files.plot.suffix.lower()))
     print(as_markdown(done), end="")
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
-    from whisper_npu.npu.device import NpuOptions
+    from whisper_npu.npu.options import NpuOptions
 
-# The contracts' names (npu/contract.py), written out: --help imports nothing that it could ask.
+# The contracts' names (kernels/), written out: --help imports nothing that it could ask.
 KERNEL_HELP = (
     "auto; gemm, or one core tile of it such as gemm_96x64x48; or one of 64x64, 64x512, 128x512; 64x64_bf16, "
     "64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, 64x512_k2048; 64x64_baseline."
@@ -54,7 +54,7 @@ Timeout = Annotated[
 ]
 Threads = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--threads", metavar="N", help="Of the CPU, for everything; one a core if not given."),
+    typer.Option("--threads", metavar="N", help="Of the CPU, for everything; default: one per core."),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Measured repeats, after one to warm up.")]
 MarkdownFile = Annotated[
@@ -81,6 +81,6 @@ TraceFile = Annotated[
 
 def npu_options(folders: list[Path] | None, timeout_seconds: float) -> NpuOptions:
     """What --kernels and --timeout say. Raises UsageError for a time that cannot be waited."""
-    from whisper_npu.npu.device import NpuOptions
+    from whisper_npu.npu.options import NpuOptions
 
     return NpuOptions(kernel_folders=tuple(folders or ()), timeout_seconds=timeout_seconds)

@@ -10,12 +10,15 @@ from time import perf_counter
 from whisper_npu.apps.cli.progress import Progress
 from whisper_npu.audio import load_audio
 from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
-from whisper_npu.npu.device import Fidelity, NpuOptions, open_device
-from whisper_npu.npu.matmul import check_kernel
+from whisper_npu.npu.emulator.device import Fidelity
+from whisper_npu.npu.open import open_device
+from whisper_npu.npu.options import NpuOptions
 from whisper_npu.output import FORMATS, as_json, check_writable, output_path, render, write_atomically
 from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcription.compute_type import resolve_compute_type
-from whisper_npu.transcription.model import Model, TranscribeOptions, Transcription, load_model
+from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.result import Transcription
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Run:
     compute_type: str  # of the decoder
     fidelity: Fidelity
     npu: NpuOptions
-    threads: int | None  # None: one a core
+    threads: int | None  # None: one per core
     options: TranscribeOptions
     output: OutputFiles
     report: Path | None
@@ -71,7 +74,7 @@ class Run:
             open_device(self.device, self.fidelity, self.npu, self.threads) as device,
             Progress(quiet=self.quiet) as progress,
         ):
-            check_kernel(device, self.kernel)
+            device.check_kernel(self.kernel)
             for audio in self.audio:
                 transcription: Transcription | None = None
                 try:

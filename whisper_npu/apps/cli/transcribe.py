@@ -100,8 +100,8 @@ def transcribe(
 ) -> int:
     """Transcribe AUDIO: the text on stdout, progress and a report on stderr."""
     from whisper_npu.apps.cli.run import OutputFiles, Run
-    from whisper_npu.npu.device import Fidelity
-    from whisper_npu.transcription.model import TranscribeOptions
+    from whisper_npu.npu.emulator.device import Fidelity
+    from whisper_npu.transcription.options import TranscribeOptions
 
     defaults = TranscribeOptions()
     return Run(
