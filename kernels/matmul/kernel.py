@@ -405,6 +405,8 @@ class TiledMatmul(Kernel):
 
     def plan(self, op: Op) -> MatmulPlan:
         assert isinstance(op, Matmul)
+        if self.only.batch_layout is not None:  # it says which matrices lie where
+            return tiled_plan(op, self.only, run_list=self.only.target.run_list)
         return cheapest_way_round(op, lambda way, transposed: self.only)
 
 

@@ -10,57 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.support.contracts import F32_OPERANDS
+from tests.support.attention import Case
+from tests.support.contracts import F32_OPERANDS, MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
 from whisper_npu import AttentionNPU
+from whisper_npu.dtypes import DType
 from whisper_npu.errors import UsageError
-from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, MATMUL_128X512, Contract, DType
-from whisper_npu.npu.device import Device
-from whisper_npu.npu.matmul import Matmul
-from whisper_npu.npu.plan import Problem, tiled_plan
-
-F64 = NDArray[np.float64]
+from whisper_npu.kernels.matmul.kernel import MatmulContract, MatmulPlan, tiled_plan
+from whisper_npu.npu.device import Device, Recording
+from whisper_npu.ops import Batched, Matmul
 
 
-class Case:
-    """Random weights and input of one size; `reference` is the paper's formula in float64."""
-
-    def __init__(self, n_ctx: int, n_state: int, n_head: int, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.n_head = n_head
-        scale = n_state**-0.5
-        self.weights = [
-            (rng.standard_normal((n_state, n_state)) * scale).astype(np.float32) for _ in range(4)
-        ]
-        self.biases = [(rng.standard_normal(n_state) * 0.1).astype(np.float32) for _ in range(4)]
-        self.x: F32 = rng.standard_normal((n_ctx, n_state)).astype(np.float32)
-
-    def on(self, device: Device, contract: Contract) -> AttentionNPU:
-        q, k, v, out = self.biases
-        return AttentionNPU(
-            *self.weights,
-            n_head=self.n_head,
-            q_bias=q,
-            k_bias=k,
-            v_bias=v,
-            out_bias=out,
-            matmul=Matmul(device, contract),
-        )
-
-    def reference(self, key_mask: NDArray[np.bool_] | None = None) -> F64:
-        weights, biases = ([a.astype(np.float64) for a in arrays] for arrays in (self.weights, self.biases))
-        q, k, v = (self.x @ w.T + b for w, b in zip(weights[:3], biases[:3], strict=True))
-        d_head = self.x.shape[1] // self.n_head
-        heads = []
-        for h in range(self.n_head):
-            columns = slice(h * d_head, (h + 1) * d_head)
-            scores = q[:, columns] @ k[:, columns].T / np.sqrt(d_head)
-            if key_mask is not None:
-                scores[:, ~key_mask] = -np.inf
-            weights_of_keys = np.exp(scores - scores.max(axis=1, keepdims=True))
-            heads.append(weights_of_keys / weights_of_keys.sum(axis=1, keepdims=True) @ v[:, columns])
-        out: F64 = np.hstack(heads) @ weights[3].T + biases[3]
-        return out
+def problems_of(recording: Recording) -> dict[str, Matmul]:
+    """What was multiplied, by name."""
+    return {run.name: run.plan.problem for run in recording.runs if isinstance(run.plan, MatmulPlan)}
 
 
 @settings(max_examples=15)
@@ -73,7 +35,7 @@ class Case:
     seed=st.integers(0, 1000),
 )
 def test_any_size_is_close_to_float64(
-    device: Device, n_ctx: int, n_head: int, d_head: int, contract: Contract, masked: bool, seed: int
+    device: Device, n_ctx: int, n_head: int, d_head: int, contract: MatmulContract, masked: bool, seed: int
 ) -> None:
     case = Case(n_ctx, n_head * d_head, n_head, seed)
     mask = np.random.default_rng(seed).random(n_ctx) < 0.5 if masked else None
@@ -87,7 +49,7 @@ def test_any_size_is_close_to_float64(
 
 @pytest.mark.parametrize("n_ctx", [1500, 1, 77])
 @pytest.mark.parametrize("contract", [MATMUL_64X64, F32_OPERANDS], ids=lambda c: c.name)
-def test_masked_keys_get_no_attention(device: Device, n_ctx: int, contract: Contract) -> None:
+def test_masked_keys_get_no_attention(device: Device, n_ctx: int, contract: MatmulContract) -> None:
     case = Case(n_ctx, 128, 2, seed=n_ctx)
     mask = np.arange(n_ctx) % 3 == 0
     y = case.on(device, contract)(case.x, mask)
@@ -127,20 +89,22 @@ def test_padding_gets_no_attention(device: Device) -> None:
 def test_a_kernel_wide_in_n_is_used_transposed(device: Device) -> None:
     case = Case(300, 128, 2)
     attention = case.on(device, MATMUL_64X512)
-    attention(case.x)
-    problems = {p.operation: p.plan.problem for p in attention.matmul.take_products()}
-    assert problems["attention.context"] == Problem(64, 300, 300, heads=2)
-    assert problems["attention.scores"] == Problem(300, 64, 300, heads=2)
+    with attention.device.recording() as recording:
+        attention(case.x)
+    problems = problems_of(recording)
+    assert problems["attention.context"] == Matmul(64, 300, 300, 2, Batched.CONTEXT)
+    assert problems["attention.scores"] == Matmul(300, 64, 300, 2, Batched.SCORES)
 
 
 def test_every_product_is_dispatched(device: Device) -> None:
     case = Case(100, 128, 4)
     attention = case.on(device, MATMUL_64X64)
-    attention(case.x)
-    done = {p.operation: (p.calls, p.dispatches) for p in attention.matmul.take_products()}
+    with attention.device.recording() as recording:
+        attention(case.x)
+    done = {run.name: (run.stats.calls, run.stats.dispatches) for run in recording.by_plan}
 
     def dispatches(M: int, K: int, N: int) -> int:
-        return tiled_plan(Problem(M, K, N), MATMUL_64X64).dispatches
+        return tiled_plan(Matmul(M, K, N), MATMUL_64X64).dispatches
 
     assert done == {
         "attention.qkv": (1, dispatches(100, 128, 384)),
@@ -165,8 +129,7 @@ def test_arrays_may_come_as_lists() -> None:
     weight = np.eye(4, dtype=np.float32).tolist()
     for n_head in (np.int64(2), 2.0):
         attention = AttentionNPU(weight, weight, weight, weight, n_head=n_head, out_bias=[1, 2, 3, 4])
-        y = attention([[1, 0, 0, 0]], add=[[10, 10, 10, 10]])
-        assert y.tolist() == [[12, 12, 13, 14]]
+        assert attention([[1, 0, 0, 0]]).tolist() == [[2, 2, 3, 4]]
 
 
 def test_weights_are_staged_once_and_not_read_again(device: Device) -> None:
@@ -183,7 +146,7 @@ def test_it_needs_nothing_but_weights() -> None:
     attention = AttentionNPU(*case.weights, n_head=4)
     case.biases = [np.zeros(32, np.float32)] * 4
     assert np.abs(attention(case.x) - case.reference()).max() < 0.06
-    assert attention.matmul.device.name in ("emulator", "npu")
+    assert attention.device.name in ("emulator", "npu")
 
 
 @pytest.mark.parametrize(

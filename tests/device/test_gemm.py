@@ -7,17 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.device.test_attention import Case
+from tests.support.attention import Case
+from tests.support.products import Multiply
 from whisper_npu import AttentionNPU
-from whisper_npu.attention_npu import attention_problems
+from whisper_npu.attention_npu import attention_ops
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
-from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.contract import GEMM_TILE, HEADS_OF_CONTEXT, Along, Contract, gemm, gemm_of_heads
-from whisper_npu.npu.device import Device, Fidelity
-from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.npu.matmul import Matmul, matmul_on
-from whisper_npu.npu.plan import Problem
-from whisper_npu.npu.planner import Choice, Fixed, Gemm, choose
+from whisper_npu.kernels.gemm.kernel import CONTEXT, GEMM_TILE, Gemm, gemm, gemm_of_batch
+from whisper_npu.kernels.matmul.kernel import MatmulPlan, TiledMatmul
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.emulator.device import Emulator, Fidelity
+from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.layout import Along
+from whisper_npu.npu.planner import Choice, choose
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Attention, Matmul
 
 # Unequal everywhere, so that no two sizes can be swapped unnoticed.
 TILES = [(16, 24, 32), (32, 8, 16), (16, 64, 48)]
@@ -37,13 +41,13 @@ def test_any_heads_of_any_size_are_one_dispatch_and_within_tolerance(
     device: Device, size: tuple[int, int, int, int], tile: tuple[int, int, int], seed: int
 ) -> None:
     heads, M, K, N = size
-    matmul = Matmul(device, Choice((Gemm(tile),)))
+    multiply = Multiply(device, Choice((Gemm(NPU1, tile),)))
     a, b = operands(heads, M, K, N, seed)
-    c = matmul(a, b, "test")
-    (done,) = matmul.take_products()
-    assert done.dispatches == 1
+    c = multiply(a, b, "test")
+    (done,) = multiply.take_runs()
+    assert done.stats.dispatches == 1
     contract = done.plan.contract
-    assert done.bytes_to_device == contract.bytes_to_device
+    assert done.stats.bytes_to_device == contract.bytes_to_device
     for head in range(heads):
         one = (a, b, c) if heads == 1 else (a[head], b[head], c[head])
         true = one[0].astype(np.float64) @ one[1].astype(np.float64)
@@ -59,8 +63,8 @@ def test_integers_come_out_exact_and_alike_on_both_fidelities(
     a = rng.integers(-8, 9, (heads, M, K)).astype(np.float32)
     b = rng.integers(-8, 9, (heads, K, N)).astype(np.float32)
     for fidelity in Fidelity:
-        matmul = Matmul(Emulator(fidelity), Choice((Gemm(tile),)))
-        assert np.array_equal(matmul(a, b, "test"), a @ b)
+        multiply = Multiply(Emulator(fidelity), Choice((Gemm(NPU1, tile),)))
+        assert np.array_equal(multiply(a, b, "test"), a @ b)
 
 
 @settings(max_examples=20)
@@ -68,30 +72,30 @@ def test_integers_come_out_exact_and_alike_on_both_fidelities(
 def test_a_staged_weight_serves_any_number_of_rows(
     device: Device, K: int, N: int, tile: tuple[int, int, int]
 ) -> None:
-    matmul = Matmul(device, Choice((Gemm(tile), Fixed(gemm(64, 8, 64, (16, 8, 16))))))
+    multiply = Multiply(device, Choice((Gemm(NPU1, tile), TiledMatmul(gemm(NPU1, 64, 8, 64, (16, 8, 16))))))
     rng = np.random.default_rng(K * N)
     b = rng.integers(-8, 9, (K, N)).astype(np.float32)
-    weight = matmul.stage(b)
+    weight = multiply.stage(b)
     for M in (1, 63, 64, 65, 200):
         a = rng.integers(-8, 9, (M, K)).astype(np.float32)
-        assert np.array_equal(matmul(a, weight, "test"), a @ b)
+        assert np.array_equal(multiply(a, weight, "test"), a @ b)
 
 
 def test_a_weight_staged_for_another_kernel_is_refused(device: Device) -> None:
     a, b = operands(1, 10, 20, 30, seed=0)
-    weight = Matmul(device, Choice((Gemm((16, 24, 32)),))).stage(b)
+    weight = Multiply(device, Choice((Gemm(NPU1, (16, 24, 32)),))).stage(b)
     with pytest.raises(PlanError, match="B lies as"):
-        Matmul(device, Choice((Gemm((16, 64, 48)),)))(a, weight, "test")
+        Multiply(device, Choice((Gemm(NPU1, (16, 64, 48)),)))(a, weight, "test")
 
 
 def test_heads_lie_side_by_side_where_the_output_projection_reads_them(device: Device) -> None:
-    contract = gemm_of_heads(3, 64, 24, 128, HEADS_OF_CONTEXT, (16, 24, 32))
-    matmul = Matmul(device, contract)
+    contract = gemm_of_batch(NPU1, 3, 64, 24, 128, CONTEXT, (16, 24, 32))
+    multiply = Multiply(device, contract)
     a, b = operands(3, 50, 20, 100, seed=1)
-    matmul(a, b, "context")
-    (done,) = matmul.take_products()
+    multiply(a, b, "context")
+    (done,) = multiply.take_runs()
     assert done.plan.c.along is Along.COLS
-    assert done.dispatches == 1
+    assert done.stats.dispatches == 1
 
 
 @settings(max_examples=15)
@@ -111,24 +115,27 @@ def test_attention_of_any_size_is_close_to_float64(
     if mask is not None:
         mask[seed % n_ctx] = True
     case.biases = [np.zeros_like(bias) for bias in case.biases]
-    attention = AttentionNPU(*case.weights, n_head=n_head, matmul=Matmul(device, Choice((Gemm(tile),))))
-    y = attention(case.x, mask)
+    attention = AttentionNPU(
+        *case.weights, n_head=n_head, device=device.prepared((), Choice((Gemm(NPU1, tile),)))
+    )
+    with attention.device.recording() as recording:
+        y = attention(case.x, mask)
     assert np.abs(y - case.reference(mask)).max() < 0.06
-    assert [done.dispatches for done in attention.matmul.take_products()] == [1, 1, 1, 1]
+    assert [run.stats.dispatches for run in recording.runs] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("n_ctx", [1500, 77])
 def test_attention_by_auto_takes_a_dispatch_a_product(device: Device, n_ctx: int) -> None:
     """At the size that was chosen for, and at one that was not."""
     case = Case(n_ctx, 512, 8)
-    problems = attention_problems(1500, 512, 8)
-    for contract in choose(attention_problems(n_ctx, 512, 8), [Gemm(GEMM_TILE)]).contracts.values():
+    for contract in choose(attention_ops(n_ctx, 512, 8), [Gemm(NPU1, GEMM_TILE)]).contracts:
         device.load(contract)  # an NPU has the gemms that are built for a size, and no others
     case.biases = [np.zeros_like(bias) for bias in case.biases]
-    attention = AttentionNPU(*case.weights, n_head=8, matmul=matmul_on(device, "auto", problems))
-    y = attention(case.x)
+    attention = AttentionNPU(*case.weights, n_head=8, device=device.prepared(attention_ops(1500, 512, 8)))
+    with attention.device.recording() as recording:
+        y = attention(case.x)
     assert np.abs(y - case.reference()).max() < 0.06
-    done = {product.operation: product.dispatches for product in attention.matmul.take_products()}
+    done = {run.name: run.stats.dispatches for run in recording.runs}
     assert done == dict.fromkeys(
         ("attention.qkv", "attention.scores", "attention.context", "attention.out"), 1
     )
@@ -140,31 +147,34 @@ def test_the_orientation_with_fewer_idle_cores_is_taken(
 ) -> None:
     case = Case(300, 128, 2)
     case.biases = [np.zeros_like(bias) for bias in case.biases]
-    attention = AttentionNPU(*case.weights, n_head=2, matmul=Matmul(device, Choice((Gemm(tile),))))
-    assert np.abs(attention(case.x) - case.reference()).max() < 0.06
-    problems = {p.operation: p.plan.problem for p in attention.matmul.take_products()}
-    upright = Problem(300, 300, 64, heads=2)
-    assert problems["attention.context"] == (upright.transposed if turned else upright)
+    attention = AttentionNPU(*case.weights, n_head=2, device=device.prepared((), Choice((Gemm(NPU1, tile),))))
+    with attention.device.recording() as recording:
+        assert np.abs(attention(case.x) - case.reference()).max() < 0.06
+    plans = {run.name: run.plan for run in recording.runs}
+    for name in ("attention.scores", "attention.context"):
+        plan = plans[name]
+        assert isinstance(plan, MatmulPlan)
+        assert plan.transposed == turned
 
 
 def test_names_of_gemms_and_of_one_core_tile() -> None:
-    problems = [Problem(1500, 512, 512)]
-    assert matmul_on(Emulator(), "gemm", problems).choice.name.startswith("gemm_")
-    assert matmul_on(Emulator(), "gemm_64x64x64", problems).choice.name == "gemm_64x64x64"
+    ops = [Matmul(1500, 512, 512)]
+    assert Emulator().chosen(ops, "gemm").name.startswith("gemm_")
+    assert Emulator().chosen(ops, "gemm_64x64x64").name == "gemm_64x64x64"
     with pytest.raises(UnknownKernelError, match=r"did you mean gemm_64x64x64\?.* auto, gemm, "):
-        matmul_on(Emulator(), "gemm_64x64x65", problems)
+        Emulator().prepared(ops, "gemm_64x64x65")
 
 
 class WithoutGemm(Emulator):
-    def gemm_tiles(self) -> tuple[tuple[int, int, int], ...]:
-        return ()
+    def kernels(self) -> tuple[Kernel, ...]:
+        return tuple(kernel for kernel in super().kernels() if not isinstance(kernel, Gemm))
 
 
 def test_a_device_without_gemms_says_how_to_get_one_and_auto_takes_another() -> None:
-    problems = [Problem(1500, 512, 512)]
+    ops = [Matmul(1500, 512, 512)]
     with pytest.raises(UnknownKernelError, match="kernels build --model"):
-        matmul_on(WithoutGemm(), "gemm", problems)
-    assert matmul_on(WithoutGemm(), "auto", problems).choice.name == "matmul_64x512_k512"
+        WithoutGemm().prepared(ops, "gemm")
+    assert WithoutGemm().chosen(ops).name == "matmul_64x512_k512"
 
 
 class Loading(Emulator):
@@ -176,13 +186,15 @@ class Loading(Emulator):
         self.loaded.append(contract.name)
 
 
-def test_a_kernel_is_loaded_once_and_only_if_a_product_takes_it() -> None:
+def test_a_kernel_is_loaded_once_and_only_if_an_op_takes_it() -> None:
     device = Loading()
-    matmul = matmul_on(device, "gemm_64x64x64", attention_problems(100, 64, 2))
-    chosen = list(dict.fromkeys(contract.name for contract in matmul.choice.contracts.values()))
+    prepared = device.prepared([Attention(100, 64, 2)], "gemm_64x64x64")
+    assert prepared.choice is not None
+    chosen = [contract.name for contract in prepared.choice.contracts]
     assert device.loaded == chosen
-    matmul.modelled_seconds(Problem(500, 500, 500))  # asking is not running
+    prepared.chosen([Matmul(500, 500, 500)])  # asking is not running
     assert device.loaded == chosen
+    multiply = Multiply(device, prepared.choice)
     for _ in range(2):
-        matmul(np.ones((300, 20), np.float32), np.ones((20, 30), np.float32), "test")
-    assert device.loaded == [*chosen, "gemm_64x64x64_512x64x256"]
+        multiply(np.ones((300, 20), np.float32), np.ones((20, 30), np.float32))
+    assert device.loaded == [*chosen, *chosen, "gemm_64x64x64_512x64x256"]

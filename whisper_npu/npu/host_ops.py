@@ -24,7 +24,11 @@ def run_on_host(op: Op, values: dict[str, Any], threads: Threads) -> None:
         case Softmax():
             _softmax(op, values, threads)
         case SplitHeads():
-            values["q"], values["k_t"], values["v"] = op.views(values["qkv"])
+            for name, view in zip(("q", "k_t", "v"), op.views(values["qkv"]), strict=True):
+                if name in values:
+                    values[name][...] = view
+                else:
+                    values[name] = view
         case MergeHeads():
             merged = op.merged(values["context"])  # (n_ctx, n_head, d_head)
             y = values.setdefault("y", np.empty((op.n_ctx, op.n_state), np.float32))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from whisper_npu.ops.attention import Attention
 from whisper_npu.ops.linear import Linear
 from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand, Part
-from whisper_npu.ops.rows import Activation, Norm
+from whisper_npu.ops.rows import EPSILON, Activation, Norm
 
 
 @dataclass(frozen=True)
@@ -106,23 +106,28 @@ class EncoderLayer(Op):
         )
 
     def reference(self, *inputs: NDArray[Any]) -> tuple[F64, ...]:
+        return (self._values(inputs)["y"].astype(np.float64),)
+
+    def _values(self, inputs: tuple[NDArray[Any], ...]) -> dict[str, NDArray[Any]]:
+        """Everything that the parts take and make, in float64."""
         values = {o.name: x for o, x in zip(self.inputs, inputs, strict=True)}
         for part in self.lower():
             given = [values[part.operands[o.name]] for o in part.op.inputs]
             results = part.op.reference(*given)
             values |= {part.operands[o.name]: y for o, y in zip(part.op.outputs, results, strict=True)}
-        return (values["y"].astype(np.float64),)
+        return values
 
     def tolerance(self, numerics: Numerics, *inputs: NDArray[Any]) -> tuple[F64, ...]:
-        """An estimate, no bound: products are in sequence, and worst cases of one multiply those of the next.
+        """An estimate, no bound: products follow one another, and worst cases of one multiply those of the next.
 
-        Each of the four products of a row moves the stream by at most its own relative rounding of a typical
-        element, and a norm hands it on at unit scale; 16 roundings of operands, relative to the largest
-        element of a row, are four times what random operands give.
+        Each product moves what it makes by a few roundings of its operands, relative to the largest element, for
+        attention mixes the rows. The norm of the stream divides what has moved so far by the row's spread.
         """
-        (y,) = self.reference(*inputs)
+        values = self._values(inputs)
+        stream, y = values["stream"], values["y"]
         u = max(numerics.operand_unit, numerics.result_unit, 2.0**-20)
-        return (np.broadcast_to(16 * u * np.abs(y).max(axis=1, keepdims=True), y.shape),)
+        amplified = 1 + np.abs(stream).max() / (stream.std(axis=1, keepdims=True) + EPSILON**0.5)
+        return (np.broadcast_to(8 * u * np.abs(y).max() * amplified, y.shape),)
 
 
 def _weights(name: str) -> dict[str, str]:
