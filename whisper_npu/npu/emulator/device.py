@@ -240,7 +240,11 @@ class Emulator(Device):
             assert isinstance(part.op, Linear)
             plan = self.plan(part.op.product)
             assert isinstance(plan, MatmulPlan)
-            weight = self._staged(plan.b, values[part.operands["weight"]])
+            weight = values[part.operands["weight"]]
+            if not isinstance(weight, Buffer):  # in a buffer of its own: several may have one layout
+                staged = self.alloc(plan.b)
+                staged.write(weight)
+                weight = staged
             if weight.layout != plan.b:
                 raise PlanError(f"B lies as {weight.layout}, the plan reads {plan.b}")
             assert isinstance(weight, EmulatedBuffer)
