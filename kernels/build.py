@@ -1,7 +1,7 @@
 """Designs become what XRT loads: an xclbin and the NPU's instructions, where AMD's tools are installed.
 
-Peano's clang++ compiles matmul.cc for the core, mlir-aie's aiecc compiles the design and links it. Nothing
-else of whisper-npu needs these tools. The commands are those of mlir-aie's programming examples.
+Peano's clang++ compiles the core functions, mlir-aie's aiecc compiles the design and links it. Nothing else
+of whisper-npu needs these tools. The commands are those of mlir-aie's programming examples.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.kernels import registry
+from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.targets import TARGETS, Target
 
-MATMUL_CC = Path(__file__).parent / "matmul.cc"
-TARGETS: Mapping[str, int] = {"npu1": 4, "npu1_1col": 1, "npu1_2col": 2, "npu1_3col": 3}  # columns; mlir-aie
 INSTALL = (
     "pip install mlir_aie -f https://github.com/Xilinx/mlir-aie/releases/expanded_assets/latest-wheels-3 "
     "&& pip install llvm-aie -f https://github.com/Xilinx/llvm-aie/releases/expanded_assets/nightly"
@@ -34,7 +35,7 @@ _LAST_LINES = 15  # of a failing tool's output
 
 
 class BuildError(WhisperNpuError):
-    """A kernel that cannot be built: a target unknown, a design for another one, a tool that fails."""
+    """A kernel that cannot be built: an array unknown, a design for another one, a tool that fails."""
 
 
 class ToolsMissingError(BuildError):
@@ -45,56 +46,35 @@ class ToolsMissingError(BuildError):
 
 
 @dataclass(frozen=True)
-class Tile:
-    """The product that one core does in one call: C (m,n) = A (m,k) @ B (k,n)."""
+class DesignSource:
+    """One design to build: a contract, its MLIR text, and the sources of the core functions that it links."""
 
-    m: int
-    k: int
-    n: int
+    contract: Contract
+    mlir_text: str
+    core_sources: tuple[CoreSource, ...]
 
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        return self.m, self.k, self.n
+    @staticmethod
+    def of(contract: Contract) -> DesignSource:
+        """Raises DesignParameterError for what the array cannot hold."""
+        return DesignSource(contract, registry.design(contract), registry.family_of(contract).CORE_SOURCES)
 
     @property
     def name(self) -> str:
-        return f"matmul_{self.m}x{self.k}x{self.n}"
+        return self.contract.name
 
     @property
-    def defines(self) -> tuple[str, ...]:
-        """The sizes as matmul.cc takes them."""
-        return f"-DDIM_M={self.m}", f"-DDIM_K={self.k}", f"-DDIM_N={self.n}"
-
-
-def tile_of_object(link_with: str) -> Tile:
-    """The sizes that an object's name carries: matmul_64x64x32.o.
-
-    Raises BuildError for a name of another form, or sizes that do not divide into matmul.cc's blocks.
-    """
-    sizes = re.fullmatch(r"matmul_([1-9]\d*)x([1-9]\d*)x([1-9]\d*)\.o", link_with)
-    if sizes is None:
-        raise BuildError(f"link_with = {link_with!r} names no object of matmul.cc: use matmul_<m>x<k>x<n>.o")
-    m, k, n = map(int, sizes.groups())
-    if m % 16 or k % 8 or n % 16:
-        raise BuildError(
-            f"{link_with}: m and n must be multiples of 16 and k of 8, a block of 4x4 micro-tiles of 4,8,4"
-        )
-    return Tile(m, k, n)
-
-
-@dataclass(frozen=True)
-class DesignSource:
-    """One design to build; `contract` goes into the manifest as it is, so it must be JSON."""
-
-    name: str
-    mlir_text: str
-    contract: Mapping[str, object]
-    overlay: str  # designs of one overlay have the same array part
+    def overlay(self) -> str:
+        """Designs of one overlay configure the array alike."""
+        return self.contract.overlay
 
     @property
-    def objects(self) -> tuple[str, ...]:
-        """The objects that the cores link."""
-        return tuple(sorted(set(re.findall(r'link_with\s*=\s*"([^"]*)"', self.mlir_text))))
+    def objects(self) -> tuple[CoreObject, ...]:
+        """What the cores link. Raises BuildError for a name that is no object of the sources."""
+        names = sorted(set(re.findall(r'link_with\s*=\s*"([^"]*)"', self.mlir_text)))
+        try:
+            return tuple(object_named(name, self.core_sources, self.contract.target) for name in names)
+        except ObjectNameError as error:
+            raise BuildError(f"design {self.name}: {error}") from error
 
     @property
     def xclbin(self) -> str:
@@ -118,18 +98,17 @@ def array_part(mlir_text: str) -> str:
     return part
 
 
-class Outcome(Enum):
-    BUILT = "built"
-    UP_TO_DATE = "up to date"
-
-
 @dataclass(frozen=True)
 class BuildResult:
-    """Where one design's xclbin, instructions and manifest lie, and whether they were made now."""
+    """Where one design's xclbin, instructions and manifest lie."""
 
     name: str
     folder: Path
-    outcome: Outcome
+    is_new: bool  # False: they were up to date
+
+    @property
+    def outcome(self) -> str:
+        return "built" if self.is_new else "up to date"
 
 
 # --- The tools ----------------------------------------------------------------------------------------------
@@ -166,9 +145,10 @@ class Toolchain:
         else:
             # On PATH, clang++ is Peano's only if the core's libraries lie beside it.
             on_path = [folder.parent for folder in commands]
+            triples = [target.compiler_triple for target in TARGETS.values()]
             peano = [
                 *(folder / "llvm-aie" for folder in packages),
-                *(root for root in on_path if (root / "lib" / "aie2-none-unknown-elf").is_dir()),
+                *(root for root in on_path if any((root / "lib" / triple).is_dir() for triple in triples)),
             ]
         compiler = _first_file(root / "bin" / "clang++" for root in peano)
         return Toolchain(aiecc, include, compiler.parent.parent if compiler else None)
@@ -179,18 +159,18 @@ def _first_file(candidates: Iterable[Path]) -> Path | None:
 
 
 @dataclass(frozen=True)
-class _Tools:
-    """A toolchain that is whole, and the commands that it takes; they run in the folder of their files."""
+class _CompleteToolchain:
+    """A toolchain that lacks nothing, and its commands, which run in the folder of their files."""
 
     aiecc: Path
     include: Path
     peano: Path
 
     @staticmethod
-    def of(tools: Toolchain) -> _Tools:
+    def of(tools: Toolchain) -> _CompleteToolchain:
         """Raises ToolsMissingError, naming all that is missing."""
         if tools.aiecc and tools.include and tools.peano:
-            return _Tools(tools.aiecc, tools.include, tools.peano)
+            return _CompleteToolchain(tools.aiecc, tools.include, tools.peano)
         missing = [
             *([] if tools.aiecc else ["aiecc (mlir_aie)"]),
             *([] if tools.include else ["aie_api headers (mlir_aie)"]),
@@ -208,21 +188,21 @@ class _Tools:
 
     def commands(self, design: DesignSource) -> list[list[str]]:
         """All that turns NAME.mlir into NAME.xclbin and NAME.insts.bin."""
-        return [*(self._compile(name) for name in design.objects), self._link(design)]
+        return [*map(self._compile, design.objects), self._link(design)]
 
-    def _compile(self, link_with: str) -> list[str]:
+    def _compile(self, wanted: CoreObject) -> list[str]:
         return [
             str(self.clang),
             "-O2",
             "-std=c++20",
-            "--target=aie2-none-unknown-elf",
+            f"--target={wanted.target.compiler_triple}",
             "-DNDEBUG",
             f"-I{self.include}",
-            *tile_of_object(link_with).defines,
+            *wanted.defines,
             "-c",
-            str(MATMUL_CC),
+            str(wanted.source.path),
             "-o",
-            link_with,
+            wanted.name,
         ]
 
     def _link(self, design: DesignSource) -> list[str]:
@@ -243,10 +223,10 @@ class _Tools:
 
 
 def _version(tool: Path) -> str:
-    """What the tool says about itself; a tool that says nothing is known by its bytes."""
+    """What the tool prints about itself; a tool that prints nothing is known by its bytes."""
     done = subprocess.run([tool, "--version"], capture_output=True, text=True, errors="replace", check=False)
-    said = " ".join(done.stdout.split())
-    return said if done.returncode == 0 and said else _sha256(tool.read_bytes())
+    version = " ".join(done.stdout.split())
+    return version if done.returncode == 0 and version else _sha256(tool.read_bytes())
 
 
 def _run(command: Sequence[str], folder: Path, aiecc: Path, purpose: str) -> None:
@@ -264,62 +244,87 @@ def _run(command: Sequence[str], folder: Path, aiecc: Path, purpose: str) -> Non
     )
     if done.returncode != 0:
         last = done.stdout.strip().splitlines()[-_LAST_LINES:]
-        said = "".join(f"\n  {line}" for line in last)
-        raise BuildError(f"{purpose} failed with status {done.returncode}: {shlex.join(command)}{said}")
+        output = "".join(f"\n  {line}" for line in last)
+        raise BuildError(f"{purpose} failed with status {done.returncode}: {shlex.join(command)}{output}")
 
 
 # --- Building -----------------------------------------------------------------------------------------------
 
 
+def arrays(target: Target) -> dict[str, int]:
+    """MLIR-AIE's names for the whole array and for its first columns, with how many columns that is."""
+    partial = {target.device(columns): columns for columns in range(1, target.columns)}
+    return {target.device(): target.columns, **partial}
+
+
 def build(
-    designs: Sequence[DesignSource], folder: Path, *, target: str = "npu1", tools: Toolchain
+    designs: Sequence[DesignSource], folder: Path, *, array: str | None = None, tools: Toolchain
 ) -> list[BuildResult]:
     """Build each design into folder/NAME/: NAME.xclbin, NAME.insts.bin, manifest.json.
 
-    A design is skipped where its manifest tells of the same sources, contract, target, commands and tool
+    array: the part of the array to build for, one of `arrays` of the designs' target; None for all of it. A
+    design is skipped where its manifest tells of the same sources, contract, array, commands and tool
     versions, and its outputs are whole. An older build stays until the new one is.
 
-    Raises ToolsMissingError; BuildError for an unknown target, a design of more columns than the target has,
-    a tool that fails, or a folder that cannot be written.
+    Raises ToolsMissingError; BuildError for an unknown array, a design of more columns than it has, a tool
+    that fails, or a folder that cannot be written.
     """
     for design in designs:
-        _check_target(design, target)
-    whole = _Tools.of(tools)
-    versions = whole.versions
-    return [_build(design, folder, target, whole, versions) for design in designs]
+        _check_array(design, array or design.contract.target.device())
+    complete = _CompleteToolchain.of(tools)
+    versions = complete.versions
+    return [
+        _build(design, folder, array or design.contract.target.device(), complete, versions)
+        for design in designs
+    ]
 
 
-def _check_target(design: DesignSource, target: str) -> None:
-    if target not in TARGETS:
-        raise BuildError(f"unknown target {target!r}: there are {', '.join(TARGETS)}")
+def _check_array(design: DesignSource, array: str) -> None:
+    known = arrays(design.contract.target)
+    if array not in known:
+        raise BuildError(f"unknown target {array!r}: there are {', '.join(known)}")
     devices = re.findall(r"aie\.device\((\w+)\)", design.mlir_text)
     if len(devices) != 1:
         raise BuildError(f"design {design.name} has {len(devices)} aie.device, one is needed")
-    if TARGETS.get(devices[0], sys.maxsize) > TARGETS[target]:
-        raise BuildError(f"design {design.name} is for {devices[0]}, which does not fit the target {target}")
+    if known.get(devices[0], sys.maxsize) > known[array]:
+        raise BuildError(f"design {design.name} is for {devices[0]}, which does not fit the target {array}")
 
 
 def _build(
-    design: DesignSource, folder: Path, target: str, tools: _Tools, versions: Mapping[str, str]
+    design: DesignSource,
+    folder: Path,
+    array: str,
+    tools: _CompleteToolchain,
+    versions: Mapping[str, str],
 ) -> BuildResult:
     commands = tools.commands(design)
-    wanted: dict[str, object] = {
+    linked = dict.fromkeys(linked.source for linked in design.objects)
+    expected: dict[str, object] = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "design": design.name,
-        "contract": dict(design.contract),
+        "contract": design.contract.as_json(),
+        "operands": [
+            {
+                "name": argument.name,
+                "elements": argument.elements,
+                "dtype": argument.dtype.value,
+                "direction": argument.direction.value,
+            }
+            for argument in design.contract.arguments
+        ],
         "overlay": {"name": design.overlay, "sha256": _sha256(array_part(design.mlir_text).encode())},
-        "target": target,
+        "target": array,
         "sources": {
             f"{design.name}.mlir": _sha256(design.mlir_text.encode()),
-            MATMUL_CC.name: _sha256(MATMUL_CC.read_bytes()),
+            **{source.path.name: _sha256(source.path.read_bytes()) for source in linked},
         },
         "tools": dict(versions),
         "commands": commands,
     }
     place = folder / design.name
-    if _is_up_to_date(place, design, wanted):
-        return BuildResult(design.name, place, Outcome.UP_TO_DATE)
+    if _is_up_to_date(place, design, expected):
+        return BuildResult(design.name, place, is_new=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
@@ -330,7 +335,7 @@ def _build(
             for command in commands:
                 _run(command, work, tools.aiecc, f"building {design.name}")
             outputs = {name: _moved(work / name, new) for name in (design.xclbin, design.instructions)}
-            manifest = json.dumps({**wanted, "outputs": outputs}, indent=2)
+            manifest = json.dumps({**expected, "outputs": outputs}, indent=2)
             (new / MANIFEST).write_text(manifest + "\n", "utf-8")
             _replace(place, new, Path(scratch) / "old")
     except OSError as error:
@@ -338,17 +343,17 @@ def _build(
             f"kernel folder {folder} cannot be written ({error.strerror or error}); "
             "set WHISPER_NPU_KERNELS to a writable folder with room"
         ) from error
-    return BuildResult(design.name, place, Outcome.BUILT)
+    return BuildResult(design.name, place, is_new=True)
 
 
-def _is_up_to_date(place: Path, design: DesignSource, wanted: Mapping[str, object]) -> bool:
+def _is_up_to_date(place: Path, design: DesignSource, expected: Mapping[str, object]) -> bool:
     try:
         manifest = json.loads((place / MANIFEST).read_text("utf-8"))
         names = design.xclbin, design.instructions
         outputs = {name: _sha256((place / name).read_bytes()) for name in names}
     except (OSError, ValueError):
         return False
-    return bool(manifest == json.loads(json.dumps({**wanted, "outputs": outputs})))
+    return bool(manifest == json.loads(json.dumps({**expected, "outputs": outputs})))
 
 
 def _moved(output: Path, folder: Path) -> str:

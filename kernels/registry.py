@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Protocol
+from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import UnknownKernelError
-from whisper_npu.kernels.gemm import kernel as gemm
-from whisper_npu.kernels.matmul import kernel as matmul
+from whisper_npu.kernels.core import CoreSource
+from whisper_npu.kernels.gemm import family as gemm
+from whisper_npu.kernels.matmul import family as matmul
 from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
+from whisper_npu.ops import Op
 
 
 class Family(Protocol):
-    """What the module kernels/<family>/kernel.py has."""
+    """What the module kernels/<family>/family.py gathers from the files beside it."""
+
+    CONTRACT: type[Contract]  # the type of its contracts, which no other family has
+    CORE_SOURCES: tuple[CoreSource, ...]  # what its designs link
+
+    # for the planner, in kernel.py
 
     def contracts(self, target: Target) -> tuple[Contract, ...]:
         """The kernels of fixed sizes, which have a name each."""
@@ -28,8 +39,38 @@ class Family(Protocol):
     def kernels_built(self, built: Iterable[Contract]) -> tuple[Kernel, ...]:
         """What it may choose of where only these are built."""
 
+    # for the build and the verifier
+
+    def has_design(self, contract: Contract) -> bool:
+        """False for a contract that is only emulated."""
+
+    def design(self, contract: Contract) -> str:
+        """Its MLIR text, for `contract.target`.
+
+        Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+        """
+
+    def goldens(self, target: Target) -> tuple[Contract, ...]:
+        """One contract for each path of the generator: their texts are committed beside it."""
+
+    def plan_with(self, contract: Contract, op: Op) -> Plan | None:
+        """How this one kernel makes the op; None where it is for others."""
+
+    def dispatch(self, contract: Contract) -> Plan:
+        """A plan of one dispatch that fills the kernel: what the verifier checks the design with."""
+
+    def host_arrays(self, plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
+        """What the design's runtime sequence reads, in the order of `contract.arguments`, flat.
+
+        plan: from `dispatch`. inputs: float32, of the shapes of the plan's input layouts.
+        """
+
 
 FAMILIES: tuple[Family, ...] = (matmul, gemm)
+
+
+def family_of(contract: Contract) -> Family:
+    return next(family for family in FAMILIES if family.CONTRACT is type(contract))
 
 
 def contracts(target: Target) -> tuple[Contract, ...]:
@@ -52,6 +93,11 @@ def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
     """The same on a device that has only these kernels."""
     built = tuple(built)
     return tuple(kernel for family in FAMILIES for kernel in family.kernels_built(built))
+
+
+def design(contract: Contract) -> str:
+    """The MLIR text of any contract. Raises DesignParameterError where there can be none."""
+    return family_of(contract).design(contract)
 
 
 def find_contract(name: str, known: Iterable[Contract], others: Iterable[str] = ()) -> Contract:

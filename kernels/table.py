@@ -1,4 +1,4 @@
-"""All designs side by side: what each dispatch takes of the array, of arithmetic and of DRAM."""
+"""Designs side by side: what each dispatch takes of the array, of arithmetic and of DRAM."""
 
 from __future__ import annotations
 
@@ -6,42 +6,43 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from whisper_npu.kernels.designs import Design
+from whisper_npu.kernels.registry import design, family_of
 from whisper_npu.kernels.verifier import Usage, check_structure, dram_cycles, parse
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.contract import GEMM_TILE, Contract
-from whisper_npu.npu.cost import BASELINE, padded_gemm
-from whisper_npu.npu.plan import tiled_plan
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.cost import BASELINE
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.ops import Op
 
 
 @dataclass(frozen=True)
-class Row:
-    """One design. Cycles are MODELLED: what its contract multiplies and moves, at the array's best rates.
+class Figures:
+    """Of one design. Cycles are MODELLED: what its contract multiplies and moves, at the array's peak rates.
 
-    No text is executed for it, that takes up to a second a design: the tests hold contracts to what they do.
+    No text is executed for them, that takes up to a second each: the tests hold contracts to what designs do.
     """
 
     contract: Contract
+    op: Op  # what one dispatch makes
     usage: Usage
     dispatches: int | None  # for the baseline's problem; None where the design is of another shape
 
     @property
     def compute_cycles(self) -> int:
-        return ceil(self.contract.macs / self.contract.cores / XDNA1.macs_per_cycle)
+        contract = self.contract
+        return ceil(contract.macs / contract.cores / contract.target.macs_per_cycle)
 
     @property
     def dram_cycles(self) -> int:
-        return dram_cycles(self.contract.bytes_to_device + self.contract.bytes_from_device)
+        contract = self.contract
+        return dram_cycles(contract.bytes_to_device + contract.bytes_from_device, contract.target)
 
     @property
     def cells(self) -> dict[str, str]:
         contract = self.contract
-        product = f"({contract.m},{contract.k})@({contract.k},{contract.n})"
         return {
             "design": contract.name,
-            "one dispatch": product if contract.batch == 1 else f"{contract.batch} x {product}",
-            "C": contract.result_dtype.value,
+            "one dispatch": str(self.op),
+            "result": contract.arguments[-1].dtype.value,
             "cores": str(contract.cores),
             "L1": f"{self.usage.l1_highest:,}",
             "memtile": f"{self.usage.memtile_highest:,}",
@@ -54,28 +55,20 @@ class Row:
         }
 
 
-def rows(designs: Iterable[Design]) -> list[Row]:
-    """A row for each. One text says what all designs of its overlay take: they configure the array alike."""
+def figures(contracts: Iterable[Contract]) -> list[Figures]:
+    """Of each. One text says what all designs of its overlay take: they configure the array alike."""
     usages: dict[str, Usage] = {}
     found = []
-    for design in designs:
-        overlay = design.contract.overlay
+    for contract in contracts:
+        overlay, family = contract.overlay, family_of(contract)
         if overlay not in usages:
-            usages[overlay] = check_structure(parse(design.text))
-        found.append(Row(design.contract, usages[overlay], _dispatches(design.contract)))
+            usages[overlay] = check_structure(parse(design(contract)), contract.target)
+        plan = family.plan_with(contract, BASELINE.problem)
+        dispatches = plan.dispatches if plan else None
+        found.append(Figures(contract, family.dispatch(contract).op, usages[overlay], dispatches))
     return found
 
 
-def _dispatches(contract: Contract) -> int | None:
-    """For (3001,512)@(512,512); a gemm is for its own product."""
-    problem = BASELINE.problem
-    if contract.sizes_at_run_time:
-        return 1 if contract == padded_gemm(problem, GEMM_TILE) else None
-    if contract.k > problem.K or contract.n > problem.N:
-        return None
-    return tiled_plan(problem, contract).dispatches
-
-
-def as_markdown(rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Figures]) -> str:
     """A table that also reads well as plain text."""
-    return as_table([row.cells for row in rows], left=("design", "one dispatch", "C"))
+    return as_table([row.cells for row in rows], left=("design", "one dispatch", "result"))

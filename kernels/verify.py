@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.host.bf16 import F32, to_bf16
+from whisper_npu.kernels.host_arrays import poisoned, taken_apart
+from whisper_npu.kernels.registry import family_of
 from whisper_npu.kernels.verifier import (
     Cycles,
+    Design,
     Execution,
     Functions,
     Usage,
@@ -24,9 +27,9 @@ from whisper_npu.kernels.verifier import (
     execute,
     parse,
 )
-from whisper_npu.npu.contract import Along, Contract, DType
-from whisper_npu.npu.layout import pack_pairs
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.kernels.verifier.core_functions import compiled, in_numpy
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.plan import Plan
 
 
 class WrongResultError(WhisperNpuError):
@@ -46,66 +49,78 @@ class Verdict:
     seconds: float  # MEASURED, of the verifier
 
 
+def compiled_functions(contract: Contract, design: Design) -> Functions:
+    """The design's core functions by this machine's C++ compiler. Raises as `compiled` does."""
+    return compiled(design.functions, family_of(contract).CORE_SOURCES, contract.target)
+
+
+def numpy_functions(contract: Contract, design: Design) -> Functions:
+    """The same in NumPy. Raises as `in_numpy` does."""
+    return in_numpy(design.functions, family_of(contract).CORE_SOURCES, contract.target)
+
+
 def verify(contract: Contract, text: str, functions: Functions, seed: int = 0) -> Verdict:
-    """Check and execute a design on random operands, its C poisoned with NaN.
+    """Check and execute a design on random operands, its results poisoned with NaN.
 
     Raises DesignError where the text breaks a limit, hangs or moves data wrongly, and WrongResultError where
-    an element of C is further from float64 than the contract's tolerance.
+    an element of a result is further from float64 than the contract's tolerance.
     """
     start = perf_counter()
+    target, plan = contract.target, family_of(contract).dispatch(contract)
     design = parse(text)
-    usage = check_structure(design)
-    rng = np.random.default_rng(seed)
-    a = rng.standard_normal((contract.batch, contract.m, contract.k)).astype(np.float32)
-    b = rng.standard_normal((contract.batch, contract.k, contract.n)).astype(np.float32)
-    arguments = host_arguments(contract, a, b)
-    execution = execute(design, arguments, functions)
-    c = products(contract, arguments[-1])
-    share = max_error = 0.0
-    for number in range(contract.batch):
-        error = np.abs(c[number].astype(np.float64) - contract.reference(a[number], b[number]))
-        used = error / contract.tolerance(a[number], b[number])
-        if not used.max() <= 1:  # NaN is not
-            row, column = np.unravel_index(np.argmax(np.nan_to_num(used, nan=np.inf)), used.shape)
-            where = f"product {number}, " if contract.batch > 1 else ""
-            raise WrongResultError(
-                f"{contract.name}: {where}C[{row},{column}] is {c[number, row, column]:g}, float64 gives "
-                f"{contract.reference(a[number], b[number])[row, column]:g}; "
-                f"{int((~(used <= 1)).sum()):,} of {used.size:,} elements are out of tolerance"
-            )
-        share, max_error = max(share, float(used.max())), max(max_error, float(error.max()))
+    usage = check_structure(design, target)
+    inputs = random_inputs(plan, np.random.default_rng(seed))
+    arguments = host_arguments(plan, inputs)
+    execution = execute(design, arguments, functions, target)
+    max_error, share = _compare(plan, inputs, results(plan, arguments))
     return Verdict(
         name=contract.name,
         usage=usage,
         execution=execution,
-        cycles=count_cycles(design, execution),
+        cycles=count_cycles(design, execution, target),
         max_error=max_error,
         tolerance_used=share,
         seconds=perf_counter() - start,
     )
 
 
-def host_arguments(contract: Contract, a: F32, b: F32) -> list[NDArray[Any]]:
-    """The host's matrices as the design's runtime sequence takes them: A, B, C, or pairs and C.
+def random_inputs(plan: Plan, rng: np.random.Generator) -> tuple[F32, ...]:
+    """Operands of a plan, normally distributed."""
+    return tuple(rng.standard_normal(layout.shape).astype(np.float32) for layout in plan.inputs)
 
-    a: (batch, m, k), b: (batch, k, n) float32. Returns flat arrays, C filled with NaN.
+
+def host_arguments(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
+    """What the design's runtime sequence takes: its inputs, and its results full of NaN. Flat arrays.
+
+    plan: of one dispatch, from `Family.dispatch`.
     """
-    a_bf16, b_bf16 = (to_bf16(x, contract.operand_rounding) for x in (a, b))
-    dtype = np.float32 if contract.result_dtype is DType.F32 else b_bf16.dtype
-    c = np.full(contract.batch * contract.m * contract.n, np.nan, dtype)
-    if contract.packs_pairs:
-        pairs = np.empty((contract.batch, a[0].size + b[0].size), a_bf16.dtype)
-        pack_pairs(pairs, a_bf16, b_bf16, XDNA1.micro_tile)
-        return [pairs.ravel(), c]
-    if contract.heads_along is not None and contract.heads_along.a is Along.COLS:
-        a_bf16 = a_bf16.swapaxes(0, 1)
-    if contract.heads_along is not None and contract.heads_along.b is Along.COLS:
-        b_bf16 = b_bf16.swapaxes(0, 1)
-    return [a_bf16.ravel(), b_bf16.ravel(), c]
+    contract = plan.contract
+    read = family_of(contract).host_arrays(plan, inputs)
+    return [*read, *map(poisoned, contract.arguments[-contract.results :])]
 
 
-def products(contract: Contract, c: NDArray[Any]) -> NDArray[Any]:
-    """The C that a design filled, product by product: (batch, m, n)."""
-    if contract.heads_along is not None and contract.heads_along.c is Along.COLS:
-        return c.reshape(contract.m, contract.batch, contract.n).swapaxes(0, 1)
-    return c.reshape(contract.batch, contract.m, contract.n)
+def results(plan: Plan, arguments: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+    """What a design wrote, each result of its layout's shape."""
+    written = arguments[-plan.contract.results :]
+    return tuple(taken_apart(memory, layout) for memory, layout in zip(written, plan.outputs, strict=True))
+
+
+def _compare(plan: Plan, inputs: tuple[F32, ...], written: tuple[NDArray[Any], ...]) -> tuple[float, float]:
+    """The largest error, and the largest share of its tolerance. Raises WrongResultError beyond that."""
+    op, contract = plan.op, plan.contract
+    operands = tuple(x.reshape(operand.shape) for x, operand in zip(inputs, op.inputs, strict=True))
+    wanted, allowed = op.reference(*operands), op.tolerance(contract.numerics, *operands)
+    max_error = share = 0.0
+    for layout, result, exact, tolerance in zip(plan.outputs, written, wanted, allowed, strict=True):
+        got = result.reshape(exact.shape).astype(np.float64)
+        error = np.abs(got - exact)
+        used = error / tolerance
+        if not used.max() <= 1:  # NaN is not
+            at = np.unravel_index(np.argmax(np.nan_to_num(used, nan=np.inf)), used.shape)
+            raise WrongResultError(
+                f"{contract.name}: {layout.operand}[{','.join(map(str, at))}] is {got[at]:g}, "
+                f"float64 gives {exact[at]:g}; "
+                f"{int((~(used <= 1)).sum()):,} of {used.size:,} elements are out of tolerance"
+            )
+        share, max_error = max(share, float(used.max())), max(max_error, float(error.max()))
+    return max_error, share

@@ -1,1 +1,1 @@
-"""Whole matrices in one dispatch, of any size and of any number of heads."""
+"""Whole matrices in one dispatch, of any size and of any batch."""

@@ -1,4 +1,4 @@
-"""Products of fixed sizes: 64x64 on one core, 64x512 and 128x512 on sixteen, and many 64x64 packed into one dispatch.
+"""Products of fixed sizes: 64x64 on one core, 64x512 and 128x512 on all, and many 64x64 in one dispatch.
 
 The host cuts a problem into tiles of the kernel's m, k, n; where K is larger than k it adds the partial
 results in fp32. bf16 operands are rounded to nearest even unless a contract says otherwise. The cores
@@ -34,7 +34,7 @@ DEPTH_C = 1  # one fp32 C of 64x64 is 16 KiB; two would not leave room for A and
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """Where the matrices of a batch lie, for each operand, in a kernel that takes the whole batch per dispatch."""
+    """Where the matrices of a batch lie, in a kernel that takes the whole batch per dispatch."""
 
     a: Along
     b: Along
@@ -270,7 +270,7 @@ def tiled_plan(
 
 
 def cheapest_way_round(op: Matmul, contract_of: Callable[[Matmul, bool], MatmulContract]) -> MatmulPlan:
-    """The product as it stands, or transposed if that is modelled cheaper; only products of a batch may be turned.
+    """The product as it stands, or transposed if that is modelled cheaper; only a batch may be turned.
 
     N of a head's context is d_head, and of its transpose M is: what is wide in N, or in M, stays half empty.
     Scores that cost the same either way come the way round in which the context takes them.
@@ -293,7 +293,7 @@ def cheapest_way_round(op: Matmul, contract_of: Callable[[Matmul, bool], MatmulC
 
 
 def host_batched_plan(op: Matmul, contract: MatmulContract, columns: int) -> MatmulPlan:
-    """tiled_plan with the tile columns of B taken `columns` at a time: another order, and not one dispatch less.
+    """tiled_plan with the tile columns of B taken `columns` at a time: another order, no dispatch less.
 
     columns divides the tile columns of B, or PlanError.
     """

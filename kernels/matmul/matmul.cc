@@ -1,32 +1,40 @@
 // The product of one tile on one AIE-ML core: bf16 operands, fp32 sums.
 //
-// Buffers hold micro-tiles of r,s,t = 4,8,4, as the memtile's DMA lays them out:
+// Buffers hold micro-tiles of the target's r,s,t, as the memtile's DMA lays them out:
 //   A (m/r, k/s, r, s)    B (k/s, n/t, s, t)    C (m/r, n/t, r, t)
 //
-// Loops: rows of blocks, columns of blocks, steps of s through k. A block is 4x4 micro-tiles of C, kept in
-// 16 of the core's 18 accumulators of 512 bits (UG1603). A step loads 4 micro-tiles of A and 4 of B and
-// multiplies each with each: 16 mmuls of 128 MACs, one a cycle. Its 8 vectors of 512 bits take 16 loads of
-// 256; the two load units (AM020) do that in 8 cycles, so the mmuls are what limits.
+// Loops: rows of blocks, columns of blocks, steps of s through k. A block is 4x4 micro-tiles of C.
 //
-// Cycles: m*k*n / 128 at best, e.g. 64x64x32: 1024. Around its steps a block writes 16 vectors of C, 32
-// cycles of the one store unit for fp32, and where C comes in reads as many, 16 cycles; for 64x64x32 that is
-// 8 * 48 = 384 cycles more if nothing overlaps it.
+// What follows is for r,s,t = 4,8,4. A block stays in 16 of the core's 18 accumulators of 512 bits (UG1603). A
+// step loads 4 micro-tiles of A and 4 of B and multiplies each with each: 16 mmuls of 128 MACs, at best one per
+// cycle. Its 8 vectors of 512 bits take 16 loads of 256; the two load units (AM020) do that in 8 cycles, if the
+// two loads of a cycle are from different banks of the core's memory: from the same bank they take a cycle more
+// (github.com/jdominick05/ignite-xdna, docs/SILICON.md). So the mmuls are what limits.
+//
+// Cycles: m*k*n / 128 at best, for instance 1024 for 64x64x32. Peano issues mlir-aie's loop of the same form at
+// one vmac in two cycles, half of that (the same source, counted in the code that it made); nobody has looked at
+// what it makes of this one. Around its steps a block writes 16 vectors of C, 32 cycles of the one store unit for
+// fp32, and where C comes in it reads as many, 16 cycles; for 64x64x32 that is 8 * 48 = 384 cycles more if
+// nothing overlaps it.
 
 #include <aie_api/aie.hpp>
 
 #if !defined(DIM_M) || !defined(DIM_K) || !defined(DIM_N)
 #error "compile with -DDIM_M=.. -DDIM_K=.. -DDIM_N=..: A is m x k, B k x n, C m x n"
 #endif
+#if !defined(DIM_R) || !defined(DIM_S) || !defined(DIM_T)
+#error "compile with -DDIM_R=.. -DDIM_S=.. -DDIM_T=..: the target's mmul multiplies r x s by s x t"
+#endif
 
 namespace {
 
 constexpr unsigned m = DIM_M, k = DIM_K, n = DIM_N;
-constexpr unsigned r = 4, s = 8, t = 4;
+constexpr unsigned r = DIM_R, s = DIM_S, t = DIM_T;
 constexpr unsigned block = 4; // micro-tiles of C each way
 
-static_assert(m > 0 && m % (block * r) == 0, "m is a multiple of 16");
-static_assert(k > 0 && k % s == 0, "k is a multiple of 8");
-static_assert(n > 0 && n % (block * t) == 0, "n is a multiple of 16");
+static_assert(m > 0 && m % (block * r) == 0, "m is a multiple of a block of micro-tiles");
+static_assert(k > 0 && k % s == 0, "k is a multiple of a micro-tile");
+static_assert(n > 0 && n % (block * t) == 0, "n is a multiple of a block of micro-tiles");
 
 using MMUL = aie::mmul<r, s, t, bfloat16, bfloat16, accfloat>;
 

@@ -1,9 +1,9 @@
-"""Checks a design's MLIR text against the array and executes it: no NPU, no toolchain.
+"""Checks a design's MLIR text against a target and executes it: no NPU, no toolchain.
 
-design = parse(text)                  # spelling
-usage = check_structure(design)       # limits of tiles, DMAs and shim; names, types, links, locks
-execution = execute(design, [a, b, c], functions)  # every object of every fifo, in place
-cycles = count_cycles(design, execution)
+design = parse(text)                       # spelling
+usage = check_structure(design, target)    # limits of tiles, DMAs and shim; names, types, links, locks
+execution = execute(design, [a, b, c], functions, target)  # every object of every fifo, in place
+cycles = count_cycles(design, execution, target)
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The functions that a design's cores call, on the host: kernels/matmul.cc itself, or the same sums in numpy.
+"""The functions that a design's cores call, on the host: the C++ source itself, or each function in NumPy.
 
 A design declares each function with its buffers' types and the object that it is linked from:
 
     func.func private @zero_f32(memref<64x32xf32>) attributes {link_with = "matmul_64x64x32.o"}
 
-The object's name gives m, k, n. Buffers keep their declared shapes, but hold micro-tiles of r,s,t = 4,8,4
-(AIE API, aie::mmul<4, 8, 4, bfloat16, bfloat16>): A (m/r, k/s, r, s), B (k/s, n/t, s, t), C (m/r, n/t, r, t).
+Which sources there are, what each defines and how an object's name carries sizes is the family's to say
+(kernels/core.py): it is given to `compiled` and `in_numpy`.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import ml_dtypes
-import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.cache import cache_folder, find_or_build
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.host.bf16 import F32, Rounding, to_bf16
 from whisper_npu.host.cxx import COMPILERS, find_cxx
-from whisper_npu.kernels.build import MATMUL_CC, BuildError, Tile, tile_of_object
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.kernels.core import CoreFunction, CoreObject, CoreSource, ObjectNameError, object_named
+from whisper_npu.kernels.verifier.design import Function
+from whisper_npu.kernels.verifier.memory import DTYPES
+from whisper_npu.kernels.verifier.program import Functions
+from whisper_npu.npu.targets import Target
 
 # -ffp-contract=off: every sum is an IEEE fp32 sum, whatever the host has.
 FLAGS = ("-std=c++20", "-O2", "-ffp-contract=off", "-DNDEBUG", "-fPIC", "-shared", "-fvisibility=hidden")
 
 _HOST = Path(__file__).parent / "host"
-_DTYPES: Mapping[str, np.dtype[Any]] = {"bf16": np.dtype(ml_dtypes.bfloat16), "f32": np.dtype(np.float32)}
+_C_TYPES = {"bf16": "bfloat16", "f32": "float", "i32": "std::int32_t"}
 _ERROR_BYTES = 512
 
 
 class CoreFunctionError(WhisperNpuError):
-    """A core function declared or called as matmul.cc does not allow, or one that oversteps its buffers."""
+    """A core function declared or called as its source does not allow, or one that oversteps its buffers."""
 
 
 class UnknownCoreFunctionError(CoreFunctionError):
-    """A function that matmul.cc does not define, or that the design does not declare."""
+    """A function that no source defines, or that the design does not declare."""
 
 
 class NoCompilerError(CoreFunctionError):
@@ -51,148 +51,107 @@ class NoCompilerError(CoreFunctionError):
 
 
 class CompileError(CoreFunctionError):
-    """The C++ compiler refused matmul.cc for these sizes."""
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """One `func.func private` of a design: an argument is a shape and an element type, "bf16" or "f32"."""
-
-    name: str
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[str, ...]
-    link_with: str
-
-
-class CoreFunctions(Protocol):
-    """The functions of one design, by name."""
-
-    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
-        """Run `name` on its arguments, arrays of the declared shapes and dtypes; it writes the last one.
-
-        Raises UnknownCoreFunctionError, or CoreFunctionError if an argument is not as declared or the
-        function reads or writes beyond one.
-        """
-
-    def reads(self, name: str) -> tuple[bool, ...]:
-        """For each argument of `name`, whether its contents matter to the function.
-
-        Raises UnknownCoreFunctionError.
-        """
+    """The C++ compiler refused a source for these sizes."""
 
 
 def compiled(
-    declarations: Sequence[Declaration], *, cache_dir: Path | None = None, source: Path = MATMUL_CC
-) -> CoreFunctions:
-    """matmul.cc compiled by this machine's C++ compiler, against our header of the AIE API in `host/`.
+    declared: Sequence[Function],
+    sources: Sequence[CoreSource],
+    target: Target,
+    *,
+    cache_dir: Path | None = None,
+) -> Functions:
+    """The sources, compiled by this machine's C++ compiler against our header of the AIE API in `host/`.
 
-    Each object's sizes are compiled once; libraries are kept in `cache_dir` (default: $WHISPER_NPU_CACHE, or
-    whisper-npu in the user's cache folder) under a hash of sources, flags and compiler.
+    declared: a design's functions. Each object is compiled once. Libraries are kept in `cache_dir` (default:
+    $WHISPER_NPU_CACHE, or whisper-npu in the user's cache folder) under a hash of source, flags and compiler.
 
     Raises NoCompilerError, CompileError, or CoreFunctionError if a declaration does not fit its function.
     """
-    functions = _checked(declarations)
+    functions = _checked(declared, sources, target)
     compiler = _compiler(os.environ)
+    objects = {function.object.name: function.object for function in functions.values()}
     libraries = {
-        tile: ctypes.CDLL(str(_library(compiler, tile, source, cache_dir)))
-        for tile in dict.fromkeys(function.tile for function in functions.values())
+        name: ctypes.CDLL(str(_library(compiler, found, cache_dir))) for name, found in objects.items()
     }
     return _Compiled(functions, libraries)
 
 
-def in_numpy(declarations: Sequence[Declaration]) -> CoreFunctions:
-    """The same functions in numpy, for machines without a C++ compiler: same order of sums, so the same bits.
+def in_numpy(declared: Sequence[Function], sources: Sequence[CoreSource], target: Target) -> Functions:
+    """The same functions in NumPy, for machines without a C++ compiler.
 
     Raises CoreFunctionError if a declaration does not fit its function.
     """
-    return _InNumpy(_checked(declarations))
+    return _InNumpy(_checked(declared, sources, target))
 
 
-# --- What matmul.cc defines ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Parameter:
-    """One argument as the C function takes it."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    read: bool = True
-
-
-def _parameters(name: str, tile: Tile) -> tuple[_Parameter, ...]:
-    """What `name` takes when it is compiled for `tile`."""
-    a = _Parameter("A", (tile.m, tile.k), "bf16")
-    b = _Parameter("B", (tile.k, tile.n), "bf16")
-    pair = _Parameter("A and B", (tile.m * tile.k + tile.k * tile.n,), "bf16")
-    c = (tile.m, tile.n)
-    known = {
-        "zero_f32": (_Parameter("C", c, "f32", read=False),),
-        "matmul_bf16_f32": (a, b, _Parameter("C", c, "f32")),
-        "matmul_bf16_bf16": (a, b, _Parameter("C", c, "bf16", read=False)),
-        "matmul_pair_bf16_f32": (pair, _Parameter("C", c, "f32", read=False)),
-    }
-    if name not in known:
-        raise UnknownCoreFunctionError(f"unknown core function {name!r}: matmul.cc has {', '.join(known)}")
-    return known[name]
+# --- What a design declares ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Function:
-    """One declared function, found to fit the C function of its name."""
+class _Declared:
+    """One declared function, found to fit the core function of its name."""
 
-    name: str
-    tile: Tile
-    parameters: tuple[_Parameter, ...]
-    shapes: tuple[tuple[int, ...], ...]  # as declared
-    dtypes: tuple[np.dtype[Any], ...]
+    declaration: Function
+    core: CoreFunction
+    object: CoreObject
 
     def check(self, arguments: Sequence[NDArray[Any]]) -> None:
-        if len(arguments) != len(self.shapes):
-            raise CoreFunctionError(f"{self.name} takes {len(self.shapes)} arguments, not {len(arguments)}")
-        for index, (array, shape, dtype) in enumerate(zip(arguments, self.shapes, self.dtypes, strict=True)):
-            if array.shape != shape or array.dtype != dtype:
+        """Raises CoreFunctionError for arrays that are not as declared."""
+        name, memrefs = self.declaration.name, self.declaration.memrefs
+        if len(arguments) != len(memrefs):
+            raise CoreFunctionError(f"{name} takes {len(memrefs)} arguments, not {len(arguments)}")
+        for index, (array, memref) in enumerate(zip(arguments, memrefs, strict=True)):
+            dtype = DTYPES[memref.dtype]
+            if array.shape != memref.shape or array.dtype != dtype:
                 raise CoreFunctionError(
-                    f"argument {index} of {self.name} is {_type(array.shape, array.dtype)}, "
-                    f"declared {_type(shape, dtype)}"
+                    f"argument {index} of {name} is {_type(array.shape, array.dtype)}, "
+                    f"declared {_type(memref.shape, dtype)}"
                 )
             if not array.flags.c_contiguous:
-                raise CoreFunctionError(f"argument {index} of {self.name} is not contiguous; pass a copy")
-        if not arguments[-1].flags.writeable:
-            raise CoreFunctionError(f"argument {len(arguments) - 1} of {self.name} is written, but read-only")
+                raise CoreFunctionError(f"argument {index} of {name} is not contiguous; pass a copy")
+            if self.core.parameters[index].is_written and not array.flags.writeable:
+                raise CoreFunctionError(f"argument {index} of {name} is written, but read-only")
 
 
-def _checked(declarations: Sequence[Declaration]) -> dict[str, _Function]:
-    """The declared functions by name, each held against what matmul.cc defines for its object's sizes."""
-    functions: dict[str, _Function] = {}
-    for declaration in declarations:
-        name, tile = declaration.name, _tile(declaration.link_with)
-        parameters = _parameters(name, tile)
-        if not len(declaration.shapes) == len(declaration.dtypes) == len(parameters):
-            raise CoreFunctionError(
-                f"{name} of {declaration.link_with} takes {len(parameters)} arguments, "
-                f"declared with {len(declaration.shapes)}"
+def _checked(
+    declared: Sequence[Function], sources: Sequence[CoreSource], target: Target
+) -> dict[str, _Declared]:
+    """The declared functions by name, each held against what its object defines."""
+    functions: dict[str, _Declared] = {}
+    for declaration in declared:
+        name, found = declaration.name, _object(declaration, sources, target)
+        if name not in found.functions:
+            raise UnknownCoreFunctionError(
+                f"unknown core function {name!r}: {found.source.path.name} has {', '.join(found.functions)}"
             )
-        for index, parameter in enumerate(parameters):
-            shape, dtype = declaration.shapes[index], declaration.dtypes[index]
-            # Declared in its two dimensions or flat: never with two sizes exchanged.
-            if shape not in (parameter.shape, (prod(parameter.shape),)) or dtype != parameter.dtype:
+        core = found.functions[name]
+        if len(declaration.memrefs) != len(core.parameters):
+            raise CoreFunctionError(
+                f"{name} of {found.name} takes {len(core.parameters)} arguments, "
+                f"declared with {len(declaration.memrefs)}"
+            )
+        for index, (memref, parameter) in enumerate(zip(declaration.memrefs, core.parameters, strict=True)):
+            # Declared in its dimensions or flat: never with two sizes exchanged.
+            if (
+                memref.shape not in (parameter.shape, (parameter.elements,))
+                or memref.dtype != parameter.dtype
+            ):
                 raise CoreFunctionError(
-                    f"argument {index} ({parameter.name}) of {name} is declared {_type(shape, dtype)}; "
-                    f"in {declaration.link_with} it is {_type(parameter.shape, parameter.dtype)}"
+                    f"argument {index} ({parameter.name}) of {name} is declared "
+                    f"{_type(memref.shape, memref.dtype)}; "
+                    f"in {found.name} it is {_type(parameter.shape, parameter.dtype)}"
                 )
         if name in functions:
             raise CoreFunctionError(f"{name} is declared twice; a design declares each function once")
-        dtypes = tuple(_DTYPES[dtype] for dtype in declaration.dtypes)
-        functions[name] = _Function(name, tile, parameters, declaration.shapes, dtypes)
+        functions[name] = _Declared(declaration, core, found)
     return functions
 
 
-def _tile(link_with: str) -> Tile:
+def _object(declaration: Function, sources: Sequence[CoreSource], target: Target) -> CoreObject:
     try:
-        return tile_of_object(link_with)
-    except BuildError as error:
+        return object_named(declaration.link_with or "", sources, target)
+    except ObjectNameError as error:
         raise CoreFunctionError(str(error)) from error
 
 
@@ -201,40 +160,53 @@ def _type(shape: tuple[int, ...], dtype: object) -> str:
 
 
 @dataclass(frozen=True)
-class _Declared:
+class _Functions:
     """What both implementations share."""
 
-    functions: Mapping[str, _Function]
+    functions: Mapping[str, _Declared]
 
     def reads(self, name: str) -> tuple[bool, ...]:
-        return tuple(parameter.read for parameter in self.find(name).parameters)
+        """For each argument of `name`, whether its contents matter. Raises UnknownCoreFunctionError."""
+        return tuple(parameter.is_read for parameter in self.find(name).core.parameters)
 
-    def find(self, name: str) -> _Function:
+    def macs(self, name: str) -> int:
+        return self.find(name).core.macs
+
+    def find(self, name: str) -> _Declared:
         if name not in self.functions:
-            declared = ", ".join(self.functions) or "none"
-            raise UnknownCoreFunctionError(f"core function {name!r} is not declared; declared: {declared}")
+            known = ", ".join(self.functions) or "none"
+            raise UnknownCoreFunctionError(f"core function {name!r} is not declared; declared: {known}")
         return self.functions[name]
+
+
+@dataclass(frozen=True)
+class _InNumpy(_Functions):
+    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
+        function = self.find(name)
+        function.check(arguments)
+        function.core.in_numpy(arguments)
 
 
 # --- Compiled -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Compiled(_Declared):
-    libraries: Mapping[Tile, ctypes.CDLL]
+class _Compiled(_Functions):
+    libraries: Mapping[str, ctypes.CDLL]  # by the object's name
 
     def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
+        """Raises CoreFunctionError where the function reads or writes beyond an argument, too."""
         function = self.find(name)
         function.check(arguments)
         count = len(arguments)
         buffers = (ctypes.c_void_p * count)(*(array.ctypes.data for array in arguments))
         sizes = (ctypes.c_size_t * count)(*(array.nbytes for array in arguments))
         problem = ctypes.create_string_buffer(_ERROR_BYTES)
-        failed = self.libraries[function.tile].whisper_npu_call(
+        failed = self.libraries[function.object.name].whisper_npu_call(
             name.encode(), buffers, sizes, ctypes.c_size_t(count), problem, ctypes.c_size_t(_ERROR_BYTES)
         )
         if failed:
-            raise CoreFunctionError(f"{name} {problem.value.decode()}")
+            raise CoreFunctionError(f"{name} {problem.value.decode(errors='replace')}")
 
 
 def _compiler(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -242,56 +214,50 @@ def _compiler(environ: Mapping[str, str]) -> tuple[str, ...]:
         return compiler
     chosen = environ.get("CXX", "").strip()
     missing = f"no {chosen} ($CXX)" if chosen else f"none of {', '.join(COMPILERS)}"
-    raise NoCompilerError(f"matmul.cc needs a C++ compiler: {missing} on PATH; install g++ or set CXX")
+    raise NoCompilerError(f"core functions need a C++ compiler: {missing} on PATH; install g++ or set CXX")
 
 
-def _library(compiler: tuple[str, ...], tile: Tile, source: Path, cache_dir: Path | None) -> Path:
-    """The shared library of one tile's sizes, from the cache or compiled into it."""
-    from whisper_npu.cache import cache_folder, find_or_build
-
-    options = (*FLAGS, *tile.defines, f"-I{_HOST}")
+def _library(compiler: tuple[str, ...], found: CoreObject, cache_dir: Path | None) -> Path:
+    """The shared library of one object, from the cache or compiled into it."""
+    source, target = found.source.path, found.target
+    r, s, t = target.micro_tile
+    options = (
+        *FLAGS,
+        *found.defines,
+        f"-DHOST_MMUL_R={r}",
+        f"-DHOST_MMUL_S={s}",
+        f"-DHOST_MMUL_T={t}",
+        f"-DHOST_CORE_MEMORY={target.core.memory_bytes}",
+    )
+    header = _declarations(found)
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
-    key = sha256(repr([compiler, version.stdout, FLAGS, tile]).encode())
+    key = sha256(repr([compiler, version.stdout, options, header]).encode())
     for part in (source, _HOST / "call.cc", _HOST / "aie_api" / "aie.hpp"):
         key.update(sha256(part.read_bytes()).digest())
-    library = f"{tile.name}.so"
+    library = f"{Path(found.name).stem}.so"
 
     def build(folder: Path) -> None:
-        command = [*compiler, *options, str(source), str(_HOST / "call.cc"), "-o", str(folder / library)]
+        (folder / "core_functions.hpp").write_text(header, "utf-8")
+        inputs = f"-I{_HOST}", f"-I{folder}", str(source), str(_HOST / "call.cc")
+        command = [*compiler, *options, *inputs, "-o", str(folder / library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
             because = lines[0].strip() if lines else f"exit status {done.returncode}"
-            raise CompileError(f"{compiler[0]} refuses {source.name} for {tile.name}: {because}")
+            name = Path(found.name).stem
+            raise CompileError(f"{compiler[0]} refuses {source.name} for {name}: {because}")
 
     return find_or_build(cache_folder(cache_dir), f"core-{key.hexdigest()[:32]}", build) / library
 
 
-# --- In numpy -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _InNumpy(_Declared):
-    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
-        function = self.find(name)
-        function.check(arguments)
-        m, k, n = function.tile.sizes
-        r, s, t = XDNA1.micro_tile
-        *operands, c = arguments
-        adds_to_c = function.parameters[-1].read
-        sums = _rows(c, (m, n), (r, t)) if adds_to_c else np.zeros((m, n), np.float32)
-        if operands:
-            pair = np.concatenate([operand.ravel() for operand in operands])  # B behind A, as in a pair
-            a, b = _rows(pair[: m * k], (m, k), (r, s)), _rows(pair[m * k :], (k, n), (s, t))
-            for step in range(k):
-                sums += a[:, step, None] * b[step]  # products are exact; each sum is rounded, as in mac
-        micro_tiles = sums.reshape(m // r, r, n // t, t).swapaxes(1, 2)
-        result = to_bf16(micro_tiles, Rounding.NEAREST_EVEN) if c.dtype == ml_dtypes.bfloat16 else micro_tiles
-        c[...] = result.reshape(c.shape)
-
-
-def _rows(buffer: NDArray[Any], shape: tuple[int, int], micro_tile: tuple[int, int]) -> F32:
-    """The float32 matrix of `shape` whose micro-tiles lie in `buffer` one after the other: a copy."""
-    (rows, columns), (height, width) = shape, micro_tile
-    tiles = buffer.reshape(rows // height, columns // width, height, width).astype(np.float32)
-    return tiles.swapaxes(1, 2).reshape(shape)
+def _declarations(found: CoreObject) -> str:
+    """core_functions.hpp: what host/call.cc needs to know of one object's functions."""
+    functions = found.functions.values()
+    lines = [f"// Generated: the functions of {found.source.path.name}.", 'extern "C" {']
+    for function in functions:
+        types = ", ".join(f"{_C_TYPES[parameter.dtype]} *" for parameter in function.parameters)
+        lines.append(f"void {function.name}({types});")
+    each = " ".join(f"function({function.name})" for function in functions)
+    most = max((len(function.parameters) for function in functions), default=0)
+    lines += ["}", f"#define CORE_FUNCTIONS(function) {each}", f"#define MAX_ARGUMENTS {most}"]
+    return "\n".join(lines) + "\n"

@@ -22,7 +22,9 @@ from whisper_npu.kernels.verifier.memory import BITS, DTYPES, Buffers, CoreEnd, 
 from whisper_npu.kernels.verifier.movement import Destination, Shim, Source, Stream, Task
 from whisper_npu.kernels.verifier.patterns import object_order
 from whisper_npu.kernels.verifier.program import CoreRun, FunctionCall, Functions, check_time
+from whisper_npu.kernels.verifier.structure import check_device
 from whisper_npu.kernels.verifier.wiring import Pool, channels, check_wiring, pools
+from whisper_npu.npu.targets import Target
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,21 @@ class Execution:
 
 
 def execute(
-    design: Design, arguments: Sequence[NDArray[Any]], functions: Functions, *, timeout_seconds: float = 30
+    design: Design,
+    arguments: Sequence[NDArray[Any]],
+    functions: Functions,
+    target: Target,
+    *,
+    timeout_seconds: float = 30,
 ) -> Execution:
     """Run the design's sequence once on `arguments`, the host arrays, which change in place.
 
     They have the elements and types of the sequence's arguments, in any shape. Raises DesignError where the
-    design's wiring is wrong, where it hangs, where data is left over, where something is read that nothing
-    wrote, and after `timeout_seconds`. Elements of an output that no transfer reaches stay as they were.
+    design is for another target, where its wiring is wrong, where it hangs, where data is left over, where
+    something is read that nothing wrote, and after `timeout_seconds`. Elements of an output that no transfer
+    reaches stay as they were.
     """
+    check_device(design, target)
     check_wiring(design)
     return _Array(design, _host_arrays(design, arguments), functions, timeout_seconds).run()
 

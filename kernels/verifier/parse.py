@@ -1,6 +1,6 @@
 """A design's MLIR text to data.
 
-Knows the operations that designs of matrix products need, in mlir-aie's spelling, and refuses every other:
+Knows the operations that our designs need, in mlir-aie's spelling, and refuses every other:
 what is not understood cannot be verified. Like MLIR's own parser it checks that each SSA name is defined
 before its use, once, and has the type that its use says.
 """
@@ -44,7 +44,6 @@ from whisper_npu.kernels.verifier.design import (
 )
 from whisper_npu.kernels.verifier.errors import DesignError
 
-DEVICES = ("npu1", "npu1_1col", "npu1_2col", "npu1_3col")
 ARITHMETIC = ("addi", "subi", "muli", "divui", "remui", "divsi", "remsi")
 PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 
@@ -77,7 +76,7 @@ class _Token(NamedTuple):  # made by the ten thousand: a dataclass takes three t
 
 
 class _Parser:
-    """Recursive descent, one method a construct."""
+    """Recursive descent, one method per construct."""
 
     def __init__(self, text: str) -> None:
         self.source = text
@@ -276,10 +275,6 @@ class _Parser:
             self.take()
         self.expect("{", "aie.device", "(")
         device = self.kind("word")
-        if device == "npu1_4col":
-            raise self.error("the device npu1_4col no longer exists, npu1 has all 4 columns")
-        if device not in DEVICES:
-            raise self.error(f"unknown device {device!r}, there are {', '.join(DEVICES)}")
         self.expect(")")
         if self.next.kind == "symbol":
             self.take()

@@ -37,18 +37,22 @@ class Functions(Protocol):
     """The kernel functions that a design's cores call."""
 
     def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
-        """Run one on its buffers, C-contiguous and shaped as declared, bfloat16 or float32, in place."""
+        """Run one on its buffers, C-contiguous, of the declared shapes and types, in place."""
 
     def reads(self, name: str) -> tuple[bool, ...]:
         """Which of its arguments it reads before it writes them."""
 
+    def macs(self, name: str) -> int:
+        """Multiply-accumulates of one call."""
+
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """A function and the shapes that it was called with."""
+    """A function, the shapes that it was called with, and what it multiplies."""
 
     function: str
     shapes: tuple[tuple[int, ...], ...]
+    macs: int = 0
 
 
 Value = int | NDArray[Any] | Element | Subview
@@ -197,7 +201,8 @@ class CoreRun:
                 )
             arrays.append(array)
         self.functions.call(op.function, arrays)
-        self.round_calls[FunctionCall(op.function, tuple(memref.shape for memref in op.memrefs))] += 1
+        shapes = tuple(memref.shape for memref in op.memrefs)
+        self.round_calls[FunctionCall(op.function, shapes, self.functions.macs(op.function))] += 1
 
     def _argument(self, function: str, name: str) -> tuple[NDArray[Any], str]:
         if name in self.local:

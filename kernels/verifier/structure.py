@@ -1,4 +1,4 @@
-"""Whether a design fits the array: memory, channels, descriptors, locks, and what a DMA can say.
+"""Whether a design fits a target: memory, channels, descriptors, locks, and what a DMA can say.
 
 How is counted (mlir-aie's objectFifo lowering; AM020 for the fields of a descriptor):
 
@@ -7,6 +7,9 @@ How is counted (mlir-aie's objectFifo lowering; AM020 for the fields of a descri
 - Buffer descriptors: one for each buffer that a channel serves, and for each piece of it where the memtile
   splits or joins. A memtile's even channels share one half of its descriptors, the odd ones the other;
   channels are numbered in the order of the fifos. The shim's are the runtime sequence's `id`s.
+- Shim tasks: as many between two waits as the shim has descriptors. A channel's queue is shorter: it holds
+  four tasks, and drops a fifth in silence (mlir-aie issue 3734; aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE).
+  That is not checked yet.
 - Locks: two for each pool of buffers, for each of its pieces; two for each of the shim's fifos.
 """
 
@@ -23,7 +26,7 @@ from whisper_npu.kernels.verifier.design import Design, Dims, Memcpy, MemRef, Ob
 from whisper_npu.kernels.verifier.errors import DesignError
 from whisper_npu.kernels.verifier.patterns import is_contiguous, visited
 from whisper_npu.kernels.verifier.wiring import IN, OUT, Pool, channels, check_wiring, pools
-from whisper_npu.npu.targets.npu1 import XDNA1, ArrayLimits, TileLimits
+from whisper_npu.npu.targets import Target, TileLimits
 
 WORD_BYTES = 4  # what DMAs and streams move at once
 
@@ -48,22 +51,23 @@ class Usage:
         return max(self.memtile_bytes.values(), default=0)
 
 
-def check_structure(design: Design, limits: ArrayLimits = XDNA1) -> Usage:
-    """What the design takes. Raises DesignError, naming the place, the value and the limit."""
+def check_structure(design: Design, target: Target) -> Usage:
+    """What the design takes of the array. Raises DesignError, naming the place, the value and the limit."""
+    check_device(design, target)
     check_wiring(design)
-    _check_tiles(design, limits)
+    _check_tiles(design, target)
     found = pools(design)
     usage = Usage(
-        l1_bytes=_l1_bytes(design, found, limits),
-        memtile_bytes=_memtile_bytes(design, found, limits),
-        channels_in=_channels(design, IN, limits),
-        channels_out=_channels(design, OUT, limits),
-        buffer_descriptors=_buffer_descriptors(design, found, limits),
-        locks=_locks(design, found, limits),
+        l1_bytes=_l1_bytes(design, found, target),
+        memtile_bytes=_memtile_bytes(design, found, target),
+        channels_in=_channels(design, IN, target),
+        channels_out=_channels(design, OUT, target),
+        buffer_descriptors=_buffer_descriptors(design, found, target),
+        locks=_locks(design, found, target),
     )
     for fifo in design.fifos:
-        _check_orders(fifo, found, limits)
-    _check_tasks(design, limits)
+        _check_orders(fifo, found, target)
+    _check_tasks(design, target)
     return usage
 
 
@@ -72,35 +76,44 @@ def _at_most(place: object, value: int, limit: int, what: str) -> None:
         raise DesignError(f"{place}: {value:,} {what}, the limit is {limit:,}")
 
 
-def _tile_limits(tile: Tile, limits: ArrayLimits) -> TileLimits:
-    return {"shim": limits.shim, "memtile": limits.memtile, "core": limits.core}[tile.kind]
+def _tile_limits(tile: Tile, target: Target) -> TileLimits:
+    return {"shim": target.shim, "memtile": target.memtile, "core": target.core}[tile.kind]
 
 
-def _check_tiles(design: Design, limits: ArrayLimits) -> None:
-    name, _, columns = design.device.removesuffix("col").partition("_")
-    if name != limits.target:
-        raise DesignError(f"the device is {design.device}, the limits are of {limits.target}")
-    last_column = (int(columns) if columns else limits.columns) - 1
+def check_device(design: Design, target: Target) -> int:
+    """The columns of the device that a design is for. Raises DesignError where it is none of the target's."""
+    known = {target.device(columns): columns for columns in range(1, target.columns + 1)}
+    if design.device == f"{target.name}_{target.columns}col":
+        raise DesignError(
+            f"the device {design.device} no longer exists, {target.name} has all {target.columns} columns"
+        )
+    if design.device not in known:
+        raise DesignError(f"the device is {design.device}, {target.name} has {', '.join(known)}")
+    return known[design.device]
+
+
+def _check_tiles(design: Design, target: Target) -> None:
+    last_column = check_device(design, target) - 1
     for tile in design.tiles:
         _at_most(f"%{tile.name} of {design.device}", tile.col, last_column, "is its column")
-        _at_most(f"%{tile.name} of {design.device}", tile.row, 1 + limits.core_rows, "is its row")
+        _at_most(f"%{tile.name} of {design.device}", tile.row, 1 + target.core_rows, "is its row")
 
 
 # ----------------------------------------------------------------------------------- what a tile has
 
 
-def _l1_bytes(design: Design, found: tuple[Pool, ...], limits: ArrayLimits) -> Mapping[Tile, int]:
-    used = Counter({core.tile: core.stack_size or limits.stack_bytes for core in design.cores})
+def _l1_bytes(design: Design, found: tuple[Pool, ...], target: Target) -> Mapping[Tile, int]:
+    used = Counter({core.tile: core.stack_size or target.stack_bytes for core in design.cores})
     used.update(_buffer_bytes(design, found, "core"))
     for tile, count in used.items():
-        _at_most(tile, count, limits.core.memory_bytes, "bytes of buffers and stack in L1")
+        _at_most(tile, count, target.core.memory_bytes, "bytes of buffers and stack in L1")
     return used
 
 
-def _memtile_bytes(design: Design, found: tuple[Pool, ...], limits: ArrayLimits) -> Mapping[Tile, int]:
+def _memtile_bytes(design: Design, found: tuple[Pool, ...], target: Target) -> Mapping[Tile, int]:
     used = _buffer_bytes(design, found, "memtile")
     for tile, count in used.items():
-        _at_most(tile, count, limits.memtile.memory_bytes, "bytes of buffers")
+        _at_most(tile, count, target.memtile.memory_bytes, "bytes of buffers")
     return used
 
 
@@ -115,14 +128,14 @@ def _buffer_bytes(design: Design, found: tuple[Pool, ...], kind: str) -> Counter
     return used
 
 
-def _channels(design: Design, direction: str, limits: ArrayLimits) -> Mapping[Tile, int]:
+def _channels(design: Design, direction: str, target: Target) -> Mapping[Tile, int]:
     used = Counter(channel.tile for channel in channels(design) if channel.direction == direction)
     for tile, count in used.items():
-        _at_most(tile, count, _tile_limits(tile, limits).dma_channels, f"DMA channels {direction}")
+        _at_most(tile, count, _tile_limits(tile, target).dma_channels, f"DMA channels {direction}")
     return used
 
 
-def _buffer_descriptors(design: Design, found: tuple[Pool, ...], limits: ArrayLimits) -> Mapping[Tile, int]:
+def _buffer_descriptors(design: Design, found: tuple[Pool, ...], target: Target) -> Mapping[Tile, int]:
     of_end: dict[tuple[Tile, str], int] = {}  # by tile and fifo
     for pool in found:
         for ports, others in ((pool.inputs, pool.outputs), (pool.outputs, pool.inputs)):
@@ -139,33 +152,33 @@ def _buffer_descriptors(design: Design, found: tuple[Pool, ...], limits: ArrayLi
         if channel.tile.kind == "memtile":
             halves[channel.tile, number % 2] += count
     for tile, count in used.items():
-        _at_most(tile, count, _tile_limits(tile, limits).buffer_descriptors, "buffer descriptors")
+        _at_most(tile, count, _tile_limits(tile, target).buffer_descriptors, "buffer descriptors")
     for (tile, parity), count in halves.items():
         what = f"buffer descriptors of {('even', 'odd')[parity]} DMA channels"
-        _at_most(tile, count, limits.memtile.buffer_descriptors // 2, what)
+        _at_most(tile, count, target.memtile.buffer_descriptors // 2, what)
     return Counter({tile: count for tile, count in used.items() if tile.kind != "shim"})
 
 
-def _locks(design: Design, found: tuple[Pool, ...], limits: ArrayLimits) -> Mapping[Tile, int]:
+def _locks(design: Design, found: tuple[Pool, ...], target: Target) -> Mapping[Tile, int]:
     used: Counter[Tile] = Counter()
     for pool in found:
         used[pool.tile] += 2 * pool.pieces
         names = ", ".join(port.fifo for port in (*pool.inputs, *pool.outputs))
         _at_most(
-            f"{pool.tile}: {names}", pool.depth * pool.pieces, limits.max_lock_value, "as a lock's value"
+            f"{pool.tile}: {names}", pool.depth * pool.pieces, target.max_lock_value, "as a lock's value"
         )
     for channel in channels(design):
         if channel.tile.kind == "shim":
             used[channel.tile] += 2
     for tile, count in used.items():
-        _at_most(tile, count, _tile_limits(tile, limits).locks, "locks")
+        _at_most(tile, count, _tile_limits(tile, target).locks, "locks")
     return used
 
 
 # ----------------------------------------------------------------------------- what a descriptor says
 
 
-def _check_orders(fifo: ObjectFifo, found: tuple[Pool, ...], limits: ArrayLimits) -> None:
+def _check_orders(fifo: ObjectFifo, found: tuple[Pool, ...], target: Target) -> None:
     """dimensionsToStream and dimensionsFromStream of one fifo."""
     _check_bytes(f"fifo {fifo.name}: an object", fifo.memref.elements, fifo.memref)
     ends = [(fifo.producer, "dimensionsToStream", fifo.to_stream)]
@@ -180,7 +193,7 @@ def _check_orders(fifo: ObjectFifo, found: tuple[Pool, ...], limits: ArrayLimits
             )
         if dims:
             place = f"fifo {fifo.name}: {name} at {tile}"
-            _check_dims(place, dims, fifo.memref, _tile_limits(tile, limits), limits.max_bd_size)
+            _check_dims(place, dims, fifo.memref, _tile_limits(tile, target), target.max_bd_size)
             for elements in _pieces(fifo, tile, found):
                 _check_permutation(place, dims, elements)
 
@@ -249,26 +262,26 @@ def _in_words(place: str, dims: Dims, memref: MemRef) -> list[tuple[int, int]]:
 # -------------------------------------------------------------------------------------- shim transfers
 
 
-def _check_tasks(design: Design, limits: ArrayLimits) -> None:
+def _check_tasks(design: Design, target: Target) -> None:
     fifos = {fifo.name: fifo for fifo in design.fifos}
     outstanding: Counter[Tile | None] = Counter()  # since the last wait
     for op in design.sequence.ops:
         if isinstance(op, Memcpy):
-            _check_task(op, limits)
+            _check_task(op, target)
             shim = fifos[op.fifo].shim
             outstanding[shim] += 1
             _at_most(
-                shim, outstanding[shim], limits.shim.buffer_descriptors, "tasks without a wait between them"
+                shim, outstanding[shim], target.shim.buffer_descriptors, "tasks without a wait between them"
             )
         elif isinstance(op, Wait):
             outstanding.clear()
 
 
-def _check_task(op: Memcpy, limits: ArrayLimits) -> None:
+def _check_task(op: Memcpy, target: Target) -> None:
     place = f"shim {op.fifo}"
-    if not 0 <= op.id < limits.shim.buffer_descriptors:
+    if not 0 <= op.id < target.shim.buffer_descriptors:
         raise DesignError(
-            f"{place}: id {op.id} is none of {limits.shim.buffer_descriptors} buffer descriptors"
+            f"{place}: id {op.id} is none of {target.shim.buffer_descriptors} buffer descriptors"
         )
     dims = tuple(zip(op.sizes, op.strides, strict=True))
     _check_bytes(f"{place}: the offset into {op.argument}", op.offset, op.memref)
@@ -277,9 +290,9 @@ def _check_task(op: Memcpy, limits: ArrayLimits) -> None:
         raise DesignError(f"{place}: only the outermost dimension may repeat, with stride 0: {dims}")
     (repeat, _), *inner = words = _in_words(place, dims, op.memref)
     if op.strides[0]:
-        _at_most(place, repeat, limits.max_repeat, "as the repeat count of the outermost dimension")
+        _at_most(place, repeat, target.max_repeat, "as the repeat count of the outermost dimension")
     if not is_contiguous(dims[1:]):
         for wrap, _ in inner[1:]:
-            _at_most(place, wrap, limits.shim.max_wrap, "words or steps in a wrap")
+            _at_most(place, wrap, target.shim.max_wrap, "words or steps in a wrap")
     for _, step in words:
-        _at_most(place, step, limits.shim.max_step, "words in a step")
+        _at_most(place, step, target.shim.max_step, "words in a step")

@@ -29,6 +29,7 @@ from whisper_npu.kernels.verifier.design import (
     Release,
     Tile,
     Wait,
+    WriteParameter,
 )
 from whisper_npu.kernels.verifier.errors import DesignError
 
@@ -242,6 +243,8 @@ class _CoreCheck:
         self.fifos = {fifo.name: fifo for fifo in design.fifos}
         self.functions = {function.name: function for function in design.functions}
         self.buffers = {buffer.value: buffer for buffer in design.buffers}
+        written = {op.buffer for op in design.sequence.ops if isinstance(op, WriteParameter)}
+        self.parameters = {buffer.value for buffer in design.buffers if buffer.name in written}
         self.loaded: set[str] = set()  # values that depend on a parameter
 
     def check(self) -> None:
@@ -316,6 +319,11 @@ class _CoreCheck:
             raise DesignError(
                 f"{self.place} calls {op.function}, which no link_with names an object file for"
             )
+        for name in op.arguments:
+            if name in self.buffers and self.buffers[name].tile != self.core.tile:
+                raise DesignError(
+                    f"{self.place} gives {op.function} {name}, which is in {self.buffers[name].tile}"
+                )
 
     def loop(self, op: For) -> None:
         uses_fifos = any(isinstance(inner, (Acquire, Release)) for inner in walk(op.body))
@@ -349,6 +357,12 @@ class _CoreCheck:
                     f"{self.place} loads {op.buffer} before it acquired an object to consume: "
                     "a race with the rtp_write that sets it"
                 )
+            elif isinstance(op, Call) and not acquired:
+                for name in self.parameters.intersection(op.arguments):
+                    raise DesignError(
+                        f"{self.place} gives {op.function} {name} before it acquired an object to consume: "
+                        "a race with the rtp_write that sets it"
+                    )
             elif isinstance(op, For):
                 # An outermost loop starts a round: what the round before acquired says nothing about it.
                 inner = self.loads_after_acquire(op.body, acquired=acquired and in_loop, in_loop=True)

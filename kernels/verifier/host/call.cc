@@ -1,25 +1,22 @@
-// The verifier's way into kernels/matmul.cc, compiled with it into one shared library for each m, k, n.
+// The verifier's way into a family's core functions, compiled with their source into one shared library per
+// object. core_functions.hpp is generated for each library (verifier/core_functions.py): it declares the
+// functions, lists them in CORE_FUNCTIONS and says how many arguments the longest has.
 //
 // Every argument is copied into the middle of a slot of its own, with the size of a core's memory free on both
 // sides, so that an access beyond it is seen even where the caller's buffers touch each other.
 
 #include <aie_api/aie.hpp>
 
+#include <core_functions.hpp>
+
 #include <cstdarg>
 #include <cstdio>
 #include <utility>
 
-extern "C" {
-void zero_f32(float *);
-void matmul_bf16_f32(bfloat16 *, bfloat16 *, float *);
-void matmul_bf16_bf16(bfloat16 *, bfloat16 *, bfloat16 *);
-void matmul_pair_bf16_f32(bfloat16 *, float *);
-}
-
 namespace {
 
-constexpr std::size_t core_memory = 64 * 1024; // AM020
-constexpr std::size_t max_arguments = 3;
+constexpr std::size_t core_memory = HOST_CORE_MEMORY; // bytes, of the target
+constexpr std::size_t max_arguments = MAX_ARGUMENTS;
 
 struct alignas(64) Slot {
   std::byte before[core_memory], argument[core_memory], after[core_memory];
@@ -68,10 +65,12 @@ void call(const char *name, void *const *buffers, const std::size_t *bytes, std:
     std::memcpy(slots[i].argument, buffers[i], sizes[i]);
   }
   aie::set_rounding(aie::rounding_mode::floor);
-  if (!apply(name, "zero_f32", zero_f32) && !apply(name, "matmul_bf16_f32", matmul_bf16_f32) &&
-      !apply(name, "matmul_bf16_bf16", matmul_bf16_bf16) &&
-      !apply(name, "matmul_pair_bf16_f32", matmul_pair_bf16_f32))
-    fail("is not in matmul.cc");
+  bool found = false;
+#define CALL_IF_WANTED(function) found = found || apply(name, #function, function);
+  CORE_FUNCTIONS(CALL_IF_WANTED)
+#undef CALL_IF_WANTED
+  if (!found)
+    fail("is not in this library");
   for (std::size_t i = 0; i < count; ++i)
     std::memcpy(buffers[i], slots[i].argument, sizes[i]);
 }

@@ -1,60 +1,102 @@
-"""What `whisper-npu kernels ...` does: list, verify and build the designs."""
+"""What `whisper-npu kernels ...` does: list, show, verify and build the designs."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from whisper_npu.encoder import encoder_problems
+from whisper_npu.encoder import encoder_ops
 from whisper_npu.errors import WhisperNpuError, error_line
-from whisper_npu.kernels.build import DesignSource, Toolchain, aie_opt_check, build
-from whisper_npu.kernels.designs import DESIGNS, Design, find_design, gemm_design
-from whisper_npu.kernels.table import as_markdown, rows
-from whisper_npu.kernels.verifier import Design as ParsedDesign
+from whisper_npu.kernels import registry
+from whisper_npu.kernels.build import BuildError, DesignSource, Toolchain, aie_opt_check, arrays, build
+from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm
+from whisper_npu.kernels.table import as_markdown, figures
 from whisper_npu.kernels.verifier import Functions, parse
-from whisper_npu.kernels.verifier.core_functions import Declaration, NoCompilerError, compiled, in_numpy
-from whisper_npu.kernels.verify import verify
-from whisper_npu.npu.artifacts import kernel_folder
-from whisper_npu.npu.contract import contract_as_json
-from whisper_npu.npu.cost import gemm_tiles
-from whisper_npu.npu.planner import Gemm, choose
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.kernels.verifier.core_functions import NoCompilerError
+from whisper_npu.kernels.verify import compiled_functions, numpy_functions, verify
+from whisper_npu.npu.artifacts import MANIFEST, kernel_folder
+from whisper_npu.npu.cost import BASELINE
+from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.planner import choose, smallest
+from whisper_npu.npu.targets import DEFAULT, TARGETS, Target
+from whisper_npu.ops import Matmul
 from whisper_npu.released import released_dimensions
+
+LISTED_MODELS = ("tiny", "base", "small")  # they share one core tile
+
+
+def designs(target: Target = DEFAULT) -> tuple[Contract, ...]:
+    """Every design that is listed: those of fixed sizes, the experiment's gemm, and what Whisper needs."""
+    fixed = [contract for contract in registry.contracts(target) if _has_design(contract)]
+    return tuple(dict.fromkeys([*fixed, *_whisper_designs(target)]))
+
+
+def _has_design(contract: Contract) -> bool:
+    return registry.family_of(contract).has_design(contract)
+
+
+def _whisper_designs(target: Target) -> Iterator[Contract]:
+    """For each op of a window in order: a gemm of one core tile for a product, any kernel for the others."""
+    gemm = Gemm(target, GEMM_TILE)
+    others = [kernel for kernel in registry.kernels(target) if not kernel.matches(BASELINE.problem)]
+    yield gemm.plan(BASELINE.problem).contract
+    for model in LISTED_MODELS:
+        for op in smallest(encoder_ops(released_dimensions(model))):
+            kernels = [gemm] if isinstance(op, Matmul) else [k for k in others if k.matches(op)]
+            yield from (kernel.plan(op).contract for kernel in kernels)
+
+
+def find_design(name: str, target: Target = DEFAULT) -> Contract:
+    """The contract of a design, with or without its `matmul_` in front; a gemm may be of any sizes.
+
+    Raises UnknownKernelError, naming the nearest names.
+    """
+    found = registry.contract_named(name, target)
+    if found is not None and _has_design(found):
+        return found
+    return registry.find_contract(name, designs(target))
 
 
 def list_designs() -> str:
-    """All designs, a row each, and below which of them are built on this machine."""
-    folder = kernel_folder(os.environ)
-    built = [design.name for design in DESIGNS if (folder / design.name / "manifest.json").is_file()]
+    """All designs, one per row, and below which of them are built on this machine."""
+    folder, contracts, target = kernel_folder(os.environ), designs(), DEFAULT
+    built = [contract.name for contract in contracts if (folder / contract.name / MANIFEST).is_file()]
     return (
-        as_markdown(rows(DESIGNS))
-        + f"\nL1, memtile: bytes, of {XDNA1.core.memory_bytes:,} a core and {XDNA1.memtile.memory_bytes:,} a "
-        "memtile; dispatches: for (3001,512)@(512,512).\nCycles are MODELLED, at the array's best rates; "
+        as_markdown(figures(contracts))
+        + f"\nL1, memtile: bytes, of {target.core.memory_bytes:,} per core and "
+        f"{target.memtile.memory_bytes:,} per memtile; dispatches: for (3001,512)@(512,512).\n"
+        "Cycles are MODELLED, at the array's peak rates; "
         "whisper-npu kernels verify NAME counts those of every DMA channel too.\n"
         + f"Built in {folder}: {', '.join(built) or 'none; whisper-npu kernels build'}\n"
     )
 
 
+def show_design(name: str) -> str:
+    """The MLIR text of a design, by the name of a fixed one or of a gemm of any sizes."""
+    return registry.design(find_design(name))
+
+
 def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
-    """Verify designs, a line each on stdout; go on after one that fails. Returns the exit code.
+    """Verify designs, one line each on stdout; go on after one that fails. Returns the exit code.
 
     wanted: the core functions, as `core_functions` takes it. mlir_aie: also the toolchain's own passes.
     """
     failed = False
-    for design in _chosen(names):
+    for contract in _chosen(names, DEFAULT):
         try:
-            functions, origin = core_functions(parse(design.text), wanted)
-            verdict = verify(design.contract, design.text, functions)
+            source = DesignSource.of(contract)
+            functions, origin = core_functions(contract, source.mlir_text, wanted)
+            verdict = verify(contract, source.mlir_text, functions)
             if mlir_aie:
-                aie_opt_check(_source(design), Toolchain.find(os.environ, sys.path))
+                aie_opt_check(source, Toolchain.find(os.environ, sys.path))
         except WhisperNpuError as error:
             failed = True
-            reason = str(error).removeprefix(f"{design.name}: ")
-            print(error_line(f"{design.name}: {reason}"), file=sys.stderr)
+            reason = str(error).removeprefix(f"{contract.name}: ")
+            print(error_line(f"{contract.name}: {reason}"), file=sys.stderr)
             continue
         print(
-            f"{design.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
+            f"{verdict.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
             f"the tolerance), L1 {verdict.usage.l1_highest:,} B, {verdict.cycles.cycles:,} cycles MODELLED, "
             f"bound by {verdict.cycles.bound}; core functions: {origin}; {verdict.seconds:.1f} s",
             flush=True,
@@ -62,56 +104,61 @@ def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
     return 1 if failed else 0
 
 
-def build_designs(names: Sequence[str], target: str) -> None:
-    """Build designs into the user's kernel folder, a line each on stdout."""
-    _build(_chosen(names), target)
+def build_designs(names: Sequence[str], array: str) -> None:
+    """Build designs into the user's kernel folder, one line each on stdout.
+
+    array: MLIR-AIE's name, as in `aie.device`.
+    """
+    _build(_chosen(names, _target(array)), array)
 
 
-def build_model(model: str, target: str) -> None:
-    """Build what the planner chooses for a released model's encoder: gemms, of one overlay or of two.
+def build_model(model: str, array: str) -> None:
+    """Build what the planner chooses for a released model's encoder.
 
     Raises UnknownModelError for a name whose sizes are not known.
     """
-    problems = encoder_problems(released_dimensions(model))
-    choice = choose(problems, [Gemm(tile) for tile in gemm_tiles()])
+    target = _target(array)
+    choice = choose(encoder_ops(released_dimensions(model)), _kernels_for_any_op(target))
     print(f"{model}: {choice.reason}", flush=True)
-    _build([gemm_design(contract) for contract in choice.contracts.values()], target)
+    _build(choice.contracts, array)
 
 
-def _build(designs: Sequence[Design], target: str) -> None:
+def _kernels_for_any_op(target: Target) -> Sequence[Kernel]:
+    """Kernels for ops of any size; for products that is gemm."""
+    kernels = registry.kernels(target)
+    return [kernel for kernel in kernels if isinstance(kernel, Gemm) or not kernel.matches(BASELINE.problem)]
+
+
+def _target(array: str) -> Target:
+    for target in TARGETS.values():
+        if array in arrays(target):
+            return target
+    known = ", ".join(name for target in TARGETS.values() for name in arrays(target))
+    raise BuildError(f"unknown target {array!r}: there are {known}")
+
+
+def _build(contracts: Sequence[Contract], array: str) -> None:
     folder = kernel_folder(os.environ)
     tools = Toolchain.find(os.environ, sys.path)
-    for result in build([_source(design) for design in designs], folder, target=target, tools=tools):
-        print(f"{result.name}: {result.outcome.value}, {result.folder}")
+    for result in build(list(map(DesignSource.of, contracts)), folder, array=array, tools=tools):
+        print(f"{result.name}: {result.outcome}, {result.folder}")
 
 
-def _chosen(names: Sequence[str]) -> Sequence[Design]:
-    return [find_design(name) for name in names] if names else DESIGNS
+def _chosen(names: Sequence[str], target: Target) -> Sequence[Contract]:
+    return [find_design(name, target) for name in names] if names else designs(target)
 
 
-def _source(design: Design) -> DesignSource:
-    contract = design.contract
-    return DesignSource(design.name, design.text, contract_as_json(contract), contract.overlay)
-
-
-def core_functions(design: ParsedDesign, wanted: str) -> tuple[Functions, str]:
+def core_functions(contract: Contract, text: str, wanted: str) -> tuple[Functions, str]:
     """What a design's cores call, and where it comes from in words.
 
-    wanted: "compiler" for kernels/matmul.cc, "numpy", or "auto" for the compiler where there is one.
+    wanted: "compiler" for the C++ sources, "numpy", or "auto" for the compiler where there is one.
     """
-    declarations = [
-        Declaration(
-            function.name,
-            tuple(memref.shape for memref in function.memrefs),
-            tuple(memref.dtype for memref in function.memrefs),
-            function.link_with or "",
-        )
-        for function in design.functions
-    ]
+    design = parse(text)
     if wanted != "numpy":
         try:
-            return compiled(declarations), "matmul.cc, compiled here"
+            sources = ", ".join(source.path.name for source in registry.family_of(contract).CORE_SOURCES)
+            return compiled_functions(contract, design), f"{sources}, compiled here"
         except NoCompilerError:
             if wanted == "compiler":
                 raise
-    return in_numpy(declarations), "NumPy"
+    return numpy_functions(contract, design), "NumPy"

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from whisper_npu.errors import UsageError
+from whisper_npu.npu.targets import DEFAULT
 
 kernels = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The kernels' designs for the array.")
 Names = Annotated[
@@ -31,11 +32,13 @@ def kernels_list() -> None:
 
 
 @kernels.command("show")
-def kernels_show(name: Annotated[str, typer.Argument(help="A design.")]) -> None:
+def kernels_show(
+    name: Annotated[str, typer.Argument(help="A design: one of the list, or a gemm of any sizes.")],
+) -> None:
     """Print a design as MLIR text."""
-    from whisper_npu.kernels.designs import find_design
+    from whisper_npu.apps.cli.kernel_commands import show_design
 
-    print(find_design(name).text, end="")
+    print(show_design(name), end="")
 
 
 @kernels.command("verify")
@@ -43,7 +46,7 @@ def kernels_verify(
     names: Names = None,
     core_functions: Annotated[
         CoreFunctionsFrom,
-        typer.Option("--core_functions", help="kernels/matmul.cc by this machine's C++ compiler, or NumPy."),
+        typer.Option("--core_functions", help="The C++ sources by this machine's compiler, or NumPy."),
     ] = CoreFunctionsFrom.auto,
     aie_opt: Annotated[
         bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, where it is installed.")
@@ -58,7 +61,7 @@ def kernels_verify(
 @kernels.command("build")
 def kernels_build(
     names: Names = None,
-    target: Annotated[str, typer.Option("--target", help="The array to build for.")] = "npu1",
+    target: Annotated[str, typer.Option("--target", help="The array to build for.")] = DEFAULT.name,
     model: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--model", help="Build what a released model's encoder needs: tiny, large-v3, ..."),

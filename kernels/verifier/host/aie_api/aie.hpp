@@ -1,13 +1,19 @@
-// What kernels/matmul.cc uses of the AIE API, for the host's C++ compiler, with the meaning that AMD's AI Engine
+// What our core functions use of the AIE API, for the host's C++ compiler, with the meaning that AMD's AI Engine
 // API User Guide (UG1529) documents. It is ours: the API's names and behaviour, none of its code.
 //
-// Sums are IEEE fp32: mac adds the products of a micro-tile one after the other, in order of s. The hardware
-// documents no order; any order moves a sum of K products by at most K * 2^-24 of the sum of their magnitudes.
+// Sums are IEEE fp32: mac adds the products of a micro-tile one after the other, in order of s. A core does not:
+// each vmac aligns the accumulator and eight products to the largest of the nine, rounds each on that grid, and
+// rounds their exact sum once (github.com/FIM43-Redeye/xdna-emu,
+// src/interpreter/execute/vector_matmul/bf16_pipeline.rs). So a core's bits are other ones, and no order of IEEE
+// additions gives them. Both lie within 1.25 K * 2^-24 of the sum of the magnitudes of K products, which is what
+// the verifier allows (Matmul.tolerance).
+//
+// The target's micro-tile comes as HOST_MMUL_R, HOST_MMUL_S, HOST_MMUL_T.
 //
 // Stricter than the hardware, to catch a kernel's mistakes:
 // - load_v and store_v refuse an address outside the call's arguments, or one not aligned to the vector's size
 //   or to 32 bytes, whichever is less (UG1603, Alignment: AIE-ML loads and stores 256 bits at a time);
-// - vector and matrix sizes that AIE-ML does not have do not compile;
+// - vector sizes that AIE-ML does not have, and other matrix sizes than the target's micro-tile, do not compile;
 // - sums that were never initialised are NaN;
 // - each call starts with the rounding mode floor, as a core does when it starts (UG1603).
 
@@ -84,7 +90,7 @@ vector<T, Elems> zeros() {
 // C (M x N) += A (M x K) B (K x N), each row-major in its vector.
 template <unsigned M, unsigned K, unsigned N, typename TypeA, typename TypeB, typename AccumTag>
 class mmul {
-  static_assert(M == 4 && K == 8 && N == 4, "AIE-ML multiplies bf16 as 4x8x4; others are not needed here");
+  static_assert(M == HOST_MMUL_R && K == HOST_MMUL_S && N == HOST_MMUL_T, "not the target's micro-tile");
   static_assert(std::is_same_v<TypeA, bfloat16> && std::is_same_v<TypeB, bfloat16> &&
                 std::is_same_v<AccumTag, accfloat>);
 

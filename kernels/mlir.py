@@ -1,0 +1,250 @@
+"""MLIR text of MLIR-AIE's dialects aie and aiex, line by line: what every family's design.py prints with.
+
+A design reads in the order of its sections: tiles, data movement in the array, core task, DRAM movement. Case
+tells the level: M,K,N the problem, m,k,n one core's tile, r,s,t the micro-tile. A fifo's name tells its hop:
+A_L3L2 goes from DRAM to a memtile, A_L2L1 from there to cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from whisper_npu.errors import WhisperNpuError
+from whisper_npu.npu.kernel import Argument
+from whisper_npu.npu.targets import Target
+
+FIRST_CORE_ROW = 2  # above one row of shims and one of memtiles, as Target.core_rows counts
+FOREVER = 4294967295
+
+Dims = Sequence[tuple[int, int]]  # (size, stride) in elements, outermost first
+Place = tuple[int, int]  # column and row of a tile
+
+
+class DesignParameterError(WhisperNpuError):
+    """A contract that the array cannot hold: names the value and the limit."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """The tiles of a target's whole array. Rows are counted from the lowest core."""
+
+    target: Target
+
+    @property
+    def columns(self) -> range:
+        return range(self.target.columns)
+
+    @property
+    def rows(self) -> range:
+        return range(self.target.core_rows)
+
+    @property
+    def tiles(self) -> list[Place]:
+        """Every tile: shims, memtiles, then the cores row by row."""
+        rows = range(FIRST_CORE_ROW + self.target.core_rows)
+        return [(column, row) for row in rows for column in self.columns]
+
+    @property
+    def cores(self) -> list[Place]:
+        """Column by column."""
+        return [core(column, row) for column in self.columns for row in self.rows]
+
+
+def core(column: int, row: int) -> Place:
+    """The tile of a core; its row is counted from the lowest core."""
+    return column, FIRST_CORE_ROW + row
+
+
+def parts(count: int, limit: int) -> list[tuple[int, int]]:
+    """(first, how many) of each part of `count` rounds; a descriptor repeats at most `limit` times."""
+    return [(first, min(limit, count - first)) for first in range(0, count, limit)]
+
+
+def memref(shape: tuple[int, ...], dtype: str) -> str:
+    return f"memref<{'x'.join(map(str, shape))}x{dtype}>"
+
+
+def tile(place: Place) -> str:
+    return f"%t{place[0]}_{place[1]}"
+
+
+@dataclass(frozen=True)
+class Value:
+    """An SSA name and its memref type."""
+
+    name: str
+    type: str
+
+
+class Text:
+    """A design under way: one method per operation, spelled as mlir-aie's parser wants it.
+
+    dtype: the element's name in MLIR, "bf16", "f32" or "i32".
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._depth = 0
+        self._names = 0
+        self._fifos: dict[str, str] = {}  # name -> memref type of its objects
+        self._functions: dict[str, tuple[str, ...]] = {}  # name -> types of its parameters
+        self._arguments: dict[str, str] = {}  # of the runtime sequence: name -> memref type
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+    def line(self, text: str) -> None:
+        self._lines.append("  " * self._depth + text)
+
+    def section(self, title: str) -> None:
+        self._lines.append("")
+        self.line(f"// {title}")
+
+    @contextmanager
+    def block(self, head: str, end: str = "}") -> Iterator[None]:
+        self.line(f"{head} {{")
+        self._depth += 1
+        yield
+        self._depth -= 1
+        self.line(end)
+
+    # array
+
+    @contextmanager
+    def device(self, name: str) -> Iterator[None]:
+        """name: as Target.device gives it."""
+        with self.block("module"), self.block(f"aie.device({name})"):
+            yield
+
+    def function(self, name: str, types: Sequence[str], link_with: str) -> None:
+        """Declare a core function. types: of its parameters. link_with: the object that holds it."""
+        self._functions[name] = tuple(types)
+        self.line(f'func.func private @{name}({", ".join(types)}) attributes {{link_with = "{link_with}"}}')
+
+    def tiles(self, places: Iterable[Place]) -> None:
+        for place in places:
+            self.line(f"{tile(place)} = aie.tile({place[0]}, {place[1]})")
+
+    def buffer(self, name: str, place: Place, shape: tuple[int, ...], dtype: str) -> Value:
+        """Memory of a tile that belongs to no fifo; the runtime sequence calls it `name`."""
+        value = Value(f"%{name}", memref(shape, dtype))
+        self.line(f'{value.name} = aie.buffer({tile(place)}) {{sym_name = "{name}"}} : {value.type}')
+        return value
+
+    def fifo(
+        self,
+        name: str,
+        producer: Place,
+        consumers: Sequence[Place],
+        depth: int,
+        shape: tuple[int, ...],
+        dtype: str,
+        to_stream: Dims = (),
+    ) -> None:
+        self._fifos[name] = memref(shape, dtype)
+        order = ", ".join(f"<size = {size}, stride = {stride}>" for size, stride in to_stream)
+        transform = f" dimensionsToStream [{order}]" if to_stream else ""
+        receivers = ", ".join(tile(place) for place in consumers)
+        self.line(
+            f"aie.objectfifo @{name}({tile(producer)}{transform}, {{{receivers}}}, {depth} : i32) "
+            f": !aie.objectfifo<{self._fifos[name]}>"
+        )
+
+    def link(self, inputs: Sequence[str], outputs: Sequence[str], offsets: Sequence[int] = ()) -> None:
+        """offsets: of the joined inputs or the split outputs, in elements of the whole object."""
+
+        def names(fifos: Sequence[str]) -> str:
+            return ", ".join(f"@{fifo}" for fifo in fifos)
+
+        joins = offsets if len(inputs) > 1 else ()
+        splits = offsets if len(outputs) > 1 else ()
+        self.line(
+            f"aie.objectfifo.link [{names(inputs)}] -> [{names(outputs)}]({list(joins)} {list(splits)})"
+        )
+
+    # cores
+
+    @contextmanager
+    def core(
+        self,
+        place: Place,
+        stack_bytes: int,
+        constants: Mapping[str, int] | None = None,
+        *,
+        loads_bounds: bool = False,
+    ) -> Iterator[None]:
+        """A core that does its task forever. It has %c0, %c1, and `constants` (name with %: value) as well.
+
+        loads_bounds: whether a loop around fifos ends where a buffer says.
+        """
+        dynamic = "dynamic_objfifo_lowering = true, " if loads_bounds else ""
+        end = f"}} {{{dynamic}stack_size = {stack_bytes} : i32}}"
+        self._names = 0
+        with self.block(f"%core_{place[0]}_{place[1]} = aie.core({tile(place)})", end):
+            for name, value in {"%c0": 0, "%c1": 1, "%forever": FOREVER, **(constants or {})}.items():
+                self.line(f"{name} = arith.constant {value} : index")
+            with self.loop("%round", "%c0", "%forever"):
+                yield
+            self.line("aie.end")
+
+    @contextmanager
+    def loop(self, variable: str, start: str, end: str) -> Iterator[None]:
+        with self.block(f"scf.for {variable} = {start} to {end} step %c1"):
+            yield
+
+    def load_index(self, result: str, buffer: Value) -> None:
+        """The first element of a buffer of i32, as an index."""
+        self.line(f"{result}_i32 = memref.load {buffer.name}[%c0] : {buffer.type}")
+        self.line(f"{result} = arith.index_cast {result}_i32 : i32 to index")
+
+    def acquire(self, fifo: str, port: str) -> Value:
+        view, element, type = f"%view{self._names}", f"%tile{self._names}", self._fifos[fifo]
+        self._names += 1
+        subview = f"!aie.objectfifosubview<{type}>"
+        self.line(f"{view} = aie.objectfifo.acquire @{fifo}({port}, 1) : {subview}")
+        self.line(f"{element} = aie.objectfifo.subview.access {view}[0] : {subview} -> {type}")
+        return Value(element, type)
+
+    def release(self, fifo: str, port: str) -> None:
+        self.line(f"aie.objectfifo.release @{fifo}({port}, 1)")
+
+    def call(self, function: str, *arguments: Value) -> None:
+        names = ", ".join(argument.name for argument in arguments)
+        types = tuple(argument.type for argument in arguments)
+        assert self._functions[function] == types, (function, types)
+        self.line(f"func.call @{function}({names}) : ({', '.join(types)}) -> ()")
+
+    # DRAM
+
+    @contextmanager
+    def sequence(self, arguments: Sequence[Argument]) -> Iterator[None]:
+        """The runtime sequence, on host arrays as a contract names them."""
+        self._arguments = {a.name: memref((a.elements,), a.dtype.value) for a in arguments}
+        heads = ", ".join(f"%{name}: {type}" for name, type in self._arguments.items())
+        with self.block(f"aie.runtime_sequence @sequence({heads})"):
+            yield
+
+    def dma(
+        self, argument: str, offset: int, dims: Dims, descriptor: int, fifo: str, *, token: bool = False
+    ) -> None:
+        """Move part of a host array through a fifo; `token` lets the sequence wait for it."""
+        sizes = ", ".join(str(size) for size, _ in dims)
+        strides = ", ".join(str(stride) for _, stride in dims)
+        issue = ", issue_token = true" if token else ""
+        self.line(
+            f"aiex.npu.dma_memcpy_nd(%{argument}[0, 0, 0, {offset}][{sizes}][{strides}]) "
+            f"{{id = {descriptor} : i64, metadata = @{fifo}{issue}}} : {self._arguments[argument]}"
+        )
+
+    def wait(self, fifo: str) -> None:
+        self.line(f"aiex.npu.dma_wait {{symbol = @{fifo}}}")
+
+    def waits(self, fifos: Iterable[str]) -> None:
+        for fifo in fifos:
+            self.wait(fifo)
+
+    def write(self, buffer: str, index: int, value: int) -> None:
+        """Put an i32 into a buffer of a core, by the buffer's name."""
+        self.line(f"aiex.npu.rtp_write(@{buffer}, {index}, {value})")
