@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.quiet_transformers import no_pytorch_needed
+from whisper_npu.without_torch import no_torch_notice
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EnglishNormalizer:
     """
 
     def __init__(self, spelling: Path | None) -> None:
-        with no_pytorch_needed():  # its own module imports no torch; 1.5 s
+        with no_torch_notice():  # its own module imports no torch; 1.5 s
             from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
         mapping = json.loads(spelling.read_text(encoding="utf-8")) if spelling else {}

@@ -29,7 +29,7 @@ from whisper_npu.errors import CheckpointError, UsageError
 from whisper_npu.npu.device import Device, Run, merged
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.planner import Choice
-from whisper_npu.quiet_transformers import no_pytorch_needed
+from whisper_npu.without_torch import no_torch_notice
 from whisper_npu.transcription.compute_type import AUTO, computes_in_int8, resolve_compute_type
 from whisper_npu.transcription.loop import as_segment, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
@@ -158,7 +158,7 @@ class Model:
             return None
         code = options.language.lower()
         if code not in known:
-            with no_pytorch_needed():  # 1.5 s
+            with no_torch_notice():  # 1.5 s
                 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
             code = TO_LANGUAGE_CODE.get(code, code)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def no_pytorch_needed() -> Iterator[None]:
-    """Import inside this: warnings of any logger are dropped meanwhile."""
+def no_torch_notice() -> Iterator[None]:
+    """Import inside this: no logger warns meanwhile."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
