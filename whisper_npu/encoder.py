@@ -114,6 +114,11 @@ class AudioEncoder:
         ]
         self.ln_post = LayerNorm(ops.ln_post, weights["ln_post.weight"], weights["ln_post.bias"], device)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the audio features of one window."""
+        return self.dims.n_audio_ctx, self.dims.n_audio_state
+
     def __call__(self, mel: F32) -> F32:
         """mel: (n_mels, 2 * n_audio_ctx) float32. Returns (n_audio_ctx, n_audio_state) float32.
 

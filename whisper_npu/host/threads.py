@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
@@ -63,11 +64,12 @@ class Threads:
         with _one_at_a_time, _blas().limit(limits=1, user_api="blas"):
             self._share(work, items)
 
-    def alone(self, work: Callable[[], T], blas_threads: int) -> T:
-        """What `work` returns, called by this thread alone, with so many of BLAS's; otherwise as `each`."""
+    @contextmanager
+    def exclusively(self, blas_threads: int) -> Iterator[None]:
+        """The caller works alone meanwhile, with this many of BLAS's threads; otherwise as `each`."""
         self._check_open()
         with _one_at_a_time, _blas().limit(limits=blas_threads, user_api="blas"):
-            return work()
+            yield
 
     def by_rows(self, work: Callable[..., object], *arrays: NDArray[Any]) -> None:
         """Call `work` with blocks of the arrays, the same rows of each; what it returns is dropped.

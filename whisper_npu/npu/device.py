@@ -7,14 +7,13 @@ can do that faster, with the same results.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from time import perf_counter
 from types import TracebackType
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,27 +26,30 @@ from whisper_npu.npu.host_ops import run_on_host
 from whisper_npu.npu.kernel import Contract, Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
-from whisper_npu.npu.planner import Choice, asked_for, choose, smallest
+from whisper_npu.npu.planner import Choice, asked_for, choose
 from whisper_npu.npu.targets import Target
-from whisper_npu.ops import Direction, Linear, Matmul, Op, Part
+from whisper_npu.ops import Direction, Linear, Matmul, Op, Part, flattened
 
 KEPT_PLANS = 256
 KEPT_BUFFERS = 16  # of activations; an encoder's window has nine shapes
 
 
-@runtime_checkable
-class Buffer(Protocol):
+class Buffer(ABC):
     """A matrix, or a batch of them, in the device's memory, in the layout that a kernel reads or writes."""
 
     @property
+    @abstractmethod
     def layout(self) -> Layout: ...
 
+    @abstractmethod
     def write(self, matrix: F32) -> None:
         """Pad, round and lay out what has the layout's shape."""
 
+    @abstractmethod
     def read(self) -> F32:
         """What has the layout's shape, without its padding. The caller may change it; no run does."""
 
+    @abstractmethod
     def close(self) -> None:
         """Give the memory back. The buffer is of no use afterwards; what `read` gave stays."""
 
@@ -141,6 +143,7 @@ class Device(ABC):
     def _forget(self) -> None:
         """A view of its own: nothing planned, loaded or recorded."""
         self._plans: dict[Op, Plan | None] = {}  # oldest first
+        self._parts: dict[tuple[str, Op], tuple[Part, ...]] = {}  # oldest first
         self._loaded: set[Contract] = set()
         self._buffers: dict[Layout, Buffer] = {}  # least recently used first
         self._recordings: list[Recording] = []
@@ -259,7 +262,7 @@ class Device(ABC):
         """
         _check(op, operands)
         with self._lock, self.recording() as recording:
-            self._run(op, dict(operands))
+            self._run_parts(self._parts_of(op), dict(operands))
         return recording.stats
 
     @contextmanager
@@ -281,54 +284,66 @@ class Device(ABC):
 
     # ---------------------------------------------------------------------------------------------- how it runs
 
-    def _run(self, op: Op, values: dict[str, Value]) -> None:
-        """Run an op on `values`, by the names of its operands. A result that is missing is put there.
+    def _parts_of(self, op: Op) -> tuple[Part, ...]:
+        """What the device does for an op, one after the other."""
+        key = op.name, op  # equal ops may have different names, which their parts bear
+        parts = self._parts.get(key)
+        if parts is None:
+            parts = self._parts[key] = tuple(flattened(op, self._runs_whole))
+            if len(self._parts) > KEPT_PLANS:
+                self._parts.pop(next(iter(self._parts)))
+        return parts
 
-        A result that was missing may lie in memory of the device, until the kernel that wrote it runs again.
-        """
-        plan = self.plan(op)
-        if plan is not None:
-            self._run_plan(op, plan, values)
-        elif parts := op.lower():
-            self._run_parts(parts, values)
-        else:
-            run_on_host(op, values, self.threads)
+    def _runs_whole(self, op: Op) -> bool:
+        """Whether an op is not lowered: here, where one kernel makes it."""
+        return self._planned(op) is not None
 
-    def _run_plan(self, op: Op, plan: Plan, values: dict[str, Value]) -> None:
-        start = perf_counter()
-        inputs = plan.turned(tuple(values[operand.name] for operand in op.inputs))
-        buffers = [self._staged(layout, x) for layout, x in zip(plan.inputs, inputs, strict=True)]
-        results = []
-        for operand, layout in zip(op.outputs, plan.outputs, strict=True):
-            out = values.get(operand.name)
-            assert out is None or isinstance(out, np.ndarray)
-            results.append(
-                self._alloc_passing(layout) if out is None else self.alloc(layout, plan.turned_back(out))
+    def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
+        """values: by name; what parts make for each other is put there."""
+        for number, part in enumerate(parts):
+            self._run_part(
+                part, values, {value for value in part.operands.values() if _outlives(parts, number, value)}
             )
+
+    def _run_part(self, part: Part, values: dict[str, Value], outlives: Collection[str] = ()) -> None:
+        """Run one op by a kernel, or on the host.
+
+        outlives: values that are read after the next kernel ran. Others may lie where a kernel wrote them, until it
+        runs again.
+        """
+        op, names = part.op, part.operands
+        for operand in op.outputs:
+            if names[operand.name] in outlives:
+                values.setdefault(names[operand.name], np.empty(operand.shape, np.float32))
+        plan = self.plan(op)
+        if plan is None:
+            given = {name: values[value] for name, value in names.items() if value in values}
+            run_on_host(op, given, self.threads)
+            values |= {value: given[name] for name, value in names.items()}
+            return
+        start = perf_counter()
+        inputs = plan.turned(tuple(values[names[operand.name]] for operand in op.inputs))
+        buffers = [self._staged(layout, x) for layout, x in zip(plan.inputs, inputs, strict=True)]
+        results = [
+            self._result(plan, layout, values.get(names[operand.name]))
+            for operand, layout in zip(op.outputs, plan.outputs, strict=True)
+        ]
         packed = perf_counter()
         stats = self.execute(plan, [*buffers, *results])
         self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
         for operand, result in zip(op.outputs, results, strict=True):
-            values[operand.name] = plan.turned_back(result.read())
+            values[names[operand.name]] = plan.turned_back(result.read())
             result.close()
+
+    def _result(self, plan: Plan, layout: Layout, out: Value | None) -> Buffer:
+        if out is None:
+            return self._alloc_passing(layout)
+        assert isinstance(out, np.ndarray)
+        return self.alloc(layout, plan.turned_back(out))
 
     def _alloc_passing(self, layout: Layout) -> Buffer:
         """For a result that nobody keeps: it may lie where the kernel wrote it, until that kernel runs again."""
         return self.alloc(layout)
-
-    def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
-        for number, part in enumerate(parts):
-            given = {name: values[value] for name, value in part.operands.items() if value in values}
-            for operand in part.op.operands:
-                value = part.operands[operand.name]
-                if (
-                    operand.direction is Direction.OUT
-                    and value not in values
-                    and _outlives(parts, number, value)
-                ):
-                    given[operand.name] = np.empty(operand.shape, np.float32)
-            self._run(part.op, given)
-            values |= {part.operands[operand.name]: given[operand.name] for operand in part.op.operands}
 
     def _staged(self, layout: Layout, x: Value) -> Buffer:
         """Activations of one layout share one buffer: an op is done before the next is packed."""
@@ -384,8 +399,6 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
 
 
 def _outlives(parts: Sequence[Part], number: int, value: str) -> bool:
-    """Whether what part `number` makes is read after the next kernel ran: then it needs memory of its own."""
-    kernels = [sum(op.macs > 0 for op in smallest([part.op])) for part in parts]
-    following = next((i for i in range(number + 1, len(parts)) if kernels[i]), len(parts))
-    read = [i for i, part in enumerate(parts) if i > number and value in part.operands.values()]
-    return any(i > following or (i == following and kernels[i] > 1) for i in read)
+    """Whether what part `number` makes is read after the next kernel ran."""
+    following = next((i for i in range(number + 1, len(parts)) if parts[i].op.macs), len(parts))
+    return any(value in part.operands.values() for part in parts[following + 1 :])

@@ -17,17 +17,13 @@ from whisper_npu.npu.cost import host_seconds, modelled_plan_seconds
 from whisper_npu.npu.kernel import Contract, Kernel
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Profile, Target
-from whisper_npu.ops import Matmul, Op
+from whisper_npu.ops import Matmul, Op, flattened
 
 
 def smallest(ops: Iterable[Op]) -> Iterator[Op]:
     """The ops that cannot be lowered any more, in the order of the work."""
     for op in ops:
-        parts = op.lower()
-        if parts:
-            yield from smallest(part.op for part in parts)
-        else:
-            yield op
+        yield from (part.op for part in flattened(op, lambda whole: False))
 
 
 def products(ops: Iterable[Op]) -> list[Matmul]:

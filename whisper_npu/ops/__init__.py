@@ -4,7 +4,7 @@ from whisper_npu.ops.attention import Attention, MergeHeads, SplitHeads
 from whisper_npu.ops.layer import EncoderLayer
 from whisper_npu.ops.linear import Linear
 from whisper_npu.ops.matmul import Batched, Matmul
-from whisper_npu.ops.op import Direction, Numerics, Op, Operand, Part
+from whisper_npu.ops.op import Direction, Numerics, Op, Operand, Part, flattened
 from whisper_npu.ops.rows import EPSILON, Activation, Epilogue, Norm, Softmax
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "Part",
     "Softmax",
     "SplitHeads",
+    "flattened",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -62,6 +62,24 @@ class Part:
 
     op: Op
     operands: Mapping[str, str]
+
+
+def flattened(op: Op, is_whole: Callable[[Op], bool], scope: str = "") -> Iterator[Part]:
+    """The op as parts, each of them whole: what is not is replaced by its own parts, in the order of the work.
+
+    What a replaced part makes for itself gets a name of its own. An op without parts is whole whatever is_whole says.
+    """
+    inner = op.lower()
+    if is_whole(op) or not inner:
+        yield Part(op, {operand.name: operand.name for operand in op.operands})
+        return
+    outer = {operand.name for operand in op.operands}
+    for number, part in enumerate(inner):
+        names = {
+            name: value if value in outer else f"{scope}{value}" for name, value in part.operands.items()
+        }
+        for small in flattened(part.op, is_whole, f"{scope}{number}."):
+            yield Part(small.op, {name: names.get(value, value) for name, value in small.operands.items()})
 
 
 class Op(ABC):

@@ -29,11 +29,11 @@ from whisper_npu.errors import CheckpointError, UsageError
 from whisper_npu.npu.device import Device, Run, merged
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.planner import Choice
-from whisper_npu.without_torch import no_torch_notice
 from whisper_npu.transcription.compute_type import AUTO, computes_in_int8, resolve_compute_type
 from whisper_npu.transcription.loop import as_segment, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import EncoderRun, Segment, Transcript, Transcription
+from whisper_npu.without_torch import no_torch_notice
 
 DEFAULT_MODEL = "base"
 
@@ -100,44 +100,40 @@ class Model:
         on_segment is called with each segment as soon as it is decoded.
         Raises AudioError, UsageError for a language or task that the model does not have, DeviceError.
         """
+        options = options or TranscribeOptions()
         with self._one_at_a_time:
-            return self._transcribed(audio, options or TranscribeOptions(), on_segment)
-
-    def _transcribed(
-        self, audio: Audio, options: TranscribeOptions, on_segment: Callable[[Segment], None] | None
-    ) -> Transcription:
-        language = self._language(options)
-        start = perf_counter()
-        samples = load_audio(audio)  # (n_samples,) float32
-        audio_seconds = perf_counter() - start
-        self._whisper.on_stage("audio", start, start + audio_seconds)
-        duration = len(samples) / SAMPLE_RATE
-        self._whisper.start_measuring()
-        start = perf_counter()
-        found, info = run_loop(self._whisper, samples, options, language)
-        segments: list[Segment] = []
-        elsewhere = 0.0  # what the caller does with a segment is no part of decoding it
-        for segment in spoken(found, samples):
-            segments.append(as_segment(segment, id=len(segments)))
-            if on_segment:
-                handed_over = perf_counter()
-                on_segment(segments[-1])
-                elsewhere += perf_counter() - handed_over
-        self._whisper.on_stage("transcribe", start, perf_counter())
-        total = perf_counter() - start - elsewhere
-        encoder, mel_seconds = self._whisper.measured()
-        return Transcription(
-            transcript=Transcript(
-                segments=tuple(segments),
-                language=info.language,
-                language_probability=float(info.language_probability),
-                duration=duration,
-            ),
-            encoder=encoder,
-            audio_seconds=audio_seconds,
-            mel_seconds=mel_seconds,
-            decode_seconds=total - encoder.total_seconds - mel_seconds,
-        )
+            language = self._language(options)
+            start = perf_counter()
+            samples = load_audio(audio)  # (n_samples,) float32
+            audio_seconds = perf_counter() - start
+            self._whisper.on_stage("audio", start, start + audio_seconds)
+            duration = len(samples) / SAMPLE_RATE
+            self._whisper.start_measuring()
+            start = perf_counter()
+            found, info = run_loop(self._whisper, samples, options, language)
+            segments: list[Segment] = []
+            elsewhere = 0.0  # what the caller does with a segment is no part of decoding it
+            for segment in spoken(found, samples):
+                segments.append(as_segment(segment, id=len(segments)))
+                if on_segment:
+                    handed_over = perf_counter()
+                    on_segment(segments[-1])
+                    elsewhere += perf_counter() - handed_over
+            self._whisper.on_stage("transcribe", start, perf_counter())
+            total = perf_counter() - start - elsewhere
+            encoder, mel_seconds = self._whisper.measured()
+            return Transcription(
+                transcript=Transcript(
+                    segments=tuple(segments),
+                    language=info.language,
+                    language_probability=float(info.language_probability),
+                    duration=duration,
+                ),
+                encoder=encoder,
+                audio_seconds=audio_seconds,
+                mel_seconds=mel_seconds,
+                decode_seconds=total - encoder.total_seconds - mel_seconds,
+            )
 
     def close(self) -> None:
         self.device.close()
@@ -190,27 +186,26 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
     def encode(self, features: F32) -> Any:
         """features: (n_mels, n_frames) or (batch, n_mels, n_frames) float32.
 
-        Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32.
+        Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32. The window in which the language was detected
+        is not encoded again.
         """
         start = perf_counter()
         frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
         windows = pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
-        encoded = np.stack([self._audio_features(mel) for mel in windows])
+        encoded = np.empty((len(windows), *self._npu_encoder.shape), np.float32)
+        for number, mel in enumerate(windows):
+            if self._last is None or not np.array_equal(mel, self._last[0]):
+                with self._npu_encoder.device.recording() as recording:
+                    self._last = mel.copy(), self._npu_encoder(mel)
+                self._windows += 1
+                self._runs = merged([*self._runs, *recording.runs])
+                for run in recording.runs:
+                    self.on_run(run)
+            encoded[number] = self._last[1]
         end = perf_counter()
         self._encoder_seconds += end - start
         self.on_stage("encoder", start, end)
         return ctranslate2.StorageView.from_array(encoded)
-
-    def _audio_features(self, mel: F32) -> F32:
-        """mel: (n_mels, n_frames). The window in which the language was detected is not encoded again."""
-        if self._last is None or not np.array_equal(mel, self._last[0]):
-            with self._npu_encoder.device.recording() as recording:
-                self._last = mel.copy(), self._npu_encoder(mel)
-            self._windows += 1
-            self._runs = merged([*self._runs, *recording.runs])
-            for run in recording.runs:
-                self.on_run(run)
-        return self._last[1]
 
     def detect_language(
         self, *, features: F32, language_detection_segments: int, language_detection_threshold: float

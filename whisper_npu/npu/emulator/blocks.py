@@ -348,6 +348,7 @@ def _elements(tiles: slice, size: int, end: int) -> slice:
     return slice(tiles.start * size, min(tiles.stop * size, end))
 
 
+@lru_cache(maxsize=256)
 def _whole(plan: MatmulPlan) -> Box:
     """The box of a plan with nothing missing."""
     i, k = plan.a.matrix_grid

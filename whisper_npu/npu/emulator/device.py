@@ -45,7 +45,7 @@ class Fidelity(Enum):
     FAST = "fast"  # the same except for the order of fp32 sums, in few large operations
 
 
-class EmulatedBuffer:
+class EmulatedBuffer(Buffer):
     """Matrices without their padding: operands of products as the host's gemm packs them, all else as float32."""
 
     def __init__(self, layout: Layout, gemm: HostGemm | None, threads: Threads, out: F32 | None) -> None:
@@ -182,36 +182,35 @@ class Emulator(Device):
         else:
             given = [operand.matrices() for operand in operands]
             blas_threads = self.threads.count if plan.contract.macs >= MACS_TO_SHARE else 1
-            written, count = self.threads.alone(lambda: run_dispatches(plan, walk.walk, given), blas_threads)
+            with self.threads.exclusively(blas_threads):
+                written, count = run_dispatches(plan, walk.walk, given)
             for result, values in zip(results, written, strict=True):
                 result.result_to(values)
         return _stats(plan, count, perf_counter() - start)
 
     # -------------------------------------------------------------- the same in fewer passes over memory
 
-    def _run(self, op: Op, values: dict[str, Value]) -> None:
-        if self.fidelity is Fidelity.EXACT:
-            super()._run(op, values)
-        elif isinstance(op, Attention) and self._is_whole(op.scores) and self._is_whole(op.context):
-            self._attend(op, values)
-        elif self._goes_by_rows(op):
-            self._run_rows([Part(op, {operand.name: operand.name for operand in op.operands})], values)
-        else:
-            super()._run(op, values)
+    def _runs_whole(self, op: Op) -> bool:
+        return self._goes_by_rows(op) or self._is_attention(op) or super()._runs_whole(op)
 
     def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
-        """Parts whose rows do not depend on each other go block by block together."""
+        """Parts whose rows do not depend on each other go block by block together, and so does attention."""
         number = 0
         while number < len(parts):
-            stop = number
+            part, stop = parts[number], number
             while stop < len(parts) and self._goes_by_rows(parts[stop].op):
                 stop += 1
-            if stop - number > 1:
+            if stop > number:
                 self._run_rows(parts[number:stop], values, read_later=_names_read(parts[stop:]))
+            elif isinstance(part.op, Attention) and self._is_attention(part.op):
+                self._attend(part.op, part, values)
             else:
-                stop = number + 1
-                super()._run_parts(parts[number:stop], values)
-            number = stop
+                self._run_part(part, values)
+            number = max(stop, number + 1)
+
+    def _is_attention(self, op: Op) -> bool:
+        fast = self.fidelity is Fidelity.FAST
+        return fast and isinstance(op, Attention) and self._is_whole(op.scores) and self._is_whole(op.context)
 
     def _goes_by_rows(self, op: Op) -> bool:
         if self.fidelity is Fidelity.EXACT:
@@ -262,12 +261,14 @@ class Emulator(Device):
             self._record(step.part.op.name, step.plan, stats, start, end)  # as if one came after the other
             start = end
 
-    def _attend(self, op: Attention, values: dict[str, Value]) -> None:
+    def _attend(self, op: Attention, part: Part, values: dict[str, Value]) -> None:
         start = perf_counter()
+        given = {name: values[value] for name, value in part.operands.items() if value in values}
         scores, context = self.plan(op.scores), self.plan(op.context)
         assert isinstance(scores, MatmulPlan)
         assert isinstance(context, MatmulPlan)
-        spent, packed_s = attend_in_blocks(op, (scores, context), self._gemm_of, values, self.threads)
+        spent, packed_s = attend_in_blocks(op, (scores, context), self._gemm_of, given, self.threads)
+        values[part.operands["y"]] = given["y"]
         end = perf_counter()
         first, between, pack, second = shares_of(end - start - packed_s, spent)
         recorded = (op.scores, scores, first, packed_s), (op.context, context, second, pack)

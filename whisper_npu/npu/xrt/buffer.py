@@ -18,6 +18,7 @@ from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import DeviceError, DeviceNotFoundError, PlanError, one_line
 from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.host.threads import Threads
+from whisper_npu.npu.device import Buffer
 from whisper_npu.npu.layout import Layout, fill, in_tiles
 
 FIRST_DATA_ARGUMENT = 3  # of a kernel, after opcode, instructions and their size in bytes
@@ -54,7 +55,7 @@ class Driver:
         bo.sync(self.pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE, nbytes, 0)
 
 
-class XrtBuffer:
+class XrtBuffer(Buffer):
     """A matrix for the device: a root bo and its view, or what the host summed up of results.
 
     The bo is made at the first write; tiles are sub-bos of it. `close` drops the views before the bo.
