@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_npu.host.bf16 import Rounding, on_grid, to_bf16
+from whisper_npu.dtypes import Rounding
+from whisper_npu.host.bf16 import on_grid, to_bf16
 
 f32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 one_array = st.lists(f32, min_size=1, max_size=50).map(lambda values: np.array(values, np.float32))

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import erfc
 
+from whisper_npu.dtypes import F32
 from whisper_npu.host import elementwise
-from whisper_npu.host.bf16 import F32
 from whisper_npu.host.elementwise import gelu, layer_norm, softmax
 from whisper_npu.host.rows import compiled
+from whisper_npu.ops import EPSILON
 
 pytestmark = pytest.mark.usefixtures("each_form")
 TINY = np.finfo(np.float32).tiny  # the smallest normal number
@@ -103,7 +104,7 @@ def test_layer_norm_has_mean_0_and_variance_1_before_it_is_scaled(x: F32, seed: 
     centred = wide - wide.mean(axis=1, keepdims=True)
     exact = centred / np.sqrt(wide.var(axis=1, keepdims=True) + 1e-5) * weight + bias
     out = np.full_like(x, np.nan)
-    layer_norm(x, weight, bias, out)
+    layer_norm(x, weight, bias, EPSILON, out)
     # What is left of x after its mean is as exact as x, and no variance is below the epsilon.
     bound = 1e-5 + 4 * 2.0**-24 * np.abs(wide).max() / np.sqrt(wide.var(axis=1, keepdims=True) + 1e-5) * 3
     assert (np.abs(out - exact) <= bound * (1 + np.abs(weight)) * 2).all()
@@ -115,7 +116,7 @@ def test_what_is_not_a_number_does_not_vanish() -> None:
         assert np.isnan(y[0, 1])
         assert np.isfinite(y[1]).all()
     out = np.empty_like(x)
-    layer_norm(x, np.ones(3, np.float32), np.zeros(3, np.float32), out)
+    layer_norm(x, np.ones(3, np.float32), np.zeros(3, np.float32), EPSILON, out)
     assert np.isnan(out[0]).all()
     assert np.isfinite(out[1]).all()
 
@@ -124,6 +125,6 @@ def test_a_layer_norm_may_take_its_own_place() -> None:
     x = np.random.default_rng(0).standard_normal((50, 33)).astype(np.float32)
     weight, bias = np.random.default_rng(1).standard_normal((2, 33)).astype(np.float32)
     out = np.empty_like(x)
-    layer_norm(x, weight, bias, out)
-    layer_norm(x, weight, bias, x)
+    layer_norm(x, weight, bias, EPSILON, out)
+    layer_norm(x, weight, bias, EPSILON, x)
     assert np.array_equal(x, out)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whisper_npu.host import gemm as cpu_gemm
+from whisper_npu.dtypes import Rounding
+from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import native, rows
-from whisper_npu.host.bf16 import Rounding, on_grid
+from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.cxx import COMPILERS, find_cxx
 from whisper_npu.host.elementwise import softmax
 from whisper_npu.host.rows import compiled
@@ -47,7 +48,7 @@ def test_it_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_compiler
 def test_several_are_compiled_meanwhile(fresh: Path) -> None:
-    sources = [rows.SOURCE, cpu_gemm.SOURCE] if cpu_gemm.cpu_has_dot() else [rows.SOURCE]
+    sources = [rows.SOURCE, host_gemm.SOURCE] if host_gemm.cpu_has_dot() else [rows.SOURCE]
     native.build_meanwhile(*sources)
     assert all(native.library(source) is not None for source in sources)  # waits, and compiles none again
     assert len(list(fresh.iterdir())) == len(sources)

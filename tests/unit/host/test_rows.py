@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whisper_npu.dtypes import F32, Rounding
 from whisper_npu.host import native
-from whisper_npu.host.bf16 import Rounding, on_grid
+from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.cxx import find_cxx
 from whisper_npu.host.elementwise import softmax
-from whisper_npu.host.rows import F32, compiled, lie_in_rows
+from whisper_npu.host.rows import compiled, lie_in_rows
 
 needs_compiler = pytest.mark.skipif(find_cxx(os.environ) is None, reason="no C++ compiler")
 

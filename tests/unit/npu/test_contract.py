@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
+from whisper_npu.dtypes import DType
 from whisper_npu.errors import UnknownKernelError
-from whisper_npu.npu.contract import (
-    CONTRACTS,
-    HEADS_OF_CONTEXT,
-    HEADS_OF_CONTEXT_TRANSPOSED,
-    HEADS_OF_SCORES,
-    MATMUL_64X64,
-    MATMUL_64X512,
-    MATMUL_128X512,
-    DType,
-    contract_as_json,
-    find_contract,
-    gemm,
-    gemm_of_heads,
-)
+from whisper_npu.kernels import registry
+from whisper_npu.kernels.gemm.kernel import CONTEXT, CONTEXT_TRANSPOSED, SCORES
+from whisper_npu.kernels.gemm.kernel import gemm as gemm_on
+from whisper_npu.kernels.gemm.kernel import gemm_of_batch as gemm_of_batch_on
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.targets import NPU1
+
+gemm, gemm_of_batch = partial(gemm_on, NPU1), partial(gemm_of_batch_on, NPU1)
+find_contract = partial(registry.find_contract, known=CONTRACTS)
 
 
 def test_a_contract_is_found_with_or_without_its_prefix() -> None:
-    assert find_contract("64x512") is find_contract("matmul_64x512") is MATMUL_64X512
+    assert find_contract("64x512") is find_contract("matmul_64x512")
+    assert find_contract("64x512") == MATMUL_64X512
 
 
 @pytest.mark.parametrize(("name", "near"), [("64x521", "64x512"), ("matmul_128x51", "128x512")])
@@ -35,30 +35,46 @@ def test_names_are_unique_and_say_what_a_dispatch_computes() -> None:
     assert len({contract.name for contract in CONTRACTS}) == len(CONTRACTS)
     for contract in (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512):
         assert contract.name == f"matmul_{contract.m}x{contract.n}"
-    lying = (HEADS_OF_SCORES, HEADS_OF_CONTEXT, HEADS_OF_CONTEXT_TRANSPOSED)
+    lying = (SCORES, CONTEXT, CONTEXT_TRANSPOSED)
     gemms = [
         gemm(384, 64, 192),
         gemm(384, 64, 192, (64, 64, 48)),
         gemm(384, 64, 192, result_dtype=DType.BF16),
-        *(gemm_of_heads(2, 384, 64, 192, heads) for heads in lying),
-        gemm_of_heads(3, 384, 64, 192, HEADS_OF_SCORES),
+        *(gemm_of_batch(2, 384, 64, 192, layout) for layout in lying),
+        gemm_of_batch(3, 384, 64, 192, SCORES),
     ]
     assert len({contract.name for contract in gemms}) == len(gemms)
 
 
+@pytest.mark.parametrize(
+    "contract",
+    [
+        *CONTRACTS,
+        gemm(384, 64, 192),
+        gemm(384, 128, 192, (64, 64, 48)),
+        gemm(384, 64, 192, result_dtype=DType.BF16),
+        *(gemm_of_batch(3, 384, 64, 192, layout) for layout in (SCORES, CONTEXT, CONTEXT_TRANSPOSED)),
+    ],
+    ids=lambda contract: contract.name,
+)
+def test_a_name_says_which_contract_it_is(contract: Contract) -> None:
+    assert registry.contract_named(contract.name, NPU1) == contract
+    assert registry.contract_named(f"{contract.name}x", NPU1) is None
+
+
 def test_gemms_of_one_core_tile_and_result_share_an_overlay_and_others_have_their_own() -> None:
     one = gemm(384, 64, 192)
-    for same in (gemm(1536, 512, 576), gemm_of_heads(8, 1536, 64, 1536, HEADS_OF_SCORES)):
+    for same in (gemm(1536, 512, 576), gemm_of_batch(8, 1536, 64, 1536, SCORES)):
         assert same.overlay == one.overlay == "gemm_96x64x48"
     for other in (gemm(256, 64, 192, (64, 64, 48)), gemm(384, 64, 192, result_dtype=DType.BF16), *CONTRACTS):
         assert other.overlay != one.overlay
     assert len({contract.overlay for contract in CONTRACTS}) == len(CONTRACTS)
 
 
-def test_a_manifest_says_how_heads_lie() -> None:
-    document = contract_as_json(gemm_of_heads(8, 1536, 64, 1536, HEADS_OF_SCORES))
-    assert document["heads_along"] == {"a": "cols", "b": "rows", "c": "rows"}
-    assert document["batch"] == 8
+def test_a_manifest_says_how_the_matrices_of_a_batch_lie() -> None:
+    document = gemm_of_batch(8, 1536, 64, 1536, SCORES).as_json()
+    assert document["batch_layout"] == {"a": "cols", "b": "rows", "c": "rows"}
+    assert document["products"] == 8
 
 
 def test_one_dispatch_moves_the_bytes_of_its_tiles() -> None:
