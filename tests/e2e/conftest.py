@@ -11,7 +11,7 @@ import pytest
 from tests.support.weights import require_weights
 from whisper_npu.audio import load_audio
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
-from whisper_npu.host.bf16 import F32
+from whisper_npu.dtypes import F32
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

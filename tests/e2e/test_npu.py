@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from whisper_npu.npu.contract import MATMUL_128X512
 
 from tests.support.fake_pyxrt import FakeXrt
 from tests.support.npu import opened_npu
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.contract import MATMUL_128X512
 from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.transcription.model import Model, TranscribeOptions
 

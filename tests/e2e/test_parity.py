@@ -8,14 +8,14 @@ import ctranslate2
 import numpy as np
 import pytest
 from faster_whisper.audio import pad_or_trim
+from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
+from whisper_npu.npu.matmul import Matmul
 
 from whisper_npu.audio import log_mel
 from whisper_npu.checkpoint import Checkpoint
+from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder
-from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
 from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.npu.matmul import Matmul
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
 

@@ -14,8 +14,8 @@ from tests.support.weights import require_weights
 from whisper_npu import load_model
 from whisper_npu.benchmark.wer import EnglishNormalizer, word_error_rate
 from whisper_npu.checkpoint import Checkpoint
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, UsageError
-from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.device import Fidelity
 from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.transcription.model import Model, TranscribeOptions

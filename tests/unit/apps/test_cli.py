@@ -10,8 +10,10 @@ from tests.e2e.conftest import SAMPLES
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.app import _with_flags
 from whisper_npu.errors import DeviceNotFoundError
-from whisper_npu.npu.contract import CONTRACTS
-from whisper_npu.npu.device import Device, NpuOptions
+from whisper_npu.kernels import registry
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.options import NpuOptions
+from whisper_npu.npu.targets import NPU1
 
 SPEECH = str(SAMPLES / "sns-0930.wav")
 
@@ -83,7 +85,7 @@ def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long
         asked.append(options)
         raise DeviceNotFoundError("no NPU: this is a test")
 
-    monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)
+    monkeypatch.setattr("whisper_npu.npu.open.open_npu", absent)
     options = ["--device", "npu", "--kernels", "here", "--kernels", "there/kernels"]
     assert run([*command, *options]) == 1
     assert run([*command, *options, "--timeout", "0.5"]) == 1
@@ -158,4 +160,6 @@ def test_the_help_names_every_kernel(capsys: pytest.CaptureFixture[str]) -> None
     assert run(["transcribe", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     named = text.split("or one of ")[1].split(". ")[0].replace(";", ",").split(", ")
-    assert sorted(named) == sorted(contract.name.removeprefix("matmul_") for contract in CONTRACTS)
+    assert sorted(named) == sorted(
+        contract.name.removeprefix("matmul_") for contract in registry.contracts(NPU1)
+    )

@@ -12,15 +12,16 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.support.contracts import CONTRACTS, MATMUL_64X512
 from tests.support.trace_format import checked
 from whisper_npu.apps.cli import run
-from whisper_npu.benchmark import projection
 from whisper_npu.benchmark.call import one_dispatch
 from whisper_npu.benchmark.projection import as_markdown, run_projection
 from whisper_npu.errors import DeviceError
-from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X512, Contract, matmul_64x64_batch
-from whisper_npu.npu.device import Fidelity
-from whisper_npu.npu.emulator.device import Emulator
+from whisper_npu.kernels.matmul.kernel import MatmulContract, matmul_64x64_batch
+from whisper_npu.npu.emulator.device import Emulator, Fidelity
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.targets import NPU1
 
 FAST = ["benchmark", "projection", "--repeats", "1", "--strategy", "larger-kernel", "--strategy", "gemm"]
 COLUMNS = [
@@ -167,15 +168,21 @@ def test_two_files_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "more than once" in only_error(capsys)
 
 
-@pytest.mark.parametrize("at", ["_measured", "as_document", "write_bytes_atomically"])
+@pytest.mark.parametrize(
+    ("at", "name"),
+    [
+        ("benchmark.projection._measured", "json"),
+        ("benchmark.projection.as_document", "json"),
+        ("output.write_bytes_atomically", "plot"),
+    ],
+)
 def test_an_interrupt_leaves_no_half_file(
-    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    at: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(projection, at, interrupted)
-    name = "plot" if at == "write_bytes_atomically" else "json"
+    monkeypatch.setattr(f"whisper_npu.{at}", interrupted)
     path = tmp_path / f"out.{'png' if name == 'plot' else name}"
     path.write_text("before")
     assert run([*FAST, f"--{name}", str(path)]) == 130
@@ -209,9 +216,9 @@ def test_one_dispatch_of_each_kernel(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert [row["kernel"] for row in csv.DictReader(file)] == [contract.name for contract in CONTRACTS]
 
 
-@pytest.mark.parametrize("contract", [*CONTRACTS, matmul_64x64_batch(376)], ids=lambda c: c.name)
-def test_one_dispatch_is_one(contract: object) -> None:
-    assert one_dispatch(contract).dispatches == 1  # type: ignore[arg-type]
+@pytest.mark.parametrize("contract", [*CONTRACTS, matmul_64x64_batch(NPU1, 376)], ids=lambda c: c.name)
+def test_one_dispatch_is_one(contract: MatmulContract) -> None:
+    assert one_dispatch(contract).dispatches == 1
 
 
 @pytest.mark.parametrize("script", ["quick_benchmark", "single_call", "pipeline_benchmark", "wer"])

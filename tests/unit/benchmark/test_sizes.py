@@ -24,7 +24,8 @@ from whisper_npu.benchmark.sizes import (
 from whisper_npu.benchmark.window import OURS, PEER, encoder, random_array
 from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.errors import UnknownModelError
-from whisper_npu.npu.plan import Problem
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Matmul
 from whisper_npu.released import RELEASED, released_dimensions
 
 PAGE = Path(__file__).parents[3] / "docs/encoder-sizes.md"
@@ -50,7 +51,7 @@ def test_the_page_shows_what_is_modelled_now() -> None:
 
 
 def test_a_floor_by_counting() -> None:
-    floor = Floor.of([Problem(2, 3, 5), Problem(7, 11, 13, heads=2)])
+    floor = Floor.of([Matmul(2, 3, 5), Matmul(7, 11, 13, batch=2)], NPU1)
     assert floor.flops == 2 * (2 * 3 * 5 + 2 * 7 * 11 * 13)
     assert floor.nbytes == 2 * (6 + 15 + 2 * (77 + 143)) + 4 * (10 + 2 * 91)
     assert floor.seconds == max(floor.flops / 3.14e12, floor.nbytes / 15e9)

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from tests.support.contracts import STRATEGIES_PROBLEM
-from whisper_npu.benchmark.host_paths import Outcome, naive, pipelined
+from whisper_npu.benchmark.host_paths import HostPath, Made, naive, pipelined
 from whisper_npu.benchmark.projection import operands
 from whisper_npu.benchmark.strategies import NAMES, Strategy, check_names, strategies
 from whisper_npu.errors import UsageError
+from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.cost import BASELINE, BASELINE_2025, modelled_plan_seconds
-from whisper_npu.npu.device import Device, Fidelity
-from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.npu.plan import Plan, Problem
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.emulator.device import Emulator, Fidelity
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Matmul
 
 DISPATCHES = {
     "tiled , matmul_64x64": 3008,
@@ -44,23 +46,23 @@ def title(strategy: Strategy) -> str:
     return f"{strategy.name} {strategy.variant}, {strategy.plan.contract.name}"
 
 
-def run(strategy: Strategy, device: Device, problem: Problem) -> Outcome:
+def run(strategy: Strategy, device: Device, problem: Matmul) -> Made:
     device.load(strategy.plan.contract)
     a, b = operands(problem)
     return strategy.path(device, strategy.measured, a[: strategy.measured.problem.M], b)
 
 
-def assert_right(outcome: Outcome, plan: Plan, problem: Problem) -> None:
+def assert_right(made: Made, plan: MatmulPlan, problem: Matmul) -> None:
     """Within the contract's bound, and every count the device's own."""
     a, b = operands(problem)
     a = a[: plan.problem.M]
-    error = np.abs(outcome.c - plan.contract.reference(a, b))
-    assert outcome.c.shape == error.shape
-    assert (error <= plan.contract.tolerance(a, b)).all()
-    assert outcome.dispatches == plan.dispatches
-    assert outcome.bytes_to_device == plan.bytes_to_device
-    assert outcome.bytes_from_device == plan.bytes_from_device
-    assert 0 < outcome.device_seconds <= outcome.total_seconds
+    error = np.abs(made.c - plan.problem.reference(a, b)[0])
+    assert made.c.shape == error.shape
+    assert (error <= plan.kernel.tolerance(a, b)).all()
+    assert made.stats.dispatches == plan.dispatches
+    assert made.stats.bytes_to_device == plan.bytes_to_device
+    assert made.stats.bytes_from_device == plan.bytes_from_device
+    assert 0 < made.stats.kernel_measured_s <= made.total_measured_s
 
 
 def test_the_operands_are_the_experiments() -> None:
@@ -70,45 +72,45 @@ def test_the_operands_are_the_experiments() -> None:
     assert a[0, 0] == np.float32(0.1 * 0.4967141530112327)  # the first number of seed 42
 
 
-@pytest.mark.parametrize("strategy", strategies(BASELINE.problem), ids=title)
+@pytest.mark.parametrize("strategy", strategies(BASELINE.problem, NPU1), ids=title)
 def test_the_experiments_product_by_counting(strategy: Strategy) -> None:
     with Emulator(Fidelity.EXACT) as device:
-        outcome = run(strategy, device, BASELINE.problem)
-    assert outcome.dispatches == DISPATCHES[title(strategy)]
-    assert_right(outcome, strategy.measured, BASELINE.problem)
+        made = run(strategy, device, BASELINE.problem)
+    assert made.stats.dispatches == DISPATCHES[title(strategy)]
+    assert_right(made, strategy.measured, BASELINE.problem)
     a, b = operands(BASELINE.problem)
-    true = a[: len(outcome.c)].astype(np.float64) @ b.astype(np.float64)
-    assert np.abs(outcome.c - true).max() <= 0.004
+    true = a[: len(made.c)].astype(np.float64) @ b.astype(np.float64)
+    assert np.abs(made.c - true).max() <= 0.004
 
 
 def test_every_strategy_is_there() -> None:
-    assert [title(s) for s in strategies(BASELINE.problem)] == list(DISPATCHES)
-    assert tuple(dict.fromkeys(s.name for s in strategies(BASELINE.problem))) == NAMES
+    assert [title(s) for s in strategies(BASELINE.problem, NPU1)] == list(DISPATCHES)
+    assert tuple(dict.fromkeys(s.name for s in strategies(BASELINE.problem, NPU1))) == NAMES
 
 
-@pytest.mark.parametrize("strategy", strategies(STRATEGIES_PROBLEM), ids=title)
+@pytest.mark.parametrize("strategy", strategies(STRATEGIES_PROBLEM, NPU1), ids=title)
 def test_a_small_product_of_unequal_sizes_on_every_device(strategy: Strategy, device: Device) -> None:
     assert_right(run(strategy, device, STRATEGIES_PROBLEM), strategy.measured, STRATEGIES_PROBLEM)
 
 
 @pytest.mark.parametrize("path", [naive, pipelined])
 @pytest.mark.parametrize("M", [1, 64, 65, 192])
-def test_one_row_of_tiles_or_several(path: object, M: int, device: Device) -> None:
-    problem = Problem(M, 70, 512)
-    for strategy in strategies(problem, naive_rows=M):
+def test_one_row_of_tiles_or_several(path: HostPath, M: int, device: Device) -> None:
+    problem = Matmul(M, 70, 512)
+    for strategy in strategies(problem, NPU1, naive_rows=M):
         if strategy.path is path:
             assert_right(run(strategy, device, problem), strategy.measured, problem)
 
 
 def test_a_run_list_waits_less_often_for_as_many_dispatches() -> None:
-    submissions = [s.plan.submissions for s in strategies(BASELINE.problem) if s.name == "run-list"]
+    submissions = [s.plan.submissions for s in strategies(BASELINE.problem, NPU1) if s.name == "run-list"]
     assert submissions == [376, 188, 47, 8]
 
 
 def test_the_model_is_the_experiment_for_64x64_and_20_seconds_for_64x512() -> None:
     seconds = {
         s.plan.contract.name: modelled_plan_seconds(s.plan, BASELINE_2025)
-        for s in strategies(BASELINE.problem)
+        for s in strategies(BASELINE.problem, NPU1)
         if s.name in ("tiled", "larger-kernel")
     }
     assert seconds["matmul_64x64"] == pytest.approx(163.7)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support.contracts import MATMUL_64X64
+from tests.support.products import Multiply
 from tests.support.trace_format import checked
 from whisper_npu.benchmark.trace import Lane, Recorder, Span, as_trace
-from whisper_npu.npu.contract import MATMUL_64X64
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.matmul import Matmul
 
 
 def test_products_are_spans_on_two_lanes(device: Device) -> None:
     recorder = Recorder()
-    matmul = Matmul(device, MATMUL_64X64)
-    matmul.on_product = recorder.on_product
+    multiply = Multiply(device, MATMUL_64X64)
     for name in ("first", "second"):
-        matmul(np.ones((70, 65), np.float32), np.ones((65, 130), np.float32), name)
+        multiply(np.ones((70, 65), np.float32), np.ones((65, 130), np.float32), name)
+    for run in multiply.take_runs():
+        recorder.on_run(run)
     events = checked(as_trace(recorder.spans, "a test"))
     operations = [e for e in events if e["cat"] == "operations"]
     dispatches = [e for e in events if e["cat"] == "device"]
