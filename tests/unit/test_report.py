@@ -10,16 +10,17 @@ import jsonschema
 import numpy as np
 import pytest
 
-from whisper_npu.npu.contract import MATMUL_64X512
-from whisper_npu.npu.cost import BASELINE_2025, XDNA1_PROFILE, Start, modelled_run_seconds
-from whisper_npu.npu.device import Enters
+from tests.support.contracts import MATMUL_64X512
+from whisper_npu.kernels.gemm.kernel import Gemm
+from whisper_npu.kernels.matmul.kernel import tiled_plan
+from whisper_npu.npu.cost import BASELINE_2025, Start, modelled_run_seconds
+from whisper_npu.npu.device import Run, Stats, merged
 from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.npu.matmul import Matmul, Product, merged
-from whisper_npu.npu.plan import Problem, tiled_plan
-from whisper_npu.npu.planner import Choice, Gemm
+from whisper_npu.npu.planner import Choice
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Attention, Linear, Matmul
 from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_document, as_text
-from whisper_npu.transcription.model import EncoderRun, Transcription
-from whisper_npu.transcription.result import Transcript
+from whisper_npu.transcription.result import EncoderRun, Transcript, Transcription
 
 RAN_ON = RunOn(
     "base",
@@ -27,23 +28,31 @@ RAN_ON = RunOn(
     "emulator",
     "emulator (fast)",
     "CPU",
+    NPU1,
     "matmul_64x512",
     "asked for",
     compute_type="int8_float32",
 )
 
 
-def product(operation: str, M: int) -> Product:
-    plan = tiled_plan(Problem(M, 512, 512), MATMUL_64X512)
-    return Product(
-        operation, plan, 1, plan.dispatches, plan.bytes_to_device, plan.bytes_from_device, 0.25, 0.5, 0
+def executed(name: str, M: int) -> Run:
+    plan = tiled_plan(Matmul(M, 512, 512), MATMUL_64X512)
+    stats = Stats(
+        calls=1,
+        dispatches=plan.dispatches,
+        submissions=plan.submissions,
+        bytes_to_device=plan.bytes_to_device,
+        bytes_from_device=plan.bytes_from_device,
+        pack_measured_s=0.25,
+        kernel_measured_s=0.5,
     )
+    return Run(name, plan, stats)
 
 
-def report(*products: Product, seconds: float = 10.0) -> Report:
+def report(*runs: Run, seconds: float = 10.0) -> Report:
     transcript = Transcript(segments=(), language="en", language_probability=1.0, duration=20.0)
-    run = EncoderRun(windows=1, products=products, total_seconds=3.0)
-    done = Transcription(transcript, run, audio_seconds=0.5, mel_seconds=0.25, decode_seconds=2.0)
+    encoder = EncoderRun(windows=1, runs=runs, total_seconds=3.0)
+    done = Transcription(transcript, encoder, audio_seconds=0.5, mel_seconds=0.25, decode_seconds=2.0)
     return Report(RAN_ON, (FileResult("a.wav", done),), load_seconds=1.0, total_seconds=seconds)
 
 
@@ -54,7 +63,7 @@ def test_the_report_says_why_the_kernel_was_chosen() -> None:
     chosen = replace(
         RAN_ON, kernel="gemm_96x64x48", kernel_choice="chosen by modelled cost", kernel_reason=reason
     )
-    done = replace(report(product("attention.out", 1500)), ran_on=chosen)
+    done = replace(report(executed("attention.out", 1500)), ran_on=chosen)
     text = as_text(done)
     assert "kernel   gemm_96x64x48, chosen by modelled cost\n         gemm_96x64x48 for all: 38" in text
     assert max(map(len, text.splitlines())) <= COLUMNS
@@ -66,28 +75,31 @@ def test_the_report_says_why_the_kernel_was_chosen() -> None:
 
 
 def test_a_kernel_that_was_asked_for_has_no_reason() -> None:
-    done = report(product("attention.out", 1500))
+    done = report(executed("attention.out", 1500))
     assert as_document(done)["kernel"] == {"name": "matmul_64x512", "choice": "asked for", "reason": None}
     assert "kernel   matmul_64x512, asked for\ndecoder  CTranslate2" in as_text(done)
 
 
 def test_stages_add_up_to_the_total() -> None:
-    r = report(product("attention.out", 1500))
+    r = report(executed("attention.out", 1500))
     assert r.stages == {"load": 1.0, "audio": 0.5, "mel": 0.25, "encoder": 3.0, "decode": 2.0, "other": 3.25}
     assert r.encoder_stages == {"pack": 0.25, "kernel": 0.5, "host": 2.25}
     assert r.real_time_factor == 0.5
 
 
 def test_dispatches_stand_beside_those_of_the_baselines_kernel() -> None:
-    r = report(product("attention.out", 1500), product("attention.out", 750))
-    assert r.dispatches == 24 * 8 + 12 * 8
-    assert r.dispatches_64x64 == 8 * r.dispatches
-    assert [o.calls for o in r.operations] == [2]
+    r = report(executed("attention.out", 1500), executed("attention.out", 750))
+    assert r.stats.dispatches == 24 * 8 + 12 * 8
+    assert r.dispatches_64x64 == 8 * r.stats.dispatches
+    assert [o.stats.calls for o in r.operations] == [2]
 
 
 def test_records_of_one_operation_and_plan_are_added() -> None:
-    both = merged([product("a", 1500), product("b", 1500), product("a", 1500)])
-    assert [(p.operation, p.calls, p.kernel_seconds) for p in both] == [("a", 2, 1.0), ("b", 1, 0.5)]
+    both = merged([executed("a", 1500), executed("b", 1500), executed("a", 1500)])
+    assert [(run.name, run.stats.calls, run.stats.kernel_measured_s) for run in both] == [
+        ("a", 2, 1.0),
+        ("b", 1, 0.5),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +116,7 @@ def test_the_total_stands_beside_the_baseline(seconds: float, said: str) -> None
 
 
 def test_measured_and_modelled_are_told_apart_and_lines_are_short() -> None:
-    text = as_text(report(product("attention.out", 1500)))
+    text = as_text(report(executed("attention.out", 1500)))
     assert "\ndecoder  CTranslate2, int8_float32\n" in text
     measured, modelled = text.index("MEASURED"), text.index("MODELLED")
     assert measured < text.index("encoder: pack 0.25") < modelled < text.index("baseline-2025")
@@ -112,31 +124,39 @@ def test_measured_and_modelled_are_told_apart_and_lines_are_short() -> None:
 
 
 SCHEMA = Path(__file__).parents[2] / "docs/report.schema.json"
-QKV, SCORES, CONTEXT = Problem(40, 32, 96), Problem(40, 16, 40, 2), Problem(40, 40, 16, 2)
+QKV, ATTENTION, OUT = (
+    Linear(40, 32, 96, name="attention.qkv"),
+    Attention(40, 32, 2),
+    Linear(40, 32, 32, name="attention.out"),
+)
+SCORES, CONTEXT = ATTENTION.scores, ATTENTION.context
 
 
 @pytest.mark.parametrize(("second", "changes"), [({CONTEXT}, 6), ({SCORES, CONTEXT}, 6), (set(), 0)])
-def test_changes_of_overlay_are_modelled_as_they_were_executed(second: set[Problem], changes: int) -> None:
+def test_changes_of_overlay_are_modelled_as_they_were_executed(second: set[Matmul], changes: int) -> None:
     """Three windows of qkv, scores, context, out: there and back once in each, none between two windows."""
-    kernels = Gemm((16, 8, 16)), Gemm((32, 8, 16))
-    contracts = {p: kernels[p in second].contract(p) for p in (QKV, SCORES, CONTEXT)}
-    matmul = Matmul(Emulator(), Choice(kernels, contracts=contracts))
-    x, weight = np.ones((40, 32), np.float32), np.ones((32, 96), np.float32)
-    heads, turned = np.ones((2, 40, 16), np.float32), np.ones((2, 16, 40), np.float32)
-    names = "attention.scores", "attention.context"
-    executed: list[Product] = []
+    kernels = Gemm(NPU1, (16, 8, 16)), Gemm(NPU1, (32, 8, 16))
+    plans = {op: kernels[op in second].plan(op) for op in (QKV.product, SCORES, CONTEXT)}
+    device = Emulator().prepared(kernel=Choice(kernels, plans=plans))
+    x, context, y = (np.ones((40, 32), np.float32) for _ in range(3))
+    qkv = np.ones((40, 96), np.float32)
+    runs: list[Run] = []
     for _ in range(3):
-        matmul(x, weight, "attention.qkv")
-        matmul.chain(heads, turned, lambda part: None, heads, enters=Enters.A, operations=names)
-        matmul(x, weight, "attention.out")
-        executed += matmul.take_products()
-    assert [p.operation for p in executed[:4]] == ["attention.qkv", *names, "attention.out"]
+        with device.recording() as recording:
+            weights = {"weight": np.ones((32, 96), np.float32), "bias": np.ones(96, np.float32)}
+            device.run(QKV, {"x": x, **weights, "y": qkv})
+            device.run(ATTENTION, {"qkv": qkv, "y": context})
+            weights = {"weight": np.ones((32, 32), np.float32), "bias": np.ones(32, np.float32)}
+            device.run(OUT, {"x": context, **weights, "y": y})
+        runs += recording.runs
+    names = ["attention.qkv", "attention.scores", "attention.context", "attention.out"]
+    assert [run.name for run in runs] == 3 * names
 
-    done = report(*executed)
-    plans = [p.plan for p in executed]
-    assert done.overlay_changes == changes
-    for profile in (BASELINE_2025, XDNA1_PROFILE):
-        awake = modelled_run_seconds(plans, profile, Start.AWAKE)
+    done = report(*runs)
+    executed_plans = [run.plan for run in runs]
+    assert done.stats.overlay_changes == changes
+    for profile in (BASELINE_2025, NPU1.profile):
+        awake = modelled_run_seconds(executed_plans, profile, Start.AWAKE)
         assert done.modelled_seconds(profile) == pytest.approx(awake)
     document = as_document(done)
     jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))

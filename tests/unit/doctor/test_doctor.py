@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512
 from tests.support.fake_pyxrt import FakeXrt, Fault
 from tests.support.stand_in_kernels import write_kernel, xclbin
 from whisper_npu import doctor
@@ -23,12 +24,12 @@ from whisper_npu.doctor import Check, Machine, Status, as_document, as_text, dia
 from whisper_npu.doctor.hardware import FIRMWARE_FILES, HEAP_BYTES, OTHER_NPUS
 from whisper_npu.doctor.machine import Actions, Process, Python, load_kernels
 from whisper_npu.errors import DeviceError, DeviceNotFoundError
-from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.contract import CONTRACTS, MATMUL_64X64, MATMUL_64X512
-from whisper_npu.npu.device import Buffer, Completion, Fidelity, NpuOptions
-from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.npu.plan import Layout, Plan
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.kernels import registry
+from whisper_npu.npu.device import Buffer, Stats
+from whisper_npu.npu.emulator.device import EmulatedBuffer, Emulator, Fidelity
+from whisper_npu.npu.options import NpuOptions
+from whisper_npu.npu.plan import Plan
+from whisper_npu.npu.targets import NPU1
 from whisper_npu.npu.xrt.device import import_pyxrt, open_npu
 
 LINUX = "6.17.8-amd64"
@@ -48,26 +49,28 @@ class StandInNpu(Emulator):
     description = "npu (stand-in)"
 
 
-class ZerosNpu(StandInNpu):
-    """Every dispatch completes, and nothing was computed."""
+class ConstantNpu(StandInNpu):
+    """Every dispatch completes, and the result is the same everywhere."""
 
-    def run(self, plan: Plan, a: Buffer, b: Buffer, c: Buffer) -> Completion:
-        done = super().run(plan, a, b, c)
-        c.write(np.zeros(plan.c.shape, np.float32))
-        return done
+    value = 0.0
+
+    def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
+        stats = super().execute(plan, buffers)
+        *_, c = buffers
+        assert isinstance(c, EmulatedBuffer)
+        (layout,) = plan.outputs
+        c.result_to(np.full((layout.batch, layout.rows, layout.cols), self.value, np.float32))
+        return stats
 
 
-class NansNpu(StandInNpu):
-    """C was never written."""
+class ZerosNpu(ConstantNpu):
+    """Nothing was computed."""
 
-    def alloc(self, layout: Layout) -> Buffer:
-        buffer = super().alloc(layout)
 
-        def read() -> F32:
-            return np.full(layout.shape, np.nan, np.float32)
+class NansNpu(ConstantNpu):
+    """The result was never written."""
 
-        buffer.read = read  # type: ignore[method-assign]
-        return buffer
+    value = np.nan
 
 
 def write(path: Path, content: str = "") -> Path:
@@ -188,7 +191,7 @@ def test_what_was_found_is_named(healthy: Machine) -> None:
         "/lib/firmware/amdnpu/1502_00/npu.sbin.zst",
         "driver 0.6, firmware 1.5.5.391, XRT 2.25.0 (plugin 2.25.0)",
         "opened, and right answers from matmul_64x512",
-        f"{XDNA1.hw_contexts} contexts fit at once",
+        f"{NPU1.hw_contexts} contexts fit at once",
         "built and verified: matmul_64x512",
         "MEASURED (NPU)",
     ):
@@ -559,12 +562,13 @@ def test_9_which_device_it_was_is_said_and_counted(healthy: Machine) -> None:
 
 def test_a_device_with_only_kernels_that_auto_does_not_take_is_tried_too(healthy: Machine) -> None:
     class Only(StandInNpu):
-        def kernels(self) -> Any:
+        def contracts(self) -> Any:
             return (CONTRACTS[-1],)
 
-        def gemm_tiles(self) -> Any:
-            return ()
+        def kernels(self) -> Any:
+            return registry.kernels_built(self.contracts())
 
+    assert not Only().kernels()
     diagnosis = diagnose(with_actions(healthy, open_device=lambda: Only(Fidelity.FAST)))
     assert diagnosis.trial
     assert diagnosis.trial.kernel == CONTRACTS[-1].name
@@ -609,7 +613,7 @@ def test_8_contexts_that_other_programs_hold(faked: Machine, fake: FakeXrt) -> N
     (kernels,) = faked.kernel_folders
     file = fake.module.xclbin(str(next(kernels.glob("*/*.xclbin"))))
     device.register_xclbin(file)
-    held = [fake.module.hw_context(device, file.get_uuid()) for _ in range(XDNA1.hw_contexts)]
+    held = [fake.module.hw_context(device, file.get_uuid()) for _ in range(NPU1.hw_contexts)]
     found, remedy = problem(faked, "context")
     assert "hw_context" in found
     assert "end other programs" in remedy
