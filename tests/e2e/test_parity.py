@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import ctranslate2
 import numpy as np
 import pytest
 from faster_whisper.audio import pad_or_trim
-from whisper_npu.npu.contract import MATMUL_64X64, MATMUL_64X512, Contract, DType
-from whisper_npu.npu.matmul import Matmul
 
+from tests.support.contracts import F32_OPERANDS, MATMUL_64X64, MATMUL_64X512
 from whisper_npu.audio import log_mel
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.dtypes import F32
-from whisper_npu.encoder import AudioEncoder
+from whisper_npu.encoder import AudioEncoder, encoder_ops
+from whisper_npu.kernels.matmul.kernel import MatmulContract
 from whisper_npu.npu.emulator.device import Emulator
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
-
-FP32_OPERANDS = replace(MATMUL_64X512, name="matmul_64x512_f32", operand_dtype=DType.F32)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +27,9 @@ def windows(checkpoint: Checkpoint, speech: dict[str, F32]) -> list[tuple[F32, F
     return [(mel, np.array(view)[0]) for mel, view in zip(mels, encoded, strict=True)]
 
 
-def encoder(checkpoint: Checkpoint, contract: Contract) -> AudioEncoder:
-    return AudioEncoder(checkpoint.dims, checkpoint.encoder, Matmul(Emulator(), contract))
+def encoder(checkpoint: Checkpoint, contract: MatmulContract) -> AudioEncoder:
+    device = Emulator().prepared(encoder_ops(checkpoint.dims), contract)
+    return AudioEncoder(checkpoint.dims, checkpoint.encoder, device)
 
 
 def cosine(x: F32, y: F32) -> float:
@@ -42,7 +39,7 @@ def cosine(x: F32, y: F32) -> float:
 
 @pytest.mark.parametrize("contract", [MATMUL_64X512, MATMUL_64X64], ids=lambda c: c.name)
 def test_bf16_output_points_where_float32_does(
-    checkpoint: Checkpoint, windows: list[tuple[F32, F32]], contract: Contract
+    checkpoint: Checkpoint, windows: list[tuple[F32, F32]], contract: MatmulContract
 ) -> None:
     encode = encoder(checkpoint, contract)
     cosines = [cosine(encode(mel), expected) for mel, expected in windows]
@@ -53,7 +50,7 @@ def test_float32_operands_leave_only_summation_order(
     checkpoint: Checkpoint, windows: list[tuple[F32, F32]]
 ) -> None:
     """A bound far below bf16's error: structure, weights and elementwise functions are all right."""
-    encode = encoder(checkpoint, FP32_OPERANDS)
+    encode = encoder(checkpoint, F32_OPERANDS)
     differences = np.concatenate([np.abs(encode(mel) - expected).ravel() for mel, expected in windows])
     assert differences.max() < (1e-3 if checkpoint.name == "tiny.en" else 1e-2)
     assert np.quantile(differences, 0.9999) < 5e-4

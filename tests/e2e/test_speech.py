@@ -16,9 +16,10 @@ from whisper_npu.benchmark.wer import EnglishNormalizer, word_error_rate
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, UsageError
-from whisper_npu.npu.device import Fidelity
-from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.transcription.model import Model, TranscribeOptions
+from whisper_npu.npu.device import Buffer
+from whisper_npu.npu.emulator.device import Emulator, Fidelity
+from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.options import TranscribeOptions
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
@@ -60,8 +61,10 @@ def test_the_transcript_comes_from_the_weights_on_the_device(
     samples = speech["sns-0920.wav"]
     with Model(tiny_en, Emulator()) as model:
         right = model.transcribe(samples, ENGLISH).text
-        weight = model.encoder.blocks[0].mlp0.weight
-        weight.buffer.write(np.random.default_rng(0).standard_normal(weight.shape).astype(np.float32))
+        weight = model.encoder.blocks[0].weights["mlp0_weight"]
+        assert isinstance(weight, Buffer)
+        random = np.random.default_rng(0).standard_normal(weight.layout.shape)
+        weight.write(random.astype(np.float32))
         assert model.transcribe(samples, ENGLISH).text != right
 
 
@@ -69,7 +72,7 @@ def test_every_encoder_product_is_on_record(tiny_model: Model, speech: dict[str,
     run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).encoder
     dims = tiny_model.checkpoint.dims
     assert run.windows == 1
-    assert {p.operation: p.calls for p in run.products} == {
+    assert {one.name: one.stats.calls for one in run.runs} == {
         "conv1": 1,
         "conv2": 1,
         "attention.qkv": dims.n_audio_layer,
@@ -79,16 +82,16 @@ def test_every_encoder_product_is_on_record(tiny_model: Model, speech: dict[str,
         "mlp.0": dims.n_audio_layer,
         "mlp.2": dims.n_audio_layer,
     }
-    assert all(p.dispatches == p.calls * p.plan.dispatches for p in run.products)
+    assert all(one.stats.dispatches == one.stats.calls * one.plan.dispatches for one in run.runs)
 
 
 def test_a_window_of_base_takes_the_known_number_of_dispatches(base: Checkpoint) -> None:
     mel = np.zeros((base.dims.n_mels, 3000), np.float32)
     for kernel, dispatches in (("64x64", 172_000), ("64x512", 21_500), ("auto", 38)):
         with Model(base, Emulator(), kernel) as model:
-            model.encoder.matmul.take_products()
-            model.encoder(mel)
-            assert sum(p.dispatches for p in model.encoder.matmul.take_products()) == dispatches
+            with model.encoder.device.recording() as recording:
+                model.encoder(mel)
+            assert recording.stats.dispatches == dispatches
 
 
 @pytest.mark.parametrize("batch_size", [None, 2])
@@ -120,7 +123,7 @@ def test_the_same_recording_is_encoded_again(tiny_model: Model, speech: dict[str
     for _ in range(2):
         run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).encoder
         assert run.windows == 1
-        assert run.products
+        assert run.runs
 
 
 def test_languages_go_by_code_and_by_name(base_model: Model, speech: dict[str, F32]) -> None:
@@ -143,11 +146,12 @@ def test_a_long_recording_is_transcribed_window_by_window(
 
 
 def test_windows_in_batches_say_the_same(tiny_model: Model, long_speech: F32) -> None:
-    weights = [block.mlp0.weight for block in tiny_model.encoder.blocks]
+    blocks = tiny_model.encoder.blocks
+    weights = [block.weights["mlp0_weight"] for block in blocks]
     done = tiny_model.transcribe(long_speech, TranscribeOptions(language="en", batch_size=2))
-    assert [block.mlp0.weight for block in tiny_model.encoder.blocks] == weights  # nothing staged anew
+    assert [block.weights["mlp0_weight"] for block in blocks] == weights  # nothing staged anew
     assert done.encoder.windows >= 2
-    assert {p.operation: p.calls for p in done.encoder.products}["conv1"] == done.encoder.windows
+    assert {run.name: run.stats.calls for run in done.encoder.runs}["conv1"] == done.encoder.windows
     segments = done.transcript.segments
     assert segments[-1].end > 35
     assert len(segments) > 2  # not one for each window
