@@ -204,7 +204,7 @@ Transcribe = Callable[[str], str]
 
 def open_ours(compute_type: str, arguments: argparse.Namespace) -> Transcribe:
     from whisper_npu import load_model
-    from whisper_npu.transcription.model import TranscribeOptions
+    from whisper_npu.transcription.options import TranscribeOptions
 
     options = TranscribeOptions(language="en", beam_size=arguments.beam_size)
     model = load_model(

@@ -1,7 +1,7 @@
 """What a dispatch costs the host: through our device, and through pyxrt alone in the same loop.
 
-    python scripts/dispatch_cost.py                                                   # with an NPU
-    WHISPER_NPU_STUB_SHARED=1 tests/xrt/run.sh python3 scripts/dispatch_cost.py       # without, and as root
+    python -m tests.xrt.dispatch_cost                                                 # with an NPU
+    WHISPER_NPU_STUB_SHARED=1 tests/xrt/run.sh python3 -m tests.xrt.dispatch_cost     # without, and as root
 
 Without an NPU the genuine pyxrt runs above the stub of the driver, which here computes nothing: no time of an
 NPU or of a system call is in the figures. Seconds are MEASURED, all loops alternating in one run; their
@@ -23,15 +23,21 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.contracts import MATMUL_64X64
+from tests.support.stand_in_kernels import write_kernel
+from whisper_npu.kernels.matmul.kernel import tiled_plan
 from whisper_npu.npu.artifacts import find_kernel, searched_folders
-from whisper_npu.npu.contract import MATMUL_64X64
-from whisper_npu.npu.device import Buffer, Device, NpuOptions, open_device
-from whisper_npu.npu.plan import Plan, Problem, tiled_plan
+from whisper_npu.npu.device import Buffer, Device
+from whisper_npu.npu.open import open_device
+from whisper_npu.npu.options import NpuOptions
+from whisper_npu.npu.plan import Plan
+from whisper_npu.ops import Matmul
 
 CONTRACT = MATMUL_64X64  # operands of 8 KiB
-LISTED = 24  # runs that XRT hands to the driver as one command
-SINGLE = tiled_plan(Problem(64, 64, 64), CONTRACT)
-MANY = tiled_plan(Problem(640, 640, 640), CONTRACT)  # 1,000 dispatches: 40 lists, each with a run behind it
+RUN_LIST = CONTRACT.target.run_list
+LISTED = RUN_LIST - 1  # runs that XRT hands to the driver as one command; one more comes behind them
+SINGLE = tiled_plan(Matmul(64, 64, 64), CONTRACT)
+MANY = tiled_plan(Matmul(640, 640, 640), CONTRACT, run_list=RUN_LIST)  # 1,000 dispatches in 40 lists
 
 
 class Bare:
@@ -85,7 +91,7 @@ class Bare:
         self.sync_results(1)
 
     def by_lists(self) -> None:
-        for _ in range(MANY.dispatches // (LISTED + 1)):
+        for _ in range(MANY.submissions):
             self.one_list()
 
     def by_lists_summed(self) -> None:
@@ -93,7 +99,7 @@ class Bare:
         steps = MANY.problem.K // CONTRACT.k
         c = np.zeros((MANY.dispatches // steps, CONTRACT.m, CONTRACT.n), np.float32)
         partials = np.frombuffer(self.c.map(), np.float32).reshape(-1, CONTRACT.m, CONTRACT.n)
-        for number in range(MANY.dispatches // (LISTED + 1)):
+        for number in range(MANY.submissions):
             self.one_list()
             for place, partial in enumerate(partials):
                 c[(number * (LISTED + 1) + place) // steps] += partial
@@ -109,11 +115,11 @@ class Bare:
         self.sync_results(LISTED + 1)
 
 
-def written(device: Device, plan: Plan) -> tuple[Buffer, Buffer, Buffer]:
-    a, b, c = (device.alloc(layout) for layout in (plan.a, plan.b, plan.c))
-    a.write(np.ones(plan.a.shape, np.float32))
-    b.write(np.ones(plan.b.shape, np.float32))
-    return a, b, c
+def written(device: Device, plan: Plan) -> list[Buffer]:
+    buffers = [device.alloc(layout) for layout in plan.layouts]
+    for buffer in buffers[: len(plan.inputs)]:
+        buffer.write(np.ones(buffer.layout.shape, np.float32))
+    return buffers
 
 
 def main() -> None:
@@ -125,8 +131,6 @@ def main() -> None:
         folders = (*arguments.kernels, Path(scratch))
         stub = ctypes.CDLL(None) if hasattr(ctypes.CDLL(None), "amdxdna_stub_instant") else None
         if stub is not None:
-            from tests.support.stand_in_kernels import write_kernel
-
             write_kernel(Path(scratch), CONTRACT, Path(os.environ["WHISPER_NPU_TEST_XCLBIN"]).read_bytes())
         with open_device("npu", npu=NpuOptions(folders)) as device:
             device.load(CONTRACT)
@@ -140,10 +144,10 @@ def measure(device: Device, bare: Bare, rounds: int) -> None:
     loops: dict[str, tuple[Callable[[], object], int]] = {  # what to call, and its dispatches
         "pyxrt, a new run": (bare.by_new_runs, 1),
         "pyxrt, one run": (bare.by_one_run, 1),
-        "ours, one run": (lambda: device.run(SINGLE, *single), SINGLE.dispatches),
+        "ours, one run": (lambda: device.execute(SINGLE, single), SINGLE.dispatches),
         "pyxrt, lists": (bare.by_lists, MANY.dispatches),
         "pyxrt, lists summed": (bare.by_lists_summed, MANY.dispatches),
-        "ours, lists": (lambda: device.run(MANY, *many), MANY.dispatches),
+        "ours, lists": (lambda: device.execute(MANY, many), MANY.dispatches),
     }
     microseconds: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(rounds + 2):  # two to warm up
@@ -158,7 +162,7 @@ def measure(device: Device, bare: Bare, rounds: int) -> None:
     def ratio(name: str, of: str) -> float:
         return median(one / other for one, other in zip(microseconds[name], microseconds[of], strict=True))
 
-    print(f"us a dispatch of {CONTRACT.name}, median of {rounds} rounds; MEASURED")
+    print(f"us per dispatch of {CONTRACT.name}, median of {rounds} rounds; MEASURED")
     rows = (
         ("a new run for each", "pyxrt, a new run", "ours, one run"),
         ("one run, used again", "pyxrt, one run", "ours, one run"),
