@@ -80,15 +80,18 @@ class Layout:
 
 
 def allocated(layout: Layout) -> Array:
-    """(batch, *layout.padded) float32 of any values; the matrices lie as the layout says."""
-    rows, cols = layout.padded
+    """(batch, rows, cols) float32 of any values; the matrices lie as the layout says."""
+    batch, rows, cols = layout.batch, layout.rows, layout.cols
     beside = layout.along is Along.COLS
-    array = np.empty((rows, layout.batch, cols) if beside else (layout.batch, rows, cols), np.float32)
+    array = np.empty((rows, batch, cols) if beside else (batch, rows, cols), np.float32)
     return array.transpose(1, 0, 2) if beside else array
 
 
 def tile_of(matrices: Array, layout: Layout, at: Sequence[int]) -> Array:
-    """A view of the tile at (row, column) of the whole batch's grid. matrices: (batch, *layout.padded)."""
+    """A view of the tile at (row, column) of the whole batch's grid.
+
+    matrices: (batch, *layout.padded), or (batch, rows, cols), whose tiles at the edges are smaller.
+    """
     index, row = divmod(at[0], layout.matrix_grid[0])
     rows, cols = layout.tile_rows, layout.tile_cols
     return matrices[index, row * rows : (row + 1) * rows, at[1] * cols : (at[1] + 1) * cols]
@@ -105,8 +108,7 @@ def in_tiles(memory: Array, layout: Layout) -> Array:
     """The elements of a bo as (..., batch, tiles down, tiles across, tile_rows, tile_cols), a view.
 
     Tiles lie one after the other, each row-major, except where the matrices of a batch lie side by side, of
-    one tile
-    each: those share every row. memory: (..., elements), of one batch or of several.
+    one tile each: those share every row. memory: (..., elements), of one batch or of several.
     """
     before, (down, across) = memory.shape[:-1], layout.matrix_grid
     if layout.along is Along.COLS:

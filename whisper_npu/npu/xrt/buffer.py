@@ -1,7 +1,7 @@
 """Memory that the host and the NPU share: bos, their views, and a matrix laid out in one.
 
-A view of bo.map() does not keep its bo alive, and a sub-bo of a sub-bo has a wrong address (XRT 2.25,
-pyxrt.cpp, xrt_bo.cpp): so a buffer holds bo and view together, and takes every sub-bo from the root.
+What bo.map() gives does not keep its bo alive, and a sub-bo of a sub-bo has a wrong address (XRT 2.25,
+pyxrt.cpp, xrt_bo.cpp): so `view` ties both together, and a buffer takes every sub-bo from the root.
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ class Driver:
 
 
 class XrtBuffer(Buffer):
-    """A matrix for the device: a root bo and its view, or what the host summed up of results.
+    """A matrix for the device, in a root bo of which tiles are sub-bos; or a result of a plan.
 
-    The bo is made at the first write; tiles are sub-bos of it. `close` drops the views before the bo.
+    The bo is made at the first write. A result has none of its own: its values are the host's, or lie where
+    the array wrote them.
     """
 
     def __init__(
@@ -75,11 +76,9 @@ class XrtBuffer(Buffer):
         self._threads = threads
         self.bo: Any = None
         self.tiles: NDArray[Any] = np.empty(0)  # (batch, down, across, tile_rows, tile_cols), in the bo
-        self.result: F32 | None = None  # (batch, *layout.padded), or without its padding
-        self.passing = (
-            passing  # whether a result may stay where the array wrote it, until its kernel runs again
-        )
+        self.result: F32 | None = None  # of layout.shape
         self.out = out  # where a result goes; None: to memory of its own
+        self.passing = passing  # a result may stay where the array wrote it, until its kernel runs again
         self._tile_bos: dict[At, Any] = {}
 
     @property
@@ -109,11 +108,7 @@ class XrtBuffer(Buffer):
     def read(self) -> F32:
         if self.result is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        whole = self.result[:, : self.layout.rows, : self.layout.cols].reshape(self.layout.shape)
-        if self.out is None:
-            return whole
-        self._threads.by_rows(lambda to, values: np.copyto(to, values), self.out, whole)
-        return self.out
+        return self.result
 
     def close(self) -> None:
         self.result = self.out = None
@@ -138,21 +133,25 @@ class XrtBuffer(Buffer):
         found: NDArray[Any] = self.tiles[batch, down, cols]
         return found
 
-    def take(self, matrices: F32) -> None:
-        """A result in memory of its own. matrices: (batch, *layout.padded)."""
-        self.result = matrices
+    def set_result(self, values: F32) -> None:
+        """values: (batch, rows, cols); copied to `out` where there is one, and kept as they are otherwise."""
+        values = values.reshape(self.layout.shape)
+        if self.out is not None:
+            self._threads.by_rows(np.copyto, self.out, values)
+        self.result = values if self.out is None else self.out
 
-    def borrow(self, bo: Any, matrices: F32) -> None:
-        """Take a result where the array wrote it, in the bo of its kernel's runs: until that kernel runs again.
 
-        matrices: (batch, *layout.padded), in the bo, which lives as long as they are read.
-        """
-        self.bo, self.result = bo, matrices
+class _Mapping:
+    """A bo and its memory, for NumPy to keep together."""
+
+    def __init__(self, bo: Any) -> None:
+        self.bo, self.memory = bo, bo.map()
+        self.__array_interface__ = np.frombuffer(self.memory, np.uint8).__array_interface__
 
 
 def view(bo: Any, dtype: DType) -> NDArray[Any]:
-    """A bo's memory. It does not keep the bo alive: whoever holds the view holds the bo."""
-    return np.frombuffer(bo.map(), np.uint8).view(np.float32 if dtype is DType.F32 else ml_dtypes.bfloat16)
+    """A bo's memory. It keeps the bo alive, and so does every view of it."""
+    return np.asarray(_Mapping(bo)).view(np.float32 if dtype is DType.F32 else ml_dtypes.bfloat16)
 
 
 class pyxrt_errors:

@@ -32,9 +32,8 @@ from whisper_npu.npu.xrt.runs import (
     VERSIONS,
     Context,
     LoadedKernel,
-    Lot,
-    ResultSum,
-    WholeResult,
+    Result,
+    Submission,
     dispatches_of,
     explained,
     result_of,
@@ -98,8 +97,8 @@ def _has_pci_device(root: Path, pci_id: str) -> bool:
 class XrtDevice(Device):
     """Executes plans on the NPU. A lock around it makes it safe from several threads: one plan at a time.
 
-    Contexts stay open, one for each xclbin; at the array's limit the least recently used is closed. Everything that a
-    kernel needs for its dispatches is made once and kept with its context.
+    Contexts stay open, one for each xclbin; at the array's limit the least recently used is closed.
+    Everything that a kernel needs for its dispatches is made once and kept with its context.
     """
 
     def __init__(
@@ -187,49 +186,50 @@ class XrtDevice(Device):
     def _dispatch(
         self, plan: Plan, operands: Sequence[XrtBuffer], results: Sequence[XrtBuffer]
     ) -> tuple[int, int]:
-        """Submit lot after lot, `plan.run_list` dispatches each: while the array works on one, the host sums the last.
+        """Submit `plan.run_list` dispatches at a time; while they run, the host adds up those before.
 
         Returns the dispatches that completed, and the submissions.
         """
         dispatches = dispatches_of(plan)
         kernel = self._kernel(plan.contract)
-        totals = [result_of(plan, number, result) for number, result in enumerate(results)]
-        waiting: tuple[Lot, int] | None = None
-        completed = submissions = 0
+        made = [result_of(plan, number, result) for number, result in enumerate(results)]
+        waiting: tuple[Submission, int] | None = None
+        completed = submitted = 0
         try:
-            for number, first in enumerate(range(0, len(dispatches), plan.run_list)):
-                lot = kernel.lots[number % 2]
+            for first in range(0, len(dispatches), plan.run_list):
+                submission = kernel.submissions[submitted % 2]
                 with pyxrt_errors(f"{plan.contract.name}: submitting dispatch {first + 1} of {plan.op}"):
-                    lot.submit(dispatches[first : first + plan.run_list], operands)
-                submissions += 1
+                    submission.submit(dispatches[first : first + plan.run_list], operands)
+                submitted += 1
                 if waiting is not None:
-                    completed += self._finish(plan, *waiting, totals)
-                waiting = lot, first
+                    completed += self._finish(plan, *waiting, made)
+                waiting = submission, first
             if waiting is not None:
-                completed += self._finish(plan, *waiting, totals)
+                completed += self._finish(plan, *waiting, made)
         except BaseException:
             self._abandon(plan.contract)
             raise
-        for total, result in zip(totals, results, strict=True):
-            total.give_to(result)
-        return completed, submissions
+        for result, buffer in zip(made, results, strict=True):
+            result.give_to(buffer)
+        return completed, submitted
 
-    def _finish(self, plan: Plan, lot: Lot, first: int, totals: Sequence[ResultSum | WholeResult]) -> int:
-        """Wait for a lot, check how each run ended, add up what they computed. Returns how many they were."""
+    def _finish(self, plan: Plan, submission: Submission, first: int, results: Sequence[Result]) -> int:
+        """Wait for a submission, check how each run ended, add up what they computed.
+
+        Returns how many runs they were.
+        """
         with pyxrt_errors(f"{plan.contract.name}: waiting for dispatch {first + 1} of {plan.op}"):
-            failure = lot.wait(self._timeout_ms)
+            failure = submission.wait(self._timeout_ms)
             if failure is None:
-                written = plan.contract.arguments[-plan.contract.results :]
-                for bo, result in zip(lot.result_bos, written, strict=True):
-                    self._driver.sync_from_device(bo, len(lot.dispatches) * result.nbytes)
+                submission.sync_results()
         if failure is not None:
             raise DispatchError(explained(plan, first, failure, self._timeout_ms))
-        for total in totals:
-            total.add(lot)
-        return len(lot.dispatches)
+        for result in results:
+            result.add(submission)
+        return len(submission.dispatches)
 
     def _abandon(self, contract: Contract) -> None:
-        """After a failure: close the context, so that the next product begins with a new one."""
+        """After a failure: close the context, so that the next plan begins with a new one."""
         for overlay, context in list(self._contexts.items()):
             if contract in context.kernels:
                 self._contexts.pop(overlay).close()
@@ -278,7 +278,7 @@ class XrtDevice(Device):
         for operand, matrix in zip(operands, plan.turned(inputs), strict=True):
             operand.write(matrix.reshape(operand.layout.shape))
         self._dispatch(plan, operands, results)
-        answers = tuple(result.read() for result in results)
+        answers = tuple(plan.turned_back(result.read()) for result in results)
         for operand in operands:
             operand.close()
         wrong = contract.wrong_elements(inputs, answers)
@@ -287,8 +287,8 @@ class XrtDevice(Device):
             found = "another result" if any(answer.any() for answer in answers) else "zeros"
             raise DispatchError(
                 f"{contract.name}: the NPU answers a known {plan.op} with {found}, {wrong:,} of "
-                f"{sum(answer.size for answer in answers):,} elements are wrong; no result of it can be trusted: "
-                f"build the kernel again; {VERSIONS}"
+                f"{sum(answer.size for answer in answers):,} elements are wrong; no result of it can be "
+                f"trusted: build the kernel again; {VERSIONS}"
             )
 
 

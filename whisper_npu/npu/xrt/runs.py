@@ -1,4 +1,4 @@
-"""What runs a kernel's dispatches: contexts, and in them lots of runs that are made once and used again.
+"""What runs a kernel's dispatches: contexts, and in them runs that are made once and used again.
 
 How pyxrt wants it (XRT 2.25, pyxrt.cpp, xrt_kernel.cpp): run.wait returns a state and raises nothing;
 runlist.wait raises, takes no timeout and blocks Python; a run must not be destroyed while its command runs.
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import one_line
 from whisper_npu.npu.artifacts import Artifact
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.kernel import Argument, Contract
 from whisper_npu.npu.layout import allocated, in_tiles, tile_of
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.xrt.buffer import FIRST_DATA_ARGUMENT, At, Driver, XrtBuffer, view
@@ -44,7 +44,7 @@ HANGS = (
 
 
 class Context:
-    """An xclbin on the array, and the kernels that run on it: one for each size of product."""
+    """An xclbin on the array, and the kernels that run on it: one for each size."""
 
     def __init__(self, driver: Driver, xclbin_path: Path) -> None:
         xclbin = driver.pyxrt.xclbin(str(xclbin_path))
@@ -63,14 +63,14 @@ class Context:
     def close(self) -> None:
         """Runs first, then their bos, the kernel, the context."""
         for kernel in self.kernels.values():
-            for lot in kernel.lots:
-                lot.close()
+            for submission in kernel.submissions:
+                submission.close()
         self.kernels.clear()
         self.handle = self.hw_context = None
 
 
 class LoadedKernel:
-    """The instructions of one contract, and two lots of runs that take turns."""
+    """The instructions of one contract, and two submissions that take turns."""
 
     def __init__(self, driver: Driver, handle: Any, hw_context: Any, artifact: Artifact) -> None:
         nbytes = len(artifact.instructions)
@@ -87,10 +87,10 @@ class LoadedKernel:
         def new_list() -> Any:
             return driver.pyxrt.runlist(hw_context)
 
-        self.lots = tuple(Lot(driver, artifact.contract, new_run, new_list) for _ in range(2))
+        self.submissions = tuple(Submission(driver, artifact.contract, new_run, new_list) for _ in range(2))
 
 
-class Lot:
+class Submission:
     """Dispatches that are submitted together: a run list, and after it a single run.
 
     The array takes the commands of a context in order. So whoever waits for the single run, which takes a
@@ -107,15 +107,11 @@ class Lot:
         self._list: Any = None
         self._listed = 0
         self._last_place = -1
-        # argument, bo, bytes of what every run has its place in
-        self._places: list[tuple[int, Any, int]] = []
+        self._places: list[_Places] = []
         self._list_runs = self._last_runs = False  # submitted, and nobody has waited yet
-        # what was submitted last; the last of them is the single run's
-        self.dispatches: Sequence[Dispatch] = ()
-        self.result_bos: list[Any] = []  # for each result, with a place for each run
-        self._results: list[NDArray[Any]] = []  # (places, batch, rows, cols) each, in those bos
-        self._gathered_bo: Any = None
-        self._gathered: NDArray[Any] = np.empty(0)  # (places, batch, elements), in gathered_bo
+        self.dispatches: Sequence[Dispatch] = ()  # submitted last; the last of them is the single run's
+        self._results: list[NDArray[Any]] = []  # (places, batch, rows, cols) each, in the bos of `_places`
+        self._gathered: NDArray[Any] = np.empty(0)  # (places, batch, elements), likewise
 
     def submit(self, dispatches: Sequence[Dispatch], operands: Sequence[XrtBuffer]) -> None:
         if len(dispatches) > len(self._runs):
@@ -127,8 +123,8 @@ class Lot:
             for place, dispatch in enumerate(dispatches):
                 tiles = [operand.gathered(at) for operand, at in zip(operands, dispatch.read, strict=True)]
                 contract.gather(self._gathered[place, : len(dispatch.read[0])], *tiles)
-            self._driver.sync_to_device(self._gathered_bo, len(dispatches) * self._gathered[0].nbytes)
-        elif contract.batch > 1:  # the operands are one tile per matrix: all of a bo
+            self._places[0].sync_to_device(self._driver, len(dispatches))
+        elif contract.batch > 1:  # one dispatch, of operands of one tile per matrix: all of a bo
             for argument, operand in enumerate(operands, FIRST_DATA_ARGUMENT):
                 self._runs[0].set_arg(argument, operand.bo)
         else:
@@ -159,8 +155,15 @@ class Lot:
                 self._list_runs = False
         return None if last == COMPLETED else Failure(range(listed, listed + 1), last)
 
+    def sync_results(self) -> None:
+        for places in self._places[-self._contract.results :]:
+            places.sync_from_device(self._driver, len(self.dispatches))
+
     def results(self, number: int) -> NDArray[Any]:
-        """One result of each dispatch: (dispatches, batch, rows, cols), a view that the next submission overwrites."""
+        """One result of each dispatch, a view that the next submission overwrites.
+
+        (dispatches, batch, rows, cols)
+        """
         return self._results[number][: len(self.dispatches)]
 
     def close(self) -> None:
@@ -176,11 +179,7 @@ class Lot:
             return
         self._list = None
         self._runs.clear()
-        self._results.clear()  # the views of a bo go before it
-        self._gathered = np.empty(0)
-        self._places.clear()
-        self.result_bos.clear()
-        self._gathered_bo = None
+        self._forget_places()
 
     def _state_of_last_run(self, timeout_ms: int) -> str:
         start = perf_counter()
@@ -212,8 +211,8 @@ class Lot:
             self._last_place = place
 
     def _set_place(self, run: Any, place: int) -> None:
-        for argument, bo, nbytes in self._places:
-            run.set_arg(argument, self._driver.sub_bo(bo, nbytes, place * nbytes))
+        for places in self._places:
+            run.set_arg(places.number, places.sub_bo(self._driver, place))
 
     def _list_of(self, count: int) -> Any:
         """A run list of the first `count` runs; the one before, if it was of as many."""
@@ -226,29 +225,54 @@ class Lot:
         return self._list
 
     def _make_places(self, count: int) -> None:
-        contract = self._contract
-        arguments = contract.arguments
-        read, written = arguments[: -contract.results], arguments[-contract.results :]
         self._list, self._listed = None, 0
-        self._results.clear()  # the views of a bo go before it
-        self._gathered = np.empty(0)
-        self.result_bos = [self._driver.data_bo(count * result.nbytes) for result in written]
-        self._places = []
-        for number, (result, layout) in enumerate(zip(written, contract.written, strict=True)):
-            bo = self.result_bos[number]
-            places = view(bo, result.dtype).reshape(count, -1)
-            self._results.append(in_tiles(places, layout)[:, :, 0, 0])
-            self._places.append((FIRST_DATA_ARGUMENT + len(read) + number, bo, result.nbytes))
+        self._forget_places()
+        contract, first_result = self._contract, len(self._contract.arguments) - self._contract.results
         if contract.gathers:
-            (gathered,) = read
-            self._gathered_bo = self._driver.data_bo(count * gathered.nbytes)
-            self._gathered = view(self._gathered_bo, gathered.dtype).reshape(count, contract.batch, -1)
-            self._gathered[:] = 0  # the last dispatch of a plan may have fewer products
-            self._places.append((FIRST_DATA_ARGUMENT, self._gathered_bo, gathered.nbytes))
+            gathered = self._places_of(0, count)
+            self._gathered = gathered.view.reshape(count, contract.batch, -1)
+            self._gathered[:] = 0  # the last dispatch of a plan may have fewer tile products
+        for number, layout in enumerate(contract.written):
+            places = self._places_of(first_result + number, count)
+            self._results.append(in_tiles(places.view, layout)[:, :, 0, 0])
         self._runs += [self._new_run() for _ in range(count - len(self._runs))]
         for place, run in enumerate(self._runs[1:]):
             self._set_place(run, place)
         self._last_place = -1
+
+    def _places_of(self, number: int, count: int) -> _Places:
+        """New ones, for an argument of the contract."""
+        argument = self._contract.arguments[number]
+        bo = self._driver.data_bo(count * argument.nbytes)
+        elements = view(bo, argument.dtype).reshape(count, -1)
+        places = _Places(FIRST_DATA_ARGUMENT + number, bo, argument, elements)
+        self._places.append(places)
+        return places
+
+    def _forget_places(self) -> None:
+        self._results.clear()
+        self._gathered = np.empty(0)
+        self._places.clear()
+
+
+@dataclass(frozen=True)
+class _Places:
+    """A bo that has a place for each run, of what the kernel takes as one of its arguments."""
+
+    number: int  # of the argument, as XRT counts
+    bo: Any
+    argument: Argument
+    view: NDArray[Any]  # (places, elements)
+
+    def sub_bo(self, driver: Driver, place: int) -> Any:
+        return driver.sub_bo(self.bo, self.argument.nbytes, place * self.argument.nbytes)
+
+    def sync_to_device(self, driver: Driver, count: int) -> None:
+        """The first `count` places."""
+        driver.sync_to_device(self.bo, count * self.argument.nbytes)
+
+    def sync_from_device(self, driver: Driver, count: int) -> None:
+        driver.sync_from_device(self.bo, count * self.argument.nbytes)
 
 
 class Dispatch(NamedTuple):
@@ -270,18 +294,19 @@ def dispatches_of(plan: Plan) -> tuple[Dispatch, ...]:
     return tuple(Dispatch(tiles[:reads], tiles[reads:]) for tiles in zip(*operands, strict=True))
 
 
-class ResultSum:
+class Accumulator:
     """One result of a plan: the host adds each partial result to its tile, in the order of the dispatches."""
 
-    def __init__(self, plan: Plan, number: int) -> None:
+    def __init__(self, plan: Plan, number: int, out: F32 | None) -> None:
+        """out: of the result's shape, where it is added up; None: in new memory."""
         self._number = number
-        self._layout = plan.outputs[number]
-        self._total: F32 = allocated(self._layout)
-        self._written = np.zeros(self._layout.grid, bool)
+        self._layout = layout = plan.outputs[number]
+        self._total = allocated(layout) if out is None else out[None] if layout.batch == 1 else out
+        self._written = np.zeros(layout.grid, bool)
 
-    def add(self, lot: Lot) -> None:
-        """What a lot computed; the last dispatch of a plan may have fewer products."""
-        dispatches, partials = lot.dispatches, lot.results(self._number)
+    def add(self, submission: Submission) -> None:
+        """What one submission computed; the last dispatch of a plan may have fewer tile products."""
+        dispatches, partials = submission.dispatches, submission.results(self._number)
         start = 0
         while start < len(dispatches):
             tiles = dispatches[start].written[self._number]
@@ -295,56 +320,67 @@ class ResultSum:
             start = stop
 
     def _add_to(self, at: At, partials: NDArray[Any]) -> None:
-        """partials: (steps of K, rows, cols). Each is added in turn, so the sum is the emulator's to the bit."""
-        total = tile_of(self._total, self._layout, at)
-        if self._written[at]:
-            for partial in partials:
-                total += partial.astype(np.float32, copy=False)
-        elif len(partials) == 1:
+        """Each is added in turn, so the sum is the emulator's to the bit.
+
+        partials: (steps of K, rows, cols).
+        """
+        total = tile_of(self._total, self._layout, at)  # smaller at the edges
+        partials = partials[:, : total.shape[0], : total.shape[1]]
+        if not self._written[at]:
+            self._written[at] = True
+            if total.size > 1:  # NumPy adds a single element's partial results in pairs
+                np.add.reduce(partials, axis=0, dtype=np.float32, out=total)
+                return
             total[:] = partials[0]
-        else:
-            np.add.reduce(partials, axis=0, dtype=np.float32, out=total)
-        self._written[at] = True
+            partials = partials[1:]
+        for partial in partials:
+            total += partial.astype(np.float32, copy=False)
 
     def give_to(self, result: XrtBuffer) -> None:
-        """(batch, *padded) float32, NaN where no dispatch wrote."""
+        """NaN where no dispatch wrote."""
         missing = () if self._written.all() else np.argwhere(~self._written).tolist()
         for row, col in missing:
             tile_of(self._total, self._layout, (row, col))[:] = np.nan
-        result.take(self._total)
+        result.result = self._total.reshape(self._layout.shape) if result.out is None else result.out
 
 
 class WholeResult:
-    """A result that one dispatch writes whole: it is left where the array wrote it."""
+    """A result that one dispatch writes whole: it is taken from where the array wrote it, or left there."""
 
     def __init__(self, plan: Plan, number: int) -> None:
         self._number = number
-        self._bo: Any = None
+        self._layout = plan.outputs[number]
         self._matrices: F32 = np.empty(0, np.float32)
 
-    def add(self, lot: Lot) -> None:
-        batch = len(lot.dispatches[0].written[self._number])
-        self._bo = lot.result_bos[self._number]
-        self._matrices = lot.results(self._number)[0, :batch]  # (batch, *padded)
+    def add(self, submission: Submission) -> None:
+        matrices = submission.results(self._number)[0]  # (batch, *padded)
+        self._matrices = matrices[: self._layout.batch, : self._layout.rows, : self._layout.cols]
 
     def give_to(self, result: XrtBuffer) -> None:
-        result.borrow(self._bo, self._matrices)
+        result.set_result(self._matrices)
 
 
-def result_of(plan: Plan, number: int, buffer: XrtBuffer) -> ResultSum | WholeResult:
+Result = Accumulator | WholeResult
+
+
+def result_of(plan: Plan, number: int, buffer: XrtBuffer) -> Result:
     """How a result of a plan is put together from what its dispatches write."""
-    copied_at_once = buffer.out is not None
     dispatches, layout = dispatches_of(plan), plan.outputs[number]
-    whole = tuple((index, 0) for index in range(layout.batch))  # one tile per matrix, in order
-    alone = len(dispatches) == 1 and layout.matrix_grid == (1, 1) and dispatches[0].written[number] == whole
-    as_wanted = plan.contract.written[number].dtype is DType.F32
-    stays = alone and as_wanted and (buffer.passing or copied_at_once)
-    return (WholeResult if stays else ResultSum)(plan, number)
+    all_of_it = tuple((index, 0) for index in range(layout.batch))  # one tile per matrix, in order
+    whole = (
+        len(dispatches) == 1
+        and layout.matrix_grid == (1, 1)
+        and dispatches[0].written[number] == all_of_it
+        and plan.contract.written[number].dtype is DType.F32
+    )
+    if whole and (buffer.passing or buffer.out is not None):
+        return WholeResult(plan, number)
+    return Accumulator(plan, number, buffer.out)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Which dispatches of a lot it may be, and their state."""
+    """Which dispatches of a submission it may be, and their state."""
 
     dispatches: range
     state: str
