@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import settings
 
+from tests.support.contracts import CONTRACTS
 from tests.support.fake_pyxrt import FakeXrt
 from tests.support.npu import XCLBIN, build_what_is_loaded, opened_npu
 from whisper_npu.host.gemm import blas
-from whisper_npu.npu.contract import CONTRACTS
-from whisper_npu.npu.device import Device, Fidelity
-from whisper_npu.npu.emulator.device import Emulator
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.emulator.device import Emulator, Fidelity
 
 # No deadline: the first example of a shape pays for BLAS threads and caches, and machines differ.
 settings.register_profile("whisper-npu", deadline=None, max_examples=40)

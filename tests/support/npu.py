@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import stand_in_kernels as standins
+from tests.support import stand_in_kernels
+from tests.support.contracts import MATMUL_64X64
 from tests.support.fake_pyxrt import FakeXrt
-from whisper_npu.npu.contract import MATMUL_64X64, Contract
-from whisper_npu.npu.device import Device, NpuOptions
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.xrt.device import open_npu
 
 XCLBIN = "WHISPER_NPU_TEST_XCLBIN"  # for the real pyxrt: any xclbin that the driver, or its stand-in, takes
@@ -28,7 +30,7 @@ def opened_npu(
     kernels = folder / "kernels"
     for contract in {contract.name: contract for contract in (MATMUL_64X64, *contracts)}.values():
         build(kernels, contract, fake)
-    root = standins.write_npu(folder / "root")
+    root = stand_in_kernels.write_npu(folder / "root")
     options = NpuOptions(kernel_folders=(kernels,), timeout_seconds=timeout_seconds)
     with pytest.MonkeyPatch.context() as patch:
         if fake:
@@ -39,12 +41,15 @@ def opened_npu(
 def build(kernels: Path, contract: Contract, fake: FakeXrt | None) -> None:
     """A stand-in kernel where there is none yet."""
     if not (kernels / contract.name).exists():
-        xclbin = standins.xclbin(contract) if fake else Path(os.environ[XCLBIN]).read_bytes()
-        standins.write_kernel(kernels, contract, xclbin)
+        xclbin = stand_in_kernels.xclbin(contract) if fake else Path(os.environ[XCLBIN]).read_bytes()
+        stand_in_kernels.write_kernel(kernels, contract, xclbin)
 
 
 def build_what_is_loaded(device: Device, folder: Path, fake: FakeXrt | None) -> None:
-    """For tests of any size: a kernel is there by the time it is needed."""
+    """For tests of any size: a kernel is there by the time it is needed.
+
+    Views that `prepared` makes are copies of the device and have this `load` too; what it loads they share.
+    """
     load = device.load
 
     def build_and_load(contract: Contract) -> None:

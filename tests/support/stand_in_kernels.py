@@ -1,90 +1,280 @@
 """Stand-ins for what the NPU needs and no toolchain or chip is here to give: kernels, and the chip's files.
 
 A stand-in kernel is a folder as `whisper-npu kernels build` writes it. Where a real NAME.insts.bin holds NPU
-instructions, a stand-in's says in 64 words which product a dispatch computes; whoever plays the NPU decodes
-them and computes it.
+instructions, a stand-in's says in 64 words what a dispatch does: its arguments, an operation on them, and the
+operation's sizes. Whoever plays the NPU decodes them and does it: tests/support/fake_pyxrt by this file, and
+tests/xrt/amdxdna_stub.c. A family of kernels that computes something else is one more subclass of `Operation`
+here, with one more case of `operation_of`, and one more row of `operations` there.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import singledispatch
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.host.bf16 import F32, Rounding, to_bf16
+from whisper_npu.dtypes import F32, DType, Rounding
+from whisper_npu.host.bf16 import to_bf16
+from whisper_npu.kernels.matmul.kernel import MatmulContract
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION
-from whisper_npu.npu.contract import Along, Contract, DType, contract_as_json
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.layout import Along
+from whisper_npu.npu.targets import NPU1, Target
+from whisper_npu.ops import Direction
 
-MAGIC, VERSION, WORDS = 0x55504E57, 1, 64
+MAGIC, VERSION, WORDS = 0x55504E57, 2, 64
+MAX_ARGUMENTS = 5  # data bos of a kernel, as aiecc describes every xclbin
+FIRST_SIZE = 4 + 3 * MAX_ARGUMENTS  # after magic, version, operation, number of arguments, and the arguments
 XCLBIN_MAGIC = b"xclbin2\0"  # with which a real one begins, too
-SEPARATE, PAIRS = 0, 1  # forms: A, B, C each in a bo; or pairs of A and B in one, C in another
 DTYPES = (DType.BF16, DType.F32)
-RESULT_DTYPES = (DType.F32, DType.BF16)
+DIRECTIONS = (Direction.IN, Direction.OUT)
 ROUNDINGS = (Rounding.NEAREST_EVEN, Rounding.TOWARD_ZERO, Rounding.FLOOR)
 
 Memory = NDArray[np.uint8]
+Elements = NDArray[Any]  # float32, or the bits of bf16 as uint16
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an operand's elements lie: (row r, column c) of product i at i * step + r * row + c."""
+class Argument:
+    """One data bo of a dispatch."""
 
-    row: int
-    step: int
+    elements: int
+    dtype: DType
+    direction: Direction
 
-    def elements(self, count: int, rows: int, cols: int) -> int:
-        """How many elements the operand's memory must have."""
-        return (count - 1) * self.step + (rows - 1) * self.row + cols
+    @property
+    def nbytes(self) -> int:
+        return self.elements * self.dtype.nbytes
+
+    @property
+    def is_written(self) -> bool:
+        return self.direction is Direction.OUT
+
+
+class Operation(ABC):
+    """What a dispatch does. A frozen dataclass, whose fields are the words of its sizes."""
+
+    code: ClassVar[int]
+
+    @abstractmethod
+    def needs(self, count: int) -> Sequence[tuple[int, Direction]]:
+        """The elements that it reads or writes of each of `count` arguments.
+
+        Raises ValueError for impossible sizes.
+        """
+
+    @abstractmethod
+    def compute(self, *arguments: Elements) -> None:
+        """Do it, in fp32."""
 
 
 @dataclass(frozen=True)
 class Instructions:
-    """What one dispatch computes: C_i (m,n) = A_i (m,k) @ B_i (k,n) for i below `count`."""
+    """What one dispatch does with its arguments. Raises ValueError where they do not fit the operation."""
 
-    form: int
+    operation: Operation
+    arguments: tuple[Argument, ...]
+
+    def __post_init__(self) -> None:
+        needed = self.operation.needs(len(self.arguments))
+        if len(needed) != len(self.arguments):
+            raise ValueError(f"{len(self.arguments)} arguments for {self.operation}, which has {len(needed)}")
+        for number, (argument, (elements, direction)) in enumerate(zip(self.arguments, needed, strict=True)):
+            if argument.elements < elements or argument.direction is not direction:
+                raise ValueError(
+                    f"argument {number} is {argument}, {self.operation} needs {elements} elements"
+                )
+
+    @property
+    def nbytes(self) -> tuple[int, ...]:
+        """Of each data bo."""
+        return tuple(argument.nbytes for argument in self.arguments)
+
+    def compute(self, *memories: Memory) -> None:
+        """Do what a dispatch does. Raises ValueError for too few bytes."""
+        elements = []
+        for argument, memory in zip(self.arguments, memories, strict=True):
+            if len(memory) < argument.nbytes:
+                raise ValueError(f"{len(memory)} bytes are too few for {argument}")
+            elements.append(as_elements(memory[: argument.nbytes], argument.dtype))
+        self.operation.compute(*elements)
+
+
+# --- Operations ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SeparateMatmul(Operation):
+    """C_i (m,n) = A_i (m,k) @ B_i (k,n) for i below `count`; arguments A, B, C.
+
+    Element (row r, column c) of matrix i lies at i * step + r * row + c.
+    """
+
+    code: ClassVar[int] = 0
     count: int
     m: int
     k: int
     n: int
-    operand_dtype: DType
-    result_dtype: DType
-    result_rounding: Rounding
-    a: Place
-    b: Place
-    c: Place
+    rounding: int  # of C, where that is bf16: index in ROUNDINGS
+    a_row: int
+    a_step: int
+    b_row: int
+    b_step: int
+    c_row: int
+    c_step: int
 
-    @property
-    def nbytes(self) -> tuple[int, ...]:
-        """Of each data bo, C last."""
-        m, k, n, count = self.m, self.k, self.n, self.count
-        c = self.c.elements(count, m, n) * self.result_dtype.nbytes
-        if self.form == PAIRS:
-            return count * (m * k + k * n) * self.operand_dtype.nbytes, c
-        operands = self.a.elements(count, m, k), self.b.elements(count, k, n)
-        return *(elements * self.operand_dtype.nbytes for elements in operands), c
+    def needs(self, count: int) -> Sequence[tuple[int, Direction]]:
+        _refuse_unless(min(self.count, self.m, self.k, self.n) > 0 and self.rounding < len(ROUNDINGS), self)
+
+        def extent(rows: int, cols: int, row: int, step: int) -> int:
+            return (self.count - 1) * step + (rows - 1) * row + cols
+
+        return (
+            (extent(self.m, self.k, self.a_row, self.a_step), Direction.IN),
+            (extent(self.k, self.n, self.b_row, self.b_step), Direction.IN),
+            (extent(self.m, self.n, self.c_row, self.c_step), Direction.OUT),
+        )
+
+    def compute(self, *arguments: Elements) -> None:
+        a, b, c = arguments
+        a = _strided(a, (self.count, self.m, self.k), (self.a_step, self.a_row, 1))
+        b = _strided(b, (self.count, self.k, self.n), (self.b_step, self.b_row, 1))
+        c = _strided(c, (self.count, self.m, self.n), (self.c_step, self.c_row, 1))
+        _store(np.matmul(as_f32(a), as_f32(b)), c, ROUNDINGS[self.rounding])
+
+
+@dataclass(frozen=True)
+class PairsMatmul(Operation):
+    """The same with A and B of each product one after the other; arguments: pairs, C.
+
+    A lies in micro-tiles of (r,s), B of (s,t).
+    """
+
+    code: ClassVar[int] = 1
+    count: int
+    m: int
+    k: int
+    n: int
+    rounding: int
+    r: int
+    s: int
+    t: int
+
+    def needs(self, count: int) -> Sequence[tuple[int, Direction]]:
+        m, k, n, r, s, t = self.m, self.k, self.n, self.r, self.s, self.t
+        possible = min(self.count, m, k, n, r, s, t) > 0 and self.rounding < len(ROUNDINGS)
+        _refuse_unless(possible and not (m % r or k % s or n % t), self)
+        return ((self.count * (m * k + k * n), Direction.IN), (self.count * m * n, Direction.OUT))
+
+    def compute(self, *arguments: Elements) -> None:
+        count, m, k, n = self.count, self.m, self.k, self.n
+        pairs, c = arguments[0][: count * (m * k + k * n)].reshape(count, -1), arguments[1][: count * m * n]
+        a = _rows(pairs[:, : m * k], (m, k), (self.r, self.s))
+        b = _rows(pairs[:, m * k :], (k, n), (self.s, self.t))
+        _store(np.matmul(as_f32(a), as_f32(b)), c.reshape(count, m, n), ROUNDINGS[self.rounding])
+
+
+@dataclass(frozen=True)
+class NormOfRows(Operation):
+    """s = x + residual; y = (s - mean) / sqrt(variance + epsilon) * weight + bias, of each row.
+
+    Arguments: x; the residual, if any; one or two with weight and bias; s, where there is a residual; y.
+    Element c of row r lies at r * row + c.
+    """
+
+    code: ClassVar[int] = 2
+    rows: int
+    cols: int
+    row: int
+    epsilon: int  # the bits of an fp32
+    residual: int  # 0 or 1
+    weight: int  # the number of its argument, and where in that it begins
+    weight_start: int
+    bias: int
+    bias_start: int
+
+    def needs(self, count: int) -> Sequence[tuple[int, Direction]]:
+        added, parameters = 1 + self.residual, range(1 + self.residual, count - 1 - self.residual)
+        possible = min(self.rows, self.cols) > 0 and self.cols <= self.row and self.residual < 2
+        _refuse_unless(possible and {self.weight, self.bias} == set(parameters), self)
+        extent = (self.rows - 1) * self.row + self.cols
+        ends = (self.weight, self.weight_start + self.cols), (self.bias, self.bias_start + self.cols)
+        return (
+            *[(extent, Direction.IN)] * added,
+            *(
+                (max(end for argument, end in ends if argument == number), Direction.IN)
+                for number in parameters
+            ),
+            *[(extent, Direction.OUT)] * added,
+        )
+
+    def compute(self, *arguments: Elements) -> None:
+        def rows(number: int) -> Elements:
+            return _strided(arguments[number], (self.rows, self.cols), (self.row, 1))
+
+        weight = as_f32(arguments[self.weight][self.weight_start :][: self.cols])
+        bias = as_f32(arguments[self.bias][self.bias_start :][: self.cols])
+        epsilon = np.uint32(self.epsilon).view(np.float32)
+        s = as_f32(rows(0))
+        if self.residual:
+            s = s + as_f32(rows(1))
+            _store(s, rows(-2))
+        centred = s - s.mean(1, keepdims=True)
+        variance = np.square(centred).mean(1, keepdims=True)
+        _store(centred / np.sqrt(variance + epsilon) * weight + bias, rows(-1))
+
+
+OPERATIONS: dict[int, type[Operation]] = {
+    operation.code: operation for operation in (SeparateMatmul, PairsMatmul, NormOfRows)
+}
+
+
+@singledispatch
+def operation_of(contract: Contract) -> Operation:
+    """What a dispatch of this contract's kernel does."""
+    raise NotImplementedError(f"no stand-in for kernels of {type(contract).__name__}")
+
+
+@operation_of.register
+def _(contract: MatmulContract) -> Operation:
+    m, k, n, count, layout = contract.m, contract.k, contract.n, contract.batch, contract.batch_layout
+    rounding = ROUNDINGS.index(contract.result_rounding)
+    if contract.packs_pairs:
+        return PairsMatmul(count, m, k, n, rounding, *contract.target.micro_tile)
+
+    def places(rows: int, cols: int, along: Along | None) -> tuple[int, int]:
+        return (count * cols, cols) if along is Along.COLS else (cols, rows * cols)
+
+    a, b, c = (layout.a, layout.b, layout.c) if layout else (None, None, None)
+    return SeparateMatmul(count, m, k, n, rounding, *places(m, k, a), *places(k, n, b), *places(m, n, c))
+
+
+# --- As words -----------------------------------------------------------------------------------------------
 
 
 def instructions(contract: Contract) -> bytes:
     """A stand-in's NAME.insts.bin."""
-    m, k, n, count = contract.m, contract.k, contract.n, contract.batch
-    form = PAIRS if count > 1 and contract.heads_along is None else SEPARATE
-    heads = contract.heads_along
-    words = [MAGIC, VERSION, form, count, m, k, n]
-    words += [DTYPES.index(contract.operand_dtype), RESULT_DTYPES.index(contract.result_dtype)]
-    words += [ROUNDINGS.index(contract.result_rounding)]
-    for rows, cols, along in (
-        (m, k, heads and heads.a),
-        (k, n, heads and heads.b),
-        (m, n, heads and heads.c),
-    ):
-        words += [count * cols, cols] if along is Along.COLS else [cols, rows * cols]
+    arguments = tuple(Argument(given.elements, given.dtype, given.direction) for given in contract.arguments)
+    return encode(operation_of(contract), arguments)
+
+
+def encode(operation: Operation, arguments: Sequence[Argument]) -> bytes:
+    described = [
+        word
+        for given in arguments
+        for word in (given.elements, DTYPES.index(given.dtype), DIRECTIONS.index(given.direction))
+    ]
+    described += [0] * (3 * MAX_ARGUMENTS - len(described))
+    words = [MAGIC, VERSION, operation.code, len(arguments), *described, *astuple(operation)]  # type: ignore[call-overload]
     return struct.pack(f"<{WORDS}I", *words, *[0] * (WORDS - len(words)))
 
 
@@ -92,67 +282,59 @@ def decode(content: bytes) -> Instructions:
     """Raises ValueError for anything but a stand-in's instructions."""
     if len(content) != 4 * WORDS:
         raise ValueError(f"{len(content)} bytes are no stand-in instructions: they have {4 * WORDS}")
-    magic, version, form, count, m, k, n, operand, result, rounding, *rest = struct.unpack(
-        f"<{WORDS}I", content
-    )
-    places, padding = rest[:6], rest[6:]
-    if (magic, version) != (MAGIC, VERSION) or form not in (SEPARATE, PAIRS) or any(padding):
-        raise ValueError(f"no stand-in instructions: they begin with {content[:12].hex()}")
-    if min(count, m, k, n) < 1 or operand >= len(DTYPES) or max(result, rounding) >= len(ROUNDINGS):
-        raise ValueError(f"stand-in instructions of impossible sizes or types: {content[:40].hex()}")
-    return Instructions(
-        form,
-        count,
-        m,
-        k,
-        n,
-        DTYPES[operand],
-        RESULT_DTYPES[result],
-        ROUNDINGS[rounding],
-        *(Place(row, step) for row, step in zip(places[::2], places[1::2], strict=True)),
-    )
+    words = struct.unpack(f"<{WORDS}I", content)
+    magic, version, code, count = words[:4]
+    described, sizes = words[4:FIRST_SIZE], words[FIRST_SIZE:]
+    kind = OPERATIONS.get(code)
+    if (magic, version) != (MAGIC, VERSION) or kind is None or not 0 < count <= MAX_ARGUMENTS:
+        raise ValueError(f"no stand-in instructions: they begin with {content[:16].hex()}")
+    length = len(fields(kind))  # type: ignore[arg-type]
+    if any(described[3 * count :]) or any(sizes[length:]):
+        raise ValueError("no stand-in instructions: there are words behind the last")
+    return Instructions(kind(*sizes[:length]), tuple(_arguments(described[: 3 * count])))
 
 
-def compute(what: Instructions, *data: Memory) -> None:
-    """Do what a dispatch does: read A and B (or pairs of them), write C. Sums are fp32."""
-    count, m, k, n = what.count, what.m, what.k, what.n
-    *operands, c_memory = data
-    if what.form == PAIRS:
-        r, s, t = XDNA1.micro_tile
-        pairs = _elements(operands[0], what.operand_dtype)[: count * (m * k + k * n)].reshape(count, -1)
-        a = _rows(pairs[:, : m * k], (m, k), (r, s))
-        b = _rows(pairs[:, m * k :], (k, n), (s, t))
-    else:
-        a = _strided(_elements(operands[0], what.operand_dtype), what.a, (count, m, k))
-        b = _strided(_elements(operands[1], what.operand_dtype), what.b, (count, k, n))
-    product = np.matmul(_as_f32(a), _as_f32(b))  # (count, m, n)
-    c = _strided(_elements(c_memory, what.result_dtype), what.c, (count, m, n))
-    c[:] = product if c.dtype == np.float32 else to_bf16(product, what.result_rounding).view(np.uint16)
+def _arguments(words: Sequence[int]) -> Iterator[Argument]:
+    for elements, dtype, direction in zip(words[::3], words[1::3], words[2::3], strict=True):
+        if dtype >= len(DTYPES) or direction >= len(DIRECTIONS):
+            raise ValueError(f"stand-in instructions with an argument of type {dtype}, direction {direction}")
+        yield Argument(elements, DTYPES[dtype], DIRECTIONS[direction])
 
 
-def _elements(memory: Memory, dtype: DType) -> NDArray[Any]:
+def _refuse_unless(possible: bool, operation: Operation) -> None:
+    if not possible:
+        raise ValueError(f"stand-in instructions of impossible sizes: {operation}")
+
+
+# --- Memory -------------------------------------------------------------------------------------------------
+
+
+def as_elements(memory: Memory, dtype: DType) -> Elements:
     """Memory as elements: fp32, or the bits of bf16."""
-    return memory[: len(memory) // dtype.nbytes * dtype.nbytes].view(
-        np.uint16 if dtype is DType.BF16 else np.float32
-    )
+    whole = memory[: len(memory) // dtype.nbytes * dtype.nbytes]
+    return whole.view(np.uint16 if dtype is DType.BF16 else np.float32)
 
 
-def _as_f32(x: NDArray[Any]) -> F32:
+def as_f32(x: Elements) -> F32:
     return x if x.dtype == np.float32 else (x.astype(np.uint32) << 16).view(np.float32)
 
 
-def _strided(elements: NDArray[Any], place: Place, shape: tuple[int, int, int]) -> NDArray[Any]:
-    if len(elements) < place.elements(*shape):
-        raise ValueError(f"{len(elements)} elements are too few for {shape} at {place}")
-    size = elements.itemsize
-    return np.lib.stride_tricks.as_strided(elements, shape, (place.step * size, place.row * size, size))
+def _store(values: F32, to: Elements, rounding: Rounding = Rounding.NEAREST_EVEN) -> None:
+    to[...] = values if to.dtype == np.float32 else to_bf16(values, rounding).view(np.uint16)
 
 
-def _rows(tiles: NDArray[Any], shape: tuple[int, int], micro: tuple[int, int]) -> NDArray[Any]:
+def _strided(elements: Elements, shape: tuple[int, ...], steps: tuple[int, ...]) -> Elements:
+    return np.lib.stride_tricks.as_strided(elements, shape, tuple(step * elements.itemsize for step in steps))
+
+
+def _rows(tiles: Elements, shape: tuple[int, int], micro: tuple[int, int]) -> Elements:
     """(count, rows * cols) in micro-tile order -> (count, rows, cols)."""
     (rows, cols), (height, width) = shape, micro
     blocks = tiles.reshape(-1, rows // height, cols // width, height, width)
     return blocks.transpose(0, 1, 3, 2, 4).reshape(-1, rows, cols)
+
+
+# --- Files --------------------------------------------------------------------------------------------------
 
 
 def xclbin(*contracts: Contract) -> bytes:
@@ -160,16 +342,16 @@ def xclbin(*contracts: Contract) -> bytes:
     return XCLBIN_MAGIC + b"".join(sha256(instructions(contract)).digest() for contract in contracts)
 
 
-def runs(xclbin: bytes) -> frozenset[bytes]:
+def runnable(xclbin: bytes) -> frozenset[bytes]:
     """The sha256 of each instruction file that a stand-in xclbin runs."""
     content = xclbin.removeprefix(XCLBIN_MAGIC)
     return frozenset(content[at : at + 32] for at in range(0, len(content), 32))
 
 
-def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str = XDNA1.target) -> Path:
+def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str | None = None) -> Path:
     """folder/NAME/ with NAME.xclbin, NAME.insts.bin and manifest.json, as a build leaves it.
 
-    Kernels of the same xclbin are of one overlay.
+    Kernels of the same xclbin are of one overlay. target: what the manifest says; None for the contract's.
     """
     name = contract.name
     place = folder / name
@@ -181,9 +363,9 @@ def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "design": name,
-        "contract": contract_as_json(contract),
+        "contract": contract.as_json(),
         "overlay": {"name": name, "sha256": _sha256(xclbin)},
-        "target": target,
+        "target": target or contract.target.name,
         "sources": {f"{name}.mlir": _sha256(b""), "matmul.cc": _sha256(b"")},
         "tools": {"aiecc": "stand-in", "clang++": "stand-in"},
         "commands": [["stand-in", name]],
@@ -193,9 +375,9 @@ def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str
     return place
 
 
-def write_npu(root: Path) -> Path:
-    """What /sys and /dev hold of an XDNA1 NPU with its driver loaded, under another root."""
-    vendor, device = XDNA1.pci_id.split(":")
+def write_npu(root: Path, target: Target = NPU1) -> Path:
+    """What /sys and /dev hold of an NPU with its driver loaded, under another root."""
+    vendor, device = target.pci_id.split(":")
     pci = root / "sys/bus/pci/devices/0000:c4:00.1"
     pci.mkdir(parents=True)
     (pci / "vendor").write_text(f"0x{vendor}\n")

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-from tests.support import stand_in_kernels as standins
+from tests.support import stand_in_kernels
 from tests.support.fake_pyxrt import chip as chip_module
 from tests.support.fake_pyxrt.chip import CHAIN, Chip, Context, Flight, Memory, Span
-from tests.support.stand_in_kernels import XCLBIN_MAGIC
+from tests.support.stand_in_kernels import MAX_ARGUMENTS, XCLBIN_MAGIC
 
 KERNEL_NAME = "MLIR_AIE"
 OPCODE, INSTRUCTIONS, INSTRUCTION_BYTES, FIRST_DATA = 0, 1, 2, 3  # arguments of that kernel
-ARGUMENTS = 6  # with three data bos
+ARGUMENTS = FIRST_DATA + MAX_ARGUMENTS
 START_NPU = 3  # the opcode
 HOST, SRAM = 0, 1  # memory banks
 UNEXPECTED = "qds_device::wait() unexpected command state"
@@ -152,7 +152,7 @@ class Device(_Object):
         with self._lock:
             self.chip.ioctl()
             uuid = xclbin.get_uuid()
-            self.chip.registered[uuid.to_string()] = standins.runs(xclbin._content)
+            self.chip.registered[uuid.to_string()] = stand_in_kernels.runnable(xclbin._content)
         return uuid
 
     def load_xclbin(self, xclbin: object) -> Uuid:
@@ -286,9 +286,6 @@ class Bo(_Object):
     def address(self) -> int:
         return (id(self._memory) << 12) + self._start
 
-    def _span(self, *, writes: bool) -> Span:
-        return Span(weakref.ref(self._memory), self._start, self._start + self._size, writes)
-
 
 class Run(_Object):
     def __init__(self, kernel: Kernel) -> None:
@@ -329,7 +326,7 @@ class Run(_Object):
             raise self.chip.misuse(f"argument {number} must be a {wanted} bo")
         if value._start % 4:
             raise self.chip.misuse(f"argument {number} begins at byte {value._start}: a DMA moves words of 4")
-        return value._span(writes=False)
+        return Span(weakref.ref(value._memory), value._start, value._start + value._size, writes=False)
 
     def start(self) -> None:
         with self._lock:
@@ -337,6 +334,7 @@ class Run(_Object):
                 raise self.chip.misuse("a run that belongs to a runlist cannot be started by itself")
             self._launch()
             self._alone = True
+            self.chip.counts.single_runs += 1
 
     def _launch(self) -> None:
         if self._flight:
@@ -348,16 +346,16 @@ class Run(_Object):
             raise self.chip.misuse(f"the instruction bo on the device (was it synced?): {error}") from error
         if sha256(content).digest() not in self._context.runs:
             raise self.chip.misuse("these instructions belong to another xclbin than the context's")
-        numbers = range(FIRST_DATA, FIRST_DATA + len(what.nbytes))
-        if surplus := [n for n in self._arguments if n > numbers[-1]]:
+        surplus = [number for number in self._arguments if number >= FIRST_DATA + len(what.arguments)]
+        if surplus:
             raise self.chip.misuse(f"argument {surplus[0]} is set, and these instructions do not use it")
-        *reads, write = (
-            self._bytes(number, nbytes) for number, nbytes in zip(numbers, what.nbytes, strict=True)
+        spans = tuple(
+            self._bytes(number, argument.nbytes, writes=argument.is_written)
+            for number, argument in enumerate(what.arguments, FIRST_DATA)
         )
-        written = Span(write.memory, write.start, write.stop, writes=True)
         self.chip.ioctl()
         self._state, self._polls, self._alone = chip_module.NEW, 0, False
-        self._flight = self.chip.start(self._context, what, (*reads, written))
+        self._flight = self.chip.start(self._context, what, spans)
 
     def _instructions(self) -> bytes:
         """What the device would read as instructions."""
@@ -371,7 +369,7 @@ class Run(_Object):
         assert memory is not None
         return memory.device[span.start : span.stop].tobytes()
 
-    def _bytes(self, number: int, nbytes: int) -> Span:
+    def _bytes(self, number: int, nbytes: int, *, writes: bool = False) -> Span:
         """The first bytes of a bo that was given as an argument."""
         span = self._arguments.get(number)
         if not isinstance(span, Span):
@@ -380,7 +378,7 @@ class Run(_Object):
             raise self.chip.misuse(f"argument {number}: its bo is gone")
         if span.stop - span.start < nbytes:
             raise self.chip.misuse(f"argument {number} has {span.stop - span.start} bytes of {nbytes}")
-        return Span(span.memory, span.start, span.start + nbytes, span.writes)
+        return Span(span.memory, span.start, span.start + nbytes, writes)
 
     def wait(self, timeout_ms: int = 0) -> Enum:
         """Returns a state and raises nothing, but see `Chip.sync_objects`; 0 is for ever."""

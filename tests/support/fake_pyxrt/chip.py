@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tests.support import stand_in_kernels as standins
+from tests.support import stand_in_kernels
 from tests.support.stand_in_kernels import Instructions
 
 MIB = 1024 * 1024
@@ -40,8 +40,8 @@ class Fault(Enum):
     ENDED = "ended"  # the driver ends it with TIMEOUT, and with ABORT what is submitted behind it
     ABORT = "abort"
     ERROR = "error"
-    ZEROS = "zeros"  # it completes, and C is all zeros
-    GARBAGE = "garbage"  # it completes, and C is something
+    ZEROS = "zeros"  # it completes, and its results are all zeros
+    GARBAGE = "garbage"  # it completes, and its results, or a part of one of them, are something else
     GONE = "gone"  # the device node vanishes: this and every later call fails
 
 
@@ -50,7 +50,8 @@ class Counts:
     """What happened since the fake was made, or since somebody put a new one in its place."""
 
     dispatches: int = 0
-    lists: int = 0  # executed
+    lists: int = 0  # run lists executed
+    single_runs: int = 0  # started by themselves
     bos: int = 0  # made, sub-bos not counted
     runs: int = 0  # made
     runlists: int = 0  # made
@@ -62,15 +63,24 @@ class Counts:
     bytes_from_device: int = 0
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some elements of one of a dispatch's results."""
+
+    result: int  # counted among the results
+    elements: slice
+
+
 @dataclass
 class Planned:
-    """A fault that befalls the dispatch or bo numbered `at`, and if `lasting` every later one."""
+    """A fault of the dispatch or bo numbered `at`, and if `lasting` of every later one."""
 
     fault: Fault | None  # None: no memory
     at: int
     lasting: bool
+    part: Part | None = None  # None: all of every result
 
-    def befalls(self, number: int) -> bool:
+    def concerns(self, number: int) -> bool:
         return number >= self.at if self.lasting else number == self.at
 
 
@@ -88,11 +98,11 @@ class Memory:
         return bytearray(_pattern(NEVER_WRITTEN_HOST, self.size).data)
 
     @cached_property
-    def host(self) -> standins.Memory:
+    def host(self) -> stand_in_kernels.Memory:
         return np.frombuffer(self.cells, np.uint8)
 
     @cached_property
-    def device(self) -> standins.Memory:
+    def device(self) -> stand_in_kernels.Memory:
         return _pattern(NEVER_WRITTEN_DEVICE, self.size)
 
     def view(self, start: int, size: int) -> memoryview:
@@ -127,8 +137,17 @@ class Span:
     stop: int
     writes: bool
 
-    def overlaps(self, memory: Memory, start: int, stop: int) -> bool:
+    def overlaps(self, memory: Memory | None, start: int, stop: int) -> bool:
         return self.memory() is memory and start < self.stop and self.start < stop
+
+    def meets(self, other: Span) -> bool:
+        return self.overlaps(other.memory(), other.start, other.stop)
+
+    def poison(self) -> None:
+        """On the device, as what no dispatch has written yet."""
+        memory = self.memory()
+        if memory is not None:
+            memory.device[self.start : self.stop] = _pattern(IN_FLIGHT, self.stop - self.start)
 
 
 @dataclass(eq=False)
@@ -137,10 +156,22 @@ class Flight:
 
     context: Context
     what: Instructions
-    spans: tuple[Span, ...]  # of the data bos, C last
-    fault: Fault | None
+    spans: tuple[Span, ...]  # of the data bos
+    planned: Planned | None
     state: int = 0  # of ert_cmd_state, when executed
     seen: list[bytes] = field(default_factory=list)  # the host's copies of the operands at the start
+
+    @property
+    def fault(self) -> Fault | None:
+        return self.planned and self.planned.fault
+
+    @property
+    def reads(self) -> list[Span]:
+        return [span for span in self.spans if not span.writes]
+
+    @property
+    def writes(self) -> list[Span]:
+        return [span for span in self.spans if span.writes]
 
     @property
     def hung(self) -> bool:
@@ -176,9 +207,12 @@ class Chip:
 
     # --- For tests ---
 
-    def inject(self, fault: Fault, *, at: int = 1, lasting: bool = False) -> None:
-        """Let a fault befall the `at`-th dispatch from now; if lasting, every later one too."""
-        self._faults.append(Planned(fault, self._dispatches + at, lasting))
+    def inject(self, fault: Fault, *, at: int = 1, lasting: bool = False, part: Part | None = None) -> None:
+        """Let a fault happen to the `at`-th dispatch from now; if lasting, to every later one too.
+
+        part: of what ZEROS and GARBAGE spoil; None for all of every result.
+        """
+        self._faults.append(Planned(fault, self._dispatches + at, lasting, part))
 
     def no_memory(self, *, at: int = 1, lasting: bool = False) -> None:
         """Let the creation of the `at`-th bo from now fail."""
@@ -189,7 +223,7 @@ class Chip:
         self._faults.clear()
         self.gone = False
 
-    def take_counts(self) -> Counts:
+    def pop_counts(self) -> Counts:
         """What happened since this was called last."""
         with self.lock:
             counts, self.counts = self.counts, Counts()
@@ -235,7 +269,7 @@ class Chip:
 
     def new_memory(self, size: int, *, cacheable: bool) -> Memory:
         self._bos += 1
-        fails = any(plan.fault is None and plan.befalls(self._bos) for plan in self._faults)
+        fails = any(plan.fault is None and plan.concerns(self._bos) for plan in self._faults)
         used = sum(memory.size for memory in self.memories if memory.cacheable)
         if fails or (cacheable and used + size > HEAP_BYTES):
             raise RuntimeError("DRM_IOCTL_AMDXDNA_CREATE_BO IOCTL failed (err=-12): Cannot allocate memory")
@@ -276,7 +310,7 @@ class Chip:
     def decoded(self, content: bytes) -> Instructions:
         """Raises ValueError where these are no instructions."""
         if content not in self._decoded:
-            self._decoded[content] = standins.decode(content)
+            self._decoded[content] = stand_in_kernels.decode(content)
         return self._decoded[content]
 
     def sync_to_device(self, memory: Memory, start: int, stop: int) -> None:
@@ -291,7 +325,7 @@ class Chip:
 
     def sync_from_device(self, memory: Memory, start: int, stop: int) -> None:
         for flight in self.flights:
-            if flight.spans[-1].overlaps(memory, start, stop):
+            if any(span.overlaps(memory, start, stop) for span in flight.writes):
                 raise self.misuse("sync from the device of a result that was not waited for")
         memory.host[start:stop] = memory.device[start:stop]
         self.counts.syncs_from_device += 1
@@ -300,43 +334,38 @@ class Chip:
     def start(self, context: Context, what: Instructions, spans: tuple[Span, ...]) -> Flight:
         """Begin a dispatch whose arguments are right."""
         self._dispatches += 1
-        planned = [p.fault for p in self._faults if p.fault is not None and p.befalls(self._dispatches)]
-        fault = planned[0] if planned else None
-        if fault is Fault.GONE:
+        planned = [p for p in self._faults if p.fault is not None and p.concerns(self._dispatches)]
+        flight = Flight(context, what, spans, planned[0] if planned else None)
+        if flight.fault is Fault.GONE:
             self.gone = True
             self.ioctl()
-        self._refuse_races(context, spans)
-        flight = Flight(context, what, spans, fault)
-        for span in spans:
+        self._refuse_races(flight)
+        for span in flight.writes:
+            span.poison()
+        for span in flight.reads:
             memory = span.memory()
             assert memory is not None  # the run has looked
-            if span.writes:
-                memory.device[span.start : span.stop] = _pattern(IN_FLIGHT, span.stop - span.start)
-            else:
-                flight.seen.append(memory.host[span.start : span.stop].tobytes())
+            flight.seen.append(memory.host[span.start : span.stop].tobytes())
         self.flights.append(flight)
         context.queue.append(flight)
         self.counts.dispatches += 1
         return flight
 
-    def _refuse_races(self, context: Context, spans: tuple[Span, ...]) -> None:
+    def _refuse_races(self, new: Flight) -> None:
         """Runs of one context execute in order, those of two in any. No result may be lost in either."""
-        *reads, write = spans
-        c = write.memory()
-        assert c is not None
-        if any(read.overlaps(c, write.start, write.stop) for read in reads):
-            raise self.misuse("a run writes its result over its own operand")
+        for number, write in enumerate(new.writes):
+            if any(write.meets(read) for read in new.reads):
+                raise self.misuse("a run writes its result over its own operand")
+            if any(write.meets(other) for other in new.writes[:number]):
+                raise self.misuse("a run writes two results to one place")
         for flight in self.flights:
+            elsewhere = flight.context is not new.context
             for span in flight.spans:
-                if span.overlaps(c, write.start, write.stop) and (
-                    span.writes or (flight.context is not context and not self.is_lost(flight))
-                ):
+                harmed = span.writes or (elsewhere and not self.is_lost(flight))
+                if harmed and any(write.meets(span) for write in new.writes):
                     raise self.misuse("a run writes where another that was not waited for reads or writes")
-            for read in reads:
-                memory = read.memory()
-                assert memory is not None
-                if flight.context is not context and flight.spans[-1].overlaps(memory, read.start, read.stop):
-                    raise self.misuse("a run reads what a run of another context, not waited for, writes")
+            if elsewhere and any(write.meets(read) for write in flight.writes for read in new.reads):
+                raise self.misuse("a run reads what a run of another context, not waited for, writes")
 
     def withdraw(self, flight: Flight) -> None:
         """It was not submitted after all."""
@@ -372,31 +401,40 @@ class Chip:
             if memory is None:
                 return  # noted when it was freed
             data.append(memory.device[span.start : span.stop])
-        if flight.fault is Fault.ZEROS:
-            data[-1][:] = 0
-        elif flight.fault is Fault.GARBAGE:
-            data[-1][:] = self._rng.integers(0, 0x40, len(data[-1]), np.uint8)  # finite in every type
-        else:
-            with np.errstate(all="ignore"):  # memory that nobody wrote holds signalling NaNs, too
-                standins.compute(flight.what, *data)
+        with np.errstate(all="ignore"):  # memory that nobody wrote holds signalling NaNs, too
+            flight.what.compute(*data)
+        if flight.planned:
+            self._spoil(flight.planned, flight.what, data)
+
+    def _spoil(self, planned: Planned, what: Instructions, data: list[stand_in_kernels.Memory]) -> None:
+        results = [
+            stand_in_kernels.as_elements(memory, argument.dtype)
+            for argument, memory in zip(what.arguments, data, strict=True)
+            if argument.is_written
+        ]
+        if planned.part is not None:
+            results = [results[planned.part.result][planned.part.elements]]
+        for result in results:
+            spoilt = result.view(np.uint8)  # below 0x40 finite in every type, and no small integer but 0
+            garbage = planned.fault is Fault.GARBAGE
+            spoilt[:] = self._rng.integers(0, 0x40, spoilt.size, np.uint8) if garbage else 0
 
     def abort(self, flight: Flight) -> None:
         """What a list executes after its first failure is worth nothing."""
         flight.state = ABORT
-        memory, span = flight.spans[-1].memory(), flight.spans[-1]
-        if memory is not None:
-            memory.device[span.start : span.stop] = _pattern(IN_FLIGHT, span.stop - span.start)
+        for span in flight.writes:
+            span.poison()
 
     def land(self, flight: Flight) -> None:
         """The host knows that the dispatch is over."""
         self.flights.remove(flight)
-        for span, seen in zip(flight.spans, flight.seen, strict=False):  # C is not in `seen`
+        for span, seen in zip(flight.reads, flight.seen, strict=True):
             memory = span.memory()
             if memory is not None and memory.host[span.start : span.stop].tobytes() != seen:
                 raise self.misuse("the host wrote to an operand of a started run before it was waited for")
 
 
-def _pattern(pair: int, size: int) -> standins.Memory:
+def _pattern(pair: int, size: int) -> stand_in_kernels.Memory:
     return np.full(-(-size // 2), pair, "<u2").view(np.uint8)[:size]
 
 
