@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support import stand_in_kernels as standins
-from tests.support.fake_pyxrt import FakeXrt, Fault, Misuse
-from tests.support.fake_pyxrt.binding import CLASSES
-from whisper_npu.host.bf16 import F32, Rounding, to_bf16
-from whisper_npu.npu.contract import Contract, DType
+from tests.support import stand_in_kernels
+from tests.support.fake_pyxrt import FakeXrt, Fault, Misuse, Part
+from tests.support.fake_pyxrt.binding import ARGUMENTS, CLASSES
+from tests.support.norm_contract import SMALL_NORM
+from whisper_npu.dtypes import F32, DType, Rounding
+from whisper_npu.host.bf16 import to_bf16
+from whisper_npu.kernels.matmul.kernel import MatmulContract
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.targets import NPU1
 
-SMALL = Contract("small", m=4, k=8, n=12, cores=1)
+SMALL = MatmulContract("small", NPU1, m=4, k=8, n=12, core_count=1)
 OTHER = replace(SMALL, name="other", n=16)
-PAIRS = replace(SMALL, name="pairs", batch=2)
+PAIRS = replace(SMALL, name="pairs", products=2)
 
 # All names of the real module in XRT 2.25, src/python/pybind11/src/pyxrt.cpp.
 REAL_NAMES = {
@@ -110,31 +114,33 @@ class Program:
     def __init__(self, pyxrt: ModuleType, folder: Path, contract: Contract = SMALL, *, seed: int = 0) -> None:
         self.pyxrt, self.contract = pyxrt, contract
         path = folder / f"{contract.name}.xclbin"
-        path.write_bytes(standins.xclbin(contract))
+        path.write_bytes(stand_in_kernels.xclbin(contract))
         self.device = pyxrt.device(0)
         xclbin = pyxrt.xclbin(str(path))
         self.device.register_xclbin(xclbin)
         self.context = pyxrt.hw_context(self.device, xclbin.get_uuid())
         self.kernel = pyxrt.kernel(self.context, "MLIR_AIE")
-        content = standins.instructions(contract)
+        content = stand_in_kernels.instructions(contract)
         self.nbytes = len(content)
         self.instructions = pyxrt.bo(self.device, self.nbytes, pyxrt.bo.cacheable, self.kernel.group_id(1))
         self.instructions.map()[:] = content
         self.to_device(self.instructions)
+        self.bos = [self.data(nbytes, 3 + i) for i, nbytes in enumerate(self.what.nbytes)]
+        if not isinstance(contract, MatmulContract):
+            return
         rng = np.random.default_rng(seed)
         self.a, self.b = (
             rng.integers(-8, 9, shape).astype(np.float32)
             for shape in ((contract.m, contract.k), (contract.k, contract.n))
         )
-        self.bos = [self.data(nbytes, 3 + i) for i, nbytes in enumerate(self.what.nbytes)]
         if len(self.bos) == 3:
             for bo, matrix in zip(self.bos, (self.a, self.b), strict=False):
                 bo.map()[:] = to_bf16(matrix, Rounding.NEAREST_EVEN).tobytes()
                 self.to_device(bo)
 
     @property
-    def what(self) -> standins.Instructions:
-        return standins.decode(standins.instructions(self.contract))
+    def what(self) -> stand_in_kernels.Instructions:
+        return stand_in_kernels.decode(stand_in_kernels.instructions(self.contract))
 
     def data(self, nbytes: int, argument: int = 3) -> Any:
         return self.pyxrt.bo(self.device, nbytes, self.pyxrt.bo.host_only, self.kernel.group_id(argument))
@@ -203,7 +209,7 @@ def test_a_run_computes_its_product(program: Program, fake: FakeXrt) -> None:
     run.start()
     assert run.wait(1000) == program.pyxrt.ert_cmd_state.ERT_CMD_STATE_COMPLETED
     assert np.array_equal(program.result(), program.expected)
-    assert fake.take_counts().dispatches == 1
+    assert fake.pop_counts().dispatches == 1
 
 
 def test_a_run_may_be_started_again_with_other_arguments(program: Program) -> None:
@@ -274,10 +280,10 @@ def test_a_sub_bo_keeps_its_root_alive(program: Program, fake: FakeXrt) -> None:
 
 
 def test_bytes_are_counted(program: Program, fake: FakeXrt) -> None:
-    fake.take_counts()
+    fake.pop_counts()
     program.to_device(program.bos[0], 8, 4)
     program.from_device(program.bos[2])
-    counts = fake.take_counts()
+    counts = fake.pop_counts()
     assert (counts.syncs_to_device, counts.bytes_to_device) == (1, 8)
     assert (counts.syncs_from_device, counts.bytes_from_device) == (1, program.what.nbytes[2])
     assert counts.bos == counts.dispatches == 0
@@ -294,6 +300,104 @@ def test_what_is_alive_is_counted(pyxrt: ModuleType, fake: FakeXrt, tmp_path: Pa
     assert +fake.alive() == {}
 
 
+# --- Several results ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def norm(pyxrt: ModuleType, tmp_path: Path) -> Program:
+    """With x, a residual, weight and bias on the device; s and y are its results."""
+    program = Program(pyxrt, tmp_path, SMALL_NORM)
+    rng = np.random.default_rng(0)
+    for bo in program.bos[:3]:
+        bo.map()[:] = rng.standard_normal(bo.size() // 4).astype(np.float32).tobytes()
+        program.to_device(bo)
+    return program
+
+
+def floats(bo: Any, sync_by: Program | None = None) -> F32:
+    if sync_by:
+        sync_by.from_device(bo)
+    return np.frombuffer(bytes(bo.map()), np.float32)
+
+
+def test_a_dispatch_may_have_several_results(norm: Program, fake: FakeXrt) -> None:
+    x, residual, parameters = map(floats, norm.bos[:3])
+    run = norm.run()
+    run.start()
+    assert run.wait(1000) == 4
+    s, y = (floats(bo, norm).reshape(6, 20) for bo in norm.bos[3:])
+    assert np.array_equal(s.ravel(), x + residual)
+    weight, bias = parameters.reshape(2, 20)
+    assert np.allclose(y, (s - s.mean(1, keepdims=True)) / s.std(1, keepdims=True) * weight + bias, atol=1e-4)
+    counts = fake.pop_counts()
+    assert (counts.dispatches, counts.single_runs, counts.lists) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("result", [3, 4])
+def test_each_result_is_out_of_reach_under_way(norm: Program, fake: FakeXrt, result: int) -> None:
+    bo = norm.bos[result]
+    run = norm.run()
+    run.start()
+    with misuse(fake, "sync from the device of a result"):
+        norm.from_device(bo)
+    with misuse(fake, "sync to the device"):
+        norm.to_device(bo)
+    second = norm.run(**{f"_{3 + other}": norm.data(480) for other in (3, 4) if other != result})
+    with misuse(fake, "argument"):  # the other result's bo is gone: a run keeps none
+        second.start()
+    run.wait(1000)
+
+
+@pytest.mark.parametrize("result", [3, 4])
+def test_no_result_may_be_lost(norm: Program, fake: FakeXrt, result: int) -> None:
+    others = {f"_{3 + other}": norm.data(480) for other in (3, 4) if other != result}
+    first, second = norm.run(), norm.run(**others)
+    first.start()
+    with misuse(fake, "writes where another"):
+        second.start()
+    first.wait(1000)
+    second.start()
+    second.wait(1000)
+    one = norm.bos[result]
+    with misuse(fake, "two results to one place"):
+        norm.run(_6=one, _7=one).start()
+    with misuse(fake, "over its own operand"):
+        norm.run(**{f"_{3 + result}": norm.bos[1]}).start()
+
+
+@pytest.mark.parametrize("result", [3, 4])
+def test_each_result_is_poisoned_until_it_is_written(norm: Program, fake: FakeXrt, result: int) -> None:
+    run = norm.run()
+    for fault in (None, Fault.ERROR):
+        if fault:
+            fake.inject(fault)
+        run.start()
+        run.wait(1000)
+        assert np.isnan(floats(norm.bos[result], norm)).all() == (fault is not None)
+
+
+@pytest.mark.parametrize("number", range(3, 8))
+def test_every_bo_must_be_large_enough(norm: Program, fake: FakeXrt, number: int) -> None:
+    short = norm.data(norm.what.nbytes[number - 3] - 4)
+    with misuse(fake, f"argument {number} has"):
+        norm.run(**{f"_{number}": short}).start()
+
+
+def test_one_result_of_several_may_be_wrong(norm: Program, fake: FakeXrt) -> None:
+    run = norm.run()
+    run.start()
+    run.wait(1000)
+    right = [floats(bo, norm) for bo in norm.bos[3:]]
+    for result in range(2):
+        fake.inject(Fault.GARBAGE, part=Part(result, slice(-20, None)))
+        run.start()
+        run.wait(1000)
+        now = [floats(bo, norm) for bo in norm.bos[3:]]
+        assert np.array_equal(now[1 - result], right[1 - result])
+        assert np.array_equal(now[result][:-20], right[result][:-20])
+        assert not np.array_equal(now[result], right[result])
+
+
 # --- Two copies ---------------------------------------------------------------------------------------------
 
 
@@ -303,7 +407,7 @@ def test_fresh_memory_is_nan_on_both_sides(program: Program, fake: FakeXrt, dtyp
 
     def numbers() -> F32:
         memory = np.frombuffer(bytes(bo.map()), np.uint8)
-        return standins._as_f32(standins._elements(memory, dtype))
+        return stand_in_kernels.as_f32(stand_in_kernels.as_elements(memory, dtype))
 
     host = bytes(bo.map())
     assert np.isnan(numbers()).all()
@@ -346,7 +450,7 @@ def test_instructions_that_were_not_synced_are_none(program: Program, fake: Fake
     other = program.pyxrt.bo(
         program.device, program.nbytes, program.pyxrt.bo.cacheable, program.kernel.group_id(1)
     )
-    other.map()[:] = standins.instructions(SMALL)
+    other.map()[:] = stand_in_kernels.instructions(SMALL)
     run = program.run(_1=other)
     with misuse(fake, "was it synced"):
         run.start()
@@ -490,7 +594,7 @@ def test_arguments_must_be_of_their_kind(program: Program, fake: FakeXrt) -> Non
     with misuse(fake, "argument 3 must be a host_only bo"):
         run.set_arg(3, program.instructions)
     with pytest.raises(IndexError, match="range_check"):
-        run.set_arg(6, program.bos[0])
+        run.set_arg(ARGUMENTS, program.bos[0])
 
 
 @pytest.mark.parametrize("value", [1.0, "1", None, 2**31, -1])
@@ -533,7 +637,7 @@ def test_instructions_of_another_xclbin_are_refused(pyxrt: ModuleType, fake: Fak
 
 def test_instructions_of_one_xclbin_share_a_context(pyxrt: ModuleType, tmp_path: Path) -> None:
     program = Program(pyxrt, tmp_path)
-    (tmp_path / "both.xclbin").write_bytes(standins.xclbin(OTHER, SMALL))
+    (tmp_path / "both.xclbin").write_bytes(stand_in_kernels.xclbin(OTHER, SMALL))
     both = pyxrt.xclbin(str(tmp_path / "both.xclbin"))
     program.device.register_xclbin(both)
     program.kernel = pyxrt.kernel(pyxrt.hw_context(program.device, both.get_uuid()), "MLIR_AIE")
@@ -558,7 +662,7 @@ def test_a_group_belongs_to_its_flags(program: Program, fake: FakeXrt, flags: st
         program.pyxrt.bo(program.device, 64, getattr(program.pyxrt.bo, flags), group)
 
 
-@pytest.mark.parametrize("argument", [0, 2, 6])
+@pytest.mark.parametrize("argument", [0, 2, ARGUMENTS])
 def test_scalars_have_no_group(program: Program, fake: FakeXrt, argument: int) -> None:
     with misuse(fake, f"argument {argument} is no bo"):
         program.kernel.group_id(argument)
@@ -675,11 +779,11 @@ def test_a_seventh_context_is_one_too_many(program: Program, fake: FakeXrt, tmp_
         program.pyxrt.hw_context(program.device, uuid)
     contexts.pop()
     assert program.pyxrt.hw_context(program.device, uuid) is not None
-    assert fake.take_counts().contexts == 7
+    assert fake.pop_counts().contexts == 7
 
 
 def test_an_xclbin_must_be_registered(program: Program, fake: FakeXrt, tmp_path: Path) -> None:
-    (tmp_path / "other.xclbin").write_bytes(standins.xclbin(OTHER))
+    (tmp_path / "other.xclbin").write_bytes(stand_in_kernels.xclbin(OTHER))
     xclbin = program.pyxrt.xclbin(str(tmp_path / "other.xclbin"))
     with misuse(fake, "is registered"):
         program.pyxrt.hw_context(program.device, xclbin.get_uuid())
@@ -750,6 +854,23 @@ def test_a_wrong_result_completes(program: Program, fake: FakeXrt, fault: Fault)
     run.start()
     run.wait(1000)
     assert np.array_equal(program.result(), program.expected)
+
+
+@pytest.mark.parametrize("fault", [Fault.ZEROS, Fault.GARBAGE])
+@pytest.mark.parametrize("elements", [slice(1), slice(-12, None), slice(5, 7)])
+def test_a_part_of_a_result_may_be_wrong(
+    program: Program, fake: FakeXrt, fault: Fault, elements: slice
+) -> None:
+    fake.inject(fault, part=Part(0, elements))
+    run = program.run()
+    run.start()
+    assert run.wait(1000) == 4
+    c, right = program.result().ravel().copy(), program.expected.ravel()
+    assert np.isfinite(c).all()
+    assert (c[elements] != right[elements]).any()
+    assert c[elements].any() == (fault is Fault.GARBAGE)
+    c[elements] = right[elements]
+    assert np.array_equal(c, right)
 
 
 def test_a_timeout_leaves_a_run_that_nobody_can_use_or_destroy(
@@ -853,7 +974,7 @@ def test_a_list_computes_all_its_products_any_number_of_times(program: Program, 
         runlist.execute()
         runlist.wait()
         assert all(np.array_equal(c, program.expected) for c in results(program, places))
-    counts = fake.take_counts()
+    counts = fake.pop_counts()
     assert (counts.lists, counts.dispatches) == (2, 60)
 
 
@@ -940,7 +1061,7 @@ def test_a_list_that_is_not_submitted_is_not_submitted_in_parts(program: Program
     fake.inject(Fault.GONE, at=27)
     with pytest.raises(RuntimeError, match="No such device"):
         runlist.execute()
-    assert fake.take_counts().dispatches == 24
+    assert fake.pop_counts().dispatches == 24
     with pytest.raises(RuntimeError, match="No such device"):
         runlist.wait()  # for the 24 that were
     assert [run.state() for run in runs] == [1] * 30
