@@ -13,25 +13,27 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.toy_target import TOY
 from whisper_npu.kernels import build as build_module
 from whisper_npu.kernels.build import (
-    MATMUL_CC,
     BuildError,
+    BuildResult,
     DesignSource,
-    Outcome,
-    Tile,
     Toolchain,
     ToolsMissingError,
     aie_opt_check,
     array_part,
+    arrays,
     build,
     clean,
     kernel_folder,
-    tile_of_object,
 )
+from whisper_npu.kernels.matmul.core import MATMUL_CC
+from whisper_npu.kernels.matmul.kernel import matmul_64x64_batch, matmul_64x512
+from whisper_npu.npu.targets import NPU1
 
 DESIGN = DesignSource(
-    "matmul_64x512",
+    matmul_64x512(NPU1),
     """module {
   aie.device(npu1) {
     func.func private @zero_f32(memref<64x32xf32>) attributes {link_with = "matmul_64x64x32.o"}
@@ -42,8 +44,7 @@ DESIGN = DesignSource(
   }
 }
 """,
-    {"m": 64, "k": 64, "n": 512, "result_dtype": "f32"},
-    "matmul_64x512",
+    (MATMUL_CC,),
 )
 
 ARRAY_PART = """module {
@@ -111,10 +112,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "kernels"
 
 
-def built(fake: Fake, folder: Path, design: DesignSource = DESIGN, target: str = "npu1") -> Outcome:
-    (result,) = build([design], folder, target=target, tools=fake.toolchain)
-    assert (result.name, result.folder) == (design.name, folder / design.name)
+def built(fake: Fake, folder: Path, design: DesignSource = DESIGN, array: str | None = None) -> str:
+    (result,) = build([design], folder, array=array, tools=fake.toolchain)
+    assert result == BuildResult(design.name, folder / design.name, is_new=result.is_new)
     return result.outcome
+
+
+def named(name: str, **changes: str) -> DesignSource:
+    return replace(DESIGN, contract=replace(DESIGN.contract, name=name), **changes)  # type: ignore[arg-type]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -125,12 +130,12 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_commands_are_those_of_mlir_aie(fake: Fake, folder: Path) -> None:
-    assert built(fake, folder) is Outcome.BUILT
+    assert built(fake, folder) == "built"
     (compile_folder, *compile_line), (link_folder, *link_line) = fake.calls()
     assert " ".join(compile_line) == (
         f"{fake.clang} -O2 -std=c++20 --target=aie2-none-unknown-elf -DNDEBUG "
-        f"-I{fake.root}/mlir_aie/include -DDIM_M=64 -DDIM_K=64 -DDIM_N=32 "
-        f"-c {MATMUL_CC} -o matmul_64x64x32.o"
+        f"-I{fake.root}/mlir_aie/include -DDIM_M=64 -DDIM_K=64 -DDIM_N=32 -DDIM_R=4 -DDIM_S=8 -DDIM_T=4 "
+        f"-c {MATMUL_CC.path} -o matmul_64x64x32.o"
     )
     assert " ".join(link_line) == (
         f"{fake.aiecc} --alloc-scheme=basic-sequential --aie-generate-xclbin --no-compile-host "
@@ -187,14 +192,19 @@ def test_the_manifest_tells_what_was_built_from_what(fake: Fake, folder: Path) -
     assert [len(command) for command in manifest.pop("commands")] == [len(call) - 1 for call in fake.calls()]
     assert manifest == {
         "schema": "whisper-npu-kernel",
-        "schema_version": 2,
+        "schema_version": 3,
         "design": "matmul_64x512",
-        "contract": {"m": 64, "k": 64, "n": 512, "result_dtype": "f32"},
+        "contract": json.loads(json.dumps(matmul_64x512(NPU1).as_json())),
+        "operands": [
+            {"name": "A", "elements": 64 * 64, "dtype": "bf16", "direction": "in"},
+            {"name": "B", "elements": 64 * 512, "dtype": "bf16", "direction": "in"},
+            {"name": "C", "elements": 64 * 512, "dtype": "f32", "direction": "out"},
+        ],
         "overlay": {"name": "matmul_64x512", "sha256": f"sha256:{sha256(ARRAY_PART.encode()).hexdigest()}"},
         "target": "npu1",
         "sources": {
             "matmul_64x512.mlir": f"sha256:{sha256(DESIGN.mlir_text.encode()).hexdigest()}",
-            "matmul.cc": f"sha256:{sha256(MATMUL_CC.read_bytes()).hexdigest()}",
+            "matmul.cc": f"sha256:{sha256(MATMUL_CC.path.read_bytes()).hexdigest()}",
         },
         "tools": {"aiecc": "aiecc version 1", "clang++": "clang++ version 1"},
         "outputs": {
@@ -205,14 +215,14 @@ def test_the_manifest_tells_what_was_built_from_what(fake: Fake, folder: Path) -
 
 
 def test_designs_that_differ_in_their_sequence_have_one_array_part(fake: Fake, folder: Path) -> None:
-    other = replace(DESIGN, name="other", mlir_text=DESIGN.mlir_text.replace("4096", "8192"))
-    another = replace(DESIGN, name="another", mlir_text=DESIGN.mlir_text.replace("64x32", "64x64"))
+    other = named("other", mlir_text=DESIGN.mlir_text.replace("4096", "8192"))
+    another = named("another", mlir_text=DESIGN.mlir_text.replace("64x32", "64x64"))
     build([DESIGN, other, another], folder, tools=fake.toolchain)
     overlays = [
         json.loads((folder / design.name / "manifest.json").read_text())["overlay"]
         for design in (DESIGN, other, another)
     ]
-    assert overlays[0] == overlays[1] != overlays[2]
+    assert overlays[0]["sha256"] == overlays[1]["sha256"] != overlays[2]["sha256"]
     assert array_part(DESIGN.mlir_text) == array_part(other.mlir_text) == ARRAY_PART
 
 
@@ -223,41 +233,37 @@ def test_a_text_without_one_sequence_has_no_array_part(text: str) -> None:
 
 
 def test_what_is_up_to_date_is_skipped(fake: Fake, folder: Path) -> None:
-    assert built(fake, folder) is Outcome.BUILT
+    assert built(fake, folder) == "built"
     before, calls = files(folder), fake.calls()
-    assert built(fake, folder) is Outcome.UP_TO_DATE
+    assert built(fake, folder) == "up to date"
     assert (files(folder), fake.calls()) == (before, calls)
 
 
 @pytest.mark.parametrize(
-    "change", ["mlir", "matmul.cc", "contract", "overlay", "target", "version", "output", "manifest"]
+    "change", ["mlir", "matmul.cc", "contract", "array", "version", "output", "manifest"]
 )
-def test_whatever_changes_is_built_again(
-    fake: Fake, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def test_whatever_changes_is_built_again(fake: Fake, folder: Path, tmp_path: Path, change: str) -> None:
     narrow = replace(DESIGN, mlir_text=DESIGN.mlir_text.replace("npu1", "npu1_1col"))
     built(fake, folder, narrow)
-    design, target, place = narrow, "npu1", folder / narrow.name
+    design, array, place = narrow, "npu1", folder / narrow.name
     if change == "mlir":
         design = replace(design, mlir_text=design.mlir_text + "\n")
     elif change == "matmul.cc":
         source = tmp_path / "matmul.cc"
-        source.write_bytes(MATMUL_CC.read_bytes() + b"\n")
-        monkeypatch.setattr(build_module, "MATMUL_CC", source)
+        source.write_bytes(MATMUL_CC.path.read_bytes() + b"\n")
+        design = replace(design, core_sources=(replace(MATMUL_CC, path=source),))
     elif change == "contract":
-        design = replace(design, contract={**design.contract, "k": 512})
-    elif change == "overlay":
-        design = replace(design, overlay="of many")
-    elif change == "target":
-        target = "npu1_2col"
+        design = replace(design, contract=replace(design.contract, k=512))  # type: ignore[call-arg]
+    elif change == "array":
+        array = "npu1_2col"
     elif change == "version":
         fake.set("version", "2")
     elif change == "output":
         (place / design.xclbin).write_text("half a file")
     else:
         (place / "manifest.json").write_text("{")
-    assert built(fake, folder, design, target) is Outcome.BUILT
-    assert built(fake, folder, design, target) is Outcome.UP_TO_DATE
+    assert built(fake, folder, design, array) == "built"
+    assert built(fake, folder, design, array) == "up to date"
 
 
 @pytest.mark.parametrize("tool", ["clang++", "aiecc"])
@@ -314,7 +320,7 @@ def test_the_command_cleans_the_users_folder_and_does_nothing_else(fake: Fake, f
 
 def test_an_unknown_target_is_refused_with_the_known_ones(fake: Fake, folder: Path) -> None:
     with pytest.raises(BuildError, match="'npu2': there are npu1, npu1_1col, npu1_2col, npu1_3col"):
-        built(fake, folder, target="npu2")
+        built(fake, folder, array="npu2")
 
 
 @pytest.mark.parametrize(
@@ -332,20 +338,29 @@ def test_a_text_without_a_device_is_refused(fake: Fake, folder: Path) -> None:
         built(fake, folder, replace(DESIGN, mlir_text="module {}"))
 
 
-def test_an_object_carries_its_sizes() -> None:
-    assert tile_of_object("matmul_64x8x32.o") == Tile(m=64, k=8, n=32)
-    for name in (
-        "mm_64x64x32.o",
-        "matmul_64x64.o",
-        "matmul_64x64x32.a",
-        "../matmul_64x64x32.o",
-        "matmul_064x8x16.o",
-    ):
-        with pytest.raises(BuildError, match="names no object of matmul"):
-            tile_of_object(name)
-    for name in ("matmul_24x8x16.o", "matmul_16x12x16.o", "matmul_16x8x8.o"):
-        with pytest.raises(BuildError, match="multiples of 16 and k of 8"):
-            tile_of_object(name)
+def test_an_object_that_no_source_gives_is_refused(fake: Fake, folder: Path) -> None:
+    text = DESIGN.mlir_text.replace("matmul_64x64x32.o", "mm_64x64x32.o")
+    with pytest.raises(BuildError, match=r"design matmul_64x512: .*'mm_64x64x32\.o' names no object"):
+        built(fake, folder, replace(DESIGN, mlir_text=text))
+    text = DESIGN.mlir_text.replace("matmul_64x64x32.o", "matmul_60x64x32.o")
+    with pytest.raises(BuildError, match="must be multiples of 16,8,16"):
+        built(fake, folder, replace(DESIGN, mlir_text=text))
+
+
+def test_another_target_has_its_own_arrays_triple_and_micro_tile(fake: Fake, folder: Path) -> None:
+    assert arrays(NPU1) == {"npu1": 4, "npu1_1col": 1, "npu1_2col": 2, "npu1_3col": 3}
+    assert arrays(TOY) == {"toy": 2, "toy_1col": 1}
+    contract = replace(matmul_64x64_batch(TOY, 6), k=32, core_tile=(64, 32, 64))
+    source = DesignSource.of(contract)
+    assert built(fake, folder, source) == "built"
+    compile_line = " ".join(fake.calls()[0])
+    assert "--target=toy-none-unknown-elf" in compile_line
+    assert "-DDIM_R=8 -DDIM_S=4 -DDIM_T=2" in compile_line
+    assert json.loads((folder / contract.name / "manifest.json").read_text())["target"] == "toy"
+    with pytest.raises(BuildError, match="'npu1': there are toy, toy_1col"):
+        built(fake, folder, source, "npu1")
+    with pytest.raises(BuildError, match="is for toy, which does not fit the target toy_1col"):
+        built(fake, folder, source, "toy_1col")
 
 
 # --- Finding the tools --------------------------------------------------------------------------------------

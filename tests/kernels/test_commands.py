@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 from whisper_npu.apps.cli import run
-from whisper_npu.apps.cli.kernel_commands import build_model
+from whisper_npu.apps.cli.kernel_commands import build_model, designs, find_design
 from whisper_npu.errors import UnknownModelError
-from whisper_npu.kernels.build import INSTALL, BuildResult, DesignSource, Outcome, array_part
-from whisper_npu.kernels.designs import DESIGNS, find_design
-from whisper_npu.kernels.table import as_markdown, rows
+from whisper_npu.kernels.build import INSTALL, BuildResult, DesignSource, array_part
+from whisper_npu.kernels.matmul import design as matmul_design
+from whisper_npu.kernels.registry import contracts, design
+from whisper_npu.kernels.table import as_markdown, figures
 from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verifier import parse
-from whisper_npu.npu.contract import contract_as_json
+from whisper_npu.npu.targets import NPU1
 
 ROOT = Path(__file__).parents[2]
+DESIGNS = designs()
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +37,15 @@ def test_the_list_has_a_row_for_every_design_and_says_what_is_built(
 ) -> None:
     assert run(["kernels", "list"]) == 0
     text = capsys.readouterr().out
-    for design in DESIGNS:
-        assert f"| {design.name} " in text
+    for contract in DESIGNS:
+        assert f"| {contract.name} " in text
     assert f"Built in {tmp_path}/kernels: none" in text
     assert "MODELLED" in text
 
 
 def test_the_list_counts_the_baselines_dispatches() -> None:
     names = ("64x64", "64x512", "128x512", "64x512_k512", "gemm_96x64x48_3072x512x576", "64x512_k2048")
-    counted = [row.cells["dispatches"] for row in rows(map(find_design, names))]
+    counted = [row.cells["dispatches"] for row in figures(map(find_design, names))]
     assert counted == ["3,008", "376", "192", "47", "1", "-"]
 
 
@@ -56,18 +58,31 @@ def test_the_list_reads_one_text_of_each_overlay(monkeypatch: pytest.MonkeyPatch
         return parse(text)
 
     monkeypatch.setattr("whisper_npu.kernels.table.parse", reading)
-    rows(DESIGNS)
-    assert len(texts) == len({design.contract.overlay for design in DESIGNS}) < len(DESIGNS) / 3
+    figures(DESIGNS)
+    assert len(texts) == len({contract.overlay for contract in DESIGNS}) < len(DESIGNS) / 3
 
 
 def test_the_readmes_table_is_the_programs() -> None:
+    """Without the designs that a model asks for: those of fixed sizes, and the experiment's gemm."""
     readme = (ROOT / "whisper_npu/kernels/README.md").read_text(encoding="utf-8")
-    assert as_markdown(rows(DESIGNS)) in readme
+    fixed = [contract for contract in DESIGNS if contract in contracts(NPU1)]
+    assert as_markdown(figures([*fixed, find_design("gemm_96x64x48_3072x512x576")])) in readme
 
 
 def test_show_prints_the_design(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["kernels", "show", "64x512"]) == 0
-    assert capsys.readouterr().out == find_design("64x512").text
+    assert capsys.readouterr().out == design(find_design("64x512"))
+
+
+def test_show_takes_a_gemm_of_any_size(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "gemm_32x64x16_context_3x256x128x64"
+    assert name not in [contract.name for contract in DESIGNS]
+    assert run(["kernels", "show", name]) == 0
+    assert "%A: memref<98304xbf16>" in capsys.readouterr().out
+    assert run(["kernels", "show", "gemm_32x64x16_100x64x64"]) == 1
+    assert "M = 100 must be a multiple of 128" in capsys.readouterr().err
+    assert run(["kernels", "show", "64x64_baseline"]) == 2
+    assert "unknown kernel '64x64_baseline'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("functions", ["auto", "numpy"])
@@ -86,7 +101,7 @@ def test_verify_says_ok_with_figures(functions: str, capsys: pytest.CaptureFixtu
 def test_a_design_that_fails_does_not_stop_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whisper_npu.kernels.designs.DEPTH_C", 2)  # two C buffers: too much for gemm
+    monkeypatch.setattr(matmul_design, "DEPTH_C", 2)  # two C buffers: too much for gemm
     assert run(["kernels", "verify", "gemm_96x64x48_1536x384x384", "64x512"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith("matmul_64x512: OK")
@@ -112,22 +127,26 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
 def test_a_models_kernels_are_those_of_the_planner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """base needs committed designs only, large-v3 others, on two overlays."""
+    """base needs listed designs only, large-v3 others, on two overlays."""
     asked: list[list[DesignSource]] = []
 
-    def build(designs: list[DesignSource], folder: Path, **options: object) -> list[BuildResult]:
-        asked.append(designs)
-        return [BuildResult(design.name, folder, Outcome.BUILT) for design in designs]
+    def build(sources: list[DesignSource], folder: Path, **options: object) -> list[BuildResult]:
+        asked.append(sources)
+        return [BuildResult(source.name, folder, is_new=True) for source in sources]
 
     monkeypatch.setattr("whisper_npu.apps.cli.kernel_commands.build", build)
     for model in ("base", "large-v3"):
         build_model(model, "npu1")
     base, large = asked
-    committed = {design.name: design.text for design in DESIGNS}
-    assert len(base) == len({design.name for design in base}) == 8
-    assert all(committed[design.name] == design.mlir_text for design in base)
-    assert {design.overlay for design in base} == {"gemm_96x64x48"}
-    assert len({design.overlay for design in large}) == len({array_part(d.mlir_text) for d in large}) == 2
+    listed = {contract.name: design(contract) for contract in DESIGNS}
+    assert len(base) == len({source.name for source in base}) == 8
+    assert all(listed[source.name] == source.mlir_text for source in base)
+    assert {source.overlay for source in base} == {"gemm_96x64x48"}
+    assert (
+        len({source.overlay for source in large})
+        == len({array_part(source.mlir_text) for source in large})
+        == 2
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("base: gemm_96x64x48 for all: 38 dispatches")
     assert lines[1] == f"{base[0].name}: built, {tmp_path}/kernels"
@@ -136,7 +155,7 @@ def test_a_models_kernels_are_those_of_the_planner(
 
 
 def test_a_manifests_contract_says_what_the_kernel_promises() -> None:
-    contract = contract_as_json(find_design("64x512_bf16").contract)
+    contract = find_design("64x512_bf16").as_json()
     assert (contract["m"], contract["k"], contract["n"]) == (64, 64, 512)
     assert contract["result_dtype"] == "bf16"
     assert contract["result_rounding"] == "nearest even"
@@ -177,4 +196,4 @@ def test_an_installed_wheel_lists_verifies_and_tries_to_build(tmp_path: Path) ->
     assert "| matmul_64x512 " in installed("list").stdout
     assert installed("verify", "64x512").stdout.startswith("matmul_64x512: OK")
     assert "Peano" in installed("build", "64x512").stderr
-    assert (site / "whisper_npu/kernels/mlir/matmul_64x512.mlir").is_file()
+    assert (site / "whisper_npu/kernels/matmul/matmul_64x512.mlir").is_file()

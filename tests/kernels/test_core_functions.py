@@ -1,4 +1,4 @@
-"""matmul.cc as the cores would run it: against float64, against numpy, and against its own mistakes."""
+"""matmul.cc as the cores would run it: against float64, against NumPy, and against its own mistakes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +17,65 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from whisper_npu.host.bf16 import Rounding, on_grid, to_bf16
-from whisper_npu.kernels.build import MATMUL_CC
+from tests.support.toy_target import TOY
+from whisper_npu.dtypes import Rounding
+from whisper_npu.host.bf16 import on_grid, to_bf16
+from whisper_npu.kernels.core import ObjectNameError, object_named
+from whisper_npu.kernels.matmul.core import MATMUL_CC as SOURCE
+from whisper_npu.kernels.verifier import Function, Functions, MemRef, core_functions
 from whisper_npu.kernels.verifier.core_functions import (
     CompileError,
     CoreFunctionError,
-    CoreFunctions,
-    Declaration,
     NoCompilerError,
     UnknownCoreFunctionError,
-    compiled,
-    in_numpy,
 )
+from whisper_npu.npu.targets import NPU1, Target
 
 BF16 = ml_dtypes.bfloat16
-HOST = MATMUL_CC.parent / "verifier" / "host"
+MATMUL_CC = SOURCE.path
+HOST = Path(core_functions.__file__).parent / "host"
 Sizes = tuple[int, int, int]
+
+
+def compiled(
+    declared: Sequence[Function],
+    target: Target = NPU1,
+    *,
+    source: Path = MATMUL_CC,
+    cache_dir: Path | None = None,
+) -> Functions:
+    sources = (replace(SOURCE, path=source),)
+    return core_functions.compiled(declared, sources, target, cache_dir=cache_dir)
+
+
+def in_numpy(declared: Sequence[Function], target: Target = NPU1) -> Functions:
+    return core_functions.in_numpy(declared, (SOURCE,), target)
+
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler"
 )
 both = pytest.mark.parametrize("make", [pytest.param(compiled, marks=needs_compiler), in_numpy])
-Make = Callable[[Sequence[Declaration]], CoreFunctions]
+Make = Callable[..., Functions]
 
 UNEQUAL: list[Sizes] = [(64, 64, 32), (16, 8, 48), (48, 40, 16), (128, 32, 32)]
 
 
-def declarations(sizes: Sizes) -> list[Declaration]:
+def declaration(
+    name: str, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str], link_with: str
+) -> Function:
+    return Function(name, tuple(map(MemRef, shapes, dtypes)), link_with)
+
+
+def declarations(sizes: Sizes) -> list[Function]:
     m, k, n = sizes
     a, b, c, pair = (m, k), (k, n), (m, n), (m * k + k * n,)
     link_with = f"matmul_{m}x{k}x{n}.o"
     return [
-        Declaration("zero_f32", (c,), ("f32",), link_with),
-        Declaration("matmul_bf16_f32", (a, b, c), ("bf16", "bf16", "f32"), link_with),
-        Declaration("matmul_bf16_bf16", (a, b, c), ("bf16", "bf16", "bf16"), link_with),
-        Declaration("matmul_pair_bf16_f32", (pair, c), ("bf16", "f32"), link_with),
+        declaration("zero_f32", (c,), ("f32",), link_with),
+        declaration("matmul_bf16_f32", (a, b, c), ("bf16", "bf16", "f32"), link_with),
+        declaration("matmul_bf16_bf16", (a, b, c), ("bf16", "bf16", "bf16"), link_with),
+        declaration("matmul_pair_bf16_f32", (pair, c), ("bf16", "f32"), link_with),
     ]
 
 
@@ -97,7 +122,7 @@ def operands(a: NDArray[Any], b: NDArray[Any]) -> list[NDArray[Any]]:
     return [tiled(a, 4, 8), tiled(b, 8, 4)]
 
 
-def only_64x64x32(source: Path) -> CoreFunctions:
+def only_64x64x32(source: Path) -> Functions:
     return compiled(declarations((64, 64, 32)), source=source)
 
 
@@ -166,6 +191,54 @@ def test_a_long_product_is_the_sum_of_its_chunks(make: Make) -> None:
     for k in range(0, 32, 8):
         functions.call("matmul_bf16_f32", [*operands(a[:, k : k + 8], b[k : k + 8]), c])
     assert np.array_equal(untiled(c, 4, 4), product(a, b))
+
+
+# --- Another target -----------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("sizes", [(32, 4, 24), (64, 12, 8)])
+def test_another_micro_tile_is_the_targets(make: Make, sizes: Sizes) -> None:
+    r, s, t = TOY.micro_tile
+    functions = make(declarations(sizes), TOY)
+    a, b, start = integers(sum(sizes), sizes)
+    c = tiled(start, r, t)
+    functions.call("matmul_bf16_f32", [tiled(a, r, s), tiled(b, s, t), c])
+    assert np.array_equal(untiled(c, r, t), start + product(a, b))
+
+
+def test_an_object_carries_its_sizes() -> None:
+    found = object_named("matmul_64x8x32.o", (SOURCE,), NPU1)
+    assert (found.sizes, found.name) == ((64, 8, 32), "matmul_64x8x32.o")
+    assert " ".join(found.defines) == "-DDIM_M=64 -DDIM_K=8 -DDIM_N=32 -DDIM_R=4 -DDIM_S=8 -DDIM_T=4"
+    assert object_named("matmul_32x4x8.o", (SOURCE,), TOY).defines[3:] == (
+        "-DDIM_R=8",
+        "-DDIM_S=4",
+        "-DDIM_T=2",
+    )
+    for name in (
+        "mm_64x64x32.o",
+        "matmul_64x64.o",
+        "matmul_64x64x32.a",
+        "../matmul_64x64x32.o",
+        "matmul_064x8x16.o",
+    ):
+        with pytest.raises(
+            ObjectNameError, match=r"names no object: there are matmul_<m>x<k>x<n>\.o of matmul"
+        ):
+            object_named(name, (SOURCE,), NPU1)
+    for name in ("matmul_24x8x16.o", "matmul_16x12x16.o", "matmul_16x8x8.o"):
+        with pytest.raises(ObjectNameError, match="must be multiples of 16,8,16"):
+            object_named(name, (SOURCE,), NPU1)
+    with pytest.raises(ObjectNameError, match="must be multiples of 32,4,8"):
+        object_named("matmul_16x8x16.o", (SOURCE,), TOY)
+
+
+def test_a_source_of_no_sizes_has_one_object() -> None:
+    plain = replace(SOURCE, sizes=(), units=lambda target: (), functions=lambda target, sizes: ())
+    assert plain.object_form == plain.object_name() == "matmul.o"
+    assert object_named("matmul.o", (SOURCE, plain), NPU1).defines == ("-DDIM_R=4", "-DDIM_S=8", "-DDIM_T=4")
+    assert plain.object_named("matmul_64x64x32.o", NPU1) is None
 
 
 # --- Rounding -----------------------------------------------------------------------------------------------
@@ -287,7 +360,7 @@ def test_sums_that_start_from_nothing_are_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("r = 4, s = 8, t = 4", "r = 8, s = 4, t = 4"),
+        ("r = DIM_R, s = DIM_S", "r = 2 * DIM_R, s = DIM_S / 2"),
         ("A[y] = aie::load_v<MMUL::size_A>", "A[y] = aie::load_v<MMUL::size_C>"),
         ("aie::vector<bfloat16, MMUL::size_B> B[block]", "aie::vector<bfloat16, MMUL::size_C> B[block]"),
         ("aie::vector<bfloat16, MMUL::size_A> A[block]", "aie::vector<bfloat16, 24> A[block]"),
@@ -299,6 +372,9 @@ def test_wrong_sizes_and_types_do_not_compile(tmp_path: Path, old: str, new: str
     source = mutated(tmp_path, old, new)
     with pytest.raises(CompileError, match=r"refuses matmul\.cc for matmul_64x64x32: .*error"):
         only_64x64x32(source)
+
+
+MICRO_TILE = list(zip("RST", NPU1.micro_tile, strict=True))
 
 
 @needs_compiler
@@ -313,6 +389,7 @@ def test_sizes_that_leave_part_of_a_block_do_not_compile(m: int, k: int, n: int)
         f"-DDIM_M={m}",
         f"-DDIM_K={k}",
         f"-DDIM_N={n}",
+        *(f"-D{prefix}_{name}={size}" for prefix in ("DIM", "HOST_MMUL") for name, size in MICRO_TILE),
     ]
     done = subprocess.run([*command, MATMUL_CC], capture_output=True, text=True, check=False)
     assert done.returncode != 0
@@ -326,27 +403,25 @@ F32_C = ((64, 32),)
 
 @both
 @pytest.mark.parametrize(
-    ("declaration", "problem"),
+    ("declared", "problem"),
     [
-        (Declaration("zero_f32", F32_C, ("f32",), "zero.o"), r"link_with = 'zero.o'.*matmul_<m>x<k>x<n>.o"),
-        (Declaration("zero_f32", F32_C, ("f32",), "matmul_60x64x32.o"), "multiples of 16 and k of 8"),
+        (declaration("zero_f32", F32_C, ("f32",), "zero.o"), r"link_with = 'zero.o'.*matmul_<m>x<k>x<n>.o"),
+        (declaration("zero_f32", F32_C, ("f32",), "matmul_60x64x32.o"), "m,k,n must be multiples of 16,8,16"),
         (
-            Declaration("gelu", F32_C, ("f32",), "matmul_64x64x32.o"),
+            declaration("gelu", F32_C, ("f32",), "matmul_64x64x32.o"),
             "unknown core function 'gelu'.* zero_f32",
         ),
-        (Declaration("zero_f32", ((32, 64),), ("f32",), "matmul_64x64x32.o"), "32x64xf32; .* 64x32xf32"),
-        (Declaration("zero_f32", F32_C, ("bf16",), "matmul_64x64x32.o"), "64x32xbf16; .* 64x32xf32"),
+        (declaration("zero_f32", ((32, 64),), ("f32",), "matmul_64x64x32.o"), "32x64xf32; .* 64x32xf32"),
+        (declaration("zero_f32", F32_C, ("bf16",), "matmul_64x64x32.o"), "64x32xbf16; .* 64x32xf32"),
         (
-            Declaration("zero_f32", F32_C * 2, ("f32",) * 2, "matmul_64x64x32.o"),
+            declaration("zero_f32", F32_C * 2, ("f32",) * 2, "matmul_64x64x32.o"),
             "takes 1 arguments, .* with 2",
         ),
     ],
 )
-def test_a_declaration_that_does_not_fit_is_an_error(
-    make: Make, declaration: Declaration, problem: str
-) -> None:
+def test_a_declaration_that_does_not_fit_is_an_error(make: Make, declared: Function, problem: str) -> None:
     with pytest.raises(CoreFunctionError, match=problem):
-        make([declaration])
+        make([declared])
 
 
 @both
@@ -371,7 +446,7 @@ def test_arguments_are_held_to_their_declaration(make: Make) -> None:
 
 @both
 def test_flat_buffers_are_allowed_and_their_neighbours_stay_untouched(make: Make) -> None:
-    functions = make([Declaration("zero_f32", ((2048,),), ("f32",), "matmul_64x64x32.o")])
+    functions = make([declaration("zero_f32", ((2048,),), ("f32",), "matmul_64x64x32.o")])
     memory = np.ones(3 * 2048, np.float32)
     functions.call("zero_f32", [memory[2048:4096]])
     assert np.array_equal(memory, np.repeat([1, 0, 1], 2048))
@@ -389,6 +464,19 @@ def test_reads_tells_which_contents_matter(make: Make) -> None:
     }
     with pytest.raises(UnknownCoreFunctionError):
         functions.reads("relu")
+
+
+@both
+def test_macs_are_those_of_a_product(make: Make) -> None:
+    functions = make(declarations((48, 40, 16)))
+    macs = {d.name: functions.macs(d.name) for d in declarations((48, 40, 16))}
+    product = 48 * 40 * 16
+    assert macs == {
+        "zero_f32": 0,
+        "matmul_bf16_f32": product,
+        "matmul_bf16_bf16": product,
+        "matmul_pair_bf16_f32": product,
+    }
 
 
 # --- The compiler -------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.support.verifier_designs import (
 from whisper_npu.kernels.verifier import DesignError, FunctionCall, check_structure, execute, parse
 from whisper_npu.kernels.verifier.design import Dims
 from whisper_npu.kernels.verifier.patterns import HostTransfer, is_contiguous, visited
+from whisper_npu.npu.targets import NPU1
 
 M, K, N = 8, 48, 12  # of one_core and runtime_k: 3 steps of 16
 
@@ -55,7 +56,7 @@ def test_product(text: str, shape: tuple[int, int, int]) -> None:
 
 def test_record_counts_what_moved_and_ran() -> None:
     execution, _ = run(column(), 24, 32, 48)
-    matmul = FunctionCall("matmul", ((8, 16), (16, 12), (8, 12)))
+    matmul = FunctionCall("matmul", ((8, 16), (16, 12), (8, 12)), macs=1000)
     zero = FunctionCall("zero", ((8, 12),))
     assert len(execution.calls) == 4
     for calls in execution.calls.values():
@@ -91,7 +92,7 @@ def test_output_that_no_transfer_reaches_stays() -> None:
     wider = wider.replace("issue_token = true} : memref<96xf32>", "issue_token = true} : memref<100xf32>")
     a, b, _ = operands(8, 16, 12)
     c = np.full(100, 7, np.float32)
-    execute(parse(wider), [a, b, c], NumpyFunctions())
+    execute(parse(wider), [a, b, c], NumpyFunctions(), NPU1)
     assert (c[96:] == 7).all()
 
 
@@ -147,7 +148,7 @@ def test_too_many_tiles_of_a(tiles: int, left: str) -> None:
     a, b, c = operands(M, K, N)
     longer = np.zeros(2048, a.dtype)
     with pytest.raises(DesignError, match="unconsumed") as raised:
-        execute(parse(text), [longer, b, c], NumpyFunctions())
+        execute(parse(text), [longer, b, c], NumpyFunctions(), NPU1)
     assert left in str(raised.value)
 
 
@@ -190,7 +191,7 @@ def test_runaway_core() -> None:
 
 def test_timeout() -> None:
     with pytest.raises(DesignError, match="not done in time"):
-        execute(parse(one_core()), operands(M, K, N), NumpyFunctions(), timeout_seconds=0)
+        execute(parse(one_core()), operands(M, K, N), NumpyFunctions(), NPU1, timeout_seconds=0)
 
 
 def test_core_that_ends() -> None:
@@ -258,7 +259,7 @@ def test_a_changed_number(text: str, data: st.DataObject) -> None:
     number = data.draw(st.integers(0, 2 * int(match.group()) + 2))
     changed = f"{text[: match.start()]}{number}{text[match.end() :]}"
     try:
-        check_structure(parse(changed))
+        check_structure(parse(changed), NPU1)
         run(changed, M, K, N)
         outcome = "it runs"
     except DesignError as error:
@@ -279,7 +280,7 @@ def test_host_arrays_must_fit() -> None:
         ([a, b, np.zeros((N, M), np.float32).T], "argument C"),
     ):
         with pytest.raises(DesignError, match=says):
-            execute(design, arrays, NumpyFunctions())
+            execute(design, arrays, NumpyFunctions(), NPU1)
 
 
 # ------------------------------------------------------------------------------------------- patterns

@@ -88,8 +88,7 @@ def test_order_at_a_consumer() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("aie.device(npu1_1col)", "aie.device(npu1_4col)", "npu1_4col no longer exists"),
-        ("aie.device(npu1_1col)", "aie.device(npu2)", "unknown device 'npu2'"),
+        ("aie.device(npu1_1col)", "aie.device(1)", "expected a word, found '1'"),
         ("aie.tile(0, 2)", "aie.logical_tile(0, 2)", "unknown operation 'aie.logical_tile'"),
         ("func.call @zero(%c)", "func.invoke @zero(%c)", "unknown operation 'func.invoke'"),
         ("aiex.npu.dma_wait", "aiex.npu.sync", "unknown operation 'aiex.npu.sync'"),
@@ -165,15 +164,18 @@ def test_no_design(text: str) -> None:
 
 
 def test_imports() -> None:
-    """It can judge the generator and the contracts only as long as it knows neither."""
+    """It can judge generators and contracts only as long as it knows neither."""
     folder = Path(whisper_npu.kernels.verifier.__file__).parent
+    allowed = ["whisper_npu.kernels.verifier", "whisper_npu.npu.targets", "whisper_npu.errors"]
+    # What cores call is given to it, as what sources say.
+    for_functions = ["whisper_npu.kernels.core", "whisper_npu.host.cxx", "whisper_npu.cache"]
     for path in folder.glob("*.py"):
-        if path.stem == "core_functions":  # what cores call is given to it
-            continue
+        known = (*allowed, *(for_functions if path.stem == "core_functions" else ()))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
+            if isinstance(node, ast.Import):
                 modules += [alias.name for alias in node.names]
             for module in modules:
-                last = module.rpartition(".")[2]
-                assert last not in ("designs", "contract", "core_functions"), f"{path.name} imports {module}"
+                if module.startswith("whisper_npu"):
+                    assert module.startswith(known), f"{path.name} imports {module}"
+                    assert path.stem == "core_functions" or not module.endswith("core_functions")

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.verifier_designs import broken, column, one_core, runtime_k
+from tests.support.verifier_designs import broken, column, one_core, run, runtime_k
 from whisper_npu.kernels.verifier import DesignError, check_structure, parse
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.npu.targets import NPU1
 
 C_FIFO = "aie.objectfifo @C_L1L2(%t0_2, {%t0_1}, 1 : i32)"
 
 
 def refuse(text: str, *says: str) -> None:
     with pytest.raises(DesignError) as raised:
-        check_structure(parse(text))
+        check_structure(parse(text), NPU1)
     for part in says:
         assert part in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -26,12 +26,12 @@ def refuse(text: str, *says: str) -> None:
 
 @pytest.mark.parametrize("text", [one_core(), column(), runtime_k()], ids=["one_core", "column", "runtime_k"])
 def test_sound_designs(text: str) -> None:
-    check_structure(parse(text))
+    check_structure(parse(text), NPU1)
 
 
 def test_usage() -> None:
-    usage = check_structure(parse(column(m=64, k=64, n=32)))
-    assert usage.l1_highest == 2 * 2 * (64 * 64 + 64 * 32) + 4 * 64 * 32 + XDNA1.stack_bytes
+    usage = check_structure(parse(column(m=64, k=64, n=32)), NPU1)
+    assert usage.l1_highest == 2 * 2 * (64 * 64 + 64 * 32) + 4 * 64 * 32 + NPU1.stack_bytes
     assert usage.memtile_highest == 2 * 64 * 64 * 2 + 2 * 64 * 128 * 2 + 64 * 128 * 4
     (memtile,) = usage.memtile_bytes
     # In: A 2, B 2 x 4 pieces, C 4. Out: A 2, B 4 x 2, C 4 pieces.
@@ -44,7 +44,7 @@ def test_usage() -> None:
 def test_l1_full_to_the_last_tile() -> None:
     """64x64x64, double-buffered: one fp32 C fits, two do not (mlir-aie's verdict)."""
     text = one_core(m=64, k=64, n=64)
-    assert check_structure(parse(text)).l1_highest == 52_480
+    assert check_structure(parse(text), NPU1).l1_highest == 52_480
     refuse(broken(text, C_FIFO, C_FIFO.replace("1 : i32", "2 : i32")), "core (0,2)", "68,864 bytes", "65,536")
 
 
@@ -52,7 +52,7 @@ def test_depth_of_each_end() -> None:
     """Two C buffers in the memtile cost the core nothing."""
     text = one_core(m=64, k=64, n=64)
     text = broken(text, C_FIFO, C_FIFO.replace("1 : i32", "[1 : i32, 2 : i32]"))
-    assert check_structure(parse(text)).l1_highest == 52_480
+    assert check_structure(parse(text), NPU1).l1_highest == 52_480
 
 
 def test_local_buffers_count() -> None:
@@ -96,7 +96,7 @@ def test_third_channel_of_a_shim() -> None:
 
 def test_buffer_descriptors_of_a_core() -> None:
     """Two for A, two for B, and the depth of C: 16 are there."""
-    check_structure(parse(broken(one_core(), C_FIFO, C_FIFO.replace("1 : i32", "[12 : i32, 1 : i32]"))))
+    check_structure(parse(broken(one_core(), C_FIFO, C_FIFO.replace("1 : i32", "[12 : i32, 1 : i32]"))), NPU1)
     text = broken(one_core(), C_FIFO, C_FIFO.replace("1 : i32", "[13 : i32, 1 : i32]"))
     refuse(text, "core (0,2): 17 buffer descriptors", "limit is 16")
 
@@ -112,16 +112,31 @@ def test_buffer_descriptors_of_the_odd_channels() -> None:
 
 
 def test_lock_value() -> None:
-    small = replace(XDNA1, max_lock_value=7)
+    small = replace(NPU1, max_lock_value=7)
     with pytest.raises(DesignError, match=r"B_L3L2.* 8 as a lock's value, the limit is 7"):
         check_structure(parse(column()), small)
 
 
 def test_locks_of_a_core() -> None:
     """Two for each of its three fifos."""
-    few = replace(XDNA1, core=replace(XDNA1.core, locks=5))
+    few = replace(NPU1, core=replace(NPU1.core, locks=5))
     with pytest.raises(DesignError, match=r"core \(0,2\): 6 locks, the limit is 5"):
         check_structure(parse(one_core()), few)
+
+
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [
+        ("npu1_4col", "npu1_4col no longer exists, npu1 has all 4 columns"),
+        ("npu1_5col", "the device is npu1_5col, npu1 has npu1_1col, npu1_2col, npu1_3col, npu1"),
+        ("npu2", "the device is npu2, npu1 has"),
+    ],
+)
+def test_device_of_another_target(device: str, says: str) -> None:
+    text = broken(one_core(), "aie.device(npu1_1col)", f"aie.device({device})")
+    refuse(text, says)
+    with pytest.raises(DesignError, match=says):
+        run(text, 8, 48, 12)
 
 
 def test_tile_outside_the_array() -> None:
@@ -159,7 +174,9 @@ def test_order_of_a_core() -> None:
     text = broken(one_core(), "@C_L1L2(%t0_2,", f"@C_L1L2(%t0_2{order},")
     refuse(text, "core (0,2)", "4 dimensions, the limit is 3")
     short = "[<size = 96, stride = 1>]"
-    check_structure(parse(broken(one_core(), "@C_L1L2(%t0_2,", f"@C_L1L2(%t0_2 dimensionsToStream {short},")))
+    check_structure(
+        parse(broken(one_core(), "@C_L1L2(%t0_2,", f"@C_L1L2(%t0_2 dimensionsToStream {short},")), NPU1
+    )
 
 
 def test_order_of_a_shim() -> None:
@@ -171,7 +188,7 @@ def test_size_of_a_descriptor() -> None:
     """mlir-aie's aie.dma_bd takes 512 and not 513; a core's wrap field takes 255."""
     text = one_core(m=32, k=64, steps=1)
     order = text[text.index("[<size = 8, stride = 256>") : text.index(", {%t0_2}")]
-    check_structure(parse(broken(text, order, "[<size = 512, stride = 4>, <size = 4, stride = 1>]")))
+    check_structure(parse(broken(text, order, "[<size = 512, stride = 4>, <size = 4, stride = 1>]")), NPU1)
     longer = broken(text, order, "[<size = 513, stride = 2>, <size = 2, stride = 1>]")
     refuse(longer, "fifo A_L2L1", "513 as a size, the limit is 512")
     c_order = "@C_L1L2(%t0_2 dimensionsToStream [<size = 256, stride = 1>],"
@@ -213,25 +230,25 @@ def test_inner_stride_of_bf16() -> None:
 
 def test_repeat_count() -> None:
     text = one_core(steps=65)
-    check_structure(parse(host(text, "A", 0, "65, 1, 8, 16", "0, 0, 16, 1", 8320)))
-    check_structure(parse(host(text, "A", 0, "64, 1, 8, 16", "128, 0, 16, 1", 8320)))
+    check_structure(parse(host(text, "A", 0, "65, 1, 8, 16", "0, 0, 16, 1", 8320)), NPU1)
+    check_structure(parse(host(text, "A", 0, "64, 1, 8, 16", "128, 0, 16, 1", 8320)), NPU1)
     refuse(host(text, "A", 0, "65, 1, 8, 16", "128, 0, 16, 1", 8320), "A_L3L2: 65", "limit is 64")
 
 
 def test_wrap() -> None:
     """1024 words in a row are too many, unless the whole transfer is one run."""
     text = one_core(steps=16)
-    check_structure(parse(host(text, "A", 0, "1, 1, 1, 2048", "0, 0, 0, 1", 9000)))
-    check_structure(parse(host(text, "A", 0, "1, 1, 2, 2048", "0, 0, 2048, 1", 9000)))
+    check_structure(parse(host(text, "A", 0, "1, 1, 1, 2048", "0, 0, 0, 1", 9000)), NPU1)
+    check_structure(parse(host(text, "A", 0, "1, 1, 2, 2048", "0, 0, 2048, 1", 9000)), NPU1)
     refuse(host(text, "A", 0, "1, 1, 2, 2048", "0, 0, 2050, 1", 9000), "1,024 words", "limit is 1,023")
     refuse(host(text, "A", 0, "1, 1, 1024, 2", "0, 0, 4, 1", 9000), "1,024 words or steps", "limit is 1,023")
-    check_structure(parse(host(text, "A", 0, "1, 1024, 1, 2", "0, 4, 0, 1", 9000)))
+    check_structure(parse(host(text, "A", 0, "1, 1024, 1, 2", "0, 4, 0, 1", 9000)), NPU1)
 
 
 def test_step() -> None:
     words = 2**20
     text = one_core(steps=2)
-    check_structure(parse(host(text, "A", 0, "1, 2, 8, 16", f"0, {2 * words}, 16, 1", 5_000_000)))
+    check_structure(parse(host(text, "A", 0, "1, 2, 8, 16", f"0, {2 * words}, 16, 1", 5_000_000)), NPU1)
     refuse(host(text, "A", 0, "1, 2, 8, 16", f"0, {2 * words + 2}, 16, 1", 5_000_000), "words in a step")
 
 

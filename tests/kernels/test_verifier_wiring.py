@@ -199,6 +199,32 @@ def test_parameter_of_another_core() -> None:
     refuse(text, "core (0,2) loads %buffer, which is in memtile (0,1)")
 
 
+def reading_steps(text: str) -> str:
+    """A design whose core gives the parameter's buffer to a function as well."""
+    declared = 'func.func private @see(memref<1xi32>) attributes {link_with = "matmul.o"}\n    func.func'
+    return broken(text, "func.func", declared)
+
+
+SEE = "func.call @see(%buffer) : (memref<1xi32>) -> ()"
+
+
+def test_parameter_that_a_function_reads() -> None:
+    text = reading_steps(runtime_k())
+    check_wiring(parse(broken(text, LOAD, f"{LOAD}\n {SEE}")))
+    refuse(
+        broken(text, "%sc = aie.objectfifo.acquire", f"{SEE}\n %sc = aie.objectfifo.acquire"),
+        "core (0,2) gives see %buffer before it acquired an object to consume",
+        "race",
+    )
+
+
+def test_buffer_of_another_tile_given_to_a_function() -> None:
+    text = broken(reading_steps(runtime_k()), LOAD, f"%three = arith.constant 3 : i32\n {SEE}")
+    text = broken(text, "%steps = arith.index_cast %loaded", "%steps = arith.index_cast %three")
+    text = broken(text, "aie.buffer(%t0_2)", "aie.buffer(%t0_1)")
+    refuse(text, "core (0,2) gives see %buffer, which is in memtile (0,1)")
+
+
 def test_parameters_that_change_under_way() -> None:
     write = "aiex.npu.rtp_write(@steps, 0, 3)"
     text = broken(broken(runtime_k(), write, ""), "aiex.npu.dma_wait", f"{write}\n aiex.npu.dma_wait")

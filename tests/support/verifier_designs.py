@@ -1,6 +1,6 @@
-"""Small designs as text, for the verifier's tests, and the functions that their cores call.
+"""Small designs for npu1 as text, for the verifier's tests, and the functions that their cores call.
 
-Written here, not by kernels/designs.py: the verifier has to be right whatever the generator does.
+Written here, not by the kernels' generators: the verifier has to be right whatever those do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.kernels.verifier import Execution, execute, parse
+from whisper_npu.npu.targets import NPU1
 
 BF16 = ml_dtypes.bfloat16
 R, S, T = 4, 8, 4  # one bf16 mmul
@@ -191,8 +192,13 @@ def to_rows(tile: NDArray[Any], r: int, s: int) -> NDArray[np.float32]:
 class NumpyFunctions:
     """zero and matmul on micro-tiled buffers."""
 
+    macs_per_call = 1000  # a number of its own: the verifier takes what it is told
+
     def reads(self, name: str) -> tuple[bool, ...]:
         return {"zero": (False,), "matmul": (True, True, True)}[name]
+
+    def macs(self, name: str) -> int:
+        return {"zero": 0, "matmul": self.macs_per_call}[name]
 
     def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
         assert all(array.flags.c_contiguous for array in arguments)
@@ -215,6 +221,6 @@ def operands(m: int, k: int, n: int) -> tuple[NDArray[Any], NDArray[Any], NDArra
 def run(text: str, m: int, k: int, n: int) -> tuple[Execution, float]:
     """Execute a design of (m,k)@(k,n); with the largest error, in float64."""
     a, b, c = operands(m, k, n)
-    execution = execute(parse(text), [a, b, c], NumpyFunctions(), timeout_seconds=10)
+    execution = execute(parse(text), [a, b, c], NumpyFunctions(), NPU1, timeout_seconds=10)
     error = np.abs(c - a.astype(np.float64) @ b.astype(np.float64)).max()
     return execution, float(error)

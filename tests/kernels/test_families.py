@@ -1,0 +1,87 @@
+"""What holds for every family of kernels: where its files lie, what it imports, which numbers it may know."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.toy_target import TOY
+from whisper_npu.kernels import registry
+from whisper_npu.npu.targets import NPU1, TARGETS, Target
+
+FOLDER = Path(registry.__file__).parent
+MODULES = sorted(path for path in FOLDER.rglob("*.py"))
+
+ALLOWED = (
+    *("whisper_npu.kernels", "whisper_npu.ops", "whisper_npu.host.bf16", "whisper_npu.host.cxx"),
+    *("whisper_npu.cache", "whisper_npu.dtypes", "whisper_npu.errors", "whisper_npu.markdown"),
+    *(f"whisper_npu.npu.{pure}" for pure in ("kernel", "layout", "plan", "cost", "targets", "artifacts")),
+)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Names of all modules that a module imports, within functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    """Every string that is no documentation, f-strings included."""
+    documentation = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and hasattr(node, "value")
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.value
+
+
+def parsed(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_kernels_know_ops_and_the_pure_part_of_npu(path: Path) -> None:
+    ours = [name for name in imports(parsed(path)) if name.startswith("whisper_npu")]
+    assert [name for name in ours if not name.startswith(ALLOWED)] == []
+
+
+def test_kernels_know_no_target_by_name() -> None:
+    """Every number of an array comes with a contract's target."""
+    for path in (*MODULES, *FOLDER.rglob("*.cc"), *FOLDER.rglob("*.hpp")):
+        text = path.read_text(encoding="utf-8")
+        for target in TARGETS.values():
+            assert target.title not in text, path
+            if path.suffix == ".py":
+                assert target.name.upper() not in text, path
+                names = (target.name, target.compiler_triple)
+                assert [s for s in strings(parsed(path)) if any(name in s for name in names)] == [], path
+
+
+def test_every_folder_with_a_kernel_is_registered() -> None:
+    folders = {path.parent.name for path in FOLDER.glob("*/kernel.py")}
+    types = [family.CONTRACT for family in registry.FAMILIES]
+    assert folders == {kind.__module__.split(".")[-2] for kind in types}
+    assert len(set(types)) == len(types)
+
+
+@pytest.mark.parametrize("target", [NPU1, TOY], ids=lambda target: target.name)
+def test_a_contract_is_found_by_its_name_and_belongs_to_one_family(target: Target) -> None:
+    for family in registry.FAMILIES:
+        for contract in family.contracts(target):
+            assert registry.contract_named(contract.name, target) == contract
+            assert registry.family_of(contract) is family
+            assert contract.target is target
+
+
+def test_a_dispatch_is_one_and_fills_the_kernel() -> None:
+    for family in registry.FAMILIES:
+        for contract in (*family.contracts(NPU1), *family.goldens(NPU1)):
+            plan = family.dispatch(contract)
+            assert (plan.dispatches, plan.contract) == (1, contract)
+            assert plan.op.macs == contract.macs
