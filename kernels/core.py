@@ -29,16 +29,19 @@ class ObjectNameError(WhisperNpuError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One buffer that a core function takes. A design declares it with this shape, or flat."""
+    """One buffer that a core function takes. A design declares it with this shape, or flat.
+
+    shape: None where the function is told at run time how much of the buffer it works on: any shape is right.
+    """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     dtype: str  # the element's name in MLIR: "bf16", "f32" or "i32"
     direction: Direction = Direction.IN
 
-    @property
-    def elements(self) -> int:
-        return prod(self.shape)
+    def allows(self, shape: tuple[int, ...], dtype: str) -> bool:
+        """Never with two sizes exchanged."""
+        return dtype == self.dtype and (self.shape is None or shape in (self.shape, (prod(self.shape),)))
 
     @property
     def is_read(self) -> bool:

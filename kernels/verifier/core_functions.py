@@ -132,15 +132,11 @@ def _checked(
                 f"declared with {len(declaration.memrefs)}"
             )
         for index, (memref, parameter) in enumerate(zip(declaration.memrefs, core.parameters, strict=True)):
-            # Declared in its dimensions or flat: never with two sizes exchanged.
-            if (
-                memref.shape not in (parameter.shape, (parameter.elements,))
-                or memref.dtype != parameter.dtype
-            ):
+            if not parameter.allows(memref.shape, memref.dtype):
                 raise CoreFunctionError(
                     f"argument {index} ({parameter.name}) of {name} is declared "
                     f"{_type(memref.shape, memref.dtype)}; "
-                    f"in {found.name} it is {_type(parameter.shape, parameter.dtype)}"
+                    f"in {found.name} it is {_type(parameter.shape or (), parameter.dtype)}"
                 )
         if name in functions:
             raise CoreFunctionError(f"{name} is declared twice; a design declares each function once")

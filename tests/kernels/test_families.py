@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.toy_family import ToyFamily
 from tests.support.toy_target import TOY
+from whisper_npu.apps.cli.kernel_commands import core_functions
 from whisper_npu.kernels import registry
+from whisper_npu.kernels.build import DesignSource
+from whisper_npu.kernels.table import figures
+from whisper_npu.kernels.verify import WrongResultError, verify
+from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.targets import NPU1, TARGETS, Target
 
 FOLDER = Path(registry.__file__).parent
@@ -85,3 +91,46 @@ def test_a_dispatch_is_one_and_fills_the_kernel() -> None:
             plan = family.dispatch(contract)
             assert (plan.dispatches, plan.contract) == (1, contract)
             assert plan.op.macs == contract.macs
+
+
+# ------------------------------------------------------------------------------------------ a new family
+
+
+@pytest.fixture
+def sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contract:
+    """A kernel of a family that nothing but the registry knows."""
+    family = ToyFamily(tmp_path)
+    monkeypatch.setattr(registry, "FAMILIES", (*registry.FAMILIES, family))
+    contract = registry.contract_named("sums_5x48", NPU1)
+    assert contract is not None
+    return contract
+
+
+@pytest.mark.parametrize("wanted", ["auto", "numpy"])
+def test_a_new_family_is_verified(sums: Contract, wanted: str) -> None:
+    text = registry.design(sums)
+    functions, origin = core_functions(sums, text, wanted)
+    verdict = verify(sums, text, functions)
+    assert 0 < verdict.tolerance_used <= 1
+    assert verdict.usage.l1_highest == sums.l1_bytes
+    assert verdict.execution.dram_bytes == sums.bytes_to_device + sums.bytes_from_device
+    assert origin in ("NumPy", "sums.cc, compiled here")
+
+
+@pytest.mark.parametrize("result", ["y", "z"])
+def test_every_result_of_a_new_family_is_compared(sums: Contract, result: str) -> None:
+    """Where one result's rows leave in another order, that result is named."""
+    right = f"dma_memcpy_nd(%{result}[0, 0, 0, 0][1, 1, 5, 48][0, 0, 48, 1])"
+    text = registry.design(sums)
+    assert right in text
+    text = text.replace(right, right.replace("[1, 1, 5, 48][0, 0, 48, 1]", "[1, 3, 5, 16][0, 16, 48, 1]"))
+    with pytest.raises(WrongResultError, match=rf"sums_5x48: {result}\[\d+,\d+\] is "):
+        verify(sums, text, core_functions(sums, text, "numpy")[0])
+
+
+def test_a_new_family_is_listed_and_built(sums: Contract) -> None:
+    (row,) = figures([sums])
+    assert (row.dispatches, row.compute_cycles, row.cells["result"]) == (None, 0, "f32")
+    source = DesignSource.of(sums)
+    assert [found.name for found in source.objects] == ["sums.o"]
+    assert source.objects[0].defines == ("-DDIM_R=4", "-DDIM_S=8", "-DDIM_T=4")
