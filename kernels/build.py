@@ -88,7 +88,7 @@ class DesignSource:
 def array_part(mlir_text: str) -> str:
     """What a design configures the array with: all of its text but the runtime sequence.
 
-    Of designs with the same array part each one's xclbin serves every other's instructions.
+    Where designs have the same array part, the xclbin of each serves the instructions of all.
     Raises BuildError where the text has not exactly one runtime sequence.
     """
     sequence = r"(?ms)^( *)aie\.runtime_sequence\b.*?^\1}\n"

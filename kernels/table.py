@@ -16,7 +16,7 @@ from whisper_npu.ops import Op
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one design. Cycles are MODELLED: what its contract multiplies and moves, at the array's peak rates.
+    """One design. Cycles are MODELLED: what its contract multiplies and moves, at the array's peak rates.
 
     No text is executed for them, that takes up to a second each: the tests hold contracts to what designs do.
     """
@@ -56,7 +56,7 @@ class Figures:
 
 
 def figures(contracts: Iterable[Contract]) -> list[Figures]:
-    """Of each. One text says what all designs of its overlay take: they configure the array alike."""
+    """One per contract. One text says what all designs of its overlay take: their array part is the same."""
     usages: dict[str, Usage] = {}
     found = []
     for contract in contracts:

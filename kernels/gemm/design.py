@@ -51,10 +51,10 @@ def whole_matrices(contract: GemmContract, all_strips: list[Strip]) -> str:
     rows pad Whisper's 1,500 positions to 1,536 and 3,000 to 3,072. Compute: a step is 96*64*48 / 128 = 2,304
     cycles per core at the peak; Peano issues a loop like this one at half of it (kernels/matmul/matmul.cc).
     DRAM: a step of the round brings 4 tiles of A and 4 of B, 73,728 bytes, 4,915 ns at the cautious 15 GB/s
-    of arXiv 2512.13282, half of that or less at the 26 to 28 GB/s per direction of
-    github.com/jdominick05/ignite-xdna, docs/SILICON.md. By the first figure DRAM bounds it, unless A or B is
-    found in a cache on the way. Of all tiles that L1 holds, this one asks least of DRAM for the sizes of
-    tiny, base and small, their padding counted.
+    of arXiv 2512.13282, about half of that at the 26 to 28 GB/s per direction that others measured
+    (github.com/jdominick05/ignite-xdna, docs/SILICON.md). By the first figure DRAM bounds it, unless a cache
+    on the way has A or B. No other tile that L1 holds asks less of DRAM for the sizes of tiny,
+    base and small, their padding counted.
     """
     m, k, n = core_tile(contract)
     target, array = contract.target, Array(contract.target)
@@ -169,7 +169,7 @@ class Strip:
         return start + self.column + c * n, [rounds, (self._steps, k * stride), (k, stride), (n, 1)]
 
     def c(self, c: int) -> Transfer:
-        """Of column c of cores."""
+        """From column c of cores."""
         m, _, n = core_tile(self.contract)
         start, stride = self._matrix("C")
         rounds = (self.across, self._columns * n)

@@ -54,7 +54,7 @@ class GemmContract(MatmulContract):
 
 
 def overlay_name(core_tile: CoreTile, result_dtype: DType = DType.F32) -> str:
-    """Of the array's configuration that all sizes of this core tile share."""
+    """The name of the array's configuration that all sizes of this core tile share."""
     name = f"gemm_{'x'.join(map(str, core_tile))}"
     return name if result_dtype is DType.F32 else f"{name}_{result_dtype.value}"
 
@@ -177,7 +177,7 @@ class Gemm(Kernel):
 
 
 def _best_built(contracts: Sequence[MatmulContract], op: Matmul) -> MatmulContract:
-    """Of the k and n that pad B least, the largest; of their contracts the one of least modelled time."""
+    """The largest k and n of those that pad B least; and of their contracts the fastest, as modelled."""
 
     def padding(sizes: tuple[int, int]) -> tuple[int, int]:
         (k, n), (K, N) = sizes, (op.K, op.N)

@@ -103,7 +103,7 @@ class MatmulContract(Contract):
 
     @property
     def l1_bytes(self) -> int:
-        """Of `core_tile`: two buffers of A and B, one of C, and the stack."""
+        """For `core_tile`: two buffers of A and B, one of C, and the stack."""
         assert self.core_tile is not None
         m, k, n = self.core_tile
         operands = DEPTH_AB * (m * k + k * n) * self.operand_dtype.nbytes
@@ -237,7 +237,7 @@ class MatmulPlan(Plan):
 def loop(
     name: str, count: int, a: tuple[int, int] = STAY, b: tuple[int, int] = STAY, c: tuple[int, int] = STAY
 ) -> Loop:
-    """Of a product's plan: how far each round moves the tiles of A, B and C on."""
+    """A loop of a product's plan: how far each round moves the tiles of A, B and C on."""
     return Loop(name, count, (a, b, c))
 
 

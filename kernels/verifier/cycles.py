@@ -22,7 +22,7 @@ class Cycles:
     """MODELLED cycles that each resource is busy."""
 
     compute: Mapping[Tile, int]  # of each core, at the peak rate; products only
-    channels: Mapping[Channel, int]  # a stream moves one 32-bit word a cycle
+    channels: Mapping[Channel, int]  # a stream moves one 32-bit word per cycle
     dram: int
     bound: str  # the resource that is busy longest: "compute", "DMA channel ...", or "DRAM"
     cycles: int  # of that resource
