@@ -26,12 +26,13 @@ Weight = NDArray[np.floating]
 class AttentionNPU:
     """softmax(Q K^T / sqrt(d_head)) V over `n_head` heads, with its four projections.
 
-    Source: Vaswani et al., arXiv 1706.03762, section 3.2. Every matrix product is NPU dispatches; bias, softmax and
-    mask are fp32 on the host. Weights are (out, in) as PyTorch stores them, (n_state, n_state) each; biases
-    (n_state,) or None. They are staged on the device once, here.
+    Source: Vaswani et al., arXiv 1706.03762, section 3.2. Every matrix product is NPU dispatches; bias,
+    softmax and mask are fp32 on the host. Weights are (out, in) as PyTorch stores them, (n_state, n_state)
+    each; biases (n_state,) or None. They are staged on the device once, here.
 
-    device: one from `open_device`, perhaps `prepared` with a kernel of your choice; None opens one, with the kernels of
-    least modelled time for 1,500 positions. `attention.device` says which device and kernels they are.
+    device: one from `open_device`, perhaps `prepared` with a kernel of your choice; None opens one, with the
+    kernels of least modelled time for 1,500 positions. `attention.device` says which device and kernels they
+    are.
     Raises UsageError where shapes do not fit each other or `n_head` does not divide n_state.
     """
 

@@ -1,4 +1,7 @@
-"""The element types that operands have, and how a float32 becomes a bfloat16. Nothing else is imported here."""
+"""The element types that operands have, and how a float32 becomes a bfloat16.
+
+Nothing else is imported here.
+"""
 
 from __future__ import annotations
 

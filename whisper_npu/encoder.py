@@ -135,7 +135,10 @@ class AudioEncoder:
 
 
 class ResidualAttentionBlock:
-    """x + attention(norm(x)), and to that the feed-forward of its norm: `ops.EncoderLayer` reads like the paper."""
+    """x + attention(norm(x)), and to that the feed-forward of its norm.
+
+    `ops.EncoderLayer` reads like the paper.
+    """
 
     def __init__(self, op: EncoderLayer, weights: Weights, device: Device) -> None:
         self.op, self.device = op, device

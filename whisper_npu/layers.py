@@ -14,7 +14,10 @@ from whisper_npu.ops import Activation, Linear, Norm
 
 
 class LinearLayer:
-    """y = activation(x W^T + bias) + residual, for any number of rows. The op says what is done after the product."""
+    """y = activation(x W^T + bias) + residual, for any number of rows.
+
+    The op says what is done after the product.
+    """
 
     def __init__(
         self, op: Linear, weight: NDArray[np.floating], bias: NDArray[np.floating], device: Device

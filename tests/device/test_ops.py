@@ -1,4 +1,7 @@
-"""Every op on every device: the same as the smaller ops that it lowers to, in results and in what is recorded."""
+"""Every op on every device.
+
+The same as the smaller ops that it lowers to, in results and in what is recorded.
+"""
 
 from __future__ import annotations
 
@@ -232,7 +235,10 @@ def test_attention_is_within_its_tolerance(
 def test_attention_to_one_key_each_is_exact(
     device: Device, contract: MatmulContract, n_ctx: int, n_head: int, seed: int
 ) -> None:
-    """Each query gets exactly the values of its key: no tile, head, block or orientation may be taken for another."""
+    """Each query gets exactly the values of its key.
+
+    No tile, head, block or orientation may be taken for another.
+    """
     rng = np.random.default_rng(seed)
     bits = 8
     codes = rng.permutation(2**bits)[:n_ctx]  # a code of its own for each key

@@ -1,4 +1,7 @@
-"""The kernels of npu1 by name, and contracts that only tests have: small and unequal sizes, other roundings and types."""
+"""The kernels of npu1 by name, and contracts that only tests have.
+
+Small and unequal sizes, other roundings and types.
+"""
 
 from __future__ import annotations
 

@@ -14,15 +14,18 @@ from whisper_npu.ops import Batched, Matmul, Op
 
 
 class Multiply:
-    """`A @ B` on a device by one kernel, or by the kernels of a choice; `take_runs` tells what was executed."""
+    """`A @ B` on a device by one kernel, or by the kernels of a choice.
 
-    def __init__(self, device: Device, kernel: str | Contract | Choice = "auto", ops: Iterable[Op] = ()) -> None:
+    `take_runs` tells what was executed.
+    """
+
+    def __init__(
+        self, device: Device, kernel: str | Contract | Choice = "auto", ops: Iterable[Op] = ()
+    ) -> None:
         self.device = device.prepared(ops, kernel)
         self._runs: list[Run] = []
 
-    def __call__(
-        self, a: F32, b: F32 | Buffer, name: str = "test", batched: Batched = Batched.SCORES
-    ) -> F32:
+    def __call__(self, a: F32, b: F32 | Buffer, name: str = "test", batched: Batched = Batched.SCORES) -> F32:
         """a: (M, K) or (batch, M, K); b: (K, N), (batch, K, N), or staged."""
         b_shape = b.layout.shape if isinstance(b, Buffer) else b.shape
         op = Matmul(a.shape[-2], a.shape[-1], b_shape[-1], *a.shape[:-2], batched=batched, name=name)

@@ -1,4 +1,7 @@
-"""The architecture's arrows: who may import whom, over all of the code, and what the start-up must not import."""
+"""The architecture's arrows.
+
+Who may import whom, over all of the code, and what the start-up must not import.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ def name_of(path: Path) -> str:
 FILES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")])
 MODULES = {name_of(path): path for path in FILES if "whisper_npu/kernels" not in path.as_posix()}
 
-# What every room may import besides itself. A room is the longest entry that a module's name begins with; `errors`,
-# `dtypes` and `__init__`, which import nothing of ours, may be imported everywhere.
+# What every room may import besides itself. A room is the longest entry that a module's name begins with;
+# `errors`, `dtypes` and `__init__`, which import nothing of ours, may be imported everywhere.
 FREE = {"", "errors", "dtypes"}
 PURE_NPU = {"npu.kernel", "npu.layout", "npu.plan", "npu.cost", "npu.targets"}
 ARROWS: dict[str, set[str]] = {
@@ -163,7 +166,8 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     graph.pop("whisper_npu", None)  # hands names on when they are asked for
     for package in [name for name, path in MODULES.items() if path.name == "__init__.py"]:
         for names in graph.values():
-            # `from package import module` is an arrow to the module; the package's __init__ comes first anyway.
+            # `from package import module` is an arrow to the module; the package's __init__ comes first
+            # anyway.
             if any(name.startswith(f"{package}.") for name in names):
                 names.discard(package)
     state: dict[str, int] = {}

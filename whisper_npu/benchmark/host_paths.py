@@ -1,7 +1,7 @@
 """What the host does around a product's dispatches: three ways, from the baseline's to a pipeline.
 
-All hand plans to a device through the same seam: `Device.alloc`, `Buffer.write`, `Device.execute`, `Buffer.read`.
-Seconds are MEASURED wall time.
+All hand plans to a device through the same seam: `Device.alloc`, `Buffer.write`, `Device.execute`,
+`Buffer.read`. Seconds are MEASURED wall time.
 """
 
 from __future__ import annotations

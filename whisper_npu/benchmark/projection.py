@@ -185,7 +185,7 @@ def as_markdown(projection: Projection) -> str:
         *(f"  - {profile.name}: {profile.basis}" for profile in profiles(device.target)),
         "",
         f"The {BASELINE_2025.name} column holds for other kernels than matmul_64x64 only if a larger",
-        f"dispatch costs the same as a 64x64 one; {device.target.profile.name} charges for bytes and arithmetic.",
+        f"dispatch costs the same as a 64x64 one; {device.target.profile.name} charges for bytes and work.",
         *(f"Left out: {reason}" for reason in projection.left_out),
     ]
     return "\n".join(lines) + "\n"

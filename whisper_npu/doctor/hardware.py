@@ -89,7 +89,8 @@ def check_npu(machine: Machine) -> Check:
         return problem(
             "npu",
             f"no NPU of AMD's on the PCI bus; {TARGET.title} is {TARGET.pci_id}",
-            f"{TARGET.title} is in most Ryzen 7040 and 8040 chips (Phoenix, Hawk Point): if yours has one, switch it "
+            f"{TARGET.title} is in most Ryzen 7040 and 8040 chips (Phoenix, Hawk Point): if yours has one, "
+            "switch it "
             "on in the firmware setup (NPU or IPU) and update the BIOS; otherwise the emulator is what runs",
         )
     first = npus[0]

@@ -125,8 +125,8 @@ class Blas:
 class Bf16Dot:
     """bf16 in `bf16_dot.cc`, which has the layouts: A in rows of even length, B in panels.
 
-    Packed are A (batch, M, even K) and B (batch, panels, K pairs, PANEL, 2), as uint16. For bf16 operands whose
-    k is even.
+    Packed are A (batch, M, even K) and B (batch, panels, K pairs, PANEL, 2), as uint16. For bf16 operands
+    whose k is even.
     """
 
     longest_block = 128

@@ -1,7 +1,7 @@
-"""The seam between what a model asks for and whatever computes it: `Device.run` takes an op, and lowers what it must.
+"""The seam between what a model asks for and whatever computes it: `Device.run` takes an op.
 
-`npu/emulator/` and `npu/xrt/` are the two homes. A subclass executes plans; it may override how an op is run where it
-can do that faster, with the same results.
+`npu/emulator/` and `npu/xrt/` are the two homes. A subclass executes plans; it may override how an op is run
+where it can do that faster, with the same results.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ Value = F32 | Buffer  # an operand of an op: an array of the host, or one that i
 
 @dataclass(frozen=True)
 class Stats:
-    """What a device did, counted by the device where it did it. Seconds are MEASURED, on the clock `Device.clock`."""
+    """What a device did, counted by the device where it did it.
+
+    Seconds are MEASURED, on the clock `Device.clock`.
+    """
 
     calls: int = 0  # plans executed
     dispatches: int = 0
@@ -128,8 +131,8 @@ class _Array:
 class Device(ABC):
     """Something that runs ops. A context manager; safe from several threads, which take turns.
 
-    A device chooses a kernel for each op as it comes. `prepared` gives the same device with kernels chosen for a
-    whole list of ops, which weights are staged for.
+    A device chooses a kernel for each op as it comes. `prepared` gives the same device with kernels chosen
+    for a whole list of ops, which weights are staged for.
     """
 
     def __init__(self, target: Target, threads: Threads) -> None:
@@ -148,7 +151,8 @@ class Device(ABC):
         self._buffers: dict[Layout, Buffer] = {}  # least recently used first
         self._recordings: list[Recording] = []
 
-    # ------------------------------------------------------------------------------- what a device has and does
+    # ------------------------------------------------------------------------------- what a device has and
+    # does
 
     @property
     @abstractmethod
@@ -179,14 +183,17 @@ class Device(ABC):
 
     @abstractmethod
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
-        """A buffer of this layout, its contents undefined. out: of the layout's shape, where a result is to go."""
+        """A buffer of this layout, its contents undefined.
+
+        Out: of the layout's shape, where a result is to go.
+        """
 
     @abstractmethod
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
         """Execute every dispatch of a plan; results hold the sum of their partial results afterwards.
 
-        buffers: one for each operand of the plan. Raises PlanError where a buffer's layout is not the plan's or a
-        dispatch leaves its operand, DeviceError where the device fails.
+        buffers: one for each operand of the plan. Raises PlanError where a buffer's layout is not the plan's
+        or a dispatch leaves its operand, DeviceError where the device fails.
         """
 
     @abstractmethod
@@ -204,11 +211,13 @@ class Device(ABC):
     # --------------------------------------------------------------------------------------------- for models
 
     def prepared(self, ops: Iterable[Op] = (), kernel: str | Contract | Choice = "auto") -> Device:
-        """This device, with kernels chosen and loaded for these ops, which are given in the order of the work.
+        """This device, with kernels chosen and loaded for these ops, given in the order of the work.
 
-        kernel: "auto" for the least modelled time; a name of `contracts`; "gemm", the best of the whole-matrix kernels;
-        one core tile of them, "gemm_96x64x48" for example; or what was chosen elsewhere.
-        Raises UnknownKernelError for a name that the device has no kernel for, DeviceError where one cannot be loaded.
+        kernel: "auto" for the least modelled time; a name of `contracts`; "gemm", the best of the
+        whole-matrix kernels; one core tile of them, "gemm_96x64x48" for example; or what was chosen
+        elsewhere.
+        Raises UnknownKernelError for a name that the device has no kernel for, DeviceError where one cannot
+        be loaded.
         """
         view = copy(self)
         view._forget()
@@ -282,7 +291,8 @@ class Device(ABC):
             self._load(plan.contract)
         return plan
 
-    # ---------------------------------------------------------------------------------------------- how it runs
+    # ---------------------------------------------------------------------------------------------- how it
+    # runs
 
     def _parts_of(self, op: Op) -> tuple[Part, ...]:
         """What the device does for an op, one after the other."""
@@ -308,8 +318,8 @@ class Device(ABC):
     def _run_part(self, part: Part, values: dict[str, Value], outlives: Collection[str] = ()) -> None:
         """Run one op by a kernel, or on the host.
 
-        outlives: values that are read after the next kernel ran. Others may lie where a kernel wrote them, until it
-        runs again.
+        outlives: values that are read after the next kernel ran. Others may lie where a kernel wrote them,
+        until it runs again.
         """
         op, names = part.op, part.operands
         for operand in op.outputs:
@@ -342,7 +352,10 @@ class Device(ABC):
         return self.alloc(layout, plan.turned_back(out))
 
     def _alloc_passing(self, layout: Layout) -> Buffer:
-        """For a result that nobody keeps: it may lie where the kernel wrote it, until that kernel runs again."""
+        """For a result that nobody keeps.
+
+        It may lie where the kernel wrote it, until that kernel runs again.
+        """
         return self.alloc(layout)
 
     def _staged(self, layout: Layout, x: Value) -> Buffer:

@@ -1,4 +1,4 @@
-"""What a kernel is to the rest of the program: a family that plans ops, and the contract of each built kernel.
+"""What a kernel is to the rest of the program: a family that plans ops, and a contract per built kernel.
 
 A contract says what any device that claims to run the kernel must compute. The emulator executes it, the
 planner plans with it, the verifier and the tests hold designs and devices to it.
@@ -126,7 +126,10 @@ class Contract(ABC):
         return False
 
     def gather(self, place: NDArray[Any], *tiles: NDArray[Any]) -> None:
-        """Lay out the tiles of one dispatch. place: (batch, elements); tiles: (batch, rows, cols) per operand."""
+        """Lay out the tiles of one dispatch.
+
+        Place: (batch, elements); tiles: (batch, rows, cols) per operand.
+        """
         raise NotImplementedError(f"{self.name} reads its operands where they lie")
 
     @property

@@ -1,4 +1,7 @@
-"""Which device is opened: an NPU that can be used, or the emulator, and never one in place of the other unasked."""
+"""Which device is opened.
+
+An NPU that can be used, or the emulator, and never one in place of the other unasked.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ def open_device(
 ) -> Device:
     """Open `npu`, `emulator`, or with `auto` an NPU that can be used and otherwise the emulator.
 
-    What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only, `npu` the NPU.
-    threads: of the host; None for one per core. Raises DeviceNotFoundError where `npu` is asked for and none answers,
-    UsageError for another name or no thread.
+    What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only, `npu` the
+    NPU.
+    threads: of the host; None for one per core. Raises DeviceNotFoundError where `npu` is asked for and none
+    answers, UsageError for another name or no thread.
     """
     if name not in DEVICE_NAMES:
         raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}")

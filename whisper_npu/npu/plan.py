@@ -114,8 +114,8 @@ class Plan:
             if outside.any():
                 at = int(outside.argmax())
                 raise PlanError(
-                    f"product {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} of {layout.operand}, "
-                    f"which has {layout.grid[0]}x{layout.grid[1]} tiles: let the kernel make the plan"
+                    f"product {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} "
+                    f"of {layout.operand}, which has {layout.grid[0]}x{layout.grid[1]} tiles: let the kernel make the plan"
                 )
         return walk
 

@@ -118,10 +118,11 @@ class EncoderLayer(Op):
         return values
 
     def tolerance(self, numerics: Numerics, *inputs: NDArray[Any]) -> tuple[F64, ...]:
-        """An estimate, no bound: products follow one another, and worst cases of one multiply those of the next.
+        """An estimate, no bound: the worst case of one product multiplies that of the next.
 
-        Each product moves what it makes by a few roundings of its operands, relative to the largest element, for
-        attention mixes the rows. The norm of the stream divides what has moved so far by the row's spread.
+        Each product moves what it makes by a few roundings of its operands, relative to the largest element,
+        for attention mixes the rows. The norm of the stream divides what has moved so far by the row's
+        spread.
         """
         values = self._values(inputs)
         stream, y = values["stream"], values["y"]

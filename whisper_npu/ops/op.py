@@ -65,9 +65,10 @@ class Part:
 
 
 def flattened(op: Op, is_whole: Callable[[Op], bool], scope: str = "") -> Iterator[Part]:
-    """The op as parts, each of them whole: what is not is replaced by its own parts, in the order of the work.
+    """The op as parts, each of them whole: what is not is replaced by its own parts, in order.
 
-    What a replaced part makes for itself gets a name of its own. An op without parts is whole whatever is_whole says.
+    What a replaced part makes for itself gets a name of its own. An op without parts is whole whatever
+    is_whole says.
     """
     inner = op.lower()
     if is_whole(op) or not inner:

@@ -186,8 +186,8 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
     def encode(self, features: F32) -> Any:
         """features: (n_mels, n_frames) or (batch, n_mels, n_frames) float32.
 
-        Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32. The window in which the language was detected
-        is not encoded again.
+        Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32. The window in which the language
+        was detected is not encoded again.
         """
         start = perf_counter()
         frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s

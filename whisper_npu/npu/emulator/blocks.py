@@ -1,9 +1,9 @@
 """How the emulator executes a plan: dispatch by dispatch, or as the large operations that its walk proves.
 
-What is computed follows from the walk: an op's sizes only say how large the matrices are. Results start as NaN, so
-that a tile which no dispatch writes cannot pass for a result. Products of bf16 are exact in float32's range. Sums are
-IEEE fp32 sums; the array's own way of adding (kernels/matmul/kernel.py) stays within the same tolerance, and is not
-emulated bit by bit.
+What is computed follows from the walk: an op's sizes only say how large the matrices are. Results start as
+NaN, so that a tile which no dispatch writes cannot pass for a result. Products of bf16 are exact in float32's
+range. Sums are IEEE fp32 sums; the array's own way of adding (kernels/matmul/kernel.py) stays within the same
+tolerance, and is not emulated bit by bit.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def walked(plan: Plan) -> Walked:
 def run_dispatches(plan: Plan, walk: Walk, operands: Sequence[F32]) -> tuple[list[F32], int]:
     """One dispatch after another, as the device would; the host adds each result tile to what is there.
 
-    operands: (batch, rows, cols) each. Returns the results, likewise, and how many tile products were executed.
+    operands: (batch, rows, cols) each. Returns the results, likewise, and how many tile products were
+    executed.
     """
     inputs = [padded_to_tiles(x, layout) for x, layout in zip(operands, plan.inputs, strict=True)]
     results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in plan.outputs]
@@ -104,7 +105,8 @@ def multiply_box(
 ) -> Multiplied:
     """All dispatches of a box in large operations. Padding is left out: its sums are 0, or nobody reads them.
 
-    Blocks of rows go to the threads, or of columns where there are far more of those. out: (batch, M, N), or None.
+    Blocks of rows go to the threads, or of columns where there are far more of those. out: (batch, M, N), or
+    None.
     """
     contract, problem = plan.kernel, plan.problem
     M, N = problem.M, problem.N
@@ -179,8 +181,8 @@ def run_rows_in_blocks(
 ) -> Spent:
     """All ops for some rows, then for the next ones, so that what lies between them stays in cache.
 
-    values: by name, operands whole; what is made and was missing is put there only if it is in `kept`. Spent are, for a
-    Linear, the seconds of the prologue, packing, the product and the epilogue; for a Norm its own.
+    values: by name, operands whole; what is made and was missing is put there only if it is in `kept`. Spent
+    are, for a Linear, the seconds of the prologue, packing, the product and the epilogue; for a Norm its own.
     """
     rows = steps[0].part.op.operands[0].shape[0]
     made = {step.part.operands[o.name]: o.shape for step in steps for o in step.part.op.outputs}
@@ -268,8 +270,8 @@ def attend_in_blocks(
 ) -> tuple[Spent, float]:
     """Scores, softmax and context for some queries of one head after the other, so that scores stay in cache.
 
-    A transposed plan sums the same products and rounds alike, so here both are made upright. Spent are the seconds of
-    the scores, softmax, packing and the context; and what packing q, k and v took.
+    A transposed plan sums the same products and rounds alike, so here both are made upright. Spent are the
+    seconds of the scores, softmax, packing and the context; and what packing q, k and v took.
     """
     start = perf_counter()
     scores_plan, context_plan = plans

@@ -1,7 +1,7 @@
 """A device without hardware: it executes a plan's dispatches on this CPU, with the contract's numerics.
 
-What is computed follows from walking the plan and from nothing else (`blocks.py`). `host/gemm.py` packs operands and
-multiplies them.
+What is computed follows from walking the plan and from nothing else (`blocks.py`). `host/gemm.py` packs
+operands and multiplies them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class Fidelity(Enum):
 
 
 class EmulatedBuffer(Buffer):
-    """Matrices without their padding: operands of products as the host's gemm packs them, all else as float32."""
+    """Matrices without their padding.
+
+    Operands of products as the host's gemm packs them, all else as float32.
+    """
 
     def __init__(self, layout: Layout, gemm: HostGemm | None, threads: Threads, out: F32 | None) -> None:
         self._layout = layout
@@ -270,7 +273,7 @@ class Emulator(Device):
         spent, packed_s = attend_in_blocks(op, (scores, context), self._gemm_of, given, self.threads)
         values[part.operands["y"]] = given["y"]
         end = perf_counter()
-        first, between, pack, second = shares_of(end - start - packed_s, spent)
+        first, _, pack, second = shares_of(end - start - packed_s, spent)
         recorded = (op.scores, scores, first, packed_s), (op.context, context, second, pack)
         # The first product begins the call and the second ends it; what lies between them is softmax.
         spans = (start, start + packed_s + first), (end - pack - second, end)

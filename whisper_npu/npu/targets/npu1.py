@@ -74,7 +74,7 @@ NPU1 = Target(
         core=CoreRate(
             macs_per_cycle=_MACS_PER_CYCLE,
             block_overhead=_BLOCK_CYCLES * (_MACS_PER_CYCLE / _RECORD_MACS_PER_CYCLE - 1),
-            clock_hz=1.0e9,  # 2512.13282; 1,028 MHz in Linux's default mode (github.com/FIM43-Redeye/xdna-emu)
+            clock_hz=1.0e9,  # 2512.13282; Linux's default is 1,028 MHz (github.com/FIM43-Redeye/xdna-emu)
         ),
         overlay_switch_seconds=1.4e-3,  # half of 2.81 ms for a pair of switches, whisper-xdna README
         wake_seconds=121e-3,  # 121 to 136 ms after autosuspend, mlir-aie issue 2944

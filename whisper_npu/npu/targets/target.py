@@ -66,7 +66,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Target:
-    """One generation: the array's shape and limits, how it is compiled for, how it is found, what it costs."""
+    """One generation: the array's shape and limits, how one compiles for it and finds it, what it costs."""
 
     name: str  # MLIR-AIE's device name, of the whole array
     title: str  # AMD's name for the generation
