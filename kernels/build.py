@@ -304,15 +304,7 @@ def _build(
         "schema_version": SCHEMA_VERSION,
         "design": design.name,
         "contract": design.contract.as_json(),
-        "operands": [
-            {
-                "name": argument.name,
-                "elements": argument.elements,
-                "dtype": argument.dtype.value,
-                "direction": argument.direction.value,
-            }
-            for argument in design.contract.arguments
-        ],
+        "operands": design.contract.arguments_as_json(),
         "overlay": {"name": design.overlay, "sha256": _sha256(array_part(design.mlir_text).encode())},
         "target": array,
         "sources": {

@@ -125,15 +125,15 @@ def test_locks_of_a_core() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "says"),
+    ("aie_device", "says"),
     [
         ("npu1_4col", "npu1_4col no longer exists, npu1 has all 4 columns"),
         ("npu1_5col", "the device is npu1_5col, npu1 has npu1_1col, npu1_2col, npu1_3col, npu1"),
         ("npu2", "the device is npu2, npu1 has"),
     ],
 )
-def test_device_of_another_target(device: str, says: str) -> None:
-    text = broken(one_core(), "aie.device(npu1_1col)", f"aie.device({device})")
+def test_device_of_another_target(aie_device: str, says: str) -> None:
+    text = broken(one_core(), "aie.device(npu1_1col)", f"aie.device({aie_device})")
     refuse(text, says)
     with pytest.raises(DesignError, match=says):
         run(text, 8, 48, 12)

@@ -364,6 +364,7 @@ def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str
         "schema_version": SCHEMA_VERSION,
         "design": name,
         "contract": contract.as_json(),
+        "operands": contract.arguments_as_json(),
         "overlay": {"name": name, "sha256": _sha256(xclbin)},
         "target": target or contract.target.name,
         "sources": {f"{name}.mlir": _sha256(b""), "matmul.cc": _sha256(b"")},

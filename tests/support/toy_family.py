@@ -110,6 +110,10 @@ class SumsContract(Contract):
             Layout(name, *shapes.get(name, whole), *shapes.get(name, whole), DType.F32) for name in "xvyz"
         )
 
+    @property
+    def written(self) -> tuple[Layout, ...]:
+        return self.layouts(Sums(self.rows, self.width))[2:]
+
     def compute(self, *tiles: F32) -> tuple[F32, ...]:
         x, v = tiles
         return x + v, x - v

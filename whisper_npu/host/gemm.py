@@ -96,7 +96,7 @@ class Blas:
         def pack(values: Packed, given: F32) -> None:
             self.pack_rows(given, form, values)
 
-        threads.by_rows(pack, packed.transpose(axes), matrix.transpose(axes))
+        threads.parallel_for_rows(pack, packed.transpose(axes), matrix.transpose(axes))
         return packed
 
     def unpack(self, packed: Packed, form: OperandForm) -> F32:
@@ -146,7 +146,7 @@ class Bf16Dot:
             for index in range(batch):
                 self.pack_rows(matrix[index, rows], form, packed[index, rows])
 
-        threads.in_blocks(pack, M, batch * K * 4)
+        threads.parallel_for_blocks(pack, M, batch * K * 4)
         return packed
 
     def _pack_rhs(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
@@ -171,7 +171,7 @@ class Bf16Dot:
                     c_int64(columns.shape[1]),
                 )
 
-        threads.in_blocks(pack, batch * panels, 4 * K * PANEL)
+        threads.parallel_for_blocks(pack, batch * panels, 4 * K * PANEL)
         return packed
 
     def unpack(self, packed: Packed, form: OperandForm) -> F32:

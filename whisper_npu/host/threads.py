@@ -55,7 +55,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread
         self._closed = False
 
-    def each(self, work: Callable[[T], object], items: Sequence[T]) -> None:
+    def parallel_for(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """Call `work` with every item, in any order; returns when all are done.
 
         `work` calls no method of this; a second caller waits. Raises what a call raised, DeviceError once
@@ -66,21 +66,23 @@ class Threads:
 
     @contextmanager
     def exclusively(self, blas_threads: int) -> Iterator[None]:
-        """The caller works alone meanwhile, with this many of BLAS's threads; otherwise as `each`."""
+        """The caller works alone meanwhile, with this many of BLAS's threads; otherwise as `parallel_for`."""
         self._check_open()
         with _one_at_a_time, _blas().limit(limits=blas_threads, user_api="blas"):
             yield
 
-    def by_rows(self, work: Callable[..., object], *arrays: NDArray[Any]) -> None:
+    def parallel_for_rows(self, work: Callable[..., object], *arrays: NDArray[Any]) -> None:
         """Call `work` with blocks of the arrays, the same rows of each; what it returns is dropped.
 
         arrays: (rows, ...), as many rows each. `work` gets views; it multiplies no matrices.
         """
         row_bytes = max(array[0].nbytes for array in arrays)
-        self.in_blocks(lambda rows: work(*(array[rows] for array in arrays)), len(arrays[0]), row_bytes)
+        self.parallel_for_blocks(
+            lambda rows: work(*(array[rows] for array in arrays)), len(arrays[0]), row_bytes
+        )
 
-    def in_blocks(self, work: Callable[[slice], object], rows: int, row_bytes: int) -> None:
-        """Call `work` with slices that together are all of `rows`; as `by_rows`."""
+    def parallel_for_blocks(self, work: Callable[[slice], object], rows: int, row_bytes: int) -> None:
+        """Call `work` with slices that together are all of `rows`; as `parallel_for_rows`."""
         self._check_open()
         if rows * row_bytes <= BLOCK_BYTES:  # not worth a thread, nor waiting for others
             work(slice(0, rows))

@@ -20,7 +20,7 @@ def run_on_host(op: Op, values: dict[str, Any], threads: Threads) -> None:
         case Norm():
             _norm(op, values, threads)
         case Epilogue():
-            threads.in_blocks(lambda rows: finish(op, values, rows), op.M, 4 * op.N)
+            threads.parallel_for_blocks(lambda rows: finish(op, values, rows), op.M, 4 * op.N)
         case Softmax():
             _softmax(op, values, threads)
         case SplitHeads():
@@ -32,7 +32,7 @@ def run_on_host(op: Op, values: dict[str, Any], threads: Threads) -> None:
         case MergeHeads():
             merged = op.merged(values["context"])  # (n_ctx, n_head, d_head)
             y = values.setdefault("y", np.empty((op.n_ctx, op.n_state), np.float32))
-            threads.by_rows(lambda to, heads: np.copyto(to, heads), y.reshape(merged.shape), merged)
+            threads.parallel_for_rows(lambda to, heads: np.copyto(to, heads), y.reshape(merged.shape), merged)
         case _:
             raise NotImplementedError(f"{type(op).__name__} has no kernel, no parts, and nothing on the host")
 
@@ -40,7 +40,7 @@ def run_on_host(op: Op, values: dict[str, Any], threads: Threads) -> None:
 def _norm(op: Norm, values: dict[str, Any], threads: Threads) -> None:
     for operand in op.outputs:
         values.setdefault(operand.name, np.empty(operand.shape, np.float32))
-    threads.in_blocks(lambda rows: normalise(op, values, rows), op.M, 4 * op.N)
+    threads.parallel_for_blocks(lambda rows: normalise(op, values, rows), op.M, 4 * op.N)
 
 
 def normalise(op: Norm, values: dict[str, Any], rows: slice) -> None:
@@ -68,7 +68,7 @@ def _softmax(op: Softmax, values: dict[str, Any], threads: Threads) -> None:
         attend(queries, masked)
 
     for head in values["scores"].reshape(-1, op.queries, op.keys):
-        threads.by_rows(some, head)
+        threads.parallel_for_rows(some, head)
 
 
 def attend(scores: Any, masked: Any) -> None:

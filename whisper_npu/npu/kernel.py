@@ -142,6 +142,18 @@ class Contract(ABC):
         """What one dispatch writes to DRAM."""
         return sum(argument.nbytes for argument in self.arguments[-self.results :])
 
+    def arguments_as_json(self) -> list[dict[str, Any]]:
+        """For a manifest."""
+        return [
+            {
+                "name": argument.name,
+                "elements": argument.elements,
+                "dtype": argument.dtype.value,
+                "direction": argument.direction.value,
+            }
+            for argument in self.arguments
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """For a manifest: every field, enumerations by value, the target by its name."""
 

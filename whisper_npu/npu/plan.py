@@ -112,10 +112,10 @@ class Plan:
         for tiles, layout in zip(walk.tiles, self.layouts, strict=True):
             outside = ((tiles < 0) | (tiles >= layout.grid)).any(axis=1)
             if outside.any():
-                at = int(outside.argmax())
+                at, (down, across) = int(outside.argmax()), layout.grid
                 raise PlanError(
-                    f"product {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} "
-                    f"of {layout.operand}, which has {layout.grid[0]}x{layout.grid[1]} tiles: let the kernel make the plan"
+                    f"product {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} of {layout.operand}, "
+                    f"which has {down}x{across} tiles: let the kernel make the plan"
                 )
         return walk
 

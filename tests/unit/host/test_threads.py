@@ -38,14 +38,14 @@ def test_pieces_cover_everything_once_and_are_nearly_equal(size: int, most: int)
 
 def test_every_item_is_worked_on_once(threads: Threads) -> None:
     done: list[int] = []
-    threads.each(done.append, range(1000))
+    threads.parallel_for(done.append, range(1000))
     assert sorted(done) == list(range(1000))
-    threads.each(done.append, [])
+    threads.parallel_for(done.append, [])
 
 
 def test_work_is_spread_over_threads() -> None:
     together = threading.Barrier(3, timeout=30)  # which three must reach at once
-    Threads(3).each(lambda _: together.wait(), range(3))
+    Threads(3).parallel_for(lambda _: together.wait(), range(3))
 
 
 def test_an_error_comes_out_when_all_have_stopped(threads: Threads) -> None:
@@ -57,9 +57,9 @@ def test_an_error_comes_out_when_all_have_stopped(threads: Threads) -> None:
         done.append(item)
 
     with pytest.raises(ValueError, match="five"):
-        threads.each(work, range(20))
+        threads.parallel_for(work, range(20))
     assert 5 not in done
-    threads.each(done.append, [100, 101])  # and the pool still works
+    threads.parallel_for(done.append, [100, 101])  # and the pool still works
     assert done[-2:] in ([100, 101], [101, 100])
 
 
@@ -76,7 +76,7 @@ def test_rows_come_in_blocks_of_all_arrays(
         y += x
         z += x[:, :2]
 
-    threads.by_rows(work, x, y, z)
+    threads.parallel_for_rows(work, x, y, z)
     assert np.array_equal(y, x)
     assert np.array_equal(z, x[:, :2])
 
@@ -87,7 +87,7 @@ def test_blas_has_one_thread_inside_and_its_own_number_outside() -> None:
     two = [Threads(2), Threads(2)]
     with ThreadPoolExecutor(2) as callers:  # at once, and yet neither restores the other's limit
         for _ in range(20):
-            list(callers.map(lambda t: t.each(lambda _: seen.append(blas_threads()), range(3)), two))
+            list(callers.map(lambda t: t.parallel_for(lambda _: seen.append(blas_threads()), range(3)), two))
     assert all(number == {1} for number in seen)
     assert blas_threads() == before
 
@@ -95,8 +95,11 @@ def test_blas_has_one_thread_inside_and_its_own_number_outside() -> None:
 def test_blas_has_one_thread_where_there_is_nothing_to_share_too(threads: Threads) -> None:
     before = blas_threads()
     seen: list[set[int]] = []
-    threads.each(lambda _: seen.append(blas_threads()), range(1))
-    assert [*seen, *(threads.alone(blas_threads, number) for number in (1, 2))] == [{1}, {1}, {2}]
+    threads.parallel_for(lambda _: seen.append(blas_threads()), range(1))
+    for number in (1, 2):
+        with threads.exclusively(number):
+            seen.append(blas_threads())
+    assert seen == [{1}, {1}, {2}]
     assert blas_threads() == before
 
 
@@ -104,11 +107,11 @@ def test_closed_threads_say_so() -> None:
     threads = Threads(2)
     threads.close()
     with pytest.raises(DeviceError, match="was closed"):
-        threads.each(print, range(3))
+        threads.parallel_for(print, range(3))
     with pytest.raises(DeviceError, match="was closed"):
-        threads.in_blocks(print, 1, 1)
-    with pytest.raises(DeviceError, match="was closed"):
-        threads.alone(print, 1)
+        threads.parallel_for_blocks(print, 1, 1)
+    with pytest.raises(DeviceError, match="was closed"), threads.exclusively(1):
+        pass
 
 
 def test_blas_gets_its_number_back_after_an_error() -> None:
@@ -117,7 +120,7 @@ def test_blas_gets_its_number_back_after_an_error() -> None:
 
     before = blas_threads()
     with pytest.raises(ValueError, match=r"[01]"):
-        Threads(2).each(fail, range(2))
+        Threads(2).parallel_for(fail, range(2))
     assert blas_threads() == before
 
 

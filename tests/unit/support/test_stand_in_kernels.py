@@ -256,13 +256,12 @@ def test_sizes_of_a_norm_are_checked(number: int, value: int) -> None:
 
 def test_a_stand_in_lies_where_a_build_would_put_it(tmp_path: Path) -> None:
     """Same files, same fields, same kinds of values, from the tools that only pretend to build."""
-    from tests.kernels.test_build import DESIGN, Fake
-    from whisper_npu.kernels.build import build
+    from tests.kernels.test_build import Fake
+    from whisper_npu.kernels.build import DesignSource, build
 
     fake = Fake(tmp_path / "site-packages")
     name = MATMUL_64X512.name
-    design = replace(DESIGN, name=name, contract=MATMUL_64X512.as_json())
-    build([design], tmp_path / "built", tools=fake.toolchain)
+    build([DesignSource.of(MATMUL_64X512)], tmp_path / "built", tools=fake.toolchain)
     write_kernel(tmp_path / "stand-ins", MATMUL_64X512, xclbin(MATMUL_64X512))
 
     def files(folder: str) -> set[str]:
@@ -275,7 +274,7 @@ def test_a_stand_in_lies_where_a_build_would_put_it(tmp_path: Path) -> None:
     built, stood_in = manifest("built"), manifest("stand-ins")
     assert files("stand-ins") == files("built")
     assert list(stood_in) == list(built)
-    same = ("schema", "schema_version", "design", "contract", "target")
+    same = ("schema", "schema_version", "design", "contract", "operands", "target")
     assert [stood_in[field] for field in same] == [built[field] for field in same]
     for field in ("sources", "tools", "outputs"):
         assert sorted(stood_in[field]) == sorted(built[field])

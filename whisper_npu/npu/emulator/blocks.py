@@ -125,7 +125,7 @@ def multiply_box(
     else:
         all_cols = _blocks(cols, gemm.longest_block, gemm.column_step, threads)
     batch = range(problem.batch)[box.index]
-    threads.each(one, [(index, i, j) for index in batch for i in all_rows for j in all_cols])
+    threads.parallel_for(one, [(index, i, j) for index in batch for i in all_rows for j in all_cols])
     return Multiplied(c, box.products)
 
 
@@ -156,7 +156,7 @@ def _product(
             out += partial
 
 
-def shares_of(seconds: float, spent: Spent) -> list[float]:
+def apportion(seconds: float, spent: Spent) -> list[float]:
     """The time that went by, divided among the steps as the threads' time was."""
     total = np.sum(spent, axis=0)
     shares: list[float] = (seconds * total / total.sum()).tolist()
@@ -219,7 +219,7 @@ def run_rows_in_blocks(
     longest = min(
         (step.gemm.longest_block for step in steps if step.gemm), default=max(1, BLOCK_BYTES // row_bytes)
     )
-    threads.each(some_rows, _blocks(slice(0, rows), longest, 1, threads))
+    threads.parallel_for(some_rows, _blocks(slice(0, rows), longest, 1, threads))
     return spent
 
 
@@ -328,7 +328,7 @@ def attend_in_blocks(
         spent.append(tuple(np.diff(times).tolist()))
 
     blocks = split(op.n_ctx, max(16, SCORES_BYTES // (4 * op.n_ctx)))
-    threads.each(some_queries, [(head, rows) for head in range(op.n_head) for rows in blocks])
+    threads.parallel_for(some_queries, [(head, rows) for head in range(op.n_head) for rows in blocks])
     return spent, packed_s
 
 

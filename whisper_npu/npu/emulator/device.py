@@ -25,7 +25,7 @@ from whisper_npu.npu.emulator.blocks import (
     multiply_box,
     run_dispatches,
     run_rows_in_blocks,
-    shares_of,
+    apportion,
     walked,
 )
 from whisper_npu.npu.kernel import Contract, Kernel
@@ -252,7 +252,7 @@ class Emulator(Device):
             assert isinstance(weight, EmulatedBuffer)
             steps.append(RowOp(part, plan, weight.gemm, weight.written[0]))
         spent = run_rows_in_blocks(steps, values, kept, self.threads)
-        shares = iter(shares_of(perf_counter() - start, spent))
+        shares = iter(apportion(perf_counter() - start, spent))
         for step in steps:
             if step.plan is None:
                 start += next(shares)
@@ -273,7 +273,7 @@ class Emulator(Device):
         spent, packed_s = attend_in_blocks(op, (scores, context), self._gemm_of, given, self.threads)
         values[part.operands["y"]] = given["y"]
         end = perf_counter()
-        first, _, pack, second = shares_of(end - start - packed_s, spent)
+        first, _, pack, second = apportion(end - start - packed_s, spent)
         recorded = (op.scores, scores, first, packed_s), (op.context, context, second, pack)
         # The first product begins the call and the second ends it; what lies between them is softmax.
         spans = (start, start + packed_s + first), (end - pack - second, end)

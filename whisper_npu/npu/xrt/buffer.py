@@ -102,7 +102,7 @@ class XrtBuffer(Buffer):
                 packed = to_bf16(batch[some], layout.rounding) if bf16 else batch[some]
                 fill(self.tiles[some], packed, layout)
 
-            self._threads.in_blocks(pack, layout.batch, batch[0].nbytes)
+            self._threads.parallel_for_blocks(pack, layout.batch, batch[0].nbytes)
             self._driver.sync_to_device(self.bo, layout.nbytes)
 
     def read(self) -> F32:
@@ -137,7 +137,7 @@ class XrtBuffer(Buffer):
         """values: (batch, rows, cols); copied to `out` where there is one, and kept as they are otherwise."""
         values = values.reshape(self.layout.shape)
         if self.out is not None:
-            self._threads.by_rows(np.copyto, self.out, values)
+            self._threads.parallel_for_rows(np.copyto, self.out, values)
         self.result = values if self.out is None else self.out
 
 
