@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from whisper_npu.npu.contract import Contract
 
 from tests.support import stand_in_kernels as standins
-from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device, NpuOptions, open_device
 
 Open = Callable[..., Device]

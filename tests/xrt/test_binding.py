@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from whisper_npu.npu.contract import Contract, DType
 
 from tests.support import stand_in_kernels as standins
 from tests.xrt.conftest import Stub
-from whisper_npu.npu.contract import Contract, DType
 
 CONTRACT = Contract("matmul_16x32", m=16, k=8, n=32, cores=1, operand_dtype=DType.F32)
 INSTRUCTIONS = standins.instructions(CONTRACT)

@@ -10,13 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from tests.e2e.conftest import SAMPLES
-from tests.support import stand_in_kernels as standins
-from tests.support.weights import require_weights
-from tests.xrt.conftest import Open, Stub
-from whisper_npu.errors import DeviceError, DispatchError
-from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.contract import (
     CONTRACTS,
     MATMUL_64X64,
@@ -26,6 +19,13 @@ from whisper_npu.npu.contract import (
     matmul_64x64_batch,
 )
 from whisper_npu.npu.matmul import Matmul
+
+from tests.e2e.conftest import SAMPLES
+from tests.support import stand_in_kernels as standins
+from tests.support.weights import require_weights
+from tests.xrt.conftest import Open, Stub
+from whisper_npu.errors import DeviceError, DispatchError
+from whisper_npu.host.bf16 import F32
 from whisper_npu.npu.targets.npu1 import XDNA1
 
 SIZES = 200, 190, 300  # M, K, N: 60 dispatches of 64x64, more than two lots are in flight

@@ -113,8 +113,9 @@ class Plan:
             outside = ((tiles < 0) | (tiles >= layout.grid)).any(axis=1)
             if outside.any():
                 at, (down, across) = int(outside.argmax()), layout.grid
+                tile = tuple(tiles[at].tolist())
                 raise PlanError(
-                    f"product {at} of {len(walk)} names tile {tuple(tiles[at].tolist())} of {layout.operand}, "
+                    f"product {at} of {len(walk)} names tile {tile} of {layout.operand}, "
                     f"which has {down}x{across} tiles: let the kernel make the plan"
                 )
         return walk

@@ -21,11 +21,11 @@ from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.device import Buffer, Device, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
     RowOp,
+    apportion,
     attend_in_blocks,
     multiply_box,
     run_dispatches,
     run_rows_in_blocks,
-    apportion,
     walked,
 )
 from whisper_npu.npu.kernel import Contract, Kernel
