@@ -7,13 +7,14 @@ where it can do that faster, with the same results.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from time import perf_counter
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -121,6 +122,13 @@ def merged(runs: Iterable[Run]) -> tuple[Run, ...]:
     return tuple(Run(name, plan, stats) for (name, plan), stats in total.items())
 
 
+class Scheduled(NamedTuple):
+    """One step of an op."""
+
+    part: Part
+    outlives: frozenset[str]  # what it makes that is read after the next kernel ran
+
+
 @dataclass
 class _Array:
     """How the array stands, for all views of one device."""
@@ -146,13 +154,12 @@ class Device(ABC):
     def _forget(self) -> None:
         """A view of its own: nothing planned, loaded or recorded."""
         self._plans: dict[Op, Plan | None] = {}  # oldest first
-        self._parts: dict[tuple[str, Op], tuple[Part, ...]] = {}  # oldest first
+        self._schedules: dict[tuple[str, Op], tuple[Scheduled, ...]] = {}  # oldest first
         self._loaded: set[Contract] = set()
         self._buffers: dict[Layout, Buffer] = {}  # least recently used first
         self._recordings: list[Recording] = []
 
-    # ------------------------------------------------------------------------------- what a device has and
-    # does
+    # --------------------------------------------------------------------- what each device has and does
 
     @property
     @abstractmethod
@@ -185,7 +192,7 @@ class Device(ABC):
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
         """A buffer of this layout, its contents undefined.
 
-        Out: of the layout's shape, where a result is to go.
+        out: of the layout's shape, where a result is to go.
         """
 
     @abstractmethod
@@ -208,7 +215,7 @@ class Device(ABC):
     ) -> None:
         self.close()
 
-    # --------------------------------------------------------------------------------------------- for models
+    # ----------------------------------------------------------------------------------------- for models
 
     def prepared(self, ops: Iterable[Op] = (), kernel: str | Contract | Choice = "auto") -> Device:
         """This device, with kernels chosen and loaded for these ops, given in the order of the work.
@@ -271,18 +278,20 @@ class Device(ABC):
         """
         _check(op, operands)
         with self._lock, self.recording() as recording:
-            self._run_parts(self._parts_of(op), dict(operands))
+            self._run_schedule(self._scheduled(op), dict(operands))
         return recording.stats
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
         """Record what this device, as it was prepared, executes."""
         recording = Recording()
-        self._recordings.append(recording)
+        with self._lock:
+            self._recordings = [*self._recordings, recording]
         try:
             yield recording
         finally:
-            self._recordings = [kept for kept in self._recordings if kept is not recording]
+            with self._lock:
+                self._recordings = [kept for kept in self._recordings if kept is not recording]
 
     def plan(self, op: Op) -> Plan | None:
         """How the op is executed, its kernel loaded; None where it is lowered, or done by the host."""
@@ -291,31 +300,33 @@ class Device(ABC):
             self._load(plan.contract)
         return plan
 
-    # ---------------------------------------------------------------------------------------------- how it
-    # runs
+    # ------------------------------------------------------------------------------------- how an op runs
 
-    def _parts_of(self, op: Op) -> tuple[Part, ...]:
+    def _scheduled(self, op: Op) -> tuple[Scheduled, ...]:
         """What the device does for an op, one after the other."""
         key = op.name, op  # equal ops may have different names, which their parts bear
-        parts = self._parts.get(key)
-        if parts is None:
-            parts = self._parts[key] = tuple(flattened(op, self._runs_whole))
-            if len(self._parts) > KEPT_PLANS:
-                self._parts.pop(next(iter(self._parts)))
-        return parts
+        schedule = self._schedules.get(key)
+        if schedule is None:
+            parts = tuple(flattened(op, self._runs_whole))
+            by_kernel = [self._planned(part.op) is not None for part in parts]
+            schedule = self._schedules[key] = tuple(
+                Scheduled(part, _read_after_next_kernel(parts, by_kernel, number))
+                for number, part in enumerate(parts)
+            )
+            if len(self._schedules) > KEPT_PLANS:
+                self._schedules.pop(next(iter(self._schedules)))
+        return schedule
 
     def _runs_whole(self, op: Op) -> bool:
         """Whether an op is not lowered: here, where one kernel makes it."""
         return self._planned(op) is not None
 
-    def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
+    def _run_schedule(self, schedule: Sequence[Scheduled], values: dict[str, Value]) -> None:
         """values: by name; what parts make for each other is put there."""
-        for number, part in enumerate(parts):
-            self._run_part(
-                part, values, {value for value in part.operands.values() if _outlives(parts, number, value)}
-            )
+        for part, outlives in schedule:
+            self._run_part(part, values, outlives)
 
-    def _run_part(self, part: Part, values: dict[str, Value], outlives: Collection[str] = ()) -> None:
+    def _run_part(self, part: Part, values: dict[str, Value], outlives: frozenset[str]) -> None:
         """Run one op by a kernel, or on the host.
 
         outlives: values that are read after the next kernel ran. Others may lie where a kernel wrote them,
@@ -411,7 +422,9 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
             raise PlanError(f"{operand.name} of {op.name} is a result: give a float32 array")
 
 
-def _outlives(parts: Sequence[Part], number: int, value: str) -> bool:
-    """Whether what part `number` makes is read after the next kernel ran."""
-    following = next((i for i in range(number + 1, len(parts)) if parts[i].op.macs), len(parts))
-    return any(value in part.operands.values() for part in parts[following + 1 :])
+def _read_after_next_kernel(parts: Sequence[Part], by_kernel: Sequence[bool], number: int) -> frozenset[str]:
+    """What part `number` makes that is read after the next kernel ran: it needs memory of its own."""
+    made = {parts[number].operands[operand.name] for operand in parts[number].op.outputs}
+    following = next((i for i in range(number + 1, len(parts)) if by_kernel[i]), len(parts))
+    read = {value for part in parts[following + 1 :] for value in part.operands.values()}
+    return frozenset(made & read)

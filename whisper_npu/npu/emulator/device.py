@@ -18,7 +18,7 @@ from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
-from whisper_npu.npu.device import Buffer, Device, Stats, Value
+from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
     RowOp,
     apportion,
@@ -196,19 +196,20 @@ class Emulator(Device):
     def _runs_whole(self, op: Op) -> bool:
         return self._goes_by_rows(op) or self._is_attention(op) or super()._runs_whole(op)
 
-    def _run_parts(self, parts: Sequence[Part], values: dict[str, Value]) -> None:
+    def _run_schedule(self, schedule: Sequence[Scheduled], values: dict[str, Value]) -> None:
         """Parts whose rows do not depend on each other go block by block together, and so does attention."""
         number = 0
-        while number < len(parts):
-            part, stop = parts[number], number
-            while stop < len(parts) and self._goes_by_rows(parts[stop].op):
+        while number < len(schedule):
+            (part, outlives), stop = schedule[number], number
+            while stop < len(schedule) and self._goes_by_rows(schedule[stop].part.op):
                 stop += 1
             if stop > number:
-                self._run_rows(parts[number:stop], values, read_later=_names_read(parts[stop:]))
+                read_later = {v for later in schedule[stop:] for v in later.part.operands.values()}
+                self._run_rows([each.part for each in schedule[number:stop]], values, read_later)
             elif isinstance(part.op, Attention) and self._is_attention(part.op):
                 self._attend(part.op, part, values)
             else:
-                self._run_part(part, values)
+                self._run_part(part, values, outlives)
             number = max(stop, number + 1)
 
     def _is_attention(self, op: Op) -> bool:
@@ -227,9 +228,7 @@ class Emulator(Device):
         plan = self.plan(op)
         return isinstance(plan, MatmulPlan) and walked(plan).is_whole
 
-    def _run_rows(
-        self, parts: Sequence[Part], values: dict[str, Value], read_later: frozenset[str] = frozenset()
-    ) -> None:
+    def _run_rows(self, parts: Sequence[Part], values: dict[str, Value], read_later: set[str]) -> None:
         start = perf_counter()
         made = {part.operands[operand.name] for part in parts for operand in part.op.outputs}
         read_here = {part.operands[operand.name] for part in parts for operand in part.op.inputs}
@@ -283,10 +282,6 @@ class Emulator(Device):
 
     def close(self) -> None:
         self.threads.close()
-
-
-def _names_read(parts: Sequence[Part]) -> frozenset[str]:
-    return frozenset(value for part in parts for value in part.operands.values())
 
 
 def _checked(plan: Plan, buffers: Sequence[Buffer]) -> list[EmulatedBuffer]:
