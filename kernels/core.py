@@ -29,23 +29,26 @@ class ObjectNameError(WhisperNpuError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One buffer that a core function takes. A design declares it with this shape, or flat.
+    """One buffer that a core function takes, or a number by value. A design declares a buffer with its shape, or flat.
 
     shape: None where the function is told at run time how much of the buffer it works on: any shape is right.
     """
 
     name: str
-    shape: tuple[int, ...] | None
+    shape: tuple[int, ...] | None  # (): a number
     dtype: str  # the element's name in MLIR: "bf16", "f32" or "i32"
     direction: Direction = Direction.IN
+    in_part: bool = False  # a call reads only some of it: how much, other arguments say
 
     def allows(self, shape: tuple[int, ...], dtype: str) -> bool:
         """Never with two sizes exchanged."""
-        return dtype == self.dtype and (self.shape is None or shape in (self.shape, (prod(self.shape),)))
+        flat = (prod(self.shape),) if self.shape else ()
+        return dtype == self.dtype and (self.shape is None or shape in (self.shape, flat))
 
     @property
-    def is_read(self) -> bool:
-        return self.direction is not Direction.OUT
+    def is_read_whole(self) -> bool:
+        """Whether each element must have been written. What nothing wrote is NaN to those who read it."""
+        return self.direction is not Direction.OUT and not self.in_part
 
     @property
     def is_written(self) -> bool:
@@ -54,7 +57,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class CoreFunction:
-    """One function `extern "C"`, compiled for certain sizes: C's parameters are pointers, in this order."""
+    """One function `extern "C"`, compiled for certain sizes.
+
+    C's parameters are in this order, each a pointer, or a number.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]

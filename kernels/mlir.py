@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.kernels.core import Parameter
 from whisper_npu.npu.kernel import Argument
 from whisper_npu.npu.targets import Target
 
@@ -70,9 +71,14 @@ def tile(place: Place) -> str:
     return f"%t{place[0]}_{place[1]}"
 
 
+def parameter_type(parameter: Parameter) -> str:
+    """How a design declares what a core function takes."""
+    return memref(parameter.shape, parameter.dtype) if parameter.shape else parameter.dtype
+
+
 @dataclass(frozen=True)
 class Value:
-    """An SSA name and its memref type."""
+    """An SSA name and its type: a memref, or i32."""
 
     name: str
     type: str
@@ -194,10 +200,21 @@ class Text:
         with self.block(f"scf.for {variable} = {start} to {end} step %c1"):
             yield
 
-    def load_index(self, result: str, buffer: Value) -> None:
-        """The first element of a buffer of i32, as an index."""
-        self.line(f"{result}_i32 = memref.load {buffer.name}[%c0] : {buffer.type}")
-        self.line(f"{result} = arith.index_cast {result}_i32 : i32 to index")
+    def load(self, result: str, buffer: Value, index: str = "%c0") -> Value:
+        """An element of a buffer of i32."""
+        self.line(f"{result} = memref.load {buffer.name}[{index}] : {buffer.type}")
+        return Value(result, "i32")
+
+    def load_index(self, result: str, buffer: Value, index: str = "%c0") -> Value:
+        """The same as an index, called `result`. Returns it as i32."""
+        number = self.load(f"{result}_i32", buffer, index)
+        self.line(f"{result} = arith.index_cast {number.name} : i32 to index")
+        return number
+
+    def as_i32(self, index: str) -> Value:
+        """An index, for a function that takes it by value."""
+        self.line(f"{index}_i32 = arith.index_cast {index} : index to i32")
+        return Value(f"{index}_i32", "i32")
 
     def acquire(self, fifo: str, port: str) -> Value:
         view, element, type = f"%view{self._names}", f"%tile{self._names}", self._fifos[fifo]

@@ -85,17 +85,18 @@ def verify(contract: Contract, text: str, functions: Functions, seed: int = 0) -
 
 
 def random_inputs(plan: Plan, rng: np.random.Generator) -> tuple[F32, ...]:
-    """Operands of a plan, normally distributed."""
-    return tuple(rng.standard_normal(layout.shape).astype(np.float32) for layout in plan.inputs)
+    """Operands of a plan's op, normally distributed."""
+    return tuple(rng.standard_normal(operand.shape).astype(np.float32) for operand in plan.op.inputs)
 
 
 def host_arguments(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
     """What the design's runtime sequence takes: its inputs, and its results full of NaN. Flat arrays.
 
-    plan: of one dispatch, from `Family.dispatch`.
+    plan: of one dispatch, from `Family.dispatch`. inputs: the op's.
     """
     contract = plan.contract
-    read = family_of(contract).host_arrays(plan, inputs)
+    operands = zip(plan.turned(inputs), plan.inputs, strict=True)
+    read = family_of(contract).host_arrays(plan, tuple(x.reshape(layout.shape) for x, layout in operands))
     return [*read, *map(poisoned, contract.arguments[-contract.results :])]
 
 
@@ -108,8 +109,7 @@ def results(plan: Plan, arguments: list[NDArray[Any]]) -> tuple[NDArray[Any], ..
 def _compare(plan: Plan, inputs: tuple[F32, ...], written: tuple[NDArray[Any], ...]) -> tuple[float, float]:
     """The largest error, and the largest share of its tolerance. Raises WrongResultError beyond that."""
     op, contract = plan.op, plan.contract
-    operands = tuple(x.reshape(operand.shape) for x, operand in zip(inputs, op.inputs, strict=True))
-    wanted, allowed = op.reference(*operands), op.tolerance(contract.numerics, *operands)
+    wanted, allowed = op.reference(*inputs), op.tolerance(contract.numerics, *inputs)
     max_error = share = 0.0
     for layout, result, exact, tolerance in zip(plan.outputs, written, wanted, allowed, strict=True):
         got = result.reshape(exact.shape).astype(np.float64)

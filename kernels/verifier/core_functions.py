@@ -162,8 +162,11 @@ class _Functions:
     functions: Mapping[str, _Declared]
 
     def reads(self, name: str) -> tuple[bool, ...]:
-        """For each argument of `name`, whether its contents matter. Raises UnknownCoreFunctionError."""
-        return tuple(parameter.is_read for parameter in self.find(name).core.parameters)
+        """For each argument of `name`, whether all of its contents matter.
+
+        Raises UnknownCoreFunctionError.
+        """
+        return tuple(parameter.is_read_whole for parameter in self.find(name).core.parameters)
 
     def macs(self, name: str) -> int:
         return self.find(name).core.macs
@@ -251,8 +254,8 @@ def _declarations(found: CoreObject) -> str:
     functions = found.functions.values()
     lines = [f"// Generated: the functions of {found.source.path.name}.", 'extern "C" {']
     for function in functions:
-        types = ", ".join(f"{_C_TYPES[parameter.dtype]} *" for parameter in function.parameters)
-        lines.append(f"void {function.name}({types});")
+        types = [f"{_C_TYPES[p.dtype]}{' *' if p.shape else ''}" for p in function.parameters]
+        lines.append(f"void {function.name}({', '.join(types)});")
     each = " ".join(f"function({function.name})" for function in functions)
     most = max((len(function.parameters) for function in functions), default=0)
     lines += ["}", f"#define CORE_FUNCTIONS(function) {each}", f"#define MAX_ARGUMENTS {most}"]

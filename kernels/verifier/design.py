@@ -16,9 +16,9 @@ Dims = tuple[tuple[int, int], ...]  # (size, stride), outermost first
 
 @dataclass(frozen=True)
 class MemRef:
-    """The type of a buffer."""
+    """The type of a buffer, or of a number that a function takes by value."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # (): a number
     dtype: str  # "bf16" | "f32" | "i32"
 
     @property
@@ -34,7 +34,7 @@ class MemRef:
         return self.elements * self.element_bytes
 
     def __str__(self) -> str:
-        return f"memref<{'x'.join(map(str, self.shape))}x{self.dtype}>"
+        return f"memref<{'x'.join(map(str, self.shape))}x{self.dtype}>" if self.shape else self.dtype
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,10 @@ class _Parser:
             raise self.error(f"{text} is no static memref of {', '.join(ELEMENT_BYTES)}")
         return MemRef(tuple(int(size) for size in match.group(1).split("x")[:-1]), match.group(2))
 
+    def parameter_type(self) -> MemRef:
+        """A buffer, or a number by value."""
+        return MemRef((), "i32") if self.accept("i32") else self.memref()
+
     def wrapped_memref(self, wrapper: str) -> MemRef:
         self.expect(wrapper, "<")
         memref = self.memref()
@@ -352,7 +356,7 @@ class _Parser:
     def function_op(self) -> None:
         self.expect("private")
         name = self.symbol()
-        memrefs = self.items("(", self.memref, ")")
+        memrefs = self.items("(", self.parameter_type, ")")
         attributes = self.attributes("link_with") if self.accept("attributes") else {}
         link_with = self.text(attributes, "link_with") if attributes else None
         self.functions.append(Function(name, memrefs, link_with))
@@ -543,7 +547,7 @@ class _Parser:
         function = self.symbol()
         arguments = self.items("(", lambda: self.kind("value"), ")")
         self.expect(":")
-        memrefs = self.items("(", self.memref, ")")
+        memrefs = self.items("(", self.parameter_type, ")")
         self.expect("->", "(", ")")
         if len(arguments) != len(memrefs):
             raise self.error(f"{len(arguments)} arguments, {len(memrefs)} types")

@@ -27,7 +27,7 @@ from whisper_npu.kernels.verifier.design import (
     Release,
 )
 from whisper_npu.kernels.verifier.errors import DesignError
-from whisper_npu.kernels.verifier.memory import CoreEnd, Element, Subview, unwritten
+from whisper_npu.kernels.verifier.memory import DTYPES, CoreEnd, Element, Subview, unwritten
 
 # A loop that turns this often without an acquire will not meet one.
 MAX_TURNS_WITHOUT_ACQUIRE = 100_000
@@ -37,10 +37,13 @@ class Functions(Protocol):
     """The kernel functions that a design's cores call."""
 
     def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
-        """Run one on its buffers, C-contiguous, of the declared shapes and types, in place."""
+        """Run one on its buffers, C-contiguous, of the declared shapes and types, in place.
+
+        A number by value comes as an array without dimensions.
+        """
 
     def reads(self, name: str) -> tuple[bool, ...]:
-        """Which of its arguments it reads before it writes them."""
+        """Which of its arguments it reads, all of each, before it writes them."""
 
     def macs(self, name: str) -> int:
         """Multiply-accumulates of one call."""
@@ -194,6 +197,9 @@ class CoreRun:
                 f"{op.function} has {len(reads)} arguments, {self.core.tile} gives {len(op.arguments)}"
             )
         for name, memref, is_read in zip(op.arguments, op.memrefs, reads, strict=True):
+            if not memref.shape:
+                arrays.append(self._number(op.function, name))
+                continue
             array, origin = self._argument(op.function, name)
             if is_read and unwritten(array, memref.dtype):
                 raise DesignError(
@@ -211,6 +217,12 @@ class CoreRun:
         if not element.is_held:
             raise DesignError(f"{self.core.tile}: {function} uses {name} of {element.fifo} after its release")
         return element.array, element.fifo
+
+    def _number(self, function: str, name: str) -> NDArray[Any]:
+        value, limits = self._get(name, int), np.iinfo(DTYPES["i32"])
+        if not limits.min <= value <= limits.max:
+            raise DesignError(f"{self.core.tile} gives {function} {name} = {value}, which is no i32")
+        return np.array(value, limits.dtype)
 
     @property
     def held(self) -> list[str]:

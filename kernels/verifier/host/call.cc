@@ -39,15 +39,27 @@ struct Problem {
   throw problem;
 }
 
+// A buffer's address in its slot, or the number that lies there.
+template <typename T>
+T argument(std::size_t i) {
+  if constexpr (std::is_pointer_v<T>) {
+    return reinterpret_cast<T>(slots[i].argument);
+  } else {
+    T number;
+    std::memcpy(&number, slots[i].argument, sizeof number);
+    return number;
+  }
+}
+
 template <typename... T, std::size_t... I>
-void apply(void (*function)(T *...), std::index_sequence<I...>) {
+void apply(void (*function)(T...), std::index_sequence<I...>) {
   if (count != sizeof...(T))
     fail("takes %zu arguments, not %zu", sizeof...(T), count);
-  function(reinterpret_cast<T *>(slots[I].argument)...);
+  function(argument<T>(I)...);
 }
 
 template <typename... T>
-bool apply(const char *wanted, const char *name, void (*function)(T *...)) {
+bool apply(const char *wanted, const char *name, void (*function)(T...)) {
   if (std::strcmp(wanted, name) != 0)
     return false;
   apply(function, std::index_sequence_for<T...>());

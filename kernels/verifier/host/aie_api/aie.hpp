@@ -8,6 +8,10 @@
 // additions gives them. Both lie within 1.25 K * 2^-24 of the sum of the magnitudes of K products, which is what
 // the verifier allows (Matmul.tolerance).
 //
+// A product of fp32 is an IEEE fp32 product, and a mac of it rounds twice. AIE-ML multiplies only bf16: Peano's header
+// aiev2_core.h (github.com/Xilinx/llvm-aie) sums nine products of bf16 pieces instead, which comes within 5 * 2^-24 of
+// the product. reduce_add has the order of github.com/Xilinx/aie_api, detail/aie2/add_reduce.hpp; UG1529 documents none.
+//
 // The target's micro-tile comes as HOST_MMUL_R, HOST_MMUL_S, HOST_MMUL_T.
 //
 // Stricter than the hardware, to catch a kernel's mistakes:
@@ -66,6 +70,29 @@ struct vector {
   static constexpr unsigned bits = 8 * sizeof(T) * Elems;
   static_assert(bits == 128 || bits == 256 || bits == 512 || bits == 1024, "no such vector on AIE-ML");
   T data[Elems];
+
+  T operator[](unsigned lane) const { return data[lane]; }
+};
+
+// fp32 accumulators. Sums start as NaN, which shows one that was never initialised.
+template <typename Tag, unsigned Elems>
+struct accum {
+  static_assert(std::is_same_v<Tag, accfloat> && Elems == 16, "16 fp32 accumulators are all that is needed here");
+  float data[Elems];
+
+  accum() {
+    for (float &sum : data)
+      sum = std::numeric_limits<float>::quiet_NaN();
+  }
+  explicit accum(const vector<float, Elems> &v) { std::memcpy(data, v.data, sizeof data); }
+
+  template <typename T>
+  vector<T, Elems> to_vector() const {
+    static_assert(std::is_same_v<T, float>, "only fp32 is needed here");
+    vector<T, Elems> v;
+    std::memcpy(v.data, data, sizeof data);
+    return v;
+  }
 };
 
 template <unsigned Elems, typename T>
@@ -83,8 +110,71 @@ void store_v(T *address, const vector<T, Elems> &v) {
 }
 
 template <typename T, unsigned Elems>
-vector<T, Elems> zeros() {
-  return {};
+auto zeros() {
+  if constexpr (std::is_same_v<T, accfloat>)
+    return accum<accfloat, Elems>(vector<float, Elems>{});
+  else
+    return vector<T, Elems>{};
+}
+
+template <typename T, unsigned Elems>
+vector<T, Elems> broadcast(T value) {
+  vector<T, Elems> v;
+  for (T &lane : v.data)
+    lane = value;
+  return v;
+}
+
+namespace host {
+
+template <unsigned Elems, typename Operation>
+vector<float, Elems> lanewise(const vector<float, Elems> &a, const vector<float, Elems> &b, Operation operation) {
+  vector<float, Elems> v;
+  for (unsigned lane = 0; lane < Elems; ++lane)
+    v.data[lane] = operation(a.data[lane], b.data[lane]);
+  return v;
+}
+
+} // namespace host
+
+template <unsigned Elems>
+vector<float, Elems> add(const vector<float, Elems> &a, const vector<float, Elems> &b) {
+  return host::lanewise(a, b, [](float x, float y) { return x + y; });
+}
+
+template <unsigned Elems>
+vector<float, Elems> sub(const vector<float, Elems> &a, const vector<float, Elems> &b) {
+  return host::lanewise(a, b, [](float x, float y) { return x - y; });
+}
+
+template <unsigned Elems>
+accum<accfloat, Elems> mul(const vector<float, Elems> &a, const vector<float, Elems> &b) {
+  return accum<accfloat, Elems>(host::lanewise(a, b, [](float x, float y) { return x * y; }));
+}
+
+// acc + a b
+template <unsigned Elems>
+accum<accfloat, Elems> mac(const accum<accfloat, Elems> &acc, const vector<float, Elems> &a,
+                           const vector<float, Elems> &b) {
+  return accum<accfloat, Elems>(add(acc.template to_vector<float>(), mul(a, b).template to_vector<float>()));
+}
+
+// acc - a b
+template <unsigned Elems>
+accum<accfloat, Elems> msc(const accum<accfloat, Elems> &acc, const vector<float, Elems> &a,
+                           const vector<float, Elems> &b) {
+  return accum<accfloat, Elems>(sub(acc.template to_vector<float>(), mul(a, b).template to_vector<float>()));
+}
+
+// The sum of all lanes: each is added to the one half a vector further, then half of that, and so on.
+template <unsigned Elems>
+float reduce_add(const vector<float, Elems> &v) {
+  static_assert(std::has_single_bit(Elems));
+  vector<float, Elems> sums = v;
+  for (unsigned half = Elems / 2; half > 0; half /= 2)
+    for (unsigned lane = 0; lane < half; ++lane)
+      sums.data[lane] += sums.data[lane + half];
+  return sums.data[0];
 }
 
 // C (M x N) += A (M x K) B (K x N), each row-major in its vector.
