@@ -14,6 +14,11 @@ from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand
 
 EPSILON = 1e-5  # of layer norms, as in Whisper
 FP32_UNIT = 2.0**-24
+# The error of a sum of two, relative to their magnitudes: before a core's adder adds, it may round the
+# smaller one to the larger one's grid (github.com/FIM43-Redeye/xdna-emu,
+# src/interpreter/execute/vector_matmul/bf16_pipeline.rs).
+SUM_UNIT = 1.5 * FP32_UNIT
+SUBNORMAL = 2.0**-126  # a core may take smaller numbers for 0
 
 
 class Activation(Enum):
@@ -35,6 +40,9 @@ class Norm(Op):
     N: int
     residual: bool = False
     name: str = field(default="norm", compare=False)
+
+    def __str__(self) -> str:
+        return f"norm of {'x + residual' if self.residual else 'x'} ({self.M},{self.N})"
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -61,21 +69,24 @@ class Norm(Op):
     def tolerance(self, numerics: Numerics, *inputs: NDArray[Any]) -> tuple[F64, ...]:
         """A bound for fp32 sums in any order.
 
-        The sum is rounded once. A mean of N numbers moves by N u of their mean magnitude, and so does each
-        deviation from it; the scale moves by as much, relative to the deviations' spread, and by a few
-        roundings and what a core's inverse square root lacks (2^-20 in all, relative). Both count times
-        weight, and the last sum with the bias is rounded once more.
+        The sum is rounded once, by u = 2^-24. A mean of N numbers moves by N u of their mean magnitude, and
+        so does each deviation from it; the scale moves by as much, relative to the deviations' spread. Both
+        count times weight, and the last sum with the bias is rounded once more.
+
+        A core's inverse square root is within 16 u of its value, and each of its products within 5 u
+        (kernels/norm/kernel.py): with the two products that make y, and a few roundings, 32 u, relative.
         """
         *added, weight, bias = (x.astype(np.float64) for x in inputs)
         s: F64 = np.sum(added, axis=0)
         magnitude = np.sum(np.abs(added), axis=0)
-        of_sum: F64 = magnitude * FP32_UNIT * (len(added) - 1)
+        of_sum: F64 = (magnitude * SUM_UNIT + 2 * SUBNORMAL) * (len(added) - 1)
         centred = np.abs(s - s.mean(1, keepdims=True))
         spread = np.sqrt(s.var(1, keepdims=True) + EPSILON)
-        moved = (self.N + 4) * FP32_UNIT * magnitude.mean(1, keepdims=True) + of_sum + FP32_UNIT * magnitude
-        relative = 2.0**-20 + (self.N + 4) * FP32_UNIT + 2 * moved.mean(1, keepdims=True) / spread
+        moved = (self.N + 4) * FP32_UNIT * magnitude.mean(1, keepdims=True) + of_sum + SUM_UNIT * magnitude
+        relative = (32 + self.N + 4) * FP32_UNIT + 2 * moved.mean(1, keepdims=True) / spread
         y = np.abs(weight) * (moved + centred * relative) / spread
         of_y: F64 = y + FP32_UNIT * (np.abs(bias) + np.abs(weight) * centred / spread) * 2
+        of_y += 2.0**16 * SUBNORMAL * (1 + np.abs(weight))  # the scale is at most 1 / sqrt(EPSILON), 2^8.4
         return (of_sum, of_y) if self.residual else (of_y,)
 
 
