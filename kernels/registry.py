@@ -13,6 +13,7 @@ from whisper_npu.errors import UnknownKernelError
 from whisper_npu.kernels.core import CoreSource
 from whisper_npu.kernels.gemm import family as gemm
 from whisper_npu.kernels.matmul import family as matmul
+from whisper_npu.kernels.norm import family as norm
 from whisper_npu.npu.kernel import Contract, Kernel
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
@@ -66,7 +67,7 @@ class Family(Protocol):
         """
 
 
-FAMILIES: tuple[Family, ...] = (matmul, gemm)
+FAMILIES: tuple[Family, ...] = (matmul, gemm, norm)
 
 
 def family_of(contract: Contract) -> Family:

@@ -1,0 +1,74 @@
+"""The residual add and layer norm of rows, as kernels/registry.py asks for a family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from whisper_npu.dtypes import F32
+from whisper_npu.kernels.core import CoreSource
+from whisper_npu.kernels.host_arrays import laid_out
+from whisper_npu.kernels.norm import design as designs
+from whisper_npu.kernels.norm.core import NORM_CC
+from whisper_npu.kernels.norm.kernel import (
+    NormContract,
+    contract_named,
+    contracts,
+    kernels,
+    kernels_built,
+    norm,
+    rows_in_blocks,
+)
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.plan import Plan
+from whisper_npu.npu.targets import Target
+from whisper_npu.ops import Norm, Op
+
+__all__ = [
+    "CONTRACT",
+    "CORE_SOURCES",
+    "contract_named",
+    "contracts",
+    "design",
+    "dispatch",
+    "goldens",
+    "has_design",
+    "host_arrays",
+    "kernels",
+    "kernels_built",
+    "plan_with",
+]
+
+CONTRACT: type[Contract] = NormContract
+CORE_SOURCES: tuple[CoreSource, ...] = (NORM_CC,)
+
+
+def has_design(contract: Contract) -> bool:
+    return True
+
+
+def design(contract: Contract) -> str:
+    assert isinstance(contract, NormContract)
+    return designs.design(contract)
+
+
+def goldens(target: Target) -> tuple[Contract, ...]:
+    """A norm of Whisper base, with its 1,500 positions: the only path of the generator."""
+    return (norm(target, 1504, 512),)
+
+
+def plan_with(contract: Contract, op: Op) -> Plan | None:
+    """The rows in blocks of the contract's; none for rows of another length, or without a residual."""
+    assert isinstance(contract, NormContract)
+    if not isinstance(op, Norm) or not op.residual or contract.cols != op.N:
+        return None
+    return rows_in_blocks(op, contract)
+
+
+def dispatch(contract: Contract) -> Plan:
+    return contract.trial()
+
+
+def host_arrays(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
+    return [laid_out(x, layout) for x, layout in zip(inputs, plan.inputs, strict=True)]
