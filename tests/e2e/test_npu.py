@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from whisper_npu.npu.contract import MATMUL_128X512
 
+from tests.support.contracts import MATMUL_128X512
 from tests.support.fake_pyxrt import FakeXrt
 from tests.support.npu import opened_npu
 from whisper_npu.checkpoint import Checkpoint
-from whisper_npu.host.bf16 import F32
+from whisper_npu.dtypes import F32
 from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.transcription.model import Model, TranscribeOptions
+from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.options import TranscribeOptions
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
@@ -33,10 +34,10 @@ def test_the_npu_says_what_the_emulator_says(
         opened_npu(tmp_path, fake, [MATMUL_128X512]) as npu,
         Model(tiny_en, npu, MATMUL_128X512.name) as model,
     ):
-        fake.take_counts()
+        fake.pop_counts()
         done = model.transcribe(samples, english)
     assert fake.problems() == []
-    assert fake.take_counts().dispatches == sum(p.dispatches for p in done.encoder.products) > 0
+    assert fake.pop_counts().dispatches == sum(run.stats.dispatches for run in done.encoder.runs) > 0
     with Model(tiny_en, Emulator(), MATMUL_128X512.name) as model:
         emulated = model.transcribe(samples, english).text
     # fp32 sums in another order may tip the decoder from one comma to another, not to another word.

@@ -1,13 +1,14 @@
 /* Stands in for the amdxdna driver and the array below it, so that the genuine XRT runs without hardware.
  *
  * Preloaded, it takes over the accel node: it answers the ioctls and computes what the stand-in instructions
- * (tests/standins.py) of a command say. The array has a memory of its own here, which only SYNC_BO fills and
- * only SYNC_BO reads (XRT needs `force_driver_sync`), and it works on a command when that is waited for, not
- * before. So a missing sync, a result read too early or an operand overwritten too early gives wrong products.
+ * (tests/support/stand_in_kernels.py) of a command say. The array has a memory of its own here, which only SYNC_BO
+ * fills and only SYNC_BO reads (XRT needs `force_driver_sync`), and it works on a command when that is waited for,
+ * not before. So a missing sync, a result read too early or an operand overwritten too early gives wrong results.
  *
  *   WHISPER_NPU_STUB_FAULT    KIND@N, for the N-th dispatch (from 1) unless said otherwise:
  *                             hang (until the driver's own timeout), timeout, abort, error, zeros,
- *                             enomem (N-th bo), context (N-th hw_context), gone (from the N-th ioctl on)
+ *                             part (the last element of the last result is wrong), enomem (N-th bo),
+ *                             context (N-th hw_context), gone (from the N-th ioctl on)
  *   WHISPER_NPU_STUB_TIMEOUT  the driver's own timeout in ms, 2000 if not set
  *   WHISPER_NPU_STUB_WAIT_CMD contexts have no syncobj, so that XRT waits with WAIT_CMD: it ignores errors of the
  *                             other wait, and reports its own timeout as "unexpected command state"
@@ -21,6 +22,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -105,7 +107,8 @@ void amdxdna_stub_fault(const char *text)
     if (text == NULL || *text == '\0')
         return;
     unsigned long at = 0;
-    static const char *const kinds[] = {"hang", "timeout", "abort", "error", "zeros", "enomem", "context", "gone"};
+    static const char *const kinds[] = {"hang",  "timeout", "abort",   "error", "zeros",
+                                        "part", "enomem",  "context", "gone"};
     bool known = sscanf(text, "%15[a-z]@%lu", fault.kind, &at) == 2 && at > 0;
     size_t kind = 0;
     while (known && kind < ARRAY_LENGTH(kinds) && strcmp(kinds[kind], fault.kind) != 0)
@@ -288,22 +291,51 @@ static int close_bo(struct drm_gem_close *call)
 
 /* --- What the array computes --------------------------------------------------------------------------- */
 
-enum { MAGIC = 0x55504E57, VERSION = 1, WORDS = 64, MAX_PRODUCTS = 1 << 16, MAX_SIZE = 1 << 16 };
-enum { SEPARATE = 0, PACKED = 1 };                      /* form */
-enum { OPERAND_BF16 = 0, OPERAND_F32 = 1 };             /* operand */
-enum { RESULT_F32 = 0, RESULT_BF16 = 1 };               /* result */
-enum { NEAREST_EVEN = 0, TOWARD_ZERO = 1, FLOOR = 2 };  /* rounding */
-enum { MICRO_M = 4, MICRO_K = 8, MICRO_N = 4 };         /* tiles of the packed form */
+enum { MAGIC = 0x55504E57, VERSION = 2, WORDS = 64, MAX_ARGUMENTS = 5, MAX_COUNT = 1 << 16, MAX_SIZE = 1 << 16 };
+enum { BF16 = 0, F32 = 1 };                            /* type of an argument's elements */
+enum { NEAREST_EVEN = 0, TOWARD_ZERO = 1, FLOOR = 2 }; /* rounding */
 
-struct instructions { /* the first words of a stand-in's instructions, in their order */
-    uint32_t magic, version, form, count, m, k, n, operand, result, rounding;
+struct argument {
+    uint32_t elements, type, written;
+};
+
+struct separate { /* C = A B of several matrices; arguments A, B, C */
+    uint32_t count, m, k, n, rounding;
     uint32_t a_stride, a_step, b_stride, b_step, c_stride, c_step;
 };
+
+struct pairs { /* the same, A and B of each product in micro-tiles one after the other; arguments AB, C */
+    uint32_t count, m, k, n, rounding;
+    uint32_t r, s, t;
+};
+
+struct norm { /* arguments X, the residual if any, weight and bias in one or two, the sum if there is a residual, Y */
+    uint32_t rows, columns, stride, epsilon, residual;
+    uint32_t weight, weight_start, bias, bias_start; /* number of the argument, and where it begins there */
+};
+
+struct instructions { /* a stand-in's instructions, in the order of their words */
+    uint32_t magic, version, operation, arguments;
+    struct argument argument[MAX_ARGUMENTS];
+    union {
+        struct separate separate;
+        struct pairs pairs;
+        struct norm norm;
+        uint32_t words[WORDS - 4 - 3 * MAX_ARGUMENTS];
+    };
+};
+
+_Static_assert(sizeof(struct instructions) == WORDS * 4, "one word after the other");
+
+static uint64_t bytes_of(const struct argument *argument)
+{
+    return (uint64_t)argument->elements * (argument->type == F32 ? 4 : 2);
+}
 
 static float element(const void *memory, uint64_t index, uint32_t type)
 {
     uint32_t bits;
-    if (type == OPERAND_F32)
+    if (type == F32)
         memcpy(&bits, (const char *)memory + 4 * index, 4);
     else
         bits = (uint32_t)((const uint16_t *)memory)[index] << 16;
@@ -384,64 +416,187 @@ static float *room(uint64_t elements, int which)
     return rooms[which];
 }
 
-/* Bytes from the first to the last element of all matrices (rows, columns). */
-static uint64_t extent(uint32_t count, uint32_t step, uint32_t rows, uint32_t stride, uint32_t columns, uint32_t size)
+static void store(void *memory, uint64_t index, float value, uint32_t type, uint32_t rounding)
 {
-    return ((uint64_t)(count - 1) * step + (uint64_t)(rows - 1) * stride + columns) * size;
+    if (type == F32)
+        memcpy((char *)memory + 4 * index, &value, 4);
+    else
+        ((uint16_t *)memory)[index] = bf16_of(value, rounding);
 }
+
+/* From the first to the last element of all matrices (rows, columns). */
+static uint64_t extent(uint32_t count, uint32_t step, uint32_t rows, uint32_t stride, uint32_t columns)
+{
+    return (uint64_t)(count - 1) * step + (uint64_t)(rows - 1) * stride + columns;
+}
+
+static bool has(const struct instructions *is, uint32_t number, uint64_t elements, bool written)
+{
+    const struct argument *argument = &is->argument[number];
+    return number < is->arguments && argument->elements >= elements && argument->written == written;
+}
+
+static bool are_sizes(uint32_t count, uint32_t m, uint32_t k, uint32_t n, uint32_t rounding)
+{
+    return count > 0 && count <= MAX_COUNT && m > 0 && m <= MAX_SIZE && k > 0 && k <= MAX_SIZE && n > 0 &&
+           n <= MAX_SIZE && rounding <= FLOOR;
+}
+
+static bool fits_separate(const struct instructions *is)
+{
+    const struct separate *op = &is->separate;
+    return are_sizes(op->count, op->m, op->k, op->n, op->rounding) && is->arguments == 3 &&
+           has(is, 0, extent(op->count, op->a_step, op->m, op->a_stride, op->k), false) &&
+           has(is, 1, extent(op->count, op->b_step, op->k, op->b_stride, op->n), false) &&
+           has(is, 2, extent(op->count, op->c_step, op->m, op->c_stride, op->n), true);
+}
+
+static void store_product(void *c, const float *sums, uint64_t start, uint32_t stride, uint32_t m, uint32_t n,
+                          uint32_t type, uint32_t rounding)
+{
+    for (uint32_t row = 0; row < m; row++)
+        for (uint32_t column = 0; column < n; column++)
+            store(c, start + (uint64_t)row * stride + column, sums[(uint64_t)row * n + column], type, rounding);
+}
+
+static void compute_separate(const struct instructions *is, void *const *memory)
+{
+    const struct separate *op = &is->separate;
+    float *a = room((uint64_t)op->m * op->k, 0), *b = room((uint64_t)op->k * op->n, 1);
+    float *c = room((uint64_t)op->m * op->n, 2);
+    for (uint32_t i = 0; i < op->count; i++) {
+        unpack_rows(a, memory[0], (uint64_t)i * op->a_step, op->m, op->k, op->a_stride, is->argument[0].type);
+        unpack_rows(b, memory[1], (uint64_t)i * op->b_step, op->k, op->n, op->b_stride, is->argument[1].type);
+        multiply(c, a, b, op->m, op->k, op->n);
+        store_product(memory[2], c, (uint64_t)i * op->c_step, op->c_stride, op->m, op->n, is->argument[2].type,
+                      op->rounding);
+    }
+}
+
+static bool fits_pairs(const struct instructions *is)
+{
+    const struct pairs *op = &is->pairs;
+    uint64_t pair = (uint64_t)op->m * op->k + (uint64_t)op->k * op->n;
+    return are_sizes(op->count, op->m, op->k, op->n, op->rounding) && is->arguments == 2 && op->r > 0 && op->s > 0 &&
+           op->t > 0 && op->m % op->r == 0 && op->k % op->s == 0 && op->n % op->t == 0 &&
+           has(is, 0, op->count * pair, false) && has(is, 1, (uint64_t)op->count * op->m * op->n, true);
+}
+
+static void compute_pairs(const struct instructions *is, void *const *memory)
+{
+    const struct pairs *op = &is->pairs;
+    uint64_t a_elements = (uint64_t)op->m * op->k, b_elements = (uint64_t)op->k * op->n;
+    uint64_t c_elements = (uint64_t)op->m * op->n;
+    float *a = room(a_elements, 0), *b = room(b_elements, 1), *c = room(c_elements, 2);
+    for (uint32_t i = 0; i < op->count; i++) {
+        uint64_t start = i * (a_elements + b_elements);
+        unpack_tiles(a, memory[0], start, op->m, op->k, op->r, op->s, is->argument[0].type);
+        unpack_tiles(b, memory[0], start + a_elements, op->k, op->n, op->s, op->t, is->argument[0].type);
+        multiply(c, a, b, op->m, op->k, op->n);
+        store_product(memory[1], c, i * c_elements, op->n, op->m, op->n, is->argument[1].type, op->rounding);
+    }
+}
+
+static bool fits_norm(const struct instructions *is)
+{
+    const struct norm *op = &is->norm;
+    uint32_t added = 1 + op->residual;
+    if (op->rows == 0 || op->columns == 0 || op->columns > op->stride || op->residual > 1 ||
+        is->arguments <= 2 * added || is->arguments > 2 * added + 2)
+        return false;
+    uint32_t last = is->arguments - added - 1; /* with weight or bias in it; `added` is the first */
+    bool parameters = (op->weight == added && op->bias == last) || (op->weight == last && op->bias == added);
+    uint64_t elements = extent(1, 0, op->rows, op->stride, op->columns);
+    for (uint32_t i = 0; i < added; i++)
+        if (!has(is, i, elements, false) || !has(is, last + 1 + i, elements, true))
+            return false;
+    return parameters && has(is, op->weight, (uint64_t)op->weight_start + op->columns, false) &&
+           has(is, op->bias, (uint64_t)op->bias_start + op->columns, false);
+}
+
+static void compute_norm(const struct instructions *is, void *const *memory)
+{
+    const struct norm *op = &is->norm;
+    const struct argument *arguments = is->argument;
+    uint32_t y = is->arguments - 1;
+    float epsilon, *s = room(op->columns, 0);
+    memcpy(&epsilon, &op->epsilon, 4);
+    for (uint32_t row = 0; row < op->rows; row++) {
+        uint64_t start = (uint64_t)row * op->stride;
+        float mean = 0, variance = 0;
+        for (uint32_t column = 0; column < op->columns; column++) {
+            s[column] = element(memory[0], start + column, arguments[0].type);
+            if (op->residual) {
+                s[column] += element(memory[1], start + column, arguments[1].type);
+                store(memory[y - 1], start + column, s[column], arguments[y - 1].type, NEAREST_EVEN);
+            }
+            mean += s[column];
+        }
+        mean /= op->columns;
+        for (uint32_t column = 0; column < op->columns; column++)
+            variance += (s[column] - mean) * (s[column] - mean);
+        float scale = 1 / sqrtf(variance / op->columns + epsilon);
+        for (uint32_t column = 0; column < op->columns; column++) {
+            float weight = element(memory[op->weight], op->weight_start + column, arguments[op->weight].type);
+            float bias = element(memory[op->bias], op->bias_start + column, arguments[op->bias].type);
+            store(memory[y], start + column, (s[column] - mean) * scale * weight + bias, arguments[y].type,
+                  NEAREST_EVEN);
+        }
+    }
+}
+
+/* By number: what a kernel may do. A family that does something else is one more row. */
+static const struct {
+    bool (*fits)(const struct instructions *);
+    void (*compute)(const struct instructions *, void *const *);
+} operations[] = {
+    {fits_separate, compute_separate},
+    {fits_pairs, compute_pairs},
+    {fits_norm, compute_norm},
+};
 
 static bool are_valid(const struct instructions *is)
 {
-    uint32_t largest = is->m > is->k ? is->m : is->k;
-    largest = is->n > largest ? is->n : largest;
-    return is->magic == MAGIC && is->version == VERSION && is->form <= PACKED && is->operand <= OPERAND_F32 &&
-           is->result <= RESULT_BF16 && is->rounding <= FLOOR && is->count > 0 && is->count <= MAX_PRODUCTS &&
-           is->m > 0 && is->k > 0 && is->n > 0 && largest <= MAX_SIZE &&
-           (is->form == SEPARATE || (is->m % MICRO_M == 0 && is->k % MICRO_K == 0 && is->n % MICRO_N == 0));
+    if (is->magic != MAGIC || is->version != VERSION || is->operation >= ARRAY_LENGTH(operations) ||
+        is->arguments > MAX_ARGUMENTS)
+        return false;
+    for (uint32_t i = 0; i < is->arguments; i++)
+        if (is->argument[i].type > F32 || is->argument[i].written > 1)
+            return false;
+    return operations[is->operation].fits(is);
 }
 
-static const char *compute(const struct instructions *is, const uint64_t *bos, bool zeros)
+/* What a fault leaves of the results. */
+static void spoil(const struct instructions *is, void *const *memory, bool zeros)
 {
-    bool packed = is->form == PACKED;
-    uint32_t size = is->operand == OPERAND_F32 ? 4 : 2, c_size = is->result == RESULT_F32 ? 4 : 2;
-    uint64_t a_elements = (uint64_t)is->m * is->k, b_elements = (uint64_t)is->k * is->n;
-    uint64_t a_bytes = packed ? is->count * (a_elements + b_elements) * size
-                              : extent(is->count, is->a_step, is->m, is->a_stride, is->k, size);
-    uint64_t b_bytes = packed ? 0 : extent(is->count, is->b_step, is->k, is->b_stride, is->n, size);
-    uint64_t c_bytes = extent(is->count, packed ? is->m * is->n : is->c_step, is->m, packed ? is->n : is->c_stride,
-                              is->n, c_size);
-    const void *a = device_memory(bos[0], a_bytes, AMDXDNA_BO_SHARE);
-    const void *b = packed ? a : device_memory(bos[1], b_bytes, AMDXDNA_BO_SHARE);
-    char *c = device_memory(bos[packed ? 1 : 2], c_bytes, AMDXDNA_BO_SHARE);
-    if (a == NULL || b == NULL || c == NULL)
-        return a == NULL ? "bo0 lies outside of every bo" : b == NULL ? "bo1 lies outside of every bo"
-                                                                      : "the result lies outside of every bo";
-    if (instant)
-        return NULL;
-    float *a_rows = room(a_elements, 0), *b_rows = room(b_elements, 1), *c_rows = room((uint64_t)is->m * is->n, 2);
-    for (uint32_t product = 0; product < is->count; product++) {
-        if (packed) {
-            uint64_t start = product * (a_elements + b_elements);
-            unpack_tiles(a_rows, a, start, is->m, is->k, MICRO_M, MICRO_K, is->operand);
-            unpack_tiles(b_rows, a, start + a_elements, is->k, is->n, MICRO_K, MICRO_N, is->operand);
-        } else {
-            unpack_rows(a_rows, a, (uint64_t)product * is->a_step, is->m, is->k, is->a_stride, is->operand);
-            unpack_rows(b_rows, b, (uint64_t)product * is->b_step, is->k, is->n, is->b_stride, is->operand);
+    for (uint32_t i = 0; zeros && i < is->arguments; i++)
+        if (is->argument[i].written)
+            memset(memory[i], 0, bytes_of(&is->argument[i]));
+    for (uint32_t i = is->arguments; !zeros && i-- > 0;)
+        if (is->argument[i].written) {
+            char *end = (char *)memory[i] + bytes_of(&is->argument[i]);
+            end[-1] ^= 0x40; /* the highest bit of the exponent */
+            return;
         }
-        multiply(c_rows, a_rows, b_rows, is->m, is->k, is->n);
-        if (zeros)
-            memset(c_rows, 0, (uint64_t)is->m * is->n * sizeof(float));
-        for (uint32_t row = 0; row < is->m; row++) {
-            uint64_t start = packed ? ((uint64_t)product * is->m + row) * is->n
-                                    : (uint64_t)product * is->c_step + (uint64_t)row * is->c_stride;
-            const float *sums = c_rows + (uint64_t)row * is->n;
-            if (is->result == RESULT_F32)
-                memcpy(c + start * 4, sums, is->n * sizeof(float));
-            else
-                for (uint32_t column = 0; column < is->n; column++)
-                    ((uint16_t *)c)[start + column] = bf16_of(sums[column], is->rounding);
+}
+
+static const char *compute(const struct instructions *is, const uint64_t *bos, bool zeros, bool part)
+{
+    static char reason[64];
+    void *memory[MAX_ARGUMENTS];
+    for (uint32_t i = 0; i < is->arguments; i++) {
+        memory[i] = device_memory(bos[i], bytes_of(&is->argument[i]), AMDXDNA_BO_SHARE);
+        if (memory[i] == NULL) {
+            snprintf(reason, sizeof reason, "bo%u, %s, lies outside of every bo", i,
+                     is->argument[i].written ? "a result" : "an operand");
+            return reason;
         }
     }
+    if (instant)
+        return NULL;
+    operations[is->operation].compute(is, memory);
+    if (zeros || part)
+        spoil(is, memory, zeros);
     return NULL;
 }
 
@@ -478,7 +633,7 @@ static uint32_t dispatch(const uint32_t *packet)
     struct __attribute__((packed)) {
         uint64_t opcode, instructions;
         uint32_t bytes;
-        uint64_t bos[5];
+        uint64_t bos[MAX_ARGUMENTS];
     } arguments;
     counts.dispatches++;
     static const struct {
@@ -506,10 +661,12 @@ static uint32_t dispatch(const uint32_t *packet)
     else if (!are_valid(is))
         reason = "these are no stand-in instructions";
     else
-        reason = compute(is, bos, is_fault("zeros", counts.dispatches, fault.dispatches));
+        reason = compute(is, bos, is_fault("zeros", counts.dispatches, fault.dispatches),
+                         is_fault("part", counts.dispatches, fault.dispatches));
     if (reason != NULL)
-        complain("dispatch %lu: %s (opcode %lu, instructions 0x%lx, ninstr %u, bos 0x%lx 0x%lx 0x%lx)", counts.dispatches,
-                 reason, arguments.opcode, arguments.instructions, arguments.bytes, bos[0], bos[1], bos[2]);
+        complain("dispatch %lu: %s (opcode %lu, instructions 0x%lx, ninstr %u, bos 0x%lx 0x%lx 0x%lx 0x%lx 0x%lx)",
+                 counts.dispatches, reason, arguments.opcode, arguments.instructions, arguments.bytes, bos[0], bos[1],
+                 bos[2], bos[3], bos[4]);
     return reason == NULL ? COMPLETED : ERROR;
 }
 

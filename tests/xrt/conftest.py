@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from whisper_npu.npu.contract import Contract
 
-from tests.support import stand_in_kernels as standins
-from whisper_npu.npu.device import Device, NpuOptions, open_device
+from tests.support.stand_in_kernels import write_kernel
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.open import open_device
+from whisper_npu.npu.options import NpuOptions
 
 Open = Callable[..., Device]
 
@@ -57,7 +59,7 @@ def npu(xclbin: Path, tmp_path: Path) -> Iterator[Open]:
     def open_with(*contracts: Contract, timeout_seconds: float = 10.0) -> Device:
         for number, contract in enumerate(contracts):
             other = xclbin.read_bytes().replace(b"PDI 00", f"PDI {number:02}".encode(), 1)
-            standins.write_kernel(tmp_path, contract, other)
+            write_kernel(tmp_path, contract, other)
         opened.append(open_device("npu", npu=NpuOptions((tmp_path,), timeout_seconds)))
         return opened[-1]
 

@@ -29,7 +29,7 @@ rm -rf "$root$place"
 mkdir -p "$root$place/checkout"
 cp -R "$checkout"/{whisper_npu,kernels,tests,scripts,samples,pyproject.toml,README.md} "$root$place/checkout"
 cc -O3 -march=native -Wall -Wextra -shared -fPIC -isystem "$root/usr/include" \
-    "$here/amdxdna_stub.c" -o "$root$place/amdxdna_stub.so" -ldl -lpthread
+    "$here/amdxdna_stub.c" -o "$root$place/amdxdna_stub.so" -ldl -lm -lpthread
 printf '[Debug]\nforce_driver_sync = true\n' > "$root$place/xrt.ini"
 
 cp "$here"/xclbin/*.json "$root$place"

@@ -1,4 +1,4 @@
-"""What npu/xrt.py takes for granted of pyxrt, and that the stub catches what hardware would punish."""
+"""What npu/xrt takes for granted of pyxrt, and that the stub catches what hardware would punish."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from whisper_npu.npu.contract import Contract, DType
 
-from tests.support import stand_in_kernels as standins
+from tests.support.norm_contract import SMALL_NORM
+from tests.support.stand_in_kernels import instructions
 from tests.xrt.conftest import Stub
+from whisper_npu.dtypes import DType
+from whisper_npu.kernels.matmul.kernel import MatmulContract
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Numerics
 
-CONTRACT = Contract("matmul_16x32", m=16, k=8, n=32, cores=1, operand_dtype=DType.F32)
-INSTRUCTIONS = standins.instructions(CONTRACT)
+CONTRACT = MatmulContract("matmul_16x32", NPU1, m=16, k=8, n=32, core_count=1, operand_dtype=DType.F32)
+INSTRUCTIONS = instructions(CONTRACT)
 
 
 @dataclass
@@ -27,7 +31,7 @@ class Binding:
     context: Any
     kernel: Any
     instructions: Any
-    data: tuple[Any, Any, Any]
+    data: tuple[Any, ...]
 
     def new_run(self, *, nbytes: int = len(INSTRUCTIONS), opcode: int = 3) -> Any:
         run = self.pyxrt.run(self.kernel)
@@ -59,12 +63,12 @@ def binding(stub: Stub, xclbin: Path) -> Binding:
     device.register_xclbin(loaded)
     context = pyxrt.hw_context(device, loaded.get_uuid())
     kernel = pyxrt.kernel(context, "MLIR_AIE")
-    instructions = pyxrt.bo(device, len(INSTRUCTIONS), pyxrt.bo.cacheable, kernel.group_id(1))
-    instructions.write(INSTRUCTIONS, 0)
-    instructions.sync(pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE)
+    bo = pyxrt.bo(device, len(INSTRUCTIONS), pyxrt.bo.cacheable, kernel.group_id(1))
+    bo.write(INSTRUCTIONS, 0)
+    bo.sync(pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE)
     sizes = A.nbytes, B.nbytes, CONTRACT.bytes_from_device
-    data = [pyxrt.bo(device, size, pyxrt.bo.host_only, kernel.group_id(3)) for size in sizes]
-    return Binding(pyxrt, device, context, kernel, instructions, (data[0], data[1], data[2]))
+    data = tuple(pyxrt.bo(device, size, pyxrt.bo.host_only, kernel.group_id(3)) for size in sizes)
+    return Binding(pyxrt, device, context, kernel, bo, data)
 
 
 def state(name: str, binding: Binding) -> Any:
@@ -78,6 +82,54 @@ def test_a_product(binding: Binding) -> None:
     run.start()
     assert run.wait(10_000) == state("COMPLETED", binding)
     np.testing.assert_array_equal(binding.result(), A @ B)
+
+
+@pytest.fixture
+def norm(binding: Binding) -> Binding:
+    """The same with a kernel of five arguments, two of them results, and random operands."""
+    pyxrt, contract = binding.pyxrt, SMALL_NORM
+    binding.instructions.write(instructions(contract), 0)
+    binding.instructions.sync(pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE)
+    kind, group = pyxrt.bo.host_only, binding.kernel.group_id(3)
+    binding.data = tuple(pyxrt.bo(binding.device, a.nbytes, kind, group) for a in contract.arguments)
+    rng = np.random.default_rng(0)
+    for bo, argument in zip(binding.data, contract.arguments[:3], strict=False):
+        binding.write(bo, rng.standard_normal(argument.elements).astype(np.float32))
+    return binding
+
+
+def floats(binding: Binding, number: int) -> np.ndarray[Any, Any]:
+    binding.data[number].sync(binding.pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE)
+    elements = SMALL_NORM.arguments[number].elements
+    return np.frombuffer(binding.data[number].map(), np.float32)[:elements].copy()
+
+
+def test_a_dispatch_may_have_several_results(norm: Binding, stub: Stub) -> None:
+    x, residual, parameters = (floats(norm, number) for number in range(3))
+    run = norm.new_run()
+    run.start()
+    assert run.wait(10_000) == state("COMPLETED", norm)
+    s, y = (floats(norm, number).reshape(SMALL_NORM.rows, SMALL_NORM.cols) for number in (3, 4))
+    np.testing.assert_array_equal(s.ravel(), x + residual)
+    op = SMALL_NORM.trial().op
+    inputs = (x.reshape(s.shape), residual.reshape(s.shape), *parameters.reshape(2, -1))
+    (_, exact), (_, bound) = op.reference(*inputs), op.tolerance(Numerics(0.0), *inputs)
+    assert (np.abs(y - exact) <= bound).all()
+    stub.fault("part@1")
+    run.start()
+    assert run.wait(10_000) == state("COMPLETED", norm)
+    wrong = floats(norm, 4).reshape(s.shape) != y
+    assert np.argwhere(wrong).tolist() == [[SMALL_NORM.rows - 1, SMALL_NORM.cols - 1]]
+    np.testing.assert_array_equal(floats(norm, 3).reshape(s.shape), s)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_every_argument_must_be_large_enough(norm: Binding, number: int) -> None:
+    size = SMALL_NORM.arguments[number].nbytes
+    run = norm.new_run()
+    run.set_arg(3 + number, norm.pyxrt.bo(norm.data[number], 4, size - 4))
+    run.start()
+    assert run.wait(10_000) == state("ERROR", norm)
 
 
 @pytest.mark.parametrize("forgotten", ["operand", "result"])

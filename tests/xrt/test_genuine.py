@@ -10,25 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from whisper_npu.npu.contract import (
-    CONTRACTS,
-    MATMUL_64X64,
-    MATMUL_64X512,
-    MATMUL_128X512,
-    Contract,
-    matmul_64x64_batch,
-)
-from whisper_npu.npu.matmul import Matmul
 
 from tests.e2e.conftest import SAMPLES
-from tests.support import stand_in_kernels as standins
+from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
+from tests.support.norm_contract import SMALL_NORM, rows_plan
+from tests.support.products import Multiply
+from tests.support.stand_in_kernels import write_kernel
 from tests.support.weights import require_weights
 from tests.xrt.conftest import Open, Stub
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, DispatchError
-from whisper_npu.host.bf16 import F32
-from whisper_npu.npu.targets.npu1 import XDNA1
+from whisper_npu.kernels.matmul.kernel import MatmulContract, matmul_64x64_batch, tiled_plan
+from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Matmul, Norm, Numerics
 
-SIZES = 200, 190, 300  # M, K, N: 60 dispatches of 64x64, more than two lots are in flight
+SIZES = 200, 190, 300  # M, K, N: 60 dispatches of 64x64, in three submissions
 MANY = 60
 
 
@@ -41,17 +38,68 @@ def integers(seed: int) -> tuple[F32, F32]:
 
 
 @pytest.mark.parametrize(
-    "contract", [MATMUL_64X64, MATMUL_128X512, matmul_64x64_batch(16)], ids=lambda contract: contract.name
+    "contract",
+    [MATMUL_64X64, MATMUL_128X512, matmul_64x64_batch(NPU1, 16)],
+    ids=lambda contract: contract.name,
 )
 def test_the_driver_executes_the_dispatches_that_are_reported(
-    npu: Open, stub: Stub, contract: Contract
+    npu: Open, stub: Stub, contract: MatmulContract
 ) -> None:
-    matmul = Matmul(npu(contract), contract)
+    multiply = Multiply(npu(contract), contract)
     a, b = integers(0)
     before = stub.count("dispatches")
-    np.testing.assert_array_equal(matmul(a, b, "test"), a @ b)
-    (product,) = matmul.take_products()
-    assert stub.count("dispatches") - before == product.dispatches == product.plan.dispatches
+    np.testing.assert_array_equal(multiply(a, b), a @ b)
+    (run,) = multiply.take_runs()
+    assert stub.count("dispatches") - before == run.stats.dispatches == run.plan.dispatches
+
+
+@pytest.mark.parametrize("run_list", [1, 8, 25, 60])
+def test_a_plan_says_how_many_dispatches_are_submitted_together(npu: Open, stub: Stub, run_list: int) -> None:
+    """XRT hands 24 runs of a list to the driver as one command; the last run comes by itself."""
+    device = npu(MATMUL_64X64)
+    device.load(MATMUL_64X64)
+    a, b = integers(2)
+    M, K, N = SIZES
+    plan = tiled_plan(Matmul(M, K, N), MATMUL_64X64, run_list=run_list)
+    buffers = [device.alloc(layout) for layout in plan.layouts]
+    for buffer, matrix in zip(buffers, (a, b), strict=False):
+        buffer.write(matrix)
+    before = {name: stub.count(name) for name in ("dispatches", "submissions", "chains")}
+    stats = device.execute(plan, buffers)
+    counted = {name: stub.count(name) - count for name, count in before.items()}
+    np.testing.assert_array_equal(buffers[2].read(), a @ b)
+    lists = [run_list - 1] * (MANY // run_list) + [max(MANY % run_list - 1, 0)]
+    commands = sum(-(-length // 24) for length in lists)
+    assert counted["dispatches"] == stats.dispatches == MANY
+    assert counted["submissions"] == stats.submissions + commands
+    assert stats.submissions == plan.submissions
+    assert (counted["chains"] > 0) == (run_list > 1)
+
+
+def test_a_kernel_may_have_several_results(npu: Open, stub: Stub) -> None:
+    device = npu(MATMUL_64X64, SMALL_NORM)
+    device.load(SMALL_NORM)
+    op = Norm(4 * SMALL_NORM.rows - 1, SMALL_NORM.cols, residual=True)
+    plan, rng = rows_plan(op, SMALL_NORM, run_list=3), np.random.default_rng(0)
+    inputs = tuple(rng.standard_normal(operand.shape).astype(np.float32) for operand in op.inputs)
+    buffers = [device.alloc(layout) for layout in plan.layouts]
+    for buffer, matrix in zip(buffers, plan.turned(inputs), strict=False):
+        buffer.write(matrix)
+    before = stub.count("dispatches")
+    device.execute(plan, buffers)
+    assert stub.count("dispatches") - before == 4
+    bounds = op.tolerance(Numerics(0.0), *inputs)
+    for buffer, exact, bound in zip(buffers[3:], op.reference(*inputs), bounds, strict=True):
+        assert (np.abs(buffer.read() - exact) <= bound).all()
+
+
+@pytest.mark.parametrize("contract", [MATMUL_64X64, SMALL_NORM], ids=lambda contract: contract.name)
+def test_a_result_of_which_one_element_is_wrong_is_refused(npu: Open, stub: Stub, contract: Contract) -> None:
+    device = npu(MATMUL_64X64, *({contract} - {MATMUL_64X64}))
+    stub.fault("part@1")
+    with pytest.raises(DispatchError, match="another result, 1 of"):
+        device.load(contract)
+    device.load(contract)
 
 
 @pytest.mark.parametrize("at", [1, 24, 25, 26, 50, MANY])
@@ -59,22 +107,22 @@ def test_the_driver_executes_the_dispatches_that_are_reported(
 def test_a_dispatch_that_fails_is_named_and_the_next_product_is_right(
     npu: Open, stub: Stub, kind: str, at: int
 ) -> None:
-    matmul = Matmul(npu(MATMUL_64X64), MATMUL_64X64)
+    multiply = Multiply(npu(MATMUL_64X64), MATMUL_64X64)
     a, b = integers(1)
     stub.fault(f"{kind}@{at}")
     with pytest.raises(DispatchError, match=rf"dispatch {at} of {MANY}\b.*{kind.upper()}"):
-        matmul(a, b, "test")
-    np.testing.assert_array_equal(matmul(a, b, "test"), a @ b)
+        multiply(a, b)
+    np.testing.assert_array_equal(multiply(a, b), a @ b)
 
 
 def test_the_drivers_own_timeout_is_told_of(npu: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHISPER_NPU_STUB_TIMEOUT", "10")
-    matmul = Matmul(npu(MATMUL_64X64), MATMUL_64X64)
+    multiply = Multiply(npu(MATMUL_64X64), MATMUL_64X64)
     a, b = integers(3)
     stub.fault("hang@3")
     with pytest.raises(DispatchError, match=rf"dispatch 3 of {MANY}\b.*TIMEOUT"):
-        matmul(a, b, "test")
-    np.testing.assert_array_equal(matmul(a, b, "test"), a @ b)
+        multiply(a, b)
+    np.testing.assert_array_equal(multiply(a, b), a @ b)
 
 
 def test_zeros_instead_of_a_known_product_are_refused(npu: Open, stub: Stub) -> None:
@@ -93,21 +141,21 @@ def test_without_a_context_there_is_no_kernel(npu: Open, stub: Stub) -> None:
 
 
 def test_more_kernels_than_contexts_take_turns(npu: Open, stub: Stub) -> None:
-    contexts = XDNA1.hw_contexts - stub.count("contexts")  # other tests may hold some
+    contexts = NPU1.hw_contexts - stub.count("contexts")  # other tests may hold some
     contracts = CONTRACTS[: contexts + 2]
     device = npu(*contracts)
-    matmuls = [Matmul(device, contract) for contract in contracts]
+    multiplies = [Multiply(device, contract) for contract in contracts]
     a, b = integers(5)
-    for matmul in matmuls[:contexts]:
-        matmul(a, b, "test")
+    for multiply in multiplies[:contexts]:
+        multiply(a, b)
     opened = stub.count("contexts_created")
-    for matmul in matmuls[:contexts]:
-        matmul(a, b, "test")
+    for multiply in multiplies[:contexts]:
+        multiply(a, b)
     assert stub.count("contexts_created") == opened  # those that were used last are kept
-    for matmul in matmuls:
-        error = np.abs(matmul(a, b, "test") - a.astype(np.float64) @ b)
-        assert (error <= matmul.choice.known_contracts[0].tolerance(a, b)).all()
-        assert stub.count("contexts") <= XDNA1.hw_contexts
+    for multiply, contract in zip(multiplies, contracts, strict=True):
+        error = np.abs(multiply(a, b) - a.astype(np.float64) @ b)
+        assert (error <= contract.tolerance(a, b)).all()
+        assert stub.count("contexts") <= NPU1.hw_contexts
 
 
 def test_nothing_is_left_on_the_device_when_it_is_closed(npu: Open, stub: Stub) -> None:
@@ -115,7 +163,7 @@ def test_nothing_is_left_on_the_device_when_it_is_closed(npu: Open, stub: Stub) 
     device = npu(MATMUL_64X64, MATMUL_64X512)
     a, b = integers(6)
     for contract in (MATMUL_64X64, MATMUL_64X512):
-        Matmul(device, contract)(a, b, "test")
+        Multiply(device, contract)(a, b)
     device.close()
     assert stub.count("contexts") == before
 
@@ -132,22 +180,23 @@ def in_another_process(program: str, *arguments: object) -> str:
 THOUSAND_PRODUCTS = """
 import resource, sys
 from pathlib import Path
-from tests.xrt.test_genuine import MATMUL_64X64, Matmul, integers
-from whisper_npu.npu.device import NpuOptions, open_device
+from tests.xrt.test_genuine import MATMUL_64X64, Multiply, integers
+from whisper_npu.npu.open import open_device
+from whisper_npu.npu.options import NpuOptions
 with open_device("npu", npu=NpuOptions((Path(sys.argv[1]),))) as device:
-    matmul = Matmul(device, MATMUL_64X64)
+    multiply = Multiply(device, MATMUL_64X64)
     a, b = integers(7)
     for count in (100, 1000):
         for _ in range(count):
-            weight = matmul.stage(b)
-            matmul(a, weight, "test")
-            weight.buffer.close()
+            weight = multiply.stage(b)
+            multiply(a, weight)
+            weight.close()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # KiB
 """
 
 
 def test_a_thousand_products_take_no_more_memory_than_a_hundred(xclbin: Path, tmp_path: Path) -> None:
-    standins.write_kernel(tmp_path, MATMUL_64X64, xclbin.read_bytes())
+    write_kernel(tmp_path, MATMUL_64X64, xclbin.read_bytes())
     hundred, thousand = map(int, in_another_process(THOUSAND_PRODUCTS, tmp_path).split())
     a, b = integers(7)
     assert (thousand - hundred) * 1024 < 100 * (a.nbytes + b.nbytes)  # of 900 products' operands
@@ -156,20 +205,21 @@ def test_a_thousand_products_take_no_more_memory_than_a_hundred(xclbin: Path, tm
 FAILS_AND_GOES_ON = """
 import ctypes, os, sys, time
 from pathlib import Path
-from tests.xrt.test_genuine import MATMUL_64X64, Matmul, integers
+from tests.xrt.test_genuine import MATMUL_64X64, Multiply, integers
 from whisper_npu.errors import DeviceError
-from whisper_npu.npu.device import NpuOptions, open_device
+from whisper_npu.npu.open import open_device
+from whisper_npu.npu.options import NpuOptions
 device = open_device("npu", npu=NpuOptions((Path(sys.argv[1]),), timeout_seconds=0.05))
-matmul = Matmul(device, MATMUL_64X64)
+multiply = Multiply(device, MATMUL_64X64)
 ctypes.CDLL(None).amdxdna_stub_fault(sys.argv[2].encode())
 a, b = integers(8)
 try:
-    matmul(a, b, "test")
+    multiply(a, b)
 except DeviceError as error:
     print(type(error).__name__, error)
 ctypes.CDLL(None).amdxdna_stub_fault(None)
 time.sleep(2 * float(os.environ["WHISPER_NPU_STUB_TIMEOUT"]) / 1000)
-assert (matmul(a, b, "test") == a @ b).all()
+assert (multiply(a, b) == a @ b).all()
 """
 
 
@@ -179,7 +229,7 @@ def fails_and_goes_on(xclbin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     Of its own, for XRT aborts a process that destroys a run in progress, and what cannot be destroyed stays.
     """
-    standins.write_kernel(tmp_path, MATMUL_64X64, xclbin.read_bytes())
+    write_kernel(tmp_path, MATMUL_64X64, xclbin.read_bytes())
     monkeypatch.setenv("WHISPER_NPU_STUB_TIMEOUT", "200")  # ms, after which the driver ends what hangs
     return lambda fault: in_another_process(FAILS_AND_GOES_ON, tmp_path, fault)
 
@@ -211,7 +261,7 @@ def test_a_transcription(
     xclbin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contract: Contract
 ) -> None:
     require_weights("tiny.en")
-    standins.write_kernel(tmp_path, contract, xclbin.read_bytes())
+    write_kernel(tmp_path, contract, xclbin.read_bytes())
     report, counts = tmp_path / "report.json", tmp_path / "counts.json"
     monkeypatch.setenv("WHISPER_NPU_STUB_COUNTS", str(counts))
     command = ["transcribe", str(SAMPLES / "sns-0930.wav"), "--model", "tiny.en", "--kernel", contract.name]
