@@ -112,11 +112,15 @@ def execute(npu: Device, plan: Plan, inputs: tuple[F32, ...]) -> list[Buffer]:
 # --- Products -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sizes", [(70, 50, 130), (9, 200, 25)], ids=["", "an element in a corner"])
 @pytest.mark.parametrize("contract", [SMALL, SMALL_BF16, SMALL_F32, SMALL_PAIRS], ids=lambda c: c.name)
-def test_results_are_those_of_the_exact_emulator_bit_for_bit(npu: Device, contract: MatmulContract) -> None:
+def test_results_are_those_of_the_exact_emulator_bit_for_bit(
+    npu: Device, contract: MatmulContract, sizes: tuple[int, int, int]
+) -> None:
+    M, K, N = sizes
     rng = np.random.default_rng(0)
-    a = rng.standard_normal((70, 50)).astype(np.float32)
-    b = rng.standard_normal((50, 130)).astype(np.float32)
+    a = rng.standard_normal((M, K)).astype(np.float32)
+    b = rng.standard_normal((K, N)).astype(np.float32)
     expected = Multiply(Emulator(Fidelity.EXACT), contract)(a, b)
     assert np.array_equal(Multiply(npu, contract)(a, b), expected)
 
@@ -568,6 +572,7 @@ def test_a_kernel_that_computes_something_else_is_refused_before_it_is_used(
         with pytest.raises(DispatchError) as caught:
             Multiply(npu, contract)
         assert fake.pop_counts().dispatches == 1  # the known product
+        assert fake.alive()["hw_context"] == 0  # built again, it is loaded again
         for part in (contract.name, answer, f"({contract.k},{contract.n})", "whisper-npu doctor"):
             assert part in str(caught.value)
     fake.heal()

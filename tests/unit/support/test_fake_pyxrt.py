@@ -376,6 +376,32 @@ def test_each_result_is_poisoned_until_it_is_written(norm: Program, fake: FakeXr
         assert np.isnan(floats(norm.bos[result], norm)).all() == (fault is not None)
 
 
+@pytest.mark.parametrize("result", [3, 4])
+def test_no_result_of_another_context_may_be_read(
+    norm: Program, fake: FakeXrt, pyxrt: ModuleType, tmp_path: Path, result: int
+) -> None:
+    other = Program(pyxrt, tmp_path)
+    first, second = norm.run(), other.run(_3=norm.bos[result])
+    first.start()
+    with misuse(fake, "of another context"):
+        second.start()
+    first.wait(1000)
+
+
+@pytest.mark.parametrize("result", [3, 4])
+def test_no_result_behind_a_failure_is_of_use(norm: Program, fake: FakeXrt, result: int) -> None:
+    places = [norm.data(480) for _ in range(2)]
+    runlist = norm.pyxrt.runlist(norm.context)
+    for run in (norm.run(), norm.run(_6=places[0], _7=places[1])):
+        runlist.add(run)
+    fake.inject(Fault.ERROR)
+    runlist.execute()
+    with pytest.raises(RuntimeError, match="ERROR"):
+        runlist.wait()
+    assert np.isnan(floats(places[result - 3], norm)).all()
+    assert np.isnan(floats(norm.bos[result], norm)).all()
+
+
 @pytest.mark.parametrize("number", range(3, 8))
 def test_every_bo_must_be_large_enough(norm: Program, fake: FakeXrt, number: int) -> None:
     short = norm.data(norm.what.nbytes[number - 3] - 4)
