@@ -150,7 +150,8 @@ class Attention(Op):
     def tolerance(self, numerics: Numerics, *inputs: NDArray[Any]) -> tuple[F64, ...]:
         """Scores that move by at most e change every weight by a factor between exp(-2e) and exp(2e).
 
-        To that come the weights' own rounding, and the product's tolerance.
+        To that come the weights' own rounding, those that become 0 (see Softmax), and the product's
+        tolerance. No weight is above 1, so none moves by more, however far the scores do.
         """
         qkv, *mask = inputs
         q, k, v = qkv.astype(np.float64).reshape(self.n_ctx, 3, self.n_head, -1).transpose(1, 2, 0, 3)
@@ -159,7 +160,9 @@ class Attention(Op):
         scores = q @ k.swapaxes(1, 2)
         (moved,) = self.scores.tolerance(numerics, q, k.swapaxes(1, 2))
         weights = softmax_reference(scores)
-        shift = np.expm1(2 * moved.max(axis=-1, keepdims=True)) + 2.0**-18
-        (product,) = self.context.tolerance(numerics, weights * (1 + shift), v)
-        bound = product + (weights * shift) @ np.abs(v)
+        exponent = 2 * moved.max(axis=-1, keepdims=True)
+        shift = np.expm1(np.minimum(exponent, 80)) + 2.0**-18
+        change = np.where(exponent < 80, np.minimum(weights * shift + np.exp(-80.0), 1), 1)
+        (product,) = self.context.tolerance(numerics, weights + change, v)
+        bound = product + change @ np.abs(v)
         return (bound.swapaxes(0, 1).reshape(self.n_ctx, self.n_state),)
