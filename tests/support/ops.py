@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from whisper_npu.ops import (
     MergeHeads,
     Norm,
     Op,
+    Part,
     Softmax,
     SplitHeads,
 )
@@ -74,8 +75,13 @@ def random_inputs(op: Op, seed: int = 0) -> tuple[F32, ...]:
 
 def by_parts(op: Op, inputs: Arrays, evaluate: Evaluate) -> tuple[NDArray[Any], ...]:
     """An op's results by what it is lowered to."""
+    return evaluated(op.lower(), op, inputs, evaluate)
+
+
+def evaluated(parts: Iterable[Part], op: Op, inputs: Arrays, evaluate: Evaluate) -> tuple[NDArray[Any], ...]:
+    """An op's results by these parts, one after the other."""
     values = {operand.name: x for operand, x in zip(op.inputs, inputs, strict=True)}
-    for part in op.lower():
+    for part in parts:
         results = evaluate(part.op, [values[part.operands[operand.name]] for operand in part.op.inputs])
         names = [part.operands[operand.name] for operand in part.op.outputs]
         values |= dict(zip(names, results, strict=True))

@@ -155,6 +155,7 @@ class Device(ABC):
         """A view of its own: nothing planned, loaded or recorded."""
         self._plans: dict[Op, Plan | None] = {}  # oldest first
         self._schedules: dict[tuple[str, Op], tuple[Scheduled, ...]] = {}  # oldest first
+        self._weights: dict[tuple[int, int], Choice] = {}  # by K and N, where nothing was prepared
         self._loaded: set[Contract] = set()
         self._buffers: dict[Layout, Buffer] = {}  # least recently used first
         self._recordings: list[Recording] = []
@@ -264,7 +265,11 @@ class Device(ABC):
         weight: (K, N) float32, float16 or bfloat16, any strides.
         """
         with self._lock:
-            plan = self._chosen_for(layer).plan_of_weight(layer.K, layer.N)
+            size = layer.K, layer.N
+            if self.choice is None and size not in self._weights:
+                self._weights[size] = self._chosen_for(layer)
+                self._plans.clear()  # those of other kernels would not read what is staged
+            plan = self._chosen_for(Matmul(1, *size)).plan_of_weight(*size)
             self._load(plan.contract)
             buffer = self.alloc(plan.inputs[1])
             buffer.write(weight)
@@ -389,9 +394,14 @@ class Device(ABC):
             return self._plans[op]
 
     def _chosen_for(self, op: Op) -> Choice:
-        """The kernels of this view; of a device that nothing was prepared for, the best for this op alone."""
+        """The kernels of this view; of a device that nothing was prepared for, the best for this op alone.
+
+        Once a weight is staged, whatever is multiplied by one of its size takes the kernel that reads it.
+        """
         if self.choice is not None:
             return self.choice
+        if isinstance(op, Matmul) and op.batch == 1 and (op.K, op.N) in self._weights:
+            return self._weights[op.K, op.N]
         return choose([op], self.kernels())
 
     def _load(self, contract: Contract) -> None:

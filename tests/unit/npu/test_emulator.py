@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.contracts import ONE_PRODUCT_BF16, SMALL, SMALL_F32
-from whisper_npu.dtypes import Rounding
+from whisper_npu.dtypes import F32, Rounding
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.gemm import Blas, HostGemm, OperandForm, Side, blas, fastest
 from whisper_npu.kernels.matmul.kernel import MatmulContract, tiled_plan
+from whisper_npu.npu.device import Buffer, Value
 from whisper_npu.npu.emulator.device import Emulator, Fidelity, form_of
-from whisper_npu.ops import Matmul
+from whisper_npu.ops import Linear, Matmul
 
 CONTRACTS = SMALL, SMALL_F32, ONE_PRODUCT_BF16
 
@@ -60,3 +61,31 @@ def test_operands_are_held_rounded_and_results_as_they_are(rounding: Rounding, s
             buffer.write(x)
             expected = x if layout is plan.c else on_grid(x, rounding)
             assert np.array_equal(buffer.read(), expected)
+
+
+@settings(max_examples=15)
+@given(
+    size=st.sampled_from([(384, 1536), (100, 300), (64, 64)]),
+    rows=st.lists(st.sampled_from([1, 64, 200, 1500]), min_size=2, max_size=3),
+    staged_for=st.sampled_from([1, 200, 1500]),
+)
+def test_a_weight_staged_once_serves_any_number_of_rows_on_a_device_as_it_is(
+    size: tuple[int, int], rows: list[int], staged_for: int
+) -> None:
+    """Alone, products of so different sizes would take kernels that read it in different ways."""
+    K, N = size
+    weight, bias = np.ones((K, N), np.float32), np.zeros(N, np.float32)
+    with Emulator() as device:
+        multiplied(device, rows[0], weight, bias)  # planned before anything is staged
+        staged = device.stage(Linear(staged_for, K, N), weight)
+        again = device.stage(Linear(1500, K, N), weight)
+        for M in rows:
+            for given in (staged, again, weight):
+                assert (multiplied(device, M, given, bias) == K).all()
+
+
+def multiplied(device: Emulator, M: int, weight: Value, bias: F32) -> F32:
+    K, N = (weight.layout if isinstance(weight, Buffer) else weight).shape
+    x, y = np.ones((M, K), np.float32), np.full((M, N), np.nan, np.float32)
+    device.run(Linear(M, K, N), {"x": x, "weight": weight, "bias": bias, "y": y})
+    return y

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.ops import Arrays, attentions, by_parts, layers, linears, ops, random_inputs, smallest
+from tests.support.ops import (
+    Arrays,
+    attentions,
+    by_parts,
+    evaluated,
+    layers,
+    linears,
+    ops,
+    random_inputs,
+    smallest,
+)
 from whisper_npu.dtypes import DType, Rounding
 from whisper_npu.ops import (
     Activation,
@@ -20,14 +30,21 @@ from whisper_npu.ops import (
     Epilogue,
     Linear,
     Matmul,
+    MergeHeads,
     Norm,
     Numerics,
     Op,
+    Part,
     Softmax,
+    SplitHeads,
+    flattened,
 )
 from whisper_npu.ops.op import BF16_NUMERICS, F64
 
 NUMERICS = st.sampled_from([Numerics(0.0), BF16_NUMERICS, Numerics(2.0**-7, 2.0**-7, 8)])
+
+
+KINDS = [Matmul, Linear, Attention, EncoderLayer, Norm, Epilogue, Softmax, SplitHeads, MergeHeads]
 
 
 def by_reference(op: Op, inputs: Arrays) -> tuple[F64, ...]:
@@ -89,6 +106,31 @@ def test_parts_fit_each_other_and_the_whole(op: Op) -> None:
                 made.add(value)
             assert shapes[value] == operand.shape == own.get(value, operand.shape)
     assert {operand.name for operand in op.outputs} <= made
+
+
+@given(ops, st.frozensets(st.sampled_from(KINDS)), st.integers(0, 99))
+def test_an_op_flattened_to_any_depth_means_the_same(op: Op, whole: frozenset[type[Op]], seed: int) -> None:
+    """Whatever a device makes whole; no two parts' own values have one name."""
+    inputs = random_inputs(op, seed)
+    parts = list(flattened(op, lambda some: type(some) in whole))
+    assert all(type(part.op) in whole or not part.op.lower() for part in parts)
+    written = [
+        part.operands[operand.name]
+        for part in parts
+        for operand in part.op.outputs
+        if operand.direction is Direction.OUT
+    ]
+    assert len(set(written)) == len(written)
+    results = evaluated(parts, op, inputs, by_reference)
+    for exact, made in zip(op.reference(*inputs), results, strict=True):
+        np.testing.assert_allclose(made, exact, rtol=1e-9, atol=1e-11)
+    assert sum(part.op.macs for part in parts) == op.macs
+
+
+@given(ops)
+def test_an_op_that_is_whole_is_one_part_of_its_own_operands(op: Op) -> None:
+    (part,) = flattened(op, lambda some: True)
+    assert part == Part(op, {operand.name: operand.name for operand in op.operands})
 
 
 @given(ops)
