@@ -28,7 +28,7 @@ from whisper_npu.apps.cli.options import (
 benchmark = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Benchmarks: MEASURED on the device that runs, MODELLED for an NPU, and every number says which.",
+    help="Benchmarks. Every number says whether it is MEASURED on this machine or MODELLED for an NPU.",
 )
 
 
@@ -40,15 +40,16 @@ class Peer(Enum):
 def benchmark_projection(
     strategy: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--strategy", help="One strategy, or several by repeating this; all if none is named."),
+        typer.Option("--strategy", help="Strategy to run; default: all."),
     ] = None,
     repeats: Repeats = 3,
     naive_rows: Annotated[
-        int, typer.Option("--naive_rows", min=1, help="Rows of A that the naive host is measured on.")
+        int, typer.Option("--naive_rows", min=1, help="Rows of A to measure the naive strategy on.")
     ] = 128,
     device: Device = DeviceName.auto,
     fidelity: Annotated[
-        FidelityName, typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch.")
+        FidelityName,
+        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself."),
     ] = FidelityName.exact,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
@@ -58,7 +59,7 @@ def benchmark_projection(
     plot: PlotFile = None,
     trace: TraceFile = None,
 ) -> None:
-    """(3001,512)@(512,512), the experiment's product, by every strategy."""
+    """Run the baseline's product, (3001,512)@(512,512), by every strategy."""
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.projection import as_markdown, run_projection, write_files
     from whisper_npu.benchmark.strategies import check_names
@@ -86,7 +87,9 @@ def benchmark_projection(
 def benchmark_sizes(
     measure: Annotated[
         bool,
-        typer.Option("--measure", help="Also run windows, random weights, beside CTranslate2's encoder."),
+        typer.Option(
+            "--measure", help="Also measure one window against CTranslate2's encoder, with random weights."
+        ),
     ] = False,
     repeats: Repeats = 5,
     threads: Threads = None,
@@ -94,7 +97,7 @@ def benchmark_sizes(
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """Encoders from tiny to large-v3: dispatches, MODELLED time and its floor, what others measured."""
+    """Compare encoders from tiny to large-v3: dispatches, MODELLED time, roofline, published times."""
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.sizes import as_markdown, run_sizes, write_files
     from whisper_npu.host.threads import cores
@@ -116,7 +119,7 @@ def benchmark_call(
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """One dispatch of each kernel: allocate, convert, copy in, run, copy out."""
+    """Measure one dispatch of each kernel: allocate, convert, copy in, run, copy out."""
     from whisper_npu.benchmark.call import as_markdown, run_calls, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.npu.emulator.device import Fidelity
@@ -134,12 +137,13 @@ def benchmark_call(
 @benchmark.command("pipeline")
 def benchmark_pipeline(
     audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files.")],
-    model: Annotated[str, typer.Option("--model", help="A name, a folder, or a hub id.")] = "base",
-    kernel: Annotated[str, typer.Option("--kernel", help="auto, or a kernel's name.")] = "auto",
+    model: Annotated[str, typer.Option("--model", help="Name, folder, or hub id.")] = "base",
+    kernel: Annotated[str, typer.Option("--kernel", help="auto, or a kernel as in transcribe.")] = "auto",
     repeats: Repeats = 3,
     device: Device = DeviceName.auto,
     fidelity: Annotated[
-        FidelityName, typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch.")
+        FidelityName,
+        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself."),
     ] = FidelityName.fast,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
@@ -149,7 +153,7 @@ def benchmark_pipeline(
     plot: PlotFile = None,
     trace: TraceFile = None,
 ) -> None:
-    """The whole pipeline on real audio: every stage, every operation of the encoder."""
+    """Measure the whole pipeline on recordings: every stage, every operation of the encoder."""
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.pipeline import as_markdown, run_pipeline, write_files
     from whisper_npu.npu.emulator.device import Fidelity
@@ -173,23 +177,26 @@ def benchmark_pipeline(
 def benchmark_wer(
     manifest: Annotated[
         Path,
-        typer.Argument(metavar="MANIFEST.tsv", help="Columns path and text, and perhaps group."),
+        typer.Argument(
+            metavar="MANIFEST.tsv",
+            help="Recordings and their texts: columns path, text, optionally group.",
+        ),
     ],
     model: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--model", help="One model, or several by repeating this; tiny.en if none is named."),
+        typer.Option("--model", help="Model to test; default: tiny.en."),
     ] = None,
     kernel: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--kernel", help="Likewise; 64x512 and 64x64 if none is named."),
+        typer.Option("--kernel", help="Kernel to test; default: 64x512 and 64x64."),
     ] = None,
     device: Annotated[
         Optional[list[DeviceName]],  # noqa: UP045
-        typer.Option("--device", help="Likewise; auto if none is named."),
+        typer.Option("--device", help="Device to test; default: auto."),
     ] = None,
     against: Annotated[
         Optional[Peer],  # noqa: UP045
-        typer.Option("--against", help="Also run this one's own encoder on the same audio."),
+        typer.Option("--against", help="Also transcribe with this program and its own encoder."),
     ] = None,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
@@ -197,7 +204,7 @@ def benchmark_wer(
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """Word error rates over recordings with transcripts, for each and in all."""
+    """Compute word error rates, per recording and in total; needs the extra wer (jiwer)."""
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.word_errors import as_markdown, read_manifest, run_word_errors, write_files
 

@@ -12,11 +12,11 @@ from whisper_npu.apps.cli.options import KernelFolders, Timeout, npu_options
 def doctor(
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON document instead.")] = False,
 ) -> int:
-    """What keeps this machine from running on its NPU, if anything; with a product on the device at the end.
+    """Find out what keeps this machine from using its NPU, and try the device that transcribe would use.
 
-    The exit code is 0 where transcription can run on the NPU, 1 where only on the emulator.
+    The exit code is 0 if transcription can run on the NPU, 1 if only on the emulator.
     """
     from whisper_npu.doctor import as_document, as_text, diagnose, this_machine
     from whisper_npu.output import as_json

@@ -10,10 +10,12 @@ import typer
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.targets import DEFAULT
 
-kernels = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The kernels' designs for the array.")
+kernels = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List, show, verify and build the kernels' designs."
+)
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045
-    typer.Argument(metavar="[NAME...]", help="Designs; all if none is named."),
+    typer.Argument(metavar="[NAME...]", help="Designs; default: all."),
 ]
 
 
@@ -25,7 +27,7 @@ class CoreFunctionsFrom(Enum):
 
 @kernels.command("list")
 def kernels_list() -> None:
-    """What one dispatch of each design takes of the array and of DRAM; and what is built."""
+    """List the designs: what one dispatch uses of the array and of DRAM, and which are built."""
     from whisper_npu.apps.cli.kernel_commands import list_designs
 
     print(list_designs(), end="")
@@ -33,9 +35,9 @@ def kernels_list() -> None:
 
 @kernels.command("show")
 def kernels_show(
-    name: Annotated[str, typer.Argument(help="A design: one of the list, or a gemm of any sizes.")],
+    name: Annotated[str, typer.Argument(help="A listed design, or a gemm of any sizes.")],
 ) -> None:
-    """Print a design as MLIR text."""
+    """Print a design's MLIR text."""
     from whisper_npu.apps.cli.kernel_commands import show_design
 
     print(show_design(name), end="")
@@ -46,13 +48,16 @@ def kernels_verify(
     names: Names = None,
     core_functions: Annotated[
         CoreFunctionsFrom,
-        typer.Option("--core_functions", help="The C++ sources by this machine's compiler, or NumPy."),
+        typer.Option(
+            "--core_functions",
+            help="Core functions from C++ sources compiled here, or NumPy.",
+        ),
     ] = CoreFunctionsFrom.auto,
     aie_opt: Annotated[
-        bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, where it is installed.")
+        bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, if it is installed.")
     ] = False,
 ) -> int:
-    """Check designs against the array's limits, execute their text, compare with float64."""
+    """Check designs against the array's limits, execute them, and compare with float64."""
     from whisper_npu.apps.cli.kernel_commands import verify_designs
 
     return verify_designs(names or [], core_functions.value, mlir_aie=aie_opt)
@@ -61,13 +66,13 @@ def kernels_verify(
 @kernels.command("build")
 def kernels_build(
     names: Names = None,
-    target: Annotated[str, typer.Option("--target", help="The array to build for.")] = DEFAULT.name,
+    target: Annotated[str, typer.Option("--target", help="Array to build for.")] = DEFAULT.name,
     model: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--model", help="Build what a released model's encoder needs: tiny, large-v3, ..."),
+        typer.Option("--model", help="Build what a released model's encoder needs: tiny.en, large-v3, ..."),
     ] = None,
 ) -> None:
-    """Build xclbin and instructions with mlir-aie and Peano, into the user's kernel folder."""
+    """Build xclbins and instructions with mlir-aie and Peano, into the user's kernel folder."""
     from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
 
     if model is None:

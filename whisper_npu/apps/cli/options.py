@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 # The contracts' names (kernels/), written out: --help imports nothing that it could ask.
 KERNEL_HELP = (
-    "auto; gemm, or one core tile of it such as gemm_96x64x48; or one of 64x64, 64x512, 128x512; 64x64_bf16, "
-    "64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, 64x512_k2048; 64x64_baseline."
+    "auto (least modelled time); gemm, or one core tile of it such as gemm_96x64x48; 64x64, 64x512, 128x512; "
+    "64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, 64x512_k2048; "
+    "64x64_baseline."
 )
 
 
@@ -31,13 +32,14 @@ class FidelityName(Enum):
 
 # Optional[...] and not X | None: Typer reads the annotations of Python 3.10 too.
 Device = Annotated[
-    DeviceName, typer.Option("--device", help="auto takes an NPU that can be used, otherwise the emulator.")
+    DeviceName,
+    typer.Option("--device", help="auto uses the NPU if there is a working one, otherwise the emulator."),
 ]
 ComputeType = Annotated[
     str,
     typer.Option(
         "--compute_type",
-        help="Of the decoder, by CTranslate2's names: auto (int8 where the CPU has it), float32, int8, ...",
+        help="Decoder's type, as CTranslate2 calls it: auto (int8 if the CPU has it), float32, int8, ...",
     ),
 ]
 KernelFolders = Annotated[
@@ -45,37 +47,41 @@ KernelFolders = Annotated[
     typer.Option(
         "--kernels",
         metavar="DIR",
-        help="Folder of built kernels, searched before $WHISPER_NPU_KERNELS and the user's own; repeatable.",
+        help="Folder of built kernels, searched before $WHISPER_NPU_KERNELS and the user's own folder.",
     ),
 ]
 Timeout = Annotated[
     float,
-    typer.Option("--timeout", metavar="SECONDS", help="What one dispatch, or run list, of an NPU may take."),
+    typer.Option("--timeout", metavar="SECONDS", help="How long one submission to the NPU may take."),
 ]
 Threads = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--threads", metavar="N", help="Of the CPU, for everything; default: one per core."),
+    typer.Option(
+        "--threads", metavar="N", help="CPU threads for encoder and decoder; default: one per core."
+    ),
 ]
-Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Measured repeats, after one to warm up.")]
+Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Measured runs, after one to warm up.")]
 MarkdownFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--markdown", metavar="FILE.md", help="Write what goes to stdout."),
+    typer.Option("--markdown", metavar="FILE.md", help="Also write what is printed."),
 ]
 JsonFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--json", metavar="FILE.json", help="Write everything, for programs."),
+    typer.Option("--json", metavar="FILE.json", help="Write all results as JSON."),
 ]
 CsvFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--csv", metavar="FILE.csv", help="Write the rows as a table."),
+    typer.Option("--csv", metavar="FILE.csv", help="Write one line per row of the table."),
 ]
 PlotFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--plot", metavar="FILE.png|svg", help="Draw a plot; needs the extra benchmark."),
+    typer.Option(
+        "--plot", metavar="FILE.png|svg", help="Draw a plot; needs the extra benchmark (matplotlib)."
+    ),
 ]
 TraceFile = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--trace", metavar="FILE.json", help="Write what ran when, for ui.perfetto.dev."),
+    typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev."),
 ]
 
 

@@ -22,7 +22,7 @@ from whisper_npu.apps.cli.options import (
 )
 
 BATCH_SIZE = 8  # faster-whisper's
-START = perf_counter()  # of the run, as far as Python lets us see it
+START = perf_counter()  # as early as this program can take it
 
 
 class Task(Enum):
@@ -43,62 +43,73 @@ def transcribe(
     audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files; - reads stdin.")],
     model: Annotated[
         str,
-        typer.Option("--model", help="A name (tiny.en, base, large-v3-turbo, ...), a folder, or a hub id."),
+        typer.Option("--model", help="Name (tiny.en, base, large-v3-turbo, ...), folder, or hub id."),
     ] = "base",
     device: Device = DeviceName.auto,
     kernel: Annotated[str, typer.Option("--kernel", help=KERNEL_HELP)] = "auto",
     compute_type: ComputeType = "auto",
     fidelity: Annotated[
         FidelityName,
-        typer.Option("--fidelity", help="Of the emulator: exact runs dispatch by dispatch, and slowly."),
+        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself, slowly."),
     ] = FidelityName.fast,
     language: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--language", help="Code or English name; detected if not given."),
+        typer.Option("--language", help="Language code or English name; default: detected."),
     ] = None,
-    task: Annotated[
-        Task, typer.Option("--task", help="Transcribe, or translate to English.")
-    ] = Task.transcribe,
-    beam_size: Annotated[int, typer.Option("--beam_size", help="Beams of the decoder's search, from 1.")] = 5,
+    task: Annotated[Task, typer.Option("--task", help="translate: into English.")] = Task.transcribe,
+    beam_size: Annotated[
+        int, typer.Option("--beam_size", help="Width of the decoder's beam search, at least 1.")
+    ] = 5,
     temperature: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--temperature", help="One temperature, 0 to 1, without fallback to higher ones."),
+        typer.Option(
+            "--temperature",
+            help="Only this temperature, 0 to 1; default: 0, then higher ones if decoding fails.",
+        ),
     ] = None,
     initial_prompt: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--initial_prompt", help="Text to prompt the first window with."),
+        typer.Option("--initial_prompt", help="Text that comes before the first window, as context."),
     ] = None,
     word_timestamps: Annotated[
-        bool, typer.Option("--word_timestamps/--no_word_timestamps", help="Times of each word, in json.")
+        bool,
+        typer.Option(
+            "--word_timestamps/--no_word_timestamps", help="Time every word; written to json files."
+        ),
     ] = False,
     vad_filter: Annotated[
-        bool, typer.Option("--vad_filter/--no_vad_filter", help="Leave out what has no speech in it.")
+        bool, typer.Option("--vad_filter/--no_vad_filter", help="Skip parts without speech (Silero VAD).")
     ] = False,
     batched: Annotated[
-        bool, typer.Option("--batched/--no_batched", help="Decode several windows at a time; cuts by VAD.")
+        bool,
+        typer.Option("--batched/--no_batched", help="Decode several windows at once, cut at pauses (VAD)."),
     ] = False,
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--batch_size", metavar="N", help="How many; 8 if only --batched is given."),
+        typer.Option(
+            "--batch_size", metavar="N", help="How many windows at once; default: 8 with --batched."
+        ),
     ] = None,
     output_format: Annotated[
         Optional[OutputFormat],  # noqa: UP045
-        typer.Option("--output_format", help="Write files of this format, or of all."),
+        typer.Option("--output_format", help="Write a file per recording in this format, or in all."),
     ] = None,
     output_dir: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--output_dir", help="Where to write them (txt if no format is given)."),
+        typer.Option("--output_dir", help="Folder for these files; alone it means --output_format txt."),
     ] = None,
     report: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--report", metavar="FILE.json", help="Write the report as JSON."),
+        typer.Option("--report", metavar="FILE.json", help="Write the report as JSON (docs/report.md)."),
     ] = None,
     threads: Threads = None,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report on stderr.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print no progress and no report on stderr.")
+    ] = False,
 ) -> int:
-    """Transcribe AUDIO: the text on stdout, progress and a report on stderr."""
+    """Transcribe recordings: text on stdout, progress and a report on stderr."""
     from whisper_npu.apps.cli.run import OutputFiles, Run
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.transcription.options import TranscribeOptions
