@@ -1,7 +1,7 @@
-"""Every size of encoder: dispatches and MODELLED time of one window, its floor, and what others published.
+"""Every size of encoder: dispatches, MODELLED time and roofline of one window, and published times.
 
-Where it is asked for, also MEASURED: the emulator beside CTranslate2's float32 encoder on this CPU, both with
-random weights of the right shapes.
+On request also MEASURED: the emulator against CTranslate2's float32 encoder on this CPU, both with random
+weights of the right shapes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import sleep
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.published import PUBLISHED_ENCODERS, PUBLISHED_ENCODERS_SOURCE, RECORD_FLOPS
 from whisper_npu.benchmark.timings import Timings, machine, machine_line
-from whisper_npu.benchmark.window import OURS, PEER, Side
+from whisper_npu.benchmark.window import OURS, PEER, EncoderProcess
 from whisper_npu.dtypes import DType
 from whisper_npu.encoder import ModelDimensions, encoder_ops
 from whisper_npu.kernels import registry
@@ -26,19 +26,19 @@ from whisper_npu.ops import Matmul
 from whisper_npu.released import released_dimensions
 
 MODELS = ("tiny", "base", "small", "medium", "large-v3-turbo", "large-v3")
-PAUSE_SECONDS = 0.3  # after each turn: until no thread of it spins any more
+PAUSE_SECONDS = 0.3  # after each turn, so that none of its threads spins any more
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What no kernel of these products can go below: arithmetic at the record, each byte moved once."""
+class Roofline:
+    """The least time of these products: arithmetic at the record rate, each byte moved once."""
 
     flops: int
     bytes_per_second: float  # the target's DRAM
     nbytes: int  # A and B in bf16 read once, C in fp32 written once; no padding
 
     @classmethod
-    def of(cls, problems: Sequence[Matmul], target: Target) -> Floor:
+    def of(cls, problems: Sequence[Matmul], target: Target) -> Roofline:
         operands = sum(p.batch * (p.M * p.K + p.K * p.N) for p in problems)
         results = sum(p.batch * p.M * p.N for p in problems)
         return cls(
@@ -65,8 +65,8 @@ class Floor:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Seconds of one window, MEASURED on this CPU, the two sides taking turns."""
+class Comparison:
+    """MEASURED seconds of one window on this CPU; the two encoders take turns."""
 
     ours: Timings
     peer: Timings
@@ -85,15 +85,15 @@ class Size:
     dims: ModelDimensions
     target: Target
     choice: Choice
-    measured: Measured | None = None
+    measured: Comparison | None = None
 
     @property
     def problems(self) -> list[Matmul]:
         return products(encoder_ops(self.dims))
 
     @property
-    def floor(self) -> Floor:
-        return Floor.of(self.problems, self.target)
+    def roofline(self) -> Roofline:
+        return Roofline.of(self.problems, self.target)
 
     @property
     def seconds(self) -> float:
@@ -128,7 +128,7 @@ def run_sizes(
     threads: int,
     progress: Callable[[str], None],
 ) -> Sizes:
-    """repeats: measured windows of each side, after two to warm up; None measures nothing.
+    """repeats: measured windows per encoder, after two to warm up; None measures nothing.
 
     models: released ones, by name. Raises UnknownModelError for another.
     """
@@ -137,23 +137,23 @@ def run_sizes(
         choice = choose(encoder_ops(dims), registry.kernels(target))
         measured = None
         if repeats is not None:
-            progress(f"measuring a window of {model}, random weights")
+            progress(f"measuring a window of {model} with random weights")
             measured = _measured(model, repeats, threads)
         sizes.append(Size(model, dims, target, choice, measured))
     return Sizes(target, tuple(sizes), threads, repeats)
 
 
-def _measured(model: str, repeats: int, threads: int) -> Measured:
+def _measured(model: str, repeats: int, threads: int) -> Comparison:
     seconds: dict[str, list[float]] = {PEER: [], OURS: []}
     with ExitStack() as stack:
-        sides = [stack.enter_context(Side(side, model, threads)) for side in seconds]
+        workers = [stack.enter_context(EncoderProcess(name, model, threads)) for name in seconds]
         for repeat in range(repeats + 2):
-            for side in sides:
-                took = side.encode()
+            for worker in workers:
+                took = worker.encode()
                 if repeat >= 2:
-                    seconds[side.side].append(took)
+                    seconds[worker.name].append(took)
                 sleep(PAUSE_SECONDS)
-    return Measured(ours=Timings(tuple(seconds[OURS])), peer=Timings(tuple(seconds[PEER])))
+    return Comparison(ours=Timings(tuple(seconds[OURS])), peer=Timings(tuple(seconds[PEER])))
 
 
 def write_files(sizes: Sizes, files: Files) -> None:
@@ -161,7 +161,7 @@ def write_files(sizes: Sizes, files: Files) -> None:
 
 
 def as_markdown(sizes: Sizes) -> str:
-    """For people; docs/encoder-sizes.md is what this gives for all MODELS."""
+    """The page for people; for all MODELS it is docs/encoder-sizes.md."""
     rows = [modelled_cells(size) | _measured_cells(size) for size in sizes.sizes]
     measure = " --measure" if sizes.repeats is not None else ""
     profile = sizes.target.profile
@@ -170,15 +170,18 @@ def as_markdown(sizes: Sizes) -> str:
         "# Every size of encoder\n\n"
         f"One window of 30 s, 1,500 positions. `whisper-npu benchmark sizes{measure}` writes this.\n\n"
         + as_table(rows, left=("model", "kernels"))
-        + "\n- dispatches: by the kernels that the planner takes; beside them by one small kernel for all\n"
-        "- MODELLED ms: of those dispatches on an NPU, changes of overlay included; nobody measured it\n"
+        + "\n- dispatches: with the kernels that the planner chooses; then with one small kernel for all\n"
+        "- MODELLED ms: the encoder's MATRIX PRODUCTS ONLY, as these dispatches on an NPU, changes of\n"
+        "  overlay included; nobody measured it. Softmax, GELU, norms, biases and packing, which the CPU\n"
+        "  does, are not in it\n"
         f"  - {profile.name}: {profile.basis};\n"
         f"    {1e3 * profile.overlay_switch_seconds:g} ms per change of overlay\n"
-        f"- floor ms: the larger of FLOPs over {record:g} TFLOP/s, this array's record (arXiv 2512.13282),\n"
-        f"  and bytes over {dram:g} GB/s, each operand read in bf16 and each result written in fp32 once, "
-        "without padding\n"
-        f"- published ms: of a whole encoder on {sizes.target.title}, MEASURED by its author: {PUBLISHED_ENCODERS_SOURCE}\n"
-        + _measured_notes(sizes)
+        f"- roofline ms: the same products: the larger of FLOPs over {record:g} TFLOP/s, this array's\n"
+        f"  record (arXiv 2512.13282), and bytes over {dram:g} GB/s, each operand read once in bf16 and\n"
+        "  each result written once in fp32, without padding\n"
+        f"- published ms: a WHOLE encoder on {sizes.target.title}, MEASURED by its author "
+        f"({PUBLISHED_ENCODERS_SOURCE});\n"
+        "  MODELLED ms covers only a part of it\n" + _measured_notes(sizes)
     )
 
 
@@ -186,16 +189,16 @@ def _measured_notes(sizes: Sizes) -> str:
     if sizes.repeats is None:
         return ""
     return (
-        f"- MEASURED s: one window on this CPU ({machine_line()}),\n"
-        f"  {sizes.threads} threads, RANDOM WEIGHTS of the right shapes; each side is a process of its own, "
-        "they take turns;\n"
+        f"- MEASURED s: one window through the WHOLE encoder on this CPU ({machine_line()}),\n"
+        f"  {sizes.threads} threads, RANDOM WEIGHTS of the right shapes; the encoders are separate processes "
+        "that take turns;\n"
         f"  medians of {sizes.repeats} repeats after two to warm up. No NPU is involved\n"
     )
 
 
 def modelled_cells(size: Size) -> dict[str, str]:
-    """What is the same on every machine."""
-    dims, floor = size.dims, size.floor
+    """The columns that are the same on every machine."""
+    dims, roofline = size.dims, size.roofline
     return {
         "model": size.model,
         "n_state": f"{dims.n_audio_state:,}",
@@ -204,7 +207,7 @@ def modelled_cells(size: Size) -> dict[str, str]:
         "with 64x512": f"{size.dispatches_with(matmul_64x512(size.target)):,}",
         "with 64x64": f"{size.dispatches_with(matmul_64x64(size.target)):,}",
         "MODELLED ms": f"{1e3 * size.seconds:,.0f}",
-        "floor ms": f"{1e3 * floor.seconds:,.0f} ({floor.bound})",
+        "roofline ms": f"{1e3 * roofline.seconds:,.0f} ({roofline.bound})",
         "published ms": size.published,
         "kernels": size.choice.name,
     }
@@ -256,8 +259,8 @@ def _fields(size: Size) -> dict[str, object]:
         "dispatches_64x512": size.dispatches_with(matmul_64x512(size.target)),
         "dispatches_64x64": size.dispatches_with(matmul_64x64(size.target)),
         f"modelled_seconds_{size.target.profile.name}": size.seconds,
-        "floor_seconds_flops": size.floor.flops_seconds,
-        "floor_seconds_bytes": size.floor.bytes_seconds,
+        "floor_seconds_flops": size.roofline.flops_seconds,
+        "floor_seconds_bytes": size.roofline.bytes_seconds,
         "published_ms": size.published,
         "measured_weights": measured and "random",
         "measured_emulator_seconds": measured and measured.ours.median,

@@ -1,8 +1,8 @@
-"""One window of an encoder with random weights, as a process of its own: a line in, its seconds out.
+"""One window of an encoder with random weights, in a process of its own: a line in, its seconds out.
 
-    python -m whisper_npu.benchmark.window emulator base 2     # or CTranslate2; the model's sizes; threads
+    python -m whisper_npu.benchmark.window ENCODER MODEL THREADS     # ENCODER: emulator or CTranslate2
 
-Two sides that take turns are two processes, for threads of one pool that spin while they wait slow the other.
+Encoders that take turns run in separate processes: threads that spin while they wait would slow the other.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ from whisper_npu.released import released_dimensions
 OURS, PEER = "emulator", "CTranslate2"
 
 
-class Side:
+class EncoderProcess:
     """A process that encodes a window whenever it is asked to. A context manager, which ends it."""
 
-    def __init__(self, side: str, model: str, threads: int) -> None:
-        self.side = side
-        command = [sys.executable, "-m", "whisper_npu.benchmark.window", side, model, str(threads)]
+    def __init__(self, name: str, model: str, threads: int) -> None:
+        """name: OURS or PEER."""
+        self.name = name
+        command = [sys.executable, "-m", "whisper_npu.benchmark.window", name, model, str(threads)]
         # BLAS and OpenMP read their number of threads when they are first loaded.
         pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         self._process = subprocess.Popen(
@@ -55,11 +56,11 @@ class Side:
             answer = ""
         if not answer:
             raise WhisperNpuError(
-                f"{self.side} ended with status {self._process.wait()}; a large model needs memory for it"
+                f"{self.name} ended with status {self._process.wait()}; a large model may need more memory"
             )
         return float(answer)
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> EncoderProcess:
         return self
 
     def __exit__(
@@ -71,7 +72,7 @@ class Side:
 
 
 def random_array(name: str, shape: tuple[int, ...]) -> F32:
-    """Seeded by its name; of a size that keeps the stream's from layer to layer."""
+    """Normal numbers, seeded by the name; matrices are scaled to keep the magnitude of their input."""
     rng = np.random.default_rng(int.from_bytes(sha256(name.encode()).digest()[:8], "big"))
     array = rng.standard_normal(shape, np.float32)
     if len(shape) > 1:
@@ -80,26 +81,26 @@ def random_array(name: str, shape: tuple[int, ...]) -> F32:
 
 
 class _RandomTensors(Tensors):
-    """A checkpoint that holds whatever it is asked for."""
+    """A checkpoint that holds random numbers under every name."""
 
     def __init__(self) -> None:
         super().__init__(())
 
     def __contains__(self, name: str) -> bool:
-        return False  # no output projection of its own
+        return False  # without a separate output projection
 
     def read(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         return random_array(name, shape)
 
 
 def random_weights(dims: ModelDimensions) -> Weights:
-    """An encoder's arrays, as `write_peer` gives them to CTranslate2."""
+    """An encoder's arrays, the same as those that `write_peer` writes for CTranslate2."""
     names = encoder_names(dims.n_audio_layer)
     return {name: random_array(names[name], shape) for name, shape in encoder_shapes(dims).items()}
 
 
 def write_peer(dims: ModelDimensions, folder: Path) -> None:
-    """The same encoder as a CTranslate2 folder, with the smallest decoder that makes a model."""
+    """Write the same encoder as a CTranslate2 folder, with the smallest decoder that CTranslate2 accepts."""
     tokens = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"]
     n_state, n_head = dims.n_audio_state, dims.n_audio_head
     spec = whisper_spec(
@@ -112,9 +113,9 @@ def write_peer(dims: ModelDimensions, folder: Path) -> None:
     spec.save(str(folder))
 
 
-def encoder(side: str, dims: ModelDimensions, threads: int) -> Callable[[F32], object]:
-    """mel (n_mels, 2 * n_ctx) float32 to audio features, by one of the two sides."""
-    if side == OURS:
+def encoder(name: str, dims: ModelDimensions, threads: int) -> Callable[[F32], object]:
+    """mel (n_mels, 2 * n_ctx) float32 to audio features. name: OURS or PEER."""
+    if name == OURS:
         device = open_device(OURS, threads=threads).prepared(encoder_ops(dims))
         return AudioEncoder(dims, random_weights(dims), device)
     import ctranslate2
@@ -127,10 +128,10 @@ def encoder(side: str, dims: ModelDimensions, threads: int) -> Callable[[F32], o
     return lambda mel: model.encode(ctranslate2.StorageView.from_array(mel[None]))
 
 
-def main(side: str, model: str, threads: int) -> None:
-    """Encode a window for every line of stdin; answer with its seconds."""
+def main(name: str, model: str, threads: int) -> None:
+    """Encode a window for every line of stdin, and print its MEASURED seconds."""
     dims = released_dimensions(model)
-    encode = encoder(side, dims, threads)
+    encode = encoder(name, dims, threads)
     mel = random_array("mel", (dims.n_mels, 2 * dims.n_audio_ctx))
     for _ in sys.stdin:
         start = perf_counter()

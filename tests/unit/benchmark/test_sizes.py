@@ -13,7 +13,7 @@ import pytest
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.sizes import (
     MODELS,
-    Floor,
+    Roofline,
     Size,
     as_document,
     as_markdown,
@@ -50,16 +50,16 @@ def test_the_page_shows_what_is_modelled_now() -> None:
     assert [{name: row[name] for name in wanted[0]} for row in page] == wanted
 
 
-def test_a_floor_by_counting() -> None:
-    floor = Floor.of([Matmul(2, 3, 5), Matmul(7, 11, 13, batch=2)], NPU1)
-    assert floor.flops == 2 * (2 * 3 * 5 + 2 * 7 * 11 * 13)
-    assert floor.nbytes == 2 * (6 + 15 + 2 * (77 + 143)) + 4 * (10 + 2 * 91)
-    assert floor.seconds == max(floor.flops / 3.14e12, floor.nbytes / 15e9)
+def test_a_roofline_by_counting() -> None:
+    roofline = Roofline.of([Matmul(2, 3, 5), Matmul(7, 11, 13, batch=2)], NPU1)
+    assert roofline.flops == 2 * (2 * 3 * 5 + 2 * 7 * 11 * 13)
+    assert roofline.nbytes == 2 * (6 + 15 + 2 * (77 + 143)) + 4 * (10 + 2 * 91)
+    assert roofline.seconds == max(roofline.flops / 3.14e12, roofline.nbytes / 15e9)
 
 
 @pytest.mark.parametrize("size", MODELLED.sizes, ids=lambda size: size.model)
-def test_nothing_is_modelled_below_its_floor_or_above_what_others_measured(size: Size) -> None:
-    assert size.floor.seconds < size.seconds
+def test_nothing_is_modelled_below_its_roofline_or_above_what_others_measured(size: Size) -> None:
+    assert size.roofline.seconds < size.seconds
     if size.published != "-":
         assert 1e3 * size.seconds < float(size.published.split(" to ")[0].replace(",", ""))
     layers = size.dims.n_audio_layer
