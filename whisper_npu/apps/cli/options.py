@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 # The contracts' names (kernels/), written out: --help imports nothing that it could ask.
 KERNEL_HELP = (
-    "auto (least modelled time); gemm, or one core tile of it such as gemm_96x64x48; 64x64, 64x512, 128x512; "
-    "64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, 64x512_k2048; "
-    "64x64_baseline."
+    "auto (least modelled time); gemm, or one core tile of it such as gemm_96x64x48; or one of 64x64, "
+    "64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, "
+    "64x512_k2048; 64x64_baseline."
 )
 
 
