@@ -1,4 +1,4 @@
-"""Folders that are built once and found again: complete, or not there at all."""
+"""Folders that are built once and found again: each is complete or absent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from whisper_npu.errors import CacheError, one_line
 
-_SIZES = ".sizes.json"  # written last: the name and size of every other file of the entry
+_SIZES = ".sizes.json"  # written last: name and size of every other file of the entry
 
 
 def cache_folder(chosen: Path | None) -> Path:
@@ -23,7 +23,7 @@ def cache_folder(chosen: Path | None) -> Path:
 
 
 def find(cache: Path, key: str) -> Path | None:
-    """The entry's folder, or None if it is absent or any file of it is missing or of another size."""
+    """The entry's folder; None if it is absent, or if a file is missing or has another size."""
     folder = cache / key
     try:
         sizes = json.loads((folder / _SIZES).read_text("utf-8"))
@@ -34,10 +34,10 @@ def find(cache: Path, key: str) -> Path | None:
 
 
 def find_or_build(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
-    """The entry's folder; if it is not complete, `build` fills an empty folder that then takes its place.
+    """The entry's folder, built first if it is not complete.
 
-    The entry appears under its name in one rename, after the last byte was written. A build that raises
-    leaves nothing; of two processes that build the same entry, the first to finish wins.
+    `build` fills an empty folder, which gets the entry's name in one rename after the last byte was written.
+    A build that raises leaves nothing behind. If two processes build the same entry, the first one wins.
 
     Raises CacheError if the cache cannot be written, and whatever `build` raises.
     """
@@ -53,7 +53,7 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
             sizes = {path.name: path.stat().st_size for path in new.iterdir()}
             (new / _SIZES).write_text(json.dumps(sizes), "utf-8")
             if find(cache, key) is None:
-                if folder.exists():  # an entry that lost files: a folder is only renamed onto an empty one
+                if folder.exists():  # an entry that lost files: a folder can only replace an empty one
                     folder.rename(Path(scratch) / "broken")
                 _rename_or_lose(new, folder)
     except OSError as error:
@@ -71,6 +71,6 @@ def _rename_or_lose(new: Path, folder: Path) -> None:
     try:
         new.rename(folder)
     except OSError:
-        # Another process renamed its own, equal build first.
+        # Another process was first, with an equal build.
         if not folder.is_dir():
             raise

@@ -1,12 +1,12 @@
-"""The tree of user errors.
+"""The errors that a user can cause or meet.
 
-Every error that a user can cause or meet names the value, the limit it broke and the remedy, in one
-line. The command line prints that line and exits with `exit_code`; nothing else does.
+Each names in one line the value, the limit that it broke, and the remedy. The command line prints that line
+and exits with `exit_code`; no other code does.
 """
 
 
 class WhisperNpuError(Exception):
-    """The root: something that the user should read as one line, not as a traceback."""
+    """The base class: an error that the user should see as one line, not as a traceback."""
 
     exit_code = 1
 
@@ -18,19 +18,19 @@ class UsageError(WhisperNpuError):
 
 
 class UnknownModelError(UsageError):
-    """A `--model` that is neither a known name, nor a folder, nor a hub id."""
+    """A `--model` that is neither a known name nor a folder nor a hub id."""
 
 
 class UnknownKernelError(UsageError):
-    """A `--kernel` that no contract carries."""
+    """A `--kernel` that does not exist."""
 
 
 class AudioError(WhisperNpuError):
-    """An audio file that is missing, unreadable, truncated, or holds samples that are not numbers."""
+    """An audio file that is missing, unreadable, truncated, or has samples that are not numbers."""
 
 
 class CheckpointError(WhisperNpuError):
-    """A model folder or package whose files are missing, corrupt, or of the wrong name, shape or dtype."""
+    """A model folder or package whose files are missing, damaged, or have a wrong name, shape or dtype."""
 
 
 class CacheError(WhisperNpuError):
@@ -42,11 +42,11 @@ class OutputError(WhisperNpuError):
 
 
 class MissingPackageError(WhisperNpuError):
-    """A package of an extra that is needed and not installed."""
+    """A package of an extra is needed, but not installed."""
 
 
 class DeviceError(WhisperNpuError):
-    """A device that fails while it works, or is asked for what it cannot do."""
+    """A device fails, or is asked for what it cannot do."""
 
 
 class DeviceNotFoundError(DeviceError):
@@ -54,27 +54,27 @@ class DeviceNotFoundError(DeviceError):
 
 
 class KernelNotBuiltError(DeviceError):
-    """A kernel that the NPU is asked to run and that no folder holds."""
+    """A kernel for the NPU is in none of the folders."""
 
 
 class KernelManifestError(DeviceError):
-    """A built kernel whose files are not what its manifest says, or whose manifest is not the contract."""
+    """A built kernel differs from its manifest, or its manifest from the contract."""
 
 
 class DispatchError(DeviceError):
-    """A dispatch that timed out, was aborted, failed, or gave a wrong answer where the right one is known."""
+    """A dispatch timed out, was aborted, failed, or gave a wrong answer where the right one is known."""
 
 
 class PlanError(WhisperNpuError):
-    """A problem or a plan that the kernel cannot run: sizes below 1, tiles outside an operand."""
+    """A kernel or device cannot run an op or plan: sizes below 1, tiles outside an operand."""
 
 
 def one_line(error: BaseException) -> str:
-    """A library's error as one short line, for the inside of ours."""
+    """A library's error as one short line, to be quoted in one of ours."""
     text = " ".join(str(error).split()).rstrip(".")
     return text if len(text) <= 200 else text[:197] + "..."
 
 
 def error_line(message: str) -> str:
-    """An error as one line, whatever a file's name holds."""
+    """An error message as one line, even if a file's name has line breaks."""
     return f"whisper-npu: error: {' '.join(message.splitlines())}"

@@ -1,4 +1,4 @@
-"""Packages that only some commands need: asked for before the work, and named with the way to get them."""
+"""Packages that only some commands need, checked before the work begins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from whisper_npu.errors import MissingPackageError
 
 
 def require_package(package: str, extra: str, purpose: str) -> None:
-    """Raises MissingPackageError where `package`, which the extra brings, is not installed."""
+    """Raises MissingPackageError, with the command that installs it, where `package` is missing.
+
+    extra: the extra of whisper-npu that brings the package.
+    """
     if find_spec(package) is None:
         raise MissingPackageError(
             f"{purpose} needs {package}, which is not installed: pip install 'whisper-npu[{extra}]'"

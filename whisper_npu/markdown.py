@@ -1,4 +1,4 @@
-"""Tables in Markdown that also read well as plain text."""
+"""Markdown tables that are readable as plain text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 
 def as_table(rows: Sequence[Mapping[str, str]], left: Collection[str]) -> str:
-    """At least one row, all with the same heads.
+    """A table of at least one row; all rows have the same heads.
 
-    left: heads of the columns of text; the others hold numbers and are set to the right.
+    left: heads of the columns that hold text; the other columns are aligned to the right.
     """
     heads = list(rows[0])
     widths = {head: max(len(head), *(len(row[head]) for row in rows)) for head in heads}

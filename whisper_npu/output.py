@@ -1,7 +1,7 @@
 """Transcripts as txt, srt, vtt, tsv and json files.
 
-The conventions are those of openai/whisper (whisper/utils.py), where players and parsers can read them. In
-all but json a segment is one line, and one without text is left out.
+The conventions are those of openai/whisper (whisper/utils.py), except where players and parsers could not
+read the result. In all formats but json a segment is one line, and segments without text are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _REMEDY = "check the folder's permissions and free space, or choose another fold
 
 
 def render(transcript: Transcript, fmt: str) -> str:
-    """The content of the `fmt` file. Raises UsageError for a format outside FORMATS."""
+    """The content of a file in this format. Raises UsageError for a format outside FORMATS."""
     _check_format(fmt)
     cues = tuple(_cues(transcript))
     if fmt == "txt":
@@ -48,7 +48,7 @@ def render(transcript: Transcript, fmt: str) -> str:
 
 
 def as_json(document: Mapping[str, object]) -> str:
-    """A report's document as the content of its file."""
+    """A document, such as a report's, as the content of a JSON file."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -63,9 +63,9 @@ def output_path(source_name: str | Path, fmt: str, folder: Path) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OutputError if no file can be written in `folder`, or in what it would be created in.
+    """Raises OutputError if no file can be written in `folder`, or in the folder where it would be created.
 
-    For before the long work. Leaves nothing behind.
+    Meant to be called before the work. Leaves nothing behind.
     """
     existing = folder
     while not os.path.lexists(existing) and existing != existing.parent:
@@ -79,17 +79,17 @@ def check_writable(folder: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` in UTF-8, as `write_bytes_atomically` does."""
-    # half a surrogate pair must not cost the whole transcript
+    # Half a surrogate pair must not make the whole transcript fail.
     write_bytes_atomically(path, text.encode("utf-8", errors="replace"))
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds either all of it or what it held before.
+    """Write `data` so that `path` afterwards holds all of it, or unchanged what it held before.
 
-    Missing folders are created, an existing file keeps its mode, a symbolic link keeps pointing where it
-    does, and a device or pipe such as /dev/stdout is written to directly.
+    Missing folders are created. An existing file keeps its mode and a symbolic link its target. A device or
+    pipe such as /dev/stdout is written to directly.
 
-    Raises OutputError where that fails: a folder in the way, no permission, a full disk.
+    Raises OutputError if that fails: a folder in the way, no permission, a full disk.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -103,9 +103,11 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")  # short: `target` may be as long as allowed
+    temporary = target.with_name(
+        f".{secrets.token_hex(8)}.tmp"
+    )  # short, since `target` may have the longest name allowed
     try:
-        # Not by tempfile, whose mode is 0600: here the umask applies, as to any new file.
+        # Not with tempfile, whose files have mode 0600: here the umask applies, as for any new file.
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             if target.exists():
                 os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
@@ -119,7 +121,10 @@ def _replace(target: Path, data: bytes) -> None:
 
 
 def _cues(transcript: Transcript) -> Iterator[tuple[int, int, str]]:
-    """Start and end in milliseconds, and text in one line. Starts never go back, and every cue lasts."""
+    """Start and end in milliseconds, and the text in one line.
+
+    Starts never decrease, and every cue lasts at least 1 ms.
+    """
     start = 0
     for segment in transcript.segments:
         text = " ".join(segment.text.replace("\0", "").splitlines()).strip()
@@ -129,7 +134,7 @@ def _cues(transcript: Transcript) -> Iterator[tuple[int, int, str]]:
 
 
 def _clock(milliseconds: int, mark: str) -> str:
-    """HH:MM:SS and the milliseconds behind the decimal mark; always with hours, which every parser reads."""
+    """HH:MM:SS and milliseconds behind the decimal mark; always with hours, which every parser can read."""
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -137,7 +142,7 @@ def _clock(milliseconds: int, mark: str) -> str:
 
 
 def _without_arrows(text: str) -> str:
-    """SRT has no escapes, so "-->" becomes "->", and "--->" too: shortened once it would be "-->"."""
+    """SRT has no escapes, so "-->" becomes "->". So does "--->", or it would become "-->"."""
     return re.sub("-{2,}>", "->", text)
 
 

@@ -1,6 +1,6 @@
-"""The encoders' sizes of the released models, for whoever plans or models before a checkpoint is there.
+"""Encoder sizes of the released models, for planning and modelling without a checkpoint.
 
-What runs takes its sizes from the checkpoint. Source: openai/whisper, model-card.md, and each model's
+When a model runs, its sizes come from the checkpoint. Source: openai/whisper, model-card.md, and each model's
 config.json on the hub.
 """
 
@@ -38,7 +38,7 @@ RELEASED: dict[str, ModelDimensions] = {
     "large": _LARGE_V3,
     "large-v3-turbo": _LARGE_V3,
     "turbo": _LARGE_V3,
-    # Distilled ones keep their teacher's encoder.
+    # Distilled models keep their teacher's encoder.
     "distil-small.en": _SMALL,
     "distil-medium.en": _MEDIUM,
     "distil-large-v2": _LARGE,
@@ -48,7 +48,7 @@ RELEASED: dict[str, ModelDimensions] = {
 
 
 def released_dimensions(model: str) -> ModelDimensions:
-    """The encoder's sizes of a released model. Raises UnknownModelError for any other name."""
+    """The encoder sizes of a released model. Raises UnknownModelError for any other name."""
     if model not in RELEASED:
         raise UnknownModelError(f"no sizes are known for model {model!r}: there are {', '.join(RELEASED)}")
     return RELEASED[model]

@@ -1,4 +1,4 @@
-"""One dispatch of each kernel, taken apart: allocate, convert, copy in, run, copy out. All MEASURED."""
+"""One dispatch of each kernel, step by step: allocate, convert, copy in, run, copy out. All MEASURED."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Call:
     """One dispatch of one kernel. Seconds are MEASURED."""
 
     plan: MatmulPlan
-    dispatches: int  # as the device counted them
+    dispatches: int  # counted by the device
     steps: dict[str, Timings]  # by the names of STEPS
 
     @property
@@ -45,7 +45,7 @@ class Calls:
 
 
 def run_calls(device: Device, *, repeats: int, progress: Callable[[str], None]) -> Calls:
-    """Each kernel that the device has: warmed up once, then dispatched `repeats` times."""
+    """Dispatch each kernel of the device once to warm up, then `repeats` times."""
     calls = []
     for contract in device.contracts():
         if not isinstance(contract, MatmulContract):
@@ -61,14 +61,14 @@ def run_calls(device: Device, *, repeats: int, progress: Callable[[str], None]) 
 
 
 def one_dispatch(contract: MatmulContract) -> MatmulPlan:
-    """The plan that fills exactly one dispatch: all its matrices, or `batch` products below one another."""
+    """The plan that fills exactly one dispatch, with all its products."""
     if contract.batch_layout is not None:
         return tiled_plan(Matmul(contract.m, contract.k, contract.n, contract.batch), contract)
     return tiled_plan(Matmul(contract.batch * contract.m, contract.k, contract.n), contract)
 
 
 def _one_call(device: Device, plan: MatmulPlan, a: F32, b: F32) -> tuple[float, ...]:
-    """Seconds of each of STEPS. Raises DeviceError where the device took another number of dispatches."""
+    """MEASURED seconds of each of STEPS. Raises DeviceError unless the device needed one dispatch."""
     start = perf_counter()
     a_buffer, b_buffer, c_buffer = device.alloc(plan.a), device.alloc(plan.b), device.alloc(plan.c)
     allocated = perf_counter()
@@ -89,7 +89,7 @@ def _one_call(device: Device, plan: MatmulPlan, a: F32, b: F32) -> tuple[float, 
 
 
 def _converted(matrix: F32, layout: Layout) -> F32:
-    """Rounded in bulk and laid out in whole tiles, as the layout says."""
+    """Round in bulk and pad to whole tiles, as the layout says."""
     padded = np.zeros((*layout.shape[:-2], *layout.padded), np.float32)
     rounded = on_grid(matrix, layout.rounding) if layout.dtype is DType.BF16 else matrix
     padded[..., : layout.rows, : layout.cols] = rounded
@@ -126,12 +126,12 @@ def as_markdown(calls: Calls) -> str:
 
 
 def _one_after_another(calls: Calls) -> str:
-    """What no single dispatch shows: changing overlays, and waking a device that slept."""
+    """What a single dispatch does not show: changes of overlay, and waking a sleeping NPU."""
     plans, profile = [call.plan for call in calls.calls], calls.device.target.profile
     awake, asleep = (modelled_run_seconds(plans, profile, start) for start in (Start.AWAKE, Start.ASLEEP))
     return (
-        "\nAll of them once, one after the other, each change of overlay charged: MODELLED "
-        f"{1e3 * awake:.1f} ms\n({profile.name}), and {1e3 * asleep:.1f} ms where the NPU slept.\n"
+        "\nAll of them once, one after the other, with every change of overlay: MODELLED "
+        f"{1e3 * awake:.1f} ms\n({profile.name}), and {1e3 * asleep:.1f} ms if the NPU slept before.\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The files of a benchmark: none unless asked for, each whole or not there at all."""
+"""The files that a benchmark writes: only those asked for, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLOT_FORMATS = (".png", ".svg")
 
 @dataclass(frozen=True)
 class Files:
-    """Where to write what; None: not asked for."""
+    """Where to write what; None: do not write it."""
 
     markdown: Path | None = None
     json: Path | None = None
@@ -26,7 +26,10 @@ class Files:
     trace: Path | None = None
 
     def check(self) -> None:
-        """Before the work: raises OutputError, UsageError, MissingPackageError for what would fail after."""
+        """Check before the work what would fail after it.
+
+        Raises OutputError, UsageError, MissingPackageError.
+        """
         asked = [p for p in (self.markdown, self.json, self.csv, self.plot, self.trace) if p is not None]
         for path in asked:
             if path.is_dir():
@@ -44,7 +47,7 @@ class Files:
     def write_tables(
         self, markdown: str, document: Mapping[str, object], rows: Sequence[Mapping[str, object]]
     ) -> None:
-        """What every benchmark can write: its text, everything for programs, and its rows."""
+        """Write what every benchmark can: its text, all results as JSON, and its rows as CSV."""
         if self.markdown:
             write_atomically(self.markdown, markdown)
         if self.json:
@@ -54,7 +57,7 @@ class Files:
 
 
 def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows with the same fields, under a head line; None is an empty field."""
+    """Rows with the same fields, below a header line; None becomes an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()

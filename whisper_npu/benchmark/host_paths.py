@@ -1,4 +1,4 @@
-"""What the host does around a product's dispatches: three ways, from the baseline's to a pipeline.
+"""Three ways in which the host surrounds a product's dispatches, from the baseline's to a pipeline.
 
 All hand plans to a device through the same seam: `Device.alloc`, `Buffer.write`, `Device.execute`,
 `Buffer.read`. Seconds are MEASURED wall time.
@@ -21,8 +21,8 @@ from whisper_npu.ops import Matmul
 
 
 @dataclass(frozen=True)
-class Made:
-    """A product, and what it took. Seconds are MEASURED."""
+class PathRun:
+    """One run of a host path: its product and what it took. Seconds are MEASURED."""
 
     c: F32  # (M, N)
     stats: Stats  # as the device counted
@@ -30,15 +30,15 @@ class Made:
 
     @property
     def host_measured_s(self) -> float:
-        """Outside Device.execute: what the host adds. What it does while the device runs is not in it."""
+        """Time outside Device.execute. Host work that overlaps with the device is not included."""
         return self.total_measured_s - self.stats.kernel_measured_s
 
 
-HostPath = Callable[[Device, MatmulPlan, F32, F32], Made]
+HostPath = Callable[[Device, MatmulPlan, F32, F32], PathRun]
 
 
-def whole(device: Device, plan: MatmulPlan, a: F32, b: F32) -> Made:
-    """Operands converted in bulk, the plan handed over whole.
+def whole(device: Device, plan: MatmulPlan, a: F32, b: F32) -> PathRun:
+    """Convert operands in bulk and execute the whole plan at once.
 
     a: (M, K), b: (K, N) float32.
     """
@@ -51,15 +51,15 @@ def whole(device: Device, plan: MatmulPlan, a: F32, b: F32) -> Made:
     total_seconds = perf_counter() - start
     for buffer in (a_buffer, b_buffer, c_buffer):
         buffer.close()
-    return Made(c, stats, total_seconds)
+    return PathRun(c, stats, total_seconds)
 
 
-def naive(device: Device, plan: MatmulPlan, a: F32, b: F32) -> Made:
-    """As the baseline's host did: every dispatch by itself, operands converted element by element in Python.
+def naive(device: Device, plan: MatmulPlan, a: F32, b: F32) -> PathRun:
+    """Work as the baseline's host did: one dispatch at a time, operands converted element by element.
 
-    For each tile product that `plan` walks: allocate, convert, run a plan of one dispatch, read, add to the
-    result on the host in fp32. a: (M, K), b: (K, N) float32, finite. The contract takes one product per
-    dispatch, of operands rounded to nearest even.
+    For each tile product of `plan`: allocate, convert, run a plan of one dispatch, read, and add to the
+    result on the host in fp32. a: (M, K), b: (K, N) float32, finite. The contract must take one product per
+    dispatch, with operands rounded to nearest even.
     """
     m, k, n = plan.kernel.m, plan.kernel.k, plan.kernel.n
     one = tiled_plan(Matmul(m, k, n), plan.kernel)
@@ -75,13 +75,13 @@ def naive(device: Device, plan: MatmulPlan, a: F32, b: F32) -> Made:
         inside += c_buffer.read()[: inside.shape[0], : inside.shape[1]]
         for buffer in (a_buffer, b_buffer, c_buffer):
             buffer.close()
-    return Made(c, stats, perf_counter() - start)
+    return PathRun(c, stats, perf_counter() - start)
 
 
-def pipelined(device: Device, plan: MatmulPlan, a: F32, b: F32) -> Made:
-    """B staged and all buffers allocated before the clock starts; then one row of tiles after the other.
+def pipelined(device: Device, plan: MatmulPlan, a: F32, b: F32) -> PathRun:
+    """Stage B and allocate all buffers before the clock starts; then run one row of tiles after the other.
 
-    While the device works on a row, one worker thread packs the next one and unpacks the last one, hence two
+    While the device works on a row, a thread packs the next one and unpacks the last one, which needs two
     sets of A and C. The thread touches only buffers that no run uses. a: (M, K), b: (K, N) float32.
     """
     M, m = plan.problem.M, plan.kernel.m
@@ -93,8 +93,8 @@ def pipelined(device: Device, plan: MatmulPlan, a: F32, b: F32) -> Made:
     c_buffers = [device.alloc(row.c), device.alloc(row.c)]
     c = np.empty((rows * m, plan.problem.N), np.float32)
 
-    def beside(i: int) -> None:
-        """What the host does while row i runs."""
+    def overlap(i: int) -> None:
+        """Do the host's work while row i runs."""
         if i + 1 < rows:
             a_buffers[(i + 1) % 2].write(_tile(a, (i + 1) * m, 0, (m, plan.problem.K)))
         if i > 0:
@@ -103,20 +103,20 @@ def pipelined(device: Device, plan: MatmulPlan, a: F32, b: F32) -> Made:
     stats = Stats()
     with ThreadPoolExecutor(max_workers=1) as worker:
         start = perf_counter()
-        beside(-1)
+        overlap(-1)
         for i in range(rows):
-            host = worker.submit(beside, i)
+            host = worker.submit(overlap, i)
             stats += device.execute(row, [a_buffers[i % 2], b_buffer, c_buffers[i % 2]])
             host.result()
-        beside(rows)
+        overlap(rows)
         total_seconds = perf_counter() - start
     for buffer in (b_buffer, *a_buffers, *c_buffers):
         buffer.close()
-    return Made(c[:M], stats, total_seconds)
+    return PathRun(c[:M], stats, total_seconds)
 
 
 def _tile(matrix: F32, row: int, column: int, shape: tuple[int, int]) -> F32:
-    """The part of `matrix` that begins there, padded with zeros to `shape` at its edges."""
+    """The part of `matrix` that begins at (row, column), padded with zeros to `shape` at the edges."""
     part = matrix[row : row + shape[0], column : column + shape[1]]
     if part.shape == shape:
         return part
@@ -126,7 +126,7 @@ def _tile(matrix: F32, row: int, column: int, shape: tuple[int, int]) -> F32:
 
 
 def _bf16_by_element(matrix: F32) -> F32:
-    """Finite float32 rounded to nearest even onto the bf16 grid, element by element, slow on purpose."""
+    """Round finite float32 to nearest even onto the bf16 grid, element by element: slow on purpose."""
     rounded = np.empty(matrix.shape, np.float32)
     flat = rounded.reshape(-1)
     for index, value in enumerate(matrix.ravel()):

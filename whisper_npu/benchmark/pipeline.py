@@ -1,7 +1,7 @@
-"""The whole pipeline on real recordings: each stage, and each operation of the encoder, over several repeats.
+"""The whole pipeline on recordings: every stage and every operation of the encoder, over several repeats.
 
-The model is loaded once. One pass over all recordings warms up, then `repeats` passes are MEASURED, each as
-one `whisper_npu.report.Report`, whose stages and operations these are.
+The model is loaded once. One pass over all recordings warms up, then `repeats` passes are MEASURED. Each pass
+gives one `whisper_npu.report.Report`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from whisper_npu.transcription.result import Transcription
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The reports of all repeats, which did the same, and when what of it ran."""
+    """The reports of all repeats, which did the same work, and what ran when."""
 
     reports: tuple[Report, ...]
     spans: tuple[Span, ...]
@@ -37,7 +37,7 @@ class Pipeline:
 
     @property
     def stages(self) -> dict[str, Timings]:
-        """MEASURED seconds; `load` was measured once."""
+        """MEASURED seconds per stage; `load` was measured once."""
         stages = {
             name: Timings(tuple(report.stages[name] for report in self.reports)) for name in self.last.stages
         }
@@ -48,11 +48,11 @@ class Pipeline:
 
     @property
     def total(self) -> Timings:
-        """MEASURED seconds of one pass, with the one load."""
+        """MEASURED seconds of one pass, loading included."""
         return Timings(tuple(report.total_seconds for report in self.reports))
 
     def operation_timings(self, name: str) -> tuple[Timings, Timings]:
-        """MEASURED seconds of one operation: packing, and inside the device."""
+        """MEASURED seconds of one operation: packing; inside the device."""
         same = [
             operation for report in self.reports for operation in report.operations if operation.name == name
         ]
@@ -72,7 +72,8 @@ def run_pipeline(
 ) -> Pipeline:
     """Transcribe all recordings 1 + `repeats` times.
 
-    audio: files. Raises UsageError for stdin, AudioError before the model is loaded, what `load_model` does.
+    audio: files. Raises UsageError for stdin, AudioError before the model is loaded, and what `load_model`
+    raises.
     """
     for path in audio:
         if path == "-":
@@ -108,7 +109,7 @@ def _transcribed(path: str, model: Model, recorder: Recorder) -> Transcription:
 
 
 def write_files(pipeline: Pipeline, files: Files) -> None:
-    """All but the plot, which plot.py draws."""
+    """Write all files except the plot, which plot.py draws."""
     rows = _lines(pipeline)
     files.write_tables(as_markdown(pipeline), as_benchmark_document(pipeline), rows)
     if files.trace:
@@ -117,7 +118,7 @@ def write_files(pipeline: Pipeline, files: Files) -> None:
 
 
 def as_markdown(pipeline: Pipeline) -> str:
-    """For people: stages, operations, and the total beside the experiment's."""
+    """The tables for people: stages, operations, and the total against the baseline's."""
     last, total = pipeline.last, pipeline.total
     ran_on = last.ran_on
     stages = [
@@ -135,11 +136,11 @@ def as_markdown(pipeline: Pipeline) -> str:
         + f"\n- kernel: the device, here the {ran_on.clock} ({ran_on.device})\n"
         + "- MODELLED s: what the dispatches would take on an NPU; nobody measured it\n"
         + "".join(
-            f"  - {p.name}: {short(last.modelled_seconds(p))} s in all; {modelled_basis(last, p)}\n"
+            f"  - {p.name}: {short(last.modelled_seconds(p))} s in total; {modelled_basis(last, p)}\n"
             for p in profiles(ran_on.target)
         )
-        + f"\nThe experiment took {BASELINE.seconds} s (measured by its author, NPU) for one product "
-        f"{BASELINE.problem}.\nAll of this took {short(total.median)} s, "
+        + f"\nThe baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
+        f"{BASELINE.problem}.\nThis whole pipeline took {short(total.median)} s, "
         f"{total.median / BASELINE.seconds:.3g} of it, MEASURED on the {ran_on.device}.\n"
     )
 
@@ -160,7 +161,7 @@ def _operation_cells(pipeline: Pipeline, operation: Operation) -> dict[str, str]
 
 
 def as_benchmark_document(pipeline: Pipeline) -> dict[str, object]:
-    """For programs; `report` is the last repeat's report, with the fields of docs/report.md."""
+    """The results for programs; `report` is the last repeat's, with the fields of docs/report.md."""
     operations = []
     for operation in pipeline.last.operations:
         pack, kernel = pipeline.operation_timings(operation.name)
@@ -189,7 +190,7 @@ def as_benchmark_document(pipeline: Pipeline) -> dict[str, object]:
 
 
 def _lines(pipeline: Pipeline) -> list[dict[str, object]]:
-    """Lines of the CSV: a stage, or one part of an operation."""
+    """The CSV's lines: one per stage, and per part of an operation."""
     timings = [("stage", name, "", t) for name, t in [*pipeline.stages.items(), ("total", pipeline.total)]]
     for operation in pipeline.last.operations:
         pack, kernel = pipeline.operation_timings(operation.name)

@@ -1,4 +1,4 @@
-"""Plots, readable in grey: what is MEASURED is a filled mark, what is MODELLED an open one.
+"""Plots that are readable in grey: filled marks are MEASURED, open ones MODELLED.
 
 Needs the extra `benchmark`, which brings matplotlib.
 """
@@ -143,7 +143,7 @@ def _baseline_line(axes: Axes) -> None:
         color="black",
         linestyle="--",
         linewidth=1,
-        label=f"the experiment: {BASELINE.seconds} s, one product",
+        label=f"the baseline: {BASELINE.seconds} s, one product",
     )
 
 

@@ -1,7 +1,7 @@
-"""The experiment's product by every strategy, side by side.
+"""The baseline's product by every strategy, side by side.
 
-MEASURED seconds are wall time on the device that ran, which is named; MODELLED seconds are what the same
-dispatches would take on an NPU under a cost profile, and nobody has measured them.
+MEASURED seconds are wall time on the device that the table names. MODELLED seconds are what the same
+dispatches would take on an NPU under a cost profile; nobody has measured them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.benchmark.files import Files
-from whisper_npu.benchmark.host_paths import Made
+from whisper_npu.benchmark.host_paths import PathRun
 from whisper_npu.benchmark.strategies import Strategy, check_names, strategies
 from whisper_npu.benchmark.timings import Timings, device_document, machine, machine_line, short
 from whisper_npu.benchmark.trace import Lane, Span, as_trace
@@ -32,14 +32,14 @@ MAX_ERROR = 0.004  # of an element of C against float64, for the operands below
 
 @dataclass(frozen=True)
 class Measurement:
-    """One strategy on one device. Seconds are MEASURED; the model is asked about the whole problem."""
+    """One strategy on one device. Seconds are MEASURED; modelled ones are of the whole problem."""
 
     strategy: Strategy
-    made: Made  # of the last repeat
+    run: PathRun  # of the last repeat
     max_error: float  # against float64, over the rows that were measured
     total: Timings
     device: Timings  # inside Device.execute
-    host: Timings  # total less device: what the host adds
+    host: Timings  # total minus device
 
     @property
     def rows_measured(self) -> int:
@@ -51,7 +51,7 @@ class Measurement:
 
     @property
     def extrapolated_seconds(self) -> float | None:
-        """Of all rows, by the number of dispatches; None where all were MEASURED."""
+        """Scaled to all rows by the number of dispatches; None where all rows were MEASURED."""
         if not self.strategy.is_partial:
             return None
         return self.total.median * self.strategy.plan.dispatches / self.strategy.measured.dispatches
@@ -74,7 +74,7 @@ class Projection:
 
 
 def operands(problem: Matmul) -> tuple[F32, F32]:
-    """A (M,K) and B (K,N) float32, of each product: normal, 0.1 wide, seed 42, A drawn first."""
+    """A (M,K) and B (K,N) float32 of each product: normal with deviation 0.1, seed 42, A drawn first."""
     random = np.random.RandomState(42)  # the legacy generator's stream is frozen for good
     batch = (problem.batch,) if problem.batch > 1 else ()
     a = (random.randn(*batch, problem.M, problem.K) * 0.1).astype(np.float32)
@@ -91,7 +91,7 @@ def run_projection(
     progress: Callable[[str], None],
     problem: Matmul = BASELINE.problem,
 ) -> Projection:
-    """Measure strategies: all, or those named. Each is warmed up once, then run `repeats` times.
+    """Measure all strategies, or those named: each once to warm up, then `repeats` times.
 
     Raises UsageError for a name that no strategy has.
     """
@@ -130,7 +130,7 @@ def _measured(
 ) -> tuple[Measurement, list[Span]]:
     plan = strategy.measured
     a = a[: plan.problem.M]
-    made, spans = [], []
+    runs, spans = [], []
     for repeat in range(repeats + 1):  # the first warms up
         start = perf_counter()
         one = strategy.path(device, plan, a, b)
@@ -144,20 +144,20 @@ def _measured(
         }
         spans.append(Span(Lane.RUNS, name, start, perf_counter(), details))
         if repeat:
-            made.append(one)
+            runs.append(one)
     row = Measurement(
         strategy=strategy,
-        made=made[-1],
-        max_error=float(np.abs(made[-1].c - reference[: plan.problem.M]).max()),
-        total=Timings(tuple(m.total_measured_s for m in made)),
-        device=Timings(tuple(m.stats.kernel_measured_s for m in made)),
-        host=Timings(tuple(m.host_measured_s for m in made)),
+        run=runs[-1],
+        max_error=float(np.abs(runs[-1].c - reference[: plan.problem.M]).max()),
+        total=Timings(tuple(run.total_measured_s for run in runs)),
+        device=Timings(tuple(run.stats.kernel_measured_s for run in runs)),
+        host=Timings(tuple(run.host_measured_s for run in runs)),
     )
     return row, spans
 
 
 def write_files(projection: Projection, files: Files) -> None:
-    """All but the plot, which plot.py draws."""
+    """Write all files except the plot, which plot.py draws."""
     rows = [_fields(row, projection.device) for row in projection.rows]
     files.write_tables(as_markdown(projection), as_document(projection), rows)
     if files.trace:
@@ -166,7 +166,7 @@ def write_files(projection: Projection, files: Files) -> None:
 
 
 def as_markdown(projection: Projection) -> str:
-    """For people: a table, and below it what its columns mean."""
+    """The table for people, and the meaning of its columns."""
     device = projection.device
     lines = [
         f"{projection.problem} by every strategy, MEASURED on {device.description}",
@@ -178,7 +178,7 @@ def as_markdown(projection: Projection) -> str:
         "- MB: to the device and back, of the whole product, as planned",
         f"- max error: of an element of C against float64, in the rows measured; {MAX_ERROR} is allowed",
         f"- MEASURED s: wall time here, on the {device.clock} ({device.name}), of the rows measured; device:",
-        "  inside its run; host: all else, without what the pipelined host does while the device runs",
+        "  inside its run; host: the rest, without what the pipelined host does while the device runs",
         "- EXTRAPOLATED s: where only some rows were measured, all rows, by the number of dispatches",
         "- MODELLED s: what the dispatches of the whole product would take on an NPU; nobody measured it. In",
         f"  brackets: over the {BASELINE.seconds} s that the experiment measured for {BASELINE.problem}",
@@ -204,7 +204,7 @@ def _cells(row: Measurement, device: Device) -> dict[str, str]:
         "kernel": plan.contract.name,
         "dispatches": f"{plan.dispatches:,}",
         "rows measured": f"{row.rows_measured:,}",
-        "counted": f"{row.made.stats.dispatches:,}",
+        "counted": f"{row.run.stats.dispatches:,}",
         "MB": f"{(plan.bytes_to_device + plan.bytes_from_device) / 1e6:,.1f}",
         "max error": f"{row.max_error:.5f}",
         _BOUND: "yes" if row.meets_bound else "NO",
@@ -222,7 +222,7 @@ def _cells(row: Measurement, device: Device) -> dict[str, str]:
 
 
 def as_document(projection: Projection) -> dict[str, object]:
-    """For programs; docs/benchmarks.md describes the fields."""
+    """The results for programs; docs/benchmarks.md describes the fields."""
     problem = projection.problem
     return {
         "schema": "whisper-npu/benchmark-projection",
@@ -248,8 +248,8 @@ def as_document(projection: Projection) -> dict[str, object]:
 
 
 def _fields(row: Measurement, device: Device) -> dict[str, object]:
-    """One row, flat: a line of the CSV."""
-    plan, counted = row.strategy.plan, row.made.stats
+    """One line of the CSV."""
+    plan, counted = row.strategy.plan, row.run.stats
     fields: dict[str, object] = {
         "strategy": row.strategy.name,
         "variant": row.strategy.variant,

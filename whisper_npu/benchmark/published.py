@@ -1,4 +1,4 @@
-"""Matrix products that others measured on XDNA1: what the cost model is held against."""
+"""Matrix products that others measured on XDNA1; the cost model is compared with them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from whisper_npu.ops import Matmul
 
 @dataclass(frozen=True)
 class PublishedGemm:
-    """One product, bf16 operands and fp32 sums; `gflops` counts 2 M K N over the published time."""
+    """One product, bf16 operands and fp32 sums; `gflops` is 2 M K N divided by the published time."""
 
     problem: Matmul
     gflops: float
     source: str
-    core_tile: tuple[int, int, int] | None = None  # where it is published, with C in bf16
+    core_tile: tuple[int, int, int] | None = None  # if published; C is bf16 then
 
     @property
     def seconds(self) -> float:
@@ -27,7 +27,7 @@ class PublishedGemm:
 
     @property
     def contract(self) -> GemmContract:
-        """The kernel that the model charges: the published tile, or the best one by the model's own rule."""
+        """The modelled kernel: with the published tile, or with the tile of least modelled time."""
         if self.core_tile is None:
             return best_gemm(NPU1, self.problem)
         return padded_gemm(NPU1, self.problem, self.core_tile, DType.BF16)
@@ -38,7 +38,7 @@ class PublishedGemm:
 
     @property
     def ratio(self) -> float:
-        """MODELLED over MEASURED."""
+        """MODELLED divided by MEASURED."""
         return self.modelled_seconds / self.seconds
 
 
@@ -53,11 +53,11 @@ PUBLISHED: tuple[PublishedGemm, ...] = (
     PublishedGemm(Matmul(1536, 5120, 1280), 1514, _WHISPER_XDNA),
     PublishedGemm(Matmul(4224, 4032, 4224), 3120, "arXiv 2512.13282, tables 1 and 2", (96, 56, 96)),
 )
-# Outside the gate. With K = 64 there is one step to overlap, and what counts is how C's 9.4 MB reach DRAM, of
-# which the model knows a bandwidth and nothing else: not the pauses between rounds, not who else reads DRAM.
+# Not in the test's bounds. With K = 64 there is only one step to overlap, and the time depends on how C's
+# 9.4 MB reach DRAM. The model knows a bandwidth, but neither pauses between rounds nor other readers of DRAM.
 HARD_POINT = PublishedGemm(Matmul(1536, 64, 1536), 386, _WHISPER_XDNA)
 
-RECORD_FLOPS = 3.14e12  # the most that a product of bf16 reached on XDNA1; arXiv 2512.13282, table 2
+RECORD_FLOPS = 3.14e12  # per second, the record of a bf16 product on XDNA1; arXiv 2512.13282, table 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PublishedEncoder:
     """A whole encoder at 1,500 positions on XDNA1, MEASURED by its author."""
 
     model: str
-    seconds: tuple[float, ...]  # one, or the least and the most
+    seconds: tuple[float, ...]  # one value, or the smallest and the largest
 
     def __str__(self) -> str:
         return " to ".join(f"{1e3 * seconds:,.0f}" for seconds in self.seconds)

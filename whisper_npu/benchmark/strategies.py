@@ -1,4 +1,4 @@
-"""Every way to make one product: which plans of which kernels, and what the host does around them."""
+"""Every strategy for one product: which plan of which kernel, and what the host does around it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from whisper_npu.ops import Matmul
 
 COLUMNS_AT_A_TIME = (1, 2, 4, 8)
 BATCHES = (8, 16, 64, 376)
-NAIVE_ROWS = 128  # two rows of tiles; all 3,001 rows take a minute
+NAIVE_ROWS = 128  # two rows of tiles; all 3,001 rows would take a minute
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Strategy:
     """One row of the comparison."""
 
     name: str
-    variant: str  # what sets it apart from the others of its name
-    plan: MatmulPlan  # of the whole problem: what the cost model is asked about
-    measured: MatmulPlan  # what is run: the same, or fewer rows of it
+    variant: str  # tells apart strategies of the same name
+    plan: MatmulPlan  # of the whole problem, for the cost model
+    measured: MatmulPlan  # what is run: the same plan, or one of fewer rows
     path: HostPath
 
     @property
@@ -43,9 +43,9 @@ class Strategy:
 
 
 def strategies(problem: Matmul, target: Target, naive_rows: int = NAIVE_ROWS) -> tuple[Strategy, ...]:
-    """All of them for one problem; N is taken to have a multiple of 8 columns of 64.
+    """All strategies for one problem, whose N must be a multiple of 8 columns of 64.
 
-    naive_rows: of A, that the slow host path is measured on.
+    naive_rows: how many rows of A the naive strategy is measured on.
     """
     narrow, wide = matmul_64x64(target), matmul_64x512(target)
     tiled = tiled_plan(problem, narrow)
@@ -90,7 +90,7 @@ NAMES = (
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises UsageError for a name that no strategy has, with the nearest one."""
+    """Raises UsageError for a name that no strategy has, and suggests the nearest one."""
     for name in names:
         if name not in NAMES:
             near = get_close_matches(name, NAMES, n=1, cutoff=0.5)

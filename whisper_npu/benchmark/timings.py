@@ -1,4 +1,4 @@
-"""MEASURED seconds of several repeats, and the machine that they were measured on."""
+"""MEASURED seconds of several repeats, and the machine on which they were measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whisper_npu.npu.device import Device
 
 @dataclass(frozen=True)
 class Timings:
-    """MEASURED seconds of the same work, once a repeat, without warm-up."""
+    """MEASURED seconds of the same work, one per repeat, without the warm-up."""
 
     seconds: tuple[float, ...]
 
@@ -33,7 +33,7 @@ class Timings:
         return max(self.seconds)
 
     def __str__(self) -> str:
-        """The median, and in brackets the spread."""
+        """The median, and the smallest and largest value in brackets."""
         if len(self.seconds) == 1:
             return short(self.median)
         return f"{short(self.median)} ({short(self.low)} to {short(self.high)})"
@@ -44,14 +44,14 @@ class Timings:
 
 
 def short(seconds: float) -> str:
-    """With as many digits as say something."""
+    """Seconds with the digits that are meaningful."""
     if seconds >= 100:
         return f"{seconds:,.1f}"
     return f"{seconds:.2f}" if seconds >= 10 else f"{seconds:.3f}" if seconds >= 1 else f"{seconds:#.3g}"
 
 
 def machine() -> dict[str, object]:
-    """What MEASURED seconds are worth depends on this."""
+    """The machine, without which MEASURED seconds mean nothing."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -76,5 +76,5 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
-        pass  # no Linux
+        pass  # not Linux
     return platform.processor() or platform.machine()

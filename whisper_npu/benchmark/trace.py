@@ -15,13 +15,13 @@ from whisper_npu.npu.device import Run
 
 
 class Lane(Enum):
-    """A line of a trace; spans of one lane follow one another. The value is the name that is shown."""
+    """A row of the trace, whose spans do not overlap. The value is the name that is shown."""
 
     RUNS = "runs"
     RECORDINGS = "recordings"
     STAGES = "stages"
     OPERATIONS = "operations: pack, dispatch, unpack"
-    DEVICE = "device: dispatches, one span for each product"
+    DEVICE = "device: dispatches, one span per product"
 
     @property
     def thread(self) -> int:
@@ -30,7 +30,7 @@ class Lane(Enum):
 
 @dataclass(frozen=True)
 class Span:
-    """Something that took time. start, end: seconds on perf_counter's clock."""
+    """A piece of work. start, end: seconds on perf_counter's clock."""
 
     lane: Lane
     name: str
@@ -40,7 +40,7 @@ class Span:
 
 
 class Recorder:
-    """Collects spans. `on_run` and `on_stage` are what `Model.observe` takes."""
+    """Collects spans. Pass `on_run` and `on_stage` to `Model.observe`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -71,9 +71,9 @@ class Recorder:
 
 
 def as_trace(spans: Sequence[Span], title: str) -> str:
-    """The spans as JSON, times from the earliest one on.
+    """The spans as JSON; time starts at the earliest one.
 
-    title: what is shown as the process, the device for example.
+    title: the name shown for the process, for example the device.
     """
     origin = min((span.start for span in spans), default=0.0)
     names = [_name("process_name", 0, title)]
@@ -83,7 +83,9 @@ def as_trace(spans: Sequence[Span], title: str) -> str:
 
 
 def _event(span: Span, origin: float) -> dict[str, object]:
-    start, end = (round(1e9 * (at - origin)) for at in (span.start, span.end))  # ns: ends do not round apart
+    start, end = (
+        round(1e9 * (at - origin)) for at in (span.start, span.end)
+    )  # ns, so that rounding keeps ends together
     return {
         "name": span.name,
         "cat": span.lane.name.lower(),
@@ -101,7 +103,7 @@ def _name(kind: str, thread: int, name: str) -> dict[str, object]:
 
 
 def _gaps(spans: Iterable[Span], start: float, end: float) -> list[tuple[float, float]]:
-    """What of start to end lies between the spans, which do not overlap."""
+    """The intervals from start to end that no span covers; spans do not overlap."""
     gaps = []
     for span in sorted(spans, key=lambda s: s.start):
         gaps.append((start, span.start))

@@ -12,7 +12,7 @@ from whisper_npu.without_torch import no_torch_notice
 
 @dataclass(frozen=True)
 class WordErrorRate:
-    """Substituted, deleted and inserted words over the words that were said."""
+    """Substituted, deleted and inserted words, divided by the words of the reference."""
 
     errors: int
     words: int
@@ -32,11 +32,11 @@ class EnglishNormalizer:
     """OpenAI's normaliser of English text, which makes "Mr. 5%" and "mister five percent" equal.
 
     spelling: a checkpoint's normalizer.json, which maps British to American spelling; None for no map, so
-    that "colour" and "color" count as different words. `description` says which, for whoever reads a rate.
+    that "colour" and "color" count as different words. `description` says which of them it is.
     """
 
     def __init__(self, spelling: Path | None) -> None:
-        with no_torch_notice():  # its own module imports no torch; 1.5 s
+        with no_torch_notice():  # takes 1.5 s, without torch
             from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
         mapping = json.loads(spelling.read_text(encoding="utf-8")) if spelling else {}
@@ -51,13 +51,15 @@ class EnglishNormalizer:
         return normalized
 
 
-def word_error_rate(said: Sequence[str], heard: Sequence[str], normalize: EnglishNormalizer) -> WordErrorRate:
-    """Over all texts together, each pair normalised and aligned by itself.
+def word_error_rate(
+    references: Sequence[str], hypotheses: Sequence[str], normalize: EnglishNormalizer
+) -> WordErrorRate:
+    """The rate over all texts together; each pair is normalised and aligned by itself.
 
     Needs the extra `wer`, which brings jiwer.
     """
     import jiwer
 
-    aligned = jiwer.process_words([normalize(t) for t in said], [normalize(t) for t in heard])
+    aligned = jiwer.process_words([normalize(t) for t in references], [normalize(t) for t in hypotheses])
     errors = aligned.substitutions + aligned.deletions + aligned.insertions
     return WordErrorRate(errors, aligned.hits + aligned.substitutions + aligned.deletions)

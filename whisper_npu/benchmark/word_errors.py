@@ -1,4 +1,4 @@
-"""Word error rates over recordings with transcripts, if asked beside faster-whisper's own encoder."""
+"""Word error rates over recordings with transcripts, on request also with faster-whisper's own encoder."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ OPTIONS = TranscribeOptions(language="en")
 
 
 @dataclass(frozen=True)
-class Said:
-    """A recording, and what is said in it."""
+class Reference:
+    """A recording and its true text."""
 
-    name: str  # as the manifest has it
+    name: str  # its path as written in the manifest
     path: Path
     text: str
 
 
 @dataclass(frozen=True)
-class Heard:
+class Hypothesis:
     """One transcript of one recording. Seconds are MEASURED, without reading the file."""
 
     text: str
@@ -53,28 +53,28 @@ class WordErrors:
 
     ran_on: RunOn
     normalizer: str  # in words
-    said: tuple[Said, ...]
-    heard: tuple[Heard, ...]
-    against: tuple[Heard, ...] | None = None  # by faster-whisper's own encoder
+    references: tuple[Reference, ...]
+    hypotheses: tuple[Hypothesis, ...]
+    against: tuple[Hypothesis, ...] | None = None  # with faster-whisper's own encoder
     total: WordErrorRate = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "total", total(self.heard))
+        object.__setattr__(self, "total", total(self.hypotheses))
 
     @property
     def time_ratio(self) -> float | None:
-        """MEASURED seconds of all recordings over faster-whisper's."""
+        """MEASURED seconds of all recordings, divided by faster-whisper's."""
         if self.against is None:
             return None
-        return sum(h.seconds for h in self.heard) / sum(h.seconds for h in self.against)
+        return sum(h.seconds for h in self.hypotheses) / sum(h.seconds for h in self.against)
 
 
-def total(heard: Sequence[Heard]) -> WordErrorRate:
-    return sum((h.rate for h in heard), WordErrorRate(0, 0))
+def total(hypotheses: Sequence[Hypothesis]) -> WordErrorRate:
+    return sum((h.rate for h in hypotheses), WordErrorRate(0, 0))
 
 
-def read_manifest(manifest: Path) -> tuple[Said, ...]:
-    """Columns `path` (beside the manifest) and `text`; rows with a `group` other than `real` are left out.
+def read_manifest(manifest: Path) -> tuple[Reference, ...]:
+    """Columns `path` (relative to the manifest) and `text`; rows of a `group` that is not `real` are skipped.
 
     Raises UsageError for a file that cannot be read, lacks a column, or has no row left.
     """
@@ -89,18 +89,18 @@ def read_manifest(manifest: Path) -> tuple[Said, ...]:
     missing = {"path", "text"} - columns
     if missing:
         raise UsageError(
-            f"{manifest}: has no column {' and '.join(sorted(missing))}; columns are split by tabs"
+            f"{manifest}: has no column {' and '.join(sorted(missing))}; columns are separated by tabs"
         )
     rows = [row for row in rows if (row.get("group") or "real") == "real"]
     if not rows:
         raise UsageError(f"{manifest}: has no row of real recordings")
     if any(not (row["path"] and row["text"]) for row in rows):
         raise UsageError(f"{manifest}: has a row without path or text")
-    return tuple(Said(row["path"], manifest.parent / row["path"], row["text"]) for row in rows)
+    return tuple(Reference(row["path"], manifest.parent / row["path"], row["text"]) for row in rows)
 
 
 def run_word_errors(
-    said: Sequence[Said],
+    references: Sequence[Reference],
     *,
     models: Sequence[str],
     kernels: Sequence[str],
@@ -109,12 +109,12 @@ def run_word_errors(
     against_faster_whisper: bool,
     progress: Callable[[str], None],
 ) -> tuple[WordErrors, ...]:
-    """Every model by every kernel on every device. Recordings are read before the first model is loaded.
+    """Every model with every kernel on every device. Recordings are read before the first model is loaded.
 
     Raises UsageError where a text has no words, AudioError, MissingPackageError, and what `load_model` does.
     """
     require_package("jiwer", "wer", "benchmark wer")
-    samples = [load_audio(s.path) for s in said]  # each (n_samples,) float32
+    samples = [load_audio(reference.path) for reference in references]  # each (n_samples,) float32
     done = []
     for device in devices:
         for name in models:
@@ -124,36 +124,45 @@ def run_word_errors(
                     name,
                     device=open_device(device, npu=npu),
                     kernel=kernel,
-                    compute_type="float32" if against_faster_whisper else AUTO,  # both decoders alike
+                    compute_type="float32" if against_faster_whisper else AUTO,  # the same for both decoders
                 ) as model:
                     ran_on = RunOn.of(model.device, name, kernel, model)
                     done.append(
-                        _one(model, ran_on, said, samples, against_faster_whisper=against_faster_whisper)
+                        _one(
+                            model, ran_on, references, samples, against_faster_whisper=against_faster_whisper
+                        )
                     )
     return tuple(done)
 
 
 def _one(
-    model: Model, ran_on: RunOn, said: Sequence[Said], samples: Sequence[F32], *, against_faster_whisper: bool
+    model: Model,
+    ran_on: RunOn,
+    references: Sequence[Reference],
+    samples: Sequence[F32],
+    *,
+    against_faster_whisper: bool,
 ) -> WordErrors:
     normalize = EnglishNormalizer(model.checkpoint.normalizer)
-    for s in said:
-        if not normalize(s.text):
-            raise UsageError(f"{s.name}: no word is left of {s.text!r} after normalising; leave it out")
+    for reference in references:
+        if not normalize(reference.text):
+            raise UsageError(
+                f"{reference.name}: no word is left of {reference.text!r} after normalising; leave it out"
+            )
 
-    def timed(transcribe: Callable[[F32], str], audio: F32, text: str) -> Heard:
+    def timed(transcribe: Callable[[F32], str], audio: F32, text: str) -> Hypothesis:
         start = perf_counter()
-        heard = transcribe(audio)
+        hypothesis = transcribe(audio)
         seconds = perf_counter() - start
-        return Heard(heard, word_error_rate([text], [heard], normalize), seconds)
+        return Hypothesis(hypothesis, word_error_rate([text], [hypothesis], normalize), seconds)
 
     def ours(audio: F32) -> str:
         return model.transcribe(audio, OPTIONS).text.strip()
 
     ours(samples[0])  # warm-up
     if not against_faster_whisper:
-        heard = tuple(timed(ours, audio, s.text) for s, audio in zip(said, samples, strict=True))
-        return WordErrors(ran_on, normalize.description, tuple(said), heard)
+        hypotheses = tuple(timed(ours, audio, r.text) for r, audio in zip(references, samples, strict=True))
+        return WordErrors(ran_on, normalize.description, tuple(references), hypotheses)
 
     peer = faster_whisper.WhisperModel(
         str(model.checkpoint.decoder_folder), device="cpu", compute_type="float32"
@@ -164,15 +173,15 @@ def _one(
         return "".join(segment.text for segment in segments).strip()
 
     theirs(samples[0])  # warm-up
-    pairs = [  # one after the other for each recording: both see the same machine
-        (timed(ours, audio, s.text), timed(theirs, audio, s.text))
-        for s, audio in zip(said, samples, strict=True)
+    pairs = [  # alternately, so that both meet the same load of the machine
+        (timed(ours, audio, r.text), timed(theirs, audio, r.text))
+        for r, audio in zip(references, samples, strict=True)
     ]
     return WordErrors(
         ran_on,
         normalize.description,
-        tuple(said),
-        heard=tuple(pair[0] for pair in pairs),
+        tuple(references),
+        hypotheses=tuple(pair[0] for pair in pairs),
         against=tuple(pair[1] for pair in pairs),
     )
 
@@ -190,14 +199,14 @@ def _section(errors: WordErrors) -> str:
     ran_on = errors.ran_on
     rows = [
         {
-            "recording": said.name,
-            "errors": str(heard.rate),
-            "MEASURED s": short(heard.seconds),
-            "heard": heard.text,
+            "recording": reference.name,
+            "errors": str(hypothesis.rate),
+            "MEASURED s": short(hypothesis.seconds),
+            "heard": hypothesis.text,
         }
-        for said, heard in zip(errors.said, errors.heard, strict=True)
+        for reference, hypothesis in zip(errors.references, errors.hypotheses, strict=True)
     ]
-    seconds = sum(h.seconds for h in errors.heard)
+    seconds = sum(h.seconds for h in errors.hypotheses)
     rows.append(
         {"recording": "total", "errors": str(errors.total), "MEASURED s": short(seconds), "heard": ""}
     )
@@ -214,7 +223,7 @@ def _section(errors: WordErrors) -> str:
     if errors.against is not None:
         text += (
             f"\nfaster-whisper's own float32 encoder: word error rate {total(errors.against)}.\n"
-            f"Here the recordings took {errors.time_ratio:.2f} times its seconds, MEASURED in turns.\n"
+            f"whisper-npu took {errors.time_ratio:.2f} times its seconds, MEASURED in turns.\n"
         )
     return text
 
@@ -247,20 +256,20 @@ def as_document(done: Sequence[WordErrors]) -> dict[str, object]:
 
 
 def _lines(errors: WordErrors) -> list[dict[str, object]]:
-    """Lines of the CSV, one for each recording; the fields of faster-whisper are empty if it did not run."""
+    """The CSV's lines, one per recording; faster-whisper's fields are empty if it did not run."""
     lines = []
-    for at, (said, heard) in enumerate(zip(errors.said, errors.heard, strict=True)):
+    for at, (reference, hypothesis) in enumerate(zip(errors.references, errors.hypotheses, strict=True)):
         theirs = errors.against[at] if errors.against else None
         line: dict[str, object] = {
             "model": errors.ran_on.model,
             "kernel": errors.ran_on.kernel,
             "measured_on": errors.ran_on.device_description,
-            "path": said.name,
-            "errors": heard.rate.errors,
-            "words": heard.rate.words,
-            "measured_seconds": heard.seconds,
-            "said": said.text,
-            "heard": heard.text,
+            "path": reference.name,
+            "errors": hypothesis.rate.errors,
+            "words": hypothesis.rate.words,
+            "measured_seconds": hypothesis.seconds,
+            "said": reference.text,
+            "heard": hypothesis.text,
             "faster_whisper_errors": theirs and theirs.rate.errors,
             "measured_faster_whisper_seconds": theirs and theirs.seconds,
             "faster_whisper_heard": theirs and theirs.text,

@@ -1,17 +1,17 @@
-"""The types that the decoder may compute in, by CTranslate2's names for them."""
+"""The types that the decoder may compute in, by CTranslate2's names."""
 
 from __future__ import annotations
 
 from whisper_npu.errors import UsageError
 
 AUTO = "auto"
-_FASTEST = "int8_float32"  # int8 products, all else float32: a third to half of float32's seconds
+_FASTEST = "int8_float32"  # int8 products, the rest float32: a third to half of float32's time
 
 
 def resolve_compute_type(asked: str) -> str:
-    """What `asked` means on this CPU: itself, or for "auto" int8 products where the CPU has them.
+    """The type that `asked` means on this CPU; "auto" means int8 products if the CPU has them.
 
-    Raises UsageError for what CTranslate2 does not compute in here.
+    Raises UsageError for a type that CTranslate2 does not support on this CPU.
     """
     import ctranslate2
 
@@ -26,5 +26,5 @@ def resolve_compute_type(asked: str) -> str:
 
 
 def computes_in_int8(compute_type: str) -> bool:
-    """compute_type: as `resolve_compute_type` gives it."""
+    """Whether products are int8. compute_type: as returned by `resolve_compute_type`."""
     return compute_type.startswith("int8")

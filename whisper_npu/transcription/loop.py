@@ -1,4 +1,4 @@
-"""faster-whisper's loop over a recording, and what this project changes of what it gives."""
+"""faster-whisper's loop over a recording, and this project's changes to its results."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from whisper_npu.dtypes import F32
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Segment, Word
 
-SHORTEST_REST = 1.0  # seconds of a window that are worth a decoding of their own; VAD pads speech by 0.4
-NO_SPEECH_THRESHOLD = 0.6  # openai/whisper's: above it the model itself doubts that anybody speaks
+SHORTEST_REST = 1.0  # seconds at the end of a window that are decoded separately; VAD pads speech by 0.4
+NO_SPEECH_THRESHOLD = 0.6  # openai/whisper's: above it the model doubts that anybody speaks
 
 
 def run_loop(
     whisper: faster_whisper.WhisperModel, samples: F32, options: TranscribeOptions, language: str | None
 ) -> tuple[Iterator[Any], Any]:
-    """faster-whisper's loop over a recording: its segments, decoded as they are iterated, and its info.
+    """faster-whisper's segments of a recording, decoded while they are iterated, and its info.
 
-    samples: (n_samples,) float32. language: a code that the model knows, None for detecting it.
+    samples: (n_samples,) float32. language: a code that the model knows; None: detect it.
     """
     loop = whisper.transcribe
     if options.batch_size is not None:
@@ -34,7 +34,7 @@ def run_loop(
             batch_size=options.batch_size,
             chunk_length=whisper.feature_extractor.n_samples / SAMPLE_RATE,
         )
-    found, info = loop(
+    segments, info = loop(
         samples,
         language=language,
         task=options.task,
@@ -47,18 +47,18 @@ def run_loop(
         without_timestamps=False,
         vad_filter=options.vad_filter or options.batch_size is not None,
     )
-    return found, info
+    return segments, info
 
 
 class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[misc]  # untyped
-    """Windows decoded several at a time, each to its end.
+    """Decodes several windows at once, each to its end.
 
-    Whisper often stops before it, at a phrase that it has opened and not closed. faster-whisper's loop over
-    windows in turn goes on from there; its batches leave out what follows (its issue 1427). Here the rest is
-    a window of its own, of the next batch.
+    Whisper often stops before the end, at a phrase that it has opened and not closed. faster-whisper's
+    sequential loop continues from there, but its batches drop the rest (its issue 1427). Here the rest
+    becomes a window of the next batch.
     """
 
-    last_speech_timestamp: float  # where words end so far; faster-whisper's
+    last_speech_timestamp: float  # faster-whisper's: where words end so far
 
     def forward(
         self, features: F32, tokenizer: Any, chunks_metadata: Sequence[dict[str, Any]], options: Any
@@ -91,9 +91,9 @@ class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[mi
 
 
 def _stopped_at(tokens: Sequence[int], timestamp_begin: int) -> int:
-    """The last timestamp at which a phrase ends, as a number of its steps, where another one was opened.
+    """The last timestamp at which one phrase ends and another begins, in steps of the timestamps.
 
-    0 where the tokens are complete: a single timestamp at their end says that nothing follows.
+    0 if the tokens are complete: a single timestamp at the end says that nothing follows.
     """
     times = [token >= timestamp_begin for token in tokens]
     pairs = [i for i in range(1, len(tokens)) if times[i - 1] and times[i]]
@@ -103,10 +103,10 @@ def _stopped_at(tokens: Sequence[int], timestamp_begin: int) -> int:
 
 
 def spoken(segments: Iterator[Any], samples: F32) -> Iterator[Any]:
-    """Without the words that Whisper invents in silence.
+    """The segments without those that Whisper invents in silence.
 
-    faster-whisper keeps a segment that the model is sure of even where it hears no speech: "You" for 5 s of
-    zeros. Such a segment stays only where Silero VAD hears speech too.
+    faster-whisper keeps a segment that the model is sure of even if it hears no speech: "You" for 5 s of
+    zeros. Such a segment is kept only if Silero VAD hears speech too.
     """
     for segment in segments:
         heard = samples[int(segment.start * SAMPLE_RATE) : int(segment.end * SAMPLE_RATE)]

@@ -1,7 +1,7 @@
 """Speech to text: faster-whisper's loop and CTranslate2's decoder, with the encoder of this project.
 
-`WhisperModel.encode` is the one place where faster-whisper obtains an encoder's output; it is replaced, so
-that long files, language detection, timestamps, VAD and temperature fallback all run on it.
+faster-whisper gets the audio features in one place, `WhisperModel.encode`. It is replaced here, so that long
+files, language detection, timestamps, VAD and temperature fallback all use this project's encoder.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from whisper_npu.without_torch import no_torch_notice
 
 DEFAULT_MODEL = "base"
 
-# "audio", "mel", "encoder" (one call of it), or "transcribe", which encloses mel, encoder and decoding; with
-# its start and end in seconds on perf_counter's clock.
+# Called with a stage, and its start and end in seconds on perf_counter's clock. Stages: "audio", "mel",
+# "encoder" (one call of it), and "transcribe", which includes mel, encoder and decoding.
 OnStage = Callable[[str, float, float], None]
 OnRun = Callable[[Run], None]
 Audio = str | Path | BinaryIO | NDArray[np.floating]
@@ -47,9 +47,9 @@ Audio = str | Path | BinaryIO | NDArray[np.floating]
 class Model:
     """A checkpoint on a device, ready to transcribe. A context manager, which closes the device.
 
-    Of several threads that call at once, one transcribes at a time.
+    Several threads may call it; one of them transcribes at a time.
 
-    compute_type: the decoder's. decoder_folder: with the checkpoint's decoder in it, None for its own.
+    compute_type: the decoder's. decoder_folder: where the decoder is; None: in the checkpoint's own folder.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Model:
         compute_type: str = AUTO,
         decoder_folder: Path | None = None,
     ) -> None:
-        self.checkpoint = replace(checkpoint, encoder={})  # once they are staged nobody needs the arrays
+        self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
         self.device = device
         self._one_at_a_time = RLock()
         prepared = device.prepared(encoder_ops(checkpoint.dims), kernel)
@@ -73,19 +73,19 @@ class Model:
 
     @property
     def compute_type(self) -> str:
-        """What the decoder computes in, by CTranslate2's name for it."""
+        """The decoder's type, by CTranslate2's name."""
         name: str = self._whisper.model.compute_type
         return name
 
     @property
     def choice(self) -> Choice:
-        """The kernels of its encoder, and why they were chosen."""
+        """The encoder's kernels, and why they were chosen."""
         choice = self.encoder.device.choice
         assert choice is not None
         return choice
 
     def observe(self, on_run: OnRun, on_stage: OnStage) -> None:
-        """Have these called with every product and every stage, soon after each ends."""
+        """Call these with every run and every stage, soon after each ends."""
         self._whisper.on_run = on_run
         self._whisper.on_stage = self._whisper.feature_extractor.on_stage = on_stage
 
@@ -112,15 +112,15 @@ class Model:
             start = perf_counter()
             found, info = run_loop(self._whisper, samples, options, language)
             segments: list[Segment] = []
-            elsewhere = 0.0  # what the caller does with a segment is no part of decoding it
+            in_callback = 0.0  # seconds that do not count as decoding
             for segment in spoken(found, samples):
                 segments.append(as_segment(segment, id=len(segments)))
                 if on_segment:
                     handed_over = perf_counter()
                     on_segment(segments[-1])
-                    elsewhere += perf_counter() - handed_over
+                    in_callback += perf_counter() - handed_over
             self._whisper.on_stage("transcribe", start, perf_counter())
-            total = perf_counter() - start - elsewhere
+            total = perf_counter() - start - in_callback
             encoder, mel_seconds = self._whisper.measured()
             return Transcription(
                 transcript=Transcript(
@@ -154,7 +154,7 @@ class Model:
             return None
         code = options.language.lower()
         if code not in known:
-            with no_torch_notice():  # 1.5 s
+            with no_torch_notice():  # takes 1.5 s
                 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
             code = TO_LANGUAGE_CODE.get(code, code)
@@ -166,7 +166,7 @@ class Model:
 
 
 class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
-    """faster-whisper's model with `encode` on the device; CTranslate2 keeps the decoder."""
+    """faster-whisper's model with `encode` on the device; CTranslate2 does the decoding."""
 
     def __init__(self, folder: Path, compute_type: str, encoder: AudioEncoder, threads: int) -> None:
         try:
@@ -178,8 +178,8 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         self._npu_encoder = encoder
         self._runs: tuple[Run, ...] = ()  # of the encoder, since `start_measuring`
         self._last: tuple[F32, F32] | None = None  # the last window and its audio features
-        self.on_stage: OnStage = _nobody
-        self.on_run: OnRun = _nobody_runs
+        self.on_stage: OnStage = _ignore_stage
+        self.on_run: OnRun = _ignore_run
         self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(encoder.dims)
         self.start_measuring()
 
@@ -210,9 +210,9 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
     def detect_language(
         self, *, features: F32, language_detection_segments: int, language_detection_threshold: float
     ) -> Any:
-        """features: (n_mels, n_frames) float32, the last frame beyond the recording's end.
+        """features: (n_mels, n_frames) float32, with one frame behind the recording's end.
 
-        Without that frame they are what is decoded, and the window need not be encoded twice.
+        Without that frame the window equals the first one that is decoded, and need not be encoded twice.
         """
         return super().detect_language(
             features=features[:, : max(1, features.shape[1] - 1)],
@@ -228,12 +228,12 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         self._runs = ()
 
     def measured(self) -> tuple[EncoderRun, float]:
-        """What ran since `start_measuring`: the encoder, and the seconds of the log-mel."""
+        """What the encoder ran since `start_measuring`, and the seconds that the log-mel took."""
         return EncoderRun(self._windows, self._runs, self._encoder_seconds), self.feature_extractor.seconds
 
 
 class _MeasuredFeatures:
-    """`log_mel` for the checkpoint's bands, with a stopwatch; and what else faster-whisper asks of it."""
+    """faster-whisper's feature extractor: `log_mel` for the checkpoint's bands, with a stopwatch."""
 
     sampling_rate = SAMPLE_RATE
     hop_length = HOP_LENGTH
@@ -241,14 +241,14 @@ class _MeasuredFeatures:
 
     def __init__(self, dims: ModelDimensions) -> None:
         self._n_mels = dims.n_mels
-        # How far a window reaches: what the positions cover, and no more than faster-whisper's 30 s.
+        # The length of a window: what the positions cover, but at most faster-whisper's 30 s.
         self.nb_max_frames = min(N_FRAMES, 2 * dims.n_audio_ctx)
         self.n_samples = self.nb_max_frames * HOP_LENGTH
         self.seconds = 0.0
-        self.on_stage: OnStage = _nobody
+        self.on_stage: OnStage = _ignore_stage
 
     def __call__(self, samples: F32, chunk_length: None = None) -> F32:
-        """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32. The window is the model's."""
+        """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32. chunk_length is not used."""
         start = perf_counter()
         mel = log_mel(samples, self._n_mels)
         end = perf_counter()
@@ -257,16 +257,16 @@ class _MeasuredFeatures:
         return mel
 
 
-def _nobody_runs(run: Run) -> None:
-    """Nobody observes."""
+def _ignore_run(run: Run) -> None:
+    """The default: nobody observes."""
 
 
-def _nobody(stage: str, start: float, end: float) -> None:
-    """Nobody observes."""
+def _ignore_stage(stage: str, start: float, end: float) -> None:
+    """The default: nobody observes."""
 
 
 def _silent(step: str) -> None:
-    """Nobody is told of the progress."""
+    """The default: no progress is shown."""
 
 
 def load_model(
@@ -281,10 +281,10 @@ def load_model(
 ) -> Model:
     """Load a model by name, folder or hub id, and stage its encoder on a device.
 
-    model, cache_dir, progress: as `whisper_npu.checkpoint.load_checkpoint` takes them.
-    device: "auto", "npu", "emulator", or one that `open_device` opened; the model closes it.
-    kernel: "auto" or a contract's name.
-    threads: of encoder and decoder, None for one per core; a device that is open already has its own.
+    model, cache_dir, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
+    device: "auto", "npu", "emulator", or a device from `open_device`; the model closes it.
+    kernel: "auto", "gemm", or a kernel's name.
+    threads: for encoder and decoder, None for one per core; not used with a device that is open already.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
     Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
@@ -308,6 +308,6 @@ def load_model(
 def transcribe(
     audio: Audio, *, model: str | Path = DEFAULT_MODEL, options: TranscribeOptions | None = None
 ) -> Transcription:
-    """Transcribe one recording; `load_model` is for several, and for choosing device and kernel."""
+    """Transcribe one recording. `load_model` is for several, and for choosing device and kernel."""
     with load_model(model) as loaded:
         return loaded.transcribe(audio, options)

@@ -13,15 +13,15 @@ TASKS = ("transcribe", "translate")
 class TranscribeOptions:
     """How to transcribe, in the names and with the defaults of openai/whisper and faster-whisper."""
 
-    language: str | None = None  # code ("de") or English name ("German"); None: detected
+    language: str | None = None  # code ("de") or English name ("German"); None: detect it
     task: str = "transcribe"  # or "translate", to English
     beam_size: int = 5
-    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # each next one where the last failed
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # tried in turn until decoding succeeds
     initial_prompt: str | None = None
     condition_on_previous_text: bool = True
     word_timestamps: bool = False
-    vad_filter: bool = False  # cut out what Silero VAD hears no speech in, before transcribing
-    batch_size: int | None = None  # windows decoded at a time, cut where VAD hears no speech; None: in turn
+    vad_filter: bool = False  # first cut out what Silero VAD hears no speech in
+    batch_size: int | None = None  # windows decoded at once, cut where VAD hears no speech; None: one by one
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:

@@ -1,4 +1,4 @@
-"""What was said, and when, and what it took. Times are in seconds from the start of the audio."""
+"""The transcript of a recording, and what it took. Times are in seconds from the start of the audio."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Segment:
     tokens: tuple[int, ...]
     avg_logprob: float  # mean over the tokens, natural logarithm
     no_speech_prob: float  # 0..1
-    compression_ratio: float  # of the text under zlib; high where it repeats itself
-    temperature: float  # of the sampling that gave it; 0 is greedy
-    words: tuple[Word, ...] | None  # None: word timestamps were not asked for
+    compression_ratio: float  # of the text by zlib; high if it repeats itself
+    temperature: float  # with which it was sampled; 0 is greedy
+    words: tuple[Word, ...] | None  # None without word timestamps
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The segments' texts, joined as they are."""
+        """The segments' texts, joined."""
         return "".join(segment.text for segment in self.segments)
 
 
@@ -49,28 +49,28 @@ class EncoderRun:
     """What the encoder did for one recording. Seconds are MEASURED."""
 
     windows: int  # of 30 s
-    runs: tuple[Run, ...]  # one for each product's name and plan
+    runs: tuple[Run, ...]  # one per product's name and plan
     total_seconds: float
 
     @property
     def pack_seconds(self) -> float:
-        """Rounding operands to bf16 and laying them out for the kernel."""
+        """Time to round operands to bf16 and lay them out for the kernel."""
         return sum(run.stats.pack_measured_s for run in self.runs)
 
     @property
     def kernel_seconds(self) -> float:
-        """Inside the device."""
+        """Time inside the device."""
         return sum(run.stats.kernel_measured_s for run in self.runs)
 
     @property
     def host_seconds(self) -> float:
-        """The rest: softmax, GELU, norms, biases, slicing."""
+        """The rest: softmax, GELU, norms, biases, residuals."""
         return self.total_seconds - self.pack_seconds - self.kernel_seconds
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """A transcript, and what it took. Seconds are MEASURED."""
+    """A transcript and what it took. Seconds are MEASURED."""
 
     transcript: Transcript
     encoder: EncoderRun

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.contracts import STRATEGIES_PROBLEM
-from whisper_npu.benchmark.host_paths import HostPath, Made, naive, pipelined
+from whisper_npu.benchmark.host_paths import HostPath, PathRun, naive, pipelined
 from whisper_npu.benchmark.projection import operands
 from whisper_npu.benchmark.strategies import NAMES, Strategy, check_names, strategies
 from whisper_npu.errors import UsageError
@@ -46,13 +46,13 @@ def title(strategy: Strategy) -> str:
     return f"{strategy.name} {strategy.variant}, {strategy.plan.contract.name}"
 
 
-def run(strategy: Strategy, device: Device, problem: Matmul) -> Made:
+def run(strategy: Strategy, device: Device, problem: Matmul) -> PathRun:
     device.load(strategy.plan.contract)
     a, b = operands(problem)
     return strategy.path(device, strategy.measured, a[: strategy.measured.problem.M], b)
 
 
-def assert_right(made: Made, plan: MatmulPlan, problem: Matmul) -> None:
+def assert_right(made: PathRun, plan: MatmulPlan, problem: Matmul) -> None:
     """Within the contract's bound, and every count the device's own."""
     a, b = operands(problem)
     a = a[: plan.problem.M]

@@ -21,7 +21,7 @@ EXPECTED = SAMPLES / "expected.tsv"
 def test_rows_of_another_group_are_left_out(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.tsv"
     manifest.write_text("path\ttext\tgroup\na.wav\ta\treal\nb.wav\tb\tsynthetic\nc.wav\tc\t\n")
-    assert [said.name for said in read_manifest(manifest)] == ["a.wav", "c.wav"]
+    assert [reference.name for reference in read_manifest(manifest)] == ["a.wav", "c.wav"]
     assert read_manifest(manifest)[0].path == tmp_path / "a.wav"
     assert len(read_manifest(EXPECTED)) == 5  # without a column group
 
