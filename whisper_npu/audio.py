@@ -1,9 +1,9 @@
-"""Any audio to float32 mono at 16 kHz, and that to Whisper's log-mel spectrogram.
+"""From any audio to float32 mono at 16 kHz, and on to Whisper's log-mel spectrogram.
 
-What `librosa.load(path, sr=16000, mono=True)` returns is right. Importing librosa takes seconds, so the very
-same samples come from the parts that librosa itself uses: soundfile decodes, soxr resamples. PyAV decodes
-the containers that soundfile does not know, such as m4a, mp4, webm and mkv. librosa's last resort, audioread,
-is left out: it runs commands such as ffmpeg, which open whatever file or address a recording names.
+The samples are those of `librosa.load(path, sr=16000, mono=True)`. Importing librosa takes seconds, so they
+come from the libraries that librosa itself uses: soundfile decodes, soxr resamples. PyAV decodes the
+containers that soundfile does not know, such as m4a, mp4, webm and mkv. librosa's last resort, audioread, is
+not used: it runs commands such as ffmpeg, which open whatever file or address a recording names.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from whisper_npu.errors import AudioError, UsageError
 
 Samples = npt.NDArray[np.float32]
 
-SAMPLE_RATE = 16_000  # samples per second, of everything Whisper hears
+SAMPLE_RATE = 16_000  # samples per second of Whisper's input
 HOP_LENGTH = 160  # samples from one mel frame to the next: 10 ms
-CHUNK_SECONDS = 30  # Whisper hears in windows of this length
+CHUNK_SECONDS = 30  # length of Whisper's window
 N_SAMPLES = CHUNK_SECONDS * SAMPLE_RATE  # 480000 samples in a window
 N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames in a mel spectrogram input
 
-MIN_SAMPLE_RATE = 1_000  # Hz; lower is a damaged header, and upsampling from it would fill the memory
-MAX_CHANNELS = 64  # an array with more is (n_samples, n_channels), which is the wrong way round
-LENGTH_SLACK = 1.0  # seconds by which the length that a file states may honestly differ from its own
+MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header, and upsampling would fill the memory
+MAX_CHANNELS = 64  # an array with more is probably (n_samples, n_channels), transposed
+LENGTH_SLACK = 1.0  # seconds by which a file's stated length may differ from its real one
 
-# libsndfile only estimates the length of these, and stops there.
+# libsndfile only estimates the length of these, and stops at the estimate.
 _ESTIMATED_LENGTH = ("MP3", "OGG")
-# FFmpeg's names of the formats whose header states the length; the others' durations are estimates.
+# Formats whose header states the length, by FFmpeg's names; other durations are estimates.
 _STATED_LENGTH = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
-# No protocol, not even file: a playlist in disguise must not make FFmpeg open other files or addresses.
+# No protocol, not even file: a disguised playlist must not make FFmpeg open other files or addresses.
 _THIS_FILE_ONLY = {"protocol_whitelist": ""}
 
 _SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
@@ -57,19 +57,20 @@ def load_audio(
 
     `source` is a path, "-" for standard input, an open binary file, or an array: floats of shape
     (n_samples,) or (n_channels, n_samples) at `sample_rate` Hz (16000 if None). `sample_rate` is for arrays
-    only. Files are known by their content; the first audio stream counts.
+    only. A file's format is recognised by its content; the first audio stream is used.
 
-    Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is already so
-    is returned itself. For wav, flac, ogg and mp3 these are the samples of
-    `librosa.load(path, sr=16000, mono=True)`, bit for bit. The one exception: where libsndfile, and with it
-    librosa, takes an mp3 or ogg to end early (no length in the header, several joined into one), PyAV decodes
-    all of it.
+    Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
+    already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
+    `librosa.load(path, sr=16000, mono=True)`, bit for bit. One exception: if libsndfile, and with it
+    librosa, stops early in an mp3 or ogg (no length in the header, several files joined into one), PyAV
+    decodes all of it.
 
-    Nothing else is opened and no command is run, whatever the source holds: playlists and other references to
-    files or addresses are not audio.
+    Nothing else is opened and no command is run, whatever the source contains: playlists and other references
+    to files or addresses are not audio.
 
-    A wav, mp3, ogg or other stream is taken as long as it is, whatever its header says: recorders that write
-    into a pipe cannot know. A flac, mp4, mkv or webm that ends before its stated length is an error.
+    A wav, mp3, ogg or other stream is used as far as it goes, whatever its header says: recorders that write
+    into a pipe cannot know the length. A flac, mp4, mkv or webm that ends before its stated length is an
+    error.
 
     Raises AudioError where the source is missing, empty, not audio, damaged, or holds NaN or infinity.
     """
@@ -91,8 +92,8 @@ def log_mel(samples: Samples, n_mels: int) -> Samples:
     """Whisper's log-mel spectrogram, as faster-whisper computes it.
 
     `samples` is (n_samples,) at 16 kHz. Returns (n_mels, n_frames) float32 with
-    n_frames = n_samples // 160 + 1: the frames that hear anything of `samples`, followed by silence.
-    Any length will do, 0 included.
+    n_frames = n_samples // 160 + 1: the frames that overlap with `samples`, which is followed by silence.
+    `samples` may have any length, including 0.
 
     Raises UsageError unless `n_mels` is at least 1, AudioError unless `samples` is one-dimensional.
     Source: log_mel_spectrogram in openai/whisper, whisper/audio.py.
@@ -103,14 +104,14 @@ def log_mel(samples: Samples, n_mels: int) -> Samples:
         )
     if samples.ndim != 1:
         raise AudioError(f"samples of shape {samples.shape}: expected (n_samples,); load_audio returns that")
-    # The extractor appends one hop of zeros, so that what its reflection mirrors at the end is silence.
+    # The extractor appends one hop of zeros, so that its reflection at the end mirrors silence.
     features: Samples = _feature_extractor(n_mels)(samples)  # (n_mels, n_frames)
     return features
 
 
 @cache
 def _feature_extractor(n_mels: int) -> Any:
-    """Built once: its filters are the same for every recording. Threads may share it."""
+    """Built once, since its filters are the same for every recording. Threads may share it."""
     from faster_whisper.feature_extractor import FeatureExtractor
 
     return FeatureExtractor(feature_size=n_mels)
@@ -131,12 +132,12 @@ def _array_to_mono(array: npt.NDArray[Any]) -> Samples:
             f"the array has shape {array.shape}, so {len(array)} channels, outside 1..{MAX_CHANNELS}; "
             "expected (n_channels, n_samples): transpose it with array.T"
         )
-    with np.errstate(over="ignore"):  # a float64 too large becomes infinity, which is reported as such
+    with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity, which is reported
         return _to_mono(array.astype(np.float32, copy=False))
 
 
 def _fetch(source: object) -> tuple[str, BinaryIO]:
-    """The source's name for messages, and its content: a file that decoders can seek in, without its name."""
+    """The source's name for messages, and its content as a nameless file in which decoders can seek."""
     content: BinaryIO | bytes
     if source == "-":
         name = "standard input"
@@ -163,7 +164,7 @@ def _open(path: Path) -> BinaryIO | bytes:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         with file:
-            return file.read()  # decoders go back and forth, which a pipe such as <(command) cannot
+            return file.read()  # decoders seek, which a pipe such as <(command) cannot
     except FileNotFoundError as error:
         raise AudioError(f"{path}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
@@ -175,12 +176,12 @@ def _open(path: Path) -> BinaryIO | bytes:
 
 
 def _open_unnamed(path: Path) -> BinaryIO:
-    """For FFmpeg, which must not see the name: it takes any text in "a.g722" or "a.flac" for sound."""
+    """Open a file without its name, or FFmpeg would take any text in "a.g722" or "a.flac" for sound."""
     return open("recording", "rb", opener=lambda _, flags: os.open(path, flags))
 
 
 def _temporary_file(name: str, content: bytes) -> BinaryIO:
-    """`content` in a file that is gone once it is closed."""
+    """`content` in a file that disappears when it is closed."""
     try:
         with ExitStack() as closing:
             file = closing.enter_context(TemporaryFile())
@@ -196,7 +197,7 @@ def _temporary_file(name: str, content: bytes) -> BinaryIO:
 
 
 def _decode(name: str, file: BinaryIO) -> tuple[Samples, int]:
-    """Mono samples at their native rate, and that rate in Hz."""
+    """Mono samples at the file's own rate, and that rate in Hz."""
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
     decoded = _decode_with_soundfile(name, file) or _decode_with_av(name, file)
@@ -209,7 +210,7 @@ def _decode(name: str, file: BinaryIO) -> tuple[Samples, int]:
 
 
 def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
-    """None where libsndfile does not know the format, or finds no samples where others may."""
+    """Samples and rate; None if libsndfile does not know the format, or finds no samples."""
     import soundfile
 
     with _silent_stderr():
@@ -227,7 +228,7 @@ def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | N
     seconds = len(mono) / rate
     if sound.format in _ESTIMATED_LENGTH:
         if _packets_seconds(file) > seconds + LENGTH_SLACK:
-            # Only decoding decides: the packets of a short Vorbis file can claim to last a day.
+            # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
             whole = _decode_with_av(name, file)
             if whole is not None and len(whole[0]) / whole[1] > seconds + LENGTH_SLACK:
                 return whole
@@ -237,17 +238,17 @@ def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | N
 
 
 def _open_soundfile(name: str, file: BinaryIO) -> Any:
-    """A SoundFile, or None where libsndfile does not know the format."""
+    """A SoundFile; None if libsndfile does not know the format."""
     import soundfile
 
-    # libsndfile looks beside a file for a Mac's resource fork, and believes it; nothing is beside this.
+    # libsndfile looks for a Mac's resource fork in the file's folder, and trusts it; this folder has none.
     path = f"/dev/fd/{file.fileno()}"
     try:
         return soundfile.SoundFile(path)
     except soundfile.SoundFileError:
         if Path(name).suffix.lower() != ".mp3":
             return None
-    # As for librosa: libsndfile finds an mp3 behind leading junk, but only in a file with that extension.
+    # As with librosa: libsndfile finds an mp3 behind leading junk, but only in a file with that extension.
     try:
         with TemporaryDirectory() as folder:
             link = Path(folder, "recording.mp3")
@@ -258,7 +259,7 @@ def _open_soundfile(name: str, file: BinaryIO) -> Any:
 
 
 def _decode_with_av(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
-    """None where FFmpeg does not know the format."""
+    """Samples and rate; None if FFmpeg does not know the format."""
     import av
 
     try:
@@ -272,7 +273,7 @@ def _decode_with_av(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
         stream = container.streams.audio[0]
         pieces: list[Samples] = []
         rates: set[int] = set()
-        end = 0.0  # seconds: how far the packets of all streams reach
+        end = 0.0  # seconds: the end of the last packet of any stream
         try:
             for packet in container.demux():
                 if packet.pts is not None:
@@ -298,7 +299,7 @@ def _decode_with_av(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
 
 
 def _packets_seconds(file: BinaryIO) -> float:
-    """How long the packets of the first audio stream last; nothing is decoded. 0 if FFmpeg cannot tell."""
+    """The length of the first audio stream by its packets, without decoding; 0 if FFmpeg cannot tell."""
     import av
 
     try:
@@ -337,13 +338,13 @@ def _to_mono(samples: Samples) -> Samples:
     """(n_samples,) or (n_channels, n_samples) -> (n_samples,): the channels' mean, as librosa.to_mono."""
     if samples.ndim == 1:
         return samples
-    with np.errstate(over="ignore", invalid="ignore"):  # infinity is reported, not warned of
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is reported as an error, not as a warning
         mono: Samples = np.mean(samples, axis=0)
     return mono
 
 
 def _resample(mono: Samples, rate: int) -> Samples:
-    """As librosa.resample to 16 kHz: its default quality, and ceil(n_samples * 16000 / rate) samples."""
+    """Resample to 16 kHz like librosa.resample: default quality, ceil(n_samples * 16000 / rate) samples."""
     if rate == SAMPLE_RATE:
         return mono
     import soxr
@@ -378,7 +379,7 @@ def _cut_short(name: str, seconds: float, stated: float) -> AudioError:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """No output on file descriptor 2, where libmpg123 complains past Python. One thread at a time."""
+    """Silence file descriptor 2, to which libmpg123 writes directly. One thread at a time."""
     with _stderr_lock:
         try:
             kept = os.dup(2)

@@ -1,7 +1,7 @@
-"""A model's name, folder or hub id to encoder weights and a folder for the decoder.
+"""From a model's name, folder or hub id to encoder weights and a folder for the decoder.
 
-Where a model comes from: resolve.py. How its encoder is read: ctranslate2_folder.py, huggingface_folder.py.
-How its decoder is made ready: convert.py.
+resolve.py finds the model, ctranslate2_folder.py and huggingface_folder.py read its encoder, convert.py
+prepares its decoder.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["Checkpoint", "known_models", "load_checkpoint"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A Whisper, ready to run: its encoder as arrays, its decoder as a folder."""
+    """A Whisper model: its encoder as arrays, its decoder as a folder."""
 
     name: str  # what the user asked for
     source: str  # where it was found, in words
     dims: ModelDimensions
     encoder: Mapping[str, NDArray[Any]]  # encoder_shapes(dims): float16, float32 or bfloat16, all finite
-    decoder_folder: Path  # faster_whisper.WhisperModel opens it without asking any hub
+    decoder_folder: Path  # faster_whisper.WhisperModel opens it without a hub
     normalizer: Path | None  # the checkpoint's normalizer.json
 
 
 def known_models() -> tuple[str, ...]:
-    """The names that load_checkpoint knows, besides folders and hub ids."""
+    """The names that load_checkpoint accepts besides folders and hub ids."""
     return tuple(HUB_IDS)
 
 
@@ -49,13 +49,13 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Load a Whisper checkpoint.
 
-    `model` is one of known_models(), a local folder in CTranslate2's or Hugging Face's format (with both in
-    it, CTranslate2's is taken: it needs no conversion), or a hub id "org/name". A name is looked for in the
-    local caches, then in an installed weights package, then on the hub; a Path is always a folder.
+    `model` is one of known_models(), a local folder in CTranslate2's or Hugging Face's format (of
+    both, CTranslate2's is used, which needs no conversion), or a hub id "org/name". A name is looked for in
+    the local caches, then in an installed weights package, then on the hub; a Path is always a folder.
 
-    `cache_dir` holds what is built: the decoders of Hugging Face folders, and copies of weights packages.
-    Default: $WHISPER_NPU_CACHE, or whisper-npu in the user's cache folder. `progress` gets one line before
-    every step that takes long.
+    `cache_dir` is for what is built: decoders of Hugging Face folders, and copies of weights packages.
+    Default: $WHISPER_NPU_CACHE, or whisper-npu in the user's cache folder. `progress` is called with one line
+    before every long step.
 
     Raises UnknownModelError if `model` names nothing, and CheckpointError if what it names is absent, damaged
     or not a Whisper, or if the cache cannot be written.

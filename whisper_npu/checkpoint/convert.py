@@ -1,6 +1,6 @@
-"""A Hugging Face folder as a CTranslate2 folder, written once into the cache, without torch.
+"""Converts a Hugging Face folder to a CTranslate2 folder, once, into the cache, without torch.
 
-CTranslate2 wants the whole model, so the encoder goes in too. Names of the variables:
+CTranslate2 needs the whole model, so the encoder is included. Names of the variables:
 ctranslate2/specs/whisper_spec.py and transformer_spec.py.
 """
 
@@ -20,10 +20,10 @@ from whisper_npu.checkpoint.files import chunks, content_key, read_json, sha256
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 
-# Part of every cache key: raise it whenever the same input would give another folder.
+# Part of every cache key: increase it whenever the same input would give another folder.
 _CONVERTER_VERSION = "1"
 
-# Every file that a conversion reads, besides the weights.
+# Every file that a conversion reads besides the weights.
 SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -38,9 +38,9 @@ SMALL_FILES = (
 
 
 def ctranslate2_folder(folder: Path, cache_folder: Path, progress: Callable[[str], None]) -> Path:
-    """The cache's CTranslate2 folder for a Hugging Face folder, converted unless it is there.
+    """The cached CTranslate2 folder for a Hugging Face folder, converted first if it is absent.
 
-    The cache's key is the content of every file that goes in, so two checkpoints never share an entry.
+    The cache key covers the content of every file that is read, so two checkpoints never share an entry.
     Raises CheckpointError, naming file, tensor or token, if the checkpoint cannot be converted.
     """
     inputs = [folder / name for name in SMALL_FILES if (folder / name).is_file()]
@@ -73,7 +73,7 @@ def _convert(folder: Path, out: Path) -> None:
     for key, value in settings.items():
         setattr(spec.config, key, value)
     spec.validate()
-    spec.optimize()  # equal arrays are stored once: above all the output projection with the embedding
+    spec.optimize()  # stores equal arrays once, above all the output projection and the embedding
     spec.save(str(out))
 
     _write_preprocessor_config(folder, dims.n_mels, out)
@@ -83,7 +83,7 @@ def _convert(folder: Path, out: Path) -> None:
 
 
 def _write_preprocessor_config(folder: Path, n_mels: int, out: Path) -> None:
-    """The checkpoint's own file if it agrees with the weights, else one that does."""
+    """Write the checkpoint's own file if it agrees with the weights, otherwise one that does."""
     source = folder / "preprocessor_config.json"
     settings = read_json(source) if source.is_file() else {}
     if settings.get("feature_size") != n_mels:
@@ -92,7 +92,7 @@ def _write_preprocessor_config(folder: Path, n_mels: int, out: Path) -> None:
 
 
 def whisper_spec(tensors: Tensors, dims: ModelDimensions, decoder: DecoderDimensions) -> Any:
-    """CTranslate2's WhisperSpec with every array in the dtype that the checkpoint has it in."""
+    """CTranslate2's WhisperSpec, with every array in the checkpoint's dtype."""
     from ctranslate2.specs import WhisperSpec
 
     spec = WhisperSpec(dims.n_audio_layer, dims.n_audio_head, decoder.n_text_layer, decoder.n_text_head)
@@ -126,7 +126,7 @@ def whisper_spec(tensors: Tensors, dims: ModelDimensions, decoder: DecoderDimens
 
     embedding = fill.read("decoder.embed_tokens.weight")
     spec.decoder.embeddings.weight = embedding
-    # Saved models leave the output projection out where it is the embedding itself.
+    # Saved models omit the output projection if it equals the embedding.
     projection = "proj_out.weight"
     spec.decoder.projection.weight = (
         tensors.read(projection, embedding.shape) if projection in tensors else embedding
@@ -135,7 +135,7 @@ def whisper_spec(tensors: Tensors, dims: ModelDimensions, decoder: DecoderDimens
 
 
 class _Filler:
-    """Puts tensors of a checkpoint into layers of a specification."""
+    """Fills the layers of a specification with a checkpoint's tensors."""
 
     def __init__(self, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> None:
         self._tensors = tensors
@@ -148,7 +148,7 @@ class _Filler:
         spec.gamma, spec.beta = self.read(f"{name}.weight"), self.read(f"{name}.bias")
 
     def linear(self, spec: Any, *names: str) -> None:
-        """One linear layer or convolution; several are stacked along their rows."""
+        """Fill one linear layer or convolution; several tensors are stacked along their rows."""
         spec.weight = _stack([self.read(f"{name}.weight") for name in names])
         spec.bias = _stack([self._bias(name) for name in names])
 
@@ -162,5 +162,5 @@ class _Filler:
 
 def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     if len({array.dtype for array in arrays}) > 1:
-        arrays = [array.astype(np.float32) for array in arrays]  # holds each of the three dtypes exactly
+        arrays = [array.astype(np.float32) for array in arrays]  # represents all three dtypes exactly
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

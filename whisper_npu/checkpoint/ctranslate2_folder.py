@@ -1,4 +1,4 @@
-"""A CTranslate2 folder's model.bin, and the encoder out of it.
+"""Reads the encoder from a CTranslate2 folder's model.bin, and writes such files.
 
 The format, little-endian, as ctranslate2/specs/model_spec.py writes it and src/models/model.cc reads it:
 
@@ -28,8 +28,8 @@ from whisper_npu.checkpoint.files import read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.errors import CheckpointError, one_line
 
-# WhisperSpec was added to CTranslate2 (November 2022) after its binary version had become 6 (October 2022),
-# so that no Whisper of an older version exists; 6 is still the newest.
+# WhisperSpec was added to CTranslate2 (November 2022) after the binary version had become 6 (October 2022):
+# no Whisper model with an older version exists; 6 is still the newest.
 _BINARY_VERSION = 6
 _SPEC = "WhisperSpec"
 _SPEC_REVISION = 3
@@ -39,7 +39,7 @@ _DTYPES: tuple[np.dtype[Any], ...] = tuple(
     np.dtype(name) for name in ("<f4", "i1", "<i2", "<i4", "<f2", ml_dtypes.bfloat16)
 )
 
-# Every release of Whisper has heads of this width. Only for a model.bin that does not say encoder/num_heads.
+# The width of the heads in every release of Whisper, for a model.bin without encoder/num_heads.
 _D_HEAD = 64
 
 # encoder_shapes' name -> CTranslate2's, below encoder/
@@ -67,7 +67,7 @@ _BLOCK = {
 }
 _QKV = "self_attention/linear_0"  # query, key and value stacked along the rows
 
-# What faster-whisper opens beside model.bin and would otherwise ask a hub for, or fail without.
+# The files besides model.bin that faster-whisper opens, and would otherwise ask a hub for, or fail without.
 COMPANIONS = ("config.json", "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 PREPROCESSOR = "preprocessor_config.json"
@@ -78,7 +78,7 @@ def is_ctranslate2(folder: Path) -> bool:
 
 
 def missing_companions(folder: Path) -> list[str]:
-    """The files that faster-whisper needs beside model.bin and that the folder lacks."""
+    """The files besides model.bin that faster-whisper needs and the folder lacks."""
     missing = [name for name in COMPANIONS if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in VOCABULARIES):
         missing.append(" or ".join(VOCABULARIES))
@@ -108,11 +108,11 @@ def check_companions(folder: Path, dims: ModelDimensions) -> None:
 def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]]:
     """The encoder's sizes and arrays, under encoder_shapes' names and in its shapes.
 
-    Arrays keep their dtype (float16, float32, bfloat16); int8 and int16 weights come back as float32. The
-    file is mapped, and only the encoder's part of it is read.
+    Arrays keep their dtype (float16, float32, bfloat16); int8 and int16 weights are returned as float32. The
+    file is mapped, and only its encoder is read.
 
     Raises CheckpointError, naming file, place, what was found and what was expected, if model.bin is
-    truncated, is something else, or does not hold a Whisper encoder.
+    truncated, is another kind of file, or does not hold a Whisper encoder.
     """
     model = parse_model(folder / "model.bin")
     dims = _dimensions(model)
@@ -230,7 +230,7 @@ def _dimensions(model: ModelFile) -> ModelDimensions:
 
 
 class _Cursor:
-    """Reads forward through the mapped file; every read is checked against the file's end first."""
+    """Reads the mapped file from start to end; every read is first checked against the file's end."""
 
     def __init__(self, path: Path, content: NDArray[Any]) -> None:
         self.path = path
@@ -244,7 +244,7 @@ class _Cursor:
         )
 
     def skip(self, n_bytes: int, what: str) -> int:
-        """Step over n_bytes; returns where they begin."""
+        """Skip n_bytes; returns where they begin."""
         start = self.offset
         if n_bytes > len(self.content) - start:
             raise self.error(
@@ -309,7 +309,7 @@ def parse_model(path: Path) -> ModelFile:
         if alias in variables or target not in variables:
             raise cursor.error(start, "a new name for a variable of this file", f"{alias} for {target}")
         variables[alias] = variables[target]
-        # The scale of a quantised variable goes with it.
+        # A quantised variable's scale has the alias too.
         if f"{target}_scale" in variables:
             variables.setdefault(f"{alias}_scale", variables[f"{target}_scale"])
     if cursor.offset != len(content):
@@ -334,7 +334,7 @@ def _variable(cursor: _Cursor, name: str) -> Variable:
 def write_model(
     path: Path, revision: int, variables: Iterable[tuple[str, NDArray[Any]]], aliases: Mapping[str, str]
 ) -> None:
-    """Write a model.bin. variables: arrays under their names, taken in turn. aliases: of variables."""
+    """Write a model.bin. variables: names and arrays, read in turn. aliases: alias -> variable."""
 
     def string(text: str) -> bytes:
         raw = text.encode() + b"\0"

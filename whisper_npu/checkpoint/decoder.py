@@ -1,9 +1,9 @@
-"""The decoder alone, as CTranslate2 opens it.
+"""Stores the decoder alone, in a form that CTranslate2 opens.
 
-CTranslate2 loads a Whisper whole, and brings its weights into the compute type anew at every start. Both are
-done once here. Of the encoder only what CTranslate2 asks for is left: its ends and one layer, which nobody
-runs. Where the decoder computes in int8 its weights are stored in int8, rounded by CTranslate2's own rule, so
-that it says the same to the bit.
+CTranslate2 loads a whole Whisper model and converts its weights to the compute type at every start. Here the
+encoder is removed and the weights are converted once. CTranslate2 insists on a part of the encoder, its ends
+and one layer, which nobody runs. For a decoder in int8 the weights are stored in int8, rounded by
+CTranslate2's own rule, so that its output is the same to the bit.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from whisper_npu.checkpoint.ctranslate2_folder import (
 from whisper_npu.checkpoint.files import chunks, content_key
 from whisper_npu.errors import CacheError
 
-# Part of every cache key: raise it whenever the same input would give another folder.
+# Part of every cache key: increase it whenever the same input would give another folder.
 _WRITER_VERSION = "1"
 
 _MODEL = "model.bin"
 _LATER_ENCODER_LAYER = re.compile(r"encoder/layer_[1-9]\d*/")
-_BLOCK = 1 << 17  # elements that are rounded at a time: what a core's cache holds
+_BLOCK = 1 << 17  # elements that are rounded at a time: they fit a core's cache
 
 
 def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Callable[[str], None]) -> Path:
-    """The cache's folder with the decoder of a CTranslate2 folder, written unless it is there.
+    """The cached folder with the decoder of a CTranslate2 folder, written first if it is absent.
 
-    int8: whether the decoder computes in int8. Where the cache cannot be written this is `whole` itself, and
-    `progress` hears why.
+    int8: whether the decoder computes in int8. If the cache cannot be written, returns `whole` itself and
+    tells `progress` why.
     """
     companions = (*COMPANIONS, *VOCABULARIES, PREPROCESSOR)
     files = [whole / _MODEL, *(file for name in companions if (file := whole / name).is_file())]
     key = content_key(f"decoder {_WRITER_VERSION} {int8}", [(file.name, _identity(file)) for file in files])
 
     def build(out: Path) -> None:
-        progress(f"keeping the decoder of {whole} apart, once")
+        progress(f"storing the decoder of {whole} separately, once")
         for file in files[1:]:
             (out / file.name).write_bytes(b"".join(chunks(file)))
         _write(parse_model(files[0]), out / _MODEL, int8=int8)
@@ -60,14 +60,14 @@ def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Call
 
 
 def _identity(file: Path) -> str:
-    """What changes when the file does. Hashing it would cost as much as is gained."""
+    """A text that changes when the file does. Hashing the file would cost as much time as is saved."""
     real = file.resolve()
     status = real.stat()
     return f"{real} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _write(model: ModelFile, path: Path, *, int8: bool) -> None:
-    written: dict[int, str] = {}  # where the data lies in `model` -> the name that it is written under
+    written: dict[int, str] = {}  # offset of the data in `model` -> the name under which it is written
     aliases: dict[str, str] = {}
     for name, variable in model.variables.items():
         if not _LATER_ENCODER_LAYER.match(name):
@@ -79,7 +79,7 @@ def _write(model: ModelFile, path: Path, *, int8: bool) -> None:
 
 
 def _stored(model: ModelFile, names: Iterable[str], *, int8: bool) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The variables; for int8, what CTranslate2 would round is rounded, and its scale comes after it."""
+    """The variables. For int8, those that CTranslate2 would round are rounded, each followed by its scale."""
     for name in names:
         array = model.stored(name)
         # A convolution's weight has three dimensions; CTranslate2 builds differ in what they do with it.
@@ -104,6 +104,6 @@ def _in_int8(weight: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32
         largest = np.abs(rows).max(axis=1)
         np.divide(np.float32(127), largest, out=scale[at : at + step], where=largest != 0)
         rows *= scale[at : at + step, None]
-        with np.errstate(invalid="ignore"):  # weights that are no numbers stay the decoder's to suffer from
+        with np.errstate(invalid="ignore"):  # the decoder has to cope with weights that are not numbers
             rounded[at : at + step] = np.rint(rows, out=rows)
     return rounded, scale

@@ -10,7 +10,7 @@ from typing import Any
 
 from whisper_npu.errors import CheckpointError, one_line
 
-_CHUNK = 1 << 22  # bytes: large enough that hashing, not reading, sets the pace
+_CHUNK = 1 << 22  # bytes: so large that hashing, not reading, takes the time
 
 
 def chunks(path: Path) -> Iterator[bytes]:
@@ -32,13 +32,13 @@ def sha256(path: Path) -> str:
 
 
 def content_key(salt: str, hashes: Iterable[tuple[str, str]]) -> str:
-    """One sha256 over named file contents: equal only if every name and every byte is equal."""
+    """One sha256 over named file contents: equal only if all names and all bytes are equal."""
     # JSON keeps the boundaries between names and hashes, so no two lists read alike.
     return hashlib.sha256(json.dumps([salt, sorted(hashes)]).encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds one object. Raises CheckpointError on anything else."""
+    """The object in a JSON file. Raises CheckpointError if the file holds anything else."""
     try:
         value = json.loads(b"".join(chunks(path)).decode("utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, or not JSON

@@ -10,7 +10,7 @@ from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_co
 from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE, weight_files
 from whisper_npu.errors import CheckpointError, one_line
 
-_TIMEOUT = 10.0  # seconds for the hub to answer; huggingface_hub waits without end unless told
+_TIMEOUT = 10.0  # seconds for the hub to answer; huggingface_hub has no limit of its own
 
 # What faster-whisper downloads of a CTranslate2 checkpoint.
 _CTRANSLATE2 = ["config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*"]
@@ -19,7 +19,7 @@ _SHARDED = [*SMALL_FILES, INDEX, "model-*.safetensors"]
 
 
 def find(repository: str) -> Path | None:
-    """The repository's folder in the hub's local cache, if a whole checkpoint is in it. Asks no hub."""
+    """A repository's folder in the hub's local cache, if it is a complete checkpoint. Uses no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -34,10 +34,10 @@ def find(repository: str) -> Path | None:
 
 
 def download(repository: str, progress: Callable[[str], None]) -> Path:
-    """Download the repository's checkpoint, CTranslate2's format preferred, with progress bars on stderr.
+    """Download a repository's checkpoint, if possible in CTranslate2's format, with progress bars on stderr.
 
-    Raises CheckpointError with the reason alone if the hub cannot be reached, does not know the repository,
-    or has no checkpoint in it that can be read.
+    Raises CheckpointError with only the reason if the hub cannot be reached, does not know the repository,
+    or has no readable checkpoint in it.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -69,7 +69,7 @@ def _patterns(files: set[str]) -> list[str]:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether an interrupted download left nothing out."""
+    """Whether no file is missing, as after an interrupted download."""
     if is_ctranslate2(folder):
         return not missing_companions(folder)
     try:

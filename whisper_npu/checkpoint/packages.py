@@ -1,4 +1,4 @@
-"""A CTranslate2 folder out of installed weights packages, byte for byte as pinned."""
+"""Makes a CTranslate2 folder from installed weights packages, byte for byte as pinned."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def find(name: str, cache_folder: Path) -> Path | None:
 
 
 def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Path | None:
-    """Copy the model's files from the installed packages into the cache, verifying every byte.
+    """Copy the model's files from the installed packages into the cache, and verify every byte.
 
-    The packages are found through their metadata and never imported. Returns None if no package carries the
-    model or one of them is not installed. Raises CheckpointError, naming package, file, what was found and
-    what was expected, if version or content are not the pinned ones.
+    The packages are found through their metadata and never imported. Returns None if no package contains the
+    model, or if one of them is not installed. Raises CheckpointError, naming package, file, what was found
+    and what was expected, if version or content are not the pinned ones.
     """
     model = WEIGHTS_PACKAGES.get(name)
     if model is None:

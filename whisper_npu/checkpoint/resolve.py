@@ -20,16 +20,16 @@ _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Located:
-    """A folder with a checkpoint in it, and where it came from in words."""
+    """A folder with a checkpoint, and in words where it came from."""
 
     folder: Path
     source: str
 
 
 def locate(model: str | Path, cache_folder: Path, progress: Callable[[str], None]) -> Located:
-    """The folder that `model` names; load_checkpoint says what it may be and what is raised.
+    """The folder that `model` names. See load_checkpoint for what it may be and what is raised.
 
-    A known name is that model even where a folder of that name exists: ./base is the folder.
+    A known name means that model even if a folder of that name exists; ./base means the folder.
     """
     if isinstance(model, str) and model in HUB_IDS:
         return _named(model, cache_folder, progress)
@@ -88,7 +88,7 @@ def _not_found(model: str, reason: str) -> str:
 
 
 def no_weights(folder: Path) -> CheckpointError:
-    """What to say of a folder that is neither a CTranslate2 nor a Hugging Face checkpoint."""
+    """The error for a folder that is neither a CTranslate2 nor a Hugging Face checkpoint."""
     if any(folder.glob("pytorch_model*.bin")):
         return CheckpointError(
             f"{folder} has its weights in pytorch_model.bin only, expected {SINGLE}; convert it where torch "

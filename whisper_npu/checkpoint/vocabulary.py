@@ -1,4 +1,4 @@
-"""What faster-whisper and CTranslate2 must know of a Hugging Face checkpoint's tokens."""
+"""The tokens of a Hugging Face checkpoint, as faster-whisper and CTranslate2 need them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from whisper_npu.checkpoint.files import chunks, read_json
 from whisper_npu.errors import CheckpointError, one_line
 
 END, START, NO_TIMESTAMPS = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
-# faster-whisper looks each of these up and fails somewhere inside a transcription if it is absent.
+# faster-whisper looks up each of these, and fails in the middle of a transcription if it is absent.
 _REQUIRED = (END, START, "<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", NO_TIMESTAMPS)
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")
 _LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
 _N_TIMESTAMPS = 1501  # 0.00 to 30.00 seconds in steps of 0.02
 
-# CTranslate2 takes a vocabulary with this token for a multilingual one. It is an accident of the vocabulary
-# that all multilingual releases share. Source: WhisperReplica in src/models/whisper.cc.
+# CTranslate2 takes a vocabulary with this token to be multilingual. The token is an accident of the
+# vocabulary that all multilingual releases share. Source: WhisperReplica in src/models/whisper.cc.
 _MULTILINGUAL_MARK = ""
 
 
 def write_tokenizer(folder: Path, out: Path) -> dict[str, int]:
     """Write tokenizer.json for a Hugging Face folder; returns token -> id, special tokens included.
 
-    It is the folder's own tokenizer.json, or is built out of vocab.json, merges.txt and the special tokens in
-    added_tokens.json or tokenizer_config.json. Raises CheckpointError if there is neither, or if a token that
+    It is the folder's own tokenizer.json, or is built from vocab.json, merges.txt and the special tokens in
+    added_tokens.json or tokenizer_config.json. Raises CheckpointError if neither exists, or if a token that
     transcription needs is absent.
     """
     from tokenizers import Tokenizer
@@ -53,7 +53,7 @@ def write_tokenizer(folder: Path, out: Path) -> dict[str, int]:
 
 
 def _built(folder: Path) -> bytes:
-    """tokenizer.json's content out of the slow tokenizer's files."""
+    """tokenizer.json's content, built from the files of the slow tokenizer."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     vocab, merges = folder / "vocab.json", folder / "merges.txt"
@@ -66,12 +66,12 @@ def _built(folder: Path) -> bytes:
         tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
     except Exception as error:  # tokenizers raises plain Exception
         raise CheckpointError(f"{vocab} and {merges.name} do not load ({one_line(error)})") from error
-    # As GPT-2's, from which Whisper has its text tokens.
+    # As in GPT-2, whose text tokens Whisper uses.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     parts = json.loads(tokenizer.to_str())
-    # Added by hand: add_special_tokens would number them itself, from the vocabulary's end.
+    # Added by hand, because add_special_tokens would assign its own ids from the vocabulary's end.
     parts["added_tokens"] = [
         {"id": number, "content": token, **flags} for number, token in sorted(_added(folder).items())
     ]
@@ -87,7 +87,7 @@ def _built(folder: Path) -> bytes:
 
 
 def _added(folder: Path) -> dict[int, str]:
-    """id -> special token, out of tokenizer_config.json and added_tokens.json."""
+    """id -> special token, from tokenizer_config.json and added_tokens.json."""
     added: dict[int, str] = {}
     config, listed = folder / "tokenizer_config.json", folder / "added_tokens.json"
     try:
@@ -107,8 +107,8 @@ def _added(folder: Path) -> dict[int, str]:
 def listed(tokens: dict[str, int], n_vocab: int, multilingual: bool | None, folder: Path) -> list[str]:
     """One token for every row of the embedding, in the order of ids, all different.
 
-    Rows that the tokenizer does not name are timestamps, as in OpenAI's files, or have no token at all.
-    `multilingual` is what the checkpoint says of itself; None means that its vocabulary decides.
+    Rows that the tokenizer does not name are timestamps, as in OpenAI's files, or have no token.
+    `multilingual` is what the checkpoint says about itself; None: its vocabulary decides.
     Raises CheckpointError if a special token lies beyond the last row, if two tokens share an id, or if the
     checkpoint calls itself multilingual and CTranslate2 could not tell.
     """
@@ -142,9 +142,9 @@ def listed(tokens: dict[str, int], n_vocab: int, multilingual: bool | None, fold
 def whisper_config(
     tokens: list[str], generation: dict[str, Any], config: dict[str, Any], n_layer: int, n_head: int
 ) -> dict[str, list[Any]]:
-    """CTranslate2's own config.json, out of generation_config.json, else config.json, else the tokens.
+    """CTranslate2's config.json: from generation_config.json, else config.json, else from the tokens.
 
-    n_layer and n_head are the decoder's.
+    n_layer, n_head: the decoder's.
     """
     ids = {token: number for number, token in enumerate(tokens)}
 
@@ -163,7 +163,7 @@ def whisper_config(
     by_language = generation.get("lang_to_id")
     named = numbers(list(by_language.values())) if isinstance(by_language, dict) else None
     by_name = [number for token, number in ids.items() if _LANGUAGE.fullmatch(token) and number > ids[START]]
-    # A transcript neither begins with a blank nor is empty.
+    # A transcript neither begins with a blank, nor is it empty.
     blank = [ids[token] for token in ("Ġ", END) if token in ids]
     return {
         "suppress_ids": first(setting("suppress_tokens")),
@@ -174,13 +174,13 @@ def whisper_config(
 
 
 def _alignment_heads(value: Any, n_layer: int, n_head: int) -> list[list[int]]:
-    """The (layer, head) pairs whose cross-attention gives the word timestamps."""
+    """The (layer, head) pairs whose cross-attention yields word timestamps."""
     pairs = value if isinstance(value, list) else []
     heads = [
         [layer, head]
         for layer, head in (pair for pair in pairs if isinstance(pair, list) and len(pair) == 2)
         if type(layer) is type(head) is int and layer in range(n_layer) and head in range(n_head)
     ]
-    # A fine-tune with fewer decoder layers may carry its parent's list: what is out of range is dropped.
-    # CTranslate2's converter takes all heads of the last half, too, when a checkpoint names none.
+    # A fine-tuned model with fewer decoder layers may have its parent's list: drop what is out of range.
+    # If a checkpoint names none, CTranslate2's converter also takes all heads of the last half.
     return heads or [[layer, head] for layer in range(n_layer // 2, n_layer) for head in range(n_head)]

@@ -1,6 +1,6 @@
-"""`whisper-npu doctor`: what stands between this machine and transcription on its NPU, in order.
+"""`whisper-npu doctor`: finds, in order, what keeps this machine from transcribing on its NPU.
 
-Every check reads or does one thing and says what it found and what would help. The last one multiplies.
+Every check looks at one thing and says what it found and what would help. The last one multiplies.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _multiply(machine: Machine) -> tuple[Check, Trial | None]:
 
 
 def as_text(diagnosis: Diagnosis) -> str:
-    """A line for each check, its remedy below it, and which device transcription would use."""
+    """One line per check, its remedy below it, and at the end the device that transcription would use."""
     lines = []
     for check in diagnosis.checks:
         lines.append(f"{check.status.value:8} {check.id:9} {check.found}")
@@ -132,7 +132,7 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 
 def as_document(diagnosis: Diagnosis) -> dict[str, object]:
-    """The same for programs."""
+    """The diagnosis for programs."""
     trial = diagnosis.trial
     return {
         "schema": SCHEMA,
@@ -147,5 +147,5 @@ def as_document(diagnosis: Diagnosis) -> dict[str, object]:
 
 
 def _finite(fields: dict[str, object]) -> dict[str, object]:
-    """JSON has no nan and no infinity: null."""
+    """NaN and infinity as None: JSON has neither."""
     return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in fields.items()}

@@ -1,4 +1,4 @@
-"""One answer of a diagnosis."""
+"""The result of one check."""
 
 from __future__ import annotations
 

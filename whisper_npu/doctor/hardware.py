@@ -1,4 +1,4 @@
-"""From the chip to the device node: what the kernel shows in /sys, /proc, /dev and /lib.
+"""The checks from the chip to the device node: what Linux shows in /sys, /proc, /dev and /lib.
 
 Sources: drivers/accel/amdxdna of Linux and github.com/amd/xdna-driver, and its README.
 """
@@ -18,16 +18,20 @@ from whisper_npu.doctor.machine import Machine
 from whisper_npu.npu.targets import DEFAULT as TARGET
 
 AMD = "1022"
-# Device ids that amdxdna takes, 1502 apart: what other kernels than ours are for.
+# Device ids that amdxdna supports besides 1502; there are no kernels here for them.
 OTHER_NPUS = {
     "17f0": "XDNA2 (Strix Point, Strix Halo, Krackan)",
     **dict.fromkeys(("17f1", "17f2", "17f3", "1b0a", "1b0b", "1b0c"), f"a generation after {TARGET.title}"),
 }
-FIRST_LINUX = (6, 14)  # with amdxdna in it
-HEAP_BYTES = 64 * 1024 * 1024  # that pyxrt.device(0) maps and locks
+FIRST_LINUX = (6, 14)  # the first release with amdxdna
+HEAP_BYTES = 64 * 1024 * 1024  # mapped and locked by pyxrt.device(0)
 FIRMWARE_FOLDER = "amdnpu/1502_00"
-FIRMWARE_FILES = ("npu.dev.sbin", "npu_7.sbin", "npu.sbin")  # as newer drivers look for them; older: the last
-RENDER = "render"  # the group that udev gives the node to
+FIRMWARE_FILES = (
+    "npu.dev.sbin",
+    "npu_7.sbin",
+    "npu.sbin",
+)  # in the order of newer drivers; older ones know the last only
+RENDER = "render"  # the group to which udev gives the node
 LOG_IN_AGAIN = "log out and in again"
 
 
@@ -46,7 +50,7 @@ class PciDevice:
 
 
 def amd_npus(machine: Machine) -> tuple[PciDevice, ...]:
-    """Every NPU of AMD's that the PCI bus shows, the target first."""
+    """Every AMD NPU on the PCI bus, the target's first."""
 
     def found() -> Iterator[PciDevice]:
         for folder in sorted(machine.path("/sys/bus/pci/devices").glob("*")):
@@ -61,7 +65,7 @@ def amd_npus(machine: Machine) -> tuple[PciDevice, ...]:
 
 
 def node_of(machine: Machine, npu: PciDevice) -> Path:
-    """The device node of an NPU; accel0 where the driver has not said which."""
+    """The device node of an NPU; accel0 if the driver does not name it."""
     named = sorted(path.name for path in (npu.folder / "accel").glob("accel*"))
     return machine.path("/dev/accel") / (named[0] if named else "accel0")
 
@@ -91,7 +95,7 @@ def check_npu(machine: Machine) -> Check:
             f"no NPU of AMD's on the PCI bus; {TARGET.title} is {TARGET.pci_id}",
             f"{TARGET.title} is in most Ryzen 7040 and 8040 chips (Phoenix, Hawk Point): if yours has one, "
             "switch it "
-            "on in the firmware setup (NPU or IPU) and update the BIOS; otherwise the emulator is what runs",
+            "on in the firmware setup (NPU or IPU) and update the BIOS; otherwise use the emulator",
         )
     first = npus[0]
     if first.id != TARGET.pci_id:
@@ -124,7 +128,7 @@ def check_driver(machine: Machine, npu: PciDevice) -> Check:
         if machine.in_container:
             remedy = "load amdxdna on the host: sudo modprobe amdxdna"
         elif _module_file(machine):
-            remedy = "sudo modprobe amdxdna; if it says nothing and this stays, sudo dmesg | grep amdxdna"
+            remedy = "sudo modprobe amdxdna; if this problem remains, sudo dmesg | grep amdxdna"
         else:
             remedy = (
                 f"amdxdna is not among the modules of {machine.linux_release}: install the package with all "
@@ -135,12 +139,12 @@ def check_driver(machine: Machine, npu: PciDevice) -> Check:
     if npu.driver != "amdxdna":
         return problem(
             "driver",
-            f"amdxdna {version} is loaded, but has not taken {npu.address} "
+            f"amdxdna {version} is loaded, but not bound to {npu.address} "
             f"(driver: {npu.driver or 'none'}): it failed to start the NPU",
             "sudo dmesg | grep amdxdna: 'Incompatible firmware protocol' means firmware that is newer than "
             "the kernel, 'failed to request_firmware' that it is missing, 'IOMMU' that it is off",
         )
-    return ok("driver", f"amdxdna {version}, at work on {npu.address}")
+    return ok("driver", f"amdxdna {version}, bound to {npu.address}")
 
 
 def check_iommu(machine: Machine, npu: PciDevice) -> Check:
@@ -165,7 +169,7 @@ def check_iommu(machine: Machine, npu: PciDevice) -> Check:
 
 
 def check_node(machine: Machine, npu: PciDevice) -> Check:
-    """Absent or forbidden: two problems with two remedies, which XRT reports as one."""
+    """Tells apart an absent and a forbidden node, which need different remedies; XRT reports them alike."""
     node = node_of(machine, npu)
     name = machine.shown(node)
     error = _open_error(machine, node)
@@ -175,7 +179,7 @@ def check_node(machine: Machine, npu: PciDevice) -> Check:
 
 
 def _no_node(machine: Machine, npu: PciDevice, name: str, error: OSError) -> tuple[str, str]:
-    """What was found and the remedy."""
+    """The finding and the remedy."""
     if error.errno == errno.ENOENT:
         if machine.in_container:
             return f"{name} is not in this container", f"pass it when it starts: --device {name}"
@@ -229,15 +233,15 @@ def check_memlock(machine: Machine) -> Check:
         return ok("memlock", "this process may lock any amount of memory")
     found = f"this process may lock {limit // 1024:,} KiB; opening the NPU locks {HEAP_BYTES // 1024:,}"
     if machine.process.user_id == 0:
-        return ok("memlock", f"{found}, and root is not held to it")
+        return ok("memlock", f"{found}, but root is exempt")
     if limit > HEAP_BYTES:
         return ok("memlock", found)
     return problem(
         "memlock",
         found,
         f"echo '@{RENDER} - memlock unlimited' | sudo tee /etc/security/limits.d/99-amdxdna.conf; "
-        f"{LOG_IN_AGAIN}; if ulimit -l stays, LimitMEMLOCK=infinity under [Service] in sudo systemctl edit "
-        "user@.service; a container: --ulimit memlock=-1",
+        f"{LOG_IN_AGAIN}; if ulimit -l does not change, LimitMEMLOCK=infinity under [Service] in "
+        "sudo systemctl edit user@.service; a container: --ulimit memlock=-1",
     )
 
 
@@ -260,7 +264,7 @@ def check_firmware(machine: Machine, npu: PciDevice) -> Check:
     )
 
 
-# --- What else asks -----------------------------------------------------------------------------------------
+# --- Facts that other checks need ---------------------------------------------------------------------------
 
 
 def driver_version(machine: Machine) -> str:
@@ -272,7 +276,7 @@ def firmware_version(machine: Machine, npu: PciDevice) -> str | None:
 
 
 def processes_with(machine: Machine, node: Path) -> int:
-    """Processes, of those that this user may look into, that have a device node open."""
+    """How many processes, of those that this user may see, have the device node open."""
     name = machine.shown(node)
 
     def has_it(folder: Path) -> bool:
@@ -285,7 +289,7 @@ def processes_with(machine: Machine, node: Path) -> int:
 
 
 def _firmware_files(machine: Machine) -> list[str]:
-    """Where the kernel looks, in its order, for what the driver asks of it, in the driver's order."""
+    """The firmware files that exist, in the order in which driver and kernel look for them."""
     release = machine.linux_release
     folders = [
         f"/lib/firmware/{below}{FIRMWARE_FOLDER}"
@@ -307,7 +311,7 @@ def _module_file(machine: Machine) -> bool:
 
 
 def _groups(machine: Machine) -> dict[str, tuple[int, list[str]]]:
-    """Groups by name: number and members."""
+    """By name: each group's number and members."""
     lines = (machine.text(machine.path("/etc/group")) or "").splitlines()
     fields = [line.split(":") for line in lines]
     return {f[0]: (int(f[2]), f[3].split(",")) for f in fields if len(f) == 4 and f[2].isdigit()}

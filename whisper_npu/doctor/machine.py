@@ -1,4 +1,4 @@
-"""What a diagnosis looks at: this machine, or in a test a folder that looks like one."""
+"""What a diagnosis examines: this machine, or in tests a folder that looks like one."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Process:
-    """Who asks, and what the system lets them do."""
+    """The user of this process, and what the system allows it."""
 
     user: str
     user_id: int
-    group_ids: frozenset[int]  # as of the login: groups joined later are not among them
+    group_ids: frozenset[int]  # as of the login, without groups joined later
     memlock_bytes: int | None  # None: no limit
 
 
@@ -35,18 +35,20 @@ class Python:
     """The interpreter that would import pyxrt."""
 
     version: str  # 3.13
-    extension_suffixes: tuple[str, ...]  # of modules that it can load, .cpython-313-x86_64-linux-gnu.so
+    extension_suffixes: tuple[
+        str, ...
+    ]  # of modules that it can load, such as .cpython-313-x86_64-linux-gnu.so
 
 
 @dataclass(frozen=True)
 class Actions:
-    """What a diagnosis does rather than reads. Each raises what the real thing raises."""
+    """What a diagnosis does besides reading files. Each raises what the real operation raises."""
 
     open_node: Callable[[Path], None]  # OSError
     import_pyxrt: Callable[[], ModuleType]  # DeviceNotFoundError
-    open_context: Callable[[], str]  # DeviceError; returns what answered
-    compile_rows: Callable[[], bool]  # whether the host's loops are compiled, or could be
-    compile_bf16_dot: Callable[[], bool]  # the same of products in bf16
+    open_context: Callable[[], str]  # DeviceError; returns in words what answered
+    compile_rows: Callable[[], bool]  # compiles the host's loops; whether they are compiled now
+    compile_bf16_dot: Callable[[], bool]  # the same for products in bf16
     open_device: Callable[[], Device]  # DeviceError
 
 
@@ -63,11 +65,11 @@ class Machine:
         return self.root / absolute.lstrip("/")
 
     def shown(self, path: Path) -> str:
-        """A path below the root as a user knows it."""
+        """The path without the root, as the user knows it."""
         return f"/{path.relative_to(self.root)}"
 
     def text(self, path: Path) -> str | None:
-        """A small file's text without the space around it; None where it cannot be read."""
+        """A small file's text, stripped; None if it cannot be read."""
         try:
             return path.read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
@@ -117,7 +119,7 @@ def _actions(npu: NpuOptions) -> Actions:
 
 
 def load_kernels(npu: NpuOptions, root: Path) -> str:
-    """Open a context for each built kernel; loading one has it compute a product whose answer is known."""
+    """Open a context for each built kernel; each computes a product with a known answer when it is loaded."""
     from whisper_npu.npu.xrt.device import open_npu
 
     with open_npu(npu, root=root) as device:
@@ -134,5 +136,5 @@ def _open_and_close(node: Path) -> None:
 def _user_name(user_id: int) -> str:
     try:
         return pwd.getpwuid(user_id).pw_name
-    except KeyError:  # a container may run as a number without a name
+    except KeyError:  # a container may run under a number without a name
         return str(user_id)

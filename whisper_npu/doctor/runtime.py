@@ -1,4 +1,4 @@
-"""From XRT to the kernels: libraries, the Python module, contexts, what is built.
+"""The checks from XRT to the kernels: libraries, the Python module, contexts, built kernels.
 
 Sources: github.com/Xilinx/XRT (core/common/module_loader.cpp looks for drivers beside libxrt_core) and the
 package pages of Ubuntu, Debian and Arch that docs/hardware.md names.
@@ -48,11 +48,11 @@ INSTALL_XRT = (
 
 @dataclass(frozen=True)
 class Xrt:
-    """One installation of XRT; versions as the libraries' names carry them."""
+    """One installation of XRT; its versions are those in the libraries' file names."""
 
     folder: Path
     version: str
-    plugin: str | None  # the version of the NPU's plugin beside it
+    plugin: str | None  # the version of the NPU's plugin in the same folder
 
 
 def xrt_installations(machine: Machine) -> tuple[Xrt, ...]:
@@ -86,7 +86,7 @@ def check_xrt(machine: Machine) -> Check:
 
 
 def check_versions(machine: Machine, npu: PciDevice) -> Check:
-    """The three that must fit each other, and the plugin between them."""
+    """Driver, firmware and XRT, which must fit each other, and the plugin between them."""
     installed = xrt_installations(machine)
     named = " or ".join(f"{xrt.version} (plugin {xrt.plugin or 'missing'})" for xrt in installed) or "missing"
     loaded = firmware_version(machine, npu) or "none loaded"
@@ -197,11 +197,11 @@ def check_rows(machine: Machine) -> Check:
     )
 
 
-# --- What they look at --------------------------------------------------------------------------------------
+# --- Helpers --------------------------------------------------------------------------------------
 
 
 def _library_version(folder: Path, name: str) -> str | None:
-    """The longest version that a library's files are named with: libxrt_core.so.2.25.0 is 2.25.0."""
+    """The longest version among a library's file names: libxrt_core.so.2.25.0 is 2.25.0."""
     versions = [file.name.removeprefix(f"{name}.so.") for file in folder.glob(f"{name}.so.*")]
     return max((v for v in versions if re.fullmatch(r"\d+(\.\d+)*", v)), key=len, default=None)
 
@@ -211,7 +211,7 @@ def _minor(version: str) -> list[str]:
 
 
 def _pyxrt_files(machine: Machine) -> tuple[list[Path], list[Path]]:
-    """Files of pyxrt that this Python can load, and that it cannot."""
+    """The files of pyxrt that this Python can load, and those that it cannot."""
     found = [file for folder in PYTHON_FOLDERS for file in sorted(machine.root.glob(f"{folder}/pyxrt*.so"))]
     suffixes = machine.python.extension_suffixes
     ours = [file for file in found if file.name.removeprefix("pyxrt") in suffixes]

@@ -1,4 +1,4 @@
-"""A known-answer product on the device that transcription would use."""
+"""A product with a known answer, on the device that transcription would use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.npu.device import Device
 from whisper_npu.ops import Matmul
 
-PROBLEM = Matmul(150, 160, 600)  # of no size that a kernel's tile divides: padding and two sums are in it
+PROBLEM = Matmul(150, 160, 600)  # no tile size divides these, so that padding and sums of parts are tested
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Trial:
     kernel: str
     dispatches: int
     max_error: float  # against float64
-    tolerance_used: float  # the worst element's share of what its contract allows; nan: not a number
-    zeros: bool  # nothing but zeros came back
+    tolerance_used: float  # the worst element's error over its tolerance; nan if it is not a number
+    zeros: bool  # the result was all zeros
     seconds: float  # MEASURED, the device's part
     clock: str
 
@@ -32,7 +32,7 @@ class Trial:
 
 
 def multiply_on(device: Device) -> Trial:
-    """(150,160)@(160,600) by the kernel that `auto` takes. Raises DeviceError where the device fails."""
+    """(150,160)@(160,600) with the kernel that `auto` chooses. Raises DeviceError if the device fails."""
     M, K, N = PROBLEM.M, PROBLEM.K, PROBLEM.N
     random = np.random.default_rng(0)
     a: F32 = random.standard_normal((M, K)).astype(np.float32)
@@ -40,7 +40,7 @@ def multiply_on(device: Device) -> Trial:
     c = np.empty((M, N), np.float32)
     choosable = any(kernel.matches(PROBLEM) for kernel in device.kernels())
     prepared = device.prepared([PROBLEM], "auto" if choosable else device.contracts()[0])
-    prepared.run(PROBLEM, {"a": a, "b": b, "c": c})  # the first wakes the device up
+    prepared.run(PROBLEM, {"a": a, "b": b, "c": c})  # wakes the device up
     with prepared.recording() as recording:
         prepared.run(PROBLEM, {"a": a, "b": b, "c": c})
     (run,) = recording.runs

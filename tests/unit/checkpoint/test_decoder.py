@@ -120,7 +120,7 @@ def test_it_is_written_once_and_anew_when_the_model_changes(tmp_path: Path) -> N
     steps: list[str] = []
     first = decoder_alone(whole, int8=True, cache_folder=cache, progress=steps.append)
     assert decoder_alone(whole, int8=True, cache_folder=cache, progress=steps.append) == first
-    assert steps == [f"keeping the decoder of {whole} apart, once"]
+    assert steps == [f"storing the decoder of {whole} separately, once"]
     assert alone(whole, cache, int8=False) != first
     for name in ("model.bin", "tokenizer.json"):
         file = whole / name

@@ -394,7 +394,7 @@ def test_6_firmware_that_the_driver_refuses(healthy: Machine) -> None:
     (healthy.root / NPU / "driver").unlink()
     (healthy.root / NPU / "fw_version").unlink()
     found, remedy = problem(healthy, "driver")
-    assert "has not taken 0000:c4:00.1" in found
+    assert "not bound to 0000:c4:00.1" in found
     assert "Incompatible firmware protocol" in remedy
     assert "none loaded" in problem(healthy, "firmware")[0]
 

@@ -1,4 +1,4 @@
-"""The command line: a module for each group of commands, `app` with the program itself."""
+"""The command line: one module per group of commands, and `app` with the program itself."""
 
 from whisper_npu.apps.cli.app import main, run
 

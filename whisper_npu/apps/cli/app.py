@@ -1,7 +1,7 @@
-"""The program: its commands, and the only place where errors become one line and an exit code.
+"""The program: its commands, and the only place that turns errors into one line and an exit code.
 
-0 all done, 1 something failed, 2 the call was wrong, 130 interrupted. Nothing heavy is imported before a
-command needs it: `--help` answers at once.
+Exit codes: 0 all done, 1 something failed, 2 the call was wrong, 130 interrupted. Heavy modules are imported
+only by the commands that need them, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from whisper_npu.apps.cli.kernels import kernels
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells count it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
-# Typer's own usage errors: BadParameter's parent, wherever this version of Typer keeps its click.
+# Typer's usage errors: the parent of BadParameter, wherever this version of Typer keeps its click.
 _TyperUsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Whisper speech recognition with its encoder on the AMD XDNA1 NPU, or on an emulator of it.",
-    # openai/whisper spells options with underscores; hyphens are taken as well.
+    # openai/whisper spells options with underscores; hyphens work as well.
     context_settings={"token_normalize_func": lambda token: token.replace("-", "_")},
 )
 app.command()(transcribe)
@@ -62,14 +62,14 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every expected error is one line on stderr."""
-    # OpenMP threads that spin while they wait cost the decoder minutes on a machine that is busy.
+    # OpenMP threads that spin while they wait cost the decoder minutes on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code: int = (
             app(args=_with_flags(arguments) or ["--help"], prog_name="whisper-npu", standalone_mode=False)
             or 0
         )
-        # A newer Typer makes an exit code of an interrupt, an older one raises Abort.
+        # A newer Typer turns an interrupt into an exit code, an older one raises Abort.
         return _fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code
     except WhisperNpuError as error:
         return _fail(str(error), error.exit_code)
@@ -81,8 +81,8 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails once more at exit
-        if isinstance(error, BrokenPipeError):  # the reader of stdout, head for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again at exit
+        if isinstance(error, BrokenPipeError):  # the reader of stdout, for example head, has closed it
             return 1
         return _fail(f"{error.filename or 'standard output'} cannot be used: {error.strerror}", 1)
 

@@ -1,4 +1,4 @@
-"""What `whisper-npu kernels ...` does: list, show, verify and build the designs."""
+"""The work of `whisper-npu kernels ...`: list, show, verify and build designs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LISTED_MODELS = ("tiny", "base", "small")  # they share one core tile
 
 
 def designs(target: Target = DEFAULT) -> tuple[Contract, ...]:
-    """Every design that is listed: those of fixed sizes, the experiment's gemm, and what Whisper needs."""
+    """The listed designs: those of fixed sizes, the baseline's gemm, and what Whisper needs."""
     fixed = [contract for contract in registry.contracts(target) if _has_design(contract)]
     return tuple(dict.fromkeys([*fixed, *_whisper_designs(target)]))
 
@@ -37,7 +37,7 @@ def _has_design(contract: Contract) -> bool:
 
 
 def _whisper_designs(target: Target) -> Iterator[Contract]:
-    """For each op of a window in order: a gemm of one core tile for a product, any kernel for the others."""
+    """For each op of a window, in order: a gemm of one core tile for products, any kernel for other ops."""
     gemm = Gemm(target, GEMM_TILE)
     others = [kernel for kernel in registry.kernels(target) if not kernel.matches(BASELINE.problem)]
     yield gemm.plan(BASELINE.problem).contract
@@ -48,7 +48,7 @@ def _whisper_designs(target: Target) -> Iterator[Contract]:
 
 
 def find_design(name: str, target: Target = DEFAULT) -> Contract:
-    """The contract of a design, with or without its `matmul_` in front; a gemm may be of any sizes.
+    """The contract of a design, named with or without `matmul_`; a gemm may have any sizes.
 
     Raises UnknownKernelError, naming the nearest names.
     """
@@ -59,7 +59,7 @@ def find_design(name: str, target: Target = DEFAULT) -> Contract:
 
 
 def list_designs() -> str:
-    """All designs, one per row, and below which of them are built on this machine."""
+    """A table of all designs, and which of them are built on this machine."""
     folder, contracts, target = kernel_folder(os.environ), designs(), DEFAULT
     built = [contract.name for contract in contracts if (folder / contract.name / MANIFEST).is_file()]
     return (
@@ -73,12 +73,12 @@ def list_designs() -> str:
 
 
 def show_design(name: str) -> str:
-    """The MLIR text of a design, by the name of a fixed one or of a gemm of any sizes."""
+    """The MLIR text of a design; a gemm may have any sizes."""
     return registry.design(find_design(name))
 
 
 def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
-    """Verify designs, one line each on stdout; go on after one that fails. Returns the exit code.
+    """Verify designs, one line each on stdout, and go on after a failure. Returns the exit code.
 
     wanted: the core functions, as `core_functions` takes it. mlir_aie: also the toolchain's own passes.
     """
@@ -124,7 +124,7 @@ def build_model(model: str, array: str) -> None:
 
 
 def _kernels_for_any_op(target: Target) -> Sequence[Kernel]:
-    """Kernels for ops of any size; for products that is gemm."""
+    """The kernels that take ops of any size; for products that is gemm."""
     kernels = registry.kernels(target)
     return [kernel for kernel in kernels if isinstance(kernel, Gemm) or not kernel.matches(BASELINE.problem)]
 
@@ -149,7 +149,7 @@ def _chosen(names: Sequence[str], target: Target) -> Sequence[Contract]:
 
 
 def core_functions(contract: Contract, text: str, wanted: str) -> tuple[Functions, str]:
-    """What a design's cores call, and where it comes from in words.
+    """The functions that a design's cores call, and in words where they come from.
 
     wanted: "compiler" for the C++ sources, "numpy", or "auto" for the compiler where there is one.
     """

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from whisper_npu.npu.options import NpuOptions
 
-# The contracts' names (kernels/), written out: --help imports nothing that it could ask.
+# The kernels' names, written out because --help must not import kernels/; a test compares them.
 KERNEL_HELP = (
     "auto (least modelled time); gemm, or one core tile of it such as gemm_96x64x48; or one of 64x64, "
     "64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, "
@@ -30,7 +30,7 @@ class FidelityName(Enum):
     exact = "exact"
 
 
-# Optional[...] and not X | None: Typer reads the annotations of Python 3.10 too.
+# Optional[...], not X | None: Typer must read the annotations on Python 3.10 too.
 Device = Annotated[
     DeviceName,
     typer.Option("--device", help="auto uses the NPU if there is a working one, otherwise the emulator."),
@@ -86,7 +86,7 @@ TraceFile = Annotated[
 
 
 def npu_options(folders: list[Path] | None, timeout_seconds: float) -> NpuOptions:
-    """What --kernels and --timeout say. Raises UsageError for a time that cannot be waited."""
+    """The options --kernels and --timeout. Raises UsageError for a timeout out of range."""
     from whisper_npu.npu.options import NpuOptions
 
     return NpuOptions(kernel_folders=tuple(folders or ()), timeout_seconds=timeout_seconds)

@@ -1,4 +1,4 @@
-"""The transcript on stdout and progress on stderr, neither in the other's way."""
+"""The transcript on stdout and progress on stderr, without disturbing each other."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from whisper_npu.transcription.result import Segment
 
 
 class Progress:
-    """A bar where stderr is a terminal, a line for each step where it is not, nothing when quiet."""
+    """A progress bar if stderr is a terminal, otherwise one line per step; nothing if quiet."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        # rich would send stdout through its own console, which here is stderr: the transcript stays out.
+        # rich would redirect stdout to its own console, which here is stderr.
         self._bar = Bar(
-            TextColumn("{task.description}", markup=False),  # file names may hold brackets
+            TextColumn("{task.description}", markup=False),  # file names may contain brackets
             BarColumn(),
             TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
@@ -42,12 +42,12 @@ class Progress:
         self._bar.stop()
 
     def say(self, step: str) -> None:
-        """Name what is being done now, for however long it takes."""
+        """Show what the program does now."""
         self._show(step, total=None, state="")
 
     @contextmanager
     def recording(self, name: str, n_samples: int) -> Iterator[Callable[[Segment], None]]:
-        """While a recording is transcribed: call what this gives with each segment, to print it."""
+        """Show the progress of one recording. Call the function it yields with each segment, to print it."""
         total = n_samples / SAMPLE_RATE
         self._show(f"transcribing {name}", total=total, state=f"{total:.1f} s")
 
@@ -60,7 +60,7 @@ class Progress:
         yield on_segment
 
     def fail(self, message: str) -> None:
-        """One line for a recording that failed; said even when quiet."""
+        """Print one line for a recording that failed, even if quiet."""
         self._above_the_bar(error_line(message), sys.stderr)
 
     def _show(self, step: str, *, total: float | None, state: str) -> None:

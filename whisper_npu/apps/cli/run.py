@@ -23,14 +23,14 @@ from whisper_npu.transcription.result import Transcription
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Which files to write for each recording; none at all unless asked for."""
+    """Which files to write for each recording; none unless asked for."""
 
     formats: tuple[str, ...]
     folder: Path
 
     @classmethod
     def asked_for(cls, output_format: str | None, folder: Path | None) -> OutputFiles:
-        """As openai/whisper: "all" is every format, the folder defaults to the current one."""
+        """As in openai/whisper: "all" means every format; the default folder is the current one."""
         if output_format is None:
             formats: tuple[str, ...] = () if folder is None else ("txt",)
         else:
@@ -43,7 +43,7 @@ class OutputFiles:
 
 @dataclass(frozen=True)
 class Run:
-    """What the user asked for."""
+    """One call of `transcribe`: everything that the user asked for."""
 
     audio: tuple[str, ...]
     model: str
@@ -60,16 +60,16 @@ class Run:
     started: float  # perf_counter at the start of the program
 
     def execute(self) -> int:
-        """Transcribe everything; a recording that fails is named on stderr and the others go on.
+        """Transcribe all recordings; name each that fails on stderr, and go on with the others.
 
-        Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError for what stops all.
+        Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError if nothing can go on.
         """
         self._check_outputs()
         compute_type = resolve_compute_type(self.compute_type)
         model: Model | None = None
         load_seconds = 0.0
         results = []
-        # The device first: an absent NPU is said before any work is done, and so is an unknown kernel.
+        # The device first, so that an absent NPU or an unknown kernel is reported before any work.
         with (
             open_device(self.device, self.fidelity, self.npu, self.threads) as device,
             Progress(quiet=self.quiet) as progress,
@@ -79,7 +79,7 @@ class Run:
                 transcription: Transcription | None = None
                 try:
                     start = perf_counter()
-                    samples = load_audio(audio)  # bad audio fails before the model is loaded for it
+                    samples = load_audio(audio)  # before the model, so that bad audio fails early
                     audio_seconds = perf_counter() - start
                     if model is None:
                         progress.say(f"loading {self.model}")
@@ -105,7 +105,7 @@ class Run:
         return 1 if any(result.error for result in results) else 0
 
     def _check_outputs(self) -> None:
-        """What can be known before hours of work: places that refuse, files that would be written twice."""
+        """Check before hours of work: places that cannot be written, files that would be written twice."""
         written = [path for audio in self.audio for path in self.output.paths(audio).values()]
         written += [self.report] if self.report is not None else []
         for folder in dict.fromkeys(path.parent for path in written):
@@ -136,5 +136,5 @@ class Run:
 
 
 def _is_special(path: Path) -> bool:
-    """A device or pipe, /dev/null for example, which any number of files may go to."""
+    """Whether it is a device or pipe, such as /dev/null, to which several files may be written."""
     return path.exists() and not path.is_file()

@@ -21,7 +21,7 @@ from whisper_npu.apps.cli.options import (
     npu_options,
 )
 
-BATCH_SIZE = 8  # faster-whisper's
+BATCH_SIZE = 8  # faster-whisper's default
 START = perf_counter()  # as early as this program can take it
 
 
