@@ -1,22 +1,22 @@
-"""The whole of a transcription beside faster-whisper's: same weights, same beam, same threads, VAD off.
+"""Compares whole transcriptions with faster-whisper's: same weights, same beam, same threads, VAD off.
 
     python scripts/compare_peers.py                 # tiny.en and base, clips of 11 s and 90 s
     python scripts/compare_peers.py --model base --audio talk.wav --repeats 9 --json peers.json
 
-Every measurement is a process of its own; the sides take turns in one run. `cold` is from the start of the
-process to the end of the first transcription, imports and loading included; `warm` is the second one in the
-same process; `peak` is the most memory that the process ever held. All of it is MEASURED on this machine; no
-NPU is involved unless --device says so. Quote the ratios: they are medians over pairs, and the seconds move
-with whatever else the machine does.
+Every measurement is a process of its own; the programs take turns in one run. `cold` is the time from the
+start of the process to the end of its first transcription, with imports and loading; `warm` is the second
+transcription in the same process; `peak` is the most memory that the process held. Everything is MEASURED on
+this machine, without an NPU unless --device says so. Quote the ratios, which are medians over pairs: seconds
+vary with what else the machine does.
 
-openai-whisper, transformers (both with torch) and pywhispercpp take part where they are installed, or
-those that --peers names. Each downloads its own release of the model, unless told what to load:
+openai-whisper, transformers (both with torch) and pywhispercpp take part if they are installed, or only those
+that --peers names. Each downloads its own release of the model unless --weights names another source:
 
     python scripts/compare_peers.py --model base --weights openai-whisper=base.pt
     python scripts/compare_peers.py --peers pywhispercpp --weights 'pywhispercpp=models/ggml-{model}.bin'
 
-They get decoded samples and, as far as they have them, faster-whisper's settings. The first two compute in
-float32, pywhispercpp in what its file holds, as a rule float16.
+They get decoded samples and, where they have them, faster-whisper's settings. The first two compute in
+float32, pywhispercpp in the type of its file, mostly float16.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ CLIP_SECONDS = (11, 90)
 PAUSE_SECONDS = 0.5  # between the samples that a clip is made of
 OURS = "whisper-npu"
 PEER = "faster-whisper"
-# What each takes besides the sides that are always there: the modules it needs.
+# The other peers, and the modules that each needs.
 OPTIONAL = {
     "openai-whisper": ("whisper", "torch"),
     "transformers": ("transformers", "torch"),
     "pywhispercpp": ("pywhispercpp",),
 }
-# When decoding a window again, hotter: the defaults of faster-whisper, and with it ours.
+# Temperatures at which a window is decoded again: faster-whisper's defaults, and ours.
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BEST_OF = 5
 
@@ -58,7 +58,7 @@ BEST_OF = 5
 @dataclass(frozen=True)
 class Side:
     name: str
-    compute_type: str  # "" where the peer has no choice of it
+    compute_type: str  # "" where the peer has no such option
 
     def __str__(self) -> str:
         return f"{self.name} {self.compute_type}".strip()
@@ -68,12 +68,12 @@ class Side:
 class Clip:
     path: Path
     seconds: float
-    text: str | None  # what is said in it, where that is known
+    text: str | None  # what is said in it, if that is known
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One process. Seconds of the wall's clock; CPU seconds are of all threads, user and system."""
+    """One process. Seconds are wall time; CPU seconds are those of all threads, user and system."""
 
     cold: float
     cold_cpu: float
@@ -84,7 +84,7 @@ class Measured:
 
 
 class SideError(Exception):
-    """Why a side could not be measured, in one line."""
+    """The reason why a side could not be measured, in one line."""
 
 
 def main() -> None:
@@ -146,7 +146,7 @@ def parsed() -> argparse.Namespace:
         help="for one measurement, downloads included",
     )
     parser.add_argument("--json", type=Path, metavar="FILE.json")
-    for own in ("--side", "--folder", "--started"):  # what a process of its own is started with
+    for own in ("--side", "--folder", "--started"):  # for the processes that this one starts
         parser.add_argument(own, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.model = arguments.model or ["tiny.en", "base"]
@@ -168,7 +168,7 @@ def peer_and_weights(text: str) -> tuple[str, str]:
 
 
 def measure_here(side: Side, arguments: argparse.Namespace) -> None:
-    # What libraries print, C's included, goes to stderr: stdout is for the one line of the result.
+    # Everything that libraries print, even from C, goes to stderr: stdout is for the result's line.
     with os.fdopen(os.dup(1), "w") as stdout:
         os.dup2(2, 1)
         try:
@@ -194,7 +194,7 @@ def measured_here(side: Side, arguments: argparse.Namespace) -> Measured:
 
 
 def peak_mb() -> float:
-    """Not getrusage's maximum, which begins with what the parent held."""
+    """Peak memory. getrusage's maximum would begin with the parent's memory."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -227,7 +227,7 @@ def open_faster_whisper(compute_type: str, arguments: argparse.Namespace) -> Tra
     return transcribe
 
 
-# These three decode files with an ffmpeg that may not be there, so they get the samples. PyTorch takes its
+# These three would decode files with an ffmpeg that may be missing, so they get samples. PyTorch takes its
 # number of threads from the environment.
 
 
@@ -254,13 +254,13 @@ def open_transformers(_: str, arguments: argparse.Namespace) -> Transcribe:
 
     name = weights_of("transformers", arguments)
     recognise = pipeline("automatic-speech-recognition", model=name, device="cpu")
-    recognise.model.float()  # whatever the precision of the file
-    # Without these it neither falls back nor hears what came before.
+    recognise.model.float()  # whatever the file's precision
+    # Without these it neither falls back to other temperatures nor uses the text before.
     options = {
         "num_beams": arguments.beam_size,
         "temperature": TEMPERATURES,
         "logprob_threshold": -1.0,
-        "compression_ratio_threshold": 1.35,  # of tokens; stands for the others' 2.4, which is of text
+        "compression_ratio_threshold": 1.35,  # of tokens, in place of the others' 2.4 of text
         "no_speech_threshold": 0.6,
         "condition_on_prev_tokens": True,
     }
@@ -286,7 +286,7 @@ def open_pywhispercpp(_: str, arguments: argparse.Namespace) -> Transcribe:
         n_threads=arguments.threads,
         print_progress=False,
     )
-    # It strips every segment.
+    # It strips every segment, so spaces go between them.
     return lambda path: " ".join(segment.text for segment in model.transcribe(load_audio(path)))
 
 
@@ -305,7 +305,7 @@ OPENED: dict[str, Callable[[str, argparse.Namespace], Transcribe]] = {
 }
 
 
-# The run: all sides in turns.
+# The run: all programs in turns.
 
 
 def compared(model: str, clip: Clip, sides: list[Side], arguments: argparse.Namespace) -> dict[str, object]:
@@ -343,7 +343,7 @@ def compared(model: str, clip: Clip, sides: list[Side], arguments: argparse.Name
 def in_turns(
     sides: list[Side], repeats: int, measure_one: Callable[[Side], Measured]
 ) -> tuple[dict[Side, list[Measured]], dict[Side, str]]:
-    """As many measurements of every side, or none and the reason."""
+    """`repeats` measurements of every side; for one that fails none, and the reason."""
     measured: dict[Side, list[Measured]] = {side: [] for side in sides}
     failed: dict[Side, str] = {}
     for repeat in range(repeats + 1):  # the first fills caches and is dropped
@@ -376,10 +376,10 @@ def measure(side: Side, model: str, folder: str, clip: Clip, arguments: argparse
     }
     command = [sys.executable, __file__, *(f"--{key}={value}" for key, value in options.items())]
     command += [f"--weights={peer}={weights}" for peer, weights in arguments.weights.items()]
-    # Threads that spin while they wait slow a machine that does anything else; for all sides alike.
+    # Threads that spin while they wait slow a busy machine; the same for all sides.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
     environment |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever installs a package has it compiled
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
     try:
         done = subprocess.run(
             command,
@@ -426,7 +426,7 @@ FIELDS = ("cold", "warm", "cold_cpu", "warm_cpu", "peak_mb")
 
 
 def ratios(side: Side, measured: dict[Side, list[Measured]]) -> dict[str, float]:
-    """Ours over this side's: the medians over pairs of the same turn. Ours has the same compute type."""
+    """Ours divided by this side's, as medians over pairs of the same turn. Ours has the same compute type."""
     ours = measured[Side(OURS, side.compute_type or "float32")]
     if side.name == OURS or not measured[side] or not ours:
         return {}
@@ -443,7 +443,7 @@ def expected() -> dict[str, str]:
 
 
 def made_of_samples(seconds: int, folder: Path) -> Clip:
-    """Samples one after the other, over and over, until they last `seconds`; none is cut."""
+    """The samples in sequence, repeated until they last `seconds`; none is cut."""
     import numpy as np
     import soundfile
 
@@ -472,7 +472,7 @@ def seconds_of(path: Path) -> float:
 
 
 def word_errors(clip: Clip, spelling: Path | None) -> Callable[[str], str | None]:
-    """The word error rate of a transcript of the clip, None where nobody knows what is said in it."""
+    """A function that gives the word error rate of a transcript of the clip; None if its text is unknown."""
     said = clip.text or expected().get(clip.path.name)
     if said is None or not find_spec("jiwer"):
         return lambda _: None

@@ -1,12 +1,12 @@
-"""The emulated encoder beside CTranslate2's float32 encoder: one 30 s window, same weights, same threads.
+"""Compares the emulated encoder with CTranslate2's float32 one: a 30 s window, same weights, same threads.
 
     python scripts/encoder_ratio.py                              # base and tiny.en, small with random weights
     python scripts/encoder_ratio.py --model base --kernel auto --repeats 21
-    python scripts/encoder_ratio.py --model base --against ../before    # beside another checkout's encoder
+    python scripts/encoder_ratio.py --model base --against ../before    # with another checkout's encoder
 
-Every side is a process of its own, for threads of one pool that spin slow the other. They take turns in one
-run; their ratio is what to quote, since seconds move with whatever else the machine does. CPU seconds, of all
-threads, move less where other programs take cores away. All of it is MEASURED on this machine; no NPU is
+Every side is a process of its own, because threads that spin while they wait would slow the other. They take
+turns in one run. Quote their ratio: seconds vary with what else the machine does. CPU seconds, of all
+threads, vary less while other programs use the cores. Everything is MEASURED on this machine; no NPU is
 involved.
 
 With --against both sides are `python -m whisper_npu.benchmark.window emulator`, each from its own checkout:
@@ -32,11 +32,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples/sns-0870.wav"
 PEER = "CTranslate2"
 WINDOW = "window"  # the encoder of benchmark/window.py, of whichever checkout
-RANDOM = "random:"  # in front of a model's name: weights of its sizes, where the real ones are not at hand
+RANDOM = "random:"  # before a model's name: random weights of its sizes
 GEMMS = ("fastest", "blas")  # names of whisper_npu.host.gemm
 # Where a checkout asks what this CPU multiplies, the older place last.
 ASKS_THE_CPU = ("whisper_npu.host.gemm", "whisper_npu.npu.cpu_gemm")
-PAUSE_SECONDS = 0.3  # after each turn: until no thread of it spins any more
+PAUSE_SECONDS = 0.3  # after each turn, so that none of its threads spins any more
 
 
 def main() -> None:
@@ -55,9 +55,9 @@ def main() -> None:
         "--against",
         type=Path,
         metavar="DIR",
-        help="the encoder of this checkout beside that of another one, both with random weights",
+        help="compare with the encoder of another checkout, both with random weights",
     )
-    parser.add_argument("--side", help=argparse.SUPPRESS)  # what a process of its own is started with
+    parser.add_argument("--side", help=argparse.SUPPRESS)  # for the processes that this one starts
     parser.add_argument("--checkout", type=Path, default=ROOT, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side == WINDOW:
