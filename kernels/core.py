@@ -29,7 +29,7 @@ class ObjectNameError(WhisperNpuError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One buffer that a core function takes, or a number by value. A design declares a buffer with its shape, or flat.
+    """One buffer that a core function takes, or a number by value. A design declares a buffer so, or flat.
 
     shape: None where the function is told at run time how much of the buffer it works on: any shape is right.
     """
