@@ -187,7 +187,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def plan(self, op: Op) -> Plan:
-        """The cheapest way to make the op with this family. Raises PlanError where `contract` is None."""
+        """The cheapest way to make an op that `contract` has a kernel for."""
 
     @property
     def group(self) -> str | None:

@@ -118,10 +118,10 @@ def asked_for(kernel: Kernel) -> Choice:
     return Choice((kernel,))
 
 
-def choose(ops: Iterable[Op], kernels: Sequence[Kernel], profile: Profile | None = None) -> Choice:
-    """The kernels that make `ops`, in this order, in the least modelled time.
+def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
+    """The kernels that make `ops`, in this order, in the least time, MODELLED by their target's profile.
 
-    profile: None for the target's own. Raises UnknownKernelError where there is no kernel for products.
+    Raises UnknownKernelError where there is no kernel for products.
     """
     work = list(smallest(ops))
     run = [op for op in work if isinstance(op, Matmul)]
@@ -132,7 +132,7 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel], profile: Profile | None
         raise UnknownKernelError(
             "there is no kernel to choose from: build some with whisper-npu kernels build"
         )
-    profile = profile or _target(for_products[0]).profile
+    profile = _target(for_products[0]).profile
     costs = {kernel: _Costs(kernel, run, profile) for kernel in for_products}
     ways = [_Way((kernel,), frozenset(), of_kernel.seconds) for kernel, of_kernel in costs.items()]
     batches = {op for op in run if op.batch > 1}
