@@ -35,6 +35,7 @@ COLUMNS = [
     "rows",
     "rows_measured",
     "dispatches_counted",
+    "submissions_counted",
     "bytes_to_device_counted",
     "bytes_from_device_counted",
     "max_error",

@@ -67,42 +67,51 @@ def walked(plan: Plan) -> Walked:
     return Walked(walk, box, box is not None and box == _whole(plan))
 
 
-def run_dispatches(plan: Plan, walk: Walk, operands: Sequence[F32]) -> tuple[list[F32], int]:
+@dataclass
+class Executed:
+    """What was executed, counted while it was."""
+
+    dispatches: int = 0
+    submissions: int = 0
+
+
+def run_dispatches(plan: Plan, walk: Walk, operands: Sequence[F32]) -> tuple[list[F32], Executed]:
     """One dispatch after another, as the device would; the host adds each result tile to what is there.
 
-    operands: (batch, rows, cols) each. Returns the results, likewise, and how many tile products were
-    executed.
+    operands: (batch, rows, cols) each. Returns the results, likewise.
     """
     inputs = [padded_to_tiles(x, layout) for x, layout in zip(operands, plan.inputs, strict=True)]
     results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in plan.outputs]
     written = [np.zeros(layout.grid, bool) for layout in plan.outputs]
-    executed = 0
-    for places in walk:
+    executed = Executed()
+    for number, places in enumerate(walk):  # a dispatch takes the next `batch` tile products
+        if number % plan.contract.batch == 0:
+            executed.submissions += executed.dispatches % plan.run_list == 0
+            executed.dispatches += 1
         read, write = places[: len(inputs)], places[len(inputs) :]
         tiles = (tile_of(x, layout, at) for x, layout, at in zip(inputs, plan.inputs, read, strict=True))
         partials = plan.contract.compute(*tiles)
-        for number, (at, partial) in enumerate(zip(write, partials, strict=True)):
-            tile = tile_of(results[number], plan.outputs[number], at)
-            if written[number][tuple(at)]:
+        for result, layout, done, at, partial in zip(
+            results, plan.outputs, written, write, partials, strict=True
+        ):
+            tile = tile_of(result, layout, at)
+            if done[tuple(at)]:
                 tile += partial
             else:
                 tile[:] = partial
-                written[number][tuple(at)] = True
-        executed += 1
+                done[tuple(at)] = True
     return [x[:, : o.rows, : o.cols] for x, o in zip(results, plan.outputs, strict=True)], executed
 
 
-@dataclass(frozen=True)
-class Multiplied:
-    """A product, and how many tile products it took."""
-
-    result: F32  # (batch, M, N)
-    products: int
+def executed_in_boxes(plan: Plan, products: int) -> Executed:
+    """The dispatches that so many tile products are, made in large operations."""
+    dispatches = -(-products // plan.contract.batch)
+    return Executed(dispatches, -(-dispatches // plan.run_list))
 
 
 def multiply_box(
     plan: MatmulPlan, box: Box, gemm: HostGemm, a: Packed, b: Packed, threads: Threads, out: F32 | None
-) -> Multiplied:
+) -> F32:
     """All dispatches of a box in large operations. Padding is left out: its sums are 0, or nobody reads them.
 
     Blocks of rows go to the threads, or of columns where there are far more of those. out: (batch, M, N), or
@@ -126,7 +135,7 @@ def multiply_box(
         all_cols = _blocks(cols, gemm.longest_block, gemm.column_step, threads)
     batch = range(problem.batch)[box.index]
     threads.parallel_for(one, [(index, i, j) for index in batch for i in all_rows for j in all_cols])
-    return Multiplied(c, box.products)
+    return c
 
 
 def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[slice]:

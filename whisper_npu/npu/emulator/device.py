@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from time import perf_counter
 
+import numpy as np
+
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
 from whisper_npu.host import gemm as host_gemm
@@ -20,9 +22,11 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
+    Executed,
     RowOp,
     apportion,
     attend_in_blocks,
+    executed_in_boxes,
     multiply_box,
     run_dispatches,
     run_rows_in_blocks,
@@ -85,7 +89,11 @@ class EmulatedBuffer(Buffer):
     def read(self) -> F32:
         if self.result is None and self.packed is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        return self.matrices().reshape(self.layout.shape)
+        values = self.matrices().reshape(self.layout.shape)
+        if self.out is None or np.may_share_memory(values, self.out):
+            return values
+        self.out[...] = values
+        return self.out
 
     def close(self) -> None:
         self.packed = self.result = self.out = None
@@ -105,12 +113,11 @@ class EmulatedBuffer(Buffer):
             raise PlanError("an operand was never written: write every operand before the plan runs")
         return self.result
 
-    def result_to(self, values: F32) -> None:
-        """values: (batch, rows, cols)."""
-        if self.out is not None:
-            self.out[...] = values.reshape(self.layout.shape)
-            values = self.out.reshape(values.shape)
-        self.result = values
+    def whole_rows_of_out(self) -> F32 | None:
+        """`out` as (batch, rows, cols), for whoever writes rows that lie together; None where they do not."""
+        if self.out is None or self.out.strides[-1] != self.out.itemsize:
+            return None
+        return self.out.reshape(self.layout.batch, self.layout.rows, self.layout.cols)
 
 
 def form_of(layout: Layout) -> OperandForm:
@@ -171,25 +178,19 @@ class Emulator(Device):
         walk = walked(plan)
         if isinstance(plan, MatmulPlan) and walk.box is not None and self.fidelity is Fidelity.FAST:
             a, b = operands
-            a_packed, b_packed = a.written, b.written
             c = results[0]
-            out = None if c.out is None else c.out.reshape(c.layout.batch, c.layout.rows, c.layout.cols)
-            if out is not None and out.strides[-1] != out.itemsize:
-                out = None  # whatever multiplies writes rows that lie together
-            done = multiply_box(plan, walk.box, a.gemm, a_packed, b_packed, self.threads, out)
-            if out is None:
-                c.result_to(done.result)
-            else:
-                c.result = out
-            count = done.products
+            c.result = multiply_box(
+                plan, walk.box, a.gemm, a.written, b.written, self.threads, c.whole_rows_of_out()
+            )
+            executed = executed_in_boxes(plan, walk.box.products)
         else:
             given = [operand.matrices() for operand in operands]
             blas_threads = self.threads.count if plan.contract.macs >= MACS_TO_SHARE else 1
             with self.threads.exclusively(blas_threads):
-                written, count = run_dispatches(plan, walk.walk, given)
+                written, executed = run_dispatches(plan, walk.walk, given)
             for result, values in zip(results, written, strict=True):
-                result.result_to(values)
-        return _stats(plan, count, perf_counter() - start)
+                result.result = values
+        return _stats(plan, executed, perf_counter() - start)
 
     # -------------------------------------------------------------- the same in fewer passes over memory
 
@@ -257,8 +258,8 @@ class Emulator(Device):
                 start += next(shares)
                 continue
             before, pack, product, after = (next(shares) for _ in range(4))
-            count = walked(step.plan).products
-            stats = _stats(step.plan, count, product, pack)
+            executed = executed_in_boxes(step.plan, walked(step.plan).products)
+            stats = _stats(step.plan, executed, product, pack)
             end = start + before + pack + product + after
             self._record(step.part.op.name, step.plan, stats, start, end)  # as if one came after the other
             start = end
@@ -277,7 +278,7 @@ class Emulator(Device):
         # The first product begins the call and the second ends it; what lies between them is softmax.
         spans = (start, start + packed_s + first), (end - pack - second, end)
         for (product, plan, kernel_s, pack_s), (begin, stop) in zip(recorded, spans, strict=True):
-            stats = _stats(plan, walked(plan).products, kernel_s, pack_s)
+            stats = _stats(plan, executed_in_boxes(plan, walked(plan).products), kernel_s, pack_s)
             self._record(product.name, plan, stats, begin, stop)
 
     def close(self) -> None:
@@ -294,14 +295,12 @@ def _checked(plan: Plan, buffers: Sequence[Buffer]) -> list[EmulatedBuffer]:
     return mine
 
 
-def _stats(plan: Plan, products: int, kernel_s: float, pack_s: float = 0.0) -> Stats:
-    """products: tile products that were executed."""
-    dispatches = -(-products // plan.contract.batch)
+def _stats(plan: Plan, executed: Executed, kernel_s: float, pack_s: float = 0.0) -> Stats:
     return Stats(
-        dispatches=dispatches,
-        submissions=-(-dispatches // plan.run_list),
-        bytes_to_device=dispatches * plan.contract.bytes_to_device,
-        bytes_from_device=dispatches * plan.contract.bytes_from_device,
+        dispatches=executed.dispatches,
+        submissions=executed.submissions,
+        bytes_to_device=executed.dispatches * plan.contract.bytes_to_device,
+        bytes_from_device=executed.dispatches * plan.contract.bytes_from_device,
         pack_measured_s=pack_s,
         kernel_measured_s=kernel_s,
     )
