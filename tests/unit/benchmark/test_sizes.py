@@ -1,4 +1,4 @@
-"""Every size of encoder: what is modelled, its floor, and the page that shows it."""
+"""Every size of encoder: what is modelled, its roofline, and the page that shows it."""
 
 from __future__ import annotations
 
