@@ -40,6 +40,11 @@ class Parameter:
     direction: Direction = Direction.IN
     in_part: bool = False  # a call reads only some of it: how much, other arguments say
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it comes by value."""
+        return self.shape == ()
+
     def allows(self, shape: tuple[int, ...], dtype: str) -> bool:
         """Never with two sizes exchanged."""
         flat = (prod(self.shape),) if self.shape else ()

@@ -254,7 +254,7 @@ def _declarations(found: CoreObject) -> str:
     functions = found.functions.values()
     lines = [f"// Generated: the functions of {found.source.path.name}.", 'extern "C" {']
     for function in functions:
-        types = [f"{_C_TYPES[p.dtype]}{' *' if p.shape else ''}" for p in function.parameters]
+        types = [f"{_C_TYPES[p.dtype]}{'' if p.is_number else ' *'}" for p in function.parameters]
         lines.append(f"void {function.name}({', '.join(types)});")
     each = " ".join(f"function({function.name})" for function in functions)
     most = max((len(function.parameters) for function in functions), default=0)
