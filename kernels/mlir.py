@@ -73,7 +73,8 @@ def tile(place: Place) -> str:
 
 def parameter_type(parameter: Parameter) -> str:
     """How a design declares what a core function takes."""
-    return memref(parameter.shape, parameter.dtype) if parameter.shape else parameter.dtype
+    assert parameter.shape is not None, f"a design has to say how much {parameter.name} holds"
+    return parameter.dtype if parameter.is_number else memref(parameter.shape, parameter.dtype)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ tolerance, and is not emulated bit by bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -24,11 +24,11 @@ from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.host_ops import attend, finish, masked_keys, normalise
 from whisper_npu.npu.layout import Layout, padded_to_tiles, tile_of
 from whisper_npu.npu.plan import Plan, Walk
-from whisper_npu.ops import Attention, Linear, Norm, Part, SplitHeads
+from whisper_npu.ops import Attention, Epilogue, Linear, Norm, Part, SplitHeads
 
 SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
 
-Spent = list[tuple[float, ...]]  # MEASURED seconds of every step of each block
+StepSeconds = list[tuple[float, ...]]  # MEASURED, of every step of each block
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _product(
             out += partial
 
 
-def apportion(seconds: float, spent: Spent) -> list[float]:
+def apportion(seconds: float, spent: StepSeconds) -> list[float]:
     """The time that went by, divided among the steps as the threads' time was."""
     total = np.sum(spent, axis=0)
     shares: list[float] = (seconds * total / total.sum()).tolist()
@@ -176,52 +176,107 @@ def apportion(seconds: float, spent: Spent) -> list[float]:
 
 
 @dataclass(frozen=True)
-class RowOp:
-    """An op whose rows do not depend on each other, and the weight of its product."""
+class NormByRows:
+    """A Norm, some rows at a time."""
 
-    part: Part  # of a Linear or a Norm
-    plan: MatmulPlan | None  # of the product; None for a Norm
-    gemm: HostGemm | None
-    weight: Packed | None
+    part: Part
+    op: Norm
+    gemm = None
+
+    def run(self, given: dict[str, Any], threads: Threads) -> list[float]:
+        """given: some rows of each operand, and what all rows share. Returns the MEASURED seconds."""
+        start = perf_counter()
+        normalise(self.op, given, slice(None))
+        return [perf_counter() - start]
+
+
+@dataclass(frozen=True)
+class LinearByRows:
+    """A Linear, some rows at a time, with its weight as the host's gemm packs it."""
+
+    part: Part
+    op: Linear
+    plan: MatmulPlan
+    gemm: HostGemm
+    weight: Packed
+    prologue: Norm | None
+    epilogue: Epilogue
+    form: OperandForm  # of x
+    k_tiles: slice  # all of them
+
+    @classmethod
+    def of(cls, part: Part, op: Linear, plan: MatmulPlan, gemm: HostGemm, weight: Packed) -> LinearByRows:
+        form, k_tiles = _form(plan.a, Side.LHS), _whole(plan).k
+        return cls(part, op, plan, gemm, weight, op.prologue, op.epilogue, form, k_tiles)
+
+    def run(self, given: dict[str, Any], threads: Threads) -> list[float]:
+        """given: some rows of each operand, and what all rows share.
+
+        Returns the MEASURED seconds of the prologue, packing, the product and the epilogue.
+        """
+        op, x, y = self.op, given["x"], given["y"]
+        pieces = split(len(x), max(1, BLOCK_BYTES // (4 * max(op.K, op.N))))  # that a core's cache holds
+        operand = self.gemm.alloc_rows(len(x), op.K, threads.scratch)
+        before = pack = 0.0
+        for piece in pieces:
+            start = perf_counter()
+            rows = x[piece]
+            if self.prologue is not None:
+                normed = threads.scratch.array("normed", rows.shape, np.float32)
+                norm = {"x": rows, "weight": given["norm_weight"], "bias": given["norm_bias"], "y": normed}
+                normalise(self.prologue, norm, slice(None))
+                rows = normed
+            ready = perf_counter()
+            self.gemm.pack_rows(rows, self.form, operand[piece])
+            before, pack = before + ready - start, pack + perf_counter() - ready
+        start = perf_counter()
+        _product(self.plan, self.gemm, self.k_tiles, operand, self.weight, slice(0, op.N), out=y)
+        done = perf_counter()
+        for piece in pieces:
+            finish(self.epilogue, given, piece)
+        return [before, pack, done - start, perf_counter() - done]
+
+
+ByRows = NormByRows | LinearByRows
 
 
 def run_rows_in_blocks(
-    steps: Sequence[RowOp], values: dict[str, Any], kept: frozenset[str], threads: Threads
-) -> Spent:
+    steps: Sequence[ByRows], values: dict[str, Any], kept: set[str], threads: Threads
+) -> StepSeconds:
     """All ops for some rows, then for the next ones, so that what lies between them stays in cache.
 
-    values: by name, operands whole; what is made and was missing is put there only if it is in `kept`. Spent
-    are, for a Linear, the seconds of the prologue, packing, the product and the epilogue; for a Norm its own.
+    values: by name, operands whole; what is made and was missing is put there only if it is in `kept`.
     """
-    rows = steps[0].part.op.operands[0].shape[0]
-    made = {step.part.operands[o.name]: o.shape for step in steps for o in step.part.op.outputs}
+    rows = steps[0].op.M
+    made = {step.part.operands[o.name]: o.shape for step in steps for o in step.op.outputs}
     values |= {
         name: np.empty(shape, np.float32)
         for name, shape in made.items()
         if name in kept and name not in values
     }
-    spent: Spent = []
+    operands = [[(o.name, step.part.operands[o.name], o.shape) for o in step.op.operands] for step in steps]
+    spent: StepSeconds = []
 
     def some_rows(block: slice) -> None:
         local: dict[str, F32] = {}  # what this block made, for the ops that follow
         times: list[float] = []
         for number, step in enumerate(steps):
             given: dict[str, Any] = {}
-            for operand in step.part.op.operands:
-                name = step.part.operands[operand.name]
-                whole = values.get(name)
+            for operand, name, shape in operands[number]:
                 if name in local:
-                    given[operand.name] = local[name]
-                elif len(operand.shape) == 1 or operand.name == "weight":
-                    given[operand.name] = whole
+                    given[operand] = local[name]
+                    continue
+                whole = values.get(name)
+                if len(shape) == 1 or operand == "weight":  # what all rows share
+                    given[operand] = whole
                 elif whole is not None:
-                    given[operand.name] = whole[block]
+                    given[operand] = whole[block]
                 else:
-                    place = f"{operand.name} of row op {number}", (block.stop - block.start, operand.shape[1])
-                    given[operand.name] = threads.scratch.array(*place, np.float32)
+                    rows_of_it = block.stop - block.start, shape[1]
+                    given[operand] = threads.scratch.array(f"{operand} of {number}", rows_of_it, np.float32)
                 if name in made:
-                    local[name] = given[operand.name]
-            times += _some_rows(step, given, threads)
+                    local[name] = given[operand]
+            times += step.run(given, threads)
         spent.append(tuple(times))
 
     row_bytes = 4 * max(size for shape in made.values() for size in shape[1:])
@@ -230,41 +285,6 @@ def run_rows_in_blocks(
     )
     threads.parallel_for(some_rows, _blocks(slice(0, rows), longest, 1, threads))
     return spent
-
-
-def _some_rows(step: RowOp, given: Mapping[str, Any], threads: Threads) -> list[float]:
-    """One op on some rows. given: the rows of each operand, and what all rows share."""
-    start = perf_counter()
-    op = step.part.op
-    if isinstance(op, Norm):
-        normalise(op, dict(given), slice(None))
-        return [perf_counter() - start]
-    assert isinstance(op, Linear)
-    assert step.plan is not None
-    assert step.gemm is not None
-    assert step.weight is not None
-    x, y = given["x"], given["y"]
-    pieces = split(len(x), max(1, BLOCK_BYTES // (4 * max(op.K, op.N))))  # that a core's cache holds
-    operand = step.gemm.alloc_rows(len(x), op.K, threads.scratch)
-    form = _form(step.plan.a, Side.LHS)
-    before = pack = 0.0
-    for piece in pieces:
-        start = perf_counter()
-        rows = x[piece]
-        if op.prologue is not None:
-            normed = threads.scratch.array("normed", rows.shape, np.float32)
-            norm = {"x": rows, "weight": given["norm_weight"], "bias": given["norm_bias"], "y": normed}
-            normalise(op.prologue, norm, slice(None))
-            rows = normed
-        ready = perf_counter()
-        step.gemm.pack_rows(rows, form, operand[piece])
-        before, pack = before + ready - start, pack + perf_counter() - ready
-    start = perf_counter()
-    _product(step.plan, step.gemm, _whole(step.plan).k, operand, step.weight, slice(0, op.N), out=y)
-    done = perf_counter()
-    for piece in pieces:
-        finish(op.epilogue, {name: given[name] for name in ("y", "bias", "residual") if name in given}, piece)
-    return [before, pack, done - start, perf_counter() - done]
 
 
 # --------------------------------------------------------------------------------------------- attention
@@ -276,7 +296,7 @@ def attend_in_blocks(
     gemm_of: Callable[[OperandForm], HostGemm],
     values: dict[str, Any],
     threads: Threads,
-) -> tuple[Spent, float]:
+) -> tuple[StepSeconds, float]:
     """Scores, softmax and context for some queries of one head after the other, so that scores stay in cache.
 
     A transposed plan sums the same products and rounds alike, so here both are made upright. Spent are the
@@ -304,7 +324,7 @@ def attend_in_blocks(
     masked = masked_keys(values.get("mask"))
     y = values.setdefault("y", np.empty((op.n_ctx, op.n_state), np.float32))
     context = y.reshape(op.n_ctx, op.n_head, op.d_head)
-    spent: Spent = []
+    spent: StepSeconds = []
 
     def some_queries(place: tuple[int, slice]) -> None:
         head, rows = place

@@ -6,7 +6,7 @@ operands and multiplies them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
 
@@ -22,8 +22,10 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
+    ByRows,
     Executed,
-    RowOp,
+    LinearByRows,
+    NormByRows,
     apportion,
     attend_in_blocks,
     executed_in_boxes,
@@ -233,36 +235,36 @@ class Emulator(Device):
         start = perf_counter()
         made = {part.operands[operand.name] for part in parts for operand in part.op.outputs}
         read_here = {part.operands[operand.name] for part in parts for operand in part.op.inputs}
-        kept = frozenset(made & (read_later | (made - read_here)))
-        steps = []
-        for part in parts:
-            if isinstance(part.op, Norm):
-                steps.append(RowOp(part, None, None, None))
-                continue
-            assert isinstance(part.op, Linear)
-            plan = self.plan(part.op.product)
-            assert isinstance(plan, MatmulPlan)
-            weight = values[part.operands["weight"]]
-            if not isinstance(weight, Buffer):  # in a buffer of its own: several may have one layout
-                staged = self.alloc(plan.b)
-                staged.write(weight)
-                weight = staged
-            if weight.layout != plan.b:
-                raise PlanError(f"B lies as {weight.layout}, the plan reads {plan.b}")
-            assert isinstance(weight, EmulatedBuffer)
-            steps.append(RowOp(part, plan, weight.gemm, weight.written[0]))
+        kept = made & (read_later | (made - read_here))
+        steps = [self._by_rows(part, values) for part in parts]
         spent = run_rows_in_blocks(steps, values, kept, self.threads)
         shares = iter(apportion(perf_counter() - start, spent))
         for step in steps:
-            if step.plan is None:
+            if isinstance(step, NormByRows):
                 start += next(shares)
                 continue
             before, pack, product, after = (next(shares) for _ in range(4))
             executed = executed_in_boxes(step.plan, walked(step.plan).products)
             stats = _stats(step.plan, executed, product, pack)
             end = start + before + pack + product + after
-            self._record(step.part.op.name, step.plan, stats, start, end)  # as if one came after the other
+            self._record(step.op.name, step.plan, stats, start, end)  # as if one came after the other
             start = end
+
+    def _by_rows(self, part: Part, values: Mapping[str, Value]) -> ByRows:
+        if isinstance(part.op, Norm):
+            return NormByRows(part, part.op)
+        assert isinstance(part.op, Linear)
+        plan = self.plan(part.op.product)
+        assert isinstance(plan, MatmulPlan)
+        weight = values[part.operands["weight"]]
+        if not isinstance(weight, Buffer):  # in a buffer of its own: several may have one layout
+            staged = self.alloc(plan.b)
+            staged.write(weight)
+            weight = staged
+        if weight.layout != plan.b:
+            raise PlanError(f"B lies as {weight.layout}, the plan reads {plan.b}")
+        assert isinstance(weight, EmulatedBuffer)
+        return LinearByRows.of(part, part.op, plan, weight.gemm, weight.written[0])
 
     def _attend(self, op: Attention, part: Part, values: dict[str, Value]) -> None:
         start = perf_counter()
