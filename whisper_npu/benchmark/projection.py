@@ -174,7 +174,7 @@ def as_markdown(projection: Projection) -> str:
         "",
         as_table([_cells(row, device) for row in projection.rows], left=_TEXT_COLUMNS).rstrip(),
         "",
-        "- dispatches: of the whole product, as planned; counted: by the device, in the rows measured; likewise",
+        "- dispatches: of the whole product, as planned; counted: by the device, in the rows measured; also",
         "  submissions, of one dispatch or of a run list",
         "- MB: to the device and back, of the whole product, as planned",
         f"- max error: of an element of C against float64, in the rows measured; {MAX_ERROR} is allowed",
