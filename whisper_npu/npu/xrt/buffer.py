@@ -169,8 +169,8 @@ class pyxrt_errors:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, (RuntimeError, OSError, MemoryError)):
-            said = one_line(error) or type(error).__name__
-            raise self.kind(f"{self.doing} failed: {said}; {_remedy(error)}") from error
+            reason = one_line(error) or type(error).__name__
+            raise self.kind(f"{self.doing} failed: {reason}; {_remedy(error)}") from error
 
 
 def _remedy(error: BaseException) -> str:
