@@ -25,11 +25,11 @@ from tests.support.contracts import (
     SMALL_BF16,
     SMALL_CONTEXT,
     SMALL_F32,
+    SMALL_NORM,
     SMALL_PAIRS,
     SMALL_SCORES,
 )
 from tests.support.fake_pyxrt import Counts, FakeXrt, Fault, Part
-from tests.support.norm_contract import SMALL_NORM, rows_plan
 from tests.support.npu import opened_npu
 from tests.support.products import Multiply
 from whisper_npu.dtypes import F32
@@ -42,6 +42,7 @@ from whisper_npu.errors import (
     PlanError,
 )
 from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul, tiled_plan
+from whisper_npu.kernels.norm.kernel import NormOnRows, rows_in_blocks
 from whisper_npu.npu import device as device_module
 from whisper_npu.npu.device import Buffer, Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
@@ -210,7 +211,7 @@ def are_right(op: Op, inputs: tuple[F32, ...], results: list[F32]) -> bool:
 @pytest.mark.parametrize("run_list", [1, 2, 25])
 def test_a_kernel_may_have_several_results(npu: Device, fake: FakeXrt, run_list: int) -> None:
     npu.load(SMALL_NORM)
-    plan = rows_plan(ROWS, SMALL_NORM, run_list)
+    plan = replace(rows_in_blocks(ROWS, SMALL_NORM), run_list=run_list)
     fake.pop_counts()
     for seed in range(3):
         inputs = rows(seed)
@@ -224,10 +225,22 @@ def test_a_kernel_may_have_several_results(npu: Device, fake: FakeXrt, run_list:
         assert counts.bytes_from_device == plan.bytes_from_device
 
 
+def test_an_op_with_several_results_runs_on_one_kernel(npu: Device, fake: FakeXrt) -> None:
+    plan = rows_in_blocks(ROWS, SMALL_NORM)
+    choice = Choice((TiledMatmul(SMALL),), on_rows=(NormOnRows(NPU1),), plans={ROWS: plan})
+    view, inputs = npu.prepared([ROWS], choice), rows()
+    results = [np.full(operand.shape, np.nan, np.float32) for operand in ROWS.outputs]
+    values = {operand.name: value for operand, value in zip(ROWS.operands, (*inputs, *results), strict=True)}
+    fake.pop_counts()
+    stats = view.run(ROWS, values)
+    assert stats.dispatches == fake.pop_counts().dispatches == 3
+    assert are_right(ROWS, inputs, results)
+
+
 def test_each_of_several_results_goes_where_it_is_wanted(npu: Device) -> None:
     """Written to where the caller says, or left where the array wrote it: whatever else runs."""
     op = Norm(SMALL_NORM.rows - 1, SMALL_NORM.cols, residual=True)  # one dispatch
-    plan, inputs = rows_plan(op, SMALL_NORM), rows(0, op)
+    plan, inputs = rows_in_blocks(op, SMALL_NORM), rows(0, op)
     npu.load(SMALL_NORM)
     buffers = [npu.alloc(layout) for layout in plan.inputs]
     for buffer, matrix in zip(buffers, plan.turned(inputs), strict=True):

@@ -17,6 +17,7 @@ from whisper_npu.kernels.matmul.kernel import (
     matmul_64x512,
     matmul_128x512,
 )
+from whisper_npu.kernels.norm.kernel import norm
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul
 
@@ -45,6 +46,9 @@ SMALL_SCORES = replace(SMALL, name="matmul_8x24_scores3", products=3, batch_layo
 SMALL_CONTEXT = replace(SMALL, name="matmul_8x24_context3", products=3, batch_layout=CONTEXT)
 # Independent products in one dispatch, in pairs: whole micro-tiles.
 SMALL_PAIRS = replace(SMALL, name="matmul_8x24_pairs4", k=16, products=4)
+
+# Of another family, with two results.
+SMALL_NORM = norm(NPU1, rows=16, cols=128)
 
 # The roundings of the published experiment, made better one by one.
 NEAREST_FLOORED = replace(

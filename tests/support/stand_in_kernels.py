@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.kernels.matmul.kernel import MatmulContract
+from whisper_npu.kernels.norm.kernel import NormContract
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION
 from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import NPU1, Target
-from whisper_npu.ops import Direction
+from whisper_npu.ops import EPSILON, Direction
 
 MAGIC, VERSION, WORDS = 0x55504E57, 2, 64
 MAX_ARGUMENTS = 5  # data bos of a kernel, as aiecc describes every xclbin
@@ -256,6 +257,24 @@ def _(contract: MatmulContract) -> Operation:
 
     a, b, c = (layout.a, layout.b, layout.c) if layout else (None, None, None)
     return SeparateMatmul(count, m, k, n, rounding, *places(m, k, a), *places(k, n, b), *places(m, n, c))
+
+
+@operation_of.register
+def _(contract: NormContract) -> Operation:
+    """Weight is the first row of PARAMETERS and bias the second; more of them repeat these."""
+    rows, cols, parameters = contract.rows, contract.cols, 2
+    epsilon = int(np.float32(EPSILON).view(np.uint32))
+    return NormOfRows(
+        rows,
+        cols,
+        row=cols,
+        epsilon=epsilon,
+        residual=1,
+        weight=parameters,
+        weight_start=0,
+        bias=parameters,
+        bias_start=cols,
+    )
 
 
 # --- As words -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.norm_contract import SMALL_NORM
+from tests.support.contracts import SMALL_NORM
 from tests.support.stand_in_kernels import instructions
 from tests.xrt.conftest import Stub
 from whisper_npu.dtypes import DType
@@ -112,7 +112,7 @@ def test_a_dispatch_may_have_several_results(norm: Binding, stub: Stub) -> None:
     s, y = (floats(norm, number).reshape(SMALL_NORM.rows, SMALL_NORM.cols) for number in (3, 4))
     np.testing.assert_array_equal(s.ravel(), x + residual)
     op = SMALL_NORM.trial().op
-    inputs = (x.reshape(s.shape), residual.reshape(s.shape), *parameters.reshape(2, -1))
+    inputs = (x.reshape(s.shape), residual.reshape(s.shape), *parameters.reshape(-1, SMALL_NORM.cols)[:2])
     (_, exact), (_, bound) = op.reference(*inputs), op.tolerance(Numerics(0.0), *inputs)
     assert (np.abs(y - exact) <= bound).all()
     stub.fault("part@1")

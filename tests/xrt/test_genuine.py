@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.e2e.conftest import SAMPLES
-from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
-from tests.support.norm_contract import SMALL_NORM, rows_plan
+from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, MATMUL_128X512, SMALL_NORM
 from tests.support.products import Multiply
 from tests.support.stand_in_kernels import write_kernel
 from tests.support.weights import require_weights
@@ -21,6 +21,7 @@ from tests.xrt.conftest import Open, Stub
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, DispatchError
 from whisper_npu.kernels.matmul.kernel import MatmulContract, matmul_64x64_batch, tiled_plan
+from whisper_npu.kernels.norm.kernel import rows_in_blocks
 from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul, Norm, Numerics
@@ -80,7 +81,7 @@ def test_a_kernel_may_have_several_results(npu: Open, stub: Stub) -> None:
     device = npu(MATMUL_64X64, SMALL_NORM)
     device.load(SMALL_NORM)
     op = Norm(4 * SMALL_NORM.rows - 1, SMALL_NORM.cols, residual=True)
-    plan, rng = rows_plan(op, SMALL_NORM, run_list=3), np.random.default_rng(0)
+    plan, rng = replace(rows_in_blocks(op, SMALL_NORM), run_list=3), np.random.default_rng(0)
     inputs = tuple(rng.standard_normal(operand.shape).astype(np.float32) for operand in op.inputs)
     buffers = [device.alloc(layout) for layout in plan.layouts]
     for buffer, matrix in zip(buffers, plan.turned(inputs), strict=False):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from tests.support import stand_in_kernels
+from tests.support.contracts import SMALL_NORM
 from tests.support.fake_pyxrt import FakeXrt, Fault, Misuse, Part
 from tests.support.fake_pyxrt.binding import ARGUMENTS, CLASSES
-from tests.support.norm_contract import SMALL_NORM
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.kernels.matmul.kernel import MatmulContract
@@ -325,9 +325,9 @@ def test_a_dispatch_may_have_several_results(norm: Program, fake: FakeXrt) -> No
     run = norm.run()
     run.start()
     assert run.wait(1000) == 4
-    s, y = (floats(bo, norm).reshape(6, 20) for bo in norm.bos[3:])
+    s, y = (floats(bo, norm).reshape(SMALL_NORM.rows, SMALL_NORM.cols) for bo in norm.bos[3:])
     assert np.array_equal(s.ravel(), x + residual)
-    weight, bias = parameters.reshape(2, 20)
+    weight, bias = parameters.reshape(-1, SMALL_NORM.cols)[:2]
     assert np.allclose(y, (s - s.mean(1, keepdims=True)) / s.std(1, keepdims=True) * weight + bias, atol=1e-4)
     counts = fake.pop_counts()
     assert (counts.dispatches, counts.single_runs, counts.lists) == (1, 1, 0)
@@ -342,7 +342,9 @@ def test_each_result_is_out_of_reach_under_way(norm: Program, fake: FakeXrt, res
         norm.from_device(bo)
     with misuse(fake, "sync to the device"):
         norm.to_device(bo)
-    second = norm.run(**{f"_{3 + other}": norm.data(480) for other in (3, 4) if other != result})
+    second = norm.run(
+        **{f"_{3 + other}": norm.data(SMALL_NORM.arguments[4].nbytes) for other in (3, 4) if other != result}
+    )
     with misuse(fake, "argument"):  # the other result's bo is gone: a run keeps none
         second.start()
     run.wait(1000)
@@ -350,7 +352,9 @@ def test_each_result_is_out_of_reach_under_way(norm: Program, fake: FakeXrt, res
 
 @pytest.mark.parametrize("result", [3, 4])
 def test_no_result_may_be_lost(norm: Program, fake: FakeXrt, result: int) -> None:
-    others = {f"_{3 + other}": norm.data(480) for other in (3, 4) if other != result}
+    others = {
+        f"_{3 + other}": norm.data(SMALL_NORM.arguments[4].nbytes) for other in (3, 4) if other != result
+    }
     first, second = norm.run(), norm.run(**others)
     first.start()
     with misuse(fake, "writes where another"):
@@ -390,7 +394,7 @@ def test_no_result_of_another_context_may_be_read(
 
 @pytest.mark.parametrize("result", [3, 4])
 def test_no_result_behind_a_failure_is_of_use(norm: Program, fake: FakeXrt, result: int) -> None:
-    places = [norm.data(480) for _ in range(2)]
+    places = [norm.data(SMALL_NORM.arguments[4].nbytes) for _ in range(2)]
     runlist = norm.pyxrt.runlist(norm.context)
     for run in (norm.run(), norm.run(_6=places[0], _7=places[1])):
         runlist.add(run)

@@ -12,8 +12,14 @@ import numpy as np
 import pytest
 
 from tests.support import stand_in_kernels
-from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, SMALL_CONTEXT, SMALL_SCORES
-from tests.support.norm_contract import SMALL_NORM
+from tests.support.contracts import (
+    CONTRACTS,
+    MATMUL_64X64,
+    MATMUL_64X512,
+    SMALL_CONTEXT,
+    SMALL_NORM,
+    SMALL_SCORES,
+)
 from tests.support.stand_in_kernels import (
     FIRST_SIZE,
     Argument,
@@ -242,7 +248,8 @@ def test_a_dispatch_normalises_rows(row: int, residual: bool, joined: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("number", "value"), [(0, 0), (0, 7), (1, 0), (2, 19), (2, 21), (4, 2), (5, 1), (7, 3), (8, 21)]
+    ("number", "value"),
+    [(0, 0), (0, 17), (1, 0), (2, 127), (2, 129), (4, 2), (5, 1), (7, 3), (8, 3 * 128 + 1)],
 )
 def test_sizes_of_a_norm_are_checked(number: int, value: int) -> None:
     words = list(struct.unpack("<64I", instructions(SMALL_NORM)))
