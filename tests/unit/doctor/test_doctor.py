@@ -58,8 +58,7 @@ class ConstantNpu(StandInNpu):
         stats = super().execute(plan, buffers)
         *_, c = buffers
         assert isinstance(c, EmulatedBuffer)
-        (layout,) = plan.outputs
-        c.result_to(np.full((layout.batch, layout.rows, layout.cols), self.value, np.float32))
+        c.read()[...] = self.value  # where the result went
         return stats
 
 
