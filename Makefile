@@ -40,7 +40,7 @@ $(VENV)/created:
 	touch $@
 
 $(VENV)/installed-demo: $(VENV)/created pyproject.toml
-	@echo "Installing into $(VENV): about 1 GB, a few minutes the first time"
+	@echo "Installing into $(VENV): about 0.7 GB, a few minutes the first time"
 	$(PIP) --editable '.[demo]'
 	touch $@
 
@@ -50,6 +50,6 @@ $(VENV)/installed-test: $(VENV)/created pyproject.toml
 	touch $@
 
 $(VENV)/installed-benchmark: $(VENV)/created pyproject.toml
-	@echo "Installing into $(VENV): about 1.1 GB, a few minutes the first time"
+	@echo "Installing into $(VENV): about 0.8 GB, a few minutes the first time"
 	$(PIP) --editable '.[demo,benchmark]'
 	touch $@
