@@ -23,7 +23,7 @@ from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import TARGETS, Target
 
 INSTALL = (

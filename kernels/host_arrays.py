@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.host.bf16 import to_bf16
-from whisper_npu.npu.kernel import Argument
+from whisper_npu.npu.contract import Argument
 from whisper_npu.npu.layout import Layout, fill, in_tiles
 
 ELEMENTS: dict[DType, np.dtype[Any]] = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels.core import Parameter
-from whisper_npu.npu.kernel import Argument
+from whisper_npu.npu.contract import Argument
 from whisper_npu.npu.targets import Target
 
 FIRST_CORE_ROW = 2  # above one row of shims and one of memtiles, as Target.core_rows counts

@@ -14,7 +14,8 @@ from whisper_npu.kernels.core import CoreSource
 from whisper_npu.kernels.gemm import family as gemm
 from whisper_npu.kernels.matmul import family as matmul
 from whisper_npu.kernels.norm import family as norm
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Op
@@ -59,6 +60,9 @@ class Family(Protocol):
 
     def dispatch(self, contract: Contract) -> Plan:
         """A plan of one dispatch that fills the kernel: what the verifier checks the design with."""
+
+    def trial(self, contract: Contract) -> Plan:
+        """A plan of one dispatch for `contract.trial_op`: to try a device with."""
 
     def host_arrays(self, plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
         """What the design's runtime sequence reads, in the order of `contract.arguments`, flat.

@@ -9,8 +9,8 @@ from math import ceil
 from whisper_npu.kernels.registry import design, family_of
 from whisper_npu.kernels.verifier import Usage, check_structure, dram_cycles, parse
 from whisper_npu.markdown import as_table
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
-from whisper_npu.npu.kernel import Contract
 from whisper_npu.ops import Op
 
 

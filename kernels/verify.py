@@ -28,7 +28,7 @@ from whisper_npu.kernels.verifier import (
     parse,
 )
 from whisper_npu.kernels.verifier.core_functions import compiled, in_numpy
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 
 

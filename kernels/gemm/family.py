@@ -15,9 +15,9 @@ from whisper_npu.kernels.gemm.kernel import (
     kernels_built,
     padded_gemm,
 )
-from whisper_npu.kernels.matmul.family import CORE_SOURCES, dispatch, has_design, host_arrays
+from whisper_npu.kernels.matmul.family import CORE_SOURCES, dispatch, has_design, host_arrays, trial
 from whisper_npu.kernels.matmul.kernel import tiled_plan
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Matmul, Op
@@ -35,6 +35,7 @@ __all__ = [
     "kernels",
     "kernels_built",
     "plan_with",
+    "trial",
 ]
 
 CONTRACT: type[Contract] = GemmContract

@@ -21,8 +21,9 @@ from whisper_npu.kernels.matmul.kernel import (
     is_for_all,
     tiled_plan,
 )
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import modelled_plan_seconds, modelled_seconds
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Batched, Matmul, Op

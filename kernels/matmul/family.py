@@ -26,7 +26,7 @@ from whisper_npu.kernels.matmul.kernel import (
     matmul_128x512,
     tiled_plan,
 )
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.layout import pack_pairs
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
@@ -45,6 +45,7 @@ __all__ = [
     "kernels",
     "kernels_built",
     "plan_with",
+    "trial",
 ]
 
 CONTRACT: type[Contract] = MatmulContract
@@ -83,6 +84,11 @@ def dispatch(contract: Contract) -> Plan:
     """One dispatch: its products are those of a batch, each with an A and a B of its own."""
     matmul = _matmul(contract)
     return tiled_plan(Matmul(matmul.m, matmul.k, matmul.n, matmul.batch), matmul)
+
+
+def trial(contract: Contract) -> Plan:
+    matmul = _matmul(contract)
+    return tiled_plan(matmul.trial_op, matmul)
 
 
 def host_arrays(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.errors import PlanError
 from whisper_npu.host.bf16 import on_grid
+from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.cost import modelled_plan_seconds
-from whisper_npu.npu.kernel import Argument, Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along, Layout, pack_pairs
 from whisper_npu.npu.plan import STAY, Loop, Plan
 from whisper_npu.npu.targets import CoreRate, Target
@@ -174,16 +175,16 @@ class MatmulContract(Contract):
     def _op(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> Matmul:
         return Matmul(a.shape[-2], a.shape[-1], b.shape[-1], *a.shape[:-2])
 
-    def trial(self) -> Plan:
-        """A dispatch of small integers, whose sums every dtype holds: zeros or garbage show."""
-        rows = self.m * self.batch if self.packs_pairs or not self.batch_layout else self.m
-        batch = self.batch if self.batch_layout else 1
-        return tiled_plan(Matmul(rows, self.k, self.n, batch), self)
+    @property
+    def trial_op(self) -> Matmul:
+        if self.batch_layout:
+            return Matmul(self.m, self.k, self.n, self.batch)
+        return Matmul(self.m * self.batch, self.k, self.n)
 
     def trial_inputs(self, rng: np.random.Generator) -> tuple[F32, ...]:
-        plan = self.trial()
-        a, b = (rng.integers(-1, 2, layout.shape).astype(np.float32) for layout in plan.layouts[:2])
-        return a, b
+        """Small integers, whose sums every dtype holds: zeros or garbage show."""
+        a, b = (rng.integers(-1, 2, operand.shape) for operand in self.trial_op.inputs)
+        return a.astype(np.float32), b.astype(np.float32)
 
     def wrong_elements(self, inputs: tuple[F32, ...], results: tuple[F32, ...]) -> int:
         return int((results[0] != inputs[0] @ inputs[1]).sum())

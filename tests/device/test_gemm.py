@@ -15,9 +15,10 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.kernels.gemm.kernel import CONTEXT, GEMM_TILE, Gemm, gemm, gemm_of_batch
 from whisper_npu.kernels.matmul.kernel import MatmulPlan, TiledMatmul
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.planner import Choice, choose
 from whisper_npu.npu.targets import NPU1

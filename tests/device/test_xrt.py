@@ -44,9 +44,9 @@ from whisper_npu.errors import (
 from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul, tiled_plan
 from whisper_npu.kernels.norm.kernel import NormOnRows, rows_in_blocks
 from whisper_npu.npu import device as device_module
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
-from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.planner import Choice
 from whisper_npu.npu.targets import NPU1
@@ -611,7 +611,7 @@ def test_a_kernel_that_computes_a_part_of_a_result_wrong_is_refused_as_well(
     npu: Device, fake: FakeXrt, contract: Contract, result: int, fault: Fault, elements: slice
 ) -> None:
     trial = contract.trial_inputs(np.random.default_rng(0))
-    exact = contract.trial().op.reference(*trial)[result]
+    exact = contract.trial_op.reference(*trial)[result]
     fake.inject(fault, lasting=True, part=Part(result, elements))
     if fault is Fault.ZEROS and not exact.ravel()[elements].any():
         npu.load(contract)  # right by chance

@@ -51,7 +51,7 @@ from whisper_npu.kernels.verify import (
     results,
     verify,
 )
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.planner import choose
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul

@@ -15,7 +15,7 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource
 from whisper_npu.kernels.table import figures
 from whisper_npu.kernels.verify import WrongResultError, verify
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1, TARGETS, Target
 
 FOLDER = Path(registry.__file__).parent
@@ -24,7 +24,10 @@ MODULES = sorted(path for path in FOLDER.rglob("*.py"))
 ALLOWED = (
     *("whisper_npu.kernels", "whisper_npu.ops", "whisper_npu.host.bf16", "whisper_npu.host.cxx"),
     *("whisper_npu.cache", "whisper_npu.dtypes", "whisper_npu.errors", "whisper_npu.markdown"),
-    *(f"whisper_npu.npu.{pure}" for pure in ("kernel", "layout", "plan", "cost", "targets", "artifacts")),
+    *(
+        f"whisper_npu.npu.{pure}"
+        for pure in ("contract", "kernel", "layout", "plan", "cost", "targets", "artifacts")
+    ),
 )
 
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from whisper_npu import AttentionNPU
 from whisper_npu.dtypes import F32
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.planner import Choice
 
 F64 = NDArray[np.float64]

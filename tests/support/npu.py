@@ -12,8 +12,8 @@ import pytest
 from tests.support import stand_in_kernels
 from tests.support.contracts import MATMUL_64X64
 from tests.support.fake_pyxrt import FakeXrt
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.xrt.device import open_npu
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from whisper_npu.dtypes import F32
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Run
-from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.planner import Choice
 from whisper_npu.ops import Batched, Matmul, Op
 

@@ -27,7 +27,7 @@ from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.kernels.matmul.kernel import MatmulContract
 from whisper_npu.kernels.norm.kernel import NormContract
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import NPU1, Target
 from whisper_npu.ops import EPSILON, Direction

@@ -33,7 +33,7 @@ MODULES = {name_of(path): path for path in FILES if "whisper_npu/kernels" not in
 # What every room may import besides itself. A room is the longest entry that a module's name begins with;
 # `errors`, `dtypes` and `__init__`, which import nothing of ours, may be imported everywhere.
 FREE = {"", "errors", "dtypes"}
-PURE_NPU = {"npu.kernel", "npu.layout", "npu.plan", "npu.cost", "npu.targets"}
+PURE_NPU = {"npu.contract", "npu.kernel", "npu.layout", "npu.plan", "npu.cost", "npu.targets"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "dtypes": set(),
@@ -46,9 +46,10 @@ ARROWS: dict[str, set[str]] = {
     "npu.targets": set(),
     "npu.layout": set(),
     "npu.options": set(),
-    "npu.kernel": {"ops", "npu.layout", "npu.targets", "npu.plan"},  # npu.plan for its annotations only
-    "npu.plan": {"ops", "npu.kernel", "npu.layout"},
-    "npu.cost": {"ops", "npu.kernel", "npu.plan", "npu.targets"},
+    "npu.contract": {"ops", "npu.layout", "npu.targets"},
+    "npu.kernel": {"ops", "npu.contract", "npu.plan"},
+    "npu.plan": {"ops", "npu.contract", "npu.layout"},
+    "npu.cost": {"ops", "npu.contract", "npu.plan", "npu.targets"},
     "kernels": {"ops", *PURE_NPU, "npu.artifacts", "host", "cache", "markdown"},
     "npu.artifacts": {"kernels", *PURE_NPU},
     "npu.planner": {"ops", "kernels", *PURE_NPU},

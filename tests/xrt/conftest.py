@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.stand_in_kernels import write_kernel
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
 

@@ -111,7 +111,7 @@ def test_a_dispatch_may_have_several_results(norm: Binding, stub: Stub) -> None:
     assert run.wait(10_000) == state("COMPLETED", norm)
     s, y = (floats(norm, number).reshape(SMALL_NORM.rows, SMALL_NORM.cols) for number in (3, 4))
     np.testing.assert_array_equal(s.ravel(), x + residual)
-    op = SMALL_NORM.trial().op
+    op = SMALL_NORM.trial_op
     inputs = (x.reshape(s.shape), residual.reshape(s.shape), *parameters.reshape(-1, SMALL_NORM.cols)[:2])
     (_, exact), (_, bound) = op.reference(*inputs), op.tolerance(Numerics(0.0), *inputs)
     assert (np.abs(y - exact) <= bound).all()

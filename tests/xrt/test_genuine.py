@@ -22,7 +22,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, DispatchError
 from whisper_npu.kernels.matmul.kernel import MatmulContract, matmul_64x64_batch, tiled_plan
 from whisper_npu.kernels.norm.kernel import rows_in_blocks
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul, Norm, Numerics
 

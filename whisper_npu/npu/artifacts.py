@@ -17,7 +17,7 @@ from typing import Any
 
 from whisper_npu.errors import KernelManifestError, KernelNotBuiltError
 from whisper_npu.kernels import registry
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
 
 MANIFEST = "manifest.json"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Profile, Target
 from whisper_npu.ops import Matmul, Op

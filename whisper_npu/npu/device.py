@@ -23,8 +23,9 @@ from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul
 from whisper_npu.kernels.registry import find_contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.host_ops import run_on_host
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.planner import Choice, asked_for, choose

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.layout import Layout
 from whisper_npu.ops import Op
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from whisper_npu.errors import UnknownKernelError
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import host_seconds, modelled_plan_seconds
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Profile, Target
 from whisper_npu.ops import Matmul, Op, flattened

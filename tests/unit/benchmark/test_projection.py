@@ -19,8 +19,8 @@ from whisper_npu.benchmark.call import one_dispatch
 from whisper_npu.benchmark.projection import as_markdown, run_projection
 from whisper_npu.errors import DeviceError
 from whisper_npu.kernels.matmul.kernel import MatmulContract, matmul_64x64_batch
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
-from whisper_npu.npu.kernel import Contract
 from whisper_npu.npu.targets import NPU1
 
 FAST = ["benchmark", "projection", "--repeats", "1", "--strategy", "larger-kernel", "--strategy", "gemm"]

@@ -13,7 +13,7 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.gemm.kernel import CONTEXT, CONTEXT_TRANSPOSED, SCORES
 from whisper_npu.kernels.gemm.kernel import gemm as gemm_on
 from whisper_npu.kernels.gemm.kernel import gemm_of_batch as gemm_of_batch_on
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1
 
 gemm, gemm_of_batch = partial(gemm_on, NPU1), partial(gemm_of_batch_on, NPU1)

@@ -14,8 +14,9 @@ from whisper_npu.errors import UnknownKernelError
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm, gemm, padded_gemm
 from whisper_npu.kernels.matmul.kernel import MatmulPlan, TiledMatmul, tiled_plan
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import Start, modelled_plan_seconds, modelled_run_seconds
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.planner import Choice, asked_for, choose, products
 from whisper_npu.npu.targets import NPU1

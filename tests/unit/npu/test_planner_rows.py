@@ -15,9 +15,10 @@ from tests.support.ops import random_inputs
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.encoder import encoder_ops
 from whisper_npu.kernels import registry
+from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.cost import host_seconds, modelled_plan_seconds
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
-from whisper_npu.npu.kernel import Argument, Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import STAY, Loop, Plan
 from whisper_npu.npu.planner import Choice, choose, smallest
@@ -84,8 +85,9 @@ class NormContract(Contract):
     def core_seconds(self, rate: CoreRate) -> float:
         return self.seconds
 
-    def trial(self) -> Plan:
-        return NormKernel(self.target, self.rows, self.seconds).plan(Norm(self.rows, self.cols))
+    @property
+    def trial_op(self) -> Norm:
+        return Norm(self.rows, self.cols)
 
     def trial_inputs(self, rng: np.random.Generator) -> tuple[F32, ...]:
         return random_inputs(Norm(self.rows, self.cols))

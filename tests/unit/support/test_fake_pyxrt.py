@@ -21,7 +21,7 @@ from tests.support.fake_pyxrt.binding import ARGUMENTS, CLASSES
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.kernels.matmul.kernel import MatmulContract
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1
 
 SMALL = MatmulContract("small", NPU1, m=4, k=8, n=12, core_count=1)

@@ -36,7 +36,7 @@ from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import on_grid, to_bf16
 from whisper_npu.kernels.gemm.kernel import CONTEXT, SCORES, gemm, gemm_of_batch
 from whisper_npu.kernels.matmul.kernel import BatchLayout, MatmulContract, matmul_64x64_batch
-from whisper_npu.npu.kernel import Contract
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import EPSILON, Direction, Norm, Numerics
 

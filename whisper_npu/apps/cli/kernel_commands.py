@@ -16,8 +16,9 @@ from whisper_npu.kernels.verifier import Functions, parse
 from whisper_npu.kernels.verifier.core_functions import NoCompilerError
 from whisper_npu.kernels.verify import compiled_functions, numpy_functions, verify
 from whisper_npu.npu.artifacts import MANIFEST, kernel_folder
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.planner import choose, smallest
 from whisper_npu.npu.targets import DEFAULT, TARGETS, Target
 from whisper_npu.ops import Matmul

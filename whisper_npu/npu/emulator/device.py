@@ -20,6 +20,7 @@ from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
     ByRows,
@@ -34,7 +35,7 @@ from whisper_npu.npu.emulator.blocks import (
     run_rows_in_blocks,
     walked,
 )
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target

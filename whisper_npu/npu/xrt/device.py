@@ -21,8 +21,9 @@ from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, 
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Stats
-from whisper_npu.npu.kernel import Contract, Kernel
+from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.plan import Plan
@@ -271,7 +272,7 @@ class XrtDevice(Device):
 
     def _check_known_answer(self, contract: Contract) -> None:
         """One dispatch whose answer is known: zeros or garbage are refused."""
-        plan = contract.trial()
+        plan = registry.family_of(contract).trial(contract)
         inputs = contract.trial_inputs(np.random.default_rng(0))
         buffers = [XrtBuffer(self._driver, layout, self.threads) for layout in plan.layouts]
         operands, results = buffers[: len(plan.inputs)], buffers[len(plan.inputs) :]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import one_line
 from whisper_npu.npu.artifacts import Artifact
-from whisper_npu.npu.kernel import Argument, Contract
+from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.layout import allocated, in_tiles, tile_of
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.xrt.buffer import FIRST_DATA_ARGUMENT, At, Driver, XrtBuffer, view
