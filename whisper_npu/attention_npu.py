@@ -78,7 +78,7 @@ class AttentionNPU:
         """
         x, mask = self._checked(x, key_mask)
         qkv = self.qkv(x)  # (n_ctx, 3 * n_state), q over sqrt(d_head) by its weights
-        context = np.empty_like(x)  # (n_ctx, n_state)
+        context = np.empty(x.shape, np.float32)  # (n_ctx, n_state)
         attention = Attention(len(x), self.n_state, self.n_head, masked=bool(mask))
         self.device.run(attention, {"qkv": qkv, "y": context} | mask)
         return self.out(context)  # (n_ctx, n_state)

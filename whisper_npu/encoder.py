@@ -116,7 +116,7 @@ class AudioEncoder:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the audio features of one window."""
+        """The audio features of one window have it."""
         return self.dims.n_audio_ctx, self.dims.n_audio_state
 
     def __call__(self, mel: F32) -> F32:
@@ -163,7 +163,7 @@ class ResidualAttentionBlock:
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
-        y = np.empty_like(x)
+        y = np.empty(x.shape, np.float32)
         self.device.run(self.op, {"x": x, **self.weights, "y": y})
         return y
 

@@ -59,6 +59,14 @@ def test_masked_keys_get_no_attention(device: Device, n_ctx: int, contract: Matm
         assert np.abs(y - case.reference()).max() > 2 * bound  # the mask matters
 
 
+def test_x_may_have_any_strides(device: Device) -> None:
+    case = Case(90, 64, 2)
+    attention = case.on(device, MATMUL_64X512)
+    expected = attention(case.x)
+    assert np.array_equal(attention(np.asfortranarray(case.x)), expected)
+    assert np.array_equal(attention(np.repeat(case.x, 2, axis=1)[:, ::2]), expected)
+
+
 def test_a_mask_may_hold_zeros_and_ones_and_nothing_else() -> None:
     case = Case(5, 16, 2)
     attention = AttentionNPU(*case.weights, n_head=2)

@@ -78,7 +78,7 @@ class HostGemm(Protocol):
         """Some rows of an A, in the memory of matrix, (rows, K) contiguous."""
 
     def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:
-        """out = A[:, ks] @ B[ks, cols], of one matrix. out: (rows of A, cols), rows contiguous each."""
+        """out = A[:, ks] @ B[ks, cols], of one matrix. out: (rows of A, cols) float32, any strides."""
 
 
 class Blas:
@@ -209,7 +209,8 @@ class Bf16Dot:
 
     def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:
         panel, beside = divmod(cols.start, PANEL)
-        if beside:  # begins within a panel
+        assert out.dtype == np.float32  # the library writes as many bytes as float32 has
+        if beside or out.strides[1] != out.itemsize:  # begins within a panel, or rows have gaps
             whole = np.empty((len(out), beside + out.shape[1]), np.float32)
             self.multiply(a, b, ks, slice(panel * PANEL, cols.stop), whole)
             out[...] = whole[:, beside:]

@@ -103,8 +103,13 @@ def test_a_product_of_any_part_is_the_sum_of_its_products(
         left, right = left[first_row:, ks], right[ks, first_col:]
         bound = (np.abs(left) @ np.abs(right)) * (K + 1) * 2.0**-23 + 1e-37
         assert (np.abs(out - left @ right) <= bound).all()
+        columns = np.full((out.shape[1], 2 * out.shape[0]), 7, np.float32)
+        strided = columns.T[::2]
+        gemm.multiply(packed[0][index, first_row:], packed[1][index], ks, slice(first_col, N), strided)
+        assert (np.abs(strided - left @ right) <= bound).all()
         out[...] = 7
         assert (around == 7).all()  # nothing beside it
+        assert (columns.T[1::2] == 7).all()
 
 
 @given(rows=st.integers(1, 9), K=st.integers(1, 70), rounding=roundings, seed=st.integers(0, 2**32 - 1))
