@@ -437,6 +437,62 @@ def test_operands_of_another_shape_and_missing_ones_are_refused(device: Device) 
     prepared.run(op, operands)  # it still works
 
 
+def test_results_that_cannot_be_written_are_refused(device: Device) -> None:
+    op = Linear(4, 8, 8, residual=True)
+    operands = with_results(op, operands_of_linear(op, np.random.default_rng(0)))
+    prepared = device.prepared([op], SMALL)
+    for dtype in (np.float64, np.float16, np.int32):
+        wrong = f"y of linear is a result of dtype {np.dtype(dtype)}, must be float32"
+        with pytest.raises(PlanError, match=wrong):
+            prepared.run(op, operands | {"y": np.zeros((4, 8), dtype)})
+    fixed = np.zeros((4, 8), np.float32)
+    fixed.flags.writeable = False
+    with pytest.raises(PlanError, match="y of linear is a result, and its array is read-only"):
+        prepared.run(op, operands | {"y": fixed})
+    with pytest.raises(PlanError, match="y of linear shares memory with residual"):
+        prepared.run(op, operands | {"y": operands["residual"]})
+
+
+def test_operands_that_are_no_arrays_or_unknown_are_refused(device: Device) -> None:
+    op = Linear(4, 8, 6)
+    operands = with_results(op, operands_of_linear(op, np.random.default_rng(0)))
+    prepared = device.prepared([op], SMALL)
+    as_list = np.asarray(operands["x"]).tolist()
+    with pytest.raises(PlanError, match="x of linear is a list, must be an array of NumPy"):
+        prepared.run(op, operands | {"x": as_list})
+    with pytest.raises(PlanError, match="linear takes x, weight, bias, y, not residual"):
+        prepared.run(op, operands | {"residual": np.zeros((4, 6), np.float32)})
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Matmul(33, 20, 30),
+        Linear(33, 20, 30, residual=True),
+        Attention(33, 24, 3),
+        EncoderLayer(33, 24, 3, 40),
+    ],
+    ids=lambda op: op.name,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_operands_may_have_any_strides_and_inputs_any_float(
+    device: Device, op: Op, dtype: type[np.floating]
+) -> None:
+    rng = np.random.default_rng(0)
+    inputs = {o.name: normal(rng, *o.shape).astype(np.float16) for o in op.inputs}
+    prepared = device.prepared([op], SMALL)
+    expected, _ = run(prepared, op, {name: x.astype(np.float32) for name, x in inputs.items()})
+    (result,) = op.outputs
+    rows, cols = result.shape
+    around = np.full((2 * rows, 2 * cols), 7, np.float32)
+    columns = np.zeros((cols, rows), np.float32).T
+    for y in (columns, around[::2, ::2], np.zeros((rows, cols), np.float32)[::-1, ::-1]):
+        prepared.run(op, {name: np.asfortranarray(x, dtype) for name, x in inputs.items()} | {result.name: y})
+        np.testing.assert_allclose(y, expected[result.name], rtol=1e-4, atol=1e-4)
+    around[::2, ::2] = 7
+    assert (around == 7).all()  # nothing beside it
+
+
 def test_a_weight_staged_for_another_kernel_is_refused(device: Device) -> None:
     op = Linear(10, 20, 30)
     operands = with_results(op, operands_of_linear(op, np.random.default_rng(0)))

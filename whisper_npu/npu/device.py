@@ -184,7 +184,7 @@ class Device(ABC):
 
     @abstractmethod
     def kernels(self) -> tuple[Kernel, ...]:
-        """What the planner may choose of."""
+        """What the planner may choose from."""
 
     @abstractmethod
     def load(self, contract: Contract) -> None:
@@ -279,8 +279,9 @@ class Device(ABC):
     def run(self, op: Op, operands: Mapping[str, Value]) -> Stats:
         """Run an op. operands: for each of `op.operands` an array of its shape; results are written in place.
 
-        A weight may be what `stage` gave. Raises PlanError where an operand is missing or of another shape,
-        DeviceError where the device fails.
+        Arrays may have any strides. Inputs are float32 or convertible to it; results are float32, in memory
+        that no input has. A weight may be what `stage` gave. Raises PlanError where an operand is missing,
+        unknown, or cannot be used, DeviceError where the device fails.
         """
         _check(op, operands)
         with self._lock, self.recording() as recording:
@@ -422,15 +423,43 @@ class Device(ABC):
 def _check(op: Op, operands: Mapping[str, Value]) -> None:
     for operand in op.operands:
         if operand.name not in operands:
-            raise PlanError(
-                f"{op.name} takes {', '.join(o.name for o in op.operands)}: {operand.name} is missing"
-            )
-        given = operands[operand.name]
+            raise PlanError(f"{op.name} takes {_names(op)}: {operand.name} is missing")
+        given, of = operands[operand.name], f"{operand.name} of {op.name}"
+        if not isinstance(given, (np.ndarray, Buffer)):
+            raise PlanError(f"{of} is a {type(given).__name__}, must be an array of NumPy")
         shape = given.layout.shape if isinstance(given, Buffer) else given.shape
         if shape != operand.shape:
-            raise PlanError(f"{operand.name} of {op.name} has shape {shape}, must be {operand.shape}")
-        if operand.direction is not Direction.IN and not isinstance(given, np.ndarray):
-            raise PlanError(f"{operand.name} of {op.name} is a result: give a float32 array")
+            raise PlanError(f"{of} has shape {shape}, must be {operand.shape}")
+        if operand.direction is not Direction.IN:
+            _check_result(of, given)
+    unknown = operands.keys() - {operand.name for operand in op.operands}
+    if unknown:
+        raise PlanError(f"{op.name} takes {_names(op)}, not {', '.join(sorted(unknown))}")
+    for result in op.outputs:
+        for other in op.operands:
+            if other.name != result.name and _overlap(operands[result.name], operands[other.name]):
+                raise PlanError(
+                    f"{result.name} of {op.name} shares memory with {other.name}: give a result its own"
+                )
+
+
+def _check_result(name: str, given: Value) -> None:
+    if not isinstance(given, np.ndarray):
+        raise PlanError(f"{name} is a result: give a float32 array")
+    if given.dtype != np.float32:
+        raise PlanError(f"{name} is a result of dtype {given.dtype}, must be float32")
+    if not given.flags.writeable:
+        raise PlanError(f"{name} is a result, and its array is read-only")
+
+
+def _overlap(a: Value, b: Value) -> bool:
+    if isinstance(a, Buffer) or isinstance(b, Buffer):
+        return False
+    return np.may_share_memory(a, b) and np.shares_memory(a, b)
+
+
+def _names(op: Op) -> str:
+    return ", ".join(operand.name for operand in op.operands)
 
 
 def _read_after_next_kernel(parts: Sequence[Part], by_kernel: Sequence[bool], number: int) -> frozenset[str]:

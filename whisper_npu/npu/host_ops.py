@@ -45,7 +45,7 @@ def _norm(op: Norm, values: dict[str, Any], threads: Threads) -> None:
 
 def normalise(op: Norm, values: dict[str, Any], rows: slice) -> None:
     """Some rows of a Norm."""
-    x, y = values["x"][rows], values["y"][rows]
+    x, y = values["x"][rows].astype(np.float32, copy=False), values["y"][rows]
     if op.residual:
         x = np.add(x, values["residual"][rows], out=values["sum"][rows])
     layer_norm(x, values["weight"], values["bias"], EPSILON, out=y)

@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.errors import PlanError
 from whisper_npu.ops.matmul import Batched, Matmul
 from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand, Part
 from whisper_npu.ops.rows import Softmax, softmax_reference
+
+
+def check_heads(n_state: int, n_head: int) -> None:
+    """Raises PlanError where heads of equal width do not make up n_state."""
+    if n_head < 1 or n_state % n_head:
+        raise PlanError(f"n_head {n_head} does not divide n_state {n_state}: take a divisor")
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,9 @@ class SplitHeads(Op):
     n_state: int
     n_head: int
     name: str = field(default="split_heads", compare=False)
+
+    def __post_init__(self) -> None:
+        check_heads(self.n_state, self.n_head)
 
     @property
     def operands(self) -> tuple[Operand, ...]:
@@ -63,6 +73,9 @@ class MergeHeads(Op):
     n_head: int
     name: str = field(default="merge_heads", compare=False)
 
+    def __post_init__(self) -> None:
+        check_heads(self.n_state, self.n_head)
+
     @property
     def operands(self) -> tuple[Operand, ...]:
         heads = () if self.n_head == 1 else (self.n_head,)
@@ -90,8 +103,9 @@ class MergeHeads(Op):
 class Attention(Op):
     """softmax(Q K^T) V of every head, with q, k and v side by side in one matrix; q is scaled already.
 
-    Source: Vaswani et al., arXiv 1706.03762, section 3.2. n_head divides n_state. mask: (n_ctx,), 0 for keys
-    that no query may attend to, only where `masked`.
+    Source: Vaswani et al., arXiv 1706.03762, section 3.2. mask: (n_ctx,), 0 for keys that no query may attend
+    to, only where `masked`; at least one key must be left. Raises PlanError where n_head does not divide
+    n_state.
     """
 
     n_ctx: int
@@ -99,6 +113,9 @@ class Attention(Op):
     n_head: int
     masked: bool = False
     name: str = field(default="attention", compare=False)
+
+    def __post_init__(self) -> None:
+        check_heads(self.n_state, self.n_head)
 
     @property
     def operands(self) -> tuple[Operand, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.ops.attention import Attention
+from whisper_npu.ops.attention import Attention, check_heads
 from whisper_npu.ops.linear import Linear
 from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand, Part
 from whisper_npu.ops.rows import EPSILON, Activation, Norm
@@ -19,7 +19,7 @@ class EncoderLayer(Op):
     """x + attention(norm(x)), and to that the feed-forward of its norm. q is scaled by its weights already.
 
     Source: Vaswani et al., arXiv 1706.03762, with the norms first, as in openai/whisper's
-    ResidualAttentionBlock.
+    ResidualAttentionBlock. Raises PlanError where n_head does not divide n_state.
     """
 
     n_ctx: int
@@ -27,6 +27,9 @@ class EncoderLayer(Op):
     n_head: int
     n_mlp: int
     name: str = field(default="layer", compare=False)
+
+    def __post_init__(self) -> None:
+        check_heads(self.n_state, self.n_head)
 
     @property
     def operands(self) -> tuple[Operand, ...]:

@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from tests.support.ops import Rounded, as_it_is, attentions, heads, in_float32, random_inputs
+from tests.support.ops import Rounded, attentions, heads, in_float32, random_inputs, unrounded
 from whisper_npu.dtypes import F32, Rounding
+from whisper_npu.errors import PlanError
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.ops import (
     Attention,
     Batched,
     Direction,
+    EncoderLayer,
     Matmul,
     MergeHeads,
     Numerics,
@@ -100,7 +102,7 @@ def test_a_masked_key_has_no_say(op: Attention, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("numerics", "rounded"), [(FP32, as_it_is), (BF16_NUMERICS, bf16)], ids=["fp32", "bf16"]
+    ("numerics", "rounded"), [(FP32, unrounded), (BF16_NUMERICS, bf16)], ids=["fp32", "bf16"]
 )
 @given(op=attentions, seed=seeds, scale=st.sampled_from([1e-2, 1.0, 4.0]))
 def test_evaluated_by_parts_it_keeps_its_tolerance(
@@ -194,3 +196,15 @@ def test_split_copies_nothing_and_merge_puts_heads_back(op: Attention, seed: int
 def test_what_only_moves_numbers_has_no_tolerance(op: Attention) -> None:
     for moved in (SplitHeads(op.n_ctx, op.n_state, op.n_head), MergeHeads(op.n_ctx, op.n_state, op.n_head)):
         assert not any(tolerance.any() for tolerance in moved.tolerance(BF16_NUMERICS, *random_inputs(moved)))
+
+
+@pytest.mark.parametrize("n_head", [0, -1, 3, 64])
+def test_heads_of_unequal_width_are_refused(n_head: int) -> None:
+    for op in (
+        lambda: SplitHeads(5, 32, n_head),
+        lambda: MergeHeads(5, 32, n_head),
+        lambda: Attention(5, 32, n_head),
+        lambda: EncoderLayer(5, 32, n_head, 64),
+    ):
+        with pytest.raises(PlanError, match=f"n_head {n_head} does not divide n_state 32"):
+            op()
