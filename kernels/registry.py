@@ -36,10 +36,10 @@ class Family(Protocol):
         """The contract of exactly this name, of whatever sizes."""
 
     def kernels(self, target: Target) -> tuple[Kernel, ...]:
-        """What the planner may choose of where every kernel can be had."""
+        """What the planner may choose from where every kernel can be had."""
 
     def kernels_built(self, built: Iterable[Contract]) -> tuple[Kernel, ...]:
-        """What it may choose of where only these are built."""
+        """What it may choose from where only these are built."""
 
     # for the build and the verifier
 
@@ -90,7 +90,7 @@ def contract_named(name: str, target: Target) -> Contract | None:
 
 
 def kernels(target: Target) -> tuple[Kernel, ...]:
-    """All that the planner may choose of."""
+    """All that the planner may choose from."""
     return tuple(kernel for family in FAMILIES for kernel in family.kernels(target))
 
 

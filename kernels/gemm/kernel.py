@@ -196,7 +196,7 @@ def contracts(target: Target) -> tuple[MatmulContract, ...]:
 
 
 def kernels(target: Target) -> tuple[Kernel, ...]:
-    """What the planner may choose of."""
+    """What the planner may choose from."""
     return tuple(Gemm(target, tile) for tile in gemm_tiles(target))
 
 

@@ -168,7 +168,7 @@ class MatmulContract(Contract):
     def tolerance(self, a: F32, b: F32) -> NDArray[np.float64]:
         """How far from `reference` each element of C may lie.
 
-        A: (M, K), b: (K, N) float32. Returns (M, N).
+        a: (M, K), b: (K, N) float32. Returns (M, N).
         """
         return self._op(a, b).tolerance(self.numerics, a, b)[0]
 
@@ -422,7 +422,7 @@ def is_for_all(contract: Contract) -> bool:
 
 
 def kernels(target: Target) -> tuple[Kernel, ...]:
-    """What the planner may choose of."""
+    """What the planner may choose from."""
     return kernels_built(contracts(target))
 
 

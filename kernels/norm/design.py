@@ -215,7 +215,7 @@ def move_in_dram(text: Text, contract: NormContract) -> None:
 
 
 def rounds(contract: NormContract, count: int) -> Dims:
-    """`height` rows a round, chunk by chunk."""
+    """`height` rows per round, chunk by chunk."""
     cols, height = contract.cols, contract.height
     return [(count, height * cols), (contract.chunks, CHUNK), (height, cols), (CHUNK, 1)]
 

@@ -315,7 +315,7 @@ def contracts(target: Target) -> tuple[NormContract, ...]:
 
 
 def kernels(target: Target) -> tuple[Kernel, ...]:
-    """What the planner may choose of."""
+    """What the planner may choose from."""
     return (NormOnRows(target),)
 
 

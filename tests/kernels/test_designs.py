@@ -80,7 +80,7 @@ def verified(contract: Contract, functions: str = "auto") -> Verdict:
 
 @lru_cache
 def verdict_of(contract: Contract) -> Verdict:
-    """Of every design once: the largest take seconds."""
+    """Each design is verified once: the largest take seconds."""
     return verified(contract)
 
 

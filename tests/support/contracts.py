@@ -47,7 +47,7 @@ SMALL_CONTEXT = replace(SMALL, name="matmul_8x24_context3", products=3, batch_la
 # Independent products in one dispatch, in pairs: whole micro-tiles.
 SMALL_PAIRS = replace(SMALL, name="matmul_8x24_pairs4", k=16, products=4)
 
-# Of another family, with two results.
+# One of another family, with two results.
 SMALL_NORM = norm(NPU1, rows=16, cols=128)
 
 # The roundings of the published experiment, made better one by one.

@@ -88,11 +88,11 @@ def evaluated(parts: Iterable[Part], op: Op, inputs: Arrays, evaluate: Evaluate)
     return tuple(values[operand.name] for operand in op.outputs)
 
 
-def as_it_is(x: F32) -> F32:
+def unrounded(x: F32) -> F32:
     return x
 
 
-def in_float32(rounded: Rounded = as_it_is) -> Evaluate:
+def in_float32(rounded: Rounded = unrounded) -> Evaluate:
     """An evaluation in float32 whose products take their operands as `rounded` leaves them."""
 
     def evaluate(op: Op, inputs: Arrays) -> tuple[NDArray[Any], ...]:

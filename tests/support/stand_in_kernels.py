@@ -97,7 +97,7 @@ class Instructions:
 
     @property
     def nbytes(self) -> tuple[int, ...]:
-        """Of each data bo."""
+        """One number for each data bo."""
         return tuple(argument.nbytes for argument in self.arguments)
 
     def compute(self, *memories: Memory) -> None:

@@ -58,7 +58,7 @@ class Rows:
             self.library.round_to_bf16(shape, *given, *to)
 
     def to_bf16(self, x: F32, out: NDArray[np.uint16]) -> None:
-        """The same as bf16 itself, 16 bits a number."""
+        """The same as bf16 itself, 16 bits per number."""
         for shape, (given, to) in _in_planes(x, out):
             self.library.to_bf16(shape, *given, *to)
 

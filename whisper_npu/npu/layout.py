@@ -46,7 +46,7 @@ class Layout:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what is written and read: (rows, cols), or (batch, rows, cols)."""
+        """What is written and read has it: (rows, cols), or (batch, rows, cols)."""
         return (self.rows, self.cols) if self.batch == 1 else (self.batch, self.rows, self.cols)
 
     @property

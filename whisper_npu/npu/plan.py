@@ -2,8 +2,7 @@
 
 A plan is what a device executes. It says for every dispatch which tile of each operand it reads or writes, as
 a nest of counted loops whose steps are whole tiles, the way a DMA is programmed. Nothing else tells a device
-what to
-compute: a plan with a dispatch missing, repeated or misplaced computes something else.
+what to compute: a plan with a dispatch missing, repeated or misplaced computes something else.
 """
 
 from __future__ import annotations

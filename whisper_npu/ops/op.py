@@ -45,7 +45,7 @@ class Numerics:
 
     @classmethod
     def of(cls, dtype: DType, rounding: Rounding = Rounding.NEAREST_EVEN) -> Numerics:
-        """Of products whose operands are rounded to `dtype`, with results in float32."""
+        """Products whose operands are rounded to `dtype` have these, with results in float32."""
         return cls(rounding.unit if dtype is DType.BF16 else 0.0)
 
 

@@ -92,9 +92,9 @@ class Norm(Op):
 
 @dataclass(frozen=True)
 class Epilogue(Op):
-    """What follows a product, in place.
+    """What follows a product, in place: y = activation(y + bias) + residual.
 
-    Y = activation(y + bias) + residual. Rows do not depend on each other.
+    Rows do not depend on each other.
     """
 
     M: int

@@ -98,7 +98,7 @@ class NormContract(Contract):
 
 @dataclass(frozen=True)
 class NormKernel(Kernel):
-    """Of norms without a residual."""
+    """For norms without a residual."""
 
     target: Target = NPU1
     rows: int = 16

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from tests.support.ops import Rounded, as_it_is, in_float32, linears, random_inputs
+from tests.support.ops import Rounded, in_float32, linears, random_inputs, unrounded
 from whisper_npu.dtypes import F32, Rounding
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.ops import Activation, Direction, Epilogue, Linear, Matmul, Norm, Numerics, Op, Operand
@@ -83,7 +83,7 @@ def test_rows_do_not_depend_on_each_other(op: Linear, seed: int, row: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("numerics", "rounded"), [(FP32, as_it_is), (BF16_NUMERICS, bf16)], ids=["fp32", "bf16"]
+    ("numerics", "rounded"), [(FP32, unrounded), (BF16_NUMERICS, bf16)], ids=["fp32", "bf16"]
 )
 @given(op=linears, seed=seeds, scale=st.sampled_from([1e-2, 1.0, 10.0]))
 def test_evaluated_by_parts_it_keeps_its_tolerance(

@@ -186,8 +186,9 @@ class Submission:
         try:
             return _state(self._runs[0].wait(timeout_ms))
         except RuntimeError:
-            # Of a driver with sync objects XRT 2.25 raises "unexpected command state" where it should return
-            # TIMEOUT, and raises the same at once where the device is gone (xdna-driver, platform.cpp).
+            # With a driver that has sync objects XRT 2.25 raises "unexpected command state" in place of
+            # returning TIMEOUT, and raises the same at once where the device is gone (xdna-driver,
+            # platform.cpp).
             if perf_counter() - start < 0.9e-3 * timeout_ms:
                 raise
             return TIMEOUT
