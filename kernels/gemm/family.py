@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from whisper_npu.kernels.gemm import design as designs
 from whisper_npu.kernels.gemm.kernel import (
-    CONTEXT,
-    SCORES,
+    GEMM_TILE,
+    CoreTile,
     GemmContract,
     contract_named,
     contracts,
-    gemm,
-    gemm_of_batch,
     kernels,
     kernels_built,
     padded_gemm,
@@ -20,7 +18,7 @@ from whisper_npu.kernels.matmul.kernel import tiled_plan
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
-from whisper_npu.ops import Matmul, Op
+from whisper_npu.ops import Batched, Matmul, Op
 
 __all__ = [
     "CONTRACT",
@@ -46,14 +44,18 @@ def design(contract: Contract) -> str:
     return designs.design(contract)
 
 
-def goldens(target: Target) -> tuple[Contract, ...]:
-    """Strips of rounds below one another, and beside one another; and batches, as attention has them."""
-    return (
-        gemm(target, 1536, 384, 384),
-        gemm(target, 1536, 512, 1536),
-        gemm_of_batch(target, 6, 1536, 64, 1536, SCORES),
-        gemm_of_batch(target, 6, 1536, 1536, 192, CONTEXT),
+def goldens(target: Target, core_tile: CoreTile = GEMM_TILE) -> tuple[Contract, ...]:
+    """Strips of rounds below one another, and beside one another; and batches, as attention has them.
+
+    Sizes are padded to whole rounds, so that another core tile has goldens too.
+    """
+    ops = (
+        Matmul(1500, 384, 384),
+        Matmul(1500, 512, 1536),
+        Matmul(1500, 64, 1500, 6, Batched.SCORES),
+        Matmul(1500, 1500, 64, 6, Batched.CONTEXT),
     )
+    return tuple(padded_gemm(target, op, core_tile) for op in ops)
 
 
 def plan_with(contract: Contract, op: Op) -> Plan | None:

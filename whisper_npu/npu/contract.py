@@ -81,9 +81,9 @@ class Contract(ABC):
 
     @abstractmethod
     def compute(self, *tiles: F32) -> tuple[F32, ...]:
-        """What one tile product writes, of tiles as they lie, operands rounded already.
+        """What one tile product writes, by the array's numerics.
 
-        The array's numerics.
+        tiles: as they lie, operands rounded already.
         """
 
     @property
@@ -126,7 +126,7 @@ class Contract(ABC):
     def gather(self, place: NDArray[Any], *tiles: NDArray[Any]) -> None:
         """Lay out the tiles of one dispatch.
 
-        Place: (batch, elements); tiles: (batch, rows, cols) per operand.
+        place: (batch, elements); tiles: (batch, rows, cols) per operand.
         """
         raise NotImplementedError(f"{self.name} reads its operands where they lie")
 

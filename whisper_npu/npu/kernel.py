@@ -30,7 +30,7 @@ class Kernel(ABC):
 
     @property
     def group(self) -> str | None:
-        """What a user calls all kernels of the family together, for the planner to choose of.
+        """What a user calls all kernels of the family together, for the planner to choose from.
 
         None: nothing.
         """

@@ -35,7 +35,7 @@ def kernels_list() -> None:
 
 @kernels.command("show")
 def kernels_show(
-    name: Annotated[str, typer.Argument(help="A listed design, or a gemm of any sizes.")],
+    name: Annotated[str, typer.Argument(help="A listed design, or a gemm or norm of any sizes.")],
 ) -> None:
     """Print a design's MLIR text."""
     from whisper_npu.apps.cli.kernel_commands import show_design
