@@ -510,6 +510,15 @@ def test_closing_gives_everything_back(fake: FakeXrt, tmp_path: Path) -> None:
     assert fake.dangling_views() == 0
 
 
+def test_a_closed_device_opens_no_context_again(npu: Device, fake: FakeXrt) -> None:
+    multiply = Multiply(npu, SMALL)
+    npu.close()
+    for use in (lambda: Multiply(npu, MANY[0]), lambda: is_right(multiply, LARGE)):
+        with pytest.raises(DeviceError, match="the device was closed"):
+            use()
+    assert fake.alive()["hw_context"] == 0
+
+
 def test_a_closed_buffer_is_gone_and_what_was_read_stays(npu: Device, fake: FakeXrt) -> None:
     multiply = Multiply(npu, SMALL)
     a, b = operands(LARGE)
@@ -557,8 +566,11 @@ def test_contexts_that_others_hold_are_done_without(npu: Device, fake: FakeXrt, 
     assert is_right(Multiply(npu, MANY[1]), product_for(MANY[1]))  # in place of the one it had
     npu.close()
     others.append(fake.module.hw_context(device, fake.module.uuid(uuid)))
-    with pytest.raises(DeviceError, match=f"{NPU1.hw_contexts} contexts for all programs"):
-        Multiply(npu, MANY[2])
+    with (
+        opened_npu(tmp_path / "another program", fake, [MANY[2]]) as another,
+        pytest.raises(DeviceError, match=f"{NPU1.hw_contexts} contexts for all programs"),
+    ):
+        Multiply(another, MANY[2])
 
 
 def test_kernels_of_one_overlay_share_a_context(fake: FakeXrt, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Threads:
     @contextmanager
     def exclusively(self, blas_threads: int) -> Iterator[None]:
         """The caller works alone meanwhile, with this many of BLAS's threads; otherwise as `parallel_for`."""
-        self._check_open()
+        self.check_open()
         with _one_at_a_time, _blas().limit(limits=blas_threads, user_api="blas"):
             yield
 
@@ -83,7 +83,7 @@ class Threads:
 
     def parallel_for_blocks(self, work: Callable[[slice], object], rows: int, row_bytes: int) -> None:
         """Call `work` with slices that together are all of `rows`; as `parallel_for_rows`."""
-        self._check_open()
+        self.check_open()
         if rows * row_bytes <= BLOCK_BYTES:  # not worth a thread, nor waiting for others
             work(slice(0, rows))
             return
@@ -94,7 +94,7 @@ class Threads:
 
     def _share(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """The caller takes a part too: it is awake already."""
-        self._check_open()
+        self.check_open()
         waiting = deque(items)
 
         def drain() -> None:
@@ -117,7 +117,8 @@ class Threads:
         self._closed = True
         self._pool.shutdown()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises DeviceError once this was closed."""
         if self._closed:
             raise DeviceError("the device was closed: open another with open_device, or load the model again")
 

@@ -144,6 +144,7 @@ class XrtDevice(Device):
         Raises KernelNotBuiltError, KernelManifestError, DispatchError, DeviceError.
         """
         with self._lock:
+            self.threads.check_open()  # nothing would close the context again
             self._kernel(contract)
             if contract not in self._answered:
                 self._check_known_answer(contract)
