@@ -41,6 +41,9 @@ class Family(Protocol):
     def kernels_built(self, built: Iterable[Contract]) -> tuple[Kernel, ...]:
         """What it may choose from where only these are built."""
 
+    def kernel_of(self, contract: Contract) -> Kernel | None:
+        """This contract for every product; None where it makes none."""
+
     # for the build and the verifier
 
     def has_design(self, contract: Contract) -> bool:
@@ -98,6 +101,14 @@ def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
     """The same on a device that has only these kernels."""
     built = tuple(built)
     return tuple(kernel for family in FAMILIES for kernel in family.kernels_built(built))
+
+
+def kernel_of(contract: Contract) -> Kernel:
+    """This contract for every product. Raises UnknownKernelError where it makes none."""
+    kernel = family_of(contract).kernel_of(contract)
+    if kernel is None:
+        raise UnknownKernelError(f"kernel {contract.name} makes no matrix products: take one that does")
+    return kernel
 
 
 def design(contract: Contract) -> str:

@@ -30,9 +30,9 @@ class AttentionNPU:
     softmax and mask are fp32 on the host. Weights are (out, in) as PyTorch stores them, (n_state, n_state)
     each; biases (n_state,) or None. They are staged on the device once, here.
 
-    device: one from `open_device`, perhaps `prepared` with a kernel of your choice; None opens one, with the
-    kernels of least modelled time for 1,500 positions. `attention.device` says which device and kernels they
-    are.
+    device: "auto", "npu", "emulator", or one from `open_device`, perhaps `prepared` with a kernel of your
+    choice. Otherwise the kernels of least modelled time for 1,500 positions are taken; `attention.device`
+    says which they are.
     Raises UsageError where shapes do not fit each other or `n_head` does not divide n_state.
     """
 
@@ -48,7 +48,7 @@ class AttentionNPU:
         k_bias: Weight | None = None,
         v_bias: Weight | None = None,
         out_bias: Weight | None = None,
-        device: Device | None = None,
+        device: str | Device = "auto",
     ) -> None:
         weights = [np.asarray(weight) for weight in (q_weight, k_weight, v_weight, out_weight)]
         n_state = max((1, *weights[0].shape[-1:]))
@@ -62,7 +62,8 @@ class AttentionNPU:
             raise UsageError(f"n_head {n_head} does not divide n_state {n_state}: take a divisor")
         biases = [np.zeros(n_state, np.float32) if bias is None else bias for bias in given]
         self.n_head, self.n_state = int(n_head), n_state
-        device = device or open_device()
+        if isinstance(device, str):
+            device = open_device(device)
         if device.choice is None:
             device = device.prepared(attention_ops(TYPICAL_N_CTX, n_state, self.n_head))
         self.device = device

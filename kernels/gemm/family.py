@@ -14,7 +14,7 @@ from whisper_npu.kernels.gemm.kernel import (
     padded_gemm,
 )
 from whisper_npu.kernels.matmul.family import CORE_SOURCES, dispatch, has_design, host_arrays, trial
-from whisper_npu.kernels.matmul.kernel import tiled_plan
+from whisper_npu.kernels.matmul.kernel import kernel_of, tiled_plan
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
@@ -30,6 +30,7 @@ __all__ = [
     "goldens",
     "has_design",
     "host_arrays",
+    "kernel_of",
     "kernels",
     "kernels_built",
     "plan_with",

@@ -435,5 +435,10 @@ def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
     )
 
 
+def kernel_of(contract: Contract) -> Kernel:
+    assert isinstance(contract, MatmulContract)
+    return TiledMatmul(contract)
+
+
 def contract_named(name: str, target: Target) -> MatmulContract | None:
     return next((contract for contract in contracts(target) if contract.name == name), None)

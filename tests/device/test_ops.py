@@ -5,7 +5,7 @@ The same as the smaller ops that it lowers to, in results and in what is recorde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import perf_counter
 
@@ -18,13 +18,15 @@ from tests.support.contracts import MATMUL_64X64, MATMUL_64X512, SMALL, SMALL_BF
 from tests.support.trace_format import checked
 from whisper_npu.benchmark.trace import Lane, Recorder, as_trace
 from whisper_npu.dtypes import F32, DType
-from whisper_npu.errors import PlanError
+from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.gemm import Bf16Dot, Blas
+from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulContract, MatmulPlan, TiledMatmul, tiled_plan
 from whisper_npu.npu.device import Device, Recording, Value
 from whisper_npu.npu.emulator import blocks
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.planner import Choice, smallest
+from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import (
     Activation,
     Attention,
@@ -434,7 +436,32 @@ def test_operands_of_another_shape_and_missing_ones_are_refused(device: Device) 
     staged = prepared.stage(op, np.ones((8, 6), np.float32))
     with pytest.raises(PlanError, match="y of linear is a result: give a float32 array"):
         prepared.run(Linear(8, 8, 6), operands | {"x": np.ones((8, 8), np.float32), "y": staged})
+    square = prepared.stage(Linear(8, 8, 8), np.ones((4, 8), np.float32).repeat(2, axis=0))
+    with pytest.raises(PlanError, match="x of linear is no weight, and only weights are staged"):
+        prepared.run(Linear(8, 8, 6), operands | {"x": square, "y": np.empty((8, 6), np.float32)})
     prepared.run(op, operands)  # it still works
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Linear(0, 1, 1),
+        lambda: Norm(1, 0),
+        lambda: Epilogue(0, 1),
+        lambda: Softmax(1, 1, 0),
+        lambda: Matmul(1, 0, 1),
+    ],
+)
+def test_a_size_below_one_is_refused(make: Callable[[], Op]) -> None:
+    with pytest.raises(PlanError, match="at least 1"):
+        make()
+
+
+def test_a_kernel_that_makes_no_product_cannot_be_asked_for() -> None:
+    norm = registry.contract_named("norm_1504x512", NPU1)
+    assert norm is not None
+    with pytest.raises(UnknownKernelError, match="norm_1504x512 makes no matrix products"):
+        Emulator().prepared((), norm)
 
 
 def test_results_that_cannot_be_written_are_refused(device: Device) -> None:

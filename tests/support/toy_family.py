@@ -160,6 +160,9 @@ class ToyFamily:
     def kernels_built(self, built: Iterable[Contract]) -> tuple[Kernel, ...]:
         return ()
 
+    def kernel_of(self, contract: Contract) -> Kernel | None:
+        return None
+
     def has_design(self, contract: Contract) -> bool:
         return True
 

@@ -21,8 +21,7 @@ import numpy as np
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.threads import Threads
-from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul
-from whisper_npu.kernels.registry import find_contract
+from whisper_npu.kernels import registry
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.host_ops import run_on_host
 from whisper_npu.npu.kernel import Kernel
@@ -245,9 +244,8 @@ class Device(ABC):
             named = [k for k in kernels if kernel in (k.group, k.name) and k.group is not None]
             if kernel == "auto" or named:
                 return choose(ops, named or kernels)
-            kernel = find_contract(kernel, self.contracts())
-        assert isinstance(kernel, MatmulContract)
-        return asked_for(TiledMatmul(kernel))
+            kernel = registry.find_contract(kernel, self.contracts())
+        return asked_for(registry.kernel_of(kernel))
 
     def check_kernel(self, kernel: str) -> None:
         """Raises UnknownKernelError where `prepared` would: before a model is loaded for it."""
@@ -258,7 +256,7 @@ class Device(ABC):
             )
         others = ["auto", *dict.fromkeys(str(k.group) for k in grouped), *(k.name for k in grouped)]
         if kernel not in others:
-            find_contract(kernel, self.contracts(), others)
+            registry.find_contract(kernel, self.contracts(), others)
 
     def stage(self, layer: Linear | Matmul, weight: F32) -> Buffer:
         """Write a weight to the device once, for any number of runs of layers of this K and N.
@@ -270,6 +268,7 @@ class Device(ABC):
             if self.choice is None and size not in self._weights:
                 self._weights[size] = self._chosen_for(layer)
                 self._plans.clear()  # those of other kernels would not read what is staged
+                self._schedules.clear()
             plan = self._chosen_for(Matmul(1, *size)).plan_of_weight(*size)
             self._load(plan.contract)
             buffer = self.alloc(plan.inputs[1])
@@ -290,7 +289,7 @@ class Device(ABC):
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
-        """Record what this device, as it was prepared, executes."""
+        """Record what this device, as it was prepared, executes, for other threads too."""
         recording = Recording()
         with self._lock:
             self._recordings = [*self._recordings, recording]
@@ -425,6 +424,8 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
         if operand.name not in operands:
             raise PlanError(f"{op.name} takes {_names(op)}: {operand.name} is missing")
         given, of = operands[operand.name], f"{operand.name} of {op.name}"
+        if isinstance(given, Buffer) and operand.direction is Direction.IN and not operand.is_weight:
+            raise PlanError(f"{of} is no weight, and only weights are staged: give an array")
         if not isinstance(given, (np.ndarray, Buffer)):
             raise PlanError(f"{of} is a {type(given).__name__}, must be an array of NumPy")
         shape = given.layout.shape if isinstance(given, Buffer) else given.shape

@@ -48,7 +48,7 @@ class EncoderLayer(Op):
             "mlp2_weight": (n_mlp, n_state),
             "mlp2_bias": (n_state,),
         }
-        weights = [Operand(name, shape) for name, shape in shapes.items()]
+        weights = [Operand(name, shape, is_weight=len(shape) == 2) for name, shape in shapes.items()]
         return Operand("x", stream), *weights, Operand("y", stream, Direction.OUT)
 
     @property

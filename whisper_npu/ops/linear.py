@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.ops.matmul import Matmul
-from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand, Part
+from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand, Part, check_sizes
 from whisper_npu.ops.rows import FP32_UNIT, Activation, Epilogue, Norm
 
 
@@ -28,13 +28,16 @@ class Linear(Op):
     residual: bool = False
     name: str = field(default="linear", compare=False)
 
+    def __post_init__(self) -> None:
+        check_sizes(self, self.M, self.K, self.N)
+
     @property
     def operands(self) -> tuple[Operand, ...]:
         norm = [Operand("norm_weight", (self.K,)), Operand("norm_bias", (self.K,))]
         return (
             Operand("x", (self.M, self.K)),
             *(norm if self.norm else []),
-            Operand("weight", (self.K, self.N)),
+            Operand("weight", (self.K, self.N), is_weight=True),
             Operand("bias", (self.N,)),
             *([Operand("residual", (self.M, self.N))] if self.residual else []),
             Operand("y", (self.M, self.N), Direction.OUT),

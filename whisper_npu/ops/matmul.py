@@ -46,7 +46,7 @@ class Matmul(Op):
     def operands(self) -> tuple[Operand, ...]:
         return (
             Operand("a", self._shape(self.M, self.K)),
-            Operand("b", self._shape(self.K, self.N)),
+            Operand("b", self._shape(self.K, self.N), is_weight=self.batch == 1),
             Operand("c", self._shape(self.M, self.N), Direction.OUT),
         )
 

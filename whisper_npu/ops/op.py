@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import DType, Rounding
+from whisper_npu.errors import PlanError
 
 F64 = NDArray[np.float64]
 Shape = tuple[int, ...]
@@ -33,6 +34,7 @@ class Operand:
     shape: Shape
     direction: Direction = Direction.IN
     dtype: DType = DType.F32
+    is_weight: bool = False  # the same in every run: a device may hold it staged
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ def flattened(op: Op, is_whole: Callable[[Op], bool], scope: str = "") -> Iterat
         }
         for small in flattened(part.op, is_whole, f"{scope}{number}."):
             yield Part(small.op, {name: names.get(value, value) for name, value in small.operands.items()})
+
+
+def check_sizes(op: Op, *sizes: int) -> None:
+    """Raises PlanError where a size is below 1."""
+    if min(sizes) < 1:
+        given = ", ".join(map(str, sizes))
+        raise PlanError(f"no plan for {op.name} of sizes {given}: every size must be at least 1")
 
 
 class Op(ABC):

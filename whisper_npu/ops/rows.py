@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand
+from whisper_npu.ops.op import F64, Direction, Numerics, Op, Operand, check_sizes
 
 EPSILON = 1e-5  # of layer norms, as in Whisper
 FP32_UNIT = 2.0**-24
@@ -40,6 +40,9 @@ class Norm(Op):
     N: int
     residual: bool = False
     name: str = field(default="norm", compare=False)
+
+    def __post_init__(self) -> None:
+        check_sizes(self, self.M, self.N)
 
     def __str__(self) -> str:
         return f"norm of {'x + residual' if self.residual else 'x'} ({self.M},{self.N})"
@@ -103,6 +106,9 @@ class Epilogue(Op):
     residual: bool = False
     name: str = field(default="epilogue", compare=False)
 
+    def __post_init__(self) -> None:
+        check_sizes(self, self.M, self.N)
+
     @property
     def operands(self) -> tuple[Operand, ...]:
         rows = (self.M, self.N)
@@ -141,6 +147,9 @@ class Softmax(Op):
     keys: int
     masked: bool = False
     name: str = field(default="softmax", compare=False)
+
+    def __post_init__(self) -> None:
+        check_sizes(self, self.batch, self.queries, self.keys)
 
     @property
     def operands(self) -> tuple[Operand, ...]:

@@ -39,7 +39,7 @@ def plain(op: Linear, *inputs: F32) -> F64:
 
 
 def test_operands() -> None:
-    x, weight, bias = Operand("x", (2, 3)), Operand("weight", (3, 5)), Operand("bias", (5,))
+    x, weight, bias = Operand("x", (2, 3)), Operand("weight", (3, 5), is_weight=True), Operand("bias", (5,))
     y = Operand("y", (2, 5), Direction.OUT)
     assert Linear(2, 3, 5).operands == (x, weight, bias, y)
     norm = Operand("norm_weight", (3,)), Operand("norm_bias", (3,))

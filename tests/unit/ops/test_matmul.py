@@ -27,7 +27,7 @@ def bf16(x: F32) -> F32:
 def test_operands() -> None:
     assert Matmul(2, 3, 5).operands == (
         Operand("a", (2, 3)),
-        Operand("b", (3, 5)),
+        Operand("b", (3, 5), is_weight=True),
         Operand("c", (2, 5), Direction.OUT),
     )
     assert [operand.shape for operand in Matmul(2, 3, 5, 7).operands] == [(7, 2, 3), (7, 3, 5), (7, 2, 5)]

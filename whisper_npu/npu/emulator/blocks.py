@@ -26,6 +26,7 @@ from whisper_npu.npu.layout import Layout, padded_to_tiles, tile_of
 from whisper_npu.npu.plan import Plan, Walk
 from whisper_npu.ops import Attention, Epilogue, Linear, Norm, Part, SplitHeads
 
+SIDES = {"A": Side.LHS, "B": Side.RHS}  # by the names of a product's operands
 SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
 
 StepSeconds = list[tuple[float, ...]]  # MEASURED, of every step of each block
@@ -206,7 +207,7 @@ class LinearByRows:
 
     @classmethod
     def of(cls, part: Part, op: Linear, plan: MatmulPlan, gemm: HostGemm, weight: Packed) -> LinearByRows:
-        form, k_tiles = _form(plan.a, Side.LHS), _whole(plan).k
+        form, k_tiles = form_of(plan.a), _whole(plan).k
         return cls(part, op, plan, gemm, weight, op.prologue, op.epilogue, form, k_tiles)
 
     def run(self, given: dict[str, Any], threads: Threads) -> list[float]:
@@ -366,7 +367,9 @@ def _form_of_plan(plan: MatmulPlan, side: Side, rows: int, cols: int) -> Operand
     return OperandForm(side, rows, cols, kernel.operand_dtype, kernel.operand_rounding, kernel.k)
 
 
-def _form(layout: Layout, side: Side) -> OperandForm:
+def form_of(layout: Layout) -> OperandForm:
+    """An operand of a product, as the host's gemm takes it."""
+    side = SIDES[layout.operand]
     k = layout.tile_cols if side is Side.LHS else layout.tile_rows
     return OperandForm(side, layout.rows, layout.cols, layout.dtype, layout.rounding, k)
 

@@ -15,7 +15,7 @@ import numpy as np
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
 from whisper_npu.host import gemm as host_gemm
-from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side, blas, cpu_has_dot, fastest
+from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, blas, cpu_has_dot, fastest
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
@@ -23,6 +23,7 @@ from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
+    SIDES,
     ByRows,
     Executed,
     LinearByRows,
@@ -30,6 +31,7 @@ from whisper_npu.npu.emulator.blocks import (
     apportion,
     attend_in_blocks,
     executed_in_boxes,
+    form_of,
     multiply_box,
     run_dispatches,
     run_rows_in_blocks,
@@ -42,7 +44,6 @@ from whisper_npu.npu.targets import DEFAULT, Target
 from whisper_npu.ops import Attention, Linear, Norm, Op, Part
 
 MACS_TO_SHARE = 1 << 26  # of one dispatch: from here on BLAS's threads gain more than they wait
-SIDES = {"A": Side.LHS, "B": Side.RHS}
 
 
 class Fidelity(Enum):
@@ -121,13 +122,6 @@ class EmulatedBuffer(Buffer):
         if self.out is None or self.out.strides[-1] != self.out.itemsize:
             return None
         return self.out.reshape(self.layout.batch, self.layout.rows, self.layout.cols)
-
-
-def form_of(layout: Layout) -> OperandForm:
-    """An operand of a product, as the host's gemm takes it."""
-    side = SIDES[layout.operand]
-    k = layout.tile_cols if side is Side.LHS else layout.tile_rows
-    return OperandForm(side, layout.rows, layout.cols, layout.dtype, layout.rounding, k)
 
 
 class Emulator(Device):
