@@ -56,7 +56,7 @@ class DesignSource:
     @staticmethod
     def of(contract: Contract) -> DesignSource:
         """Raises DesignParameterError for what the array cannot hold."""
-        return DesignSource(contract, registry.design(contract), registry.family_of(contract).CORE_SOURCES)
+        return DesignSource(contract, registry.design(contract), registry.family_of(contract).core_sources())
 
     @property
     def name(self) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UnknownKernelError
-from whisper_npu.kernels.core import CoreSource
 from whisper_npu.kernels.gemm import family as gemm
 from whisper_npu.kernels.matmul import family as matmul
 from whisper_npu.kernels.norm import family as norm
@@ -20,12 +19,14 @@ from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Op
 
+if TYPE_CHECKING:
+    from whisper_npu.kernels.core import CoreSource
+
 
 class Family(Protocol):
     """What the module kernels/<family>/family.py gathers from the files beside it."""
 
     CONTRACT: type[Contract]  # the type of its contracts, which no other family has
-    CORE_SOURCES: tuple[CoreSource, ...]  # what its designs link
 
     # for the planner, in kernel.py
 
@@ -45,6 +46,9 @@ class Family(Protocol):
         """This contract for every product; None where it makes none."""
 
     # for the build and the verifier
+
+    def core_sources(self) -> tuple[CoreSource, ...]:
+        """What its designs link."""
 
     def has_design(self, contract: Contract) -> bool:
         """False for a contract that is only emulated."""

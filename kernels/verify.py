@@ -51,12 +51,12 @@ class Verdict:
 
 def compiled_functions(contract: Contract, design: Design) -> Functions:
     """The design's core functions by this machine's C++ compiler. Raises as `compiled` does."""
-    return compiled(design.functions, family_of(contract).CORE_SOURCES, contract.target)
+    return compiled(design.functions, family_of(contract).core_sources(), contract.target)
 
 
 def numpy_functions(contract: Contract, design: Design) -> Functions:
     """The same in NumPy. Raises as `in_numpy` does."""
-    return in_numpy(design.functions, family_of(contract).CORE_SOURCES, contract.target)
+    return in_numpy(design.functions, family_of(contract).core_sources(), contract.target)
 
 
 def verify(contract: Contract, text: str, functions: Functions, seed: int = 0) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from whisper_npu.kernels.gemm import design as designs
 from whisper_npu.kernels.gemm.kernel import (
     GEMM_TILE,
     CoreTile,
@@ -13,7 +12,7 @@ from whisper_npu.kernels.gemm.kernel import (
     kernels_built,
     padded_gemm,
 )
-from whisper_npu.kernels.matmul.family import CORE_SOURCES, dispatch, has_design, host_arrays, trial
+from whisper_npu.kernels.matmul.family import core_sources, dispatch, has_design, host_arrays, trial
 from whisper_npu.kernels.matmul.kernel import kernel_of, tiled_plan
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
@@ -22,9 +21,9 @@ from whisper_npu.ops import Batched, Matmul, Op
 
 __all__ = [
     "CONTRACT",
-    "CORE_SOURCES",
     "contract_named",
     "contracts",
+    "core_sources",
     "design",
     "dispatch",
     "goldens",
@@ -41,8 +40,10 @@ CONTRACT: type[Contract] = GemmContract
 
 
 def design(contract: Contract) -> str:
+    from whisper_npu.kernels.gemm.design import design as text
+
     assert isinstance(contract, GemmContract)
-    return designs.design(contract)
+    return text(contract)
 
 
 def goldens(target: Target, core_tile: CoreTile = GEMM_TILE) -> tuple[Contract, ...]:

@@ -1,17 +1,16 @@
-"""Matrix products of fixed sizes, as kernels/registry.py asks for a family."""
+"""Matrix products of fixed sizes, as kernels/registry.py asks for a family.
+
+The generator and what it links are imported where they are used: a run needs none of them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.kernels.core import CoreSource
-from whisper_npu.kernels.host_arrays import laid_out, rounded
-from whisper_npu.kernels.matmul import design as designs
-from whisper_npu.kernels.matmul.core import MATMUL_CC
 from whisper_npu.kernels.matmul.kernel import (
     MatmulContract,
     contract_named,
@@ -33,11 +32,14 @@ from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Matmul, Op
 
+if TYPE_CHECKING:
+    from whisper_npu.kernels.core import CoreSource
+
 __all__ = [
     "CONTRACT",
-    "CORE_SOURCES",
     "contract_named",
     "contracts",
+    "core_sources",
     "design",
     "dispatch",
     "goldens",
@@ -51,7 +53,12 @@ __all__ = [
 ]
 
 CONTRACT: type[Contract] = MatmulContract
-CORE_SOURCES: tuple[CoreSource, ...] = (MATMUL_CC,)
+
+
+def core_sources() -> tuple[CoreSource, ...]:
+    from whisper_npu.kernels.matmul.core import MATMUL_CC
+
+    return (MATMUL_CC,)
 
 
 def has_design(contract: Contract) -> bool:
@@ -59,7 +66,9 @@ def has_design(contract: Contract) -> bool:
 
 
 def design(contract: Contract) -> str:
-    return designs.design(_matmul(contract))
+    from whisper_npu.kernels.matmul.design import design as text
+
+    return text(_matmul(contract))
 
 
 def goldens(target: Target) -> tuple[Contract, ...]:
@@ -95,6 +104,8 @@ def trial(contract: Contract) -> Plan:
 
 def host_arrays(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
     """A and B; or pairs of them, each already in micro-tile order."""
+    from whisper_npu.kernels.host_arrays import laid_out, rounded
+
     matmul = _matmul(plan.contract)
     if not matmul.packs_pairs:
         return [laid_out(x, layout) for x, layout in zip(inputs, plan.inputs, strict=True)]

@@ -103,6 +103,10 @@ class MatmulContract(Contract):
         return self.batch * (a + b) * self.operand_dtype.nbytes
 
     @property
+    def bytes_from_device(self) -> int:
+        return self.batch * self.m * self.n * self.result_dtype.nbytes
+
+    @property
     def l1_bytes(self) -> int:
         """For `core_tile`: two buffers of A and B, one of C, and the stack."""
         assert self.core_tile is not None

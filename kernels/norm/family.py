@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.kernels.core import CoreSource
-from whisper_npu.kernels.host_arrays import laid_out
-from whisper_npu.kernels.norm import design as designs
-from whisper_npu.kernels.norm.core import NORM_CC
 from whisper_npu.kernels.norm.kernel import (
     NormContract,
     contract_named,
@@ -25,11 +21,14 @@ from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Norm, Op
 
+if TYPE_CHECKING:
+    from whisper_npu.kernels.core import CoreSource
+
 __all__ = [
     "CONTRACT",
-    "CORE_SOURCES",
     "contract_named",
     "contracts",
+    "core_sources",
     "design",
     "dispatch",
     "goldens",
@@ -43,7 +42,12 @@ __all__ = [
 ]
 
 CONTRACT: type[Contract] = NormContract
-CORE_SOURCES: tuple[CoreSource, ...] = (NORM_CC,)
+
+
+def core_sources() -> tuple[CoreSource, ...]:
+    from whisper_npu.kernels.norm.core import NORM_CC
+
+    return (NORM_CC,)
 
 
 def kernel_of(contract: Contract) -> None:
@@ -56,8 +60,10 @@ def has_design(contract: Contract) -> bool:
 
 
 def design(contract: Contract) -> str:
+    from whisper_npu.kernels.norm.design import design as text
+
     assert isinstance(contract, NormContract)
-    return designs.design(contract)
+    return text(contract)
 
 
 def goldens(target: Target) -> tuple[Contract, ...]:
@@ -83,4 +89,6 @@ def dispatch(contract: Contract) -> Plan:
 
 
 def host_arrays(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
+    from whisper_npu.kernels.host_arrays import laid_out
+
     return [laid_out(x, layout) for x, layout in zip(inputs, plan.inputs, strict=True)]

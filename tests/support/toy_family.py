@@ -142,8 +142,7 @@ class ToyFamily:
     folder: Path
     CONTRACT: type[Contract] = SumsContract
 
-    @property
-    def CORE_SOURCES(self) -> tuple[CoreSource, ...]:
+    def core_sources(self) -> tuple[CoreSource, ...]:
         path = self.folder / "sums.cc"
         path.write_text(SUMS_CC, encoding="utf-8")
         return (CoreSource(path, (), lambda target: (), lambda target, sizes: (_SUM_AND_DIFFERENCE,)),)

@@ -12,7 +12,6 @@ from whisper_npu.host.threads import Threads
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.options import NpuOptions
-from whisper_npu.npu.xrt.device import open_npu
 
 DEVICE_NAMES = ("auto", "npu", "emulator")
 
@@ -35,6 +34,8 @@ def open_device(
     build_meanwhile(ROWS)  # what every device's host needs, while a model is read
     if name == "emulator":
         return Emulator(fidelity, Threads(threads))
+    from whisper_npu.npu.xrt.device import open_npu  # the emulator starts without it
+
     try:
         return open_npu(npu or NpuOptions(), Threads(threads))
     except DeviceNotFoundError:

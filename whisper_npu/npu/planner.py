@@ -134,9 +134,10 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
             "there is no kernel to choose from: build some with whisper-npu kernels build"
         )
     profile = _target(for_products[0]).profile
-    costs = {kernel: _Costs(kernel, run, profile) for kernel in for_products}
+    counts = Counter(run)
+    costs = {kernel: _Costs(kernel, counts, profile) for kernel in for_products}
     ways = [_Way((kernel,), frozenset(), of_kernel.seconds) for kernel, of_kernel in costs.items()]
-    batches = {op for op in run if op.batch > 1}
+    batches = {op for op in counts if op.batch > 1}
     # Some go to a second kernel: any one of the problems, or all of them.
     for some in {*(frozenset([op]) for op in batches), frozenset(batches)} - {frozenset()}:
         changes = sum((before in some) != (after in some) for before, after in pairwise(run))
@@ -175,17 +176,15 @@ def _target(kernel: Kernel) -> Target:
 class _Costs:
     """What one kernel takes for each product of a run."""
 
-    def __init__(self, kernel: Kernel, run: Sequence[Matmul], profile: Profile) -> None:
-        self._counts = Counter(run)
-        self.plans = {op: kernel.plan(op) for op in self._counts}
-        self._seconds = {op: modelled_plan_seconds(plan, profile) for op, plan in self.plans.items()}
-
-    @property
-    def seconds(self) -> float:
-        return self.of(self._counts)
+    def __init__(self, kernel: Kernel, counts: Counter[Matmul], profile: Profile) -> None:
+        self.plans = {op: kernel.plan(op) for op in counts}
+        self._seconds = {
+            op: counts[op] * modelled_plan_seconds(plan, profile) for op, plan in self.plans.items()
+        }
+        self.seconds = sum(self._seconds.values())
 
     def of(self, some: Iterable[Matmul]) -> float:
-        return sum(self._counts[op] * self._seconds[op] for op in some)
+        return sum(self._seconds[op] for op in some)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long
         asked.append(options)
         raise DeviceNotFoundError("no NPU: this is a test")
 
-    monkeypatch.setattr("whisper_npu.npu.open.open_npu", absent)
+    monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)
     options = ["--device", "npu", "--kernels", "here", "--kernels", "there/kernels"]
     assert run([*command, *options]) == 1
     assert run([*command, *options, "--timeout", "0.5"]) == 1

@@ -67,7 +67,7 @@ def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyP
     def absent(*_: object) -> None:
         raise DeviceNotFoundError("no NPU")
 
-    monkeypatch.setattr("whisper_npu.npu.open.open_npu", absent)
+    monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)
     assert open_device("auto").name == "emulator"
     with pytest.raises(DeviceNotFoundError):
         open_device("npu")

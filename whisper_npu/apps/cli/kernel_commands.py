@@ -157,7 +157,7 @@ def core_functions(contract: Contract, text: str, wanted: str) -> tuple[Function
     design = parse(text)
     if wanted != "numpy":
         try:
-            sources = ", ".join(source.path.name for source in registry.family_of(contract).CORE_SOURCES)
+            sources = ", ".join(source.path.name for source in registry.family_of(contract).core_sources())
             return compiled_functions(contract, design), f"{sources}, compiled here"
         except NoCompilerError:
             if wanted == "compiler":

@@ -8,7 +8,6 @@ from typing import Annotated, Optional
 import typer
 
 from whisper_npu.errors import UsageError
-from whisper_npu.npu.targets import DEFAULT
 
 kernels = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List, show, verify and build the kernels' designs."
@@ -66,7 +65,10 @@ def kernels_verify(
 @kernels.command("build")
 def kernels_build(
     names: Names = None,
-    target: Annotated[str, typer.Option("--target", help="Array to build for.")] = DEFAULT.name,
+    target: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--target", help="Array to build for; default: XDNA1's."),
+    ] = None,
     model: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--model", help="Build what a released model's encoder needs: tiny.en, large-v3, ..."),
@@ -74,10 +76,12 @@ def kernels_build(
 ) -> None:
     """Build xclbins and instructions with mlir-aie and Peano, into the user's kernel folder."""
     from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
+    from whisper_npu.npu.targets import DEFAULT
 
+    array = target or DEFAULT.name
     if model is None:
-        build_designs(names or [], target)
+        build_designs(names or [], array)
         return
     if names:
         raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
-    build_model(model, target)
+    build_model(model, array)
