@@ -67,7 +67,9 @@ def kernels_build(
     names: Names = None,
     target: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--target", help="Array to build for; default: XDNA1's."),
+        typer.Option(
+            "--target", help="Array to build for, as MLIR-AIE names it; default: that of the laptops."
+        ),
     ] = None,
     model: Annotated[
         Optional[str],  # noqa: UP045
