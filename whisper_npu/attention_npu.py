@@ -62,12 +62,13 @@ class AttentionNPU:
             raise UsageError(f"n_head {n_head} does not divide n_state {n_state}: take a divisor")
         biases = [np.zeros(n_state, np.float32) if bias is None else bias for bias in given]
         self.n_head, self.n_state = int(n_head), n_state
+        ops = attention_ops(TYPICAL_N_CTX, n_state, self.n_head)
         if isinstance(device, str):
             device = open_device(device)
         if device.choice is None:
-            device = device.prepared(attention_ops(TYPICAL_N_CTX, n_state, self.n_head))
+            device = device.prepared(ops)
         self.device = device
-        qkv, _, out = attention_ops(TYPICAL_N_CTX, n_state, self.n_head)
+        qkv, _, out = ops
         self.qkv = LinearLayer(qkv, *fused_qkv(weights[:3], biases[:3], self.n_head), self.device)
         self.out = LinearLayer(out, weights[3], biases[3], self.device)
 

@@ -70,11 +70,11 @@ class Plan:
         """How each operand lies, in the contract's order: what is read, then what is written."""
         return self.contract.layouts(self.op)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Layout, ...]:
         return self.layouts[: -self.contract.results]
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Layout, ...]:
         return self.layouts[-self.contract.results :]
 

@@ -81,26 +81,27 @@ def run_dispatches(plan: Plan, walk: Walk, operands: Sequence[F32]) -> tuple[lis
 
     operands: (batch, rows, cols) each. Returns the results, likewise.
     """
-    reads, writes, contract = plan.inputs, plan.outputs, plan.contract
-    inputs = [padded_to_tiles(x, layout) for x, layout in zip(operands, reads, strict=True)]
-    results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in writes]
-    written = [np.zeros(layout.grid, bool) for layout in writes]
+    inputs = [padded_to_tiles(x, layout) for x, layout in zip(operands, plan.inputs, strict=True)]
+    results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in plan.outputs]
+    written = [np.zeros(layout.grid, bool) for layout in plan.outputs]
     executed = Executed()
     for number, places in enumerate(walk):  # a dispatch takes the next `batch` tile products
-        if number % contract.batch == 0:
+        if number % plan.contract.batch == 0:
             executed.submissions += executed.dispatches % plan.run_list == 0
             executed.dispatches += 1
         read, write = places[: len(inputs)], places[len(inputs) :]
-        tiles = [tile_of(x, layout, at) for x, layout, at in zip(inputs, reads, read, strict=True)]
-        partials = contract.compute(*tiles)
-        for result, layout, done, at, partial in zip(results, writes, written, write, partials, strict=True):
+        tiles = [tile_of(x, layout, at) for x, layout, at in zip(inputs, plan.inputs, read, strict=True)]
+        partials = plan.contract.compute(*tiles)
+        for result, layout, done, at, partial in zip(
+            results, plan.outputs, written, write, partials, strict=True
+        ):
             tile = tile_of(result, layout, at)
             if done[tuple(at)]:
                 tile += partial
             else:
                 tile[:] = partial
                 done[tuple(at)] = True
-    return [x[:, : o.rows, : o.cols] for x, o in zip(results, writes, strict=True)], executed
+    return [x[:, : o.rows, : o.cols] for x, o in zip(results, plan.outputs, strict=True)], executed
 
 
 def executed_in_boxes(plan: Plan, products: int) -> Executed:
