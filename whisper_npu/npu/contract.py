@@ -35,6 +35,23 @@ class Argument:
 
 
 @dataclass(frozen=True)
+class KnownAnswer:
+    """Operands of an op, and what a device must make of them."""
+
+    inputs: tuple[F32, ...]
+    results: tuple[NDArray[np.floating], ...]
+    bounds: tuple[NDArray[np.floating] | float, ...]  # how far each element may lie from it; 0: it is equal
+
+    def wrong(self, results: tuple[F32, ...]) -> tuple[NDArray[np.bool_], ...]:
+        """Which elements of each result are not what they must be; what is no number never is."""
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            return tuple(
+                ~(np.abs(result - expected) <= bound)
+                for result, expected, bound in zip(results, self.results, self.bounds, strict=True)
+            )
+
+
+@dataclass(frozen=True)
 class Contract(ABC):
     """What one kernel promises: the work of one dispatch, its operands, its numerics."""
 
@@ -98,15 +115,14 @@ class Contract(ABC):
     @property
     @abstractmethod
     def trial_op(self) -> Op:
-        """An op that fills one dispatch, and whose answer is known for `trial_inputs`."""
+        """An op that fills one dispatch."""
 
     @abstractmethod
-    def trial_inputs(self, rng: np.random.Generator) -> tuple[F32, ...]:
-        """Operands for `trial_op`."""
+    def known_answer(self, op: Op, rng: np.random.Generator) -> KnownAnswer:
+        """Operands for an op that a plan of this kernel makes, and the results.
 
-    @abstractmethod
-    def wrong_elements(self, inputs: tuple[F32, ...], results: tuple[F32, ...]) -> int:
-        """How many elements of `trial_op`'s results are not what they must be."""
+        They differ from what any wrong rounding, sum, row, tile or head would give.
+        """
 
     @property
     def cores(self) -> int:
