@@ -65,6 +65,14 @@ class DispatchError(DeviceError):
     """A dispatch timed out, was aborted, failed, or gave a wrong answer where the right one is known."""
 
 
+class NoAnswerError(DispatchError):
+    """A dispatch did not come back: it timed out, or the NPU's firmware hangs."""
+
+
+class TrialLostError(DispatchError):
+    """A kernel whose first dispatch on this machine did not come back: it is not tried again unasked."""
+
+
 class PlanError(WhisperNpuError):
     """A kernel or device cannot run an op or plan: sizes below 1, tiles outside an operand."""
 

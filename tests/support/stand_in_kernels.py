@@ -410,11 +410,11 @@ def write_npu(root: Path, target: Target = NPU1) -> Path:
     """What /sys and /dev hold of an NPU with its driver loaded, under another root."""
     vendor, device = target.pci_id.split(":")
     pci = root / "sys/bus/pci/devices/0000:c4:00.1"
-    pci.mkdir(parents=True)
+    pci.mkdir(parents=True, exist_ok=True)
     (pci / "vendor").write_text(f"0x{vendor}\n")
     (pci / "device").write_text(f"0x{device}\n")
     node = root / "dev/accel/accel0"
-    node.parent.mkdir(parents=True)
+    node.parent.mkdir(parents=True, exist_ok=True)
     node.touch()
     return root
 

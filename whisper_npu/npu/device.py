@@ -189,6 +189,10 @@ class Device(ABC):
     def load(self, contract: Contract) -> None:
         """Make a kernel ready. Raises DeviceError where the device cannot run it."""
 
+    def in_order_of_trial(self, contracts: Iterable[Contract]) -> tuple[Contract, ...]:
+        """The order in which kernels are loaded: what may do least harm first."""
+        return tuple(contracts)
+
     @abstractmethod
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
         """A buffer of this layout, its contents undefined.
@@ -230,7 +234,7 @@ class Device(ABC):
         view = copy(self)
         view._forget()
         view.choice = self.chosen(ops, kernel)
-        for contract in view.choice.contracts:
+        for contract in self.in_order_of_trial(view.choice.contracts):
             view._load(contract)
         return view
 

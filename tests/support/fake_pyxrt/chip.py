@@ -45,6 +45,7 @@ class Fault(Enum):
     GARBAGE = "garbage"  # it completes, and its results, or a part of one of them, are something else
     OTHERWISE = "otherwise"  # it completes, and computes what `Planned.by` does in its place
     WEDGED = "wedged"  # the firmware hangs: this and every later submission fails, with `Chip.wedged_by`
+    DIES = "dies"  # the device node vanishes while the dispatch is waited for, shortly before time is up
     GONE = "gone"  # the device node vanishes: this and every later call fails
 
 
@@ -198,6 +199,7 @@ class Chip:
         self.misuses: list[str] = []
         self.gone = False
         self.wedged = False
+        self.power_mode = "Default"
         self.wedged_by = "(err=-62): Timer expired"
         # Above a driver that gives contexts a syncobj, run.wait of XRT 2.25 does not return TIMEOUT when its
         # time is up, and raises what it also raises where the device is gone (xdna-driver, platform.cpp).
@@ -391,7 +393,7 @@ class Chip:
 
     def is_lost(self, flight: Flight) -> bool:
         """Whether nobody can wait for it: it, or one before it, hangs."""
-        return self.gone or flight.context.hung
+        return self.gone or self.wedged or flight.context.hung
 
     def execute_until(self, flight: Flight) -> None:
         """The device has come as far as this dispatch, or hangs."""
@@ -399,7 +401,7 @@ class Chip:
             self._execute(flight.context.queue.pop(0))
 
     def _execute(self, flight: Flight) -> None:
-        if flight.context.hung or flight.fault is Fault.TIMEOUT:
+        if self.wedged or flight.context.hung or flight.fault is Fault.TIMEOUT:
             flight.context.hung = True
             flight.state = TIMEOUT
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, PlanError
+from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, NoAnswerError, PlanError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
-from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
+from whisper_npu.npu.artifacts import Artifact, built, find_kernel, in_order_of_trial, searched_folders
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Stats
 from whisper_npu.npu.kernel import Kernel
@@ -29,6 +29,7 @@ from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
+from whisper_npu.npu.trials import Trials, boot_id, user_folder
 from whisper_npu.npu.xrt.buffer import DOCTOR, Driver, XrtBuffer, pyxrt_errors
 from whisper_npu.npu.xrt.runs import (
     VERSIONS,
@@ -57,11 +58,16 @@ def import_pyxrt() -> ModuleType:
 
 
 def open_npu(
-    options: NpuOptions, threads: Threads | None = None, root: Path = Path("/"), target: Target = DEFAULT
-) -> Device:
+    options: NpuOptions,
+    threads: Threads | None = None,
+    root: Path = Path("/"),
+    target: Target = DEFAULT,
+    trials: Trials | None = None,
+) -> XrtDevice:
     """The NPU of this machine. Raises DeviceNotFoundError, which says what was looked for and not found.
 
-    threads: of the host. root: where /sys and /dev are looked for; another folder than / in tests.
+    threads: of the host. root: where /sys and /dev are looked for; another folder than / in tests. trials:
+    None for this user's.
     """
     missing = []
     if not _has_pci_device(root, target.pci_id):
@@ -81,7 +87,8 @@ def open_npu(
             f"an {target.title} NPU is there, but no built kernels in {looked}: whisper-npu kernels build. "
             "Or use --device emulator, or auto"
         )
-    return XrtDevice(pyxrt, target, folders, options.timeout_seconds, threads or Threads())
+    trials = trials or Trials(user_folder(), boot_id())
+    return XrtDevice(pyxrt, target, folders, options.timeout_seconds, threads or Threads(), trials)
 
 
 def _has_pci_device(root: Path, pci_id: str) -> bool:
@@ -110,9 +117,11 @@ class XrtDevice(Device):
         folders: Sequence[Path],
         timeout_seconds: float,
         threads: Threads,
+        trials: Trials,
     ) -> None:
         super().__init__(target, threads)
         self._driver = Driver(pyxrt)
+        self._trials = trials
         self._folders = tuple(folders)
         self._timeout_ms = max(1, round(1e3 * timeout_seconds))
         self._contexts: OrderedDict[str, Context] = OrderedDict()  # by overlay, least recently used first
@@ -142,14 +151,22 @@ class XrtDevice(Device):
     def load(self, contract: Contract) -> None:
         """Check the built kernel's files, load them, and have it compute a product whose answer is known.
 
-        Raises KernelNotBuiltError, KernelManifestError, DispatchError, DeviceError.
+        The first time on this machine the trial is on record (npu/trials.py). Raises KernelNotBuiltError,
+        KernelManifestError, DispatchError (TrialLostError, NoAnswerError), DeviceError.
         """
         with self._lock:
             self.threads.check_open()  # nothing would close the context again
-            self._kernel(contract)
-            if contract not in self._answered:
+            if contract in self._answered:
+                self._kernel(contract)
+                return
+            artifact = find_kernel(contract, self._folders)
+            with self._trials.of(contract.name, artifact.digest):
+                self._loaded_kernel(artifact)
                 self._check_known_answer(contract)
-                self._answered.add(contract)
+            self._answered.add(contract)
+
+    def in_order_of_trial(self, contracts: Iterable[Contract]) -> tuple[Contract, ...]:
+        return in_order_of_trial(contracts, self._folders)
 
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
         return XrtBuffer(self._driver, layout, self.threads, out)
@@ -226,7 +243,8 @@ class XrtDevice(Device):
             if failure is None:
                 submission.sync_results()
         if failure is not None:
-            raise DispatchError(explained(plan, first, failure, self._timeout_ms))
+            kind = NoAnswerError if failure.hangs else DispatchError
+            raise kind(explained(plan, first, failure, self._timeout_ms))
         for result in results:
             result.add(submission)
         return len(submission.dispatches)
@@ -242,9 +260,11 @@ class XrtDevice(Device):
             if contract in context.kernels:
                 self._contexts.move_to_end(overlay)
                 return context.kernels[contract]
-        artifact = find_kernel(contract, self._folders)
+        return self._loaded_kernel(find_kernel(contract, self._folders))
+
+    def _loaded_kernel(self, artifact: Artifact) -> LoadedKernel:
         context = self._context(artifact)
-        with pyxrt_errors(f"loading {contract.name}"):
+        with pyxrt_errors(f"loading {artifact.contract.name}"):
             return context.add(artifact)
 
     def _context(self, artifact: Artifact) -> Context:
