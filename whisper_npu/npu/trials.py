@@ -92,8 +92,8 @@ class Trials:
         if lost_itself := _lost(file):
             raise TrialLostError(
                 f"the last trial of {lost_itself} did not come back: that kernel hangs the NPU, or the "
-                f"machine was switched off meanwhile; {RETRY} tries it again, another kernel or --device emulator "
-                "does without it"
+                f"machine was switched off meanwhile; {RETRY} tries it again, another kernel or --device "
+                "emulator does without it"
             )
         trial = Trial(kernel, RUNNING, datetime.now().isoformat(" ", "seconds"), self.boot)
         held = _locked(file, trial)
