@@ -40,22 +40,22 @@ from whisper_npu.npu.trials import RETRY
 __all__ = ["Check", "Diagnosis", "Machine", "Status", "as_document", "diagnose", "this_machine"]
 
 SCHEMA, SCHEMA_VERSION = "whisper-npu/doctor", 2
-# What each check of the NPU needs first: where one of these is a problem, its own follows from that.
+# What each check of the NPU needs, itself behind it: a problem there makes its own follow from that.
 NEEDS: dict[str, tuple[str, ...]] = {
     "npu": (),
-    "cpu": (),
-    "linux": (),
-    "iommu": (),
-    "firmware": (),
+    "cpu": ("npu",),
+    "linux": ("npu",),
+    "iommu": ("npu",),
+    "firmware": ("npu",),
     "driver": ("cpu", "linux", "iommu", "firmware"),
-    "group": (),
+    "group": ("npu",),
     "node": ("driver", "iommu", "group"),
-    "memlock": (),
-    "xrt": (),
+    "memlock": ("npu",),
+    "xrt": ("npu",),
     "versions": ("xrt",),
     "pyxrt": ("xrt",),
-    "kernels": (),
-    "trials": (),
+    "kernels": ("npu",),
+    "trials": ("npu",),
     "context": ("node", "memlock", "xrt", "versions", "pyxrt", "kernels", "trials"),
     "power": ("context",),
     "product": ("context",),
@@ -81,11 +81,16 @@ class Diagnosis:
 
     @property
     def causes(self) -> tuple[Check, ...]:
-        """What keeps the NPU from working, each where it begins; those of no other come first."""
+        """What keeps the NPU from working, each where it begins, in the order of NEEDS."""
         problems = {check.id: check for check in self.checks if check.is_problem and check.id in NEEDS}
-        return tuple(
-            problems[id] for id in NEEDS if id in problems and not any(n in problems for n in NEEDS[id])
-        )
+        spoilt: set[str] = set()  # by a problem of their own, or of what they need
+        causes = []
+        for id, needed in NEEDS.items():
+            if id in problems and spoilt.isdisjoint(needed):
+                causes.append(problems[id])
+            if id in problems or not spoilt.isdisjoint(needed):
+                spoilt.add(id)
+        return tuple(causes)
 
     @property
     def follows(self) -> tuple[Check, ...]:

@@ -146,7 +146,8 @@ def load_kernels(npu: NpuOptions, root: Path, trials: Trials | None = None) -> O
     """
     from whisper_npu.npu.xrt.device import open_npu
 
-    with open_npu(npu, root=root, trials=trials) as device:
+    device = open_npu(npu, root=root, trials=trials)
+    with device:
         kernels = device.in_order_of_trial(device.contracts())
         for contract in kernels:
             device.load(contract)

@@ -19,7 +19,8 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield from _wrapped(diagnosis.verdict)
     causes, others = diagnosis.causes, _others(diagnosis)
     if causes:
-        yield from ("", "What keeps it from the NPU:")
+        yes = diagnosis.runs_on_npu
+        yield from ("", "What is wrong all the same:" if yes else "What keeps it from the NPU:")
         for check in causes:
             yield from _remedied(check)
         failing, unseen = (_ids(diagnosis, status) for status in (Status.PROBLEM, Status.SKIPPED))
