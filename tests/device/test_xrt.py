@@ -629,7 +629,7 @@ def test_a_kernel_that_computes_a_part_of_a_result_wrong_is_refused_as_well(
     of = contract.written[result]
     size = of.batch * of.rows * of.cols
     fake.inject(fault, lasting=True, part=Part(result, elements))
-    with pytest.raises(DispatchError, match=r"another result, wrong are \d+ of") as caught:
+    with pytest.raises(DispatchError, match=r"another result; wrong are \d+ of") as caught:
         npu.load(contract)
     wrong = int(str(caught.value).split("wrong are ")[1].split(" of")[0])
     assert wrong == len(range(size)[elements])

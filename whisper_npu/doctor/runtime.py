@@ -170,13 +170,15 @@ def check_context(machine: Machine, npu: PciDevice) -> tuple[Check, Check]:
     try:
         opened = machine.actions.open_context()
     except WhisperNpuError as error:
+        hangs = isinstance(error, NoAnswerError)
         remedy = (
             "reboot; what was tried is on record, and the next whisper-npu doctor names it"
-            if isinstance(error, NoAnswerError)
+            if hangs
             else "end other programs on the NPU, then sudo dmesg | grep amdxdna; after ERT_CMD_STATE_ABORT "
             "compare the versions"
         )
-        failed = problem("context", f"{error}; the NPU is {use}", remedy, str(error).partition(";")[0])
+        short = f"{str(error).partition(':')[0]} hangs it" if hangs else str(error).partition(";")[0]
+        failed = problem("context", f"{error}; the NPU is {use}", remedy, short)
         return failed, skipped("power", "no context was open")
     clock = "an unknown clock" if opened.clock_mhz is None else f"{opened.clock_mhz:,} MHz"
     power = f"{clock} with contexts open, power mode {opened.power_mode or 'unknown'}"

@@ -83,18 +83,18 @@ class Trials:
         if known and known.state == PASSED:
             yield
             return
-        for lost in self.lost():
-            if lost.boot == self.boot:
-                raise TrialLostError(
-                    f"{kernel} is not tried, for the last trial, of {lost}, did not come back: reboot first; "
-                    f"{RETRY} tries both again"
-                )
-        if lost_itself := _lost(file):
+        if lost := _lost(file):
             raise TrialLostError(
-                f"the last trial of {lost_itself} did not come back: that kernel hangs the NPU, or the "
-                f"machine was switched off meanwhile; {RETRY} tries it again, another kernel or --device "
-                "emulator does without it"
+                f"the last trial of {lost} did not come back: that kernel hangs the NPU (then reboot first), "
+                f"or the machine was switched off meanwhile; {RETRY} tries it again, another kernel or "
+                "--device emulator does without it"
             )
+        for other in self.lost():
+            if other.boot == self.boot:
+                raise TrialLostError(
+                    f"{kernel} is not tried, for the last trial, of {other}, did not come back: reboot "
+                    f"first; {RETRY} tries both again"
+                )
         trial = Trial(kernel, RUNNING, datetime.now().isoformat(" ", "seconds"), self.boot)
         held = _locked(file, trial)
         try:

@@ -318,7 +318,7 @@ class XrtDevice(Device):
                 if elements.any()
             )
             raise DispatchError(
-                f"{contract.name}: the NPU answers a known {plan.op} with {found}, wrong are {places}; "
+                f"{contract.name}: the NPU answers a known {plan.op} with {found}; wrong are {places}; "
                 f"no result of it can be trusted: build the kernel again; {VERSIONS}"
             )
 
