@@ -47,7 +47,7 @@ class Opened:
     """What answered while contexts were open."""
 
     kernels: tuple[str, ...]  # whose known answers came out right, in the order in which they were tried
-    clock_mhz: int | None  # None: pyxrt does not say
+    clock_mhz: int | None  # None: the driver does not say
     power_mode: str | None
 
 
@@ -144,6 +144,7 @@ def load_kernels(npu: NpuOptions, root: Path, trials: Trials | None = None) -> O
 
     Each computes a product with a known answer when it is loaded.
     """
+    from whisper_npu.npu.xrt.clock import array_clock_mhz
     from whisper_npu.npu.xrt.device import open_npu
 
     device = open_npu(npu, root=root, trials=trials)
@@ -151,8 +152,8 @@ def load_kernels(npu: NpuOptions, root: Path, trials: Trials | None = None) -> O
         kernels = device.in_order_of_trial(device.contracts())
         for contract in kernels:
             device.load(contract)
-        state = device.power()
-    return Opened(tuple(contract.name for contract in kernels), state.clock_mhz, state.mode)
+        clock, mode = array_clock_mhz(root), device.power_mode()
+    return Opened(tuple(contract.name for contract in kernels), clock, mode)
 
 
 def _open_and_close(node: Path) -> None:

@@ -25,9 +25,9 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
             yield from _remedied(check)
         failing, unseen = (_ids(diagnosis, status) for status in (Status.PROBLEM, Status.SKIPPED))
         if failing:
-            yield from _wrapped(f"This follows from it: {failing}", first="  ", rest="    ")
+            yield from _wrapped(f"What follows: {failing}", first="  ", rest="    ")
         if unseen:
-            yield from _wrapped(f"Not looked at because of it: {unseen}", first="  ", rest="    ")
+            yield from _wrapped(f"Not looked at: {unseen}", first="  ", rest="    ")
     if others:
         yield from ("", "What else could be better:")
         for check in others:

@@ -67,9 +67,7 @@ xclBOSyncDirection = _PybindEnum(
         "XCL_BO_SYNC_BO_AIE_TO_GMIO": 3,
     },
 )
-xrt_info_device = _PybindEnum(
-    "xrt_info_device", {"bdf": 0, "max_clock_frequency_mhz": 3, "name": 5, "platform": 12}
-)
+xrt_info_device = _PybindEnum("xrt_info_device", {"bdf": 0, "name": 5, "platform": 12})
 flags = _PybindEnum(
     "flags",
     {
@@ -168,7 +166,6 @@ class Device(_Object):
         status = {"power_mode": self.chip.power_mode}  # as of XRT's core/common/info_platform.cpp
         return {
             "bdf": "0000:c4:00.1",
-            "max_clock_frequency_mhz": str(1028 if self.chip.contexts else 800),
             "name": "RyzenAI-npu1",
             "platform": json.dumps({"platforms": [{"static_region": {"name": "x"}, "status": status}]}),
         }[key.name]

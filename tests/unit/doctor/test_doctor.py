@@ -33,6 +33,7 @@ from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.npu.trials import Trials
+from whisper_npu.npu.xrt import clock
 from whisper_npu.npu.xrt.device import import_pyxrt, open_npu
 
 LINUX = "6.17.8-amd64"
@@ -175,7 +176,7 @@ def checked(machine: Machine, id: str) -> Check:
     if check in diagnosis.causes or (check.is_problem and id not in NEEDS):
         assert f" {id}: {unwrapped(check.found)} -> {unwrapped(check.remedy or '')} " in text
     elif check.is_problem:
-        assert id in text.partition("This follows from it: ")[2].partition(" Details")[0]
+        assert id in text.partition("What follows: ")[2].partition(" Details")[0]
     return check
 
 
@@ -316,8 +317,8 @@ def test_what_follows_from_a_cause_is_named_in_one_line(healthy: Machine) -> Non
     assert [check.id for check in diagnosis.causes] == ["driver"]
     text = as_text(diagnosis)
     assert "The NPU does not: its driver amdxdna is not loaded." in unwrapped(text)
-    assert "  This follows from it: node\n" in text
-    assert "  Not looked at because of it: firmware, context, power\n" in text
+    assert "  What follows: node\n" in text
+    assert "  Not looked at: firmware, context, power\n" in text
     assert text.count("->") == 1
     assert json.loads(json.dumps(as_document(diagnosis)))["causes"] == ["driver"]
 
@@ -801,7 +802,7 @@ def test_8_kernels_are_tried_from_small_to_large_and_one_that_hangs_is_named_aft
     write_kernel(kernels, MATMUL_128X512, xclbin(MATMUL_128X512))
     opened = faked.actions.open_context()
     assert opened.kernels == (MATMUL_64X64.name, MATMUL_64X512.name, MATMUL_128X512.name)
-    assert (opened.clock_mhz, opened.power_mode) == (1028, "Default")
+    assert (opened.clock_mhz, opened.power_mode) == (None, "Default")  # the node is a plain file
     for file in faked.trials.folder.iterdir():
         file.unlink()
     fake.inject(Fault.WEDGED, at=2)
@@ -821,6 +822,28 @@ def test_8_kernels_are_tried_from_small_to_large_and_one_that_hangs_is_named_aft
 def test_a_pyxrt_that_says_nothing_of_its_speed(faked: Machine, fake: FakeXrt) -> None:
     fake.module.xrt_info_device = object()  # type: ignore[attr-defined]
     assert checked(faked, "power").found == "an unknown clock with contexts open, power mode unknown"
+
+
+def test_the_clock_is_the_arrays_as_the_driver_says(
+    healthy: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(healthy.root / "dev/accel/accel1")
+    asked = []
+
+    def driver(file: int, request: int, call: clock.GetInfo) -> None:
+        asked.append((os.path.basename(os.readlink(f"/proc/self/fd/{file}")), request, call.param))
+        if len(asked) == 1:
+            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))  # another driver's
+        assert call.buffer_size == 48
+        clock.Clocks.from_address(call.buffer).mp_npu_clock.freq_mhz = 600
+        clock.Clocks.from_address(call.buffer).h_clock.freq_mhz = 1028
+
+    monkeypatch.setattr(clock, "ioctl", driver)
+    assert clock.array_clock_mhz(healthy.root) == 1028
+    assert asked == [("accel0", 0xC0106447, 3), ("accel1", 0xC0106447, 3)]
+    (healthy.root / NODE).unlink()
+    (healthy.root / "dev/accel/accel1").unlink()
+    assert clock.array_clock_mhz(healthy.root) is None
 
 
 # --- The command --------------------------------------------------------------------------------------------

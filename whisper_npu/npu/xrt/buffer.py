@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -32,14 +31,6 @@ REBOOT = "the NPU's firmware hangs: reboot, nothing less helps (unloading the dr
 WEDGED = re.compile(r"err(?:no|or)?[ =]*-?(?:62|5)\b|timer expired|input/output error", re.IGNORECASE)
 
 At = tuple[int, int]  # (row, column) in the grid of tiles
-
-
-@dataclass(frozen=True)
-class Power:
-    """What an NPU says of its speed; None where it says nothing."""
-
-    clock_mhz: int | None
-    mode: str | None
 
 
 class Driver:
@@ -69,24 +60,14 @@ class Driver:
     def sync_from_device(self, bo: Any, nbytes: int) -> None:
         bo.sync(self.pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE, nbytes, 0)
 
-    def power(self) -> Power:
-        """No root is needed for either.
-
-        `max_clock_frequency_mhz` is the live clock (github.com/jdominick05/ignite-xdna, docs/SILICON.md), and
-        `platform` a JSON document (XRT, core/common/info_platform.cpp).
-        """
-        clock, platform = self._info("max_clock_frequency_mhz"), self._info("platform")
+    def power_mode(self) -> str | None:
+        """From a JSON document of XRT's (core/common/info_platform.cpp), for which no root is needed."""
         try:
+            platform = self.device.get_info(self.pyxrt.xrt_info_device.platform)
             mode = json.loads(platform)["platforms"][0]["status"]["power_mode"]
-        except (ValueError, LookupError, TypeError):
-            mode = None
-        return Power(int(clock) if clock.isdigit() else None, mode if isinstance(mode, str) else None)
-
-    def _info(self, name: str) -> str:
-        try:
-            return str(self.device.get_info(getattr(self.pyxrt.xrt_info_device, name)))
-        except (RuntimeError, AttributeError):  # a driver, or a binding, that has no such information
-            return ""
+        except (RuntimeError, AttributeError, ValueError, LookupError, TypeError):  # an older one
+            return None
+        return mode if isinstance(mode, str) else None
 
 
 class XrtBuffer(Buffer):

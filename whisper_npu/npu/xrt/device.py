@@ -30,7 +30,7 @@ from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
 from whisper_npu.npu.trials import Trials, boot_id, user_folder
-from whisper_npu.npu.xrt.buffer import DOCTOR, Driver, Power, XrtBuffer, pyxrt_errors
+from whisper_npu.npu.xrt.buffer import DOCTOR, Driver, XrtBuffer, pyxrt_errors
 from whisper_npu.npu.xrt.runs import (
     VERSIONS,
     Context,
@@ -168,9 +168,9 @@ class XrtDevice(Device):
     def in_order_of_trial(self, contracts: Iterable[Contract]) -> tuple[Contract, ...]:
         return in_order_of_trial(contracts, self._folders)
 
-    def power(self) -> Power:
-        """The clock and the power mode of this moment: an idle NPU clocks down."""
-        return self._driver.power()
+    def power_mode(self) -> str | None:
+        """As xrt-smi configure --pmode calls it, or None: pyxrt does not say."""
+        return self._driver.power_mode()
 
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
         return XrtBuffer(self._driver, layout, self.threads, out)
