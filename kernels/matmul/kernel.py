@@ -194,7 +194,7 @@ class MatmulContract(Contract):
         a, b = known_answer.integers(op, self.operand_dtype, rng)
         c = known_answer.product(a, b, self.k, self.result_dtype, self.result_rounding)
         if self.operand_dtype is DType.BF16:
-            a, b = (known_answer.before_rounding(x, self.operand_rounding, rng) for x in (a, b))
+            a, b = (known_answer.before_rounding(x, self.operand_rounding) for x in (a, b))
         return KnownAnswer((a, b), (c,), (0.0,))
 
 

@@ -99,7 +99,7 @@ def test_the_answer_is_the_product_of_the_rounded_operands(contract: MatmulContr
 def test_operands_lie_as_far_from_the_grid_as_their_rounding_allows(rounding: Rounding) -> None:
     rng = np.random.default_rng(0)
     values, _ = known_answer.integers(Matmul(64, 64, 64), DType.BF16, rng)
-    given = known_answer.before_rounding(values, rounding, rng)
+    given = known_answer.before_rounding(values, rounding)
     assert np.array_equal(on_grid(given, rounding), values)
     for other in Rounding:
         if other is not rounding:
@@ -126,6 +126,13 @@ def test_every_device_answers_one_that_is_cut_into_tiles(device: Device, contrac
     answer = contract.known_answer(op, np.random.default_rng(2))
     a, b = answer.inputs
     assert not answer.wrong((Multiply(device, contract)(a, b),))[0].any()
+
+
+@pytest.mark.parametrize(("dtype", "K"), [(DType.BF16, 2**14), (DType.F32, 2**10)])
+def test_the_longest_sums_are_exact_as_well(dtype: DType, K: int) -> None:
+    a, b = known_answer.integers(Matmul(8, K, 8), dtype, np.random.default_rng(0))
+    assert (np.abs(a).astype(np.float64) @ np.abs(b)).max() < 2**24
+    assert b.any(axis=0).all()
 
 
 # --- Faults -------------------------------------------------------------------------------------------------
