@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from whisper_npu.cache import cache_folder
+from whisper_npu.errors import TrialLostError
 from whisper_npu.npu.artifacts import searched_folders
 from whisper_npu.npu.trials import Trials, boot_id, user_folder
 
@@ -142,18 +143,27 @@ def _actions(npu: NpuOptions) -> Actions:
 def load_kernels(npu: NpuOptions, root: Path, trials: Trials | None = None) -> Opened:
     """Open a context for each built kernel, the smallest first.
 
-    Each computes a product with a known answer when it is loaded.
+    Each computes a product with a known answer when it is loaded. Those whose last trial did not come back
+    are left out. Raises TrialLostError where that leaves none.
     """
     from whisper_npu.npu.xrt.clock import array_clock_mhz
     from whisper_npu.npu.xrt.device import open_npu
 
+    answered = []
+    lost: TrialLostError | None = None
     device = open_npu(npu, root=root, trials=trials)
     with device:
-        kernels = device.in_order_of_trial(device.contracts())
-        for contract in kernels:
-            device.load(contract)
+        for contract in device.in_order_of_trial(device.contracts()):
+            try:
+                device.load(contract)
+            except TrialLostError as error:
+                lost = error
+            else:
+                answered.append(contract.name)
+        if lost is not None and not answered:
+            raise lost
         clock, mode = array_clock_mhz(root), device.power_mode()
-    return Opened(tuple(contract.name for contract in kernels), clock, mode)
+    return Opened(tuple(answered), clock, mode)
 
 
 def _open_and_close(node: Path) -> None:

@@ -735,16 +735,20 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeXrt]:
     assert not fake.misuses
 
 
+def above_pyxrt(machine: Machine) -> Machine:
+    """The same, with everything between it and pyxrt."""
+    options = NpuOptions(kernel_folders=machine.kernel_folders)
+    return with_actions(
+        machine,
+        import_pyxrt=import_pyxrt,
+        open_context=lambda: load_kernels(options, machine.root, machine.trials),
+        open_device=npu_or_emulator(lambda: open_npu(options, root=machine.root, trials=machine.trials)),
+    )
+
+
 @pytest.fixture
 def faked(healthy: Machine, fake: FakeXrt) -> Machine:
-    """The healthy machine, with everything between it and pyxrt."""
-    options = NpuOptions(kernel_folders=healthy.kernel_folders)
-    return with_actions(
-        healthy,
-        import_pyxrt=import_pyxrt,
-        open_context=lambda: load_kernels(options, healthy.root, healthy.trials),
-        open_device=npu_or_emulator(lambda: open_npu(options, root=healthy.root, trials=healthy.trials)),
-    )
+    return above_pyxrt(healthy)
 
 
 def test_a_healthy_npu_answers_right(faked: Machine, fake: FakeXrt) -> None:
@@ -810,8 +814,14 @@ def test_8_kernels_are_tried_from_small_to_large_and_one_that_hangs_is_named_aft
     assert MATMUL_64X512.name in found
     assert "reboot" in remedy
     fake.heal()
-    rebooted = replace(faked, trials=Trials(faked.trials.folder, "the next boot"))
-    assert MATMUL_64X512.name in problem(rebooted, "trials")[0]
+    rebooted = above_pyxrt(replace(faked, trials=Trials(faked.trials.folder, "the next boot")))
+    found, _ = problem(rebooted, "trials")
+    assert f"the last trial that did not come back was {MATMUL_64X512.name} (" in found
+    assert checked(rebooted, "context").found.startswith(
+        f"opened, and right answers from {MATMUL_64X64.name}, {MATMUL_128X512.name}; "
+    )
+    (kernels / MATMUL_128X512.name / "manifest.json").unlink()
+    (kernels / MATMUL_64X64.name / "manifest.json").unlink()
     diagnosis = diagnose(rebooted)
     assert f"the last trial that did not come back was {MATMUL_64X512.name}" in diagnosis.verdict
     assert [check.id for check in diagnosis.causes] == ["trials"]
