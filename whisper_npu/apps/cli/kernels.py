@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -10,7 +11,9 @@ import typer
 from whisper_npu.errors import UsageError
 
 kernels = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="List, show, verify and build the kernels' designs."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List, show, verify and build the kernels' designs; fetch built ones.",
 )
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -87,3 +90,41 @@ def kernels_build(
     if names:
         raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
     build_model(model, array)
+
+
+@kernels.command("fetch")
+def kernels_fetch(
+    origin: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--from",
+            metavar="URL|FOLDER",
+            help="Where the set is; default: $WHISPER_NPU_KERNELS_FROM.",
+        ),
+    ] = None,
+    signer: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--signer", metavar="FILE", help="Public key that must have signed the set."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="How long a server may be silent.")
+    ] = 30.0,
+) -> None:
+    """Install a set of kernels that others have built, once every file's sha256 and contract are right."""
+    from whisper_npu.apps.cli.set_commands import fetch_set
+
+    fetch_set(origin, signer, timeout)
+
+
+@kernels.command("pack")
+def kernels_pack(
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="The set's new folder.")],
+    key: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--key", metavar="FILE", help="OpenSSH private key to sign the set with."),
+    ] = None,
+) -> None:
+    """Make a set that `fetch` takes, of all kernels in the user's kernel folder."""
+    from whisper_npu.apps.cli.set_commands import pack_set
+
+    pack_set(to, key)
