@@ -22,6 +22,7 @@ from pathlib import Path
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import TARGETS, Target
@@ -54,9 +55,10 @@ class DesignSource:
     core_sources: tuple[CoreSource, ...]
 
     @staticmethod
-    def of(contract: Contract) -> DesignSource:
-        """Raises DesignParameterError for what the array cannot hold."""
-        return DesignSource(contract, registry.design(contract), registry.family_of(contract).core_sources())
+    def of(contract: Contract, toolchain: Generation = NEWEST) -> DesignSource:
+        """As a toolchain spells it. Raises DesignParameterError for what the array cannot hold."""
+        text, sources = registry.design(contract, toolchain), registry.family_of(contract).core_sources()
+        return DesignSource(contract, text, sources)
 
     @property
     def name(self) -> str:
@@ -102,13 +104,14 @@ class DesignSource:
 
 
 def array_part(mlir_text: str) -> str:
-    """What a design configures the array with: all of its text but the runtime sequence.
+    """What a design configures the array with: all of its text but the runtime sequence and its data.
 
-    Where designs have the same array part, the xclbin of each serves the instructions of all.
+    The data are globals that only the sequence refers to. Where designs have the same array part, the xclbin
+    of each serves the instructions of all.
     Raises BuildError where the text has not exactly one runtime sequence.
     """
     sequence = r"(?ms)^( *)aie\.runtime_sequence\b.*?^\1}\n"
-    part, found = re.subn(sequence, "", mlir_text)
+    part, found = re.subn(sequence, "", re.sub(r"(?m)^ *memref\.global\b.*\n", "", mlir_text))
     if found != 1:
         raise BuildError(f"a design has one aie.runtime_sequence, this has {found}")
     return part

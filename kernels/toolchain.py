@@ -48,6 +48,11 @@ class RtpWrite(Enum):
     SSA_VALUE = "SSA value"  # rtp_write(@b, 0, %n) : i32 (pull request 3225)
 
 
+def subview_of(object: str) -> str:
+    """The SSA name of an object's subview: as the generator prints it, and the parser where there is none."""
+    return f"{object}.view"
+
+
 @dataclass(frozen=True)
 class Package:
     """One pinned wheel and the page that lists it."""

@@ -20,13 +20,17 @@ from whisper_npu.kernels.matmul.design import (
 )
 from whisper_npu.kernels.matmul.kernel import DEPTH_AB
 from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core, parts
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.layout import Along
 
 Transfer = tuple[int, Dims]  # where it starts, and its dimensions
 
 
-def design(contract: GemmContract) -> str:
-    """MLIR text. Raises DesignParameterError, before a line is printed, for what the array cannot hold."""
+def design(contract: GemmContract, toolchain: Generation = NEWEST) -> str:
+    """MLIR text, as a toolchain spells it.
+
+    Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+    """
     check_tile(contract)
     (m, k, n), target = core_tile(contract), contract.target
     if contract.cores != target.cores:
@@ -34,10 +38,10 @@ def design(contract: GemmContract) -> str:
     if contract.result_dtype is not DType.F32:
         raise DesignParameterError(f"{contract.name}: a gemm adds up in C itself, which must be f32")
     check_multiples(contract, (m * target.core_rows, k, n * target.columns))
-    return whole_matrices(contract, strips(contract))
+    return whole_matrices(contract, strips(contract), toolchain)
 
 
-def whole_matrices(contract: GemmContract, all_strips: list[Strip]) -> str:
+def whole_matrices(contract: GemmContract, all_strips: list[Strip], toolchain: Generation) -> str:
     """(M,K)@(K,N), one of it or each of a batch, in rounds of one tile of C per core.
 
     M, K, N and the batch stand in the DRAM movement only: whatever they are, the array's part of the text is
@@ -58,7 +62,7 @@ def whole_matrices(contract: GemmContract, all_strips: list[Strip]) -> str:
     """
     m, k, n = core_tile(contract)
     target, array = contract.target, Array(contract.target)
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device()):
         declare_functions(text, contract)
 
