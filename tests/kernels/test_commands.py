@@ -30,6 +30,7 @@ def no_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without mlir-aie and Peano, and a kernel folder of its own."""
     monkeypatch.setenv("WHISPER_NPU_KERNELS", str(tmp_path / "kernels"))
     monkeypatch.delenv("PEANO_INSTALL_DIR", raising=False)
+    monkeypatch.setenv("WHISPER_NPU_TOOLCHAIN", str(tmp_path / "toolchain"))
 
 
 def test_the_list_has_a_row_for_every_design_and_says_what_is_built(

@@ -11,6 +11,7 @@ from whisper_npu.errors import WhisperNpuError, error_line
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import BuildError, DesignSource, Toolchain, aie_opt_check, arrays, build
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm
+from whisper_npu.kernels.own_toolchain import site_packages
 from whisper_npu.kernels.table import as_markdown, figures
 from whisper_npu.kernels.verifier import Functions, parse
 from whisper_npu.kernels.verifier.core_functions import NoCompilerError
@@ -90,7 +91,7 @@ def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
             functions, origin = core_functions(contract, source.mlir_text, wanted)
             verdict = verify(contract, source.mlir_text, functions)
             if mlir_aie:
-                aie_opt_check(source, Toolchain.find(os.environ, sys.path))
+                aie_opt_check(source, find_tools())
         except WhisperNpuError as error:
             failed = True
             reason = str(error).removeprefix(f"{contract.name}: ")
@@ -140,9 +141,14 @@ def _target(array: str) -> Target:
 
 def _build(contracts: Sequence[Contract], array: str) -> None:
     folder = kernel_folder(os.environ)
-    tools = Toolchain.find(os.environ, sys.path)
+    tools = find_tools()
     for result in build(list(map(DesignSource.of, contracts)), folder, array=array, tools=tools):
         print(f"{result.name}: {result.outcome}, {result.folder}")
+
+
+def find_tools() -> Toolchain:
+    """The tools that the environment names, or this Python has, or `kernels setup` has made, or PATH has."""
+    return Toolchain.find(os.environ, [*sys.path, *site_packages(os.environ)])
 
 
 def _chosen(names: Sequence[str], target: Target) -> Sequence[Contract]:

@@ -128,3 +128,32 @@ def kernels_pack(
     from whisper_npu.apps.cli.set_commands import pack_set
 
     pack_set(to, key)
+
+
+@kernels.command("setup")
+def kernels_setup(
+    folder: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--folder",
+            metavar="DIR",
+            help="Where to; default: $WHISPER_NPU_TOOLCHAIN, or a folder in the user's data folder.",
+        ),
+    ] = None,
+    toolchain: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--toolchain", help="Generation of mlir-aie: G1 to G4; default: the newest."),
+    ] = None,
+    python: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--python", metavar="FILE", help="CPython 3.11 to 3.14; default: that of whisper-npu."),
+    ] = None,
+    wheels: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--wheels", metavar="DIR", help="Folder of all wheels, for a machine without network."),
+    ] = None,
+) -> None:
+    """Install mlir-aie and Peano into an environment of their own, and build one small kernel with them."""
+    from whisper_npu.apps.cli.setup_command import set_up_toolchain
+
+    set_up_toolchain(folder, toolchain, python, wheels)
