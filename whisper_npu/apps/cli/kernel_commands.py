@@ -20,7 +20,7 @@ from whisper_npu.npu.artifacts import MANIFEST, kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.npu.kernel import Kernel
-from whisper_npu.npu.planner import choose, smallest
+from whisper_npu.npu.planner import Choice, choose, smallest
 from whisper_npu.npu.targets import DEFAULT, TARGETS, Target
 from whisper_npu.ops import Matmul
 from whisper_npu.released import released_dimensions
@@ -84,8 +84,20 @@ def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
 
     wanted: the core functions, as `core_functions` takes it. mlir_aie: also the toolchain's own passes.
     """
+    return _verify(_chosen(names, DEFAULT), wanted, mlir_aie=mlir_aie)
+
+
+def verify_model(model: str, wanted: str, *, mlir_aie: bool) -> int:
+    """The same for what the planner chooses for a released model's encoder.
+
+    Raises UnknownModelError for a name whose sizes are not known.
+    """
+    return _verify(_model_choice(model, DEFAULT).contracts, wanted, mlir_aie=mlir_aie)
+
+
+def _verify(contracts: Sequence[Contract], wanted: str, *, mlir_aie: bool) -> int:
     failed = False
-    for contract in _chosen(names, DEFAULT):
+    for contract in contracts:
         try:
             source = DesignSource.of(contract)
             functions, origin = core_functions(contract, source.mlir_text, wanted)
@@ -119,10 +131,13 @@ def build_model(model: str, array: str) -> None:
 
     Raises UnknownModelError for a name whose sizes are not known.
     """
-    target = _target(array)
-    choice = choose(encoder_ops(released_dimensions(model)), _kernels_for_any_op(target))
+    choice = _model_choice(model, _target(array))
     print(f"{model}: {choice.reason}", flush=True)
     _build(choice.contracts, array)
+
+
+def _model_choice(model: str, target: Target) -> Choice:
+    return choose(encoder_ops(released_dimensions(model)), _kernels_for_any_op(target))
 
 
 def _kernels_for_any_op(target: Target) -> Sequence[Kernel]:

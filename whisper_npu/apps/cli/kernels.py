@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -18,6 +19,11 @@ kernels = typer.Typer(
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Argument(metavar="[NAME...]", help="Designs; default: all."),
+]
+
+ModelNeeds = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", help="In place of names: what a released model's encoder needs; tiny.en, ..."),
 ]
 
 
@@ -58,11 +64,15 @@ def kernels_verify(
     aie_opt: Annotated[
         bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, if it is installed.")
     ] = False,
+    model: ModelNeeds = None,
 ) -> int:
     """Check designs against the array's limits, execute them, and compare with float64."""
-    from whisper_npu.apps.cli.kernel_commands import verify_designs
+    from whisper_npu.apps.cli.kernel_commands import verify_designs, verify_model
 
-    return verify_designs(names or [], core_functions.value, mlir_aie=aie_opt)
+    if model is None:
+        return verify_designs(names or [], core_functions.value, mlir_aie=aie_opt)
+    _refuse_names_and_model(names, model)
+    return verify_model(model, core_functions.value, mlir_aie=aie_opt)
 
 
 @kernels.command("build")
@@ -74,10 +84,7 @@ def kernels_build(
             "--target", help="Array to build for, as MLIR-AIE names it; default: that of the laptops."
         ),
     ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--model", help="Build what a released model's encoder needs: tiny.en, large-v3, ..."),
-    ] = None,
+    model: ModelNeeds = None,
 ) -> None:
     """Build xclbins and instructions with mlir-aie and Peano, into the user's kernel folder."""
     from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
@@ -87,9 +94,13 @@ def kernels_build(
     if model is None:
         build_designs(names or [], array)
         return
+    _refuse_names_and_model(names, model)
+    build_model(model, array)
+
+
+def _refuse_names_and_model(names: Sequence[str] | None, model: str) -> None:
     if names:
         raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
-    build_model(model, array)
 
 
 @kernels.command("fetch")
