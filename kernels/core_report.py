@@ -31,6 +31,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterable[dict[str, str]]:
             "program bytes": _count(program.get("program_bytes")),
             "bundles": _count(loop.get("bundles")),
             "vmacs": _count(loop.get("vmacs")),
+            "vmacs per bundle": f"{loop['vmacs'] / loop['bundles']:.2f}" if loop.get("bundles") else "-",
             "spills": _count(program.get("spills")),
         }
 

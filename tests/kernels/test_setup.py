@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,7 @@ def test_another_generation_takes_its_place(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not find_spec("ensurepip"), reason="needs venv, which Debian has in python3-venv")
 def test_the_real_venv_and_pip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
