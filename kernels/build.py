@@ -78,6 +78,22 @@ class DesignSource:
         except ObjectNameError as error:
             raise BuildError(f"design {self.name}: {error}") from error
 
+    def promises(self) -> dict[str, object]:
+        """What its manifest says of it, whatever tools build it: contract, operands, overlay, sources."""
+        linked = dict.fromkeys(linked.source for linked in self.objects)
+        return {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "design": self.name,
+            "contract": self.contract.as_json(),
+            "operands": self.contract.arguments_as_json(),
+            "overlay": {"name": self.overlay, "sha256": _sha256(array_part(self.mlir_text).encode())},
+            "sources": {
+                f"{self.name}.mlir": _sha256(self.mlir_text.encode()),
+                **{source.path.name: _sha256(source.path.read_bytes()) for source in linked},
+            },
+        }
+
     @property
     def xclbin(self) -> str:
         return f"{self.name}.xclbin"
@@ -301,22 +317,7 @@ def _build(
     versions: Mapping[str, str],
 ) -> BuildResult:
     commands = tools.commands(design)
-    linked = dict.fromkeys(linked.source for linked in design.objects)
-    expected: dict[str, object] = {
-        "schema": SCHEMA,
-        "schema_version": SCHEMA_VERSION,
-        "design": design.name,
-        "contract": design.contract.as_json(),
-        "operands": design.contract.arguments_as_json(),
-        "overlay": {"name": design.overlay, "sha256": _sha256(array_part(design.mlir_text).encode())},
-        "target": array,
-        "sources": {
-            f"{design.name}.mlir": _sha256(design.mlir_text.encode()),
-            **{source.path.name: _sha256(source.path.read_bytes()) for source in linked},
-        },
-        "tools": dict(versions),
-        "commands": commands,
-    }
+    expected = {**design.promises(), "target": array, "tools": dict(versions), "commands": commands}
     place = folder / design.name
     if _is_up_to_date(place, design, expected):
         return BuildResult(design.name, place, is_new=False)

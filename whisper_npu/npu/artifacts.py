@@ -73,7 +73,7 @@ def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:
         raise KernelNotBuiltError(
             f"no built kernel {contract.name} in {looked}: whisper-npu kernels build {contract.name}"
         )
-    return _checked(contract, place)
+    return checked_kernel(contract, place, str(place), f"whisper-npu kernels build {contract.name}")
 
 
 def _place(contract: Contract, folders: Sequence[Path]) -> Path | None:
@@ -81,16 +81,18 @@ def _place(contract: Contract, folders: Sequence[Path]) -> Path | None:
     return next((place for place in places if (place / MANIFEST).is_file()), None)
 
 
-def _checked(contract: Contract, place: Path) -> Artifact:
+def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) -> Artifact:
+    """The kernel in `place`, whatever the folder's name. An error names its origin and the remedy.
+
+    Raises KernelManifestError.
+    """
+
     def refuse(reason: str) -> KernelManifestError:
-        return KernelManifestError(
-            f"kernel {contract.name} in {place} is refused: {reason}; "
-            f"whisper-npu kernels build {contract.name}"
-        )
+        return KernelManifestError(f"kernel {contract.name} in {origin} is refused: {reason}; {remedy}")
 
     try:
         manifest = json.loads((place / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise refuse(f"{MANIFEST} cannot be read ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise refuse(f"{MANIFEST} is no {SCHEMA} manifest")
