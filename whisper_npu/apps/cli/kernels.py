@@ -17,6 +17,13 @@ Names = Annotated[
     typer.Argument(metavar="[NAME...]", help="Designs; default: all."),
 ]
 
+ToolchainName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--toolchain", metavar="G1|G2|G3|G4", help="Generation of mlir-aie; default: installed, or newest."
+    ),
+]
+
 
 class CoreFunctionsFrom(Enum):
     auto = "auto"
@@ -35,11 +42,12 @@ def kernels_list() -> None:
 @kernels.command("show")
 def kernels_show(
     name: Annotated[str, typer.Argument(help="A listed design, or a gemm or norm of any sizes.")],
+    toolchain: ToolchainName = None,
 ) -> None:
-    """Print a design's MLIR text."""
+    """Print a design's MLIR text, in the spelling of a toolchain; default: the newest."""
     from whisper_npu.apps.cli.kernel_commands import show_design
 
-    print(show_design(name), end="")
+    print(show_design(name, toolchain), end="")
 
 
 @kernels.command("verify")
@@ -55,11 +63,12 @@ def kernels_verify(
     aie_opt: Annotated[
         bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, if it is installed.")
     ] = False,
+    toolchain: ToolchainName = None,
 ) -> int:
     """Check designs against the array's limits, execute them, and compare with float64."""
     from whisper_npu.apps.cli.kernel_commands import verify_designs
 
-    return verify_designs(names or [], core_functions.value, mlir_aie=aie_opt)
+    return verify_designs(names or [], core_functions.value, toolchain, mlir_aie=aie_opt)
 
 
 @kernels.command("build")
@@ -75,6 +84,7 @@ def kernels_build(
         Optional[str],  # noqa: UP045
         typer.Option("--model", help="Build what a released model's encoder needs: tiny.en, large-v3, ..."),
     ] = None,
+    toolchain: ToolchainName = None,
 ) -> None:
     """Build xclbins and instructions with mlir-aie and Peano, into the user's kernel folder."""
     from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
@@ -82,8 +92,8 @@ def kernels_build(
 
     array = target or DEFAULT.name
     if model is None:
-        build_designs(names or [], array)
+        build_designs(names or [], array, toolchain)
         return
     if names:
         raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
-    build_model(model, array)
+    build_model(model, array, toolchain)
