@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from whisper_npu.markdown import as_table
-
-PROGRAMS = "core_programs"  # the manifest's field, there if the build found llvm-objdump
+from whisper_npu.npu.artifacts import CORE_PROGRAMS
 
 
 def as_markdown(manifests: Iterable[Mapping[str, Any]]) -> str:
@@ -22,18 +21,29 @@ def as_markdown(manifests: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _rows(manifest: Mapping[str, Any]) -> Iterable[dict[str, str]]:
-    programs = manifest.get(PROGRAMS) or {"-": {}}
-    for name, program in programs.items():
-        loop = program.get("inner_loop") or {}
+    programs = _object(manifest.get(CORE_PROGRAMS)) or {"-": {}}
+    for name in programs:
+        program = _object(programs[name])
+        loop = _object(program.get("inner_loop"))
         yield {
             "kernel": str(manifest["design"]),
             "object": name,
             "program bytes": _count(program.get("program_bytes")),
             "bundles": _count(loop.get("bundles")),
             "vmacs": _count(loop.get("vmacs")),
-            "vmacs per bundle": f"{loop['vmacs'] / loop['bundles']:.2f}" if loop.get("bundles") else "-",
+            "vmacs per bundle": _rate(loop.get("vmacs"), loop.get("bundles")),
             "spills": _count(program.get("spills")),
         }
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _rate(vmacs: object, bundles: object) -> str:
+    if not isinstance(vmacs, int) or not isinstance(bundles, int) or bundles < 1:
+        return "-"
+    return f"{vmacs / bundles:.2f}"
 
 
 def _count(value: object) -> str:

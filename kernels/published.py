@@ -31,6 +31,7 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource
 from whisper_npu.kernels.core_report import as_markdown
 from whisper_npu.kernels.signature import sign
+from whisper_npu.kernels.toolchain import GENERATIONS
 from whisper_npu.npu.artifacts import MANIFEST, checked_kernel
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import TARGETS
@@ -157,7 +158,13 @@ def check_kernel(name: str, place: Path, origin: str) -> None:
             f"{__version__} does not know: take the set that was published for this version"
         )
     checked_kernel(contract, place, origin, remedy)
-    promises = json.loads(json.dumps(DesignSource.of(contract).promises()))
+    spelling = str(manifest.get("toolchain"))
+    if spelling not in GENERATIONS:
+        raise ForeignKernelError(
+            f"kernel {name} in {origin} is refused: it was built with toolchain {spelling[:20]!r}, "
+            f"whisper-npu {__version__} knows {', '.join(GENERATIONS)}; {remedy}"
+        )
+    promises = json.loads(json.dumps(DesignSource.of(contract, GENERATIONS[spelling]).promises()))
     for field, promised in promises.items():
         if manifest.get(field) != promised:
             raise ForeignKernelError(

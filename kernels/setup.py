@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.kernels.build import DesignSource, Toolchain, build
+from whisper_npu.kernels.build import DesignSource, build
 from whisper_npu.kernels.own_toolchain import MARKER, UNFINISHED, Installed, installed, write_marker
 from whisper_npu.kernels.toolchain import Generation
+from whisper_npu.kernels.tools import Toolchain
 from whisper_npu.npu.contract import Contract
 
 # Of the wheels of mlir_aie (github.com/Xilinx/mlir-aie, assets of the releases that kernels/toolchain.py
@@ -75,7 +76,7 @@ def set_up(
     if is_new:
         _check_free(folder)
         _check_python(python, environ)
-    if not shutil.which("xclbinutil", path=environ.get("PATH")):
+    if Toolchain.find(environ).xclbinutil is None:
         say(
             "xclbinutil is not on PATH: unless this release of mlir_aie brings one, building fails; "
             "it is XRT's, in libxrt-utils on Debian and Ubuntu"
@@ -90,7 +91,10 @@ def set_up(
                 f"{folder} cannot be written ({error.strerror or error}): name another with --folder"
             ) from error
     say(f"building {trial.name} to try the tools")
-    tools = Toolchain.find({"PATH": environ.get("PATH", "")}, [folder / there.site_packages])
+    # Tools of the user's elsewhere are not what this tries.
+    elsewhere = ("MLIR_AIE_INSTALL_DIR", "PEANO_INSTALL_DIR")
+    own = {name: value for name, value in environ.items() if name not in elsewhere}
+    tools = Toolchain.find(own, [folder / there.site_packages])
     with tempfile.TemporaryDirectory(prefix="whisper-npu-") as scratch:
         build([DesignSource.of(trial, generation)], Path(scratch), tools=tools)
     write_marker(folder, replace(there, proved=True))

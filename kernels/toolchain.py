@@ -111,11 +111,21 @@ class Generation:
     make: tuple[str, ...]  # its options: write the xclbin and the instructions
     compile_with_peano: tuple[str, ...]  # besides --peano FOLDER
     check: tuple[str, ...]  # only as far as the instructions
-    measures_stacks: bool  # its driver fails where a core's stack_size is too small
+    # Its driver links cores to measure stack and data, even for a check (pull requests 3613, 3746), and fails
+    # where a core's stack_size is too small.
+    measures_cores: bool
     pair: Pair
 
     def __str__(self) -> str:
-        return f"{self.name} (mlir_aie {self.releases[0]} to {self.releases[-1]})"
+        first, last = self.releases[0], self.releases[-1]
+        return f"{self.name} (mlir_aie {first if first == last else f'{first} to {last}'})"
+
+    def has(self, mlir_aie: str) -> bool:
+        """Whether a version of mlir_aie is one of its."""
+        try:
+            return generation_of(mlir_aie) is self
+        except UnsupportedReleaseError:
+            return False
 
 
 _GET_BOTH = ("--get-xclbin", "--get-npu-insts")  # pull request 3364; an unknown option is an error
@@ -138,7 +148,7 @@ G1 = Generation(
         "--no-xbridge",
         "--aie-generate-npu-insts",
     ),
-    measures_stacks=False,
+    measures_cores=False,
     pair=Pair.of("1.3.4", "21.0.0.2026062301+cb664e8c"),
 )
 G2 = Generation(
@@ -151,7 +161,7 @@ G2 = Generation(
     make=_GET_BOTH,
     compile_with_peano=("--no-xchesscc", "--no-xbridge"),
     check=_CHECK,
-    measures_stacks=True,
+    measures_cores=False,
     pair=Pair.of("1.4.0", "21.0.0.2026072001+ce8c0f8f"),
 )
 G3 = Generation(
@@ -164,7 +174,7 @@ G3 = Generation(
     make=_GET_BOTH,
     compile_with_peano=(),  # the default (pull request 3501)
     check=_CHECK,
-    measures_stacks=True,
+    measures_cores=False,
     pair=Pair.of("1.4.2", "21.0.0.2026080301+c9c5ecb7"),
 )
 G4 = Generation(
@@ -177,7 +187,7 @@ G4 = Generation(
     make=_GET_BOTH,
     compile_with_peano=(),
     check=_CHECK,
-    measures_stacks=True,
+    measures_cores=True,
     pair=Pair.of("1.4.5", "22.0.0.2026090701+3e93bf7b"),
 )
 

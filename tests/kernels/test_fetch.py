@@ -31,6 +31,7 @@ from tests.support.kernel_sets import (
 from whisper_npu.apps.cli import run
 from whisper_npu.errors import KernelManifestError, UsageError, WhisperNpuError
 from whisper_npu.kernels import registry
+from whisper_npu.kernels.build import DesignSource
 from whisper_npu.kernels.fetch import (
     FetchedKernel,
     InstallError,
@@ -47,6 +48,7 @@ from whisper_npu.kernels.published import (
     pack,
 )
 from whisper_npu.kernels.signature import SignatureError, public_keys
+from whisper_npu.kernels.toolchain import G1, G4
 from whisper_npu.npu.artifacts import find_kernel
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.targets import NPU1
@@ -354,6 +356,31 @@ def test_a_kernel_built_from_something_else(kernel_set: Path, folder: Path, fiel
     repacked(kernel_set, GEMM, **{field: other})
     said = f"kernel {GEMM} in .* is refused: it was built with other {field} than those of whisper-npu"
     in_both_ways(kernel_set, folder, ForeignKernelError, said)
+
+
+@pytest.mark.parametrize("toolchain", ["G9", None, 4])
+def test_a_toolchain_that_this_version_does_not_know(
+    kernel_set: Path, folder: Path, toolchain: object
+) -> None:
+    repacked(kernel_set, GEMM, toolchain=toolchain)
+    said = f"{GEMM} in .* is refused: it was built with toolchain '{toolchain}', whisper-npu .* knows G1, G2"
+    in_both_ways(kernel_set, folder, ForeignKernelError, said)
+
+
+def test_a_design_is_compared_in_the_spelling_of_its_toolchain(
+    built: Path, tmp_path: Path, folder: Path
+) -> None:
+    shutil.copytree(built, tmp_path / "built")
+    gemm = registry.contract_named(GEMM, NPU1)
+    assert gemm
+    older = DesignSource.of(gemm, G1).promises()
+    assert older["sources"] != DesignSource.of(gemm, G4).promises()["sources"]
+    change_manifest(tmp_path / "built" / GEMM, **older)
+    pack(tmp_path / "built", tmp_path / "set")
+    assert fetch(origin_of(str(tmp_path / "set")), folder)[0].outcome == "fetched"
+    change_manifest(folder / GEMM, toolchain="G4")
+    with pytest.raises(ForeignKernelError, match="with other overlay than"):
+        pack(folder, tmp_path / "set")
 
 
 @pytest.mark.parametrize("changes", [{"target": "npu9"}, {"target": None}])

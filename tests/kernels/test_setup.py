@@ -15,10 +15,10 @@ import pytest
 from tests.support.contracts import MATMUL_64X64
 from tests.support.toolchain import FakePython, lay_out, write_wheels
 from whisper_npu.apps.cli import run
-from whisper_npu.kernels.build import BuildError, Toolchain
 from whisper_npu.kernels.own_toolchain import MARKER, UNFINISHED, installed, site_packages, toolchain_folder
 from whisper_npu.kernels.setup import SetUp, SetupError, set_up
 from whisper_npu.kernels.toolchain import G3, G4, Generation
+from whisper_npu.kernels.tools import BuildError, Toolchain
 
 
 @pytest.fixture

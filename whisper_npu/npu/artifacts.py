@@ -22,6 +22,19 @@ from whisper_npu.npu.targets import Target
 
 MANIFEST = "manifest.json"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 3
+CORE_PROGRAMS = "core_programs"  # by object: what llvm-objdump showed, where the build had it
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """The loop of a core's program that multiplies: counted in the compiled object, not measured."""
+
+    bundles: int  # a core issues one per cycle, unless something stalls it
+    vmacs: int  # among their instructions: each multiplies a micro-tile
+
+    @property
+    def vmacs_per_cycle(self) -> float:
+        return self.vmacs / self.bundles
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ class Artifact:
     overlay: str  # sha256: kernels of one overlay run on one loaded xclbin
     xclbin: Path
     instructions: bytes  # little-endian 32-bit words
+    inner_loop: InnerLoop | None = None  # of the object that multiplies most; None where nobody counted
 
 
 def kernel_folder(environ: Mapping[str, str]) -> Path:
@@ -121,7 +135,21 @@ def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) ->
             raise refuse(f"{path.name} is not the file that was built (its sha256 is another)")
     if not contents[instructions] or len(contents[instructions]) % 4:
         raise refuse(f"{instructions.name} holds {len(contents[instructions])} bytes, not 32-bit words")
-    return Artifact(contract, place, overlay, xclbin, contents[instructions])
+    loop = _inner_loop(manifest.get(CORE_PROGRAMS))
+    return Artifact(contract, place, overlay, xclbin, contents[instructions], loop)
+
+
+def _inner_loop(programs: Any) -> InnerLoop | None:
+    """The loop with the most vmacs; whatever is no such count is left out, a kernel runs without it."""
+    loops = []
+    for program in programs.values() if isinstance(programs, dict) else ():
+        loop = program.get("inner_loop") if isinstance(program, dict) else None
+        if not isinstance(loop, dict):
+            continue
+        bundles, vmacs = loop.get("bundles"), loop.get("vmacs")
+        if type(bundles) is int and type(vmacs) is int and bundles > 0 and vmacs > 0:
+            loops.append(InnerLoop(bundles, vmacs))
+    return max(loops, key=lambda loop: loop.vmacs, default=None)
 
 
 def _member(manifest: Mapping[str, Any], *names: str) -> str | None:

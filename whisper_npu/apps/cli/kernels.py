@@ -21,6 +21,13 @@ Names = Annotated[
     typer.Argument(metavar="[NAME...]", help="Designs; default: all."),
 ]
 
+ToolchainName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--toolchain", metavar="G1|G2|G3|G4", help="Generation of mlir-aie; default: installed, or newest."
+    ),
+]
+
 ModelNeeds = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--model", help="In place of names: what a released model's encoder needs; tiny.en, ..."),
@@ -44,11 +51,12 @@ def kernels_list() -> None:
 @kernels.command("show")
 def kernels_show(
     name: Annotated[str, typer.Argument(help="A listed design, or a gemm or norm of any sizes.")],
+    toolchain: ToolchainName = None,
 ) -> None:
-    """Print a design's MLIR text."""
+    """Print a design's MLIR text, in the spelling of a toolchain; default: the newest."""
     from whisper_npu.apps.cli.kernel_commands import show_design
 
-    print(show_design(name), end="")
+    print(show_design(name, toolchain), end="")
 
 
 @kernels.command("verify")
@@ -64,15 +72,16 @@ def kernels_verify(
     aie_opt: Annotated[
         bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, if it is installed.")
     ] = False,
+    toolchain: ToolchainName = None,
     model: ModelNeeds = None,
 ) -> int:
     """Check designs against the array's limits, execute them, and compare with float64."""
     from whisper_npu.apps.cli.kernel_commands import verify_designs, verify_model
 
     if model is None:
-        return verify_designs(names or [], core_functions.value, mlir_aie=aie_opt)
+        return verify_designs(names or [], core_functions.value, toolchain, mlir_aie=aie_opt)
     _refuse_names_and_model(names, model)
-    return verify_model(model, core_functions.value, mlir_aie=aie_opt)
+    return verify_model(model, core_functions.value, toolchain, mlir_aie=aie_opt)
 
 
 @kernels.command("build")
@@ -85,6 +94,7 @@ def kernels_build(
         ),
     ] = None,
     model: ModelNeeds = None,
+    toolchain: ToolchainName = None,
 ) -> None:
     """Build xclbins and instructions with mlir-aie and Peano, into the user's kernel folder."""
     from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
@@ -92,10 +102,10 @@ def kernels_build(
 
     array = target or DEFAULT.name
     if model is None:
-        build_designs(names or [], array)
+        build_designs(names or [], array, toolchain)
         return
     _refuse_names_and_model(names, model)
-    build_model(model, array)
+    build_model(model, array, toolchain)
 
 
 def _refuse_names_and_model(names: Sequence[str] | None, model: str) -> None:
@@ -151,10 +161,7 @@ def kernels_setup(
             help="Where to; default: $WHISPER_NPU_TOOLCHAIN, or a folder in the user's data folder.",
         ),
     ] = None,
-    toolchain: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--toolchain", help="Generation of mlir-aie: G1 to G4; default: the newest."),
-    ] = None,
+    toolchain: ToolchainName = None,
     python: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--python", metavar="FILE", help="CPython 3.11 to 3.14; default: that of whisper-npu."),
