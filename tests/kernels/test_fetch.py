@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ from tests.support.kernel_sets import (
     served,
     write_kernel,
 )
+from tests.support.toolchain import lay_out
 from whisper_npu.apps.cli import run
 from whisper_npu.errors import KernelManifestError, UsageError, WhisperNpuError
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.build import DesignSource
+from whisper_npu.kernels.build import DesignSource, build
 from whisper_npu.kernels.fetch import (
     FetchedKernel,
     InstallError,
@@ -49,6 +51,7 @@ from whisper_npu.kernels.published import (
 )
 from whisper_npu.kernels.signature import SignatureError, public_keys
 from whisper_npu.kernels.toolchain import G1, G4
+from whisper_npu.kernels.tools import Toolchain
 from whisper_npu.npu.artifacts import find_kernel
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.targets import NPU1
@@ -96,6 +99,12 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def stand_in_tools(tmp_path: Path) -> Toolchain:
+    lay_out(tmp_path / "site-packages", G4.pair)
+    return replace(Toolchain.find({}, [tmp_path / "site-packages"]), xclbinutil=tmp_path / "xclbinutil")
+
+
 def refused(origin: str, folder: Path, error: type[WhisperNpuError], said: str, timeout: float = 10) -> None:
     """One line that says why, and the kernel folder is as it was."""
     before = files(folder)
@@ -114,6 +123,18 @@ def in_both_ways(kernel_set: Path, folder: Path, error: type[WhisperNpuError], s
 
 
 # --- What works ---------------------------------------------------------------------------------------------
+
+
+def test_from_a_build_to_a_kernel_that_loads(tmp_path: Path, stand_in_tools: Toolchain) -> None:
+    """Built by stand-ins of the tools, packed, served, fetched."""
+    design = DesignSource.of(MATMUL_64X64)
+    build([design], tmp_path / "built", tools=stand_in_tools)
+    pack(tmp_path / "built", tmp_path / "set")
+    with served(tmp_path / "set") as (address, _):
+        fetch(origin_of(address), tmp_path / "kernels")
+    assert files(tmp_path / "kernels") == files(tmp_path / "built")
+    found = find_kernel(MATMUL_64X64, [tmp_path / "kernels"])
+    assert found.instructions == (tmp_path / "built" / design.name / design.instructions).read_bytes()
 
 
 @pytest.mark.parametrize("by_network", [False, True])
@@ -182,6 +203,28 @@ def test_redirects_to_http_are_followed(kernel_set: Path, folder: Path, times: i
     with served(kernel_set, {"kernels.json": hop}) as (address, asked):
         assert len(fetch(origin_of(address), folder)) == 3
     assert asked.count("kernels.json") == 1 + times
+
+
+@pytest.mark.parametrize(
+    ("change", "shared"),
+    [
+        ({}, True),
+        ({"sources": {"b.mlir": "sha256:1", "matmul.cc": "sha256:0"}}, True),  # another size of product
+        ({"sources": {"a.mlir": "sha256:0", "matmul.cc": "sha256:1"}}, False),
+        ({"tools": {"aiecc": "of another release"}}, False),
+        ({"target": "npu1_2col"}, False),
+    ],
+)
+def test_kernels_of_different_builds_share_no_xclbin(
+    tmp_path: Path, change: dict[str, Any], shared: bool
+) -> None:
+    """A fetched one and one that was built here: the tools of each say where its buffers lie."""
+    overlays = []
+    for folder, changes in ((tmp_path / "a", {}), (tmp_path / "b", change)):
+        common = {"sources": {"a.mlir": "sha256:0", "matmul.cc": "sha256:0"}}
+        change_manifest(write_kernel(folder, MATMUL_64X512), **{**common, **changes})
+        overlays.append(find_kernel(MATMUL_64X512, [folder]).overlay)
+    assert (overlays[0] == overlays[1]) is shared
 
 
 # --- Sets that are wrong ------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ if {fails!r}:
 for argument, after in zip(sys.argv, sys.argv[1:] + [""]):
     output = after if argument == "-o" else argument.partition("-name=")[2]
     if output:
-        open(output, "w").write("stand-in for " + output)
+        content = "stand-in for " + output
+        open(output, "w").write(content + " " * (-len(content) % 4))  # instructions are words
 """
 
 # What a Python does that is asked for its version, for an environment, and for packages. Beside it lie files

@@ -43,7 +43,7 @@ class Artifact:
 
     contract: Contract
     folder: Path
-    overlay: str  # sha256: kernels of one overlay run on one loaded xclbin
+    overlay: str  # a hash: kernels of one overlay, by the same tools, run on one loaded xclbin
     xclbin: Path
     instructions: bytes  # little-endian 32-bit words
     inner_loop: InnerLoop | None = None  # of the object that multiplies most; None where nobody counted
@@ -136,7 +136,19 @@ def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) ->
     if not contents[instructions] or len(contents[instructions]) % 4:
         raise refuse(f"{instructions.name} holds {len(contents[instructions])} bytes, not 32-bit words")
     loop = _inner_loop(manifest.get(CORE_PROGRAMS))
-    return Artifact(contract, place, overlay, xclbin, contents[instructions], loop)
+    return Artifact(contract, place, _overlay(overlay, manifest), xclbin, contents[instructions], loop)
+
+
+def _overlay(array_part: str, manifest: Mapping[str, Any]) -> str:
+    """Instructions name addresses, and the tools say where a buffer lies: others may put it elsewhere.
+
+    array_part: the hash of that part of the design's text.
+    """
+    sources = manifest.get("sources")
+    named = sources if isinstance(sources, dict) else {}
+    core = {name: content for name, content in named.items() if name.endswith(".cc")}
+    build = [array_part, core, manifest.get("target"), manifest.get("tools")]
+    return sha256(json.dumps(build, sort_keys=True).encode()).hexdigest()
 
 
 def _inner_loop(programs: Any) -> InnerLoop | None:
