@@ -152,7 +152,7 @@ class Toolchain:
         ]
         raise ToolsMissingError(
             f"building kernels needs {', '.join([*packages, *xclbinutil])}; "
-            f"install with: {' and '.join(remedies)}"
+            f"install with: {'; '.join(remedies)}"
         )
 
 

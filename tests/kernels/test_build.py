@@ -586,7 +586,7 @@ APT = "apt install libxrt-utils (elsewhere the package xrt)"
         (
             {"aiecc": None, "include": None, "xclbinutil": None},
             "aiecc (mlir_aie), aie_api headers (mlir_aie), xclbinutil (XRT, or $AIE_XCLBINUTIL)",
-            f"{NEWEST.pair.install_command} and {APT}",
+            f"{NEWEST.pair.install_command}; {APT}",
         ),
         ({"peano": None}, "Peano's clang++ (llvm-aie, or $PEANO_INSTALL_DIR)", NEWEST.pair.install_command),
         (
