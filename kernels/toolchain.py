@@ -204,6 +204,14 @@ def generation_named(name: str) -> Generation:
         raise UnknownGenerationError(f"unknown toolchain {name!r}: there are {known}") from None
 
 
+def is_release(mlir_aie: str) -> bool:
+    """Whether a version of mlir_aie is a release's: not a build between two, of which it tells less.
+
+    Rolling builds are called 1.4.3.dev12+gabc, before June 2026 0.0.1.2026050821+b37dc33.
+    """
+    return re.fullmatch(r"v?[1-9]\d*\.\d+(\.\d+)?(\+\w+)?", mlir_aie) is not None
+
+
 def generation_of(mlir_aie: str) -> Generation:
     """The generation of a version of mlir_aie: "1.4.2", or "1.4.3.dev12+gabc", which leads to 1.4.3.
 

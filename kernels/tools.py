@@ -15,7 +15,17 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from whisper_npu.errors import WhisperNpuError
-from whisper_npu.kernels.toolchain import G1, G2, G3, G4, GENERATIONS, NEWEST, Generation, generation_of
+from whisper_npu.kernels.toolchain import (
+    G1,
+    G2,
+    G3,
+    G4,
+    GENERATIONS,
+    NEWEST,
+    Generation,
+    generation_of,
+    is_release,
+)
 from whisper_npu.npu.targets import DEFAULT, TARGETS
 
 XCLBINUTIL = "xclbinutil", "hrx-xclbinutil"  # XRT's, and one that needs no XRT (mlir-aie pull request 3347)
@@ -98,12 +108,15 @@ class Toolchain:
         )
 
     def generation(self) -> Generation:
-        """Which generation aiecc is of: by its package's version, or by what it answers.
+        """Which generation aiecc is of: by the release that its package is of, or by what it answers.
 
-        Raises ToolsMissingError where it is not there, UnsupportedReleaseError where it is of none.
+        Raises ToolsMissingError where it is not there, UnsupportedReleaseError where it is of none, and
+        BuildError where nothing tells.
         """
         aiecc = self.need_aiecc()
-        return generation_of(self.mlir_aie) if self.mlir_aie else _asked(aiecc)
+        if self.mlir_aie and is_release(self.mlir_aie):
+            return generation_of(self.mlir_aie)
+        return _asked(aiecc)
 
     def need_aiecc(self) -> Path:
         """Raises ToolsMissingError where it is not there."""
@@ -116,7 +129,7 @@ class Toolchain:
     def mismatch(self, toolchain: Generation) -> str | None:
         """What does not belong together, in one line that names the pair that does; None where all does."""
         problems = []
-        if self.mlir_aie and not toolchain.has(self.mlir_aie):
+        if self.mlir_aie and is_release(self.mlir_aie) and not toolchain.has(self.mlir_aie):
             problems.append(f"mlir_aie {self.mlir_aie}")
         if self.llvm_aie != toolchain.pair.llvm_aie.version:
             found = f"llvm-aie {self.llvm_aie or 'of a version that nothing tells'}"
@@ -152,7 +165,7 @@ class Toolchain:
         ]
         raise ToolsMissingError(
             f"building kernels needs {', '.join([*packages, *xclbinutil])}; "
-            f"install with: {' and '.join(remedies)}"
+            f"install with: {'; '.join(remedies)}"
         )
 
 
@@ -175,7 +188,7 @@ def _version_beside(package: str, root: Path | None) -> str | None:
 
 
 def _asked(aiecc: Path) -> Generation:
-    """An aiecc without metadata: generations differ in options, and the last two in what aie-opt reads."""
+    """Generations differ in aiecc's options, and the last two in what aie-opt reads."""
     options = options_of(aiecc)
     if G1.make[0] in options:
         return G1

@@ -65,7 +65,7 @@ ARRAY_PART = """module {
 }
 """
 
-TOOL = """#!{python}
+TOOL = """#!{python} -IS
 import json, os, pathlib, sys
 here = pathlib.Path({here!r})
 if sys.argv[1:] in (["--version"], ["--help"]):
@@ -586,7 +586,7 @@ APT = "apt install libxrt-utils (elsewhere the package xrt)"
         (
             {"aiecc": None, "include": None, "xclbinutil": None},
             "aiecc (mlir_aie), aie_api headers (mlir_aie), xclbinutil (XRT, or $AIE_XCLBINUTIL)",
-            f"{NEWEST.pair.install_command} and {APT}",
+            f"{NEWEST.pair.install_command}; {APT}",
         ),
         ({"peano": None}, "Peano's clang++ (llvm-aie, or $PEANO_INSTALL_DIR)", NEWEST.pair.install_command),
         (
@@ -636,6 +636,15 @@ def test_without_a_package_the_tools_are_asked(
     if not reads_objects:
         fake.set("fails-aie-opt")
     assert fake.toolchain.generation() is toolchain
+
+
+@pytest.mark.parametrize("version", ["1.4.3.dev12+g0123abc", "0.0.1.2026050821+b37dc33"])
+def test_a_build_between_releases_is_asked_what_it_is(fake: Fake, version: str) -> None:
+    fake.package("mlir_aie", version)
+    fake.set("help", "--aie-generate-xclbin")
+    assert fake.toolchain.generation() is G1
+    fake.package("llvm_aie", G1.pair.llvm_aie.version)
+    assert fake.toolchain.mismatch(G1) is None
 
 
 def test_where_nothing_tells_the_user_has_to_say(fake: Fake) -> None:

@@ -150,7 +150,7 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
     assert "aiecc" in line
     assert "Peano" in line
     assert "xclbinutil" in line
-    assert f"install with: {NEWEST.pair.install_command} and apt install libxrt-utils" in line
+    assert f"install with: {NEWEST.pair.install_command}; apt install libxrt-utils" in line
     assert run(["kernels", "build", "64x512", "--toolchain", "G1"]) == 1
     assert G1.pair.install_command in capsys.readouterr().err
     assert run(["kernels", "verify", "64x512", "--aie_opt"]) == 1
@@ -204,6 +204,31 @@ def test_a_manifests_contract_says_what_the_kernel_promises() -> None:
 @pytest.mark.skipif(shutil.which("aiecc") is None, reason="aiecc (mlir_aie) is not installed")
 def test_the_toolchains_own_passes_accept_every_design() -> None:
     assert run(["kernels", "verify", "--aie_opt"]) == 0
+
+
+def check_of_the_makefile(*before: str) -> str:
+    """What `make -C kernels` says to a Python without packages, before it runs anything."""
+    makefile = (ROOT / "whisper_npu/kernels/Makefile").read_text(encoding="utf-8")
+    check = makefile.split("define CHECK\n")[1].split("endef")[0]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-S", "-c", "\n".join([*before, check])]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_a_python_without_our_packages_is_told_so_in_one_line() -> None:
+    line = check_of_the_makefile()
+    assert line.startswith("needs a Python with whisper-npu installed, and ")
+    assert "No module named" in line
+    assert line.endswith("make -C kernels PYTHON=.venv/bin/python")
+
+
+def test_an_old_python_is_told_so_in_one_line() -> None:
+    line = check_of_the_makefile("import sys", "sys.version_info = (3, 9, 18)")
+    assert line.startswith("whisper-npu needs Python 3.10 to 3.14, and ")
+    assert " is 3.9; name one: make -C kernels PYTHON=" in line
 
 
 @pytest.mark.slow

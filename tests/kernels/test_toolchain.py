@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from whisper_npu.kernels.toolchain import (
     UnsupportedReleaseError,
     generation_named,
     generation_of,
+    is_release,
 )
 from whisper_npu.kernels.verifier import DesignError, check_structure, parse
 from whisper_npu.kernels.verifier.design import WriteParameter
@@ -28,6 +30,8 @@ from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.planner import choose
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.released import released_dimensions
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("generation", GENERATIONS.values(), ids=GENERATIONS)
@@ -59,6 +63,12 @@ def test_a_version_of_no_generation_is_an_error_that_names_it(version):
         generation_of(version)
 
 
+def test_builds_between_releases_are_no_releases():
+    assert all(is_release(release) for generation in GENERATIONS.values() for release in generation.releases)
+    assert all(map(is_release, ["1.4", "v1.5.0", "1.4.5+local"]))
+    assert not any(map(is_release, ["1.4.3.dev12+gabc", "0.0.1.2026050821+b37dc33", "latest", ""]))
+
+
 def test_an_unknown_name_is_a_usage_error_that_names_all():
     with pytest.raises(UnknownGenerationError, match=r"'G9'.*G1 .*1\.3\.1.*G2.*G3.*G4 .*1\.4\.5") as error:
         generation_named("G9")
@@ -70,6 +80,19 @@ def test_the_pair_is_installed_by_one_command_with_both_pages_of_wheels():
         "pip install mlir_aie==1.4.5 -f https://github.com/Xilinx/mlir-aie/releases/expanded_assets/v1.4.5 "
         "llvm-aie==22.0.0.2026090701+3e93bf7b -f https://github.com/Xilinx/llvm-aie/releases/expanded_assets/nightly"
     )
+
+
+@pytest.mark.parametrize("page", ["whisper_npu/kernels/README.md", "docs/hardware.md"])
+def test_the_pages_say_what_the_table_says(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    newest = [NEWEST.pair.mlir_aie, NEWEST.pair.llvm_aie]
+    assert all(" ".join(package.pip_arguments) in text for package in newest)
+    for g in GENERATIONS.values() if page.endswith("README.md") else ():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {g.name} |")]
+        assert g.releases[0] in row
+        assert g.releases[-1] in row
+        assert g.pair.llvm_aie.version in row
+        assert ("object itself" in row) == (g.acquire is Acquire.OBJECT)
 
 
 def test_no_two_generations_are_alike():
