@@ -291,6 +291,21 @@ def test_where_the_tools_are() -> None:
     assert toolchain_folder({}) == Path.home() / ".local/share/whisper-npu/toolchain"
 
 
+def test_a_python_is_named_as_in_a_shell(
+    python: FakePython,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", str(python.root))
+    python.answer('["cpython", [3, 9], "glibc", "2.39"]')
+    for name in ("python", str(python.path), f"{python.root}/../fake-python/python"):
+        assert run(["kernels", "setup", "--folder", str(folder), "--python", name]) == 1
+        assert "python is cpython 3.9, and the wheels" in capsys.readouterr().err
+    assert run(["kernels", "setup", "--folder", str(folder), "--python", "python9"]) == 1
+    assert "python9 cannot be run (No such file" in capsys.readouterr().err
+
+
 def test_an_unknown_generation_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["kernels", "setup", "--toolchain", "G9"]) == 2
     assert "unknown toolchain 'G9': there are G1" in capsys.readouterr().err

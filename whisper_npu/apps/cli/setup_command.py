@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def set_up_toolchain(
         place,
         generation,
         matmul_64x64(DEFAULT),
-        python=(python or Path(sys.executable)).expanduser().absolute(),
+        python=_program(python) if python else Path(sys.executable),
         wheels=wheels.expanduser().absolute() if wheels else None,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
@@ -38,3 +39,9 @@ def set_up_toolchain(
             f"export WHISPER_NPU_TOOLCHAIN={shlex.quote(str(place))}"
         )
     print("The kernels that they build have not been run on a chip yet, by anybody.")
+
+
+def _program(given: Path) -> Path:
+    """python3.12 as a shell finds it, or a path."""
+    found = shutil.which(given) if given == Path(given.name) else None
+    return Path(found) if found else given.expanduser().absolute()
