@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException, HTTPMessage, HTTPResponse
@@ -228,10 +228,17 @@ def _too_large(called: str, limit: int) -> DamagedSetError:
 # --- Fetching -----------------------------------------------------------------------------------------------
 
 
-def fetch(origin: Origin, folder: Path, *, trusted: Sequence[str] = ()) -> list[FetchedKernel]:
+def fetch(
+    origin: Origin,
+    folder: Path,
+    *,
+    trusted: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> list[FetchedKernel]:
     """Install a set into a kernel folder: all of its kernels, or none. Other kernels there stay.
 
     trusted: public keys, one of which must have signed the set; none: no signature is checked.
+    say: is told what will take a while, in one line.
     A kernel that is there already byte for byte is not fetched again, but checked like the others.
 
     Raises SignatureError, DamagedSetError, ForeignKernelError, KernelManifestError, UnreachableError, or
@@ -249,6 +256,8 @@ def fetch(origin: Origin, folder: Path, *, trusted: Sequence[str] = ()) -> list[
             new.mkdir()
             old.mkdir()
             missing = [kernel.name for kernel in kernels if not _is_there(kernel, folder, sums)]
+            size = sum(sum(kernel.sizes.values()) for kernel in kernels if kernel.name in missing)
+            say(f"fetching {len(missing)} of {len(kernels)} kernels, {size / 1e6:.1f} MB, from {origin}")
             for kernel in kernels:
                 if kernel.name in missing:
                     _get(origin, kernel, new / kernel.name, sums)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from whisper_npu.errors import UsageError
@@ -14,6 +15,8 @@ from whisper_npu.npu.artifacts import kernel_folder
 
 def fetch_set(given: str | None, signer: Path | None, timeout_seconds: float) -> None:
     """Install a set into the user's kernel folder, one line for each kernel on stdout, and what was checked.
+
+    stderr says what will take a while.
 
     given: its folder or address; None for that of the environment.
     """
@@ -27,7 +30,12 @@ def fetch_set(given: str | None, signer: Path | None, timeout_seconds: float) ->
         )
     origin = origin_of(where, timeout_seconds)
     keys = public_keys(signer) if signer else ()
-    kernels = fetch(origin, kernel_folder(os.environ), trusted=keys)
+    kernels = fetch(
+        origin,
+        kernel_folder(os.environ),
+        trusted=keys,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     for kernel in kernels:
         print(f"{kernel.name}: {kernel.outcome}, {kernel.folder}")
     signed = f"signed by a key of {signer}" if signer else "no signature checked: --signer names a public key"
