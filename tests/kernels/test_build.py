@@ -573,6 +573,13 @@ def test_xclbinutil_is_found_on_path_and_in_xrt(fake: Fake, folder: Path, tmp_pa
     assert (tmp_path / "used").read_text() == f"{own}\n"
 
 
+def test_what_is_found_is_found_from_any_folder(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a folder of their own, and `python -m` has the current one as ""."""
+    whole = fake.toolchain
+    monkeypatch.chdir(fake.root)
+    assert Toolchain.find({}, [""]) == whole
+
+
 def test_an_ordinary_clang_on_path_is_not_peano(fake: Fake) -> None:
     assert Toolchain.find({"PATH": str(fake.clang.parent)}).peano is None
 

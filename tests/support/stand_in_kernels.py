@@ -26,6 +26,7 @@ from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.kernels.matmul.kernel import MatmulContract
 from whisper_npu.kernels.norm.kernel import NormContract
+from whisper_npu.kernels.toolchain import NEWEST
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.layout import Along
@@ -385,10 +386,12 @@ def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str
         "contract": contract.as_json(),
         "operands": contract.arguments_as_json(),
         "overlay": {"name": name, "sha256": _sha256(xclbin)},
-        "target": target or contract.target.name,
+        "toolchain": NEWEST.name,
         "sources": {f"{name}.mlir": _sha256(b""), "matmul.cc": _sha256(b"")},
+        "target": target or contract.target.name,
         "tools": {"aiecc": "stand-in", "clang++": "stand-in"},
         "commands": [["stand-in", name]],
+        "core_programs": {},
         "outputs": {file: _sha256(content) for file, content in outputs.items()},
     }
     (place / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
