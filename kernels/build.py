@@ -180,6 +180,7 @@ def _compile(design: DesignSource, peano: Path, include: Path) -> list[list[str]
             "-std=c++20",
             f"--target={wanted.target.compiler_triple}",
             "-DNDEBUG",
+            "-D__AIE_API_AIE_ADF_HPP__",  # a header that wants Vitis' adf.h (mlir-aie pull request 3262)
             *(["-fstack-size-section"] if design.toolchain.measures_cores else []),
             f"-I{include}",
             *wanted.defines,

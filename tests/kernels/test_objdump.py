@@ -73,6 +73,37 @@ def test_a_zero_overhead_loop_is_counted_from_its_first_bundle_to_its_last() -> 
     assert program.inner_loop.vmacs_per_cycle == 0.5
 
 
+def test_without_relocations_the_labels_tell_the_loop() -> None:
+    """Then an object's instructions name address 0 everywhere: no jump goes there."""
+    body = [f"jz\tr0, #0x0;\t\t{VMAC}", *UPSTREAM]
+    lines = [line for line in zero_overhead("f", 0, body) if "R_AIE" not in line]
+    program = read_objdump(disassembly((".text", lines)))
+    assert program is not None
+    assert program.inner_loop == InnerLoop(bundles=17, vmacs=9)
+    unlabelled = [line for line in lines if "<.L" not in line]
+    program = read_objdump(disassembly((".text", unlabelled)))
+    assert program is not None
+    assert program.inner_loop is None
+
+
+def test_a_loop_of_one_bundle_starts_where_it_ends() -> None:
+    one = function(
+        "f",
+        0,
+        (6, "movxm\tls, #0x0"),
+        "R_AIE_42\t.L_LEnd0",
+        (6, "movxm\tle, #0x0"),
+        "R_AIE_42\t.L_LEnd0",
+        (16, NOP),
+        ".L_LEnd0",
+        (16, f"{NOP};\t\t{VMAC}"),
+        (4, "ret\tlr"),
+    )
+    program = read_objdump(disassembly((".text", one)))
+    assert program is not None
+    assert program.inner_loop == InnerLoop(bundles=1, vmacs=1)
+
+
 def test_a_linked_program_has_addresses_for_labels() -> None:
     """And `ls` and `le` may be set in one bundle's neighbours, in either order of slots."""
     lines = function(
