@@ -137,15 +137,13 @@ def _loops(section: _Section, name: str, labels: dict[str, tuple[str, int]]) -> 
     """Numbers of the first and of the last bundle of each loop."""
     number_at = {bundle.address: number for number, bundle in enumerate(section.bundles)}
     yield from _loops_by_label(number_at, name, labels)
-    start: int | None = None  # of a loop whose end has not been told yet
+    start: int | None = None
+    end: int | None = None  # set in either order; a pair of two loops holds the later one
     for number, bundle in enumerate(section.bundles):
         for slot in bundle.slots:
             if found := _LOOP_END.match(slot):
                 place = number_at.get(_target(section, name, bundle, int(found[2], 16), labels))
-                if found[1] == "ls":
-                    start, end = place, None
-                else:
-                    end = place
+                start, end = (place, end) if found[1] == "ls" else (start, place)
                 if start is not None and end is not None and start <= end:
                     yield start, end
             elif found := _JUMP_BACK.match(slot):
