@@ -116,6 +116,6 @@ def test_all_heads_are_one_dispatch_of_a_kernel_that_walks_over_them() -> None:
 )
 def test_other_heads_than_it_walks_over_are_refused(problem: Matmul) -> None:
     with pytest.raises(
-        PlanError, match=r"scores_8x1536x64x1536 takes 8 heads of at most \(1536,64\)@\(64,1536\)"
+        PlanError, match=r"gemm_96x64x48_8x1536x64x1536 takes 8 heads of at most \(1536,64\)@\(64,1536\)"
     ):
         tiled_plan(problem, SCORES)
