@@ -127,8 +127,8 @@ def move(text: Text, target: Target, inputs: Sequence[Traffic], outputs: Sequenc
     """Issue every task, those of earlier rounds first and inputs before outputs, and wait for the outputs.
 
     Whatever is waited for can finish: the tasks of all earlier rounds have been issued. A task that writes to
-    DRAM gives a token whether asked or not (mlir-aie, lib/Dialect/AIEX/Transforms/AIEDmaToNpu.cpp), and a token
-    that is left would answer the wait of a later task: there is one wait for each.
+    DRAM gives a token whether asked or not (mlir-aie, lib/Dialect/AIEX/Transforms/AIEDmaToNpu.cpp), and a
+    token that is left would answer the wait of a later task: there is one wait for each.
     """
     every = [*inputs, *outputs]
     depth = target.shim_queue
