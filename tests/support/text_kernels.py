@@ -11,13 +11,10 @@ Each dispatch finds the array as it is after loading.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
-from tests.support import stand_in_kernels
-from tests.support.stand_in_kernels import XCLBIN_MAGIC, Argument, Memory
+from tests.support.stand_in_kernels import Argument, Memory
 from whisper_npu.dtypes import DType
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels import registry
@@ -26,7 +23,6 @@ from whisper_npu.kernels.verifier import Design, Functions, check_wiring, execut
 from whisper_npu.kernels.verifier.core_functions import NoCompilerError, compiled, in_numpy
 from whisper_npu.kernels.verifier.design import Memcpy
 from whisper_npu.kernels.verifier.memory import DTYPES
-from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1, Target
 from whisper_npu.ops import Direction
 
@@ -49,9 +45,7 @@ class InText:
         copies = [op for op in self.design.sequence.ops if isinstance(op, Memcpy)]
         written = {op.argument for op in copies if self.design.fifo(op.fifo).producer.kind != "shim"}
         return tuple(
-            Argument(
-                memref.elements, DType(memref.dtype), Direction.OUT if name in written else Direction.IN
-            )
+            Argument(memref.elements, DType(memref.dtype), Direction.OUT if name in written else Direction.IN)
             for name, memref in self.design.sequence.arguments
         )
 
@@ -98,18 +92,6 @@ def _core_functions(design: Design) -> Functions:
 
 
 # --- Files --------------------------------------------------------------------------------------------------
-
-
-def write_kernel(
-    folder: Path, contract: Contract, text: str, xclbin_of: Callable[[bytes], bytes] = XCLBIN_MAGIC.__add__
-) -> Path:
-    """folder/NAME/ as stand_in_kernels.write_kernel leaves it.
-
-    text: of the contract's design, or of another one that shall run in its place.
-    xclbin_of: the file that carries the array's part to the NPU; the fake's if not given.
-    """
-    array, instructions = files(text)
-    return stand_in_kernels.write_kernel(folder, contract, xclbin_of(array), insts=instructions)
 
 
 def files(text: str) -> tuple[bytes, bytes]:
