@@ -26,22 +26,22 @@ from whisper_npu import AttentionNPU
 from whisper_npu.attention_npu import attention_ops
 from whisper_npu.errors import DeviceError, DispatchError
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.gemm.kernel import CONTEXT, GEMM_TILE, SCORES, Gemm, gemm, gemm_of_batch
+from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm, gemm, padded_gemm
 from whisper_npu.kernels.matmul.kernel import in_bf16, matmul_64x64_batch, matmul_64x512_k
 from whisper_npu.kernels.norm.kernel import NormOnRows, norm
 from whisper_npu.npu import layout
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device, Recording, Run
-from whisper_npu.npu.planner import Choice, choose
+from whisper_npu.npu.planner import Choice, choose, smallest
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.npu.xrt import buffer
-from whisper_npu.ops import Attention, Linear, Norm, Op
+from whisper_npu.ops import Attention, Batched, EncoderLayer, Linear, Matmul, Norm, Op
 
 PAIRS = matmul_64x64_batch(NPU1, 16)
 LONG_K = matmul_64x512_k(NPU1, 512)
 SINGLE = gemm(NPU1, 384, 128, 192)
-OF_SCORES = gemm_of_batch(NPU1, 2, 384, 64, 192, SCORES)
-OF_CONTEXT = gemm_of_batch(NPU1, 2, 384, 192, 192, CONTEXT)
+OF_SCORES = padded_gemm(NPU1, Matmul(380, 60, 380, 2, Batched.SCORES))
+OF_CONTEXT = padded_gemm(NPU1, Matmul(380, 380, 60, 2, Batched.CONTEXT))
 ROWS = norm(NPU1, 32, 256)
 TURNED = (16, 64, 128)  # a core tile for which context comes as V^T P^T
 
@@ -155,6 +155,16 @@ def test_rows_are_normalised(npu: TextNpu) -> None:
     choice = Choice((Gemm(NPU1, GEMM_TILE),), plans={op: plan})
     (done,) = executed(npu.open(plan.contract), op, choice)
     assert (done.plan, done.stats.dispatches) == (plan, 1)
+
+
+def test_a_layer(npu: TextNpu) -> None:
+    """Two overlays take turns; what one kernel writes, another reads."""
+    layer = EncoderLayer(n_ctx=100, n_state=128, n_head=2, n_mlp=200)
+    gemms, norms = Gemm(NPU1, GEMM_TILE), NormOnRows(NPU1)
+    products = [gemms.plan(op).contract for op in smallest([layer]) if isinstance(op, Matmul)]
+    choice = Choice((gemms,), plans={layer.norm: norms.plan(layer.norm)})
+    done = executed(npu.open(*products, norms.plan(layer.norm).contract), layer, choice)
+    assert [run.stats.dispatches for run in done] == [1] * 7
 
 
 # --- Where the two do not meet ------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from tests.support.stand_in_kernels import Argument, Memory
 from whisper_npu.dtypes import DType
 from whisper_npu.errors import WhisperNpuError
@@ -59,7 +61,8 @@ class InText:
             memory[: memref.nbytes].view(DTYPES[memref.dtype])
             for memory, (_, memref) in zip(memories, self.design.sequence.arguments, strict=True)
         ]
-        execute(self.design, arguments, self.functions, self.target)
+        with np.errstate(all="ignore"):  # memory that nobody wrote holds signalling NaNs, too
+            execute(self.design, arguments, self.functions, self.target)
 
 
 def is_text(content: bytes) -> bool:

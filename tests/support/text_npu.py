@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from tests.support import stand_in_kernels, text_kernels
+from tests.support import text_kernels
 from tests.support.fake_pyxrt import FakeXrt
-from tests.support.stand_in_kernels import XCLBIN_MAGIC, Memory
+from tests.support.stand_in_kernels import XCLBIN_MAGIC, Memory, write_kernel, write_npu
 from whisper_npu.kernels import registry
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
@@ -33,7 +33,7 @@ class TextNpu(ABC):
     """What a test has: `open` with kernels, `problems` afterwards. Devices are closed at the end."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.folder, self.patch = folder, patch
+        self.folder = folder
         self._devices = ExitStack()
         # No kernel of this machine's user may be found.
         patch.setenv("WHISPER_NPU_KERNELS", str(folder / "kernels"))
@@ -47,15 +47,14 @@ class TextNpu(ABC):
 
     def open(self, *kernels: Contract | Mapping[Contract, Text]) -> Device:
         """With these kernels built: each of its own design, or of the text that is given for it."""
+        texts: dict[Contract, Text] = {}
         for given in kernels:
-            texts = given if isinstance(given, Mapping) else {given: registry.design(given)}
-            for contract, text in texts.items():
-                of_array, of_instructions = (text, text) if isinstance(text, str) else text
-                array, _ = text_kernels.files(of_array)
-                _, instructions = text_kernels.files(of_instructions)
-                stand_in_kernels.write_kernel(
-                    self.folder / "kernels", contract, self.xclbin(array), insts=instructions
-                )
+            texts |= given if isinstance(given, Mapping) else {given: registry.design(given)}
+        for contract, text in texts.items():
+            of_array, of_instructions = (text, text) if isinstance(text, str) else text
+            array, _ = text_kernels.files(of_array)
+            _, insts = text_kernels.files(of_instructions)
+            write_kernel(self.folder / "kernels", contract, self.xclbin(array), insts=insts)
         device = open_device("npu", npu=NpuOptions((self.folder / "kernels",)))
         return self._devices.enter_context(device)
 
@@ -87,7 +86,7 @@ class FakeTextNpu(TextNpu):
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         super().__init__(folder, patch)
         self.fake = FakeXrt()
-        root = stand_in_kernels.write_npu(folder / "root")
+        root = write_npu(folder / "root")
         patch.setitem(sys.modules, "pyxrt", self.fake.module)
         patch.setattr(xrt, "open_npu", partial(xrt.open_npu, root=root))
 
@@ -130,7 +129,7 @@ class GenuineTextNpu(TextNpu):
         if not hasattr(self._stub, "amdxdna_stub_text"):
             pytest.skip("needs the stub of the driver: make test-xrt")
         self._stub.amdxdna_stub_count.restype = ctypes.c_uint64
-        self._before = self.dispatches()
+        self._before = self._counted()
         self._dispatch = _DISPATCH(self._executed)  # kept as long as the stub may call it
         self._stub.amdxdna_stub_text(self._dispatch)
 
@@ -153,7 +152,10 @@ class GenuineTextNpu(TextNpu):
         return self._xclbins[array]
 
     def dispatches(self) -> int:
-        return int(self._stub.amdxdna_stub_count(b"dispatches")) - self._before
+        return self._counted() - self._before
+
+    def _counted(self) -> int:
+        return int(self._stub.amdxdna_stub_count(b"dispatches"))
 
     def problems(self) -> list[str]:
         return self._problems
@@ -169,7 +171,7 @@ class GenuineTextNpu(TextNpu):
             for number, argument in enumerate(what.arguments):
                 if bos[number].bytes < argument.nbytes:
                     raise ValueError(f"bo{number} has {bos[number].bytes} bytes of {argument.nbytes}")
-                memories.append(bos[number].memory)
+                memories.append(bos[number].memory[: argument.nbytes])
             what.compute(*memories)
         except Exception as error:
             self._problems.append(str(error))
