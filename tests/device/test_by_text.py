@@ -198,6 +198,22 @@ def test_a_design_that_moves_other_bytes_is_refused(npu: TextNpu, contract: Cont
         device.load(contract)
 
 
+@pytest.mark.parametrize(
+    ("contract", "argument"),
+    [*((MATMUL_64X64, argument) for argument in "ABC"), (MATMUL_64X512, "A"), (SINGLE, "B")],
+    ids=lambda given: given if isinstance(given, str) else given.name,
+)
+def test_a_design_that_exchanges_rows_and_columns_is_refused(
+    npu: TextNpu, contract: Contract, argument: str
+) -> None:
+    text = changed(
+        registry.design(contract), rf"(%{argument}\[.*?\]\[.*?\]\[\d+, \d+), (\d+), 1\]", r"\1, 1, \2]"
+    )
+    device = npu.open({contract: text})
+    with pytest.raises(DispatchError, match="another result"):
+        device.load(contract)
+
+
 def test_instructions_of_another_size_on_the_same_array_are_refused(npu: TextNpu) -> None:
     smaller = gemm(NPU1, 384, 64, 192)
     assert smaller.overlay == SINGLE.overlay
