@@ -124,7 +124,7 @@ class Result:
         stages = [
             Row(name, tuple(p.stages[name] for p in self.passes), self.idle, self.audio_seconds)
             for name in STAGES
-            if all(name in p.stages for p in self.passes)
+            if all(name in p.stages and p.stages[name].seconds > 0 for p in self.passes)
         ]
         return [load, *stages, self.total]
 

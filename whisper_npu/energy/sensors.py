@@ -267,7 +267,7 @@ def _core_registers(root: Path) -> list[Counter]:
     threads = [
         entry
         for entry in _entries(root / "sys/devices/system/cpu")
-        if re.fullmatch(r"cpu\d+", entry.name) and (entry / "topology").is_dir()  # absent if offline
+        if re.fullmatch(r"cpu\d+", entry.name) and os.path.isdir(entry / "topology")  # absent if offline
     ]
     first_of_core = {_text(cpu / "topology/thread_siblings_list"): cpu.name[3:] for cpu in reversed(threads)}
     counters = []
@@ -314,10 +314,10 @@ def _open_socket_power(root: Path) -> SocketPower:
     monitors += [m for card in _entries(drm) for m in _entries(card / "device/hwmon") if _name(m) == "amdgpu"]
     reasons = []
     for monitor in monitors:
-        if not (monitor / "in1_label").exists():
+        if not os.path.exists(monitor / "in1_label"):
             continue
         for name in ("power1_input", "power1_average"):  # instantaneous where the driver has it
-            if not (monitor / name).exists():
+            if not os.path.exists(monitor / name):
                 continue
             sensor = SocketPower(monitor / name)
             try:
@@ -346,6 +346,6 @@ def _name(folder: Path) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise SensorError(f"{path}: {error.strerror}") from None

@@ -112,10 +112,10 @@ class Model:
         options = options or TranscribeOptions()
         with self._one_at_a_time:
             language = self._language(options)
-            start = perf_counter()
             with self._stage("audio"):
+                start = perf_counter()
                 samples = load_audio(audio)  # (n_samples,) float32
-            audio_seconds = perf_counter() - start
+                audio_seconds = perf_counter() - start
             self._whisper.on_stage("audio", start, start + audio_seconds)
             duration = len(samples) / SAMPLE_RATE
             self._whisper.start_measuring()
@@ -267,10 +267,10 @@ class _MeasuredFeatures:
 
     def __call__(self, samples: F32, chunk_length: None = None) -> F32:
         """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32. chunk_length is not used."""
-        start = perf_counter()
         with self.stage("mel"):
+            start = perf_counter()
             mel = log_mel(samples, self._n_mels)
-        end = perf_counter()
+            end = perf_counter()
         self.seconds += end - start
         self.on_stage("mel", start, end)
         return mel

@@ -81,14 +81,14 @@ class Run:
             for audio in self.audio:
                 transcription: Transcription | None = None
                 try:
-                    start = perf_counter()
                     with meter.stage("audio"):
+                        start = perf_counter()
                         samples = load_audio(audio)  # before the model, so that bad audio fails early
-                    audio_seconds = perf_counter() - start
+                        audio_seconds = perf_counter() - start
                     if model is None:
                         progress.say(f"loading {self.model}")
-                        start = perf_counter()
                         with meter.stage("load"):
+                            start = perf_counter()
                             model = load_model(
                                 self.model,
                                 device=device,
@@ -96,7 +96,7 @@ class Run:
                                 compute_type=compute_type,
                                 progress=progress.say,
                             )
-                        load_seconds = perf_counter() - start
+                            load_seconds = perf_counter() - start
                         model.within(meter.stage)
                     with progress.recording(audio, len(samples)) as on_segment:
                         done = model.transcribe(samples, self.options, on_segment)
