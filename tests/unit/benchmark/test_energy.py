@@ -18,7 +18,14 @@ from tests.support.sysfs import WRAPS_AT, Machine
 from tests.support.weights import require_weights
 from whisper_npu.apps.cli import run
 from whisper_npu.benchmark import energy
-from whisper_npu.benchmark.energy import Result, as_document, as_markdown, run_energy, write_files
+from whisper_npu.benchmark.energy import (
+    SETTLE_SECONDS,
+    Result,
+    as_document,
+    as_markdown,
+    run_energy,
+    write_files,
+)
 from whisper_npu.benchmark.files import Files
 from whisper_npu.energy.sensors import open_sensor
 from whisper_npu.errors import EnergyError
@@ -81,7 +88,10 @@ def measure(
         machine.advance(5.0)
         return model
 
+    slept = []
+
     def sleep(seconds: float) -> None:
+        slept.append(seconds)
         if model.calls:
             machine.zones["intel-rapl:0"].watts = idle_after
         machine.advance(seconds)
@@ -101,6 +111,7 @@ def measure(
             clock=machine.clock,
         )
     assert len(model.calls) == 2 * (1 + repeats)  # the warm-up too
+    assert slept == [10.0, SETTLE_SECONDS, 10.0]  # the driver lets an NPU sleep before idle is measured again
     return result
 
 
