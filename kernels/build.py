@@ -180,6 +180,7 @@ def _compile(design: DesignSource, peano: Path, include: Path) -> list[list[str]
             "-std=c++20",
             f"--target={wanted.target.compiler_triple}",
             "-DNDEBUG",
+            "-D__AIE_API_AIE_ADF_HPP__",  # a header that wants Vitis' adf.h (mlir-aie pull request 3262)
             *(["-fstack-size-section"] if design.toolchain.measures_cores else []),
             f"-I{include}",
             *wanted.defines,
@@ -283,7 +284,7 @@ def _build(design: DesignSource, folder: Path, array: str, tools: _CompleteToolc
                 made.mkdir()
             (packer / "xclbinutil").symlink_to(tools.xclbinutil)  # as every aiecc looks for it
             (work / f"{design.name}.mlir").write_text(design.mlir_text, "utf-8")
-            commands = [tools.aiecc.parent, packer]  # aiecc finds its own helpers beside it
+            commands = [packer, tools.aiecc.parent]  # aiecc finds its own helpers beside it
             for command in compile:
                 _run(command, work, commands, f"building {design.name}")
             programs = _core_programs(design, work, tools.peano)

@@ -14,12 +14,13 @@ tests of llvm-objdump; mlir-aie, programming_guide, section-4d.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from whisper_npu.npu.artifacts import InnerLoop
 
 OBJDUMP_OPTIONS = "--disassemble", "--reloc", "--disassemble-zeroes"
+LOOP_END = ".L_LEnd"
 DELAY_SLOTS = 5  # bundles behind a jump that still issue
 
 _SECTION = re.compile(r"Disassembly of section (\S+):")
@@ -135,15 +136,14 @@ def _innermost(section: _Section, name: str, labels: dict[str, tuple[str, int]])
 def _loops(section: _Section, name: str, labels: dict[str, tuple[str, int]]) -> Iterator[tuple[int, int]]:
     """Numbers of the first and of the last bundle of each loop."""
     number_at = {bundle.address: number for number, bundle in enumerate(section.bundles)}
-    start: int | None = None  # of a loop whose end has not been told yet
+    yield from _loops_by_label(number_at, name, labels)
+    start: int | None = None
+    end: int | None = None  # set in either order; a pair of two loops holds the later one
     for number, bundle in enumerate(section.bundles):
         for slot in bundle.slots:
             if found := _LOOP_END.match(slot):
                 place = number_at.get(_target(section, name, bundle, int(found[2], 16), labels))
-                if found[1] == "ls":
-                    start, end = place, None
-                else:
-                    end = place
+                start, end = (place, end) if found[1] == "ls" else (start, place)
                 if start is not None and end is not None and start <= end:
                     yield start, end
             elif found := _JUMP_BACK.match(slot):
@@ -152,17 +152,31 @@ def _loops(section: _Section, name: str, labels: dict[str, tuple[str, int]]) -> 
                     yield place, min(number + DELAY_SLOTS, len(section.bundles) - 1)
 
 
+def _loops_by_label(
+    number_at: Mapping[int, int], name: str, labels: Mapping[str, tuple[str, int]]
+) -> Iterator[tuple[int, int]]:
+    """Zero-overhead loops as Peano labels them: from a block's label to the last bundle, .L_LEnd0."""
+    here = {
+        label: number_at[at] for label, (where, at) in labels.items() if where == name and at in number_at
+    }
+    starts = [number for label, number in here.items() if not label.startswith(LOOP_END)]
+    for label, last in here.items():
+        before = [start for start in starts if start <= last]
+        if label.startswith(LOOP_END) and before:
+            yield max(before), last
+
+
 def _target(
     section: _Section, name: str, bundle: _Bundle, written: int, labels: dict[str, tuple[str, int]]
 ) -> int:
     """The address that an instruction names: by its relocation, or as it stands in a linked program.
 
-    -1 where it is in another section.
+    -1 where it is in another section, or where neither says it: an object has 0 there.
     """
     places = range(bundle.address, bundle.address + bundle.size)
     label, offset = next((section.targets[at] for at in places if at in section.targets), ("", 0))
     if not label:
-        return written
+        return written or -1
     if label == name:
         return offset
     where, address = labels.get(label, ("", 0))

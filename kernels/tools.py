@@ -75,7 +75,8 @@ class Toolchain:
         aiecc = _first_program(folder / name for folder in folders for name in DRIVERS)
         root = aiecc.resolve().parent.parent if aiecc else None
         roots = [*mlir_aie, *([root] if root else [])]
-        include = next((root / "include" for root in roots if (root / "include" / "aie_api").is_dir()), None)
+        headers = [root.absolute() / "include" for root in roots]
+        include = next((folder for folder in headers if (folder / "aie_api").is_dir()), None)
 
         own_peano = environ.get("PEANO_INSTALL_DIR")
         if own_peano:
@@ -170,7 +171,7 @@ class Toolchain:
 
 
 def _first_program(candidates: Iterable[Path]) -> Path | None:
-    return next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
+    return next((path.absolute() for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
 
 
 def _packages_of(commands: Path) -> list[Path]:

@@ -184,8 +184,9 @@ def test_the_commands_are_those_of_mlir_aie(fake: Fake, folder: Path, toolchain:
     (compile_folder, *compile_line), (link_folder, *link_line) = fake.calls()
     measured = "-fstack-size-section " if toolchain is G4 else ""
     assert " ".join(compile_line) == (
-        f"{fake.clang} -O2 -std=c++20 --target=aie2-none-unknown-elf -DNDEBUG {measured}"
-        f"-I{fake.root}/mlir_aie/include -DDIM_M=64 -DDIM_K=64 -DDIM_N=32 -DDIM_R=4 -DDIM_S=8 -DDIM_T=4 "
+        f"{fake.clang} -O2 -std=c++20 --target=aie2-none-unknown-elf -DNDEBUG -D__AIE_API_AIE_ADF_HPP__ "
+        f"{measured}-I{fake.root}/mlir_aie/include "
+        "-DDIM_M=64 -DDIM_K=64 -DDIM_N=32 -DDIM_R=4 -DDIM_S=8 -DDIM_T=4 "
         f"-c {MATMUL_CC.path} -o matmul_64x64x32.o"
     )
     assert " ".join(link_line) == (
@@ -571,6 +572,13 @@ def test_xclbinutil_is_found_on_path_and_in_xrt(fake: Fake, folder: Path, tmp_pa
     with pytest.raises(BuildError):
         build([DESIGN], folder, tools=tools)
     assert (tmp_path / "used").read_text() == f"{own}\n"
+
+
+def test_what_is_found_is_found_from_any_folder(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a folder of their own, and `python -m` has the current one as ""."""
+    whole = fake.toolchain
+    monkeypatch.chdir(fake.root)
+    assert Toolchain.find({}, [""]) == whole
 
 
 def test_an_ordinary_clang_on_path_is_not_peano(fake: Fake) -> None:

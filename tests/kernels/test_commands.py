@@ -105,7 +105,7 @@ def test_verify_takes_the_spelling_of_any_toolchain(capsys: pytest.CaptureFixtur
 
 
 def test_show_takes_a_gemm_of_any_size(capsys: pytest.CaptureFixture[str]) -> None:
-    name = "gemm_32x64x16_context_3x256x128x64"
+    name = "gemm_32x64x16_3x256x128x64"
     assert name not in [contract.name for contract in DESIGNS]
     assert run(["kernels", "show", name]) == 0
     assert "%A: memref<98304xbf16>" in capsys.readouterr().out

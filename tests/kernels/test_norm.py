@@ -21,7 +21,7 @@ from whisper_npu.errors import PlanError
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.cxx import find_cxx
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.build import DesignSource, Toolchain, array_part, build
+from whisper_npu.kernels.build import DesignSource, array_part, build
 from whisper_npu.kernels.goldens import goldens
 from whisper_npu.kernels.mlir import DesignParameterError
 from whisper_npu.kernels.norm.core import NORM_CC
@@ -39,6 +39,7 @@ from whisper_npu.kernels.norm.kernel import (
     norm,
     padded_norm,
 )
+from whisper_npu.kernels.tools import Toolchain
 from whisper_npu.kernels.verifier import (
     Design,
     DesignError,
@@ -477,7 +478,7 @@ def test_a_build_compiles_its_source_and_says_so_in_the_manifest(tmp_path: Path)
     tool(peano / "bin" / "clang++", 'for file; do :; done; echo "$@" > "$file"')
     outputs = f'ls *.o && for file in xclbin insts.bin; do echo 1234567 > "{GOLDEN.name}.$file"; done'
     aiecc = tool(tmp_path / "aiecc", outputs)
-    build([DesignSource.of(GOLDEN)], kernels, tools=Toolchain(aiecc, tmp_path, peano))
+    build([DesignSource.of(GOLDEN)], kernels, tools=Toolchain(aiecc, tmp_path, peano, xclbinutil=aiecc))
 
     manifest = json.loads((kernels / GOLDEN.name / "manifest.json").read_text("utf-8"))
     assert manifest["contract"] == GOLDEN.as_json()

@@ -73,13 +73,45 @@ def test_a_zero_overhead_loop_is_counted_from_its_first_bundle_to_its_last() -> 
     assert program.inner_loop.vmacs_per_cycle == 0.5
 
 
-def test_a_linked_program_has_addresses_for_labels() -> None:
-    """And `ls` and `le` may be set in one bundle's neighbours, in either order of slots."""
+def test_without_relocations_the_labels_tell_the_loop() -> None:
+    """Then an object's instructions name address 0 everywhere: no jump goes there."""
+    body = [f"jz\tr0, #0x0;\t\t{VMAC}", *UPSTREAM]
+    lines = [line for line in zero_overhead("f", 0, body) if "R_AIE" not in line]
+    program = read_objdump(disassembly((".text", lines)))
+    assert program is not None
+    assert program.inner_loop == InnerLoop(bundles=17, vmacs=9)
+    unlabelled = [line for line in lines if "<.L" not in line]
+    program = read_objdump(disassembly((".text", unlabelled)))
+    assert program is not None
+    assert program.inner_loop is None
+
+
+def test_a_loop_of_one_bundle_starts_where_it_ends() -> None:
+    one = function(
+        "f",
+        0,
+        (6, "movxm\tls, #0x0"),
+        "R_AIE_42\t.L_LEnd0",
+        (6, "movxm\tle, #0x0"),
+        "R_AIE_42\t.L_LEnd0",
+        (16, NOP),
+        ".L_LEnd0",
+        (16, f"{NOP};\t\t{VMAC}"),
+        (4, "ret\tlr"),
+    )
+    program = read_objdump(disassembly((".text", one)))
+    assert program is not None
+    assert program.inner_loop == InnerLoop(bundles=1, vmacs=1)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_linked_program_has_addresses_for_labels(order: tuple[int, int]) -> None:
+    """`ls` and `le` may be set in either order."""
+    ends = "movxm\tls, #0x200", "movxm\tle, #0x208"
     lines = function(
         "core",
         0x1F0,
-        (6, "movxm\tls, #0x200"),
-        (6, "movxm\tle, #0x208"),
+        *[(6, ends[which]) for which in order],
         (4, "mova\tr0, #0x1"),
         (8, VMAC),
         (8, f"{VMAC};\t\tvst\tamll0, [p2], #0x20"),
@@ -89,6 +121,23 @@ def test_a_linked_program_has_addresses_for_labels() -> None:
     assert program is not None
     assert program.inner_loop == InnerLoop(bundles=2, vmacs=2)
     assert program.program_bytes == 36
+
+
+def test_two_loops_one_after_the_other_are_two() -> None:
+    lines = function(
+        "core",
+        0x1F0,
+        (6, "movxm\tls, #0x200"),
+        (6, "movxm\tle, #0x208"),
+        (4, "nop"),
+        *[(8, VMAC)] * 2,
+        (8, "movxm\tle, #0x230"),
+        (8, "movxm\tls, #0x220"),
+        *[(8, VMAC)] * 3,
+    )
+    program = read_objdump(disassembly((".text", lines)))
+    assert program is not None
+    assert program.inner_loop == InnerLoop(bundles=3, vmacs=3)
 
 
 def test_the_innermost_loop_counts_and_not_what_is_around_it() -> None:
