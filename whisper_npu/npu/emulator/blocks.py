@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side
@@ -172,19 +173,29 @@ def run_dispatches(
                 )
                 for at in places
             ]
-            for at, computed in zip(places, compute(tiles), strict=True):
-                write = at[len(inputs) :]
-                for result, layout, done, place, values in zip(
-                    results, plan.outputs, written, write, computed, strict=True
-                ):
-                    tile = tile_of(result, layout, place)
-                    if done[tuple(place)]:
-                        tile += values
-                    else:
-                        tile[:] = values
-                        done[tuple(place)] = True
-            lists.add(len(run_list))
+            computed = iter(compute(tiles))
+            for dispatch in run_list:
+                for at, values in zip(dispatch, computed, strict=False):
+                    _write(plan, results, written, at[len(inputs) :], values)
+                lists.add(1)
     return [x[:, : o.rows, : o.cols] for x, o in zip(results, plan.outputs, strict=True)], lists.submit()
+
+
+def _write(
+    plan: Plan,
+    results: list[F32],
+    written: list[NDArray[np.bool_]],
+    at: Sequence[Sequence[int]],
+    values: Tiles,
+) -> None:
+    """The host adds what a tile product made to what was written there."""
+    for result, layout, done, place, made in zip(results, plan.outputs, written, at, values, strict=True):
+        tile = tile_of(result, layout, place)
+        if done[tuple(place)]:
+            tile += made
+        else:
+            tile[:] = made
+            done[tuple(place)] = True
 
 
 def _computed(plan: Plan, products: Sequence[Tiles]) -> list[Tiles]:
