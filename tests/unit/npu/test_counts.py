@@ -158,5 +158,5 @@ def test_attention_is_wrong_where_a_plan_of_it_is(fidelity: Fidelity, product: s
     assert (np.abs(right - exact) <= bound).all()
     wrong, _ = run(fidelity, ATTENTION, *(plans | {product: with_one_b(plans[product])}).values())
     first, second = np.split(np.abs(wrong - right), 2, axis=1)  # (n_ctx, d_head) of each head
-    assert not first.any()
+    assert first.max() < 0.01  # roundings: a wrong plan runs by itself
     assert second.max() > 0.1

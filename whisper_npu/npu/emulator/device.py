@@ -15,6 +15,7 @@ import numpy as np
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
 from whisper_npu.host import gemm as host_gemm
+from whisper_npu.host import vmac
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, blas, cpu_has_dot, fastest
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
@@ -139,6 +140,8 @@ class Emulator(Device):
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
             build_meanwhile(host_gemm.SOURCE)
+        if fidelity is Fidelity.EXACT:
+            build_meanwhile(vmac.SOURCE)
 
     @property
     def name(self) -> str:
