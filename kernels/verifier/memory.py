@@ -48,6 +48,8 @@ class Buffers:
         # Where no fifo writes or reads, the core does.
         self.written = [0] * max(1, len(pool.inputs))
         self.read = [0] * max(1, len(pool.outputs))
+        # Of each port and slot, whether all elements are known to be written: they need no look then.
+        self.known = [[False] * pool.depth for _ in self.written]
 
     def can_write(self, port: int) -> bool:
         return self.written[port] - min(self.read) < len(self.slots)
@@ -57,6 +59,20 @@ class Buffers:
 
     def slot(self, number: int) -> NDArray[Any]:
         return self.slots[number % len(self.slots)]
+
+    def is_whole(self, number: int) -> bool:
+        """Whether every element of an object has been written, by what moved or by a look."""
+        place = number % len(self.slots)
+        if all(port[place] for port in self.known):
+            return True
+        if unwritten(self.slots[place], self.pool.memref.dtype):
+            return False
+        self.mark(number, whole=True)
+        return True
+
+    def mark(self, number: int, *, whole: bool) -> None:
+        for port in self.known:
+            port[number % len(self.slots)] = whole
 
     @property
     def left(self) -> int:
@@ -84,8 +100,9 @@ class CoreEnd(Buffers):
     def acquire(self, count: int) -> None:
         """Hold `count` objects; those that are held already count."""
         if self.role == PRODUCE:
-            for number in range(self.held, count):
-                self.slot(self.first + number)[:] = self.poison
+            for number in range(self.first + self.held, self.first + count):
+                self.slot(number)[:] = self.poison
+                self.mark(number, whole=False)
         self.held = max(self.held, count)
 
     def release(self, count: int) -> None:
@@ -94,6 +111,11 @@ class CoreEnd(Buffers):
             self.written[0] += count
         else:
             self.read[0] += count
+
+    @property
+    def held_bits(self) -> tuple[bytes, ...]:
+        """What lies in the objects that the core holds."""
+        return tuple(self.slot(self.first + number).tobytes() for number in range(self.held))
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,12 @@ class Element:
 
     @property
     def array(self) -> NDArray[Any]:
-        return self.end.objects[self.number % len(self.end.objects)]
+        return self.end.objects[self.place]
+
+    @property
+    def place(self) -> int:
+        """Which of the end's buffers it lies in."""
+        return self.number % len(self.end.objects)
 
     @property
     def is_held(self) -> bool:

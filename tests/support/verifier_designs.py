@@ -5,7 +5,8 @@ Written here, not by the kernels' generators: the verifier has to be right whate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -199,6 +200,9 @@ class NumpyFunctions:
 
     def macs(self, name: str) -> int:
         return {"zero": 0, "matmul": self.macs_per_call}[name]
+
+    def prepare(self, name: str, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        return partial(self.call, name, arguments)
 
     def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
         assert all(array.flags.c_contiguous for array in arguments)
