@@ -58,11 +58,6 @@ def core(column: int, row: int) -> Place:
     return column, FIRST_CORE_ROW + row
 
 
-def parts(count: int, limit: int) -> list[tuple[int, int]]:
-    """(first, how many) of each part of `count` rounds; a descriptor repeats at most `limit` times."""
-    return [(first, min(limit, count - first)) for first in range(0, count, limit)]
-
-
 def memref(shape: tuple[int, ...], dtype: str) -> str:
     return f"memref<{'x'.join(map(str, shape))}x{dtype}>"
 

@@ -390,15 +390,15 @@ module {
 
     // DRAM movement
     aie.runtime_sequence @sequence(%A: memref<4096xbf16>, %B: memref<32768xbf16>, %C: memref<32768xbf16>) {
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 4, 64, 32][0, 32, 512, 1]) {id = 0 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<32768xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 128][1, 4, 64, 32][0, 32, 512, 1]) {id = 0 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<32768xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 256][1, 4, 64, 32][0, 32, 512, 1]) {id = 0 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<32768xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 384][1, 4, 64, 32][0, 32, 512, 1]) {id = 0 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<32768xbf16>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][1, 1, 64, 64][0, 64, 64, 1]) {id = 1 : i64, metadata = @A_L3L2} : memref<4096xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][1, 4, 64, 32][32768, 32, 512, 1]) {id = 2 : i64, metadata = @B_L3L2_0} : memref<32768xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 128][1, 4, 64, 32][32768, 32, 512, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<32768xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 256][1, 4, 64, 32][32768, 32, 512, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<32768xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 384][1, 4, 64, 32][32768, 32, 512, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 0 : i64, metadata = @A_L3L2} : memref<4096xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][1, 4, 64, 32][0, 32, 512, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 128][1, 4, 64, 32][0, 32, 512, 1]) {id = 0 : i64, metadata = @B_L3L2_1} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 256][1, 4, 64, 32][0, 32, 512, 1]) {id = 0 : i64, metadata = @B_L3L2_2} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 384][1, 4, 64, 32][0, 32, 512, 1]) {id = 0 : i64, metadata = @B_L3L2_3} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 4, 64, 32][0, 32, 512, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 128][1, 4, 64, 32][0, 32, 512, 1]) {id = 4 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 256][1, 4, 64, 32][0, 32, 512, 1]) {id = 4 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<32768xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 384][1, 4, 64, 32][0, 32, 512, 1]) {id = 4 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<32768xbf16>
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}

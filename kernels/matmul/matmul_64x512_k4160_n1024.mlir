@@ -439,36 +439,27 @@ module {
 
     // DRAM movement
     aie.runtime_sequence @sequence(%A: memref<266240xbf16>, %B: memref<4259840xbf16>, %C: memref<65536xf32>) {
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 4, 64, 32][0, 32, 1024, 1]) {id = 0 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 128][1, 4, 64, 32][0, 32, 1024, 1]) {id = 0 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 256][1, 4, 64, 32][0, 32, 1024, 1]) {id = 0 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 384][1, 4, 64, 32][0, 32, 1024, 1]) {id = 0 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][1, 65, 64, 64][0, 64, 4160, 1]) {id = 1 : i64, metadata = @A_L3L2} : memref<266240xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 2 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194304][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 3 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 128][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194432][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 3 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 256][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194560][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 3 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 384][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194688][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 3 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 512][1, 4, 64, 32][0, 32, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 640][1, 4, 64, 32][0, 32, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 768][1, 4, 64, 32][0, 32, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 896][1, 4, 64, 32][0, 32, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<65536xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][1, 65, 64, 64][0, 64, 4160, 1]) {id = 9 : i64, metadata = @A_L3L2} : memref<266240xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 512][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 10 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194816][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 11 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 640][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 10 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194944][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 11 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 768][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 10 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4195072][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 11 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 896][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 10 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4195200][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 11 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
-      aiex.npu.dma_wait {symbol = @C_L2L3_0}
-      aiex.npu.dma_wait {symbol = @C_L2L3_1}
-      aiex.npu.dma_wait {symbol = @C_L2L3_2}
-      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][2, 65, 64, 64][0, 64, 4160, 1]) {id = 0 : i64, metadata = @A_L3L2} : memref<266240xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194304][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 128][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 0 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194432][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 1 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 256][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 0 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194560][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 1 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 384][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 0 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194688][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 1 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][2, 4, 64, 32][512, 32, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<65536xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 128][2, 4, 64, 32][512, 32, 1024, 1]) {id = 4 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<65536xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 256][2, 4, 64, 32][512, 32, 1024, 1]) {id = 4 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<65536xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 384][2, 4, 64, 32][512, 32, 1024, 1]) {id = 4 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<65536xf32>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 512][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 6 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194816][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 7 : i64, metadata = @B_L3L2_0} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 640][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4194944][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 3 : i64, metadata = @B_L3L2_1} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 768][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4195072][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 3 : i64, metadata = @B_L3L2_2} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 896][64, 4, 64, 32][65536, 32, 1024, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 4195200][1, 4, 64, 32][65536, 32, 1024, 1]) {id = 3 : i64, metadata = @B_L3L2_3} : memref<4259840xbf16>
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}

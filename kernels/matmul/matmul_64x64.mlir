@@ -46,9 +46,9 @@ module {
 
     // DRAM movement
     aie.runtime_sequence @sequence(%A: memref<4096xbf16>, %B: memref<4096xbf16>, %C: memref<4096xf32>) {
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 2 : i64, metadata = @C_L2L3, issue_token = true} : memref<4096xf32>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 0 : i64, metadata = @A_L3L2} : memref<4096xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 1 : i64, metadata = @B_L3L2} : memref<4096xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 4 : i64, metadata = @B_L3L2} : memref<4096xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 8 : i64, metadata = @C_L2L3, issue_token = true} : memref<4096xf32>
       aiex.npu.dma_wait {symbol = @C_L2L3}
     }
   }

@@ -904,57 +904,49 @@ module {
       aiex.npu.rtp_write(@lower_sizes_3_1, 2, 989855744)
       aiex.npu.rtp_write(@upper_sizes_3_1, 0, 94)
       aiex.npu.rtp_write(@upper_sizes_3_1, 1, 4)
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 0 : i64, metadata = @SUM_L2L3_0, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @Y_L2L3_0, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @X_L3L2_0} : memref<2048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_0} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 3 : i64, metadata = @RESIDUAL_L3L2_0} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 0 : i64, metadata = @SUM_L2L3_1, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @Y_L2L3_1, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @X_L3L2_1} : memref<2048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_1} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 3 : i64, metadata = @RESIDUAL_L3L2_1} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 0 : i64, metadata = @SUM_L2L3_2, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @Y_L2L3_2, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @X_L3L2_2} : memref<2048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_2} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 3 : i64, metadata = @RESIDUAL_L3L2_2} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 0 : i64, metadata = @SUM_L2L3_3, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @Y_L2L3_3, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @X_L3L2_3} : memref<2048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_3} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 3 : i64, metadata = @RESIDUAL_L3L2_3} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_0, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @Y_L2L3_0, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 10 : i64, metadata = @X_L3L2_0} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 11 : i64, metadata = @RESIDUAL_L3L2_0} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_1, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @Y_L2L3_1, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 10 : i64, metadata = @X_L3L2_1} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 11 : i64, metadata = @RESIDUAL_L3L2_1} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_2, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @Y_L2L3_2, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 10 : i64, metadata = @X_L3L2_2} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 11 : i64, metadata = @RESIDUAL_L3L2_2} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_3, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @Y_L2L3_3, issue_token = true} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 10 : i64, metadata = @X_L3L2_3} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 11 : i64, metadata = @RESIDUAL_L3L2_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][0, 128, 512, 1]) {id = 0 : i64, metadata = @X_L3L2_0} : memref<2048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @X_L3L2_0} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @RESIDUAL_L3L2_0} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][0, 128, 512, 1]) {id = 0 : i64, metadata = @X_L3L2_1} : memref<2048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @X_L3L2_1} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @RESIDUAL_L3L2_1} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][0, 128, 512, 1]) {id = 0 : i64, metadata = @X_L3L2_2} : memref<2048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @X_L3L2_2} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @RESIDUAL_L3L2_2} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][0, 128, 512, 1]) {id = 0 : i64, metadata = @X_L3L2_3} : memref<2048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @X_L3L2_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @RESIDUAL_L3L2_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_0} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_0} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_1} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_1} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_2} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_2} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_0} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 5 : i64, metadata = @RESIDUAL_L3L2_0} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_1} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 5 : i64, metadata = @RESIDUAL_L3L2_1} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_2} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 5 : i64, metadata = @RESIDUAL_L3L2_2} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 5 : i64, metadata = @RESIDUAL_L3L2_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @SUM_L2L3_0, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 13 : i64, metadata = @Y_L2L3_0, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @SUM_L2L3_1, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 13 : i64, metadata = @Y_L2L3_1, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @SUM_L2L3_2, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 13 : i64, metadata = @Y_L2L3_2, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @SUM_L2L3_3, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 13 : i64, metadata = @Y_L2L3_3, issue_token = true} : memref<770048xf32>
       aiex.npu.dma_wait {symbol = @SUM_L2L3_0}
-      aiex.npu.dma_wait {symbol = @SUM_L2L3_1}
-      aiex.npu.dma_wait {symbol = @SUM_L2L3_2}
-      aiex.npu.dma_wait {symbol = @SUM_L2L3_3}
       aiex.npu.dma_wait {symbol = @Y_L2L3_0}
-      aiex.npu.dma_wait {symbol = @Y_L2L3_1}
-      aiex.npu.dma_wait {symbol = @Y_L2L3_2}
-      aiex.npu.dma_wait {symbol = @Y_L2L3_3}
-      aiex.npu.dma_wait {symbol = @SUM_L2L3_0}
       aiex.npu.dma_wait {symbol = @SUM_L2L3_1}
-      aiex.npu.dma_wait {symbol = @SUM_L2L3_2}
-      aiex.npu.dma_wait {symbol = @SUM_L2L3_3}
-      aiex.npu.dma_wait {symbol = @Y_L2L3_0}
       aiex.npu.dma_wait {symbol = @Y_L2L3_1}
+      aiex.npu.dma_wait {symbol = @SUM_L2L3_2}
       aiex.npu.dma_wait {symbol = @Y_L2L3_2}
+      aiex.npu.dma_wait {symbol = @SUM_L2L3_3}
       aiex.npu.dma_wait {symbol = @Y_L2L3_3}
     }
   }

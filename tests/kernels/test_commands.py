@@ -75,7 +75,7 @@ def test_show_prints_the_design(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_show_takes_a_gemm_of_any_size(capsys: pytest.CaptureFixture[str]) -> None:
-    name = "gemm_32x64x16_context_3x256x128x64"
+    name = "gemm_32x64x16_3x256x128x64"
     assert name not in [contract.name for contract in DESIGNS]
     assert run(["kernels", "show", name]) == 0
     assert "%A: memref<98304xbf16>" in capsys.readouterr().out

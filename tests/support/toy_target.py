@@ -45,6 +45,7 @@ TOY = Target(
     hw_contexts=3,
     max_lock_value=31,
     max_repeat=5,
+    shim_queue=3,
     max_bd_size=600,
     task_queue=3,
     stack_bytes=2048,

@@ -59,6 +59,8 @@ NPU1 = Target(
     hw_contexts=6,  # driver, npu1_regs.c: the seventh fails with EINVAL
     max_lock_value=63,  # AM020
     max_repeat=64,  # of the shim's fourth dimension, where its stride is not zero; mlir-aie's verifier
+    # A fifth is dropped without an error (aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE; mlir-aie issue 3734).
+    shim_queue=4,
     max_bd_size=512,  # of any dimension in aie.dma_bd; mlir-aie's verifier rejects 513
     # aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE; a fifth is dropped without an error, mlir-aie issue 3734.
     # Six in flight passed where the array had taken two of them, seven hung: mlir-air issue 1826.

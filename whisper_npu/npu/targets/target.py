@@ -81,7 +81,8 @@ class Target:
     compiler_triple: str  # Peano's name for a core
     hw_contexts: int  # open at once
     max_lock_value: int
-    max_repeat: int
+    max_repeat: int  # of the shim's fourth dimension
+    shim_queue: int  # tasks that a channel of the shim holds
     max_bd_size: int
     task_queue: int  # tasks that a channel of the shim has under way or waiting; a further one is lost
     stack_bytes: int  # of a core, at the bottom of its memory; the least that a design may ask for

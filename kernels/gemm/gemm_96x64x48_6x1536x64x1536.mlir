@@ -579,115 +579,71 @@ module {
     } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
 
     // DRAM movement
-    aie.runtime_sequence @sequence(%A: memref<14155776xbf16>, %B: memref<1769472xbf16>, %C: memref<1769472xf32>) {
-      aiex.npu.rtp_write(@steps_0_0, 0, 24)
-      aiex.npu.rtp_write(@steps_0_1, 0, 24)
-      aiex.npu.rtp_write(@steps_0_2, 0, 24)
-      aiex.npu.rtp_write(@steps_0_3, 0, 24)
-      aiex.npu.rtp_write(@steps_1_0, 0, 24)
-      aiex.npu.rtp_write(@steps_1_1, 0, 24)
-      aiex.npu.rtp_write(@steps_1_2, 0, 24)
-      aiex.npu.rtp_write(@steps_1_3, 0, 24)
-      aiex.npu.rtp_write(@steps_2_0, 0, 24)
-      aiex.npu.rtp_write(@steps_2_1, 0, 24)
-      aiex.npu.rtp_write(@steps_2_2, 0, 24)
-      aiex.npu.rtp_write(@steps_2_3, 0, 24)
-      aiex.npu.rtp_write(@steps_3_0, 0, 24)
-      aiex.npu.rtp_write(@steps_3_1, 0, 24)
-      aiex.npu.rtp_write(@steps_3_2, 0, 24)
-      aiex.npu.rtp_write(@steps_3_3, 0, 24)
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_0} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_0} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 147456][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 294912][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 144][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 442368][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 192][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 2359296][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_0} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 192][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_0} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 240][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 2506752][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_1} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 240][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_1} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 288][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 2654208][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_2} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 288][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_2} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 336][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 2801664][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_3} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 336][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_3} : memref<1769472xbf16>
-      aiex.npu.dma_wait {symbol = @C_L2L3_0}
-      aiex.npu.dma_wait {symbol = @C_L2L3_1}
-      aiex.npu.dma_wait {symbol = @C_L2L3_2}
-      aiex.npu.dma_wait {symbol = @C_L2L3_3}
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 384][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 4718592][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_0} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 384][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_0} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 432][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 4866048][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 432][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 480][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 5013504][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 480][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 528][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 5160960][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 528][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<1769472xbf16>
-      aiex.npu.dma_wait {symbol = @C_L2L3_0}
-      aiex.npu.dma_wait {symbol = @C_L2L3_1}
-      aiex.npu.dma_wait {symbol = @C_L2L3_2}
-      aiex.npu.dma_wait {symbol = @C_L2L3_3}
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 576][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 7077888][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_0} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 576][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_0} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 624][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 7225344][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_1} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 624][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_1} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 672][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 7372800][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_2} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 672][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_2} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 720][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 7520256][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_3} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 720][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_3} : memref<1769472xbf16>
-      aiex.npu.dma_wait {symbol = @C_L2L3_0}
-      aiex.npu.dma_wait {symbol = @C_L2L3_1}
-      aiex.npu.dma_wait {symbol = @C_L2L3_2}
-      aiex.npu.dma_wait {symbol = @C_L2L3_3}
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 768][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 9437184][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_0} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 768][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_0} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 816][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 9584640][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 816][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_1} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 864][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 9732096][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 864][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_2} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 912][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 0 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 9879552][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 912][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 2 : i64, metadata = @B_L3L2_3} : memref<1769472xbf16>
-      aiex.npu.dma_wait {symbol = @C_L2L3_0}
-      aiex.npu.dma_wait {symbol = @C_L2L3_1}
-      aiex.npu.dma_wait {symbol = @C_L2L3_2}
-      aiex.npu.dma_wait {symbol = @C_L2L3_3}
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 960][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 11796480][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_0} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 960][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_0} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 1008][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 11943936][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_1} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 1008][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_1} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 1056][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 12091392][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_2} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 1056][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_2} : memref<1769472xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 1104][1, 16, 96, 48][192, 110592, 1152, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<1769472xf32>
-      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 12238848][4, 24, 96, 64][589824, 64, 1536, 1]) {id = 9 : i64, metadata = @A_L3L2_3} : memref<14155776xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 1104][4, 24, 64, 48][0, 73728, 1152, 1]) {id = 10 : i64, metadata = @B_L3L2_3} : memref<1769472xbf16>
-      aiex.npu.dma_wait {symbol = @C_L2L3_0}
-      aiex.npu.dma_wait {symbol = @C_L2L3_1}
-      aiex.npu.dma_wait {symbol = @C_L2L3_2}
-      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+    aie.runtime_sequence @sequence(%A: memref<589824xbf16>, %B: memref<589824xbf16>, %C: memref<14155776xf32>) {
+      aiex.npu.rtp_write(@steps_0_0, 0, 1)
+      aiex.npu.rtp_write(@steps_0_1, 0, 1)
+      aiex.npu.rtp_write(@steps_0_2, 0, 1)
+      aiex.npu.rtp_write(@steps_0_3, 0, 1)
+      aiex.npu.rtp_write(@steps_1_0, 0, 1)
+      aiex.npu.rtp_write(@steps_1_1, 0, 1)
+      aiex.npu.rtp_write(@steps_1_2, 0, 1)
+      aiex.npu.rtp_write(@steps_1_3, 0, 1)
+      aiex.npu.rtp_write(@steps_2_0, 0, 1)
+      aiex.npu.rtp_write(@steps_2_1, 0, 1)
+      aiex.npu.rtp_write(@steps_2_2, 0, 1)
+      aiex.npu.rtp_write(@steps_2_3, 0, 1)
+      aiex.npu.rtp_write(@steps_3_0, 0, 1)
+      aiex.npu.rtp_write(@steps_3_1, 0, 1)
+      aiex.npu.rtp_write(@steps_3_2, 0, 1)
+      aiex.npu.rtp_write(@steps_3_3, 0, 1)
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 36864][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 73728][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 110592][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_0} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_1} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_2} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 144][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_3} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 147456][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 184320][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 221184][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 258048][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538944][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_0} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538992][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_1} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3539040][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_2} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3539088][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_3} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 294912][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 331776][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 368640][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 405504][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077888][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_0} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077936][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_1} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077984][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_2} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7078032][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_3} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 442368][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 479232][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 516096][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 552960][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616832][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616880][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616928][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616976][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}
