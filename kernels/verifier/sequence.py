@@ -147,10 +147,10 @@ def check_queues(design: Design, target: Target) -> None:
     for op in design.sequence.ops:
         if isinstance(op, Memcpy):
             running.issue(op)
-            if running.on(op.fifo) > target.task_queue:
+            if running.on(op.fifo) > target.shim_queue:
                 raise DesignError(
                     f"{design.fifo(op.fifo).shim}: {running.on(op.fifo)} tasks of {op.fifo} may be "
-                    f"outstanding, the limit is {target.task_queue}: the channel's queue drops a further one "
+                    f"outstanding, the limit is {target.shim_queue}: the channel's queue drops a further one "
                     "in silence; wait for an earlier one"
                 )
         elif isinstance(op, Wait):

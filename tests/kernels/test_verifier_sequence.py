@@ -111,7 +111,7 @@ def test_the_queue_is_counted_like_tokens_are(plan: list[str]) -> None:
         queue.append((descriptor, "token" in what))
         numbered = broken(task, "id = 0", f"id = {descriptor}")
         lines.append(with_token(numbered) if "token" in what else numbered)
-        if len(queue) > NPU1.task_queue:
+        if len(queue) > NPU1.shim_queue:
             verdict = f"{len(queue)} tasks of A_L3L2 may be outstanding"
             break
     text = broken(template, task_of(template, "A_L3L2"), "\n".join(lines))

@@ -47,7 +47,6 @@ TOY = Target(
     max_repeat=5,
     shim_queue=3,
     max_bd_size=600,
-    task_queue=3,
     stack_bytes=2048,
     run_list=7,
     profile=Profile(

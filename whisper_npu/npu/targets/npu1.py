@@ -60,11 +60,9 @@ NPU1 = Target(
     max_lock_value=63,  # AM020
     max_repeat=64,  # of the shim's fourth dimension, where its stride is not zero; mlir-aie's verifier
     # A fifth is dropped without an error (aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE; mlir-aie issue 3734).
+    # Six in flight passed where the array had taken two of them, seven hung (mlir-air issue 1826).
     shim_queue=4,
     max_bd_size=512,  # of any dimension in aie.dma_bd; mlir-aie's verifier rejects 513
-    # aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE; a fifth is dropped without an error, mlir-aie issue 3734.
-    # Six in flight passed where the array had taken two of them, seven hung: mlir-air issue 1826.
-    task_queue=4,
     # 0xD00, mlir-aie's programming examples for matrix products. The stack grows upward into the core's
     # buffers, unseen; a product's 16 accumulators, 1,024 bytes, may be spilled to it, and nobody has seen
     # what Peano makes of ours.

@@ -84,7 +84,6 @@ class Target:
     max_repeat: int  # of the shim's fourth dimension
     shim_queue: int  # tasks that a channel of the shim holds
     max_bd_size: int
-    task_queue: int  # tasks that a channel of the shim has under way or waiting; a further one is lost
     stack_bytes: int  # of a core, at the bottom of its memory; the least that a design may ask for
     run_list: int  # dispatches that are submitted together, unless a plan says otherwise
     profile: Profile
