@@ -121,7 +121,10 @@ class Stream:
 
     def advance(self) -> bool:
         before = self.objects
-        while self.source.is_ready and all(end.is_ready for end in self.destinations):
+        while self.source.is_ready:
+            for end in self.destinations:
+                if not end.is_ready:
+                    return self.objects > before
             data, known = self.source.read()
             for end in self.destinations:
                 end.write(data, known=known)

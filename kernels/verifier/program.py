@@ -78,6 +78,18 @@ class _Steps:
 
 
 @dataclass(frozen=True)
+class _Take:
+    """An acquire, and the end that it takes from."""
+
+    op: Acquire
+    end: CoreEnd
+
+    @property
+    def is_possible(self) -> bool:
+        return self.end.can_acquire(self.op.count)
+
+
+@dataclass(frozen=True)
 class _Loop:
     op: For
     body: tuple[_Item, ...]
@@ -90,7 +102,7 @@ class _Branch:
     otherwise: tuple[_Item, ...]
 
 
-_Item = _Steps | _Loop | _Branch | Acquire
+_Item = _Steps | _Take | _Loop | _Branch
 
 
 class CoreRun:
@@ -112,7 +124,7 @@ class CoreRun:
         self.calls: Counter[FunctionCall] = Counter()
         self.round_calls: Counter[FunctionCall] = Counter()
         self.in_round = False  # it has consumed or given away something since its outermost loop last turned
-        self.waiting: Acquire | None = None
+        self.waiting: _Take | None = None
         self.counters: list[int] = []  # of the loops that it is in, the outermost first
         self.acquired = 0
         self.turns = 0  # of any loop, since the last acquire
@@ -121,12 +133,9 @@ class CoreRun:
 
     def advance(self) -> bool:
         before = self.acquired
-        if self.waiting is None or self._can_acquire(self.waiting):
+        if self.waiting is None or self.waiting.is_possible:
             next(self.program, None)
         return self.acquired > before
-
-    def _can_acquire(self, op: Acquire) -> bool:
-        return self.ends[op.fifo, op.role].can_acquire(op.count)
 
     # the program, in pieces
 
@@ -145,7 +154,7 @@ class CoreRun:
             elif isinstance(op, If):
                 items.append(_Branch(op, self._taken_apart(op.then), self._taken_apart(op.otherwise)))
             else:
-                items.append(op)
+                items.append(_Take(op, self.ends[op.fifo, op.role]))
         return (*items, _Steps(tuple(steps))) if steps else tuple(items)
 
     def _step(self, op: CoreOp) -> Step:
@@ -160,7 +169,7 @@ class CoreRun:
         if isinstance(op, Access):
             return partial(self._access, op)
         if isinstance(op, Release):
-            return partial(self._release, op)
+            return partial(self._release, op, self.ends[op.fifo, op.role])
         assert isinstance(op, Call), op
         return _BoundCall(self, op)
 
@@ -176,12 +185,12 @@ class CoreRun:
             if isinstance(item, _Steps):
                 for step in item.steps:
                     step()
-            elif isinstance(item, Acquire):
-                while not self._can_acquire(item):
+            elif isinstance(item, _Take):
+                while not item.is_possible:
                     self.waiting = item
                     yield
                 self.waiting = None
-                self._acquire(item)
+                self._acquire(item.op, item.end)
             elif isinstance(item, _Loop):
                 yield from self._loop(item)
             else:
@@ -240,16 +249,14 @@ class CoreRun:
             raise DesignError(f"{self.core.tile} loads {op.buffer}{list(index)}, which nothing has written")
         self.values[op.result] = int(buffer[index])
 
-    def _acquire(self, op: Acquire) -> None:
-        end = self.ends[op.fifo, op.role]
+    def _acquire(self, op: Acquire, end: CoreEnd) -> None:
         end.acquire(op.count)
         self.values[op.result] = Subview(end, end.first, op.fifo)
         self.in_round = self.in_round or op.role == CONSUME
         self.acquired += 1
         self.turns = 0
 
-    def _release(self, op: Release) -> None:
-        end = self.ends[op.fifo, op.role]
+    def _release(self, op: Release, end: CoreEnd) -> None:
         if end.held < op.count:
             raise DesignError(f"{self.core.tile} releases {op.count} of {op.fifo}, it holds {end.held}")
         end.release(op.count)
@@ -261,7 +268,7 @@ class CoreRun:
     def position(self) -> tuple[object, ...]:
         """Where in its program it is and what it holds, whichever round it is in and whichever buffers."""
         held = {port: end.held_bits for port, end in self.ends.items()}
-        return self.waiting, tuple(self.counters[1:]), tuple(held.items())
+        return self.waiting and self.waiting.op, tuple(self.counters[1:]), tuple(held.items())
 
     @property
     def held(self) -> list[str]:
@@ -274,8 +281,7 @@ class CoreRun:
     def state(self) -> str:
         if self.waiting is None:
             return f"{self.core.tile} has ended"
-        fifo, role = self.waiting.fifo, self.waiting.role
-        end = self.ends[fifo, role]
+        fifo, role, end = self.waiting.op.fifo, self.waiting.op.role, self.waiting.end
         so_far = end.written[0]
         objects = f"{so_far} objects ({so_far * end.pool.memref.elements} elements) so far"
         if role == CONSUME:
