@@ -76,7 +76,7 @@ EVERY = tuple(dict.fromkeys([*DESIGNS, *(contract for chosen in OF_MODEL.values(
 
 
 def executed() -> list[Contract]:
-    """All kernels of fixed sizes, all norms, all of tiny and base, the least of large, and of each overlay one.
+    """All kernels of fixed sizes, all norms, all of tiny and base, the least of large, one of each overlay.
 
     The rest differ from them in their sequences alone: which elements those move, and how often, is read from
     their texts.
