@@ -41,6 +41,7 @@ class Buffers:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         memref = pool.memref
+        self.depth = pool.depth
         self.poison = POISON[memref.dtype]
         self.slots = [np.full(memref.elements, self.poison, BITS[memref.dtype]) for _ in range(pool.depth)]
         self.objects = [slot.view(DTYPES[memref.dtype]).reshape(memref.shape) for slot in self.slots]
@@ -51,17 +52,17 @@ class Buffers:
         self.known = [[False] * pool.depth for _ in self.written]
 
     def can_write(self, port: int) -> bool:
-        return self.written[port] - min(self.read) < len(self.slots)
+        return self.written[port] - min(self.read) < self.depth
 
     def can_read(self, port: int) -> bool:
         return min(self.written) > self.read[port]
 
     def slot(self, number: int) -> NDArray[Any]:
-        return self.slots[number % len(self.slots)]
+        return self.slots[number % self.depth]
 
     def is_whole(self, number: int) -> bool:
         """Whether every element of an object has been written, by what moved or by a look."""
-        place = number % len(self.slots)
+        place = number % self.depth
         known = True
         for port in self.known:
             known = known and port[place]
@@ -74,7 +75,7 @@ class Buffers:
 
     def mark(self, number: int, *, whole: bool) -> None:
         for port in self.known:
-            port[number % len(self.slots)] = whole
+            port[number % self.depth] = whole
 
     @property
     def left(self) -> int:
@@ -97,7 +98,7 @@ class CoreEnd(Buffers):
 
     def can_acquire(self, count: int) -> bool:
         full = self.written[0] - self.read[0]
-        return (len(self.slots) - full if self.role == PRODUCE else full) >= count
+        return (self.depth - full if self.role == PRODUCE else full) >= count
 
     def acquire(self, count: int) -> None:
         """Hold `count` objects; those that are held already count."""
@@ -134,7 +135,7 @@ class Element(NamedTuple):  # made for every acquired object: a dataclass takes 
     @property
     def place(self) -> int:
         """Which of the end's buffers it lies in."""
-        return self.number % len(self.end.objects)
+        return self.number % self.end.depth
 
     @property
     def is_held(self) -> bool:

@@ -104,7 +104,7 @@ class Destination(PoolEnd):
         number = self.buffers.written[self.port]
         slot = self.buffers.slot(number)
         slot[self.part if self.order is None else self.order] = data
-        self.buffers.known[self.port][number % len(self.buffers.slots)] = known
+        self.buffers.known[self.port][number % self.buffers.depth] = known
         self.buffers.written[self.port] += 1
 
 

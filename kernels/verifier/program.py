@@ -120,9 +120,8 @@ class CoreRun:
         self.functions = functions
         self.deadline = math.inf
         self.values: dict[str, Value] = dict(local)
-        self.local = frozenset(local)
         self.calls: Counter[FunctionCall] = Counter()
-        self.round_calls: Counter[FunctionCall] = Counter()
+        self.bound_calls: list[_BoundCall] = []
         self.in_round = False  # it has consumed or given away something since its outermost loop last turned
         self.waiting: _Take | None = None
         self.counters: list[int] = []  # of the loops that it is in, the outermost first
@@ -171,7 +170,8 @@ class CoreRun:
         if isinstance(op, Release):
             return partial(self._release, op, self.ends[op.fifo, op.role])
         assert isinstance(op, Call), op
-        return _BoundCall(self, op)
+        self.bound_calls.append(_BoundCall(self, op))
+        return self.bound_calls[-1]
 
     # running it
 
@@ -219,8 +219,10 @@ class CoreRun:
         check_time(self.deadline, lambda: f"{self.core.tile} is in loop {op.variable}")
 
     def _end_round(self) -> None:
-        self.calls.update(self.round_calls)
-        self.round_calls.clear()
+        for call in self.bound_calls:
+            if call.in_round:
+                self.calls[call.counted] += call.in_round
+                call.in_round = 0
         self.in_round = False
 
     def get(self, name: str, kind: type[Kind]) -> Kind:
@@ -295,58 +297,54 @@ class _BoundCall:
     def __init__(self, core: CoreRun, op: Call) -> None:
         self.core = core
         self.op = op
-        self.reads = core.functions.reads(op.function)
-        if len(self.reads) != len(op.arguments):
+        reads = core.functions.reads(op.function)
+        if len(reads) != len(op.arguments):
             raise DesignError(
-                f"{op.function} has {len(self.reads)} arguments, {core.core.tile} gives {len(op.arguments)}"
+                f"{op.function} has {len(reads)} arguments, {core.core.tile} gives {len(op.arguments)}"
             )
+        self.arguments = tuple(zip(op.arguments, op.memrefs, reads, strict=True))
         self.bound: dict[tuple[int, ...], Step] = {}
+        self.in_round = 0  # how often, in the round that has not ended
         shapes = tuple(memref.shape for memref in op.memrefs)
         self.counted = FunctionCall(op.function, shapes, core.functions.macs(op.function))
 
     def __call__(self) -> None:
-        op, core = self.op, self.core
+        core = self.core
         key: list[int] = []  # for each argument the buffer's number, or its value
-        for name, memref, is_read in zip(op.arguments, op.memrefs, self.reads, strict=True):
-            if not memref.shape:
-                key.append(core.get(name, int))
-            elif name in core.local:
+        for name, memref, is_read in self.arguments:
+            value = core.values[name]
+            if isinstance(value, Element):
+                key.append(value.place)
+                if not value.is_held:
+                    raise DesignError(
+                        f"{core.core.tile}: {self.op.function} uses {name} of {value.fifo} after its release"
+                    )
+                if is_read and not value.end.is_whole(value.number):
+                    self._reads_what_nobody_wrote(value.fifo)
+            elif isinstance(value, int):
+                key.append(value)
+            else:
                 key.append(0)
                 if is_read and unwritten(core.get(name, np.ndarray), memref.dtype):
                     self._reads_what_nobody_wrote(name)
-            else:
-                element = core.get(name, Element)
-                if not element.is_held:
-                    raise DesignError(
-                        f"{core.core.tile}: {op.function} uses {name} of {element.fifo} after its release"
-                    )
-                key.append(element.place)
-                if is_read and not element.end.is_whole(element.number):
-                    self._reads_what_nobody_wrote(element.fifo)
         call = self.bound.get(tuple(key))
         if call is None:
-            call = self.bound[tuple(key)] = core.functions.prepare(op.function, self._arrays())
+            arrays = [self._array(name) for name in self.op.arguments]
+            call = self.bound[tuple(key)] = core.functions.prepare(self.op.function, arrays)
         call()
-        core.round_calls[self.counted] += 1
+        self.in_round += 1
 
     def _reads_what_nobody_wrote(self, origin: str) -> None:
         raise DesignError(
             f"{self.core.core.tile}: {self.op.function} reads {origin}, which nothing has written"
         )
 
-    def _arrays(self) -> list[NDArray[Any]]:
-        arrays: list[NDArray[Any]] = []
-        for name, memref in zip(self.op.arguments, self.op.memrefs, strict=True):
-            if not memref.shape:
-                arrays.append(self._number(name))
-            elif name in self.core.local:
-                arrays.append(self.core.get(name, np.ndarray))
-            else:
-                arrays.append(self.core.get(name, Element).array)
-        return arrays
-
-    def _number(self, name: str) -> NDArray[Any]:
-        value, limits = self.core.get(name, int), np.iinfo(DTYPES["i32"])
+    def _array(self, name: str) -> NDArray[Any]:
+        value, limits = self.core.values[name], np.iinfo(DTYPES["i32"])
+        if isinstance(value, Element):
+            return value.array
+        if not isinstance(value, int):
+            return self.core.get(name, np.ndarray)
         if not limits.min <= value <= limits.max:
             raise DesignError(
                 f"{self.core.core.tile} gives {self.op.function} {name} = {value}, which is no i32"

@@ -96,7 +96,7 @@ def test_a_verifier_that_looks_at_the_fastest_branch_computes_something_else(
     """The tests above can fail: with such a mistake the slow core gets another tile of B than its own."""
 
     def by_the_fastest(buffers: Buffers, port: int) -> bool:
-        return buffers.written[port] - max(buffers.read) < len(buffers.slots)
+        return buffers.written[port] - max(buffers.read) < buffers.depth
 
     monkeypatch.setattr(Buffers, "can_write", by_the_fastest)
     for objects in (3, 4):
