@@ -13,8 +13,9 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,21 @@ class _Functions:
     def macs(self, name: str) -> int:
         return self.find(name).core.macs
 
+    def prepare(self, name: str, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        """The call of `name` on these arrays, for as often as it is made.
+
+        Raises CoreFunctionError for arrays that are not as declared.
+        """
+        function = self.find(name)
+        function.check(arguments)
+        return self._prepared(function, arguments)
+
+    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
+        self.prepare(name, arguments)()
+
+    def _prepared(self, function: _Declared, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        raise NotImplementedError
+
     def find(self, name: str) -> _Declared:
         if name not in self.functions:
             known = ", ".join(self.functions) or "none"
@@ -191,10 +207,8 @@ class _Functions:
 
 @dataclass(frozen=True)
 class _InNumpy(_Functions):
-    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
-        function = self.find(name)
-        function.check(arguments)
-        function.core.in_numpy(arguments)
+    def _prepared(self, function: _Declared, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        return partial(function.core.in_numpy, arguments)
 
 
 # --- Compiled -----------------------------------------------------------------------------------------------
@@ -204,19 +218,20 @@ class _InNumpy(_Functions):
 class _Compiled(_Functions):
     libraries: Mapping[str, ctypes.CDLL]  # by the object's name
 
-    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
-        """Raises CoreFunctionError where the function reads or writes beyond an argument, too."""
-        function = self.find(name)
-        function.check(arguments)
-        count = len(arguments)
+    def _prepared(self, function: _Declared, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        """Calls raise CoreFunctionError where the function reads or writes beyond an argument, too."""
+        name, count = function.declaration.name, len(arguments)
+        whisper_npu_call = self.libraries[function.object.name].whisper_npu_call
         buffers = (ctypes.c_void_p * count)(*(array.ctypes.data for array in arguments))
         sizes = (ctypes.c_size_t * count)(*(array.nbytes for array in arguments))
         problem = ctypes.create_string_buffer(_ERROR_BYTES)
-        failed = self.libraries[function.object.name].whisper_npu_call(
-            name.encode(), buffers, sizes, ctypes.c_size_t(count), problem, ctypes.c_size_t(_ERROR_BYTES)
-        )
-        if failed:
-            raise CoreFunctionError(f"{name} {problem.value.decode(errors='replace')}")
+        given = name.encode(), buffers, sizes, ctypes.c_size_t(count), problem, ctypes.c_size_t(_ERROR_BYTES)
+
+        def call(_alive: object = tuple(arguments)) -> None:  # they are, as long as the call is
+            if whisper_npu_call(*given):
+                raise CoreFunctionError(f"{name} {problem.value.decode(errors='replace')}")
+
+        return call
 
 
 def _compiler(environ: Mapping[str, str]) -> tuple[str, ...]:
