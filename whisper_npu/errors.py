@@ -73,6 +73,14 @@ class TrialLostError(DispatchError):
     """A kernel whose first dispatch on this machine did not come back: it is not tried again unasked."""
 
 
+class EnergyError(WhisperNpuError):
+    """Nothing on this machine tells its energy, or stopped to tell it."""
+
+
+class SensorError(EnergyError):
+    """One sensor of energy that cannot be read, or whose numbers cannot be right."""
+
+
 class PlanError(WhisperNpuError):
     """A kernel or device cannot run an op or plan: sizes below 1, tiles outside an operand."""
 

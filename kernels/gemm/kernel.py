@@ -26,20 +26,17 @@ from whisper_npu.npu.cost import modelled_plan_seconds, modelled_seconds
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import Target
-from whisper_npu.ops import Batched, Matmul, Op
+from whisper_npu.ops import Matmul, Op
 
 CoreTile = tuple[int, int, int]  # m,k,n of one core's step
 
 # What the planner takes for Whisper tiny, base and small, as tests/unit/npu/test_planner.py holds it.
 GEMM_TILE: CoreTile = (96, 64, 48)
 
-# Q is read as columns of (n_ctx, n_state), K^T as rows of its transpose; scores come one below the other. P V
-# takes them so, and writes each head's columns of (n_ctx, n_state): what the output projection reads.
-SCORES = BatchLayout(a=Along.COLS, b=Along.ROWS, c=Along.ROWS)
-CONTEXT = BatchLayout(a=Along.ROWS, b=Along.COLS, c=Along.COLS)
-# V^T P^T: each head's V^T below the one before, P^T as the scores of K Q^T come, and O^T like V^T.
-CONTEXT_TRANSPOSED = BatchLayout(a=Along.ROWS, b=Along.ROWS, c=Along.ROWS)
-_BATCH_NAMES = {SCORES: "scores", CONTEXT: "context", CONTEXT_TRANSPOSED: "context_t"}
+# The matrices of a batch are side by side in A and C, and one below the other in B: A and B lie as those of
+# one product with a longer K, whose sum the cores cut. So Q is read as columns of (n_ctx, n_state), and each
+# head's context is written as such.
+HEADS = BatchLayout(a=Along.COLS, b=Along.ROWS, c=Along.COLS)
 
 
 @dataclass(frozen=True)
@@ -89,14 +86,13 @@ def gemm_of_batch(
     M: int,
     K: int,
     N: int,
-    layout: BatchLayout,
     core_tile: CoreTile = GEMM_TILE,
     result_dtype: DType = DType.F32,
 ) -> GemmContract:
     """`gemm` for each matrix of a batch in one dispatch: the instructions walk from one to the next."""
     one = gemm(target, M, K, N, core_tile, result_dtype)
-    name = f"{one.overlay}_{_BATCH_NAMES[layout]}_{batch}x{M}x{K}x{N}"
-    return replace(one, name=name, products=batch, batch_layout=layout)
+    name = f"{one.overlay}_{batch}x{M}x{K}x{N}"
+    return replace(one, name=name, products=batch, batch_layout=HEADS)
 
 
 def padded_gemm(
@@ -118,8 +114,7 @@ def padded_gemm(
     M, K, N = (-(-size // unit) * unit for size, unit in zip(sizes, units, strict=True))
     if problem.batch == 1:
         return gemm(target, M, K, N, core_tile, result_dtype)
-    layout = SCORES if op.batched is Batched.SCORES else CONTEXT_TRANSPOSED if transposed else CONTEXT
-    return gemm_of_batch(target, problem.batch, M, K, N, layout, core_tile, result_dtype)
+    return gemm_of_batch(target, problem.batch, M, K, N, core_tile, result_dtype)
 
 
 @lru_cache(maxsize=8)
@@ -219,16 +214,11 @@ def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
 
 def contract_named(name: str, target: Target) -> GemmContract | None:
     """The contract of exactly this name, of any sizes; None for any other name."""
-    found = re.fullmatch(
-        r"gemm_(\d+x\d+x\d+)(_bf16)?(?:_(scores|context|context_t)_(\d+)x|_)(\d+)x(\d+)x(\d+)", name
-    )
+    found = re.fullmatch(r"gemm_(\d+)x(\d+)x(\d+)(_bf16)?_(?:(\d+)x)?(\d+)x(\d+)x(\d+)", name)
     if found is None:
         return None
-    tile, bf16, kind, batch, *sizes = found.groups()
-    m, k, n = map(int, tile.split("x"))
-    M, K, N = map(int, sizes)
-    dtype = DType.BF16 if bf16 else DType.F32
-    if kind is None:
+    m, k, n, M, K, N = (int(found[group]) for group in (1, 2, 3, 6, 7, 8))
+    dtype = DType.BF16 if found[4] else DType.F32
+    if found[5] is None:
         return gemm(target, M, K, N, (m, k, n), dtype)
-    layout = next(layout for layout, named in _BATCH_NAMES.items() if named == kind)
-    return gemm_of_batch(target, int(batch), M, K, N, layout, (m, k, n), dtype)
+    return gemm_of_batch(target, int(found[5]), M, K, N, (m, k, n), dtype)

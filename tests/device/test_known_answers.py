@@ -36,6 +36,7 @@ from tests.support.stand_in_kernels import (
     Memory,
     PairsMatmul,
     SeparateMatmul,
+    Work,
     as_elements,
     as_f32,
 )
@@ -153,7 +154,8 @@ def npu(fake: FakeXrt, tmp_path: Path) -> Iterator[Device]:
         yield npu
 
 
-def matrices(what: Instructions, data: list[Memory]) -> tuple[Elements, Elements, Elements]:
+def matrices(what: Work, data: list[Memory]) -> tuple[Elements, Elements, Elements]:
+    assert isinstance(what, Instructions)
     assert isinstance(what.operation, (SeparateMatmul, PairsMatmul))
     elements = [
         as_elements(memory[: argument.nbytes], argument.dtype)
@@ -162,10 +164,10 @@ def matrices(what: Instructions, data: list[Memory]) -> tuple[Elements, Elements
     return what.operation.matrices(*elements)
 
 
-def broken_by(spoil: Breaks) -> Callable[[Instructions, list[Memory]], None]:
+def broken_by(spoil: Breaks) -> Callable[[Work, list[Memory]], None]:
     """The right results, and then a fault."""
 
-    def compute(what: Instructions, data: list[Memory]) -> None:
+    def compute(what: Work, data: list[Memory]) -> None:
         what.compute(*data)
         spoil(*matrices(what, data))
 
@@ -260,7 +262,8 @@ def test_heads_that_are_exchanged_are_seen(
 def test_results_that_are_rounded_otherwise_are_seen(
     npu: Device, fake: FakeXrt, contract: MatmulContract, rounding: Rounding
 ) -> None:
-    def compute(what: Instructions, data: list[Memory]) -> None:
+    def compute(what: Work, data: list[Memory]) -> None:
+        assert isinstance(what, Instructions)
         assert isinstance(what.operation, SeparateMatmul)
         replace(what, operation=replace(what.operation, rounding=ROUNDINGS.index(rounding))).compute(*data)
 
@@ -278,12 +281,13 @@ def test_sums_that_are_kept_in_bf16_are_seen(
 ) -> None:
     """Rounded after every few products, and at the end as the contract says."""
 
-    def compute(what: Instructions, data: list[Memory]) -> None:
+    def compute(what: Work, data: list[Memory]) -> None:
         a, b, c = matrices(what, data)
         total = np.zeros(c.shape, np.float32)
         for i in range(0, a.shape[-1], step):
             total = on_grid(total, Rounding.NEAREST_EVEN)
             total += np.matmul(as_f32(a[..., i : i + step]), as_f32(b[:, i : i + step]))
+        assert isinstance(what, Instructions)
         assert isinstance(what.operation, (SeparateMatmul, PairsMatmul))
         stand_in_kernels.store(total, c, ROUNDINGS[what.operation.rounding])
 

@@ -16,6 +16,7 @@ from tests.support.contracts import MATMUL_64X512, SMALL, SMALL_F32, SMALL_NORM
 from tests.support.fake_pyxrt import FakeXrt, Fault
 from tests.support.npu import opened_npu
 from tests.support.products import Multiply
+from tests.support.stand_in_kernels import Memory, Work
 from whisper_npu.errors import DeviceError, DispatchError, NoAnswerError, TrialLostError
 from whisper_npu.kernels.matmul.kernel import TiledMatmul, tiled_plan
 from whisper_npu.npu.artifacts import in_order_of_trial
@@ -89,10 +90,10 @@ def test_what_a_run_needs_is_tried_in_that_order(fake: FakeXrt, tmp_path: Path) 
 def test_a_kernel_is_on_disk_before_its_first_dispatch_and_passes_once(fake: FakeXrt, tmp_path: Path) -> None:
     seen: list[dict[str, str]] = []
 
-    def watch(what: object, data: object) -> None:
+    def watch(what: Work, data: list[Memory]) -> None:
         seen.append(states(tmp_path))
         assert not trials_in(tmp_path).lost()  # it runs
-        what.compute(*data)  # type: ignore
+        what.compute(*data)
 
     fake.compute_by(watch)
     load(tmp_path, fake, SMALL)
