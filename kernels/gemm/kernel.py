@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
@@ -22,7 +22,7 @@ from whisper_npu.kernels.matmul.kernel import (
     tiled_plan,
 )
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.cost import modelled_plan_seconds, modelled_seconds
+from whisper_npu.npu.cost import WORD_BYTES, modelled_plan_seconds, modelled_seconds
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import Target
@@ -30,7 +30,7 @@ from whisper_npu.ops import Batched, Matmul, Op
 
 CoreTile = tuple[int, int, int]  # m,k,n of one core's step
 
-# What the planner takes for Whisper tiny, base and small, as tests/unit/npu/test_planner.py holds it.
+# What the planner takes for every size of Whisper, as tests/unit/npu/test_planner.py holds it.
 GEMM_TILE: CoreTile = (96, 64, 48)
 
 # Q is read as columns of (n_ctx, n_state), K^T as rows of its transpose; scores come one below the other. P V
@@ -53,6 +53,36 @@ class GemmContract(MatmulContract):
         assert self.core_tile is not None
         return overlay_name(self.core_tile, self.result_dtype)
 
+    @property
+    def tasks(self) -> int:
+        """As kernels/gemm/design.py issues them: in each strip, C and B of each column, and A of some."""
+        columns, with_a = self.target.columns, min(self.target.columns, self.target.core_rows)
+        return self.batch * self._strips * (2 * columns + with_a)
+
+    @property
+    def _strips(self) -> int:
+        """Of one matrix: rows of rounds, or columns of them where those are fewer and A allows it."""
+        rows, columns = self.block or (self.m, self.n)
+        down, across = self.m // rows, self.n // columns
+        repeat = self.target.max_repeat
+        by_rows, by_columns = down * -(-across // repeat), across * -(-down // repeat)
+        along = self.batch_layout.a if self.batch_layout else Along.ROWS
+        row_bytes = self.k * self.operand_dtype.nbytes * (self.batch if along is Along.COLS else 1)
+        fits = down == 1 or rows * row_bytes // WORD_BYTES <= self.target.shim.max_step
+        return min(by_rows, by_columns) if fits else by_rows
+
+    @property
+    def writes(self) -> int:
+        """How many steps K has, to each core."""
+        return self.cores
+
+    @property
+    def stream_bytes(self) -> tuple[int, int]:
+        """Each column brings the A of its rows of cores, and B and C of its own cores."""
+        columns, rows = self.target.columns, self.target.core_rows
+        a, b = self.operand_bytes
+        return max(a // rows * -(-rows // columns), b // columns), self.bytes_from_device // columns
+
 
 def overlay_name(core_tile: CoreTile, result_dtype: DType = DType.F32) -> str:
     """The name of the array's configuration that all sizes of this core tile share."""
@@ -69,18 +99,7 @@ def gemm(
     result_dtype: DType = DType.F32,
 ) -> GemmContract:
     """One product of sizes that whole rounds cover."""
-    m, _, n = core_tile
-    return GemmContract(
-        f"{overlay_name(core_tile, result_dtype)}_{M}x{K}x{N}",
-        target,
-        M,
-        K,
-        N,
-        core_count=target.cores,
-        core_tile=core_tile,
-        block=(target.core_rows * m, target.columns * n),
-        result_dtype=result_dtype,
-    )
+    return _gemm(target, 1, M, K, N, None, core_tile, result_dtype)
 
 
 def gemm_of_batch(
@@ -94,9 +113,34 @@ def gemm_of_batch(
     result_dtype: DType = DType.F32,
 ) -> GemmContract:
     """`gemm` for each matrix of a batch in one dispatch: the instructions walk from one to the next."""
-    one = gemm(target, M, K, N, core_tile, result_dtype)
-    name = f"{one.overlay}_{_BATCH_NAMES[layout]}_{batch}x{M}x{K}x{N}"
-    return replace(one, name=name, products=batch, batch_layout=layout)
+    return _gemm(target, batch, M, K, N, layout, core_tile, result_dtype)
+
+
+def _gemm(
+    target: Target,
+    batch: int,
+    M: int,
+    K: int,
+    N: int,
+    layout: BatchLayout | None,
+    core_tile: CoreTile,
+    result_dtype: DType,
+) -> GemmContract:
+    m, _, n = core_tile
+    of_batch = "" if layout is None else f"{_BATCH_NAMES[layout]}_{batch}x"
+    return GemmContract(
+        f"{overlay_name(core_tile, result_dtype)}_{of_batch}{M}x{K}x{N}",
+        target,
+        M,
+        K,
+        N,
+        core_count=target.cores,
+        core_tile=core_tile,
+        block=(target.core_rows * m, target.columns * n),
+        products=batch,
+        batch_layout=layout,
+        result_dtype=result_dtype,
+    )
 
 
 def padded_gemm(
@@ -140,7 +184,7 @@ def gemm_tiles(target: Target) -> tuple[CoreTile, ...]:
 def best_gemm(target: Target, op: Matmul) -> GemmContract:
     """The whole-matrix kernel of least modelled time for a product, of all of `gemm_tiles`."""
     kernels = (padded_gemm(target, op, tile) for tile in gemm_tiles(target))
-    return min(kernels, key=lambda contract: modelled_seconds(contract, 1, target.profile))
+    return min(kernels, key=lambda contract: modelled_seconds(contract, 1, target.profile).middle)
 
 
 @dataclass(frozen=True)
@@ -187,7 +231,7 @@ def _best_built(contracts: Sequence[MatmulContract], op: Matmul) -> MatmulContra
 
     k, n = min({(contract.k, contract.n) for contract in contracts}, key=padding)
     same = [contract for contract in contracts if (contract.k, contract.n) == (k, n)]
-    return min(same, key=lambda c: modelled_plan_seconds(tiled_plan(op, c), c.target.profile))
+    return min(same, key=lambda c: modelled_plan_seconds(tiled_plan(op, c), c.target.profile).middle)
 
 
 def contracts(target: Target) -> tuple[MatmulContract, ...]:

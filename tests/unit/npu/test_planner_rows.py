@@ -82,8 +82,8 @@ class NormContract(Contract):
     def written(self) -> tuple[Layout, ...]:
         return (Layout("Y", self.rows, self.cols, self.rows, self.cols, DType.F32),)
 
-    def core_seconds(self, rate: CoreRate) -> float:
-        return self.seconds
+    def core_cycles(self, rate: CoreRate) -> float:
+        return self.seconds * self.target.profile.clock_hz
 
     @property
     def trial_op(self) -> Norm:
