@@ -55,7 +55,7 @@ class Figures:
             "bytes out": f"{contract.bytes_from_device:,}",
             "tasks": f"{contract.tasks:,}",
             "MODELLED core cycles": f"{low:,.0f} to {high:,.0f}",
-            "MODELLED us of work": self.work.in_units(1e6, ".0f"),
+            "MODELLED us of work": self.work.in_units(1e6),
         }
 
 

@@ -293,7 +293,7 @@ def _row(name: str, calls: int | str, dispatches: int | str, dispatches_64x64: i
 
 
 def _modelled(report: Report, profile: Profile) -> list[str]:
-    seconds = f"  {profile.name:<14}{report.modelled_seconds(profile).in_units(1, '.2f'):>14} s   "
+    seconds = f"  {profile.name:<14}{report.modelled_seconds(profile).in_units(1):>14} s   "
     basis = modelled_basis(report, profile)
     return wrap(seconds + basis, COLUMNS, subsequent_indent=" " * len(seconds), drop_whitespace=True)
 
@@ -303,7 +303,7 @@ def modelled_basis(report: Report, profile: Profile) -> str:
     if not report.overlay_change_seconds(profile).cautious_s:
         return profile.basis
     changes = _count(report.stats.overlay_changes, "change")
-    each = overlay_change(profile).in_units(1e3, "g")
+    each = overlay_change(profile).in_units(1e3)
     return f"{profile.basis}; {changes} of overlay, {each} ms each"
 
 

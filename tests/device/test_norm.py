@@ -136,7 +136,7 @@ def test_the_norm_of_a_layer_goes_by_its_plan(device: Device) -> None:
 # ----------------------------------------------------------------------------------------------- the planner
 
 
-@pytest.mark.parametrize("host_bytes_per_second", [15e9, 3e9, 0.5e9])
+@pytest.mark.parametrize("host_bytes_per_second", [15e9, 1e9, 0.5e9])
 def test_it_is_taken_where_it_is_modelled_cheaper(host_bytes_per_second: float) -> None:
     """The more slowly the host passes over memory, the more a kernel saves."""
     profile = replace(NPU1.profile, host_bytes_per_second=host_bytes_per_second)
@@ -147,5 +147,5 @@ def test_it_is_taken_where_it_is_modelled_cheaper(host_bytes_per_second: float) 
     seconds = 2 * overlay_change(profile).middle + modelled_plan_seconds(plan, profile).middle
     pays = seconds < host_seconds(op, profile)
     assert choice.plan(op) == (plan if pays else None)
-    assert pays == (host_bytes_per_second < 15e9 / 2)
+    assert pays == (host_bytes_per_second < 2e9)
     assert (plan.contract in choice.contracts) == pays

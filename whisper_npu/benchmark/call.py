@@ -109,7 +109,7 @@ def as_markdown(calls: Calls) -> str:
         row |= {f"{step} us": _microseconds(t.median) for step, t in call.steps.items()}
         row |= {"MEASURED us": _microseconds(call.median_total), "run, spread us": _spread(call.steps["run"])}
         row |= {
-            f"MODELLED us {p.name}": modelled_seconds(contract, 1, p).in_units(1e6, ".0f")
+            f"MODELLED us {p.name}": modelled_seconds(contract, 1, p).in_units(1e6)
             for p in profiles(calls.device.target)
         }
         rows.append(row)

@@ -48,7 +48,7 @@ def _cells(point: PublishedGemm) -> dict[str, str]:
         "core tile": "x".join(map(str, point.core_tile)),
         "C": point.result_dtype.value,
         "MEASURED us": f"{1e6 * point.seconds:,.0f}",
-        "MODELLED us": point.modelled.in_units(1e6, ".0f"),
+        "MODELLED us": point.modelled.in_units(1e6),
         "middle": f"{1e6 * point.modelled.middle:,.0f}",
         "middle / MEASURED": f"{point.ratio:.2f}",
         "in range": "yes" if point.is_within else "NO",

@@ -219,7 +219,7 @@ def _cells(row: Measurement, device: Device) -> dict[str, str]:
     for profile in profiles(device.target):
         modelled = row.modelled_seconds(profile)
         cells[f"MODELLED s {profile.name} (of {BASELINE.seconds})"] = (
-            f"{modelled.in_units(1, '#.3g')} ({modelled.middle / BASELINE.seconds:.2g})"
+            f"{modelled.in_units(1)} ({modelled.middle / BASELINE.seconds:.2g})"
         )
     return cells
 

@@ -187,7 +187,7 @@ def as_markdown(sizes: Sizes) -> str:
         "  of overlay included, optimistic to cautious; nobody measured it. Softmax, GELU, norms, biases\n"
         "  and packing, which the CPU does, are not in it\n"
         f"  - {profile.name}: {profile.basis};\n"
-        f"    {overlay_change(profile).in_units(1e3, 'g')} ms per change of overlay\n"
+        f"    {overlay_change(profile).in_units(1e3)} ms per change of overlay\n"
         + _whole_notes(sizes)
         + f"- roofline ms: the same products: the larger of FLOPs over {record:g} TFLOP/s, this array's\n"
         f"  record (arXiv 2512.13282), and bytes over {dram:g} GB/s, the most that DRAM gave anybody both\n"
@@ -227,7 +227,7 @@ def _cells(size: Size) -> dict[str, str]:
     host = size.measured.host
     beside = {
         "MEASURED host ms": f"{1e3 * host.median:,.0f}",
-        "MODELLED products + MEASURED host ms": size.whole_seconds.in_units(1e3, ".0f"),
+        "MODELLED products + MEASURED host ms": size.whole_seconds.in_units(1e3),
     }
     at = list(cells).index("published ms")
     first, last = dict(list(cells.items())[:at]), dict(list(cells.items())[at:])
@@ -244,7 +244,7 @@ def modelled_cells(size: Size) -> dict[str, str]:
         "dispatches": f"{size.dispatches:,}",
         "with 64x512": f"{size.dispatches_with(matmul_64x512(size.target)):,}",
         "with 64x64": f"{size.dispatches_with(matmul_64x64(size.target)):,}",
-        "MODELLED products ms": size.seconds.in_units(1e3, ".0f"),
+        "MODELLED products ms": size.seconds.in_units(1e3),
         "roofline ms": f"{1e3 * roofline.seconds:,.0f} ({roofline.bound})",
         "published ms": size.published,
         "kernels": size.choice.name,

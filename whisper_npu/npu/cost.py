@@ -42,12 +42,12 @@ class Modelled:
         """With seconds that are no range, such as MEASURED ones."""
         return Modelled(self.cautious_s + seconds, self.optimistic_s + seconds)
 
-    def in_units(self, per_second: float, form: str = ".3g") -> str:
-        """The optimistic and the cautious end, for people: `34 to 91`; one number where they are the same.
+    def in_units(self, per_second: float) -> str:
+        """The optimistic and the cautious end, for people: `34.1 to 91.5`; one number where they are equal.
 
-        per_second: units in a second. form: how a number is written.
+        per_second: units in a second.
         """
-        low, high = (f"{per_second * end:,{form}}" for end in (self.optimistic_s, self.cautious_s))
+        low, high = (_three_digits(per_second * end) for end in (self.optimistic_s, self.cautious_s))
         return low if low == high else f"{low} to {high}"
 
     @property
@@ -59,6 +59,11 @@ class Modelled:
         """For a line of a CSV. of: what it is of, in the fields' names."""
         ends = self.as_document.items()
         return {f"modelled_{end}_seconds{of and f'_{of}'}": seconds for end, seconds in ends}
+
+
+def _three_digits(value: float) -> str:
+    """As many as a model deserves."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 NOTHING = Modelled(0.0, 0.0)

@@ -61,7 +61,7 @@ class Alternative:
             main = f"{main}, and {second[0]} for {self.made_by_second} of {len(self.plans)} products"
         else:
             main = f"{main} for all"
-        return f"{main}: {self.dispatches:,} dispatches, {self.seconds.in_units(1e3, '.0f')} ms"
+        return f"{main}: {self.dispatches:,} dispatches, {self.seconds.in_units(1e3)} ms"
 
 
 @dataclass(frozen=True)

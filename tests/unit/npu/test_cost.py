@@ -84,8 +84,9 @@ def test_ranges_add_up(a: Modelled, b: Modelled, times: int) -> None:
 def test_the_middle_is_as_many_times_above_the_one_end_as_below_the_other() -> None:
     modelled = Modelled(cautious_s=9.0, optimistic_s=1.0)
     assert modelled.middle == 3.0
-    assert modelled.in_units(1e3) == "1e+03 to 9e+03"
-    assert modelled.in_units(1e3, ".0f") == "1,000 to 9,000"
+    assert modelled.in_units(1e3) == "1,000 to 9,000"
+    assert modelled.in_units(1) == "1 to 9"
+    assert Modelled(0.0123456, 0.00123456).in_units(1e3) == "1.23 to 12.3"
     assert Modelled(2.0, 2.0).in_units(1) == "2"
     assert modelled.as_document == {"cautious": 9.0, "middle": 3.0, "optimistic": 1.0}
     assert list(modelled.as_fields("x")) == [
