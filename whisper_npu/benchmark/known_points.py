@@ -31,12 +31,98 @@ def as_markdown() -> str:
         "- The kernels are others' and differ from ours: flm.GEMM reads B packed in long runs; the compiled\n"
         "  loop, the number of buffers of C and the shims' tasks are each author's own\n"
         "- Not in the model: how long the runs are in which DRAM is read; what else reads DRAM meanwhile\n\n"
-        "Sources, and the clock of the array:\n\n"
+        "Sources, and the clock of the array there:\n\n"
         + "".join(
             f"- {machine.name}: {machine.source}; {machine.clock_hz / 1e9:g} GHz, {machine.clock}\n"
             for machine in machines
         )
+        + "\n## What the model is made of\n\n"
+        "A dispatch takes its latency, then the start of its tasks, then the longest of DRAM, of the\n"
+        "busiest stream and of the busiest core. Padding is worked on, and cores that a kernel does not use\n"
+        "do nothing. The latency holds what comes before the first transfer, 25,000 to 32,000 cycles after\n"
+        "the dispatch (xdna-emu, 2026-07-03). whisper_npu/npu/targets/npu1.py names every source.\n\n"
+        + as_table(_parameters(), left=("what", "from"))
     )
+
+
+def _parameters() -> list[dict[str, str]]:
+    """The profile that everything is MODELLED by."""
+    profile = NPU1.profile
+    low, high = profile.optimistic, profile.cautious
+    assert low.dram is not None
+    assert high.dram is not None
+    assert low.core is not None
+    assert high.core is not None
+
+    def row(what: str, optimistic: float, cautious: float, source: str) -> dict[str, str]:
+        return {
+            "what": what,
+            "optimistic": f"{optimistic:,.4g}" if optimistic < 1000 else f"{optimistic:,.0f}",
+            "cautious": f"{cautious:,.4g}" if cautious < 1000 else f"{cautious:,.0f}",
+            "from": source,
+        }
+
+    def fixed(what: str, value: float, source: str) -> dict[str, str]:
+        return row(what, value, value, source)
+
+    return [
+        row(
+            "a dispatch, us",
+            1e6 * low.dispatch_seconds,
+            1e6 * high.dispatch_seconds,
+            "Npu-Embeddings-XDNA1; open-xdna",
+        ),
+        row(
+            "each further one of a run list, us",
+            1e6 * low.chained_seconds,
+            1e6 * high.chained_seconds,
+            "RyzenAI-SW issue 142; Npu-Embeddings-XDNA1",
+        ),
+        row(
+            "start of a DMA task, cycles",
+            low.task_cycles,
+            high.task_cycles,
+            "xdna-emu, 2026-05-27 and 2026-05-25",
+        ),
+        fixed("a number written into a core, cycles", profile.instruction_cycles, "xdna-emu, 2026-07-03"),
+        row(
+            "DRAM, reading, GB/s", low.dram.read / 1e9, high.dram.read / 1e9, "ignite-xdna; arXiv 2512.13282"
+        ),
+        row("DRAM, writing, GB/s", low.dram.write / 1e9, high.dram.write / 1e9, "the same"),
+        row("DRAM, both together, GB/s", low.dram.together / 1e9, high.dram.together / 1e9, "the same"),
+        fixed(
+            "a 32-bit word read by a shim's channel, cycles",
+            profile.read_cycles_per_word,
+            "xdna-emu, 2026-05-25",
+        ),
+        fixed("a 32-bit word written by one, cycles", profile.write_cycles_per_word, "the same"),
+        row(
+            "a core's inner loop, MAC per cycle",
+            low.core.macs_per_cycle,
+            high.core.macs_per_cycle,
+            "AIE API; ignite-xdna",
+        ),
+        row(
+            "a step of a 16x16 block of C besides, cycles",
+            low.core.block_overhead,
+            high.core.block_overhead,
+            "arXiv 2512.13282, table 1; ignite-xdna",
+        ),
+        row(
+            "a change of overlay, ms",
+            1e3 * low.overlay_switch_seconds,
+            1e3 * high.overlay_switch_seconds,
+            "whisper-xdna; arXiv 2512.13282",
+        ),
+        row("waking up, ms", 1e3 * low.wake_seconds, 1e3 * high.wake_seconds, "mlir-aie issue 2944"),
+        fixed("sleeps after, s", profile.sleeps_after_seconds or 0.0, "xdna-driver issue 535"),
+        *(
+            fixed(f"clock, {system}, GHz", hz / 1e9, source)
+            for (system, hz), source in zip(
+                NPU1.clocks.items(), ("xdna-emu, 2026-08-04", "ignite-xdna"), strict=True
+            )
+        ),
+    ]
 
 
 def _cells(point: PublishedGemm) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Self
 
 KIB = 1024
 
@@ -31,7 +30,9 @@ class CoreRate:
     block_overhead: float  # cycles per step of k and 16x16 block of C: its sums are read and written
 
     @classmethod
-    def of_loop(cls, vmacs_per_cycle: float, micro_tile: tuple[int, int, int], block_overhead: float) -> Self:
+    def of_loop(
+        cls, vmacs_per_cycle: float, micro_tile: tuple[int, int, int], block_overhead: float
+    ) -> CoreRate:
         """The rate of a compiled inner loop, which takes one cycle per bundle.
 
         vmacs_per_cycle: multiplications over bundles of the loop, as llvm-objdump shows them. micro_tile:
@@ -105,11 +106,11 @@ class Profile:
             f"step costs), at {self.clock_hz / 1e9:g} GHz"
         )
 
-    def at(self, clock_hz: float) -> Self:
+    def at(self, clock_hz: float) -> Profile:
         """The same at another clock of the array; DRAM and the host keep their speed."""
         return replace(self, clock_hz=clock_hz)
 
-    def of_loop(self, vmacs_per_cycle: float, micro_tile: tuple[int, int, int]) -> Self:
+    def of_loop(self, vmacs_per_cycle: float, micro_tile: tuple[int, int, int]) -> Profile:
         """The same with the rate of a compiled inner loop at both ends, instead of an assumed one."""
         return replace(
             self,
