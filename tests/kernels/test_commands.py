@@ -127,7 +127,7 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
 def test_a_models_kernels_are_those_of_the_planner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """base needs listed designs only, large-v3 others, on two overlays."""
+    """base needs listed designs only, large-v3 others, on the same overlay."""
     asked: list[list[DesignSource]] = []
 
     def build(sources: list[DesignSource], folder: Path, **options: object) -> list[BuildResult]:
@@ -141,12 +141,9 @@ def test_a_models_kernels_are_those_of_the_planner(
     listed = {contract.name: design(contract) for contract in DESIGNS}
     assert len(base) == len({source.name for source in base}) == 8
     assert all(listed[source.name] == source.mlir_text for source in base)
-    assert {source.overlay for source in base} == {"gemm_96x64x48"}
-    assert (
-        len({source.overlay for source in large})
-        == len({array_part(source.mlir_text) for source in large})
-        == 2
-    )
+    assert {source.overlay for source in (*base, *large)} == {"gemm_96x64x48"}
+    assert len({array_part(source.mlir_text) for source in (*base, *large)}) == 1
+    assert any(source.name not in listed for source in large)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("base: gemm_96x64x48 for all: 38 dispatches")
     assert lines[1] == f"{base[0].name}: built, {tmp_path}/kernels"

@@ -592,4 +592,5 @@ def test_norm_is_taken_where_its_rows_pay_for_two_changes_of_overlay() -> None:
 
 
 def test_at_the_cautious_rate_the_host_moves_the_bytes_as_fast() -> None:
-    assert not chosen(NPU1, 10**6, 512)
+    cautious = replace(NPU1, profile=replace(NPU1.profile, optimistic=NPU1.profile.cautious))
+    assert not chosen(cautious, 10**6, 512)

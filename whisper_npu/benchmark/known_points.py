@@ -19,7 +19,8 @@ def as_markdown() -> str:
     machines = dict.fromkeys(point.machine for point in PUBLISHED)
     return (
         "# What others measured, beside the cost model\n\n"
-        "`whisper-npu benchmark known-points` writes this. bf16 products on XDNA1, one dispatch each.\n\n"
+        f"`whisper-npu benchmark known-points` writes this. bf16 products on {NPU1.title}, one\n"
+        "dispatch each.\n\n"
         + as_table([_cells(point) for point in PUBLISHED], left=("measured by", "M,K,N", "core tile", "C"))
         + f"\nMODELLED middle over MEASURED: geometric mean {geometric_mean():.2f}, from {min(ratios):.2f} "
         f"to {max(ratios):.2f}. {within} of {len(PUBLISHED)} measurements\nlie in their range. No parameter "
@@ -40,7 +41,7 @@ def as_markdown() -> str:
         "A dispatch takes its latency, then the start of its tasks, then the longest of DRAM, of the\n"
         "busiest stream and of the busiest core. Padding is worked on, and cores that a kernel does not use\n"
         "do nothing. The latency holds what comes before the first transfer, 25,000 to 32,000 cycles after\n"
-        "the dispatch (xdna-emu, 2026-07-03). whisper_npu/npu/targets/npu1.py names every source.\n\n"
+        "the dispatch (xdna-emu, 2026-07-03). whisper_npu/npu/targets names every source.\n\n"
         + as_table(_parameters(), left=("what", "from"))
     )
 
@@ -70,13 +71,13 @@ def _parameters() -> list[dict[str, str]]:
             "a dispatch, us",
             1e6 * low.dispatch_seconds,
             1e6 * high.dispatch_seconds,
-            "Npu-Embeddings-XDNA1; open-xdna",
+            "npu-embeddings; open-xdna",
         ),
         row(
             "each further one of a run list, us",
             1e6 * low.chained_seconds,
             1e6 * high.chained_seconds,
-            "RyzenAI-SW issue 142; Npu-Embeddings-XDNA1",
+            "RyzenAI-SW issue 142; npu-embeddings",
         ),
         row(
             "start of a DMA task, cycles",

@@ -68,8 +68,8 @@ def list_designs() -> str:
         + f"\nL1, memtile: bytes, of {target.core.memory_bytes:,} per core and "
         f"{target.memtile.memory_bytes:,} per memtile; dispatches: for (3001,512)@(512,512).\n"
         "tasks: DMA tasks that the shims start. MODELLED, optimistic to cautious: cycles of the busiest\n"
-        f"core, and a dispatch without its latency, at {target.profile.clock_hz / 1e9:g} GHz. whisper-npu kernels "
-        "verify NAME counts every DMA channel.\n"
+        f"core, and a dispatch without its latency, at {target.profile.clock_hz / 1e9:g} GHz. "
+        "whisper-npu kernels verify NAME counts every DMA channel.\n"
         + f"Built in {folder}: {', '.join(built) or 'none; whisper-npu kernels build'}\n"
     )
 
