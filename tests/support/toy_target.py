@@ -47,6 +47,7 @@ TOY = Target(
     run_list=7,
     macs_per_cycle=64,
     clocks={"Linux": 0.5e9, "Plan 9": 0.7e9},
+    idle_clock_hz=0.3e9,
     profile=Profile(
         "toy",
         cautious=Rates(

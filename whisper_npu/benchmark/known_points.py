@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whisper_npu.benchmark.files import Files
-from whisper_npu.benchmark.published import PUBLISHED, PublishedGemm, geometric_mean
+from whisper_npu.benchmark.published import PUBLISHED, Machine, PublishedGemm, geometric_mean
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.targets import NPU1
 
@@ -32,11 +32,7 @@ def as_markdown() -> str:
         "- The kernels are others' and differ from ours: flm.GEMM reads B packed in long runs; the compiled\n"
         "  loop, the number of buffers of C and the shims' tasks are each author's own\n"
         "- Not in the model: how long the runs are in which DRAM is read; what else reads DRAM meanwhile\n\n"
-        "Sources, and the clock of the array there:\n\n"
-        + "".join(
-            f"- {machine.name}: {machine.source}; {machine.clock_hz / 1e9:g} GHz, {machine.clock}\n"
-            for machine in machines
-        )
+        + as_table([_source(machine) for machine in machines], left=("measured by", "clock", "source"))
         + "\n## What the model is made of\n\n"
         "A dispatch takes its latency, then the start of its tasks, then the longest of DRAM, of the\n"
         "busiest stream and of the busiest core. Padding is worked on, and cores that a kernel does not use\n"
@@ -117,13 +113,21 @@ def _parameters() -> list[dict[str, str]]:
         ),
         row("waking up, ms", 1e3 * low.wake_seconds, 1e3 * high.wake_seconds, "mlir-aie issue 2944"),
         fixed("sleeps after, s", profile.sleeps_after_seconds or 0.0, "xdna-driver issue 535"),
-        *(
-            fixed(f"clock, {system}, GHz", hz / 1e9, source)
-            for (system, hz), source in zip(
-                NPU1.clocks.items(), ("xdna-emu, 2026-08-04", "ignite-xdna"), strict=True
-            )
-        ),
+        fixed("clock, Linux, GHz", NPU1.clocks["Linux"] / 1e9, "xdna-emu, 2026-08-04"),
+        fixed("clock, Windows, GHz", NPU1.clocks["Windows"] / 1e9, "ignite-xdna"),
+        fixed("clock, idle, GHz", NPU1.idle_clock_hz / 1e9, "both"),
     ]
+
+
+def _source(machine: Machine) -> dict[str, str]:
+    mine = tuple(point for point in PUBLISHED if point.machine == machine)
+    return {
+        "measured by": machine.name,
+        "points": str(len(mine)),
+        "geometric mean": f"{geometric_mean(mine):.2f}",
+        "clock": f"{machine.clock_hz / 1e9:g} GHz, {machine.clock}",
+        "source": machine.source,
+    }
 
 
 def _cells(point: PublishedGemm) -> dict[str, str]:

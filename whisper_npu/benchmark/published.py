@@ -23,7 +23,7 @@ class Machine:
 
 
 LINUX, WINDOWS = NPU1.clocks["Linux"], NPU1.clocks["Windows"]
-_README = "github.com/amd/IRON, iron/operators/flm/gemm/README.md"
+_README = "github.com/amd/IRON, iron/operators/flm/gemm/README.md; the runtime's own npu_time"
 _LINUX_DEFAULT = "not stated; Linux's default"
 FLM = Machine("IRON flm.GEMM", _README, LINUX, _LINUX_DEFAULT)
 IRON = Machine("IRON operators.GEMM", _README, LINUX, _LINUX_DEFAULT)

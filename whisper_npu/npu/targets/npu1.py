@@ -65,11 +65,10 @@ NPU1 = Target(
     run_list=25,
     macs_per_cycle=_MACS_PER_CYCLE,
     clocks={
-        # In the default power mode, whatever a program asks for; 800 MHz when idle (xdna-emu, 2026-08-04).
-        "Linux": 1.028e9,
-        # In the modes default, performance and turbo (ignite, 1.7): 1.03 balanced, 0.80 powersaver and idle.
-        "Windows": 1.80e9,
+        "Linux": 1.028e9,  # in the default power mode, whatever a program asks for (xdna-emu, 2026-08-04)
+        "Windows": 1.80e9,  # in default, performance and turbo; balanced 1.03, powersaver 0.80 (ignite, 1.7)
     },
+    idle_clock_hz=0.80e9,  # xdna-emu, 2026-08-04; ignite, 1.7
     profile=Profile(
         "xdna1",
         cautious=Rates(

@@ -82,7 +82,7 @@ class Profile:
     name: str
     cautious: Rates
     optimistic: Rates
-    clock_hz: float = 1.0  # of the array
+    clock_hz: float = 1.0  # of the array; whatever it is where nothing is charged in cycles
     # Cycles in which a shim's channel moves a 32-bit word: from DRAM, to DRAM.
     read_cycles_per_word: float = 0.0
     write_cycles_per_word: float = 0.0
@@ -150,6 +150,7 @@ class Target:
     run_list: int  # dispatches that are submitted together, unless a plan says otherwise
     macs_per_cycle: int  # bf16, of one core, at its peak
     clocks: Mapping[str, float]  # Hz of the array while it works, by operating system
+    idle_clock_hz: float  # while it does not
     profile: Profile  # of laptops with Linux
 
     def __hash__(self) -> int:
