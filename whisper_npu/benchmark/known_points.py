@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from whisper_npu.benchmark.files import Files
-from whisper_npu.benchmark.published import PUBLISHED, Machine, PublishedGemm, geometric_mean
+from whisper_npu.benchmark.published import (
+    PUBLISHED,
+    Machine,
+    PublishedGemm,
+    mean_ratio,
+    mean_ratio_with_its_loop,
+)
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.targets import NPU1
 
@@ -22,7 +28,7 @@ def as_markdown() -> str:
         f"`whisper-npu benchmark known-points` writes this. bf16 products on {NPU1.title}, one\n"
         "dispatch each.\n\n"
         + as_table([_cells(point) for point in PUBLISHED], left=("measured by", "M,K,N", "core tile", "C"))
-        + f"\nMODELLED middle over MEASURED: geometric mean {geometric_mean():.2f}, from {min(ratios):.2f} "
+        + f"\nMODELLED middle over MEASURED: geometric mean {mean_ratio():.2f}, from {min(ratios):.2f} "
         f"to {max(ratios):.2f}. {within} of {len(PUBLISHED)} measurements\nlie in their range. No parameter "
         "is fitted to a point: all have the same ones, and only the clock is each\nmachine's.\n\n"
         "- MEASURED us: by its author, on an NPU\n"
@@ -31,7 +37,9 @@ def as_markdown() -> str:
         f"  - {NPU1.profile.name}: {NPU1.profile.basis}\n"
         "- The kernels are others' and differ from ours: flm.GEMM reads B packed in long runs; the compiled\n"
         "  loop, the number of buffers of C and the shims' tasks are each author's own\n"
-        "- Not in the model: how long the runs are in which DRAM is read; what else reads DRAM meanwhile\n\n"
+        "- Not in the model: how long the runs are in which DRAM is read; what else reads DRAM meanwhile\n"
+        "- mean: of middle / MEASURED, geometric; with its loop: with the rate of the compiled inner loop,\n"
+        "  where llvm-objdump has shown it, in place of the assumed rates\n\n"
         + as_table([_source(machine) for machine in machines], left=("measured by", "clock", "source"))
         + "\n## What the model is made of\n\n"
         "A dispatch takes its latency, then the start of its tasks, then the longest of DRAM, of the\n"
@@ -120,11 +128,13 @@ def _parameters() -> list[dict[str, str]]:
 
 
 def _source(machine: Machine) -> dict[str, str]:
-    mine = tuple(point for point in PUBLISHED if point.machine == machine)
+    mine = [point for point in PUBLISHED if point.machine == machine]
+    with_loop = mean_ratio_with_its_loop(mine)
     return {
         "measured by": machine.name,
         "points": str(len(mine)),
-        "geometric mean": f"{geometric_mean(mine):.2f}",
+        "mean": f"{mean_ratio(mine):.2f}",
+        "with its loop": "-" if with_loop is None else f"{with_loop:.2f}",
         "clock": f"{machine.clock_hz / 1e9:g} GHz, {machine.clock}",
         "source": machine.source,
     }
@@ -151,13 +161,13 @@ def as_document() -> dict[str, object]:
         "schema": "whisper-npu/benchmark-known-points",
         "schema_version": 1,
         "profiles": {NPU1.profile.name: NPU1.profile.basis},
-        "geometric_mean": geometric_mean(),
+        "geometric_mean": mean_ratio(),
         "rows": [_fields(point) for point in PUBLISHED],
     }
 
 
 def _fields(point: PublishedGemm) -> dict[str, object]:
-    problem, modelled = point.problem, point.modelled
+    problem, modelled, with_loop = point.problem, point.modelled, point.modelled_with_its_loop
     return {
         "measured_by": point.machine.name,
         "source": point.machine.source,
@@ -171,5 +181,6 @@ def _fields(point: PublishedGemm) -> dict[str, object]:
         "measured_seconds": point.seconds,
         **modelled.as_fields(),
         "middle_over_measured": point.ratio,
+        "middle_with_its_loop_over_measured": with_loop and with_loop.middle / point.seconds,
         "in_range": point.is_within,
     }

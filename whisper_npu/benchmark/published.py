@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import exp, log
+from statistics import geometric_mean
 
 from whisper_npu.dtypes import DType
 from whisper_npu.kernels.gemm.kernel import CoreTile, GemmContract, padded_gemm
@@ -20,18 +21,23 @@ class Machine:
     source: str
     clock_hz: float
     clock: str  # how the clock is known
+    vmacs_per_cycle: float | None = None  # of the compiled inner loop; None where nobody says
 
 
 LINUX, WINDOWS = NPU1.clocks["Linux"], NPU1.clocks["Windows"]
 _README = "github.com/amd/IRON, iron/operators/flm/gemm/README.md; the runtime's own npu_time"
 _LINUX_DEFAULT = "not stated; Linux's default"
+_UPSTREAM = (
+    16 / 32
+)  # vmacs and bundles of mlir-aie's bf16 loop as Peano compiles it; ignite-xdna, docs/SILICON.md
 FLM = Machine("IRON flm.GEMM", _README, LINUX, _LINUX_DEFAULT)
-IRON = Machine("IRON operators.GEMM", _README, LINUX, _LINUX_DEFAULT)
+IRON = Machine("IRON operators.GEMM", _README, LINUX, _LINUX_DEFAULT, _UPSTREAM)
 WHISPER_XDNA = Machine(
     "whisper-xdna",
     "github.com/drakosha/whisper-xdna, README and src/rawxrt.py (tiles_for)",
     LINUX,
     _LINUX_DEFAULT,
+    _UPSTREAM,
 )
 RECORD = Machine("arXiv 2512.13282", "arXiv 2512.13282, tables 1 and 2", 1.0e9, "stated")
 IGNITE = Machine(
@@ -39,6 +45,7 @@ IGNITE = Machine(
     "github.com/jdominick05/ignite-xdna, docs/SILICON.md and kernels/README.md; 8700G, Windows",
     WINDOWS,
     "measured",
+    _UPSTREAM,
 )
 
 
@@ -61,6 +68,14 @@ class PublishedGemm:
     def modelled(self) -> Modelled:
         """One dispatch, at the clock of the machine; all else as for anybody."""
         return modelled_seconds(self.contract, 1, NPU1.profile.at(self.machine.clock_hz))
+
+    @property
+    def modelled_with_its_loop(self) -> Modelled | None:
+        """The same with the rate of the compiled loop in place of an assumed one, where it is known."""
+        if self.machine.vmacs_per_cycle is None:
+            return None
+        profile = NPU1.profile.of_loop(self.machine.vmacs_per_cycle, NPU1.micro_tile)
+        return modelled_seconds(self.contract, 1, profile.at(self.machine.clock_hz))
 
     @property
     def ratio(self) -> float:
@@ -140,9 +155,16 @@ PUBLISHED: tuple[PublishedGemm, ...] = (
 )
 
 
-def geometric_mean(points: tuple[PublishedGemm, ...] = PUBLISHED) -> float:
-    """Of MODELLED middle over MEASURED."""
-    return exp(sum(log(point.ratio) for point in points) / len(points))
+def mean_ratio(points: Iterable[PublishedGemm] = PUBLISHED) -> float:
+    """Of MODELLED middle over MEASURED, the geometric mean."""
+    return geometric_mean([point.ratio for point in points])
+
+
+def mean_ratio_with_its_loop(points: Iterable[PublishedGemm]) -> float | None:
+    """The same with the rates of compiled loops, of the points where they are known; None for none."""
+    known = [(point, point.modelled_with_its_loop) for point in points]
+    ratios = [modelled.middle / point.seconds for point, modelled in known if modelled]
+    return geometric_mean(ratios) if ratios else None
 
 
 RECORD_FLOPS = 3.14e12  # per second, the record of a bf16 product on XDNA1; arXiv 2512.13282, table 2
