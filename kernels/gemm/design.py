@@ -1,14 +1,11 @@
-"""Whole matrices as a design: one array configuration for every size, and a runtime sequence of strips."""
+"""Whole matrices as a design: one array configuration for every size, whose DRAM movement says the sizes."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from whisper_npu.dtypes import DType
 from whisper_npu.kernels.gemm.kernel import GemmContract
 from whisper_npu.kernels.matmul.design import (
     STEPS,
-    Descriptors,
     a_to_micro_tiles,
     b_to_micro_tiles,
     check_multiples,
@@ -19,14 +16,17 @@ from whisper_npu.kernels.matmul.design import (
     step,
 )
 from whisper_npu.kernels.matmul.kernel import DEPTH_AB
-from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core, parts
+from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core
+from whisper_npu.kernels.shim import Traffic, move, task_count, traffic
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.layout import Along
 
-Transfer = tuple[int, Dims]  # where it starts, and its dimensions
 
+def design(contract: GemmContract, toolchain: Generation = NEWEST) -> str:
+    """MLIR text, as a toolchain spells it.
 
-def design(contract: GemmContract) -> str:
-    """MLIR text. Raises DesignParameterError, before a line is printed, for what the array cannot hold."""
+    Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+    """
     check_tile(contract)
     (m, k, n), target = core_tile(contract), contract.target
     if contract.cores != target.cores:
@@ -34,11 +34,13 @@ def design(contract: GemmContract) -> str:
     if contract.result_dtype is not DType.F32:
         raise DesignParameterError(f"{contract.name}: a gemm adds up in C itself, which must be f32")
     check_multiples(contract, (m * target.core_rows, k, n * target.columns))
-    return whole_matrices(contract, strips(contract))
+    return whole_matrices(contract, *dram_movement(contract), toolchain)
 
 
-def whole_matrices(contract: GemmContract, all_strips: list[Strip]) -> str:
-    """(M,K)@(K,N), one of it or each of a batch, in rounds of one tile of C per core.
+def whole_matrices(
+    contract: GemmContract, inputs: list[Traffic], outputs: list[Traffic], toolchain: Generation
+) -> str:
+    """(M,K)@(K,N), one of it or each of a batch, in rounds of one tile of C per core and matrix.
 
     M, K, N and the batch stand in the DRAM movement only: whatever they are, the array's part of the text is
     the same, and so is the xclbin. The columns share out the rows of cores: each brings the A of its rows,
@@ -58,7 +60,7 @@ def whole_matrices(contract: GemmContract, all_strips: list[Strip]) -> str:
     """
     m, k, n = core_tile(contract)
     target, array = contract.target, Array(contract.target)
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device()):
         declare_functions(text, contract)
 
@@ -96,16 +98,7 @@ def whole_matrices(contract: GemmContract, all_strips: list[Strip]) -> str:
         with text.sequence(contract.arguments):
             for c, j in steps:
                 text.write(f"steps_{c}_{j}", 0, contract.k // k)
-            for number, strip in enumerate(all_strips):
-                bds = Descriptors(target, number)
-                for c in array.columns:
-                    text.dma("C", *strip.c(c), bds.c, f"C_L2L3_{c}", token=True)
-                    if rows := rows_of_a(array, c):
-                        text.dma("A", *strip.a(rows), bds.a, f"A_L3L2_{c}")
-                    text.dma("B", *strip.b(c), bds.b(0), f"B_L3L2_{c}")
-                if number > 0:
-                    text.waits(f"C_L2L3_{c}" for c in array.columns)  # of the strip before
-            text.waits(f"C_L2L3_{c}" for c in array.columns)
+            move(text, target, inputs, outputs)
     return str(text)
 
 
@@ -131,119 +124,41 @@ def product_over_runtime_k(text: Text, steps: Value, a_fifo: str, b_fifo: str, c
     text.release(c_fifo, "Produce")
 
 
-# ------------------------------------------------------------------------------------------------ strips
+# ------------------------------------------------------------------------------------------ DRAM movement
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Rounds of one matrix of C that one transfer per fifo serves: beside or below one another.
+def dram_movement(contract: GemmContract) -> tuple[list[Traffic], list[Traffic]]:
+    """What streams in, all of A and then all of B; and what streams out.
 
-    Either A or B is the same for all of them and is read again for each: an outermost dimension of stride 0.
+    The next round is beside the one before or below it, whichever takes fewer tasks. Raises
+    DesignParameterError where rows lie too far apart.
     """
-
-    contract: GemmContract
-    index: int  # of the matrix in the batch
-    row: int  # of C in the matrix, where the strip starts
-    column: int
-    down: int  # rounds
-    across: int
-
-    def a(self, rows: range) -> Transfer:
-        """For these rows of cores."""
-        m, k, _ = core_tile(self.contract)
-        start, stride = self._matrix("A")
-        rounds = (self.across, 0) if self.down == 1 else (self.down, self._rows * m * stride)
-        height = len(rows) * m
-        return start + (self.row + rows[0] * m) * stride, [
-            rounds,
-            (self._steps, k),
-            (height, stride),
-            (k, 1),
-        ]
-
-    def b(self, c: int) -> Transfer:
-        """For column c of cores."""
-        _, k, n = core_tile(self.contract)
-        start, stride = self._matrix("B")
-        rounds = (self.across, self._columns * n) if self.down == 1 else (self.down, 0)
-        return start + self.column + c * n, [rounds, (self._steps, k * stride), (k, stride), (n, 1)]
-
-    def c(self, c: int) -> Transfer:
-        """From column c of cores."""
-        m, _, n = core_tile(self.contract)
-        start, stride = self._matrix("C")
-        rounds = (self.across, self._columns * n)
-        tiles = (self.down * self._rows, m * stride)  # of a column's cores, round below round
-        return start + self.row * stride + self.column + c * n, [rounds, tiles, (m, stride), (n, 1)]
-
-    @property
-    def _rows(self) -> int:
-        return self.contract.target.core_rows
-
-    @property
-    def _columns(self) -> int:
-        return self.contract.target.columns
-
-    @property
-    def _steps(self) -> int:
-        return self.contract.k // core_tile(self.contract)[1]
-
-    def _matrix(self, operand: str) -> tuple[int, int]:
-        """Where the strip's matrix starts in its operand, and how far it is from row to row."""
-        contract = self.contract
-        shapes = {
-            "A": (contract.m, contract.k),
-            "B": (contract.k, contract.n),
-            "C": (contract.m, contract.n),
-        }
-        rows, cols = shapes[operand]
-        layout = contract.batch_layout
-        if layout is not None and getattr(layout, operand.lower()) is Along.COLS:
-            return self.index * cols, contract.batch * cols
-        return self.index * rows * cols, cols
-
-    @property
-    def fits(self) -> bool:
-        """Whether each transfer is one that a shim's descriptor can say."""
-        contract = self.contract
-        of_operand = contract.operand_dtype.nbytes
-        transfers = (
-            (self.a(rows_of_a(Array(contract.target), 0)), of_operand),
-            (self.b(0), of_operand),
-            (self.c(0), contract.result_dtype.nbytes),
-        )
-        words = [stride * nbytes // 4 for (_, dims), nbytes in transfers for size, stride in dims if size > 1]
-        return max(words) <= contract.target.shim.max_step
+    return min((_movement(contract, next_round) for next_round in Along), key=lambda way: task_count(*way))
 
 
-def strips(contract: GemmContract) -> list[Strip]:
-    """All rounds of all matrices in as few strips as the shim's descriptors allow.
+def _movement(contract: GemmContract, next_round: Along) -> tuple[list[Traffic], list[Traffic]]:
+    """Matrices of a batch lie side by side in A and C, and one below the other in B.
 
-    Raises DesignParameterError where a transfer would step too far.
+    So to A and B they are more steps along K, and only C tells them apart: each has a tile in every round.
     """
-    (m, _, n), target = core_tile(contract), contract.target
-    height, width = target.core_rows * m, target.columns * n
-    down, across = contract.m // height, contract.n // width
+    (m, k, n), array = core_tile(contract), Array(contract.target)
+    height, width, batch = len(array.rows) * m, len(array.columns) * n, contract.batch
+    down, across, steps = contract.m // height, contract.n // width, batch * contract.k // k
+    # From one row of an operand to the next.
+    a_row, b_row, c_row = batch * contract.k, contract.n, batch * contract.n
 
-    def rows(index: int) -> list[Strip]:
-        return [
-            Strip(contract, index, i * height, first * width, 1, count)
-            for i in range(down)
-            for first, count in parts(across, target.max_repeat)
-        ]
+    def rounds(step_down: int, step_across: int) -> Dims:
+        loops = [(down, step_down), (across, step_across)]
+        return loops if next_round is Along.COLS else loops[::-1]
 
-    def columns(index: int) -> list[Strip]:
-        return [
-            Strip(contract, index, first * height, j * width, count, 1)
-            for j in range(across)
-            for first, count in parts(down, target.max_repeat)
-        ]
-
-    possible = [way for way in (rows, columns) if all(strip.fits for strip in way(0))]
-    if not possible:
-        raise DesignParameterError(
-            f"{contract.name}: a transfer would step over more than {target.shim.max_step:,} words: take a "
-            "smaller core tile"
-        )
-    way = min(possible, key=lambda way: len(way(0)))
-    return [strip for index in range(contract.batch) for strip in way(index)]
+    a, b, c = [], [], []
+    for column in array.columns:
+        if rows := rows_of_a(array, column):
+            tiles, start = [(steps, k), (len(rows) * m, a_row), (k, 1)], rows[0] * m * a_row
+            of_a = rounds(height * a_row, 0)
+            a.append(traffic(contract, "A", f"A_L3L2_{column}", column, of_a, tiles, start))
+        tiles, start = [(steps, k * b_row), (k, b_row), (n, 1)], column * n
+        b.append(traffic(contract, "B", f"B_L3L2_{column}", column, rounds(0, width), tiles, start))
+        tiles, of_c = [(batch, contract.n), (height, c_row), (n, 1)], rounds(height * c_row, width)
+        c.append(traffic(contract, "C", f"C_L2L3_{column}", column, of_c, tiles, start))
+    return [*a, *b], c

@@ -21,25 +21,23 @@ from whisper_npu.kernels.matmul.kernel import (
     is_for_all,
     tiled_plan,
 )
+from whisper_npu.kernels.tasks import WORD_BYTES, task_number
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.cost import WORD_BYTES, modelled_plan_seconds, modelled_seconds
+from whisper_npu.npu.cost import modelled_plan_seconds, modelled_seconds
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import Target
-from whisper_npu.ops import Batched, Matmul, Op
+from whisper_npu.ops import Matmul, Op
 
 CoreTile = tuple[int, int, int]  # m,k,n of one core's step
 
-# What the planner takes for every size of Whisper, as tests/unit/npu/test_planner.py holds it.
+# What the planner takes for Whisper tiny, base and small, as tests/unit/npu/test_planner.py holds it.
 GEMM_TILE: CoreTile = (96, 64, 48)
 
-# Q is read as columns of (n_ctx, n_state), K^T as rows of its transpose; scores come one below the other. P V
-# takes them so, and writes each head's columns of (n_ctx, n_state): what the output projection reads.
-SCORES = BatchLayout(a=Along.COLS, b=Along.ROWS, c=Along.ROWS)
-CONTEXT = BatchLayout(a=Along.ROWS, b=Along.COLS, c=Along.COLS)
-# V^T P^T: each head's V^T below the one before, P^T as the scores of K Q^T come, and O^T like V^T.
-CONTEXT_TRANSPOSED = BatchLayout(a=Along.ROWS, b=Along.ROWS, c=Along.ROWS)
-_BATCH_NAMES = {SCORES: "scores", CONTEXT: "context", CONTEXT_TRANSPOSED: "context_t"}
+# The matrices of a batch are side by side in A and C, and one below the other in B: A and B lie as those of
+# one product with a longer K, whose sum the cores cut. So Q is read as columns of (n_ctx, n_state), and each
+# head's context is written as such.
+HEADS = BatchLayout(a=Along.COLS, b=Along.ROWS, c=Along.COLS)
 
 
 @dataclass(frozen=True)
@@ -55,21 +53,22 @@ class GemmContract(MatmulContract):
 
     @property
     def tasks(self) -> int:
-        """As kernels/gemm/design.py issues them: in each strip, C and B of each column, and A of some."""
-        columns, with_a = self.target.columns, min(self.target.columns, self.target.core_rows)
-        return self.batch * self._strips * (2 * columns + with_a)
-
-    @property
-    def _strips(self) -> int:
-        """Of one matrix: rows of rounds, or columns of them where those are fewer and A allows it."""
-        rows, columns = self.block or (self.m, self.n)
-        down, across = self.m // rows, self.n // columns
-        repeat = self.target.max_repeat
-        by_rows, by_columns = down * -(-across // repeat), across * -(-down // repeat)
-        along = self.batch_layout.a if self.batch_layout else Along.ROWS
-        row_bytes = self.k * self.operand_dtype.nbytes * (self.batch if along is Along.COLS else 1)
-        fits = down == 1 or rows * row_bytes // WORD_BYTES <= self.target.shim.max_step
-        return min(by_rows, by_columns) if fits else by_rows
+        """As kernels/gemm/design.py issues them."""
+        assert self.core_tile is not None
+        assert self.block is not None
+        (rows, columns), (_, k, _) = self.block, self.core_tile
+        words = self.target.shim.max_step  # of A and of C, from one round to the one below
+        a_words = rows * self.batch * self.k * self.operand_dtype.nbytes // WORD_BYTES
+        c_words = rows * self.batch * self.n * self.result_dtype.nbytes // WORD_BYTES
+        return _tasks(
+            self.target,
+            self.m // rows,
+            self.n // columns,
+            has_steps=self.batch * self.k > k,
+            has_batch=self.batch > 1,
+            a_fits=a_words <= words,
+            c_fits=c_words <= words,
+        )
 
     @property
     def writes(self) -> int:
@@ -82,6 +81,34 @@ class GemmContract(MatmulContract):
         columns, rows = self.target.columns, self.target.core_rows
         a, b = self.operand_bytes
         return max(a // rows * -(-rows // columns), b // columns), self.bytes_from_device // columns
+
+
+@lru_cache(maxsize=4096)
+def _tasks(
+    target: Target, down: int, across: int, *, has_steps: bool, has_batch: bool, a_fits: bool, c_fits: bool
+) -> int:
+    """For so many rounds of each matrix: below one another, and beside one another.
+
+    The planner asks for many sizes, and most are alike. fits: whether a shim can step that far.
+    """
+    far = (target.shim.max_step + 1) * WORD_BYTES  # in elements of at least a byte
+
+    def of_fifo(step_down: int, step_across: int, *, is_deep: bool) -> tuple[int, int]:
+        """With the next round beside the one before, and with the next round below it."""
+        loops = [(down, step_down), (across, step_across)]
+        of_round = [(2, 1)] * (3 if is_deep else 2)
+        return (
+            task_number(target, 1, loops, of_round),
+            task_number(target, 1, loops[::-1], of_round),
+        )
+
+    a = of_fifo(1 if a_fits else far, 0, is_deep=has_steps)
+    b = of_fifo(0, 1, is_deep=has_steps)
+    c = of_fifo(1 if c_fits else far, 1, is_deep=has_batch)
+    with_a = min(target.columns, target.core_rows)
+    return min(
+        with_a * of_a + target.columns * (of_b + of_c) for of_a, of_b, of_c in zip(a, b, c, strict=True)
+    )
 
 
 def overlay_name(core_tile: CoreTile, result_dtype: DType = DType.F32) -> str:
@@ -108,12 +135,11 @@ def gemm_of_batch(
     M: int,
     K: int,
     N: int,
-    layout: BatchLayout,
     core_tile: CoreTile = GEMM_TILE,
     result_dtype: DType = DType.F32,
 ) -> GemmContract:
     """`gemm` for each matrix of a batch in one dispatch: the instructions walk from one to the next."""
-    return _gemm(target, batch, M, K, N, layout, core_tile, result_dtype)
+    return _gemm(target, batch, M, K, N, HEADS, core_tile, result_dtype)
 
 
 def _gemm(
@@ -127,7 +153,7 @@ def _gemm(
     result_dtype: DType,
 ) -> GemmContract:
     m, _, n = core_tile
-    of_batch = "" if layout is None else f"{_BATCH_NAMES[layout]}_{batch}x"
+    of_batch = "" if layout is None else f"{batch}x"
     return GemmContract(
         f"{overlay_name(core_tile, result_dtype)}_{of_batch}{M}x{K}x{N}",
         target,
@@ -162,8 +188,7 @@ def padded_gemm(
     M, K, N = (-(-size // unit) * unit for size, unit in zip(sizes, units, strict=True))
     if problem.batch == 1:
         return gemm(target, M, K, N, core_tile, result_dtype)
-    layout = SCORES if op.batched is Batched.SCORES else CONTEXT_TRANSPOSED if transposed else CONTEXT
-    return gemm_of_batch(target, problem.batch, M, K, N, layout, core_tile, result_dtype)
+    return gemm_of_batch(target, problem.batch, M, K, N, core_tile, result_dtype)
 
 
 @lru_cache(maxsize=8)
@@ -263,16 +288,11 @@ def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
 
 def contract_named(name: str, target: Target) -> GemmContract | None:
     """The contract of exactly this name, of any sizes; None for any other name."""
-    found = re.fullmatch(
-        r"gemm_(\d+x\d+x\d+)(_bf16)?(?:_(scores|context|context_t)_(\d+)x|_)(\d+)x(\d+)x(\d+)", name
-    )
+    found = re.fullmatch(r"gemm_(\d+)x(\d+)x(\d+)(_bf16)?_(?:(\d+)x)?(\d+)x(\d+)x(\d+)", name)
     if found is None:
         return None
-    tile, bf16, kind, batch, *sizes = found.groups()
-    m, k, n = map(int, tile.split("x"))
-    M, K, N = map(int, sizes)
-    dtype = DType.BF16 if bf16 else DType.F32
-    if kind is None:
+    m, k, n, M, K, N = (int(found[group]) for group in (1, 2, 3, 6, 7, 8))
+    dtype = DType.BF16 if found[4] else DType.F32
+    if found[5] is None:
         return gemm(target, M, K, N, (m, k, n), dtype)
-    layout = next(layout for layout, named in _BATCH_NAMES.items() if named == kind)
-    return gemm_of_batch(target, int(batch), M, K, N, layout, (m, k, n), dtype)
+    return gemm_of_batch(target, int(found[5]), M, K, N, (m, k, n), dtype)

@@ -7,37 +7,40 @@ back into rows on the way out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from whisper_npu.dtypes import DType
 from whisper_npu.kernels.matmul.core import MATMUL_CC, units
 from whisper_npu.kernels.matmul.kernel import DEPTH_AB, DEPTH_C, MatmulContract
-from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core, memref, parts
-from whisper_npu.npu.targets import Target
+from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core, memref
+from whisper_npu.kernels.shim import move, traffic
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 
 STEPS = "%steps"  # of a core's loop over K
 
 
-def design(contract: MatmulContract) -> str:
-    """MLIR text. Raises DesignParameterError, before a line is printed, for what the array cannot hold."""
+def design(contract: MatmulContract, toolchain: Generation = NEWEST) -> str:
+    """MLIR text, as a toolchain spells it.
+
+    Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+    """
     check_tile(contract)
     _check_sizes(contract)
     if contract.packs_pairs:
-        return batch_of_pairs(contract)
-    return one_core(contract) if contract.cores == 1 else wide(contract)
+        return batch_of_pairs(contract, toolchain)
+    return (one_core if contract.cores == 1 else wide)(contract, toolchain)
 
 
 # ---------------------------------------------------------------------------------------------- designs
 
 
-def one_core(contract: MatmulContract) -> str:
+def one_core(contract: MatmulContract, toolchain: Generation) -> str:
     """(m,k)@(k,n) on one core: the shape of the baseline.
 
     L1 of 64x64x64: 2 x (64x64 + 64x64) bf16 + 64x64 fp32 + 3,328 stack = 52,480 bytes.
     """
     m, k, n = core_tile(contract)
     target, dtype = contract.target, contract.result_dtype.value
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device(1)):
         declare_functions(text, contract)
 
@@ -61,14 +64,14 @@ def one_core(contract: MatmulContract) -> str:
 
         text.section("DRAM movement")
         with text.sequence(contract.arguments):
-            text.dma("C", 0, [(1, 0), (1, m * n), (m, n), (n, 1)], 2, "C_L2L3", token=True)
-            text.dma("A", 0, [(1, 0), (1, m * k), (m, k), (k, 1)], 0, "A_L3L2")
-            text.dma("B", 0, [(1, 0), (1, k * n), (k, n), (n, 1)], 1, "B_L3L2")
-            text.wait("C_L2L3")
+            a = traffic(contract, "A", "A_L3L2", 0, [], [(m, k), (k, 1)])
+            b = traffic(contract, "B", "B_L3L2", 0, [], [(k, n), (n, 1)])
+            c = traffic(contract, "C", "C_L2L3", 0, [], [(m, n), (n, 1)])
+            move(text, target, [a, b], [c])
     return str(text)
 
 
-def batch_of_pairs(contract: MatmulContract) -> str:
+def batch_of_pairs(contract: MatmulContract, toolchain: Generation) -> str:
     """`batch` independent (m,k)@(k,n); each core takes one of as many as there are cores.
 
     One stream per core: pairs, A then B, already in micro-tile order. With A and B apart a memtile would feed
@@ -79,7 +82,7 @@ def batch_of_pairs(contract: MatmulContract) -> str:
     array = Array(contract.target)
     in_column = len(array.rows)
     pair, c_tile, rounds = m * k + k * n, m * n, contract.batch // contract.target.cores
-    text = Text()
+    text = Text(toolchain)
     with text.device(contract.target.device()):
         declare_functions(text, contract)
 
@@ -107,17 +110,18 @@ def batch_of_pairs(contract: MatmulContract) -> str:
 
         text.section("DRAM movement")
         with text.sequence(contract.arguments):
+            cores, inputs, outputs = contract.target.cores, [], []
             for c in array.columns:
-                first, per_round = c * in_column, contract.target.cores
-                rows = [(rounds, per_round * c_tile), (in_column, c_tile), (m, n), (n, 1)]
-                text.dma("C", first * c_tile, rows, 1, f"C_L2L3_{c}", token=True)
-                pairs = [(rounds, per_round * pair), (in_column, pair), (pair // n, n), (n, 1)]
-                text.dma("AB", first * pair, pairs, 0, f"AB_L3L2_{c}")
-            text.waits(f"C_L2L3_{c}" for c in array.columns)
+                first, order = c * in_column, [(rounds, cores * pair)]
+                pairs = [(in_column, pair), (pair // n, n), (n, 1)]
+                inputs.append(traffic(contract, "AB", f"AB_L3L2_{c}", c, order, pairs, first * pair))
+                tiles, order = [(in_column, c_tile), (m, n), (n, 1)], [(rounds, cores * c_tile)]
+                outputs.append(traffic(contract, "C", f"C_L2L3_{c}", c, order, tiles, first * c_tile))
+            move(text, contract.target, inputs, outputs)
     return str(text)
 
 
-def wide(contract: MatmulContract) -> str:
+def wide(contract: MatmulContract, toolchain: Generation) -> str:
     """(m,K)@(K,N): A for everybody, columns of B and C spread over all cores; K summed on the core.
 
     Core (column c, row j) owns columns (rows * c + j) * n of each round's rows * columns * n. A comes by
@@ -129,7 +133,7 @@ def wide(contract: MatmulContract) -> str:
     K, N, in_column = contract.k, contract.n, len(array.rows)
     steps, group = K // k, in_column * n  # columns of B that one column of the array works on
     width = len(array.columns) * group
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device()):
         declare_functions(text, contract)
 
@@ -157,21 +161,16 @@ def wide(contract: MatmulContract) -> str:
 
         text.section("DRAM movement")
         with text.sequence(contract.arguments):
-            for number in range(N // width):
-                bds = Descriptors(target, number)
-                column_of = [number * width + c * group for c in array.columns]
-                for c in array.columns:
-                    rows = [(1, 0), (in_column, n), (m, N), (n, 1)]
-                    text.dma("C", column_of[c], rows, bds.c, f"C_L2L3_{c}", token=True)
-                text.dma("A", 0, [(1, 0), (steps, k), (m, K), (k, 1)], bds.a, "A_L3L2")
-                for c in array.columns:
-                    # The outermost dimension repeats a limited number of times: longer K goes in parts.
-                    for part, (first, count) in enumerate(parts(steps, target.max_repeat)):
-                        chunks = [(count, k * N), (in_column, n), (k, N), (n, 1)]
-                        text.dma("B", column_of[c] + first * k * N, chunks, bds.b(part), f"B_L3L2_{c}")
-                if number > 0:
-                    text.waits(f"C_L2L3_{c}" for c in array.columns)  # of the round before
-            text.waits(f"C_L2L3_{c}" for c in array.columns)
+            rounds = N // width
+            inputs, outputs = [], []
+            inputs.append(traffic(contract, "A", "A_L3L2", 0, [(rounds, 0)], [(steps, k), (m, K), (k, 1)]))
+            for c in array.columns:
+                order, first = [(rounds, width)], c * group
+                tiles = [(steps, k * N), (in_column, n), (k, N), (n, 1)]
+                inputs.append(traffic(contract, "B", f"B_L3L2_{c}", c, order, tiles, first))
+                rows = [(in_column, n), (m, N), (n, 1)]
+                outputs.append(traffic(contract, "C", f"C_L2L3_{c}", c, order, rows, first))
+            move(text, target, inputs, outputs)
     return str(text)
 
 
@@ -249,34 +248,6 @@ def step(text: Text, function: str, a_fifo: str, b_fifo: str, c_tile: Value) -> 
     text.release(b_fifo, "Consume")
 
 
-@dataclass(frozen=True)
-class Descriptors:
-    """A shim's buffer descriptors of a round: not those of the round before, which may still run."""
-
-    target: Target
-    number: int  # of the round
-
-    @property
-    def _half(self) -> int:
-        return self.target.shim.buffer_descriptors // 2
-
-    @property
-    def c(self) -> int:
-        return self.number % 2 * self._half
-
-    @property
-    def a(self) -> int:
-        return self.c + 1
-
-    def b(self, part: int) -> int:
-        return self.c + 2 + part
-
-    @property
-    def for_b(self) -> int:
-        """How many parts B may come in."""
-        return self._half - 2
-
-
 # ------------------------------------------------------------------------------------- what is refused
 
 
@@ -323,9 +294,3 @@ def _check_sizes(contract: MatmulContract) -> None:
     for size, (value, of_tile) in fixed.items():
         if value != of_tile:
             raise DesignParameterError(f"{name}: {size} = {value} must be the tile's {of_tile}")
-    room = Descriptors(target, 0).for_b
-    if is_wide and contract.k // k > room * target.max_repeat:
-        raise DesignParameterError(
-            f"{name}: K = {contract.k} takes more than {room} transfers of B, for which a shim has buffer "
-            f"descriptors: K is at most {room * target.max_repeat * k:,}"
-        )

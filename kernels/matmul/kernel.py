@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.errors import PlanError
 from whisper_npu.host.bf16 import on_grid
+from whisper_npu.kernels.tasks import task_number
 from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.cost import WORD_BYTES, modelled_plan_seconds
 from whisper_npu.npu.kernel import Kernel
@@ -176,14 +177,22 @@ class MatmulContract(Contract):
     @property
     def tasks(self) -> int:
         """As kernels/matmul/design.py issues them."""
-        columns = self.target.columns
+        target, columns = self.target, self.target.columns
         if self.cores == 1:
             return len(self.arguments)
         if self.packs_pairs:
-            return columns * len(self.arguments)
+            in_parts = -(-self.batch // (self.cores * target.max_repeat))
+            return columns * in_parts * len(self.arguments)
         assert self.core_tile is not None
-        in_parts = -(-self.k // (self.core_tile[1] * self.target.max_repeat))
-        return self.rounds * (1 + columns * (1 + in_parts))  # A; C and B of each column
+        m, k, n = self.core_tile
+        steps, rounds, beside = self.k // k, self.rounds, target.core_rows * n
+        size, of_c = self.operand_dtype.nbytes, self.result_dtype.nbytes
+        a = task_number(target, size, [(rounds, 0)], [(steps, k), (m, self.k), (k, 1)])
+        order = [(rounds, columns * beside)]
+        tiles = [(steps, k * self.n), (target.core_rows, n), (k, self.n), (n, 1)]
+        b = task_number(target, size, order, tiles)
+        c = task_number(target, of_c, order, [(target.core_rows, n), (m, self.n), (n, 1)])
+        return a + columns * (b + c)
 
     @property
     def rounds(self) -> int:

@@ -27,14 +27,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2(Produce, 1) : memref<64x64xf32>
         func.call @zero_f32(%tile0) : (memref<64x64xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1(Consume, 1) : memref<64x64xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x64xbf16>, memref<64x64xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1(Consume, 1)
@@ -46,9 +43,9 @@ module {
 
     // DRAM movement
     aie.runtime_sequence @sequence(%A: memref<4096xbf16>, %B: memref<4096xbf16>, %C: memref<4096xf32>) {
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 2 : i64, metadata = @C_L2L3, issue_token = true} : memref<4096xf32>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 0 : i64, metadata = @A_L3L2} : memref<4096xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 1 : i64, metadata = @B_L3L2} : memref<4096xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 4 : i64, metadata = @B_L3L2} : memref<4096xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][1, 1, 64, 64][0, 4096, 64, 1]) {id = 8 : i64, metadata = @C_L2L3, issue_token = true} : memref<4096xf32>
       aiex.npu.dma_wait {symbol = @C_L2L3}
     }
   }

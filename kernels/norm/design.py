@@ -20,16 +20,16 @@ from whisper_npu.dtypes import DType
 from whisper_npu.kernels.mlir import (
     Array,
     DesignParameterError,
-    Dims,
     Place,
     Text,
     Value,
     core,
     parameter_type,
-    parts,
 )
 from whisper_npu.kernels.norm.core import NORM_CC, functions, object_sizes
 from whisper_npu.kernels.norm.kernel import CHUNK, DEPTH, ROWS, WIDTH, NormContract, lanes, max_cols
+from whisper_npu.kernels.shim import Traffic, move, traffic
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.targets import Target
 
 INPUTS, OUTPUTS = ("X", "RESIDUAL"), ("SUM", "Y")
@@ -37,11 +37,14 @@ OBJECT = (ROWS, CHUNK)
 F32 = DType.F32.value
 
 
-def design(contract: NormContract) -> str:
-    """MLIR text. Raises DesignParameterError, before a line is printed, for what the array cannot hold."""
+def design(contract: NormContract, toolchain: Generation = NEWEST) -> str:
+    """MLIR text, as a toolchain spells it.
+
+    Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+    """
     check_sizes(contract)
     target, array = contract.target, Array(contract.target)
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device()):
         sizes = object_sizes(target)
         for function in functions(target, sizes):
@@ -67,10 +70,8 @@ def design(contract: NormContract) -> str:
         with text.sequence(contract.arguments):
             numbers = contract.rounds, contract.chunks, int(contract.inverse.view("int32"))
             for lane in every_lane:
-                for index, number in enumerate(numbers):
-                    text.write(lane.name("lower_sizes"), index, number)
-                for index, number in enumerate(numbers[:2]):
-                    text.write(lane.name("upper_sizes"), index, number)
+                text.write(lane.name("lower_sizes"), 0, *numbers)
+                text.write(lane.name("upper_sizes"), 0, *numbers[:2])
             move_in_dram(text, contract)
     return str(text)
 
@@ -191,33 +192,21 @@ def apply_parameters(text: Text, lane: Lane) -> None:
 
 
 def move_in_dram(text: Text, contract: NormContract) -> None:
-    """PARAMETERS, and then strips of rounds: as many as one task repeats, two strips under way at a time.
+    """PARAMETERS in a round of its own, and then all rows."""
+    cols, height, number = contract.cols, contract.height, contract.rounds
+    of_round = [(contract.chunks, CHUNK), (height, cols), (CHUNK, 1)]
 
-    At most three tasks wait on a channel, of four that its queue holds.
-    """
-    target, height = contract.target, contract.height
-    columns = Array(target).columns
-    done = [f"{name}_L2L3_{c}" for name in OUTPUTS for c in columns]
-    for number, (first, count) in enumerate(parts(contract.rounds, target.max_repeat)):
-        descriptor = number % 2 * (target.shim.buffer_descriptors // 2)
-        for c in columns:
-            start = (c * contract.rounds + first) * height * contract.cols
-            for place, name in enumerate(OUTPUTS):
-                fifo = f"{name}_L2L3_{c}"
-                text.dma(name, start, rounds(contract, count), descriptor + place, fifo, token=True)
-            if number == 0:
-                text.dma("PARAMETERS", 0, rounds(contract, 1), descriptor + 4, f"X_L3L2_{c}")
-            for place, name in enumerate(INPUTS, start=len(OUTPUTS)):
-                text.dma(name, start, rounds(contract, count), descriptor + place, f"{name}_L3L2_{c}")
-        if number > 0:
-            text.waits(done)  # of the strip before
-    text.waits(done)
+    def rows(name: str, hop: str, c: int) -> Traffic:
+        order, start = [(number, height * cols)], c * number * height * cols
+        return traffic(contract, name, f"{name}_{hop}_{c}", c, order, of_round, start)
 
-
-def rounds(contract: NormContract, count: int) -> Dims:
-    """`height` rows per round, chunk by chunk."""
-    cols, height = contract.cols, contract.height
-    return [(count, height * cols), (contract.chunks, CHUNK), (height, cols), (CHUNK, 1)]
+    inputs, outputs = [], []
+    for c in Array(contract.target).columns:
+        x, residual = (rows(name, "L3L2", c) for name in INPUTS)
+        parameters = traffic(contract, "PARAMETERS", x.fifo, c, [], of_round)
+        inputs += [x.behind(parameters), residual]
+        outputs += [rows(name, "L2L3", c) for name in OUTPUTS]
+    move(text, contract.target, inputs, outputs)
 
 
 def check_sizes(contract: NormContract) -> None:

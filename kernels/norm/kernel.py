@@ -25,6 +25,7 @@ import numpy as np
 
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import PlanError
+from whisper_npu.kernels.tasks import task_number
 from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.cost import modelled_plan_seconds
 from whisper_npu.npu.kernel import Kernel
@@ -205,10 +206,13 @@ class NormContract(Contract):
 
     @property
     def tasks(self) -> int:
-        """As kernels/norm/design.py issues them: a strip at a time; PARAMETERS once."""
-        inputs = outputs = 2
-        strips = -(-self.rounds // self.target.max_repeat)
-        return self.target.columns * (strips * (inputs + outputs) + 1)
+        """As kernels/norm/design.py issues them: two operands, two results; PARAMETERS once."""
+        of_round = [(self.chunks, CHUNK), (self.height, self.cols), (CHUNK, 1)]
+        rounds = [(self.rounds, self.height * self.cols)]
+        of_rows, once = (
+            task_number(self.target, DType.F32.nbytes, order, of_round) for order in (rounds, [])
+        )
+        return self.target.columns * (4 * of_rows + once)
 
     @property
     def writes(self) -> int:

@@ -13,7 +13,7 @@ from whisper_npu import AttentionNPU
 from whisper_npu.attention_npu import attention_ops
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
-from whisper_npu.kernels.gemm.kernel import CONTEXT, GEMM_TILE, Gemm, gemm, gemm_of_batch
+from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm, gemm, gemm_of_batch
 from whisper_npu.kernels.matmul.kernel import MatmulPlan, TiledMatmul
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
@@ -90,7 +90,7 @@ def test_a_weight_staged_for_another_kernel_is_refused(device: Device) -> None:
 
 
 def test_heads_lie_side_by_side_where_the_output_projection_reads_them(device: Device) -> None:
-    contract = gemm_of_batch(NPU1, 3, 64, 24, 128, CONTEXT, (16, 24, 32))
+    contract = gemm_of_batch(NPU1, 3, 64, 24, 128, (16, 24, 32))
     multiply = Multiply(device, contract)
     a, b = operands(3, 50, 20, 100, seed=1)
     multiply(a, b, "context")

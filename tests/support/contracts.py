@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from whisper_npu.dtypes import DType, Rounding
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.gemm.kernel import CONTEXT, SCORES
 from whisper_npu.kernels.matmul.kernel import (
+    BatchLayout,
     MatmulContract,
     matmul_64x64,
     matmul_64x64_baseline,
@@ -18,6 +18,7 @@ from whisper_npu.kernels.matmul.kernel import (
     matmul_128x512,
 )
 from whisper_npu.kernels.norm.kernel import norm
+from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul
 
@@ -41,7 +42,9 @@ SMALL_F32 = replace(SMALL, name="matmul_8x24_f32", operand_dtype=DType.F32)
 ONE_PRODUCT_BF16 = replace(SMALL_BF16, name="matmul_8x24_bf16_k1", k=1)
 ONE_PRODUCT_FLOOR = replace(SMALL_FLOOR, name="matmul_8x24_floor_k1", k=1)
 
-# All heads of attention in one dispatch.
+# All heads of attention in one dispatch; a contract says for each operand how its matrices lie.
+SCORES = BatchLayout(a=Along.COLS, b=Along.ROWS, c=Along.ROWS)
+CONTEXT = BatchLayout(a=Along.ROWS, b=Along.COLS, c=Along.COLS)
 SMALL_SCORES = replace(SMALL, name="matmul_8x24_scores3", products=3, batch_layout=SCORES)
 SMALL_CONTEXT = replace(SMALL, name="matmul_8x24_context3", products=3, batch_layout=CONTEXT)
 # Independent products in one dispatch, in pairs: whole micro-tiles.

@@ -18,6 +18,8 @@ TOY = Target(
         dma_dimensions=4,
         max_wrap=511,
         max_step=2**12,
+        program_bytes=10 * 1024,
+        startup_bytes=500,
     ),
     memtile=TileLimits(
         memory_bytes=300 * 1024,
@@ -42,6 +44,7 @@ TOY = Target(
     hw_contexts=3,
     max_lock_value=31,
     max_repeat=5,
+    shim_queue=3,
     max_bd_size=600,
     stack_bytes=2048,
     run_list=7,

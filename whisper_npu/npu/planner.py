@@ -4,9 +4,7 @@ A change of overlay costs as much as a dozen dispatches, so one kernel for all p
 one for products of a batch, whose shapes are odd, is the exception that has to pay for its changes. An op on
 rows is the host's unless a kernel is modelled cheaper.
 
-What is compared are sums of middles: of each plan's range, and of the range of each change of overlay. Of
-ways that come within ALIKE of the least, the first in the order of `kernels` is taken: the model does not
-tell them apart, and all sizes of a model that share a kernel share its overlay.
+What is compared are sums of middles: of each plan's range, and of the range of each change of overlay.
 """
 
 from __future__ import annotations
@@ -23,8 +21,6 @@ from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Profile, Target
 from whisper_npu.ops import Matmul, Op, flattened
-
-ALIKE = 1.01
 
 
 def smallest(ops: Iterable[Op]) -> Iterator[Op]:
@@ -156,9 +152,10 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
             for kernel, of_kernel in costs.items()
             if kernel != second
         ]
-    taken = _first_of_the_best(ways)
-    kinds = {kind: _first_of_the_best(alike) for kind, alike in _by_kind(ways).items() if kind != taken.kind}
-    in_order = [taken, *sorted(kinds.values(), key=lambda way: way.middle)]
+    # Seconds to the nanosecond: of equals the first, not the one that rounding favours.
+    ways.sort(key=lambda way: round(way.middle, 9))
+    kinds = {way.kind: way for way in reversed(ways)}  # the best of each
+    in_order = sorted(kinds.values(), key=ways.index)
     best, *others = (way.alternative(run, costs, per_change) for way in in_order)
     rejected = "".join(f"; {other}" for other in others if not other.is_mixed)
     plans: dict[Op, Plan] = {plan.op: plan for plan in best.plans}
@@ -173,18 +170,6 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
         seconds=best.seconds,
         alternatives=(best, *others),
     )
-
-
-def _by_kind(ways: Iterable[_Way]) -> dict[tuple[type[Kernel], ...], list[_Way]]:
-    kinds: dict[tuple[type[Kernel], ...], list[_Way]] = {}
-    for way in ways:
-        kinds.setdefault(way.kind, []).append(way)
-    return kinds
-
-
-def _first_of_the_best(ways: Sequence[_Way]) -> _Way:
-    least = min(way.middle for way in ways)
-    return next(way for way in ways if way.middle <= ALIKE * least)
 
 
 def _target(kernel: Kernel) -> Target:

@@ -10,7 +10,6 @@ from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, MATM
 from whisper_npu.dtypes import DType
 from whisper_npu.errors import UnknownKernelError
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.gemm.kernel import CONTEXT, CONTEXT_TRANSPOSED, SCORES
 from whisper_npu.kernels.gemm.kernel import gemm as gemm_on
 from whisper_npu.kernels.gemm.kernel import gemm_of_batch as gemm_of_batch_on
 from whisper_npu.npu.contract import Contract
@@ -35,13 +34,12 @@ def test_names_are_unique_and_say_what_a_dispatch_computes() -> None:
     assert len({contract.name for contract in CONTRACTS}) == len(CONTRACTS)
     for contract in (MATMUL_64X64, MATMUL_64X512, MATMUL_128X512):
         assert contract.name == f"matmul_{contract.m}x{contract.n}"
-    lying = (SCORES, CONTEXT, CONTEXT_TRANSPOSED)
     gemms = [
         gemm(384, 64, 192),
         gemm(384, 64, 192, (64, 64, 48)),
         gemm(384, 64, 192, result_dtype=DType.BF16),
-        *(gemm_of_batch(2, 384, 64, 192, layout) for layout in lying),
-        gemm_of_batch(3, 384, 64, 192, SCORES),
+        gemm_of_batch(2, 384, 64, 192),
+        gemm_of_batch(3, 384, 64, 192),
     ]
     assert len({contract.name for contract in gemms}) == len(gemms)
 
@@ -53,7 +51,7 @@ def test_names_are_unique_and_say_what_a_dispatch_computes() -> None:
         gemm(384, 64, 192),
         gemm(384, 128, 192, (64, 64, 48)),
         gemm(384, 64, 192, result_dtype=DType.BF16),
-        *(gemm_of_batch(3, 384, 64, 192, layout) for layout in (SCORES, CONTEXT, CONTEXT_TRANSPOSED)),
+        gemm_of_batch(3, 384, 64, 192),
     ],
     ids=lambda contract: contract.name,
 )
@@ -64,7 +62,7 @@ def test_a_name_says_which_contract_it_is(contract: Contract) -> None:
 
 def test_gemms_of_one_core_tile_and_result_share_an_overlay_and_others_have_their_own() -> None:
     one = gemm(384, 64, 192)
-    for same in (gemm(1536, 512, 576), gemm_of_batch(8, 1536, 64, 1536, SCORES)):
+    for same in (gemm(1536, 512, 576), gemm_of_batch(8, 1536, 64, 1536)):
         assert same.overlay == one.overlay == "gemm_96x64x48"
     for other in (gemm(256, 64, 192, (64, 64, 48)), gemm(384, 64, 192, result_dtype=DType.BF16), *CONTRACTS):
         assert other.overlay != one.overlay
@@ -72,8 +70,8 @@ def test_gemms_of_one_core_tile_and_result_share_an_overlay_and_others_have_thei
 
 
 def test_a_manifest_says_how_the_matrices_of_a_batch_lie() -> None:
-    document = gemm_of_batch(8, 1536, 64, 1536, SCORES).as_json()
-    assert document["batch_layout"] == {"a": "cols", "b": "rows", "c": "rows"}
+    document = gemm_of_batch(8, 1536, 64, 1536).as_json()
+    assert document["batch_layout"] == {"a": "cols", "b": "rows", "c": "cols"}
     assert document["products"] == 8
 
 

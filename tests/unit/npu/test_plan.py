@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from tests.support.contracts import MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
 from whisper_npu.errors import PlanError
-from whisper_npu.kernels.gemm.kernel import SCORES as SCORES_LAYOUT
 from whisper_npu.kernels.gemm.kernel import gemm_of_batch
 from whisper_npu.kernels.matmul.kernel import MatmulContract, loop, tiled_plan
 from whisper_npu.npu.cost import BASELINE, BASELINE_2025, modelled_seconds
@@ -95,7 +94,7 @@ def test_a_larger_dispatch_is_modelled_dearer_but_fewer_of_them_cheaper() -> Non
         assert whole[0] > whole[1] > whole[2]
 
 
-SCORES = gemm_of_batch(NPU1, 8, 1536, 64, 1536, SCORES_LAYOUT)
+SCORES = gemm_of_batch(NPU1, 8, 1536, 64, 1536)
 
 
 def test_all_heads_are_one_dispatch_of_a_kernel_that_walks_over_them() -> None:
@@ -103,7 +102,7 @@ def test_all_heads_are_one_dispatch_of_a_kernel_that_walks_over_them() -> None:
     assert plan.dispatches == 1
     assert len(plan.walk()) == 8
     assert plan.bytes_from_device == 8 * 1536 * 1536 * 4
-    assert (plan.a.along, plan.b.along, plan.c.along) == (Along.COLS, Along.ROWS, Along.ROWS)
+    assert (plan.a.along, plan.b.along, plan.c.along) == (Along.COLS, Along.ROWS, Along.COLS)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +118,6 @@ def test_all_heads_are_one_dispatch_of_a_kernel_that_walks_over_them() -> None:
 )
 def test_other_heads_than_it_walks_over_are_refused(problem: Matmul) -> None:
     with pytest.raises(
-        PlanError, match=r"scores_8x1536x64x1536 takes 8 heads of at most \(1536,64\)@\(64,1536\)"
+        PlanError, match=r"gemm_96x64x48_8x1536x64x1536 takes 8 heads of at most \(1536,64\)@\(64,1536\)"
     ):
         tiled_plan(problem, SCORES)

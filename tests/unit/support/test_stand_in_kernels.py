@@ -13,9 +13,11 @@ import pytest
 
 from tests.support import stand_in_kernels
 from tests.support.contracts import (
+    CONTEXT,
     CONTRACTS,
     MATMUL_64X64,
     MATMUL_64X512,
+    SCORES,
     SMALL_CONTEXT,
     SMALL_NORM,
     SMALL_SCORES,
@@ -34,14 +36,14 @@ from tests.support.stand_in_kernels import (
 )
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import on_grid, to_bf16
-from whisper_npu.kernels.gemm.kernel import CONTEXT, SCORES, gemm, gemm_of_batch
+from whisper_npu.kernels.gemm.kernel import gemm, gemm_of_batch
 from whisper_npu.kernels.matmul.kernel import BatchLayout, MatmulContract, matmul_64x64_batch
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import EPSILON, Direction, Norm, Numerics
 
 SMALL = MatmulContract("small", NPU1, m=4, k=8, n=12, core_count=1)
-GEMMS = gemm(NPU1, 3072, 512, 576), gemm_of_batch(NPU1, 8, 1536, 64, 1536, SCORES)
+GEMMS = gemm(NPU1, 3072, 512, 576), gemm_of_batch(NPU1, 8, 1536, 64, 1536)
 
 
 def operands(contract: MatmulContract) -> tuple[F32, F32]:
@@ -281,7 +283,7 @@ def test_a_stand_in_lies_where_a_build_would_put_it(tmp_path: Path) -> None:
     built, stood_in = manifest("built"), manifest("stand-ins")
     assert files("stand-ins") == files("built")
     assert list(stood_in) == list(built)
-    same = ("schema", "schema_version", "design", "contract", "operands", "target")
+    same = ("schema", "schema_version", "design", "contract", "operands", "toolchain", "target")
     assert [stood_in[field] for field in same] == [built[field] for field in same]
     for field in ("sources", "tools", "outputs"):
         assert sorted(stood_in[field]) == sorted(built[field])

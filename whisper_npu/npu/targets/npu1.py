@@ -32,6 +32,10 @@ NPU1 = Target(
         dma_dimensions=3,
         max_wrap=255,
         max_step=2**13,
+        program_bytes=16 * KIB,
+        # What start-up and a core's own loop added to eight objects (github.com/jdominick05/ignite-xdna,
+        # docs/SILICON.md, 1.2).
+        startup_bytes=880,
     ),
     memtile=TileLimits(
         memory_bytes=512 * KIB,
@@ -42,8 +46,6 @@ NPU1 = Target(
         max_wrap=1023,
         max_step=2**17,
     ),
-    # A channel of the shim queues four tasks; a fifth is dropped without an error (aie-rt xaie_dma.c,
-    # XAIE_DMA_MAX_QUEUE_SIZE; mlir-aie issue 3734).
     shim=TileLimits(
         memory_bytes=0,
         dma_channels=2,
@@ -58,6 +60,8 @@ NPU1 = Target(
     hw_contexts=6,  # driver, npu1_regs.c: the seventh fails with EINVAL
     max_lock_value=63,  # AM020
     max_repeat=64,  # of the shim's fourth dimension, where its stride is not zero; mlir-aie's verifier
+    # A fifth is dropped without an error (aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE; mlir-aie issue 3734).
+    shim_queue=4,
     max_bd_size=512,  # of any dimension in aie.dma_bd; mlir-aie's verifier rejects 513
     stack_bytes=3328,  # 0xD00, mlir-aie's programming examples for matrix products
     # XRT hands 24 runs of a list to the driver as one command (xrt_kernel.cpp, runlist_impl); the one that is

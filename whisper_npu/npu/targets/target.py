@@ -13,13 +13,15 @@ KIB = 1024
 class TileLimits:
     """One kind of tile: memory, DMA channels, buffer descriptors, locks, and what a descriptor may say."""
 
-    memory_bytes: int  # 0: the shim has none of its own
+    memory_bytes: int  # of data; 0: the shim has none of its own
     dma_channels: int  # in each direction
     buffer_descriptors: int
     locks: int
     dma_dimensions: int  # of one transfer; the shim has one more that only repeats
     max_wrap: int  # elements of 32 bits in one dimension
     max_step: int  # 32-bit words from one element of a dimension to the next
+    program_bytes: int = 0  # memory of instructions, a core's
+    startup_bytes: int = 0  # of these, what runs before a core's own program
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ class Target:
     compiler_triple: str  # Peano's name for a core
     hw_contexts: int  # open at once
     max_lock_value: int
-    max_repeat: int
+    max_repeat: int  # of the shim's fourth dimension
+    shim_queue: int  # tasks that a channel of the shim holds
     max_bd_size: int
     stack_bytes: int  # of a core, at the bottom of its memory
     run_list: int  # dispatches that are submitted together, unless a plan says otherwise

@@ -1,0 +1,134 @@
+"""Shim tasks: what they stream, in how many, and that no queue of a channel is ever asked for more."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.toy_target import TOY
+from whisper_npu.encoder import encoder_ops
+from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm, gemm
+from whisper_npu.kernels.matmul.kernel import matmul_64x512_k
+from whisper_npu.kernels.mlir import Dims
+from whisper_npu.kernels.registry import design
+from whisper_npu.kernels.shim import DIMENSIONS, StepTooLongError, Task, traffic
+from whisper_npu.kernels.verifier import parse
+from whisper_npu.kernels.verifier.design import Memcpy, RuntimeSequence, Wait
+from whisper_npu.npu.planner import smallest
+from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Matmul
+from whisper_npu.released import RELEASED, released_dimensions
+
+ON_TOY = gemm(TOY, 96, 12, 48, (32, 12, 24))
+C_WORDS = TOY.shim.max_step  # C is fp32
+
+strides = st.integers(1, 40) | st.integers(C_WORDS - 2, C_WORDS)
+round_loops = st.lists(st.tuples(st.integers(1, 12), st.just(0) | strides | st.just(C_WORDS + 1)), max_size=2)
+tile_loops = st.lists(st.tuples(st.integers(1, 4), strides), min_size=1, max_size=4)
+
+
+def stream(offset: int, dims: Dims) -> list[int]:
+    """Where each element lies that the loops visit, in order."""
+    turns = product(*(range(size) for size, _ in dims))
+    steps = [stride for _, stride in dims]
+    return [offset + sum(turn * step for turn, step in zip(place, steps, strict=True)) for place in turns]
+
+
+@given(rounds=round_loops, of_round=tile_loops, start=st.integers(0, 100))
+def test_tasks_stream_what_the_loops_say_in_descriptors_that_a_shim_takes(
+    rounds: Dims, of_round: Dims, start: int
+) -> None:
+    tasks = traffic(ON_TOY, "C", "C_L2L3_0", 0, rounds, of_round, start).tasks
+    assert [place for task in tasks for place in stream(task.offset, task.dims)] == stream(
+        start, [*rounds, *of_round]
+    )
+    for task in tasks:
+        (repeat, _), *inner = task.dims
+        assert len(task.dims) == DIMENSIONS
+        assert repeat <= TOY.max_repeat
+        assert all(stride > 0 for _, stride in inner)
+        assert all(stride <= TOY.shim.max_step for size, stride in task.dims if size > 1)
+
+
+@given(rounds=round_loops, of_round=tile_loops)
+def test_a_task_says_which_round_needs_it_first(rounds: Dims, of_round: Dims) -> None:
+    tasks = traffic(ON_TOY, "C", "C_L2L3_0", 0, rounds, of_round).tasks
+    elements_of_round = len(stream(0, of_round))
+    before = 0
+    for task in tasks:
+        assert task.first == before // elements_of_round
+        before += len(stream(0, task.dims))
+
+
+def test_a_row_that_lies_too_far_from_the_next_is_refused() -> None:
+    with pytest.raises(StepTooLongError, match=r"rows of C lie 32,769 words apart.* at most 32,768"):
+        traffic(ON_TOY, "C", "C_L2L3_0", 0, [], [(2, C_WORDS + 1), (4, 1)])
+
+
+def longest_queues(sequence: RuntimeSequence) -> dict[str, int]:
+    """For each fifo the most tasks that may not be done yet; a wait retires those of its own fifo only.
+
+    What writes to DRAM gives a token in any case; none may be left.
+    """
+    pending: dict[str, deque[Memcpy]] = defaultdict(deque)
+    longest: dict[str, int] = defaultdict(int)
+    for op in sequence.ops:
+        if isinstance(op, Memcpy):
+            pending[op.fifo].append(op)
+            longest[op.fifo] = max(longest[op.fifo], len(pending[op.fifo]))
+        elif isinstance(op, Wait):
+            while not pending[op.fifo].popleft().token:
+                pass
+    left = [task for tasks in pending.values() for task in tasks]
+    assert not any(task.token or task.argument == "C" for task in left)
+    return longest
+
+
+WHISPER = {
+    plan.contract.name: plan.contract
+    for model in RELEASED
+    for op in smallest(encoder_ops(released_dimensions(model)))
+    if isinstance(op, Matmul)
+    for plan in [Gemm(NPU1, GEMM_TILE).plan(op)]
+}
+DEEP = matmul_64x512_k(NPU1, 64 * 64 * 5, 1024), gemm(NPU1, 40 * 64, 64, 9 * 64, (16, 64, 16))
+
+
+@pytest.mark.parametrize("contract", [*WHISPER.values(), *DEEP], ids=lambda contract: contract.name)
+def test_no_queue_overflows_and_inputs_come_first(contract: object) -> None:
+    sequence = parse(design(contract)).sequence  # type: ignore[arg-type]
+    assert max(longest_queues(sequence).values()) <= NPU1.shim_queue
+    tasks = [op for op in sequence.ops if isinstance(op, Memcpy)]
+    first_output = next(number for number, task in enumerate(tasks) if task.argument == "C")
+    fed = {task.fifo for task in tasks[:first_output]}
+    assert fed == {task.fifo for task in tasks if task.argument != "C"}
+
+
+@pytest.mark.parametrize("contract", WHISPER.values(), ids=list(WHISPER))
+def test_no_product_of_whisper_takes_more_than_64_tasks(contract: object) -> None:
+    """Starting each takes the controller some 2,750 cycles, one after the other."""
+    text = design(contract)  # type: ignore[arg-type]
+    assert text.count("dma_memcpy_nd") <= 64
+
+
+def test_attention_takes_no_more_tasks_for_more_heads() -> None:
+    """Heads are steps along K to A and B, and a dimension of C. Only long rows part what one task did."""
+
+    def tasks(heads: int, *sizes: int) -> int:
+        M, K, N = sizes
+        contract = Gemm(NPU1, GEMM_TILE).plan(Matmul(M, K, N, heads)).contract
+        return design(contract).count("dma_memcpy_nd")
+
+    assert [tasks(heads, 1500, 64, 1500) for heads in (2, 6, 20)] == [48, 48, 48]
+    assert [tasks(heads, 1500, 1500, 64) for heads in (2, 6, 20)] == [12, 24, 36]
+
+
+def test_what_shares_a_fifo_goes_in_the_order_given() -> None:
+    own = traffic(ON_TOY, "C", "C_L2L3_0", 0, [(3, 8)], [(8, 1)])
+    other = traffic(ON_TOY, "A", "C_L2L3_0", 0, [], [(8, 1)])
+    assert own.behind(other).tasks == (*other.tasks, *own.tasks)
+    assert other.tasks == (Task("A", 0, 0, ((1, 0), (1, 8), (1, 8), (8, 1))),)
