@@ -41,7 +41,7 @@ class BankUse:
     sharing: int = 0
 
     def __str__(self) -> str:
-        return f"{self.sharing} of {self.pairs}"
+        return f"{self.sharing} of {self.pairs}" if self.pairs else "-"
 
 
 def memory_map(design: Design, found: Sequence[Pool], core: Core) -> tuple[Placed, ...]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,10 @@ from tests.support.npu import opened_npu
 from tests.support.products import Multiply
 from tests.support.stand_in_kernels import Memory, Work
 from whisper_npu.errors import DeviceError, DispatchError, NoAnswerError, TrialLostError
-from whisper_npu.kernels.matmul.kernel import TiledMatmul, tiled_plan
-from whisper_npu.npu.artifacts import in_order_of_trial
-from whisper_npu.npu.contract import Contract
+from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul, tiled_plan
+from whisper_npu.npu.contract import Contract, in_order_of_trial
 from whisper_npu.npu.planner import Choice
+from whisper_npu.npu.targets import NPU1
 from whisper_npu.npu.trials import Trial, Trials
 from whisper_npu.ops import Matmul
 
@@ -57,18 +57,19 @@ def load(folder: Path, fake: FakeXrt, contract: Contract, boot: str = "this") ->
 # --- The order ----------------------------------------------------------------------------------------------
 
 
-def test_the_order_is_cores_then_instructions_then_bytes(tmp_path: Path) -> None:
-    """Instructions grow with the tasks of the shim."""
-    one, long = SMALL, replace(SMALL, name="matmul_8x24_long")
-    wide = replace(SMALL, name="matmul_wide", core_count=16, m=4)
-    everywhere = replace(wide, name="matmul_everywhere", m=8)
-    for contract, words in ((wide, 10), (long, 20), (one, 10), (TALL, 10), (everywhere, 10)):
-        place = tmp_path / contract.name
-        place.mkdir()
-        (place / "manifest.json").touch()
-        (place / f"{contract.name}.insts.bin").write_bytes(bytes(4 * words))
-    ordered = in_order_of_trial((everywhere, long, wide, TALL, one), [tmp_path])
-    assert ordered == (one, TALL, long, wide, everywhere)
+def test_the_order_is_cores_then_tasks_then_bytes() -> None:
+    @dataclass(frozen=True)
+    class OfTasks(MatmulContract):
+        tasks: int = 0  # type: ignore[assignment]
+        __hash__ = MatmulContract.__hash__
+
+    def contract(cores: int, tasks: int, m: int) -> Contract:
+        return OfTasks(f"{cores} {tasks} {m}", NPU1, m, 12, 24, cores, tasks=tasks)
+
+    ordered = [
+        contract(*size) for size in ((1, 4, 8), (1, 4, 16), (1, 9, 4), (16, 3, 8), (16, 3, 9), (16, 64, 2))
+    ]
+    assert in_order_of_trial(reversed(ordered)) == tuple(ordered)
 
 
 def test_what_a_run_needs_is_tried_in_that_order(fake: FakeXrt, tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ def load_kernels(npu: NpuOptions, root: Path, trials: Trials | None = None) -> O
     Each computes a product with a known answer when it is loaded. Those whose last trial did not come back
     are left out. Raises TrialLostError where that leaves none.
     """
+    from whisper_npu.npu.contract import in_order_of_trial
     from whisper_npu.npu.xrt.clock import array_clock_mhz
     from whisper_npu.npu.xrt.device import open_npu
 
@@ -153,7 +154,7 @@ def load_kernels(npu: NpuOptions, root: Path, trials: Trials | None = None) -> O
     lost: TrialLostError | None = None
     device = open_npu(npu, root=root, trials=trials)
     with device:
-        for contract in device.in_order_of_trial(device.contracts()):
+        for contract in in_order_of_trial(device.contracts()):
             try:
                 device.load(contract)
             except TrialLostError as error:

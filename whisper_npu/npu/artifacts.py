@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -93,21 +93,6 @@ def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:
             f"no built kernel {contract.name} in {looked}: whisper-npu kernels build {contract.name}"
         )
     return checked_kernel(contract, place, str(place), f"whisper-npu kernels build {contract.name}")
-
-
-def in_order_of_trial(contracts: Iterable[Contract], folders: Sequence[Path]) -> tuple[Contract, ...]:
-    """From one core to all, then by instructions, which grow with the shim's tasks, then by bytes moved.
-
-    What hangs an NPU is then found by the smallest design that does.
-    """
-
-    def size(contract: Contract) -> tuple[int, int, int]:
-        place = _place(contract, folders)
-        instructions = place / f"{contract.name}.insts.bin" if place else None
-        words = instructions.stat().st_size if instructions and instructions.exists() else 0
-        return contract.cores, words, contract.bytes_to_device + contract.bytes_from_device
-
-    return tuple(sorted(contracts, key=size))
 
 
 def _place(contract: Contract, folders: Sequence[Path]) -> Path | None:

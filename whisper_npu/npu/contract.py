@@ -7,6 +7,7 @@ planner plans with it, the verifier and the tests hold designs and devices to it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
@@ -109,8 +110,8 @@ class Contract(ABC):
         """Each result as one dispatch writes it: a batch of one tile."""
 
     @abstractmethod
-    def core_seconds(self, rate: CoreRate) -> float:
-        """MODELLED seconds that the busiest core works on one dispatch."""
+    def core_cycles(self, rate: CoreRate) -> float:
+        """MODELLED cycles that the busiest core works on one dispatch."""
 
     @property
     @abstractmethod
@@ -128,6 +129,22 @@ class Contract(ABC):
     def cores(self) -> int:
         """Those that share one dispatch."""
         return self.target.cores
+
+    @property
+    def tasks(self) -> int:
+        """DMA tasks of the shims that one dispatch starts."""
+        return len(self.arguments)
+
+    @property
+    def writes(self) -> int:
+        """Numbers that one dispatch writes into cores."""
+        return 0
+
+    @property
+    def stream_bytes(self) -> tuple[int, int]:
+        """What the busiest channel of a shim reads in one dispatch, and what the busiest writes."""
+        sizes = [argument.nbytes for argument in self.arguments]
+        return max(sizes[: -self.results]), max(sizes[-self.results :])
 
     @property
     def batch(self) -> int:
@@ -182,3 +199,11 @@ class Contract(ABC):
             for name, value in flat.items()
         }
         return {name: plain(value) for name, value in document.items()} | {"target": self.target.name}
+
+
+def in_order_of_trial(contracts: Iterable[Contract]) -> tuple[Contract, ...]:
+    """From one core to all, then from few tasks of the shims to many, then by the bytes that they move.
+
+    What hangs an array is then found by the smallest design that does.
+    """
+    return tuple(sorted(contracts, key=lambda c: (c.cores, c.tasks, c.bytes_to_device + c.bytes_from_device)))

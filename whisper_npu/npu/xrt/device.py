@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
@@ -21,7 +21,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, NoAnswerError, PlanError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
-from whisper_npu.npu.artifacts import Artifact, built, find_kernel, in_order_of_trial, searched_folders
+from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Stats
 from whisper_npu.npu.kernel import Kernel
@@ -164,9 +164,6 @@ class XrtDevice(Device):
                 self._loaded_kernel(artifact)
                 self._check_known_answer(contract)
             self._answered.add(contract)
-
-    def in_order_of_trial(self, contracts: Iterable[Contract]) -> tuple[Contract, ...]:
-        return in_order_of_trial(contracts, self._folders)
 
     def power_mode(self) -> str | None:
         """As xrt-smi configure --pmode calls it, or None: pyxrt does not say."""
