@@ -2,8 +2,8 @@
 
 The host cuts a problem into tiles of the kernel's m, k, n; where K is larger than k it adds the partial
 results in fp32. bf16 operands are rounded to nearest even unless a contract says otherwise. The cores
-sum in fp32, as host/vmac.hpp says: each vmac adds the products of one step of the micro-tile's s, in the
-order of k. `compute` gives the same bits.
+sum in fp32 as host/vmac.hpp says: each vmac adds the s products of one step of the micro-tile, in the order
+of k. `compute` gives the same bits; how far they may lie from float64, `Matmul.tolerance` derives.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class MatmulContract(Contract):
         return self._op(a, b).reference(a, b)[0]
 
     def tolerance(self, a: F32, b: F32) -> NDArray[np.float64]:
-        """How far from `reference` each element of C may lie.
+        """How far from `reference` each element of C may lie, where the host adds what k products gave.
 
         a: (M, K), b: (K, N) float32. Returns (M, N).
         """
