@@ -28,7 +28,7 @@ from whisper_npu.npu.contract import Contract
 FIRST_PYTHON, LAST_PYTHON = (3, 11), (3, 14)
 GLIBC = (2, 35)
 
-_LAST_LINES = 15  # of a failing program's output
+_LAST_LINES = 6  # of a failing program's output
 _PROBE = (
     "import json, platform, sys, sysconfig; print(json.dumps(["
     "sys.implementation.name, sys.version_info[:2], *platform.libc_ver()]))"
@@ -179,7 +179,11 @@ def _install(
     _run([str(python), "-I", "-m", "venv", str(folder)], f"making the environment {folder}", environ)
     sources = ["--no-index", "-f", str(wheels), *packages] if wheels else generation.pair.pip_arguments
     pip = [str(folder / "bin" / "python"), "-I", "-m", "pip", "install", "--disable-pip-version-check"]
-    _run([*pip, "--no-input", *sources], f"installing {generation.pair}", environ)
+    _run(
+        [*pip, "--no-input", *sources],
+        f"installing {generation.pair} (without network: --wheels DIR)",
+        environ,
+    )
     found = sorted(folder.glob("lib/python*/site-packages/mlir_aie"))
     if not found:
         raise SetupError(f"pip succeeded but installed no mlir_aie into {folder}: its wheel is another one")

@@ -49,6 +49,7 @@ class Figures:
             "cores": str(contract.cores),
             "L1": f"{self.usage.l1_highest:,}",
             "memtile": f"{self.usage.memtile_highest:,}",
+            "bank conflicts": str(self.usage.bank_conflicts),
             "dispatches": "-" if self.dispatches is None else f"{self.dispatches:,}",
             "MMAC": f"{contract.macs / 1e6:,.2f}",
             "bytes in": f"{contract.bytes_to_device:,}",

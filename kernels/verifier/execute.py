@@ -1,5 +1,8 @@
 """Executes a design: every object of every fifo moves, every core runs its program, in place on host arrays.
 
+A design is loaded once, as a hardware context loads it, and dispatched as often as one likes: the cores go on
+where they are, and memory keeps what is in it.
+
 Actors take turns until none can go on: the runtime sequence, each fifo's DMAs, each core. An object moves
 whole, as soon as its source is full and all its destinations have room. What the DMAs of the array do in
 parallel is here in some order, and the locks make any order compute the same; what no order can finish is
@@ -22,6 +25,7 @@ from whisper_npu.kernels.verifier.memory import BITS, DTYPES, Buffers, CoreEnd, 
 from whisper_npu.kernels.verifier.movement import Destination, Shim, Source, Stream, Task
 from whisper_npu.kernels.verifier.patterns import object_order
 from whisper_npu.kernels.verifier.program import CoreRun, FunctionCall, Functions, check_time
+from whisper_npu.kernels.verifier.sequence import check_queues
 from whisper_npu.kernels.verifier.structure import check_device
 from whisper_npu.kernels.verifier.wiring import Pool, channels, check_wiring, pools
 from whisper_npu.npu.targets import Target
@@ -52,16 +56,8 @@ def execute(
     *,
     timeout_seconds: float = 30,
 ) -> Execution:
-    """Run the design's sequence once on `arguments`, the host arrays, which change in place.
-
-    They have the elements and types of the sequence's arguments, in any shape. Raises DesignError where the
-    design is for another target, where its wiring is wrong, where it hangs, where data is left over, where
-    something is read that nothing wrote, and after `timeout_seconds`. Elements of an output that no transfer
-    reaches stay as they were.
-    """
-    check_device(design, target)
-    check_wiring(design)
-    return _Array(design, _host_arrays(design, arguments), functions, timeout_seconds).run()
+    """One dispatch of a design that was just loaded; as `LoadedDesign` and its `dispatch`."""
+    return LoadedDesign(design, functions, target).dispatch(arguments, timeout_seconds=timeout_seconds)
 
 
 def _host_arrays(design: Design, arguments: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -81,28 +77,29 @@ def _host_arrays(design: Design, arguments: Sequence[NDArray[Any]]) -> dict[str,
     return flat
 
 
-class _Array:
-    """The array and its host."""
+class LoadedDesign:
+    """The array, configured by a design, and its host.
 
-    def __init__(
-        self, design: Design, host: Mapping[str, NDArray[Any]], functions: Functions, timeout_seconds: float
-    ) -> None:
-        self.design = design
-        self.host = host
-        self.start = time.monotonic()
-        self.deadline = self.start + timeout_seconds
-        self.fifos = {fifo.name: fifo for fifo in design.fifos}
-        self.parameters = {buffer.name: local_array(buffer) for buffer in design.buffers}
-        self.written_parameters: list[WriteParameter] = []
-        self.buffers: list[Buffers] = []
+    Raises DesignError where the design is for another target, where its wiring is wrong, or where a channel's
+    queue could overflow.
+    """
+
+    def __init__(self, design: Design, functions: Functions, target: Target) -> None:
+        check_device(design, target)
+        check_wiring(design)
+        check_queues(design, target)
+        self._design = design
+        self._fifos = {fifo.name: fifo for fifo in design.fifos}
+        self._parameters = {buffer.name: local_array(buffer) for buffer in design.buffers}
+        self._pools: list[Buffers] = []
         core_ends: dict[Tile, dict[tuple[str, str], CoreEnd]] = {core.tile: {} for core in design.cores}
         sources: dict[str, Source | Shim] = {}
         destinations: dict[str, list[Destination | Shim]] = {fifo.name: [] for fifo in design.fifos}
         for pool in pools(design):
-            buffers = self._buffers(pool, core_ends)
-            self.buffers.append(buffers)
+            buffers = _buffers(pool, core_ends)
+            self._pools.append(buffers)
             for number, port in enumerate(pool.inputs):
-                fifo = self.fifos[port.fifo]
+                fifo = self._fifos[port.fifo]
                 dims = fifo.from_stream[fifo.consumers.index(pool.tile)]
                 order = object_order([(port.offset, port.elements)], dims)
                 destinations[port.fifo].append(
@@ -111,48 +108,99 @@ class _Array:
             for number, port in enumerate(pool.outputs):
                 # What leaves a join goes piece by piece, each in the order that dimensionsToStream says.
                 pieces = pool.inputs if len(pool.inputs) > 1 else (port,)
-                dims = self.fifos[port.fifo].to_stream
+                dims = self._fifos[port.fifo].to_stream
                 order = object_order([(piece.offset, piece.elements) for piece in pieces], dims)
                 sources[port.fifo] = Source(buffers, number, order, port.offset, port.elements)
-        self.shims: dict[str, Shim] = {}
+        self._shims: dict[str, Shim] = {}
         for fifo in design.fifos:
             if fifo.shim is not None:
-                self.shims[fifo.name] = Shim(fifo)
+                self._shims[fifo.name] = Shim(fifo)
                 if fifo.producer == fifo.shim:
-                    sources[fifo.name] = self.shims[fifo.name]
+                    sources[fifo.name] = self._shims[fifo.name]
                 else:
-                    destinations[fifo.name].append(self.shims[fifo.name])
-        self.streams = [Stream(f, sources[f.name], destinations[f.name]) for f in design.fifos]
-        self.cores = [
+                    destinations[fifo.name].append(self._shims[fifo.name])
+        self._streams = [Stream(f, sources[f.name], destinations[f.name]) for f in design.fifos]
+        self._cores = [
             CoreRun(
                 core,
                 core_ends[core.tile],
-                {b.value: self.parameters[b.name] for b in design.buffers if b.tile == core.tile},
+                {b.value: self._parameters[b.name] for b in design.buffers if b.tile == core.tile},
                 functions,
-                self.deadline,
             )
             for core in design.cores
         ]
-        self.actors: list[Stream | CoreRun] = [*self.streams, *self.cores]
-        self.waiting_for = ""
-        self.sequence = self._sequence()
-        self.sequence_done = False
+        self._actors: list[Stream | CoreRun] = [*self._streams, *self._cores]
 
-    def _buffers(self, pool: Pool, core_ends: Mapping[Tile, dict[tuple[str, str], CoreEnd]]) -> Buffers:
-        if pool.tile.kind != "core":
-            return Buffers(pool)
-        role = CONSUME if pool.inputs else PRODUCE
-        end = CoreEnd(pool, role)
-        if pool.tile in core_ends:
-            core_ends[pool.tile][(*pool.inputs, *pool.outputs)[0].fifo, role] = end
-        return end
+    def dispatch(self, arguments: Sequence[NDArray[Any]], *, timeout_seconds: float = 30) -> Execution:
+        """Run the design's sequence once on `arguments`, the host arrays, which change in place.
 
-    def run(self) -> Execution:
+        They have the elements and types of the sequence's arguments, in any shape. Raises DesignError where
+        the design hangs, where data is left over, where something is read that nothing wrote, and after
+        `timeout_seconds`; what the array then holds is of no use. Elements of an output that no transfer
+        reaches stay as they were.
+        """
+        dispatch = _Dispatch(self, _host_arrays(self._design, arguments), timeout_seconds)
+        return dispatch.run()
+
+    def settle(self) -> object:
+        """Let the cores go as far as they can, and say how the array stands between two dispatches.
+
+        Equal answers: whatever comes next finds it the same. Which buffer of a fifo is the next one is not in
+        it: fifos are circles.
+        """
         moved = True
         while moved:
-            check_time(self.deadline, "; ".join(self._standstill()) or "it still moves")
-            # A list, not a generator: every actor has its turn.
-            moved = any([self._advance_sequence(), *[actor.advance() for actor in self.actors]])
+            turns = [actor.advance() for actor in self._actors]
+            moved = any(turns)
+        return tuple(core.position for core in self._cores)
+
+
+def _buffers(pool: Pool, core_ends: Mapping[Tile, dict[tuple[str, str], CoreEnd]]) -> Buffers:
+    if pool.tile.kind != "core":
+        return Buffers(pool)
+    role = CONSUME if pool.inputs else PRODUCE
+    end = CoreEnd(pool, role)
+    if pool.tile in core_ends:
+        core_ends[pool.tile][(*pool.inputs, *pool.outputs)[0].fifo, role] = end
+    return end
+
+
+class _Dispatch:
+    """One run of the sequence on a loaded design."""
+
+    def __init__(
+        self, loaded: LoadedDesign, host: Mapping[str, NDArray[Any]], timeout_seconds: float
+    ) -> None:
+        self.design = loaded._design
+        self.fifos = loaded._fifos
+        self.parameters = loaded._parameters
+        self.pools = loaded._pools
+        self.shims = loaded._shims
+        self.streams = loaded._streams
+        self.cores = loaded._cores
+        self.actors = loaded._actors
+        self.host = host
+        self.start = time.monotonic()
+        self.deadline = self.start + timeout_seconds
+        self.written_parameters: list[WriteParameter] = []
+        self.has_begun = False  # to move data
+        self.waiting_for = ""
+        self.settling = False  # before a parameter is written under way
+        self.sequence = self._sequence()
+        self.sequence_done = False
+        for stream in self.streams:
+            stream.objects = 0
+        for core in self.cores:
+            core.deadline = self.deadline
+            core.calls.clear()
+
+    def run(self) -> Execution:
+        moved, stands_still = True, False
+        while moved or not stands_still:
+            check_time(self.deadline, lambda: "; ".join(self._standstill()) or "it still moves")
+            stands_still = not moved
+            # A list: every actor has its turn.
+            moved = any([self._advance_sequence(stands_still), *[actor.advance() for actor in self.actors]])
         if not self.sequence_done:
             raise DesignError(f"deadlock: {'; '.join(self._standstill())}")
         left = self._left_over()
@@ -162,8 +210,9 @@ class _Array:
 
     # the runtime sequence
 
-    def _advance_sequence(self) -> bool:
-        if self.sequence_done or (self.waiting_for and not self.shims[self.waiting_for].tokens):
+    def _advance_sequence(self, stands_still: bool) -> bool:
+        waits = bool(self.waiting_for) and not self.shims[self.waiting_for].tokens
+        if self.sequence_done or waits or (self.settling and not stands_still):
             return False
         next(self.sequence, None)
         return True
@@ -171,7 +220,8 @@ class _Array:
     def _sequence(self) -> Iterator[None]:
         for op in self.design.sequence.ops:
             if isinstance(op, Memcpy):
-                self._issue(op)
+                self.has_begun = True
+                self.shims[op.fifo].tasks.append(Task(op, self.host[op.argument], self.fifos[op.fifo]))
             elif isinstance(op, Wait):
                 while not self.shims[op.fifo].tokens:
                     self.waiting_for = op.fifo
@@ -179,20 +229,22 @@ class _Array:
                 self.waiting_for = ""
                 self.shims[op.fifo].tokens -= 1
             else:
-                self.parameters[op.buffer].reshape(-1)[op.index] = op.value
-                self.written_parameters.append(op)
+                if self.has_begun:
+                    self.settling = True
+                    yield
+                    self.settling = False
+                self._write(op)
         self.sequence_done = True
 
-    def _issue(self, op: Memcpy) -> None:
-        """Queue a task. Its buffer descriptor must be free: that of an earlier task that is done by now."""
-        tile = self.fifos[op.fifo].shim
-        for shim in self.shims.values():
-            if shim.fifo.shim == tile and any(task.op.id == op.id for task in shim.tasks):
-                raise DesignError(
-                    f"{tile}: a task of {op.fifo} takes buffer descriptor {op.id}, "
-                    f"which a task of {shim.fifo.name} still uses"
-                )
-        self.shims[op.fifo].tasks.append(Task(op, self.host[op.argument], self.fifos[op.fifo]))
+    def _write(self, op: WriteParameter) -> None:
+        """Nothing may be under way that a core could read the parameter for, sooner or later than this."""
+        if self.has_begun and (left := self._left_over()):
+            raise DesignError(
+                f"parameter {op.buffer} changes while tasks run that its core works on: a race: "
+                f"{'; '.join(left)}"
+            )
+        self.parameters[op.buffer].reshape(-1)[op.index] = op.value
+        self.written_parameters.append(op)
 
     # how it ended
 
@@ -206,7 +258,7 @@ class _Array:
 
     def _objects_left(self) -> list[str]:
         found = []
-        for buffers in self.buffers:
+        for buffers in self.pools:
             if buffers.left:
                 pool = buffers.pool
                 names = ", ".join(port.fifo for port in (pool.inputs or pool.outputs))

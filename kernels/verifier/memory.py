@@ -7,8 +7,7 @@ acquires to produce, since what an earlier round left there is nothing to rely o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -42,21 +41,41 @@ class Buffers:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         memref = pool.memref
+        self.depth = pool.depth
         self.poison = POISON[memref.dtype]
         self.slots = [np.full(memref.elements, self.poison, BITS[memref.dtype]) for _ in range(pool.depth)]
         self.objects = [slot.view(DTYPES[memref.dtype]).reshape(memref.shape) for slot in self.slots]
         # Where no fifo writes or reads, the core does.
         self.written = [0] * max(1, len(pool.inputs))
         self.read = [0] * max(1, len(pool.outputs))
+        # Of each port and slot, whether all elements are known to be written: they need no look then.
+        self.known = [[False] * pool.depth for _ in self.written]
 
     def can_write(self, port: int) -> bool:
-        return self.written[port] - min(self.read) < len(self.slots)
+        return self.written[port] - min(self.read) < self.depth
 
     def can_read(self, port: int) -> bool:
         return min(self.written) > self.read[port]
 
     def slot(self, number: int) -> NDArray[Any]:
-        return self.slots[number % len(self.slots)]
+        return self.slots[number % self.depth]
+
+    def is_whole(self, number: int) -> bool:
+        """Whether every element of an object has been written, by what moved or by a look."""
+        place = number % self.depth
+        known = True
+        for port in self.known:
+            known = known and port[place]
+        if known:
+            return True
+        if unwritten(self.slots[place], self.pool.memref.dtype):
+            return False
+        self.mark(number, whole=True)
+        return True
+
+    def mark(self, number: int, *, whole: bool) -> None:
+        for port in self.known:
+            port[number % self.depth] = whole
 
     @property
     def left(self) -> int:
@@ -79,13 +98,14 @@ class CoreEnd(Buffers):
 
     def can_acquire(self, count: int) -> bool:
         full = self.written[0] - self.read[0]
-        return (len(self.slots) - full if self.role == PRODUCE else full) >= count
+        return (self.depth - full if self.role == PRODUCE else full) >= count
 
     def acquire(self, count: int) -> None:
         """Hold `count` objects; those that are held already count."""
         if self.role == PRODUCE:
-            for number in range(self.held, count):
-                self.slot(self.first + number)[:] = self.poison
+            for number in range(self.first + self.held, self.first + count):
+                self.slot(number)[:] = self.poison
+                self.mark(number, whole=False)
         self.held = max(self.held, count)
 
     def release(self, count: int) -> None:
@@ -95,9 +115,13 @@ class CoreEnd(Buffers):
         else:
             self.read[0] += count
 
+    @property
+    def held_bits(self) -> tuple[bytes, ...]:
+        """What lies in the objects that the core holds."""
+        return tuple(self.slot(self.first + number).tobytes() for number in range(self.held))
 
-@dataclass(frozen=True)
-class Element:
+
+class Element(NamedTuple):  # made for every acquired object: a dataclass takes three times as long
     """An acquired object."""
 
     end: CoreEnd
@@ -106,15 +130,19 @@ class Element:
 
     @property
     def array(self) -> NDArray[Any]:
-        return self.end.objects[self.number % len(self.end.objects)]
+        return self.end.objects[self.place]
+
+    @property
+    def place(self) -> int:
+        """Which of the end's buffers it lies in."""
+        return self.number % self.end.depth
 
     @property
     def is_held(self) -> bool:
-        return self.end.first <= self.number < self.end.first + self.end.held
+        return 0 <= self.number - self.end.first < self.end.held
 
 
-@dataclass(frozen=True)
-class Subview:
+class Subview(NamedTuple):
     """What an acquire gives: objects from `first` on."""
 
     end: CoreEnd

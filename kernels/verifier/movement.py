@@ -1,4 +1,8 @@
-"""Objects on the move: a fifo's DMAs read them at its source and write them at every destination."""
+"""Objects on the move: a fifo's DMAs read them at its source and write them at every destination.
+
+With the data goes whether all of it is known to be written: the host's is, and what a core gives away is
+looked at once.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +45,14 @@ class Shim:
     def is_ready(self) -> bool:
         return bool(self.tasks)
 
-    def read(self) -> NDArray[Any]:
+    def read(self) -> tuple[NDArray[Any], bool]:
         task = self.tasks[0]
         data = task.transfer.read(task.moved)
         self._moved(task)
-        return data
+        return data, True
 
-    def write(self, data: NDArray[Any]) -> None:
-        if unwritten(data, self.fifo.memref.dtype):
+    def write(self, data: NDArray[Any], *, known: bool) -> None:
+        if not known and unwritten(data, self.fifo.memref.dtype):
             raise DesignError(f"fifo {self.fifo.name} brings elements to the host that nothing has written")
         task = self.tasks[0]
         task.transfer.write(task.moved, data)
@@ -83,11 +87,12 @@ class Source(PoolEnd):
     def is_ready(self) -> bool:
         return self.buffers.can_read(self.port)
 
-    def read(self) -> NDArray[Any]:
-        slot = self.buffers.slot(self.buffers.read[self.port])
+    def read(self) -> tuple[NDArray[Any], bool]:
+        number = self.buffers.read[self.port]
+        slot, whole = self.buffers.slot(number), self.buffers.is_whole(number)
         data = slot[self.part].copy() if self.order is None else slot.take(self.order)
         self.buffers.read[self.port] += 1
-        return data
+        return data, whole
 
 
 class Destination(PoolEnd):
@@ -95,9 +100,11 @@ class Destination(PoolEnd):
     def is_ready(self) -> bool:
         return self.buffers.can_write(self.port)
 
-    def write(self, data: NDArray[Any]) -> None:
-        slot = self.buffers.slot(self.buffers.written[self.port])
+    def write(self, data: NDArray[Any], *, known: bool) -> None:
+        number = self.buffers.written[self.port]
+        slot = self.buffers.slot(number)
         slot[self.part if self.order is None else self.order] = data
+        self.buffers.known[self.port][number % self.buffers.depth] = known
         self.buffers.written[self.port] += 1
 
 
@@ -114,9 +121,12 @@ class Stream:
 
     def advance(self) -> bool:
         before = self.objects
-        while self.source.is_ready and all(end.is_ready for end in self.destinations):
-            data = self.source.read()
+        while self.source.is_ready:
             for end in self.destinations:
-                end.write(data)
+                if not end.is_ready:
+                    return self.objects > before
+            data, known = self.source.read()
+            for end in self.destinations:
+                end.write(data, known=known)
             self.objects += 1
         return self.objects > before

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from whisper_npu.kernels.toolchain import GENERATIONS, Generation, RtpWrite, subview_of
@@ -67,6 +68,7 @@ Attribute = int | str | bool | tuple[int, ...]
 Item = TypeVar("Item")
 
 
+@lru_cache(maxsize=2)  # the declared functions are wanted first, and then all of it
 def parse(text: str) -> Design:
     """The design that `text` holds. Raises DesignError with the line's number and the line."""
     return _Parser(text).design()

@@ -64,8 +64,11 @@ class HostTransfer:
             self._host[self._index[number]] = data
 
     def _object(self, number: int) -> NDArray[Any]:
-        place = tuple(int(i) for i in np.unravel_index(number, self._outer))
-        part: NDArray[Any] = self._view[place]
+        place: list[int] = []
+        for size in reversed(self._outer):
+            number, index = divmod(number, size)
+            place.insert(0, index)
+        part: NDArray[Any] = self._view[tuple(place)]
         return part
 
 

@@ -1,11 +1,17 @@
-"""A core that runs its program as far as its fifos let it."""
+"""A core that runs its program as far as its fifos let it.
+
+The program is taken apart once: what stands between two acquires becomes a list of calls without arguments,
+and a core function is bound to the buffers that it works on when it first meets them.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -36,10 +42,11 @@ MAX_TURNS_WITHOUT_ACQUIRE = 100_000
 class Functions(Protocol):
     """The kernel functions that a design's cores call."""
 
-    def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
-        """Run one on its buffers, C-contiguous, of the declared shapes and types, in place.
+    def prepare(self, name: str, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        """A call of one on its buffers, C-contiguous, of the declared shapes and types, in place.
 
-        A number by value comes as an array without dimensions.
+        It may be made again and again: the arrays are the same, what they hold is not. A number by value
+        comes as an array without dimensions.
         """
 
     def reads(self, name: str) -> tuple[bool, ...]:
@@ -60,6 +67,42 @@ class FunctionCall:
 
 Value = int | NDArray[Any] | Element | Subview
 Kind = TypeVar("Kind", bound=Value)
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Operations that nothing can stop."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class _Take:
+    """An acquire, and the end that it takes from."""
+
+    op: Acquire
+    end: CoreEnd
+
+    @property
+    def is_possible(self) -> bool:
+        return self.end.can_acquire(self.op.count)
+
+
+@dataclass(frozen=True)
+class _Loop:
+    op: For
+    body: tuple[_Item, ...]
+
+
+@dataclass(frozen=True)
+class _Branch:
+    op: If
+    then: tuple[_Item, ...]
+    otherwise: tuple[_Item, ...]
+
+
+_Item = _Steps | _Take | _Loop | _Branch
 
 
 class CoreRun:
@@ -71,62 +114,101 @@ class CoreRun:
         ends: Mapping[tuple[str, str], CoreEnd],
         local: Mapping[str, NDArray[Any]],
         functions: Functions,
-        deadline: float,
     ) -> None:
         self.core = core
         self.ends = ends
         self.functions = functions
-        self.deadline = deadline
+        self.deadline = math.inf
         self.values: dict[str, Value] = dict(local)
-        self.local = frozenset(local)
         self.calls: Counter[FunctionCall] = Counter()
-        self.round_calls: Counter[FunctionCall] = Counter()
+        self.bound_calls: list[_BoundCall] = []
         self.in_round = False  # it has consumed or given away something since its outermost loop last turned
-        self.waiting: Acquire | None = None
+        self.waiting: _Take | None = None
+        self.counters: list[int] = []  # of the loops that it is in, the outermost first
         self.acquired = 0
         self.turns = 0  # of any loop, since the last acquire
         self.ended = False
-        self.program = self._run()
+        self.program = self._run(self._taken_apart(core.body))
 
     def advance(self) -> bool:
         before = self.acquired
-        if self.waiting is None or self._can_acquire(self.waiting):
+        if self.waiting is None or self.waiting.is_possible:
             next(self.program, None)
         return self.acquired > before
 
-    def _can_acquire(self, op: Acquire) -> bool:
-        return self.ends[op.fifo, op.role].can_acquire(op.count)
+    # the program, in pieces
 
-    def _run(self) -> Iterator[None]:
-        yield from self._body(self.core.body, depth=0)
+    def _taken_apart(self, ops: Sequence[CoreOp]) -> tuple[_Item, ...]:
+        items: list[_Item] = []
+        steps: list[Step] = []
+        for op in ops:
+            if not isinstance(op, (For, If, Acquire)):
+                steps.append(self._step(op))
+                continue
+            if steps:
+                items.append(_Steps(tuple(steps)))
+                steps = []
+            if isinstance(op, For):
+                items.append(_Loop(op, self._taken_apart(op.body)))
+            elif isinstance(op, If):
+                items.append(_Branch(op, self._taken_apart(op.then), self._taken_apart(op.otherwise)))
+            else:
+                items.append(_Take(op, self.ends[op.fifo, op.role]))
+        return (*items, _Steps(tuple(steps))) if steps else tuple(items)
+
+    def _step(self, op: CoreOp) -> Step:
+        if isinstance(op, Constant):
+            return partial(self.values.__setitem__, op.result, op.value)
+        if isinstance(op, Arithmetic):
+            return partial(self._arithmetic, op)
+        if isinstance(op, Cast):
+            return partial(self._cast, op)
+        if isinstance(op, Load):
+            return partial(self._load, op)
+        if isinstance(op, Access):
+            return partial(self._access, op)
+        if isinstance(op, Release):
+            return partial(self._release, op, self.ends[op.fifo, op.role])
+        assert isinstance(op, Call), op
+        self.bound_calls.append(_BoundCall(self, op))
+        return self.bound_calls[-1]
+
+    # running it
+
+    def _run(self, program: tuple[_Item, ...]) -> Iterator[None]:
+        yield from self._body(program)
         self.ended = True
         self.waiting = None
 
-    def _body(self, ops: Sequence[CoreOp], depth: int) -> Iterator[None]:
-        for op in ops:
-            if isinstance(op, For):
-                yield from self._loop(op, depth)
-            elif isinstance(op, If):
-                yield from self._body(op.then if self._get(op.condition, int) else op.otherwise, depth)
-            elif isinstance(op, Acquire):
-                while not self._can_acquire(op):
-                    self.waiting = op
+    def _body(self, items: tuple[_Item, ...]) -> Iterator[None]:
+        for item in items:
+            if isinstance(item, _Steps):
+                for step in item.steps:
+                    step()
+            elif isinstance(item, _Take):
+                while not item.is_possible:
+                    self.waiting = item
                     yield
                 self.waiting = None
-                self._acquire(op)
+                self._acquire(item.op, item.end)
+            elif isinstance(item, _Loop):
+                yield from self._loop(item)
             else:
-                self._step(op)
+                yield from self._body(item.then if self.get(item.op.condition, int) else item.otherwise)
 
-    def _loop(self, op: For, depth: int) -> Iterator[None]:
-        lower, upper, step = (self._get(name, int) for name in (op.lower, op.upper, op.step))
+    def _loop(self, loop: _Loop) -> Iterator[None]:
+        op = loop.op
+        lower, upper, step = (self.get(name, int) for name in (op.lower, op.upper, op.step))
         if step < 1:
             raise DesignError(f"{self.core.tile}: loop {op.variable} has step {step}")
+        self.counters.append(lower)
         for count in range(lower, upper, step):
-            if depth == 0:
+            if len(self.counters) == 1:
                 self._end_round()
             self._turn(op)
-            self.values[op.variable] = count
-            yield from self._body(op.body, depth + 1)
+            self.values[op.variable] = self.counters[-1] = count
+            yield from self._body(loop.body)
+        self.counters.pop()
 
     def _turn(self, op: For) -> None:
         self.turns += 1
@@ -134,95 +216,61 @@ class CoreRun:
             raise DesignError(
                 f"{self.core.tile}: loop {op.variable} runs away, {self.turns} turns without an acquire"
             )
-        check_time(self.deadline, f"{self.core.tile} is in loop {op.variable}")
+        check_time(self.deadline, lambda: f"{self.core.tile} is in loop {op.variable}")
 
     def _end_round(self) -> None:
-        self.calls.update(self.round_calls)
-        self.round_calls.clear()
+        for call in self.bound_calls:
+            if call.in_round:
+                self.calls[call.counted] += call.in_round
+                call.in_round = 0
         self.in_round = False
 
-    def _step(self, op: CoreOp) -> None:
-        if isinstance(op, Constant):
-            self.values[op.result] = op.value
-        elif isinstance(op, Arithmetic):
-            left, right = self._get(op.left, int), self._get(op.right, int)
-            self.values[op.result] = _arithmetic(op.operation, left, right, str(self.core.tile))
-        elif isinstance(op, Cast):
-            self.values[op.result] = self._get(op.value, int)
-        elif isinstance(op, Load):
-            self.values[op.result] = self._load(op)
-        elif isinstance(op, Access):
-            subview = self._get(op.subview, Subview)
-            self.values[op.result] = Element(subview.end, subview.first + op.index, subview.fifo)
-        elif isinstance(op, Release):
-            self._release(op)
-        elif isinstance(op, Call):
-            self._call(op)
-
-    def _get(self, name: str, kind: type[Kind]) -> Kind:
+    def get(self, name: str, kind: type[Kind]) -> Kind:
         value = self.values[name]
         if not isinstance(value, kind):
             raise DesignError(f"{self.core.tile}: {name} is no {kind.__name__}")
         return value
 
-    def _load(self, op: Load) -> int:
-        buffer: NDArray[Any] = self._get(op.buffer, np.ndarray)
-        index = tuple(self._get(name, int) for name in op.indices)
+    def _arithmetic(self, op: Arithmetic) -> None:
+        left, right = self.get(op.left, int), self.get(op.right, int)
+        self.values[op.result] = _arithmetic(op.operation, left, right, str(self.core.tile))
+
+    def _cast(self, op: Cast) -> None:
+        self.values[op.result] = self.get(op.value, int)
+
+    def _access(self, op: Access) -> None:
+        subview = self.get(op.subview, Subview)
+        self.values[op.result] = Element(subview.end, subview.first + op.index, subview.fifo)
+
+    def _load(self, op: Load) -> None:
+        buffer: NDArray[Any] = self.get(op.buffer, np.ndarray)
+        index = tuple(self.get(name, int) for name in op.indices)
         if any(not 0 <= i < size for i, size in zip(index, buffer.shape, strict=True)):
             raise DesignError(f"{self.core.tile} loads {op.buffer}{list(index)}, its shape is {buffer.shape}")
         if unwritten(buffer[index].reshape(1), "i32"):
             raise DesignError(f"{self.core.tile} loads {op.buffer}{list(index)}, which nothing has written")
-        return int(buffer[index])
+        self.values[op.result] = int(buffer[index])
 
-    def _acquire(self, op: Acquire) -> None:
-        end = self.ends[op.fifo, op.role]
+    def _acquire(self, op: Acquire, end: CoreEnd) -> None:
         end.acquire(op.count)
         self.values[op.result] = Subview(end, end.first, op.fifo)
         self.in_round = self.in_round or op.role == CONSUME
         self.acquired += 1
         self.turns = 0
 
-    def _release(self, op: Release) -> None:
-        end = self.ends[op.fifo, op.role]
+    def _release(self, op: Release, end: CoreEnd) -> None:
         if end.held < op.count:
             raise DesignError(f"{self.core.tile} releases {op.count} of {op.fifo}, it holds {end.held}")
         end.release(op.count)
         self.in_round = True
 
-    def _call(self, op: Call) -> None:
-        arrays: list[NDArray[Any]] = []
-        reads = self.functions.reads(op.function)
-        if len(reads) != len(op.arguments):
-            raise DesignError(
-                f"{op.function} has {len(reads)} arguments, {self.core.tile} gives {len(op.arguments)}"
-            )
-        for name, memref, is_read in zip(op.arguments, op.memrefs, reads, strict=True):
-            if not memref.shape:
-                arrays.append(self._number(op.function, name))
-                continue
-            array, origin = self._argument(op.function, name)
-            if is_read and unwritten(array, memref.dtype):
-                raise DesignError(
-                    f"{self.core.tile}: {op.function} reads {origin}, which nothing has written"
-                )
-            arrays.append(array)
-        self.functions.call(op.function, arrays)
-        shapes = tuple(memref.shape for memref in op.memrefs)
-        self.round_calls[FunctionCall(op.function, shapes, self.functions.macs(op.function))] += 1
+    # how it stands
 
-    def _argument(self, function: str, name: str) -> tuple[NDArray[Any], str]:
-        if name in self.local:
-            return self._get(name, np.ndarray), name
-        element = self._get(name, Element)
-        if not element.is_held:
-            raise DesignError(f"{self.core.tile}: {function} uses {name} of {element.fifo} after its release")
-        return element.array, element.fifo
-
-    def _number(self, function: str, name: str) -> NDArray[Any]:
-        value, limits = self._get(name, int), np.iinfo(DTYPES["i32"])
-        if not limits.min <= value <= limits.max:
-            raise DesignError(f"{self.core.tile} gives {function} {name} = {value}, which is no i32")
-        return np.array(value, limits.dtype)
+    @property
+    def position(self) -> tuple[object, ...]:
+        """Where in its program it is and what it holds, whichever round it is in and whichever buffers."""
+        held = {port: end.held_bits for port, end in self.ends.items()}
+        return self.waiting and self.waiting.op, tuple(self.counters[1:]), tuple(held.items())
 
     @property
     def held(self) -> list[str]:
@@ -235,13 +283,73 @@ class CoreRun:
     def state(self) -> str:
         if self.waiting is None:
             return f"{self.core.tile} has ended"
-        fifo, role = self.waiting.fifo, self.waiting.role
-        end = self.ends[fifo, role]
+        fifo, role, end = self.waiting.op.fifo, self.waiting.op.role, self.waiting.end
         so_far = end.written[0]
         objects = f"{so_far} objects ({so_far * end.pool.memref.elements} elements) so far"
         if role == CONSUME:
             return f"{self.core.tile} waits to consume {fifo}, got {objects}"
         return f"{self.core.tile} waits to produce {fifo}, gave {objects}"
+
+
+class _BoundCall:
+    """One func.call of a core: the function, bound to each set of buffers that it has worked on."""
+
+    def __init__(self, core: CoreRun, op: Call) -> None:
+        self.core = core
+        self.op = op
+        reads = core.functions.reads(op.function)
+        if len(reads) != len(op.arguments):
+            raise DesignError(
+                f"{op.function} has {len(reads)} arguments, {core.core.tile} gives {len(op.arguments)}"
+            )
+        self.arguments = tuple(zip(op.arguments, op.memrefs, reads, strict=True))
+        self.bound: dict[tuple[int, ...], Step] = {}
+        self.in_round = 0  # how often, in the round that has not ended
+        shapes = tuple(memref.shape for memref in op.memrefs)
+        self.counted = FunctionCall(op.function, shapes, core.functions.macs(op.function))
+
+    def __call__(self) -> None:
+        core = self.core
+        key: list[int] = []  # for each argument the buffer's number, or its value
+        for name, memref, is_read in self.arguments:
+            value = core.values[name]
+            if isinstance(value, Element):
+                key.append(value.place)
+                if not value.is_held:
+                    raise DesignError(
+                        f"{core.core.tile}: {self.op.function} uses {name} of {value.fifo} after its release"
+                    )
+                if is_read and not value.end.is_whole(value.number):
+                    self._reads_what_nobody_wrote(value.fifo)
+            elif isinstance(value, int):
+                key.append(value)
+            else:
+                key.append(0)
+                if is_read and unwritten(core.get(name, np.ndarray), memref.dtype):
+                    self._reads_what_nobody_wrote(name)
+        call = self.bound.get(tuple(key))
+        if call is None:
+            arrays = [self._array(name) for name in self.op.arguments]
+            call = self.bound[tuple(key)] = core.functions.prepare(self.op.function, arrays)
+        call()
+        self.in_round += 1
+
+    def _reads_what_nobody_wrote(self, origin: str) -> None:
+        raise DesignError(
+            f"{self.core.core.tile}: {self.op.function} reads {origin}, which nothing has written"
+        )
+
+    def _array(self, name: str) -> NDArray[Any]:
+        value, limits = self.core.values[name], np.iinfo(DTYPES["i32"])
+        if isinstance(value, Element):
+            return value.array
+        if not isinstance(value, int):
+            return self.core.get(name, np.ndarray)
+        if not limits.min <= value <= limits.max:
+            raise DesignError(
+                f"{self.core.core.tile} gives {self.op.function} {name} = {value}, which is no i32"
+            )
+        return np.array(value, limits.dtype)
 
 
 def _arithmetic(operation: str, left: int, right: int, place: str) -> int:
@@ -260,6 +368,6 @@ def _arithmetic(operation: str, left: int, right: int, place: str) -> int:
     return left // right if operation.startswith("div") else left % right
 
 
-def check_time(deadline: float, doing: str) -> None:
+def check_time(deadline: float, doing: Callable[[], str]) -> None:
     if time.monotonic() > deadline:
-        raise DesignError(f"the design was not done in time: {doing}")
+        raise DesignError(f"the design was not done in time: {doing()}")

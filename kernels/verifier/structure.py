@@ -2,14 +2,12 @@
 
 How is counted (mlir-aie's objectFifo lowering; AM020 for the fields of a descriptor):
 
-- L1: the buffers of each fifo's end at the core, local buffers and the stack, one after the other, as the
-  basic-sequential allocation lays them out.
+- L1: the stack, and the buffers of each fifo's end at the core and local ones behind it (memory_map.py). Its
+  banks are counted, not limited.
 - Buffer descriptors: one for each buffer that a channel serves, and for each piece of it where the memtile
   splits or joins. A memtile's even channels share one half of its descriptors, the odd ones the other;
   channels are numbered in the order of the fifos. The shim's are the runtime sequence's `id`s.
-- Shim tasks: as many between two waits as the shim has descriptors. A channel's queue is shorter: it holds
-  four tasks, and drops a fifth in silence (mlir-aie issue 3734; aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE).
-  That is not checked yet.
+- Shim tasks: as many on a channel as its queue holds, until a wait on that channel (sequence.py).
 - Locks: two for each pool of buffers, for each of its pieces; two for each of the shim's fifos.
 """
 
@@ -22,9 +20,11 @@ from math import prod
 
 import numpy as np
 
-from whisper_npu.kernels.verifier.design import Design, Dims, Memcpy, MemRef, ObjectFifo, Tile, Wait
+from whisper_npu.kernels.verifier.design import Design, Dims, Memcpy, MemRef, ObjectFifo, Tile
 from whisper_npu.kernels.verifier.errors import DesignError
+from whisper_npu.kernels.verifier.memory_map import BankUse, bank_use
 from whisper_npu.kernels.verifier.patterns import is_contiguous, visited
+from whisper_npu.kernels.verifier.sequence import check_queues
 from whisper_npu.kernels.verifier.wiring import IN, OUT, Pool, channels, check_wiring, pools
 from whisper_npu.npu.targets import Target, TileLimits
 
@@ -41,6 +41,7 @@ class Usage:
     channels_out: Mapping[Tile, int]
     buffer_descriptors: Mapping[Tile, int]  # of cores and memtiles
     locks: Mapping[Tile, int]
+    banks: Mapping[Tile, BankUse]  # of each core
 
     @property
     def l1_highest(self) -> int:
@@ -49,6 +50,11 @@ class Usage:
     @property
     def memtile_highest(self) -> int:
         return max(self.memtile_bytes.values(), default=0)
+
+    @property
+    def bank_conflicts(self) -> BankUse:
+        """Of the core whose calls have the most pairs of inputs in one bank."""
+        return max(self.banks.values(), key=lambda use: use.sharing, default=BankUse())
 
 
 def check_structure(design: Design, target: Target) -> Usage:
@@ -64,10 +70,14 @@ def check_structure(design: Design, target: Target) -> Usage:
         channels_out=_channels(design, OUT, target),
         buffer_descriptors=_buffer_descriptors(design, found, target),
         locks=_locks(design, found, target),
+        banks=bank_use(design, found, target),
     )
     for fifo in design.fifos:
         _check_orders(fifo, found, target)
-    _check_tasks(design, target)
+    for op in design.sequence.ops:
+        if isinstance(op, Memcpy):
+            _check_task(op, target)
+    check_queues(design, target)
     return usage
 
 
@@ -103,7 +113,14 @@ def _check_tiles(design: Design, target: Target) -> None:
 
 
 def _l1_bytes(design: Design, found: tuple[Pool, ...], target: Target) -> Mapping[Tile, int]:
-    used = Counter({core.tile: core.stack_size or target.stack_bytes for core in design.cores})
+    used: Counter[Tile] = Counter()
+    for core in design.cores:
+        if (stack := core.stack_size or 0) < target.stack_bytes:
+            given = f"{stack:,} bytes" if core.stack_size is not None else "no stack_size"
+            raise DesignError(
+                f"{core.tile}: {given} for the stack; {target.stack_bytes:,} are the least that a core needs"
+            )
+        used[core.tile] = stack
     used.update(_buffer_bytes(design, found, "core"))
     for tile, count in used.items():
         _at_most(tile, count, target.core.memory_bytes, "bytes of buffers and stack in L1")
@@ -260,21 +277,6 @@ def _in_words(place: str, dims: Dims, memref: MemRef) -> list[tuple[int, int]]:
 
 
 # -------------------------------------------------------------------------------------- shim transfers
-
-
-def _check_tasks(design: Design, target: Target) -> None:
-    fifos = {fifo.name: fifo for fifo in design.fifos}
-    outstanding: Counter[Tile | None] = Counter()  # since the last wait
-    for op in design.sequence.ops:
-        if isinstance(op, Memcpy):
-            _check_task(op, target)
-            shim = fifos[op.fifo].shim
-            outstanding[shim] += 1
-            _at_most(
-                shim, outstanding[shim], target.shim.buffer_descriptors, "tasks without a wait between them"
-            )
-        elif isinstance(op, Wait):
-            outstanding.clear()
 
 
 def _check_task(op: Memcpy, target: Target) -> None:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from whisper_npu.kernels.verifier.design import (
     CONSUME,
     PRODUCE,
+    Access,
     Acquire,
     Arithmetic,
     Call,
     Cast,
+    Constant,
     Core,
     CoreOp,
     Design,
@@ -23,17 +25,19 @@ from whisper_npu.kernels.verifier.design import (
     If,
     Link,
     Load,
-    Memcpy,
     MemRef,
     ObjectFifo,
     Release,
     Tile,
-    Wait,
     WriteParameter,
 )
 from whisper_npu.kernels.verifier.errors import DesignError
+from whisper_npu.kernels.verifier.sequence import check_sequence
 
 IN, OUT = "in", "out"
+
+# mlir-aie's designs write 2**32 - 1 or more for a loop that a core never leaves (IRON's range_(sys.maxsize)).
+ENDLESS = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def check_wiring(design: Design) -> None:
     _check_links(design)
     for core in design.cores:
         _CoreCheck(design, core).check()
-    _check_sequence(design)
+    check_sequence(design)
 
 
 def _unique(what: str, names: Iterable[str]) -> None:
@@ -251,6 +255,7 @@ class _CoreCheck:
         if self.core.tile.kind != "core":
             raise DesignError(f"aie.core at {self.place}, which has no core")
         self.body(self.core.body, "its program")
+        self.endless()
         self.loads_after_acquire(self.core.body, acquired=False, in_loop=False)
 
     def body(self, ops: Sequence[CoreOp], name: str) -> None:
@@ -347,6 +352,35 @@ class _CoreCheck:
             if not self.loaded.isdisjoint(operands):
                 self.loaded.add(op.result)
 
+    def endless(self) -> None:
+        """The core's outermost loop never ends, and all of its rounds are alike.
+
+        A dispatch finds the core where the one before left it. What a core would do in its thousandth round
+        nobody executes here; mlir-aie, too, takes a counter that nobody reads out of such a loop
+        (AIECoreForeverLoops.cpp).
+        """
+        constants = {op.result: op.value for op in self.core.body if isinstance(op, Constant)}
+        longest = 0
+        for op in self.core.body:
+            if not isinstance(op, For):
+                continue
+            lower, upper, step = (constants.get(name) for name in (op.lower, op.upper, op.step))
+            if lower is None or upper is None or not step or step < 1:
+                continue
+            turns = len(range(lower, upper, step))
+            if turns < ENDLESS:
+                longest = max(longest, turns)
+                continue
+            if any(op.variable in operands(inner) for inner in walk(op.body)):
+                raise DesignError(
+                    f"{self.place} works with {op.variable}, the number of its round: dispatches would differ"
+                )
+            return
+        raise DesignError(
+            f"{self.place} has ended after {longest:,} rounds, a later dispatch would not find it: "
+            f"loop forever, to {ENDLESS}"
+        )
+
     def loads_after_acquire(self, ops: Sequence[CoreOp], *, acquired: bool, in_loop: bool) -> bool:
         """A parameter is there once the data is that the sequence sends after it, and not before."""
         for op in ops:
@@ -373,6 +407,23 @@ class _CoreCheck:
         return acquired
 
 
+def operands(op: CoreOp) -> tuple[str, ...]:
+    """The SSA values that an operation takes, those of its bodies not."""
+    if isinstance(op, Arithmetic):
+        return op.left, op.right
+    if isinstance(op, Cast):
+        return (op.value,)
+    if isinstance(op, Load):
+        return (op.buffer, *op.indices)
+    if isinstance(op, Access):
+        return (op.subview,)
+    if isinstance(op, Call):
+        return op.arguments
+    if isinstance(op, For):
+        return op.lower, op.upper, op.step
+    return (op.condition,) if isinstance(op, If) else ()
+
+
 def walk(ops: Iterable[CoreOp]) -> Iterator[CoreOp]:
     """Every operation, also of inner bodies, in the text's order."""
     for op in ops:
@@ -382,68 +433,3 @@ def walk(ops: Iterable[CoreOp]) -> Iterator[CoreOp]:
         elif isinstance(op, If):
             yield from walk(op.then)
             yield from walk(op.otherwise)
-
-
-# ------------------------------------------------------------------------------------- runtime sequence
-
-
-def _check_sequence(design: Design) -> None:
-    """Types and ranges of each task; one token for each wait; and every output waited for.
-
-    A wait takes one token, of the fifo's oldest task that has one. That task and those before it on its fifo
-    are then done.
-    """
-    fifos = {fifo.name: fifo for fifo in design.fifos}
-    buffers = {buffer.name: buffer for buffer in design.buffers}
-    issued: dict[str, list[Memcpy]] = {}  # not known to be done, by fifo
-    inputs_in_flight = False
-    for op in design.sequence.ops:
-        if isinstance(op, Memcpy):
-            _check_task(op, fifos)
-            if fifos[op.fifo].producer.kind == "shim":
-                inputs_in_flight = True
-            if op.token or fifos[op.fifo].producer.kind != "shim":
-                issued.setdefault(op.fifo, []).append(op)
-        elif isinstance(op, Wait):
-            if op.fifo not in fifos:
-                raise DesignError(f"the sequence waits for {op.fifo}, there is no such fifo")
-            tasks = issued.get(op.fifo, [])
-            done = next((number for number, task in enumerate(tasks) if task.token), None)
-            if done is None:
-                raise DesignError(f"the sequence waits for {op.fifo}, none of whose tasks will issue a token")
-            issued[op.fifo] = tasks[done + 1 :]
-            inputs_in_flight = inputs_in_flight and any(issued.values())
-        else:
-            if op.buffer not in buffers:
-                raise DesignError(f"rtp_write: there is no buffer {op.buffer}")
-            if not 0 <= op.index < buffers[op.buffer].memref.elements:
-                raise DesignError(f"rtp_write: index {op.index} is outside {op.buffer}")
-            if inputs_in_flight or any(issued.values()):
-                raise DesignError(
-                    f"rtp_write: {op.buffer} changes while tasks run that its core works on: a race"
-                )
-    for name, tasks in issued.items():
-        outputs = [task for task in tasks if fifos[name].producer.kind != "shim"]
-        if outputs:
-            elements = sum(task.elements for task in outputs)
-            raise DesignError(
-                f"output {name}: {len(outputs)} tasks of {elements} elements are never waited for"
-            )
-
-
-def _check_task(op: Memcpy, fifos: Mapping[str, ObjectFifo]) -> None:
-    fifo = fifos.get(op.fifo)
-    if fifo is None:
-        raise DesignError(f"the sequence moves {op.argument} through {op.fifo}, there is no such fifo")
-    place = f"shim {op.fifo}"
-    if fifo.shim is None:
-        raise DesignError(f"{place}: the fifo has no end at a shim")
-    if op.memref.dtype != fifo.memref.dtype:
-        raise DesignError(f"{place}: {op.argument} is {op.memref}, the fifo's objects are {fifo.memref}")
-    if op.elements % fifo.memref.elements:
-        raise DesignError(
-            f"{place}: {op.elements} elements are no multiple of an object's {fifo.memref.elements}"
-        )
-    last = op.offset + sum((size - 1) * stride for size, stride in zip(op.sizes, op.strides, strict=True))
-    if last >= op.memref.elements:
-        raise DesignError(f"{place}: element {last} is outside {op.argument}, which has {op.memref.elements}")

@@ -221,7 +221,7 @@ def test_a_step_that_fails_leaves_nothing(
         make(folder, python, environ)
     first, *output = str(error.value).splitlines()
     assert re.match(r"(making the environment|installing mlir_aie==1\.4\.5) .* failed with status 1", first)
-    assert (output[0].strip(), output[-1].strip()) == (f"line 25 of {step}", f"line 39 of {step}")
+    assert (output[0].strip(), output[-1].strip()) == (f"line 34 of {step}", f"line 39 of {step}")
     assert not folder.exists()
     python.repair(step)
     assert make(folder, python, environ)[0].is_new

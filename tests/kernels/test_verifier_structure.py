@@ -65,6 +65,20 @@ def test_memtile_memory() -> None:
     refuse(deep, "memtile (0,1)", "540,672 bytes", "524,288")
 
 
+@pytest.mark.parametrize(
+    ("stack", "says"),
+    [
+        ("stack_size = 64 : i32", "64 bytes for the stack"),
+        ("stack_size = 0 : i32", "0 bytes for the stack"),
+        ("stack_size = 3324 : i32", "3,324 bytes for the stack"),
+        ("", "no stack_size for the stack"),
+    ],
+)
+def test_stack_that_is_too_small(stack: str, says: str) -> None:
+    text = broken(one_core(), "stack_size = 3328 : i32", stack)
+    refuse(text, "core (0,2)", says, "3,328 are the least")
+
+
 # -------------------------------------------------------------------- channels, descriptors and locks
 
 
@@ -260,9 +274,3 @@ def test_inner_dimension_that_repeats() -> None:
 
 def test_ids_of_tasks() -> None:
     refuse(broken(one_core(), "id = 1 : i64", "id = 16 : i64"), "B_L3L2: id 16", "16 buffer descriptors")
-
-
-def test_tasks_without_a_wait() -> None:
-    text = one_core(steps=1)
-    line = next(line for line in text.splitlines() if "metadata = @A_L3L2" in line)
-    refuse(broken(text, line, "\n".join([line] * 15)), "shim (0,0): 17 tasks", "limit is 16")

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import to_bf16
+from whisper_npu.host.vmac import accumulate
 from whisper_npu.kernels.matmul.kernel import MatmulContract
 from whisper_npu.kernels.norm.kernel import NormContract
 from whisper_npu.kernels.toolchain import NEWEST
@@ -160,7 +161,7 @@ class SeparateMatmul(Operation):
         a = _strided(a, (self.count, self.m, self.k), (self.a_step, self.a_row, 1))
         b = _strided(b, (self.count, self.k, self.n), (self.b_step, self.b_row, 1))
         c = _strided(c, (self.count, self.m, self.n), (self.c_step, self.c_row, 1))
-        _store(np.matmul(as_f32(a), as_f32(b)), c, ROUNDINGS[self.rounding])
+        _store(_products(a, b), c, ROUNDINGS[self.rounding])
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,18 @@ class PairsMatmul(Operation):
         pairs, c = arguments[0][: count * (m * k + k * n)].reshape(count, -1), arguments[1][: count * m * n]
         a = _rows(pairs[:, : m * k], (m, k), (self.r, self.s))
         b = _rows(pairs[:, m * k :], (k, n), (self.s, self.t))
-        _store(np.matmul(as_f32(a), as_f32(b)), c.reshape(count, m, n), ROUNDINGS[self.rounding])
+        _store(_products(a, b), c.reshape(count, m, n), ROUNDINGS[self.rounding])
+
+
+def _products(a: Elements, b: Elements) -> F32:
+    """A @ B of each pair, bf16 as a core of npu1 sums it. a: (count, m, k), b: (count, k, n)."""
+    a_f32, b_f32 = as_f32(a), as_f32(b)
+    if a.dtype == np.float32:
+        return np.matmul(a_f32, b_f32)
+    c = np.zeros((len(a), a.shape[1], b.shape[2]), np.float32)
+    for sums, one_a, one_b in zip(c, a_f32, b_f32, strict=True):
+        accumulate(sums, one_a, one_b, NPU1.micro_tile[1])
+    return c
 
 
 @dataclass(frozen=True)

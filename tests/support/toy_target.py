@@ -12,6 +12,7 @@ TOY = Target(
     core_rows=3,
     core=TileLimits(
         memory_bytes=40 * 1024,
+        banks=5,
         dma_channels=3,
         buffer_descriptors=12,
         locks=14,
@@ -23,6 +24,7 @@ TOY = Target(
     ),
     memtile=TileLimits(
         memory_bytes=300 * 1024,
+        banks=3,
         dma_channels=7,
         buffer_descriptors=40,
         locks=50,
@@ -32,6 +34,7 @@ TOY = Target(
     ),
     shim=TileLimits(
         memory_bytes=0,
+        banks=0,
         dma_channels=3,
         buffer_descriptors=10,
         locks=13,

@@ -5,7 +5,8 @@ Written here, not by the kernels' generators: the verifier has to be right whate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -177,6 +178,35 @@ def column(m: int = 8, k: int = 16, n: int = 12, steps: int = 2, rounds: int = 3
     return device(functions(m, k, n) + movement + programs + tasks)
 
 
+def task_of(text: str, fifo: str) -> str:
+    """The line that starts the only task of a fifo."""
+    (line,) = (line for line in text.splitlines() if f"metadata = @{fifo}" in line)
+    return line
+
+
+def waited_for(task: str) -> str:
+    """A task with a token, for which the sequence waits at once."""
+    fifo = task[task.index("metadata = @") + len("metadata = @") :].split("}")[0].split(",")[0]
+    return f"{with_token(task)}\n      aiex.npu.dma_wait {{symbol = @{fifo}}}"
+
+
+def with_token(task: str) -> str:
+    return task if "issue_token" in task else task.replace("} :", ", issue_token = true} :")
+
+
+def a_step_by_step(steps: int, ids: Sequence[int] = (), *, m: int = 8, k: int = 16, n: int = 12) -> str:
+    """one_core, with a task of A for each step. ids: their descriptors, in order; else 3 and on."""
+    text, K = one_core(m, k, n, steps), steps * k
+    whole = task_of(text, "A_L3L2")
+    tasks = []
+    for step_number in range(steps):
+        one = broken(whole, "%A[0, 0, 0, 0]", f"%A[0, 0, 0, {step_number * k}]")
+        one = broken(one, f"[1, {steps}, {m}, {k}][0, {k}, {K}, 1]", f"[1, 1, {m}, {k}][0, 0, {K}, 1]")
+        descriptor = ids[step_number] if ids else 3 + step_number
+        tasks.append(broken(one, "id = 0 : i64", f"id = {descriptor} : i64"))
+    return broken(text, whole, "\n".join(tasks))
+
+
 def broken(text: str, old: str, new: str) -> str:
     """The design with one thing changed, which must be there."""
     assert old in text, old
@@ -199,6 +229,9 @@ class NumpyFunctions:
 
     def macs(self, name: str) -> int:
         return {"zero": 0, "matmul": self.macs_per_call}[name]
+
+    def prepare(self, name: str, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
+        return partial(self.call, name, arguments)
 
     def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
         assert all(array.flags.c_contiguous for array in arguments)

@@ -15,7 +15,7 @@ from whisper_npu.kernels.own_toolchain import site_packages
 from whisper_npu.kernels.table import as_markdown, figures
 from whisper_npu.kernels.toolchain import NEWEST, Generation, generation_named
 from whisper_npu.kernels.tools import BuildError, Toolchain
-from whisper_npu.kernels.verifier import Functions, parse
+from whisper_npu.kernels.verifier import Functions, Usage, parse
 from whisper_npu.kernels.verifier.core_functions import NoCompilerError
 from whisper_npu.kernels.verify import compiled_functions, numpy_functions, verify
 from whisper_npu.npu.artifacts import MANIFEST, kernel_folder
@@ -70,6 +70,8 @@ def list_designs() -> str:
         as_markdown(figures(contracts))
         + f"\nL1, memtile: bytes, of {target.core.memory_bytes:,} per core and "
         f"{target.memtile.memory_bytes:,} per memtile; dispatches: for (3001,512)@(512,512).\n"
+        "Bank conflicts: pairs of buffers that a core reads at once and that share a bank of L1, at a cycle "
+        "for each such load.\n"
         "tasks: DMA tasks that the shims start. MODELLED, optimistic to cautious: cycles of the busiest\n"
         f"core, and a dispatch without its latency, at {target.profile.clock_hz / 1e9:g} GHz. "
         "whisper-npu kernels verify NAME counts every DMA channel.\n"
@@ -120,11 +122,18 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
             continue
         print(
             f"{verdict.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
-            f"the tolerance), L1 {verdict.usage.l1_highest:,} B, {verdict.cycles.cycles:,} cycles MODELLED, "
+            f"the tolerance), L1 {verdict.usage.l1_highest:,} B, {_banks(verdict.usage)}"
+            f"{verdict.cycles.cycles:,} cycles MODELLED, "
             f"bound by {verdict.cycles.bound}; core functions: {origin}; {verdict.seconds:.1f} s",
             flush=True,
         )
     return 1 if failed else 0
+
+
+def _banks(usage: Usage) -> str:
+    """A warning: what a core reads at once should lie in different banks."""
+    conflicts = usage.bank_conflicts
+    return f"{conflicts} pairs of inputs share a bank of it, " if conflicts.sharing else ""
 
 
 def build_designs(names: Sequence[str], array: str, toolchain: str | None = None) -> None:

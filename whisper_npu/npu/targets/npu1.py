@@ -26,6 +26,9 @@ NPU1 = Target(
     # AM020; wraps and steps: the DMA register fields, as mlir-aie's verifiers check them
     core=TileLimits(
         memory_bytes=64 * KIB,
+        # github.com/jdominick05/ignite-xdna, docs/SILICON.md: two loads in one bundle, and the same bank,
+        # measured at 12.0 cycles per iteration; different banks at 11.0
+        banks=4,
         dma_channels=2,
         buffer_descriptors=16,
         locks=16,
@@ -39,6 +42,7 @@ NPU1 = Target(
     ),
     memtile=TileLimits(
         memory_bytes=512 * KIB,
+        banks=8,  # as above
         dma_channels=6,
         buffer_descriptors=48,  # 24 for the even channels, 24 for the odd
         locks=64,
@@ -48,6 +52,7 @@ NPU1 = Target(
     ),
     shim=TileLimits(
         memory_bytes=0,
+        banks=0,
         dma_channels=2,
         buffer_descriptors=16,
         locks=16,
@@ -61,9 +66,13 @@ NPU1 = Target(
     max_lock_value=63,  # AM020
     max_repeat=64,  # of the shim's fourth dimension, where its stride is not zero; mlir-aie's verifier
     # A fifth is dropped without an error (aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE; mlir-aie issue 3734).
+    # Six in flight passed where the array had taken two of them, seven hung (mlir-air issue 1826).
     shim_queue=4,
     max_bd_size=512,  # of any dimension in aie.dma_bd; mlir-aie's verifier rejects 513
-    stack_bytes=3328,  # 0xD00, mlir-aie's programming examples for matrix products
+    # 0xD00, mlir-aie's programming examples for matrix products. The stack grows upward into the core's
+    # buffers, unseen; a product's 16 accumulators, 1,024 bytes, may be spilled to it, and nobody has seen
+    # what Peano makes of ours.
+    stack_bytes=3328,
     # XRT hands 24 runs of a list to the driver as one command (xrt_kernel.cpp, runlist_impl); the one that is
     # waited for with a timeout comes behind them.
     run_list=25,

@@ -14,6 +14,7 @@ class TileLimits:
     """One kind of tile: memory, DMA channels, buffer descriptors, locks, and what a descriptor may say."""
 
     memory_bytes: int  # of data; 0: the shim has none of its own
+    banks: int  # of that memory, one behind the other; two accesses to one bank take a cycle more than to two
     dma_channels: int  # in each direction
     buffer_descriptors: int
     locks: int
@@ -149,7 +150,7 @@ class Target:
     max_repeat: int  # of the shim's fourth dimension
     shim_queue: int  # tasks that a channel of the shim holds
     max_bd_size: int
-    stack_bytes: int  # of a core, at the bottom of its memory
+    stack_bytes: int  # of a core, at the bottom of its memory; the least that a design may ask for
     run_list: int  # dispatches that are submitted together, unless a plan says otherwise
     macs_per_cycle: int  # bf16, of one core, at its peak
     clocks: Mapping[str, float]  # Hz of the array while it works, by operating system
