@@ -228,12 +228,13 @@ def test_upstreams_loop_takes_two_cycles_per_multiplication() -> None:
     assert core.macs_per_cycle == 64
 
 
-@given(st.floats(0.1, 1.0))
-def test_a_compiled_loops_own_rate_replaces_what_was_assumed(vmacs_per_cycle: float) -> None:
-    built = NPU1.profile.of_loop(vmacs_per_cycle, NPU1.micro_tile)
-    for before, rates in (
-        (NPU1.profile.cautious, built.cautious),
-        (NPU1.profile.optimistic, built.optimistic),
+@given(st.floats(0.1, 1.0), st.floats(0.1, 1.0))
+def test_a_compiled_loops_own_rate_replaces_what_was_assumed(one: float, another: float) -> None:
+    slowest, fastest = sorted((one, another))
+    built = NPU1.profile.compiled(slowest, fastest, NPU1.micro_tile)
+    for before, rates, vmacs_per_cycle in (
+        (NPU1.profile.cautious, built.cautious, slowest),
+        (NPU1.profile.optimistic, built.optimistic, fastest),
     ):
         assert before.core is not None
         assert rates.core == CoreRate(128 * vmacs_per_cycle, before.core.block_overhead)
