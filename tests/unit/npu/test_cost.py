@@ -110,6 +110,8 @@ def test_the_middle_is_as_many_times_above_the_one_end_as_below_the_other() -> N
     assert modelled.in_units(1) == "1 to 9"
     assert Modelled(0.0123456, 0.00123456).in_units(1e3) == "1.23 to 12.3"
     assert Modelled(2.0, 2.0).in_units(1) == "2"
+    assert Modelled(163.7, 163.7).in_units(1) == "163.7"
+    assert Modelled(163.7, 163.7).in_units(1e3) == "163,700"
     assert modelled.as_document == {"cautious": 9.0, "middle": 3.0, "optimistic": 1.0}
     assert list(modelled.as_fields("x")) == [
         "modelled_cautious_seconds_x",
