@@ -9,6 +9,7 @@ import errno
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -929,3 +930,38 @@ def test_python_may_end_without_closing(tmp_path: Path, fault: str, printed: str
     assert done.returncode == 0
     left = tiled_plan(Matmul(20, 30, 70), SMALL).dispatches
     assert done.stdout.strip() == printed.format(left=left)
+
+
+# --- What the cost model knows of built kernels -------------------------------------------------------------
+
+
+def test_the_rate_of_a_compiled_loop_takes_the_place_of_an_assumed_one(fake: FakeXrt, tmp_path: Path) -> None:
+    """As llvm-objdump showed it to the build, and in whatever is modelled of this device."""
+    with opened_npu(tmp_path, fake, ()) as npu:
+        assert npu.target == NPU1
+        assumed = npu.prepared([LARGE]).choice
+    path = tmp_path / "kernels/matmul_64x64/manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+
+    def compiled(bundles: int, vmacs: int) -> None:
+        programs = {"matmul_64x64x64.o": {"inner_loop": {"bundles": bundles, "vmacs": vmacs}}}
+        path.write_text(json.dumps({**manifest, "core_programs": programs}), encoding="utf-8")
+        shutil.rmtree(tmp_path / "root")
+
+    compiled(32, 24)
+    with opened_npu(tmp_path, fake, ()) as npu:
+        for rates in (npu.target.profile.cautious, npu.target.profile.optimistic):
+            assert rates.core is not None
+            assert rates.core.macs_per_cycle == 0.75 * 128
+        multiply = Multiply(npu, ops=[LARGE])
+        assert is_right(multiply, LARGE)
+        known = multiply.device.choice
+    assert assumed is not None
+    assert known is not None
+    assert assumed.seconds is not None
+    assert known.seconds is not None
+    assert assumed.seconds.optimistic_s < known.seconds.optimistic_s
+    assert known.seconds.cautious_s < assumed.seconds.cautious_s
+    compiled(1, 24)  # no loop has more multiplications than bundles
+    with opened_npu(tmp_path, fake, ()) as npu:
+        assert npu.target == NPU1

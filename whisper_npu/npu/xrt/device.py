@@ -21,7 +21,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, NoAnswerError, PlanError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
-from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
+from whisper_npu.npu.artifacts import Artifact, as_compiled, built, find_kernel, searched_folders
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Stats
 from whisper_npu.npu.kernel import Kernel
@@ -88,7 +88,8 @@ def open_npu(
             "Or use --device emulator, or auto"
         )
     trials = trials or Trials(user_folder(), boot_id())
-    return XrtDevice(pyxrt, target, folders, options.timeout_seconds, threads or Threads(), trials)
+    compiled = as_compiled(target, folders)
+    return XrtDevice(pyxrt, compiled, folders, options.timeout_seconds, threads or Threads(), trials)
 
 
 def _has_pci_device(root: Path, pci_id: str) -> bool:
