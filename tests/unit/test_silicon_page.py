@@ -35,7 +35,7 @@ def leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
 
 
 def as_page_has_it(value: object) -> str:
-    """Numbers of things with commas, other numbers to four digits, r,s,t without spaces."""
+    """Floats to four digits, r,s,t without spaces; the page may part digits by commas."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, float):
