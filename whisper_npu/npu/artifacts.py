@@ -48,6 +48,11 @@ class Artifact:
     instructions: bytes  # little-endian 32-bit words
     inner_loop: InnerLoop | None = None  # of the object that multiplies most; None where nobody counted
 
+    @property
+    def digest(self) -> str:
+        """Of what the array runs."""
+        return sha256(self.overlay.encode() + self.instructions).hexdigest()
+
 
 def kernel_folder(environ: Mapping[str, str]) -> Path:
     """Where built kernels live: $WHISPER_NPU_KERNELS, or whisper-npu/kernels in the user's data folder."""
