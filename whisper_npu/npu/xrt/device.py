@@ -87,8 +87,8 @@ def open_npu(
             f"an {target.title} NPU is there, but no built kernels in {looked}: whisper-npu kernels build. "
             "Or use --device emulator, or auto"
         )
-    trials = trials or Trials(user_folder(), boot_id())
     compiled = as_compiled(target, folders)
+    trials = trials or Trials(user_folder(), boot_id())
     return XrtDevice(pyxrt, compiled, folders, options.timeout_seconds, threads or Threads(), trials)
 
 
