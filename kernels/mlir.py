@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels.core import Parameter
+from whisper_npu.kernels.toolchain import NEWEST, Acquire, Generation, subview_of
 from whisper_npu.npu.contract import Argument
 from whisper_npu.npu.targets import Target
 
@@ -83,16 +84,19 @@ class Value:
 class Text:
     """A design under way: one method per operation, spelled as mlir-aie's parser wants it.
 
-    dtype: the element's name in MLIR, "bf16", "f32" or "i32".
+    toolchain: the generation whose spelling it is. dtype: the element's name in MLIR, "bf16", "f32" or "i32".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, toolchain: Generation = NEWEST) -> None:
+        self._toolchain = toolchain
         self._lines: list[str] = []
         self._depth = 0
         self._names = 0
         self._fifos: dict[str, str] = {}  # name -> memref type of its objects
         self._functions: dict[str, tuple[str, ...]] = {}  # name -> types of its parameters
         self._arguments: dict[str, str] = {}  # of the runtime sequence: name -> memref type
+        self._words: dict[tuple[int, ...], Value] = {}  # that the sequence writes, and what it calls them
+        self._words_at = 0  # the line where their globals go
 
     def __str__(self) -> str:
         return "\n".join(self._lines) + "\n"
@@ -213,12 +217,15 @@ class Text:
         return Value(f"{index}_i32", "i32")
 
     def acquire(self, fifo: str, port: str) -> Value:
-        view, element, type = f"%view{self._names}", f"%tile{self._names}", self._fifos[fifo]
+        object, type = f"%tile{self._names}", self._fifos[fifo]
         self._names += 1
-        subview = f"!aie.objectfifosubview<{type}>"
-        self.line(f"{view} = aie.objectfifo.acquire @{fifo}({port}, 1) : {subview}")
-        self.line(f"{element} = aie.objectfifo.subview.access {view}[0] : {subview} -> {type}")
-        return Value(element, type)
+        if self._toolchain.acquire is Acquire.OBJECT:
+            self.line(f"{object} = aie.objectfifo.acquire @{fifo}({port}, 1) : {type}")
+        else:
+            view, subview = subview_of(object), f"!aie.objectfifosubview<{type}>"
+            self.line(f"{view} = aie.objectfifo.acquire @{fifo}({port}, 1) : {subview}")
+            self.line(f"{object} = aie.objectfifo.subview.access {view}[0] : {subview} -> {type}")
+        return Value(object, type)
 
     def release(self, fifo: str, port: str) -> None:
         self.line(f"aie.objectfifo.release @{fifo}({port}, 1)")
@@ -236,6 +243,7 @@ class Text:
         """The runtime sequence, on host arrays as a contract names them."""
         self._arguments = {a.name: memref((a.elements,), a.dtype.value) for a in arguments}
         heads = ", ".join(f"%{name}: {type}" for name, type in self._arguments.items())
+        self._words_at = len(self._lines)
         with self.block(f"aie.runtime_sequence @sequence({heads})"):
             yield
 
@@ -258,6 +266,27 @@ class Text:
         for fifo in fifos:
             self.wait(fifo)
 
-    def write(self, buffer: str, index: int, value: int) -> None:
-        """Put an i32 into a buffer of a core, by the buffer's name."""
-        self.line(f"aiex.npu.rtp_write(@{buffer}, {index}, {value})")
+    def write(self, buffer: str, first: int, *words: int) -> None:
+        """Put numbers of 32 bits into a core's buffer of i32, by its name, from element `first` on.
+
+        All generations read `blockwrite` alike, not so `rtp_write`. Its data is a global of the device, but
+        nothing that configures the array. Its address counts 32-bit words from the buffer's start (mlir-aie,
+        test/Conversion/DmaToNpu/dma_to_npu.mlir: 100 in a buffer at byte 1,024 is byte 1,424 of the tile).
+        """
+        if words not in self._words:
+            self._words[words] = self._global(words)
+        data = self._words[words]
+        self.line(
+            f"aiex.npu.blockwrite({data.name}) {{address = {first} : ui32, buffer = @{buffer}}} : {data.type}"
+        )
+
+    def _global(self, words: tuple[int, ...]) -> Value:
+        number, type = len(self._words), memref((len(words),), "i32")
+        values = f"[{', '.join(map(str, words))}]" if len(words) > 1 else str(words[0])
+        in_device = "  " * (self._depth - 1)
+        self._lines.insert(
+            self._words_at + number,
+            f'{in_device}memref.global "private" constant @words_{number} : {type} = dense<{values}>',
+        )
+        self.line(f"%words_{number} = memref.get_global @words_{number} : {type}")
+        return Value(f"%words_{number}", type)

@@ -13,6 +13,7 @@ from whisper_npu.errors import UnknownKernelError
 from whisper_npu.kernels.gemm import family as gemm
 from whisper_npu.kernels.matmul import family as matmul
 from whisper_npu.kernels.norm import family as norm
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.plan import Plan
@@ -53,8 +54,8 @@ class Family(Protocol):
     def has_design(self, contract: Contract) -> bool:
         """False for a contract that is only emulated."""
 
-    def design(self, contract: Contract) -> str:
-        """Its MLIR text, for `contract.target`.
+    def design(self, contract: Contract, toolchain: Generation = NEWEST) -> str:
+        """Its MLIR text, for `contract.target`, as a generation of the toolchain spells it.
 
         Raises DesignParameterError, before a line is printed, for what the array cannot hold.
         """
@@ -115,9 +116,9 @@ def kernel_of(contract: Contract) -> Kernel:
     return kernel
 
 
-def design(contract: Contract) -> str:
+def design(contract: Contract, toolchain: Generation = NEWEST) -> str:
     """The MLIR text of any contract. Raises DesignParameterError where there can be none."""
-    return family_of(contract).design(contract)
+    return family_of(contract).design(contract, toolchain)
 
 
 def find_contract(name: str, known: Iterable[Contract], others: Iterable[str] = ()) -> Contract:

@@ -126,7 +126,9 @@ def task_count(inputs: Sequence[Traffic], outputs: Sequence[Traffic]) -> int:
 def move(text: Text, target: Target, inputs: Sequence[Traffic], outputs: Sequence[Traffic]) -> None:
     """Issue every task, those of earlier rounds first and inputs before outputs, and wait for the outputs.
 
-    Whatever is waited for can finish: the tasks of all earlier rounds have been issued.
+    Whatever is waited for can finish: the tasks of all earlier rounds have been issued. A task that writes to
+    DRAM gives a token whether asked or not (mlir-aie, lib/Dialect/AIEX/Transforms/AIEDmaToNpu.cpp), and a
+    token that is left would answer the wait of a later task: there is one wait for each.
     """
     every = [*inputs, *outputs]
     depth = target.shim_queue
@@ -137,7 +139,7 @@ def move(text: Text, target: Target, inputs: Sequence[Traffic], outputs: Sequenc
         channels[each.column] += 1
     numbered = [(each, number) for each in every for number in range(len(each.tasks))]
     for each, number in sorted(numbered, key=lambda found: found[0].tasks[found[1]].first):
-        task, is_last = each.tasks[number], number == len(each.tasks) - 1
+        task = each.tasks[number]
         if number >= depth:
             text.wait(each.fifo)  # for the task that is `depth` before it
         text.dma(
@@ -146,6 +148,7 @@ def move(text: Text, target: Target, inputs: Sequence[Traffic], outputs: Sequenc
             task.dims,
             descriptor[each.fifo] + number % depth,
             each.fifo,
-            token=number + depth < len(each.tasks) or (is_last and each in outputs),
+            token=each in outputs or number + depth < len(each.tasks),
         )
-    text.waits(each.fifo for each in outputs)
+    for number in range(depth):
+        text.waits(each.fifo for each in outputs if number < len(each.tasks))

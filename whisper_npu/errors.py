@@ -65,6 +65,14 @@ class DispatchError(DeviceError):
     """A dispatch timed out, was aborted, failed, or gave a wrong answer where the right one is known."""
 
 
+class EnergyError(WhisperNpuError):
+    """Nothing on this machine tells its energy, or stopped to tell it."""
+
+
+class SensorError(EnergyError):
+    """One sensor of energy that cannot be read, or whose numbers cannot be right."""
+
+
 class PlanError(WhisperNpuError):
     """A kernel or device cannot run an op or plan: sizes below 1, tiles outside an operand."""
 

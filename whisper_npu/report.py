@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 
 from whisper_npu import __version__
+from whisper_npu.energy.meter import Energy, Used
 from whisper_npu.kernels.matmul.kernel import MatmulPlan, matmul_64x64, tiled_plan
 from whisper_npu.npu.cost import BASELINE, dispatches_seconds, profiles
 from whisper_npu.npu.device import Device, Run, Stats, merged
@@ -99,6 +100,7 @@ class Report:
     files: tuple[FileResult, ...]
     load_seconds: float
     total_seconds: float
+    energy: Energy | None = None  # None where it could not be read
     operations: tuple[Operation, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,6 +161,19 @@ class Report:
         return sum(o.modelled_seconds(profile) for o in self.operations)
 
     @property
+    def energy_stages(self) -> dict[str, Used]:
+        """MEASURED energy of each stage of `stages`, as far as it had any."""
+        used = self.energy.stages if self.energy else {}
+        return {name: used[name] for name in self.stages if name in used}
+
+    @property
+    def joules_per_audio_minute(self) -> float | None:
+        """MEASURED joules of the packages, idle included; None where nothing measured or no audio."""
+        if self.energy is None or not self.audio_seconds:
+            return None
+        return 60 * self.energy.total.joules.package / self.audio_seconds
+
+    @property
     def real_time_factor(self) -> float | None:
         return self.total_seconds / self.audio_seconds if self.audio_seconds else None
 
@@ -186,6 +201,7 @@ def as_document(report: Report) -> dict[str, object]:
             **{f"encoder_{name}": seconds for name, seconds in report.encoder_stages.items()},
             "total": report.total_seconds,
         },
+        **_energy_document(report),
         "modelled_npu_seconds": {
             profile.name: {
                 "seconds": report.modelled_seconds(profile),
@@ -204,6 +220,30 @@ def as_document(report: Report) -> dict[str, object]:
         },
         "files": [_file(file) for file in report.files],
     }
+
+
+def _energy_document(report: Report) -> dict[str, object]:
+    """Nothing where nothing could be read."""
+    energy, per_minute = report.energy, report.joules_per_audio_minute
+    if energy is None:
+        return {}
+    document = {
+        "source": energy.source,
+        "sensor": energy.description,
+        "method": energy.method,
+        **_used(energy.total),
+        "stages": {name: _used(used) for name, used in report.energy_stages.items()},
+    }
+    if per_minute is not None:
+        document["package_measured_j_per_audio_minute"] = per_minute
+    return {"measured_energy": document}
+
+
+def _used(used: Used) -> dict[str, object]:
+    document: dict[str, object] = {"seconds": used.seconds, "package_measured_j": used.joules.package}
+    if used.joules.cores is not None:
+        document["cores_measured_j"] = used.joules.cores
+    return document
 
 
 def _operation(operation: Operation, target: Target) -> dict[str, object]:
@@ -267,6 +307,7 @@ def as_text(report: Report) -> str:
         "  encoder: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items()) + " s",
         f"  total {report.total_seconds:.2f} s for {report.audio_seconds:.2f} s of audio"
         + (f": real-time factor {report.real_time_factor:.2f}" if report.real_time_factor else ""),
+        *_energy_lines(report),
         "MODELLED time of the same dispatches on an NPU, not measured",
         *(line for profile in profiles(ran_on.target) for line in _modelled(report, profile)),
         f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
@@ -278,6 +319,21 @@ def as_text(report: Report) -> str:
     if failed:
         lines.append(f"{len(failed)} of {_count(len(report.files), 'file')} failed")
     return "\n".join(lines) + "\n"
+
+
+def _energy_lines(report: Report) -> list[str]:
+    energy, per_minute = report.energy, report.joules_per_audio_minute
+    if energy is None:
+        return []
+    total, cores = energy.total, energy.total.joules.cores
+    stages = ", ".join(f"{name} {used.joules.package:.1f}" for name, used in report.energy_stages.items())
+    text = (
+        f"energy of the package, idle included, by {energy.description}: {stages}, "
+        f"total {total.joules.package:.1f} J in {total.seconds:.2f} s"
+        + (f", {cores:.1f} J of it by the cores" if cores is not None else "")
+        + (f": {per_minute:.1f} J per minute of audio" if per_minute is not None else "")
+    )
+    return wrap(text, COLUMNS, initial_indent="  ", subsequent_indent="    ")
 
 
 def _reason(ran_on: RunOn) -> list[str]:

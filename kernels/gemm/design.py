@@ -18,11 +18,15 @@ from whisper_npu.kernels.matmul.design import (
 from whisper_npu.kernels.matmul.kernel import DEPTH_AB
 from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core
 from whisper_npu.kernels.shim import Traffic, move, task_count, traffic
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.layout import Along
 
 
-def design(contract: GemmContract) -> str:
-    """MLIR text. Raises DesignParameterError, before a line is printed, for what the array cannot hold."""
+def design(contract: GemmContract, toolchain: Generation = NEWEST) -> str:
+    """MLIR text, as a toolchain spells it.
+
+    Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+    """
     check_tile(contract)
     (m, k, n), target = core_tile(contract), contract.target
     if contract.cores != target.cores:
@@ -30,10 +34,12 @@ def design(contract: GemmContract) -> str:
     if contract.result_dtype is not DType.F32:
         raise DesignParameterError(f"{contract.name}: a gemm adds up in C itself, which must be f32")
     check_multiples(contract, (m * target.core_rows, k, n * target.columns))
-    return whole_matrices(contract, *dram_movement(contract))
+    return whole_matrices(contract, *dram_movement(contract), toolchain)
 
 
-def whole_matrices(contract: GemmContract, inputs: list[Traffic], outputs: list[Traffic]) -> str:
+def whole_matrices(
+    contract: GemmContract, inputs: list[Traffic], outputs: list[Traffic], toolchain: Generation
+) -> str:
     """(M,K)@(K,N), one of it or each of a batch, in rounds of one tile of C per core and matrix.
 
     M, K, N and the batch stand in the DRAM movement only: whatever they are, the array's part of the text is
@@ -54,7 +60,7 @@ def whole_matrices(contract: GemmContract, inputs: list[Traffic], outputs: list[
     """
     m, k, n = core_tile(contract)
     target, array = contract.target, Array(contract.target)
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device()):
         declare_functions(text, contract)
 

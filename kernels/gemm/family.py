@@ -14,6 +14,7 @@ from whisper_npu.kernels.gemm.kernel import (
 )
 from whisper_npu.kernels.matmul.family import core_sources, dispatch, has_design, host_arrays, trial
 from whisper_npu.kernels.matmul.kernel import kernel_of, tiled_plan
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
@@ -39,11 +40,11 @@ __all__ = [
 CONTRACT: type[Contract] = GemmContract
 
 
-def design(contract: Contract) -> str:
+def design(contract: Contract, toolchain: Generation = NEWEST) -> str:
     from whisper_npu.kernels.gemm.design import design as text
 
     assert isinstance(contract, GemmContract)
-    return text(contract)
+    return text(contract, toolchain)
 
 
 def goldens(target: Target, core_tile: CoreTile = GEMM_TILE) -> tuple[Contract, ...]:

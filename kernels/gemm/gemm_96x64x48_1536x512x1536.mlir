@@ -102,23 +102,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -132,23 +127,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -162,23 +152,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -192,23 +177,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -222,23 +202,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -252,23 +227,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -282,23 +252,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -312,23 +277,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -342,23 +302,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -372,23 +327,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -402,23 +352,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -432,23 +377,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -462,23 +402,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -492,23 +427,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -522,23 +452,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -552,23 +477,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -579,23 +499,25 @@ module {
     } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
 
     // DRAM movement
+    memref.global "private" constant @words_0 : memref<1xi32> = dense<8>
     aie.runtime_sequence @sequence(%A: memref<786432xbf16>, %B: memref<786432xbf16>, %C: memref<2359296xf32>) {
-      aiex.npu.rtp_write(@steps_0_0, 0, 8)
-      aiex.npu.rtp_write(@steps_0_1, 0, 8)
-      aiex.npu.rtp_write(@steps_0_2, 0, 8)
-      aiex.npu.rtp_write(@steps_0_3, 0, 8)
-      aiex.npu.rtp_write(@steps_1_0, 0, 8)
-      aiex.npu.rtp_write(@steps_1_1, 0, 8)
-      aiex.npu.rtp_write(@steps_1_2, 0, 8)
-      aiex.npu.rtp_write(@steps_1_3, 0, 8)
-      aiex.npu.rtp_write(@steps_2_0, 0, 8)
-      aiex.npu.rtp_write(@steps_2_1, 0, 8)
-      aiex.npu.rtp_write(@steps_2_2, 0, 8)
-      aiex.npu.rtp_write(@steps_2_3, 0, 8)
-      aiex.npu.rtp_write(@steps_3_0, 0, 8)
-      aiex.npu.rtp_write(@steps_3_1, 0, 8)
-      aiex.npu.rtp_write(@steps_3_2, 0, 8)
-      aiex.npu.rtp_write(@steps_3_3, 0, 8)
+      %words_0 = memref.get_global @words_0 : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_3} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_3} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_3} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_3} : memref<1xi32>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][8, 8, 96, 64][0, 64, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_0} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 49152][8, 8, 96, 64][0, 64, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_1} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 98304][8, 8, 96, 64][0, 64, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_2} : memref<786432xbf16>

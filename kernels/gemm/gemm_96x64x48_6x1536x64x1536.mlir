@@ -102,23 +102,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -132,23 +127,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -162,23 +152,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -192,23 +177,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_0_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_0(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_0(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_0(Consume, 1)
@@ -222,23 +202,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -252,23 +227,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -282,23 +252,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -312,23 +277,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_1_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_1(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_1(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_1(Consume, 1)
@@ -342,23 +302,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -372,23 +327,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -402,23 +352,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -432,23 +377,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_2_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_2(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_2(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_2(Consume, 1)
@@ -462,23 +402,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_0[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_0(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_0(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_0(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -492,23 +427,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_1[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_1(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_1(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_1(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -522,23 +452,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_2[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_2(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_2(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_2(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -552,23 +477,18 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : !aie.objectfifosubview<memref<96x48xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<96x48xf32>> -> memref<96x48xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : memref<96x48xf32>
         func.call @zero_f32(%tile0) : (memref<96x48xf32>) -> ()
-        %view1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
         %steps_i32 = memref.load %steps_3_3[%c0] : memref<1xi32>
         %steps = arith.index_cast %steps_i32 : i32 to index
         func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
         aie.objectfifo.release @A_L2L1_3(Consume, 1)
         aie.objectfifo.release @B_L2L1_3(Consume, 1)
         scf.for %kk = %c1 to %steps step %c1 {
-          %view3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<96x64xbf16>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<96x64xbf16>> -> memref<96x64xbf16>
-          %view4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : !aie.objectfifosubview<memref<64x48xbf16>>
-          %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<64x48xbf16>> -> memref<64x48xbf16>
+          %tile3 = aie.objectfifo.acquire @A_L2L1_3(Consume, 1) : memref<96x64xbf16>
+          %tile4 = aie.objectfifo.acquire @B_L2L1_3(Consume, 1) : memref<64x48xbf16>
           func.call @matmul_bf16_f32(%tile3, %tile4, %tile0) : (memref<96x64xbf16>, memref<64x48xbf16>, memref<96x48xf32>) -> ()
           aie.objectfifo.release @A_L2L1_3(Consume, 1)
           aie.objectfifo.release @B_L2L1_3(Consume, 1)
@@ -579,23 +499,25 @@ module {
     } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
 
     // DRAM movement
+    memref.global "private" constant @words_0 : memref<1xi32> = dense<1>
     aie.runtime_sequence @sequence(%A: memref<589824xbf16>, %B: memref<589824xbf16>, %C: memref<14155776xf32>) {
-      aiex.npu.rtp_write(@steps_0_0, 0, 1)
-      aiex.npu.rtp_write(@steps_0_1, 0, 1)
-      aiex.npu.rtp_write(@steps_0_2, 0, 1)
-      aiex.npu.rtp_write(@steps_0_3, 0, 1)
-      aiex.npu.rtp_write(@steps_1_0, 0, 1)
-      aiex.npu.rtp_write(@steps_1_1, 0, 1)
-      aiex.npu.rtp_write(@steps_1_2, 0, 1)
-      aiex.npu.rtp_write(@steps_1_3, 0, 1)
-      aiex.npu.rtp_write(@steps_2_0, 0, 1)
-      aiex.npu.rtp_write(@steps_2_1, 0, 1)
-      aiex.npu.rtp_write(@steps_2_2, 0, 1)
-      aiex.npu.rtp_write(@steps_2_3, 0, 1)
-      aiex.npu.rtp_write(@steps_3_0, 0, 1)
-      aiex.npu.rtp_write(@steps_3_1, 0, 1)
-      aiex.npu.rtp_write(@steps_3_2, 0, 1)
-      aiex.npu.rtp_write(@steps_3_3, 0, 1)
+      %words_0 = memref.get_global @words_0 : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_0_3} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_1_3} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_2_3} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_0} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_1} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_2} : memref<1xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @steps_3_3} : memref<1xi32>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 0][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 36864][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 73728][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
@@ -604,10 +526,10 @@ module {
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_0} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_1} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_2} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 144][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_3} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 144][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 147456][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 184320][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 221184][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
@@ -616,10 +538,10 @@ module {
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538944][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_0} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538992][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_1} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3539040][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_2} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3539088][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_3} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538944][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538992][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3539040][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3539088][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 294912][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 331776][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 368640][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
@@ -628,10 +550,10 @@ module {
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077888][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_0} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077936][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_1} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077984][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_2} : memref<14155776xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7078032][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_3} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077888][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077936][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077984][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7078032][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 442368][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_0} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 479232][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 516096][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
@@ -644,6 +566,18 @@ module {
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616880][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616928][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616976][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<14155776xf32>
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}

@@ -1,4 +1,4 @@
-"""What a core runs for a matrix product: the functions of matmul.cc, and the same in NumPy.
+"""What a core runs for a matrix product: the functions of matmul.cc, and the same in NumPy, to the bit.
 
 Buffers are declared as matrices, or flat, but hold micro-tiles of the target's r,s,t: A (m/r, k/s, r, s),
 B (k/s, n/t, s, t), C (m/r, n/t, r, t).
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, Rounding
 from whisper_npu.host.bf16 import to_bf16
+from whisper_npu.host.vmac import accumulate_in_numpy
 from whisper_npu.kernels.core import CoreFunction, CoreSource, Parameter, Sizes
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Direction
@@ -68,9 +69,7 @@ def _multiply(
     sums = _rows(c, (m, n), (r, t)) if adds_to_c else np.zeros((m, n), np.float32)
     pair = np.concatenate([operand.ravel() for operand in operands])  # B behind A, as in a pair
     a, b = _rows(pair[: m * k], (m, k), (r, s)), _rows(pair[m * k :], (k, n), (s, t))
-    for step in range(k):
-        # Products are exact; each sum is rounded, in the order of mac in verifier/host/aie_api/aie.hpp.
-        sums += a[:, step, None] * b[step]
+    accumulate_in_numpy(sums, a, b, s)
     micro_tiles = sums.reshape(m // r, r, n // t, t).swapaxes(1, 2)
     result = to_bf16(micro_tiles, Rounding.NEAREST_EVEN) if c.dtype == ml_dtypes.bfloat16 else micro_tiles
     c[...] = result.reshape(c.shape)

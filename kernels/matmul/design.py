@@ -13,30 +13,34 @@ from whisper_npu.kernels.matmul.core import MATMUL_CC, units
 from whisper_npu.kernels.matmul.kernel import DEPTH_AB, DEPTH_C, MatmulContract
 from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core, memref
 from whisper_npu.kernels.shim import move, traffic
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 
 STEPS = "%steps"  # of a core's loop over K
 
 
-def design(contract: MatmulContract) -> str:
-    """MLIR text. Raises DesignParameterError, before a line is printed, for what the array cannot hold."""
+def design(contract: MatmulContract, toolchain: Generation = NEWEST) -> str:
+    """MLIR text, as a toolchain spells it.
+
+    Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+    """
     check_tile(contract)
     _check_sizes(contract)
     if contract.packs_pairs:
-        return batch_of_pairs(contract)
-    return one_core(contract) if contract.cores == 1 else wide(contract)
+        return batch_of_pairs(contract, toolchain)
+    return (one_core if contract.cores == 1 else wide)(contract, toolchain)
 
 
 # ---------------------------------------------------------------------------------------------- designs
 
 
-def one_core(contract: MatmulContract) -> str:
+def one_core(contract: MatmulContract, toolchain: Generation) -> str:
     """(m,k)@(k,n) on one core: the shape of the baseline.
 
     L1 of 64x64x64: 2 x (64x64 + 64x64) bf16 + 64x64 fp32 + 3,328 stack = 52,480 bytes.
     """
     m, k, n = core_tile(contract)
     target, dtype = contract.target, contract.result_dtype.value
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device(1)):
         declare_functions(text, contract)
 
@@ -67,7 +71,7 @@ def one_core(contract: MatmulContract) -> str:
     return str(text)
 
 
-def batch_of_pairs(contract: MatmulContract) -> str:
+def batch_of_pairs(contract: MatmulContract, toolchain: Generation) -> str:
     """`batch` independent (m,k)@(k,n); each core takes one of as many as there are cores.
 
     One stream per core: pairs, A then B, already in micro-tile order. With A and B apart a memtile would feed
@@ -78,7 +82,7 @@ def batch_of_pairs(contract: MatmulContract) -> str:
     array = Array(contract.target)
     in_column = len(array.rows)
     pair, c_tile, rounds = m * k + k * n, m * n, contract.batch // contract.target.cores
-    text = Text()
+    text = Text(toolchain)
     with text.device(contract.target.device()):
         declare_functions(text, contract)
 
@@ -117,7 +121,7 @@ def batch_of_pairs(contract: MatmulContract) -> str:
     return str(text)
 
 
-def wide(contract: MatmulContract) -> str:
+def wide(contract: MatmulContract, toolchain: Generation) -> str:
     """(m,K)@(K,N): A for everybody, columns of B and C spread over all cores; K summed on the core.
 
     Core (column c, row j) owns columns (rows * c + j) * n of each round's rows * columns * n. A comes by
@@ -129,7 +133,7 @@ def wide(contract: MatmulContract) -> str:
     K, N, in_column = contract.k, contract.n, len(array.rows)
     steps, group = K // k, in_column * n  # columns of B that one column of the array works on
     width = len(array.columns) * group
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device()):
         declare_functions(text, contract)
 

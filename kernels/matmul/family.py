@@ -26,6 +26,7 @@ from whisper_npu.kernels.matmul.kernel import (
     matmul_128x512,
     tiled_plan,
 )
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.layout import pack_pairs
 from whisper_npu.npu.plan import Plan
@@ -65,10 +66,10 @@ def has_design(contract: Contract) -> bool:
     return _matmul(contract).core_tile is not None
 
 
-def design(contract: Contract) -> str:
+def design(contract: Contract, toolchain: Generation = NEWEST) -> str:
     from whisper_npu.kernels.matmul.design import design as text
 
-    return text(_matmul(contract))
+    return text(_matmul(contract), toolchain)
 
 
 def goldens(target: Target) -> tuple[Contract, ...]:

@@ -2,10 +2,8 @@
 
 The host cuts a problem into tiles of the kernel's m, k, n; where K is larger than k it adds the partial
 results in fp32. bf16 operands are rounded to nearest even unless a contract says otherwise. The cores
-multiply and add in fp32: each vmac aligns its accumulator and eight products to the largest of the nine,
-rounds each and their exact sum to nearest even (github.com/FIM43-Redeye/xdna-emu,
-src/interpreter/execute/vector_matmul/bf16_pipeline.rs). What executes a contract here adds in IEEE fp32
-instead; both stay within the tolerance of `Matmul.tolerance`.
+sum in fp32, as host/vmac.hpp says: each vmac adds the products of one step of the micro-tile's s, in the
+order of k. `compute` gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.errors import PlanError
 from whisper_npu.host.bf16 import on_grid
+from whisper_npu.host.vmac import accumulate
 from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.cost import modelled_plan_seconds
 from whisper_npu.npu.kernel import Kernel
@@ -156,7 +155,11 @@ class MatmulContract(Contract):
 
     def compute(self, *tiles: F32) -> tuple[F32, ...]:
         a, b = tiles
-        return (self.rounded(a @ b),)
+        if self.operand_dtype is DType.F32:  # no core multiplies it
+            return (self.rounded(a @ b),)
+        sums = np.zeros((len(a), b.shape[1]), np.float32)
+        accumulate(sums, a, b, self.target.micro_tile[1])
+        return (self.rounded(sums),)
 
     def rounded(self, sums: F32) -> F32:
         """What a core writes back of its fp32 accumulators."""

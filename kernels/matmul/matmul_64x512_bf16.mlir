@@ -89,12 +89,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0_0(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_0_0(Consume, 1)
@@ -108,12 +105,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0_1(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_0_1(Consume, 1)
@@ -127,12 +121,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0_2(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_0_2(Consume, 1)
@@ -146,12 +137,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_0_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_0_3(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_0_3(Consume, 1)
@@ -165,12 +153,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1_0(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_1_0(Consume, 1)
@@ -184,12 +169,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1_1(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_1_1(Consume, 1)
@@ -203,12 +185,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1_2(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_1_2(Consume, 1)
@@ -222,12 +201,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_1_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_1_3(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_1_3(Consume, 1)
@@ -241,12 +217,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2_0(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_2_0(Consume, 1)
@@ -260,12 +233,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2_1(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_2_1(Consume, 1)
@@ -279,12 +249,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2_2(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_2_2(Consume, 1)
@@ -298,12 +265,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_2_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_2_3(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_2_3(Consume, 1)
@@ -317,12 +281,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3_0(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_3_0(Consume, 1)
@@ -336,12 +297,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3_1(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_3_1(Consume, 1)
@@ -355,12 +313,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3_2(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_3_2(Consume, 1)
@@ -374,12 +329,9 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
-        %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-        %view2 = aie.objectfifo.acquire @B_L2L1_3_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-        %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : memref<64x32xbf16>
+        %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+        %tile2 = aie.objectfifo.acquire @B_L2L1_3_3(Consume, 1) : memref<64x32xbf16>
         func.call @matmul_bf16_bf16(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xbf16>) -> ()
         aie.objectfifo.release @A_L2L1(Consume, 1)
         aie.objectfifo.release @B_L2L1_3_3(Consume, 1)

@@ -90,14 +90,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_0_0(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_0_0(Consume, 1)
@@ -112,14 +109,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_0_1(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_0_1(Consume, 1)
@@ -134,14 +128,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_0_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_0_2(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_0_2(Consume, 1)
@@ -156,14 +147,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_0_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_0_3(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_0_3(Consume, 1)
@@ -178,14 +166,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_1_0(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_1_0(Consume, 1)
@@ -200,14 +185,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_1_1(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_1_1(Consume, 1)
@@ -222,14 +204,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_1_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_1_2(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_1_2(Consume, 1)
@@ -244,14 +223,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_1_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_1_3(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_1_3(Consume, 1)
@@ -266,14 +242,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_2_0(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_2_0(Consume, 1)
@@ -288,14 +261,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_2_1(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_2_1(Consume, 1)
@@ -310,14 +280,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_2_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_2_2(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_2_2(Consume, 1)
@@ -332,14 +299,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_2_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_2_3(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_2_3(Consume, 1)
@@ -354,14 +318,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_3_0(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_3_0(Consume, 1)
@@ -376,14 +337,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_3_1(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_3_1(Consume, 1)
@@ -398,14 +356,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_3_2(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_3_2(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_3_2(Consume, 1)
@@ -420,14 +375,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 65 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : !aie.objectfifosubview<memref<64x32xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x32xf32>> -> memref<64x32xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : memref<64x32xf32>
         func.call @zero_f32(%tile0) : (memref<64x32xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1_3_3(Consume, 1) : !aie.objectfifosubview<memref<64x32xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x32xbf16>> -> memref<64x32xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1_3_3(Consume, 1) : memref<64x32xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x32xbf16>, memref<64x32xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1_3_3(Consume, 1)

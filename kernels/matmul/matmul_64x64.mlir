@@ -27,14 +27,11 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
+        %tile0 = aie.objectfifo.acquire @C_L1L2(Produce, 1) : memref<64x64xf32>
         func.call @zero_f32(%tile0) : (memref<64x64xf32>) -> ()
         scf.for %kk = %c0 to %steps step %c1 {
-          %view1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
-          %view2 = aie.objectfifo.acquire @B_L2L1(Consume, 1) : !aie.objectfifosubview<memref<64x64xbf16>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<64x64xbf16>> -> memref<64x64xbf16>
+          %tile1 = aie.objectfifo.acquire @A_L2L1(Consume, 1) : memref<64x64xbf16>
+          %tile2 = aie.objectfifo.acquire @B_L2L1(Consume, 1) : memref<64x64xbf16>
           func.call @matmul_bf16_f32(%tile1, %tile2, %tile0) : (memref<64x64xbf16>, memref<64x64xbf16>, memref<64x64xf32>) -> ()
           aie.objectfifo.release @A_L2L1(Consume, 1)
           aie.objectfifo.release @B_L2L1(Consume, 1)

@@ -86,10 +86,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_0(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_0_0(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_0_0(Consume, 1)
         aie.objectfifo.release @C_L1L2_0_0(Produce, 1)
@@ -102,10 +100,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_1(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_0_1(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_0_1(Consume, 1)
         aie.objectfifo.release @C_L1L2_0_1(Produce, 1)
@@ -118,10 +114,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_0_2(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_2(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_0_2(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_0_2(Consume, 1)
         aie.objectfifo.release @C_L1L2_0_2(Produce, 1)
@@ -134,10 +128,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_0_3(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_0_3(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_0_3(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_0_3(Consume, 1)
         aie.objectfifo.release @C_L1L2_0_3(Produce, 1)
@@ -150,10 +142,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_0(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_1_0(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_1_0(Consume, 1)
         aie.objectfifo.release @C_L1L2_1_0(Produce, 1)
@@ -166,10 +156,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_1(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_1_1(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_1_1(Consume, 1)
         aie.objectfifo.release @C_L1L2_1_1(Produce, 1)
@@ -182,10 +170,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_1_2(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_2(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_1_2(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_1_2(Consume, 1)
         aie.objectfifo.release @C_L1L2_1_2(Produce, 1)
@@ -198,10 +184,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_1_3(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_1_3(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_1_3(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_1_3(Consume, 1)
         aie.objectfifo.release @C_L1L2_1_3(Produce, 1)
@@ -214,10 +198,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_0(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_2_0(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_2_0(Consume, 1)
         aie.objectfifo.release @C_L1L2_2_0(Produce, 1)
@@ -230,10 +212,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_1(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_2_1(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_2_1(Consume, 1)
         aie.objectfifo.release @C_L1L2_2_1(Produce, 1)
@@ -246,10 +226,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_2_2(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_2(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_2_2(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_2_2(Consume, 1)
         aie.objectfifo.release @C_L1L2_2_2(Produce, 1)
@@ -262,10 +240,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_2_3(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_2_3(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_2_3(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_2_3(Consume, 1)
         aie.objectfifo.release @C_L1L2_2_3(Produce, 1)
@@ -278,10 +254,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_0(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_3_0(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_3_0(Consume, 1)
         aie.objectfifo.release @C_L1L2_3_0(Produce, 1)
@@ -294,10 +268,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_1(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_3_1(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_3_1(Consume, 1)
         aie.objectfifo.release @C_L1L2_3_1(Produce, 1)
@@ -310,10 +282,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_3_2(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_2(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_3_2(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_3_2(Consume, 1)
         aie.objectfifo.release @C_L1L2_3_2(Produce, 1)
@@ -326,10 +296,8 @@ module {
       %forever = arith.constant 4294967295 : index
       %steps = arith.constant 1 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : !aie.objectfifosubview<memref<64x64xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<64x64xf32>> -> memref<64x64xf32>
-        %view1 = aie.objectfifo.acquire @AB_L2L1_3_3(Consume, 1) : !aie.objectfifosubview<memref<8192xbf16>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<8192xbf16>> -> memref<8192xbf16>
+        %tile0 = aie.objectfifo.acquire @C_L1L2_3_3(Produce, 1) : memref<64x64xf32>
+        %tile1 = aie.objectfifo.acquire @AB_L2L1_3_3(Consume, 1) : memref<8192xbf16>
         func.call @matmul_pair_bf16_f32(%tile1, %tile0) : (memref<8192xbf16>, memref<64x64xf32>) -> ()
         aie.objectfifo.release @AB_L2L1_3_3(Consume, 1)
         aie.objectfifo.release @C_L1L2_3_3(Produce, 1)

@@ -29,6 +29,7 @@ from whisper_npu.kernels.mlir import (
 from whisper_npu.kernels.norm.core import NORM_CC, functions, object_sizes
 from whisper_npu.kernels.norm.kernel import CHUNK, DEPTH, ROWS, WIDTH, NormContract, lanes, max_cols
 from whisper_npu.kernels.shim import Traffic, move, traffic
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.targets import Target
 
 INPUTS, OUTPUTS = ("X", "RESIDUAL"), ("SUM", "Y")
@@ -36,11 +37,14 @@ OBJECT = (ROWS, CHUNK)
 F32 = DType.F32.value
 
 
-def design(contract: NormContract) -> str:
-    """MLIR text. Raises DesignParameterError, before a line is printed, for what the array cannot hold."""
+def design(contract: NormContract, toolchain: Generation = NEWEST) -> str:
+    """MLIR text, as a toolchain spells it.
+
+    Raises DesignParameterError, before a line is printed, for what the array cannot hold.
+    """
     check_sizes(contract)
     target, array = contract.target, Array(contract.target)
-    text = Text()
+    text = Text(toolchain)
     with text.device(target.device()):
         sizes = object_sizes(target)
         for function in functions(target, sizes):
@@ -66,10 +70,8 @@ def design(contract: NormContract) -> str:
         with text.sequence(contract.arguments):
             numbers = contract.rounds, contract.chunks, int(contract.inverse.view("int32"))
             for lane in every_lane:
-                for index, number in enumerate(numbers):
-                    text.write(lane.name("lower_sizes"), index, number)
-                for index, number in enumerate(numbers[:2]):
-                    text.write(lane.name("upper_sizes"), index, number)
+                text.write(lane.name("lower_sizes"), 0, *numbers)
+                text.write(lane.name("upper_sizes"), 0, *numbers[:2])
             move_in_dram(text, contract)
     return str(text)
 

@@ -16,6 +16,7 @@ from whisper_npu.kernels.norm.kernel import (
     norm,
     rows_in_blocks,
 )
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
@@ -59,11 +60,11 @@ def has_design(contract: Contract) -> bool:
     return True
 
 
-def design(contract: Contract) -> str:
+def design(contract: Contract, toolchain: Generation = NEWEST) -> str:
     from whisper_npu.kernels.norm.design import design as text
 
     assert isinstance(contract, NormContract)
-    return text(contract)
+    return text(contract, toolchain)
 
 
 def goldens(target: Target) -> tuple[Contract, ...]:

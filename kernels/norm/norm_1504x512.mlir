@@ -155,23 +155,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_0_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_0_0[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_0_0[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_0_0[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_0_0(Produce, 1)
         aie.objectfifo.release @X_L2L1_0_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_0_0(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_0_0(Produce, 1)
           aie.objectfifo.release @X_L2L1_0_0(Consume, 1)
@@ -179,12 +175,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_0_0(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_0_0(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_0_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_0_0, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_0_0(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_0_0(Consume, 1)
@@ -193,8 +186,7 @@ module {
           func.call @norm_centre_f32(%rows_0_0, %scale_0_0, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_0_0, %scale_0_0, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_0_0(Produce, 1)
           }
@@ -207,8 +199,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_0_0[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_0_0[%c1] : memref<2xi32>
@@ -218,18 +209,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_0_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_0_0, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_0_0(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_0_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_0_0(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_0_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_0_0, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_0_0(Consume, 1)
             aie.objectfifo.release @Y_L1L2_0_0(Produce, 1)
@@ -244,23 +232,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_0_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_0_1[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_0_1[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_0_1[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_0_1(Produce, 1)
         aie.objectfifo.release @X_L2L1_0_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_0_1(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_0_1(Produce, 1)
           aie.objectfifo.release @X_L2L1_0_1(Consume, 1)
@@ -268,12 +252,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_0_1(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_0_1(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_0_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_0_1, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_0_1(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_0_1(Consume, 1)
@@ -282,8 +263,7 @@ module {
           func.call @norm_centre_f32(%rows_0_1, %scale_0_1, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_0_1, %scale_0_1, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_0_1(Produce, 1)
           }
@@ -296,8 +276,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_0_1[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_0_1[%c1] : memref<2xi32>
@@ -307,18 +286,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_0_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_0_1, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_0_1(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_0_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_0_1(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_0_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_0_1, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_0_1(Consume, 1)
             aie.objectfifo.release @Y_L1L2_0_1(Produce, 1)
@@ -333,23 +309,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_1_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_1_0[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_1_0[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_1_0[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_1_0(Produce, 1)
         aie.objectfifo.release @X_L2L1_1_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_1_0(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_1_0(Produce, 1)
           aie.objectfifo.release @X_L2L1_1_0(Consume, 1)
@@ -357,12 +329,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_1_0(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_1_0(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_1_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_1_0, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_1_0(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_1_0(Consume, 1)
@@ -371,8 +340,7 @@ module {
           func.call @norm_centre_f32(%rows_1_0, %scale_1_0, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_1_0, %scale_1_0, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_1_0(Produce, 1)
           }
@@ -385,8 +353,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_1_0[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_1_0[%c1] : memref<2xi32>
@@ -396,18 +363,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_1_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_1_0, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_1_0(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_1_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_1_0(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_1_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_1_0, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_1_0(Consume, 1)
             aie.objectfifo.release @Y_L1L2_1_0(Produce, 1)
@@ -422,23 +386,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_1_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_1_1[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_1_1[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_1_1[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_1_1(Produce, 1)
         aie.objectfifo.release @X_L2L1_1_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_1_1(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_1_1(Produce, 1)
           aie.objectfifo.release @X_L2L1_1_1(Consume, 1)
@@ -446,12 +406,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_1_1(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_1_1(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_1_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_1_1, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_1_1(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_1_1(Consume, 1)
@@ -460,8 +417,7 @@ module {
           func.call @norm_centre_f32(%rows_1_1, %scale_1_1, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_1_1, %scale_1_1, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_1_1(Produce, 1)
           }
@@ -474,8 +430,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_1_1[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_1_1[%c1] : memref<2xi32>
@@ -485,18 +440,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_1_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_1_1, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_1_1(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_1_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_1_1(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_1_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_1_1, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_1_1(Consume, 1)
             aie.objectfifo.release @Y_L1L2_1_1(Produce, 1)
@@ -511,23 +463,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_2_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_2_0[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_2_0[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_2_0[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_2_0(Produce, 1)
         aie.objectfifo.release @X_L2L1_2_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_2_0(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_2_0(Produce, 1)
           aie.objectfifo.release @X_L2L1_2_0(Consume, 1)
@@ -535,12 +483,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_2_0(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_2_0(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_2_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_2_0, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_2_0(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_2_0(Consume, 1)
@@ -549,8 +494,7 @@ module {
           func.call @norm_centre_f32(%rows_2_0, %scale_2_0, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_2_0, %scale_2_0, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_2_0(Produce, 1)
           }
@@ -563,8 +507,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_2_0[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_2_0[%c1] : memref<2xi32>
@@ -574,18 +517,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_2_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_2_0, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_2_0(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_2_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_2_0(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_2_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_2_0, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_2_0(Consume, 1)
             aie.objectfifo.release @Y_L1L2_2_0(Produce, 1)
@@ -600,23 +540,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_2_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_2_1[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_2_1[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_2_1[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_2_1(Produce, 1)
         aie.objectfifo.release @X_L2L1_2_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_2_1(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_2_1(Produce, 1)
           aie.objectfifo.release @X_L2L1_2_1(Consume, 1)
@@ -624,12 +560,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_2_1(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_2_1(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_2_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_2_1, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_2_1(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_2_1(Consume, 1)
@@ -638,8 +571,7 @@ module {
           func.call @norm_centre_f32(%rows_2_1, %scale_2_1, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_2_1, %scale_2_1, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_2_1(Produce, 1)
           }
@@ -652,8 +584,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_2_1[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_2_1[%c1] : memref<2xi32>
@@ -663,18 +594,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_2_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_2_1, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_2_1(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_2_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_2_1(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_2_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_2_1, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_2_1(Consume, 1)
             aie.objectfifo.release @Y_L1L2_2_1(Produce, 1)
@@ -689,23 +617,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_3_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_3_0[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_3_0[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_3_0[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_3_0(Produce, 1)
         aie.objectfifo.release @X_L2L1_3_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_3_0(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_3_0(Produce, 1)
           aie.objectfifo.release @X_L2L1_3_0(Consume, 1)
@@ -713,12 +637,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_3_0(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_3_0(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_3_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_3_0, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_3_0(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_3_0(Consume, 1)
@@ -727,8 +648,7 @@ module {
           func.call @norm_centre_f32(%rows_3_0, %scale_3_0, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_3_0, %scale_3_0, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_3_0(Produce, 1)
           }
@@ -741,8 +661,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_3_0[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_3_0[%c1] : memref<2xi32>
@@ -752,18 +671,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_3_0(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_3_0, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_3_0(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_3_0(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_3_0(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_3_0(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_3_0, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_3_0(Consume, 1)
             aie.objectfifo.release @Y_L1L2_3_0(Produce, 1)
@@ -778,23 +694,19 @@ module {
       %forever = arith.constant 4294967295 : index
       %c2 = arith.constant 2 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @X_L2L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @X_L2L1_3_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %lower_sizes_3_1[%c0] : memref<3xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %lower_sizes_3_1[%c1] : memref<3xi32>
         %chunks = arith.index_cast %chunks_i32 : i32 to index
         %inverse = memref.load %lower_sizes_3_1[%c2] : memref<3xi32>
-        %view1 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile1 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Produce, 1) : memref<2x128xf32>
         func.call @norm_header_f32(%tile0, %tile1) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
         aie.objectfifo.release @UNIT_L1L1_3_1(Produce, 1)
         aie.objectfifo.release @X_L2L1_3_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
-          %view2 = aie.objectfifo.acquire @X_L2L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-          %view3 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile2 = aie.objectfifo.acquire @X_L2L1_3_1(Consume, 1) : memref<2x128xf32>
+          %tile3 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Produce, 1) : memref<2x128xf32>
           func.call @norm_header_f32(%tile2, %tile3) : (memref<2x128xf32>, memref<2x128xf32>) -> ()
           aie.objectfifo.release @UNIT_L1L1_3_1(Produce, 1)
           aie.objectfifo.release @X_L2L1_3_1(Consume, 1)
@@ -802,12 +714,9 @@ module {
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view4 = aie.objectfifo.acquire @SUM_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile4 = aie.objectfifo.subview.access %view4[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view5 = aie.objectfifo.acquire @X_L2L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile5 = aie.objectfifo.subview.access %view5[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view6 = aie.objectfifo.acquire @RESIDUAL_L2L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile6 = aie.objectfifo.subview.access %view6[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile4 = aie.objectfifo.acquire @SUM_L1L2_3_1(Produce, 1) : memref<2x128xf32>
+            %tile5 = aie.objectfifo.acquire @X_L2L1_3_1(Consume, 1) : memref<2x128xf32>
+            %tile6 = aie.objectfifo.acquire @RESIDUAL_L2L1_3_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_sum_f32(%tile5, %tile6, %tile4, %rows_3_1, %chunk_i32) : (memref<2x128xf32>, memref<2x128xf32>, memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
             aie.objectfifo.release @X_L2L1_3_1(Consume, 1)
             aie.objectfifo.release @RESIDUAL_L2L1_3_1(Consume, 1)
@@ -816,8 +725,7 @@ module {
           func.call @norm_centre_f32(%rows_3_1, %scale_3_1, %chunks_i32, %inverse) : (memref<52x2x128xf32>, memref<2x16xf32>, i32, i32) -> ()
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view7 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile7 = aie.objectfifo.subview.access %view7[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile7 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Produce, 1) : memref<2x128xf32>
             func.call @norm_unit_f32(%rows_3_1, %scale_3_1, %tile7, %chunk_i32) : (memref<52x2x128xf32>, memref<2x16xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_3_1(Produce, 1)
           }
@@ -830,8 +738,7 @@ module {
       %c1 = arith.constant 1 : index
       %forever = arith.constant 4294967295 : index
       scf.for %round = %c0 to %forever step %c1 {
-        %view0 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-        %tile0 = aie.objectfifo.subview.access %view0[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+        %tile0 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Consume, 1) : memref<2x128xf32>
         %rounds_i32 = memref.load %upper_sizes_3_1[%c0] : memref<2xi32>
         %rounds = arith.index_cast %rounds_i32 : i32 to index
         %chunks_i32 = memref.load %upper_sizes_3_1[%c1] : memref<2xi32>
@@ -841,18 +748,15 @@ module {
         aie.objectfifo.release @UNIT_L1L1_3_1(Consume, 1)
         scf.for %chunk = %c1 to %chunks step %c1 {
           %chunk_i32 = arith.index_cast %chunk : index to i32
-          %view1 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-          %tile1 = aie.objectfifo.subview.access %view1[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+          %tile1 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Consume, 1) : memref<2x128xf32>
           func.call @norm_parameters_f32(%tile1, %parameters_3_1, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, i32) -> ()
           aie.objectfifo.release @UNIT_L1L1_3_1(Consume, 1)
         }
         scf.for %turn = %c0 to %rounds step %c1 {
           scf.for %chunk = %c0 to %chunks step %c1 {
             %chunk_i32 = arith.index_cast %chunk : index to i32
-            %view2 = aie.objectfifo.acquire @Y_L1L2_3_1(Produce, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile2 = aie.objectfifo.subview.access %view2[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
-            %view3 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Consume, 1) : !aie.objectfifosubview<memref<2x128xf32>>
-            %tile3 = aie.objectfifo.subview.access %view3[0] : !aie.objectfifosubview<memref<2x128xf32>> -> memref<2x128xf32>
+            %tile2 = aie.objectfifo.acquire @Y_L1L2_3_1(Produce, 1) : memref<2x128xf32>
+            %tile3 = aie.objectfifo.acquire @UNIT_L1L1_3_1(Consume, 1) : memref<2x128xf32>
             func.call @norm_affine_f32(%tile3, %parameters_3_1, %tile2, %chunk_i32) : (memref<2x128xf32>, memref<52x2x128xf32>, memref<2x128xf32>, i32) -> ()
             aie.objectfifo.release @UNIT_L1L1_3_1(Consume, 1)
             aie.objectfifo.release @Y_L1L2_3_1(Produce, 1)
@@ -863,47 +767,27 @@ module {
     } {dynamic_objfifo_lowering = true, stack_size = 3328 : i32}
 
     // DRAM movement
+    memref.global "private" constant @words_0 : memref<3xi32> = dense<[94, 4, 989855744]>
+    memref.global "private" constant @words_1 : memref<2xi32> = dense<[94, 4]>
     aie.runtime_sequence @sequence(%X: memref<770048xf32>, %RESIDUAL: memref<770048xf32>, %PARAMETERS: memref<2048xf32>, %SUM: memref<770048xf32>, %Y: memref<770048xf32>) {
-      aiex.npu.rtp_write(@lower_sizes_0_0, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_0_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_0_0, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_0_0, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_0_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_0_1, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_0_1, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_0_1, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_0_1, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_0_1, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_1_0, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_1_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_1_0, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_1_0, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_1_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_1_1, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_1_1, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_1_1, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_1_1, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_1_1, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_2_0, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_2_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_2_0, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_2_0, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_2_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_2_1, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_2_1, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_2_1, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_2_1, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_2_1, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_3_0, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_3_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_3_0, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_3_0, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_3_0, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_3_1, 0, 94)
-      aiex.npu.rtp_write(@lower_sizes_3_1, 1, 4)
-      aiex.npu.rtp_write(@lower_sizes_3_1, 2, 989855744)
-      aiex.npu.rtp_write(@upper_sizes_3_1, 0, 94)
-      aiex.npu.rtp_write(@upper_sizes_3_1, 1, 4)
+      %words_0 = memref.get_global @words_0 : memref<3xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_0_0} : memref<3xi32>
+      %words_1 = memref.get_global @words_1 : memref<2xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_0_0} : memref<2xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_0_1} : memref<3xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_0_1} : memref<2xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_1_0} : memref<3xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_1_0} : memref<2xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_1_1} : memref<3xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_1_1} : memref<2xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_2_0} : memref<3xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_2_0} : memref<2xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_2_1} : memref<3xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_2_1} : memref<2xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_3_0} : memref<3xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_3_0} : memref<2xi32>
+      aiex.npu.blockwrite(%words_0) {address = 0 : ui32, buffer = @lower_sizes_3_1} : memref<3xi32>
+      aiex.npu.blockwrite(%words_1) {address = 0 : ui32, buffer = @upper_sizes_3_1} : memref<2xi32>
       aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][0, 128, 512, 1]) {id = 0 : i64, metadata = @X_L3L2_0} : memref<2048xf32>
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @X_L3L2_0} : memref<770048xf32>
       aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @RESIDUAL_L3L2_0} : memref<770048xf32>
@@ -916,14 +800,14 @@ module {
       aiex.npu.dma_memcpy_nd(%PARAMETERS[0, 0, 0, 0][1, 4, 4, 128][0, 128, 512, 1]) {id = 0 : i64, metadata = @X_L3L2_3} : memref<2048xf32>
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 1 : i64, metadata = @X_L3L2_3} : memref<770048xf32>
       aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 4 : i64, metadata = @RESIDUAL_L3L2_3} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_0} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_0} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_1} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_1} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_2} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_2} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_3} : memref<770048xf32>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_3} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_0, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 0][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_0, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_1, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 192512][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_1, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_2, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 385024][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_2, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 8 : i64, metadata = @SUM_L2L3_3, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 577536][64, 4, 4, 128][2048, 128, 512, 1]) {id = 12 : i64, metadata = @Y_L2L3_3, issue_token = true} : memref<770048xf32>
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_0} : memref<770048xf32>
       aiex.npu.dma_memcpy_nd(%RESIDUAL[0, 0, 0, 131072][30, 4, 4, 128][2048, 128, 512, 1]) {id = 5 : i64, metadata = @RESIDUAL_L3L2_0} : memref<770048xf32>
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 323584][30, 4, 4, 128][2048, 128, 512, 1]) {id = 2 : i64, metadata = @X_L3L2_1} : memref<770048xf32>
@@ -940,6 +824,14 @@ module {
       aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 516096][30, 4, 4, 128][2048, 128, 512, 1]) {id = 13 : i64, metadata = @Y_L2L3_2, issue_token = true} : memref<770048xf32>
       aiex.npu.dma_memcpy_nd(%SUM[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 9 : i64, metadata = @SUM_L2L3_3, issue_token = true} : memref<770048xf32>
       aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 708608][30, 4, 4, 128][2048, 128, 512, 1]) {id = 13 : i64, metadata = @Y_L2L3_3, issue_token = true} : memref<770048xf32>
+      aiex.npu.dma_wait {symbol = @SUM_L2L3_0}
+      aiex.npu.dma_wait {symbol = @Y_L2L3_0}
+      aiex.npu.dma_wait {symbol = @SUM_L2L3_1}
+      aiex.npu.dma_wait {symbol = @Y_L2L3_1}
+      aiex.npu.dma_wait {symbol = @SUM_L2L3_2}
+      aiex.npu.dma_wait {symbol = @Y_L2L3_2}
+      aiex.npu.dma_wait {symbol = @SUM_L2L3_3}
+      aiex.npu.dma_wait {symbol = @Y_L2L3_3}
       aiex.npu.dma_wait {symbol = @SUM_L2L3_0}
       aiex.npu.dma_wait {symbol = @Y_L2L3_0}
       aiex.npu.dma_wait {symbol = @SUM_L2L3_1}

@@ -25,14 +25,25 @@ from numpy.typing import NDArray
 from whisper_npu.cache import cache_folder, find_or_build
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.host.cxx import COMPILERS, find_cxx
+from whisper_npu.host.native import cpu_flags
+from whisper_npu.host.vmac import HEADER
 from whisper_npu.kernels.core import CoreFunction, CoreObject, CoreSource, ObjectNameError, object_named
 from whisper_npu.kernels.verifier.design import Function
 from whisper_npu.kernels.verifier.memory import DTYPES
 from whisper_npu.kernels.verifier.program import Functions
 from whisper_npu.npu.targets import Target
 
-# -ffp-contract=off: every sum is an IEEE fp32 sum, whatever the host has.
-FLAGS = ("-std=c++20", "-O2", "-ffp-contract=off", "-DNDEBUG", "-fPIC", "-shared", "-fvisibility=hidden")
+# For this very CPU, but without its fused multiply-add: fp32 products are rounded before they are added.
+FLAGS = (
+    "-std=c++20",
+    "-O2",
+    "-march=native",
+    "-ffp-contract=off",
+    "-DNDEBUG",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+)
 
 _HOST = Path(__file__).parent / "host"
 _C_TYPES = {"bf16": "bfloat16", "f32": "float", "i32": "std::int32_t"}
@@ -245,14 +256,14 @@ def _library(compiler: tuple[str, ...], found: CoreObject, cache_dir: Path | Non
     )
     header = _declarations(found)
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
-    key = sha256(repr([compiler, version.stdout, options, header]).encode())
-    for part in (source, _HOST / "call.cc", _HOST / "aie_api" / "aie.hpp"):
+    key = sha256(repr([compiler, version.stdout, options, header, cpu_flags()]).encode())
+    for part in (source, _HOST / "call.cc", _HOST / "aie_api" / "aie.hpp", HEADER):
         key.update(sha256(part.read_bytes()).digest())
     library = f"{Path(found.name).stem}.so"
 
     def build(folder: Path) -> None:
         (folder / "core_functions.hpp").write_text(header, "utf-8")
-        inputs = f"-I{_HOST}", f"-I{folder}", str(source), str(_HOST / "call.cc")
+        inputs = f"-I{_HOST}", f"-I{HEADER.parent}", f"-I{folder}", str(source), str(_HOST / "call.cc")
         command = [*compiler, *options, *inputs, "-o", str(folder / library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

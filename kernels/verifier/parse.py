@@ -1,18 +1,21 @@
 """A design's MLIR text to data.
 
-Knows the operations that our designs need, in mlir-aie's spelling, and refuses every other:
-what is not understood cannot be verified. Like MLIR's own parser it checks that each SSA name is defined
-before its use, once, and has the type that its use says.
+Knows the operations that our designs need, in the spelling of every generation of mlir-aie
+(kernels/toolchain.py), and refuses every other: what is not understood cannot be verified. A text that no
+single generation reads is refused too. Whatever the spelling, the data is the same. Like MLIR's own parser it
+checks that each SSA name is defined before its use, once, and has the type that its use says.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from whisper_npu.kernels.toolchain import GENERATIONS, Generation, RtpWrite, subview_of
+from whisper_npu.kernels.toolchain import Acquire as AcquireForm
 from whisper_npu.kernels.verifier.design import (
     CONSUME,
     ELEMENT_BYTES,
@@ -92,6 +95,9 @@ class _Parser:
         self.buffers: list[LocalBuffer] = []
         self.cores: list[Core] = []
         self.sequences: list[RuntimeSequence] = []
+        self.globals: dict[str, tuple[MemRef, tuple[int, ...]]] = {}  # by name: words for the sequence
+        self.data: dict[str, str] = {}  # SSA name -> global
+        self.spellings: list[tuple[str, tuple[Generation, ...]]] = []  # met so far, and who reads each
 
     # ------------------------------------------------------------------------------------------ tokens
 
@@ -318,6 +324,7 @@ class _Parser:
             "func.func": self.function_op,
             "aie.objectfifo": self.fifo_op,
             "aie.objectfifo.link": self.link_op,
+            "memref.global": self.global_op,
             "aie.runtime_sequence": self.sequence_op,
         }
         if operation in with_result and result:
@@ -354,6 +361,22 @@ class _Parser:
             raise self.error(f"{len(initial)} initial values for {memref}")
         self.define(result, str(memref))
         self.buffers.append(LocalBuffer(self.text(attributes, "sym_name"), result, tile, memref, initial))
+
+    def global_op(self) -> None:
+        """Constant words of the device, for `blockwrite`."""
+        self.expect('"private"', "constant")
+        name = self.symbol()
+        self.expect(":")
+        memref = self.memref()
+        self.expect("=", "dense")
+        values = self.dense()
+        if name in self.globals:
+            raise self.error(f"@{name} is defined twice")
+        if memref.dtype != "i32" or len(memref.shape) != 1:
+            raise self.error(f"@{name} is {memref}, only rows of i32 can be written")
+        if len(values) not in (1, memref.elements):
+            raise self.error(f"{len(values)} values for {memref}")
+        self.globals[name] = memref, values if len(values) == memref.elements else values * memref.elements
 
     def function_op(self) -> None:
         self.expect("private")
@@ -418,7 +441,7 @@ class _Parser:
         body: list[CoreOp] = []
         with self.scope():
             while not self.accept("aie.end"):
-                body.append(self.core_body_op())
+                body.extend(self.core_body_op())
         self.expect("}")
         attributes: dict[str, Attribute] = {}
         if self.next.text == "{":
@@ -434,10 +457,11 @@ class _Parser:
         body: list[CoreOp] = []
         with self.scope():
             while not self.accept("}"):
-                body.append(self.core_body_op())
+                body.extend(self.core_body_op())
         return tuple(body)
 
-    def core_body_op(self) -> CoreOp:
+    def core_body_op(self) -> tuple[CoreOp, ...]:
+        """One operation; two for an acquire that gives the object itself."""
         result = self.result() if self.next.kind == "value" else ""
         operation = self.kind("word")
         with_result: dict[str, Callable[[str], CoreOp]] = {
@@ -445,7 +469,6 @@ class _Parser:
             "arith.cmpi": self.compare_op,
             "arith.index_cast": self.cast_op,
             "memref.load": self.load_op,
-            "aie.objectfifo.acquire": self.acquire_op,
             "aie.objectfifo.subview.access": self.access_op,
         }
         without: dict[str, Callable[[], CoreOp]] = {
@@ -455,12 +478,14 @@ class _Parser:
             "scf.if": self.if_op,
         }
         dialect, _, name = operation.partition(".")
+        if result and operation == "aie.objectfifo.acquire":
+            return self.acquire_op(result)
         if result and dialect == "arith" and name in ARITHMETIC:
-            return self.arithmetic_op(result, name)
+            return (self.arithmetic_op(result, name),)
         if result and operation in with_result:
-            return with_result[operation](result)
+            return (with_result[operation](result),)
         if not result and operation in without:
-            return without[operation]()
+            return (without[operation](),)
         raise self.error(f"unknown operation {operation!r}")
 
     def constant_op(self, result: str) -> Constant:
@@ -521,11 +546,34 @@ class _Parser:
             raise self.error(f"{count} objects of {fifo}")
         return fifo, role, count
 
-    def acquire_op(self, result: str) -> Acquire:
+    def acquire_op(self, result: str) -> tuple[CoreOp, ...]:
         fifo, role, count = self.port()
         self.expect(":")
-        memref = self.wrapped_memref("!aie.objectfifosubview")
-        return Acquire(self.define(result, f"{count} of {memref}"), fifo, role, count, memref)
+        if self.next.kind != "memref":
+            memref = self.wrapped_memref("!aie.objectfifosubview")
+            self.read_by("an acquire of a subview", "acquire", AcquireForm.SUBVIEW)
+            return (Acquire(self.define(result, f"{count} of {memref}"), fifo, role, count, memref),)
+        memref = self.memref()
+        self.read_by("an acquire of the object", "acquire", AcquireForm.OBJECT)
+        if count != 1:
+            raise self.error(f"{count} objects of {fifo} at once: an acquire of the object takes 1")
+        subview = subview_of(result)
+        return (
+            Acquire(self.define(subview, f"1 of {memref}"), fifo, role, 1, memref),
+            Access(self.define(result, str(memref)), subview, 0),
+        )
+
+    def read_by(self, spelling: str, field: str, form: AcquireForm | RtpWrite) -> None:
+        """Note a spelling that only some generations read. Raises DesignError where none reads this text."""
+        readers = tuple(g for g in GENERATIONS.values() if getattr(g, field) is form)
+        for earlier, its_readers in self.spellings:
+            if not set(readers) & set(its_readers):
+                raise self.error(
+                    f"{spelling} is for {names_of(readers)}, {earlier} before it for "
+                    f"{names_of(its_readers)}: no toolchain reads both"
+                )
+        if all(spelling != earlier for earlier, _ in self.spellings):
+            self.spellings.append((spelling, readers))
 
     def access_op(self, result: str) -> Access:
         subview = self.kind("value")
@@ -586,12 +634,9 @@ class _Parser:
             ops: list[SequenceOp] = []
             while not self.accept("}"):
                 if self.next.kind == "value":
-                    result = self.result()
-                    self.expect("arith.constant")
-                    constant = self.constant_op(result)
-                    constants[constant.result] = constant.value
+                    self.sequence_value(constants)
                 else:
-                    ops.append(self.sequence_body_op(constants))
+                    ops.extend(self.sequence_body_op(constants))
         self.sequences.append(RuntimeSequence(arguments, tuple(ops)))
 
     def argument(self) -> tuple[str, MemRef]:
@@ -600,14 +645,33 @@ class _Parser:
         memref = self.memref()
         return self.define(name, str(memref))[1:], memref
 
-    def sequence_body_op(self, constants: dict[str, int]) -> SequenceOp:
+    def sequence_value(self, constants: dict[str, int]) -> None:
+        result = self.result()
+        operation = self.one_of("word", ("arith.constant", "memref.get_global"))
+        if operation == "arith.constant":
+            constant = self.constant_op(result)
+            constants[constant.result] = constant.value
+            return
+        name = self.symbol()
+        self.expect(":")
+        memref = self.memref()
+        if name not in self.globals:
+            raise self.error(f"there is no memref.global @{name} before")
+        if self.globals[name][0] != memref:
+            raise self.error(f"@{name} is {self.globals[name][0]}, not {memref}")
+        self.data[self.define(result, str(memref))] = name
+
+    def sequence_body_op(self, constants: dict[str, int]) -> tuple[SequenceOp, ...]:
+        """One operation; a WriteParameter for each word of a blockwrite."""
         operation = self.kind("word")
         if operation == "aiex.npu.dma_memcpy_nd":
-            return self.memcpy_op()
+            return (self.memcpy_op(),)
         if operation == "aiex.npu.dma_wait":
-            return Wait(self.text(self.attributes("symbol"), "symbol"))
+            return (Wait(self.text(self.attributes("symbol"), "symbol")),)
         if operation == "aiex.npu.rtp_write":
-            return self.write_op(constants)
+            return (self.write_op(constants),)
+        if operation == "aiex.npu.blockwrite":
+            return self.blockwrite_op()
         raise self.error(f"unknown operation {operation!r}")
 
     def memcpy_op(self) -> Memcpy:
@@ -634,23 +698,41 @@ class _Parser:
             memref,
         )
 
+    def blockwrite_op(self) -> tuple[WriteParameter, ...]:
+        """`(%data) {address = word, buffer = @buffer} : type`: the words of a global into a buffer of i32."""
+        self.expect("(")
+        data = self.kind("value")
+        self.expect(")")
+        attributes = self.attributes("address", "buffer")
+        self.expect(":")
+        self.check_type(data, str(self.memref()))
+        if data not in self.data:
+            raise self.error(f"{data} is no memref.get_global, only those are written")
+        if "buffer" not in attributes:
+            raise self.error("a blockwrite without a buffer writes to registers, which is not understood")
+        first = self.integer(attributes, "address")
+        buffer, (_, words) = self.text(attributes, "buffer"), self.globals[self.data[data]]
+        return tuple(WriteParameter(buffer, first + index, word) for index, word in enumerate(words))
+
     def write_op(self, constants: dict[str, int]) -> WriteParameter:
-        """`(@buffer, index, value)`, either as integers or constants, with or without their types."""
+        """`(@buffer, index, number)`, or `(@buffer, index, %number) : i32`."""
         self.expect("(")
         buffer = self.symbol()
         self.expect(",")
-        index = self.parameter(constants)
+        index = self.number()
         self.expect(",")
-        value = self.parameter(constants)
-        self.expect(")")
-        if self.accept(":"):
-            self.expect("i32")
-        return WriteParameter(buffer, index, value)
+        if self.next.kind != "value":
+            value = self.number()
+            self.read_by("an rtp_write of a number", "rtp_write", RtpWrite.LITERAL)
+            self.expect(")")
+            return WriteParameter(buffer, index, value)
+        name = self.value("i32")
+        if name not in constants:
+            raise self.error(f"{name} is no arith.constant of the sequence")
+        self.read_by("an rtp_write of an SSA value", "rtp_write", RtpWrite.SSA_VALUE)
+        self.expect(")", ":", "i32")
+        return WriteParameter(buffer, index, constants[name])
 
-    def parameter(self, constants: dict[str, int]) -> int:
-        if self.next.kind == "value":
-            return constants[self.value("i32")]
-        value = self.number()
-        if self.accept(":"):
-            self.one_of("word", ("i32", "ui32"))
-        return value
+
+def names_of(generations: Iterable[Generation]) -> str:
+    return " and ".join(generation.name for generation in generations)

@@ -5,6 +5,10 @@ token of a channel, that of its oldest task that has one: this task and those be
 then done. It says nothing of another channel. A result that has come means that its inputs were read, but
 only the design's author knows which they were: queues and descriptors are counted by waits alone.
 
+A task that writes to DRAM gives a token whether its text asks for it or not (mlir-aie,
+lib/Dialect/AIEX/Transforms/AIEDmaToNpu.cpp), so the text has to say so. A token that nobody takes would
+answer the first wait of the next dispatch, before its task is done.
+
 A channel's queue holds a few tasks and drops a further one in silence; whoever waits for it waits for ever
 (mlir-aie issue 3734; aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE).
 """
@@ -60,6 +64,10 @@ class Outstanding:
             name: tasks for name, tasks in self._tasks.items() if tasks and not is_input(self._fifos[name])
         }
 
+    def tokens(self) -> dict[str, int]:
+        """How many will be given that nobody has taken, by fifo."""
+        return {name: count for name, tasks in self._tasks.items() if (count := sum(t.token for t in tasks))}
+
     def __bool__(self) -> bool:
         return any(self._tasks.values())
 
@@ -73,7 +81,7 @@ def check_sequence(design: Design) -> None:
     """Raises DesignError, naming the place, for what holds on any array.
 
     Types and ranges of each task, descriptors in use, one token for each wait, parameters that change only
-    while nothing is under way, every output waited for.
+    while nothing is under way, every output and every token waited for.
     """
     fifos = {fifo.name: fifo for fifo in design.fifos}
     running = Outstanding(design)
@@ -81,6 +89,10 @@ def check_sequence(design: Design) -> None:
     for op in design.sequence.ops:
         if isinstance(op, Memcpy):
             _check_task(op, fifos)
+            if not is_input(fifos[op.fifo]) and not op.token:
+                raise DesignError(
+                    f"output {op.fifo}: a task without issue_token = true gives a token all the same"
+                )
             _check_descriptor(op, running, fifos)
             running.issue(op)
             in_the_array = in_the_array or is_input(fifos[op.fifo])
@@ -99,6 +111,10 @@ def check_sequence(design: Design) -> None:
     for name, outputs in running.outputs().items():
         elements = sum(task.elements for task in outputs)
         raise DesignError(f"output {name}: {len(outputs)} tasks of {elements} elements are never waited for")
+    for name, count in running.tokens().items():
+        raise DesignError(
+            f"input {name}: {count} tokens are never waited for: the next dispatch's wait would take one"
+        )
 
 
 def _check_task(op: Memcpy, fifos: Mapping[str, ObjectFifo]) -> None:

@@ -19,6 +19,7 @@ import pytest
 import soundfile
 
 from tests.e2e.conftest import SAMPLES
+from tests.support.sensors import Constant
 from tests.support.weights import require_weights
 from whisper_npu.apps.cli import run
 from whisper_npu.checkpoint import load_checkpoint
@@ -88,6 +89,25 @@ def test_the_report_counts_what_was_dispatched(tmp_path: Path) -> None:
     assert all(measured[stage] >= 0 for stage in (*stages, *parts))
     assert report["baseline"]["total_over_baseline"] == pytest.approx(measured["total"] / 163.7)
     assert [f["error"] for f in report["files"]] == [None, None]
+
+
+def test_the_report_has_the_energy_of_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whisper_npu.energy.sensors.open_sensor", Constant)
+    path = tmp_path / "report.json"
+    assert transcribe(AMIABLE, "--quiet", "--report", str(path)) == 0
+    report = json.loads(path.read_text(encoding="utf-8"))
+    validate(report)
+    energy, seconds = report["measured_energy"], report["measured_seconds"]
+    assert list(energy["stages"]) == ["load", "audio", "mel", "encoder", "decode", "other"]
+    for used in (energy, *energy["stages"].values()):
+        assert used["package_measured_j"] == pytest.approx(10 * used["seconds"])
+        assert used["cores_measured_j"] == pytest.approx(6 * used["seconds"])
+    for stage in ("load", "audio", "mel", "encoder"):  # a stage's clock runs between two readings
+        assert energy["stages"][stage]["seconds"] >= seconds[stage]
+    assert sum(used["seconds"] for used in energy["stages"].values()) == pytest.approx(energy["seconds"])
+    assert energy["seconds"] <= seconds["total"]
+    per_minute = 60 * energy["package_measured_j"] / report["audio_seconds"]
+    assert energy["package_measured_j_per_audio_minute"] == pytest.approx(per_minute)
 
 
 @pytest.mark.parametrize("compute_type", ["auto", "float32", "int8"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import faster_whisper
 import numpy as np
@@ -30,6 +31,33 @@ ENGLISH = TranscribeOptions(language="en")
 def tiny_model(tiny_en: Checkpoint) -> Iterator[Model]:
     with Model(tiny_en, Emulator()) as model:
         yield model
+
+
+def test_every_stage_is_done_within_its_context(tiny_en: Checkpoint, speech: dict[str, F32]) -> None:
+    """What the caller does with a segment is no part of decoding."""
+    inside: list[str] = []
+    seen: list[list[str]] = []
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        inside.append(name)
+        seen.append(list(inside))
+        yield
+        assert inside.pop() == name
+
+    of_caller = []
+    with Model(tiny_en, Emulator()) as model:
+        model.within(stage)
+        model.transcribe(speech["sns-0930.wav"], ENGLISH, lambda segment: of_caller.append(list(inside)))
+    assert seen == [
+        ["audio"],
+        ["decode"],
+        ["decode", "mel"],
+        ["decode", "encoder"],
+        ["decode", "other"],
+    ]
+    assert of_caller == [["decode", "other"]]
+    assert inside == []
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,11 +17,8 @@ import pytest
 from tests.support.toy_target import TOY
 from whisper_npu.kernels import build as build_module
 from whisper_npu.kernels.build import (
-    BuildError,
     BuildResult,
     DesignSource,
-    Toolchain,
-    ToolsMissingError,
     aie_opt_check,
     array_part,
     arrays,
@@ -30,6 +28,18 @@ from whisper_npu.kernels.build import (
 )
 from whisper_npu.kernels.matmul.core import MATMUL_CC
 from whisper_npu.kernels.matmul.kernel import matmul_64x64_batch, matmul_64x512
+from whisper_npu.kernels.toolchain import (
+    G1,
+    G2,
+    G3,
+    G4,
+    GENERATIONS,
+    NEWEST,
+    Generation,
+    UnsupportedReleaseError,
+)
+from whisper_npu.kernels.tools import BuildError, Toolchain, ToolsMissingError
+from whisper_npu.npu.artifacts import InnerLoop, find_kernel
 from whisper_npu.npu.targets import NPU1
 
 DESIGN = DesignSource(
@@ -55,12 +65,15 @@ ARRAY_PART = """module {
 }
 """
 
-TOOL = """#!{python}
+TOOL = """#!{python} -IS
 import json, os, pathlib, sys
 here = pathlib.Path({here!r})
-if sys.argv[1:] == ["--version"]:
-    print("{name} version " + (here / "version").read_text())
+if sys.argv[1:] in (["--version"], ["--help"]):
+    print("{name} " + sys.argv[1][2:] + " " + (here / sys.argv[1][2:]).read_text())
     sys.exit()
+if "{name}" == "llvm-objdump":
+    print((here / "disassembly").read_text())
+    sys.exit((here / "fails-llvm-objdump").exists())
 with (here / "calls").open("a") as calls:
     calls.write(json.dumps([str(pathlib.Path.cwd()), *sys.argv]) + "\\n")
 if (here / "fails-{name}").exists():
@@ -69,7 +82,8 @@ if (here / "fails-{name}").exists():
 for argument, after in zip(sys.argv, sys.argv[1:] + [""]):
     output = after if argument == "-o" else argument.partition("-name=")[2]
     if output and not (here / ("forgets-" + output)).exists():
-        pathlib.Path(output).write_text("{name} made " + output)
+        content = "{name} made " + output
+        pathlib.Path(output).write_text(content + " " * (-len(content) % 4))  # instructions are words
 """
 
 
@@ -80,8 +94,23 @@ class Fake:
         self.root = root
         (root / "mlir_aie" / "include" / "aie_api").mkdir(parents=True)
         self.aiecc = self.tool(root / "mlir_aie" / "bin" / "aiecc")
+        self.xclbinutil = self.tool(root / "mlir_aie" / "bin" / "xclbinutil")
         self.clang = self.tool(root / "llvm-aie" / "bin" / "clang++")
         self.set("version", "1")
+        self.set("help", "--alloc-scheme=<string>")
+
+    def package(self, name: str, version: str | None) -> None:
+        """What pip writes about a package; None takes it away."""
+        for old in self.root.glob(f"{name}-*.dist-info"):
+            shutil.rmtree(old)
+        if version is not None:
+            about = self.root / f"{name}-{version}.dist-info"
+            about.mkdir()
+            (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+    def install(self, toolchain: Generation) -> None:
+        self.package("mlir_aie", toolchain.pair.mlir_aie.version)
+        self.package("llvm_aie", toolchain.pair.llvm_aie.version)
 
     def tool(self, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +122,7 @@ class Fake:
         (self.root / name).write_text(content)
 
     def calls(self) -> list[list[str]]:
-        """[folder, tool, arguments ...] of every call so far but --version."""
+        """[folder, tool, arguments ...] of every call so far but --version and --help."""
         record = self.root / "calls"
         return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
 
@@ -114,7 +143,7 @@ def folder(tmp_path: Path) -> Path:
 
 def built(fake: Fake, folder: Path, design: DesignSource = DESIGN, array: str | None = None) -> str:
     (result,) = build([design], folder, array=array, tools=fake.toolchain)
-    assert result == BuildResult(design.name, folder / design.name, is_new=result.is_new)
+    assert result == BuildResult(design.name, folder / design.name, result.is_new, result.programs)
     return result.outcome
 
 
@@ -129,22 +158,51 @@ def files(folder: Path) -> dict[str, bytes]:
 # --- Commands -----------------------------------------------------------------------------------------------
 
 
-def test_the_commands_are_those_of_mlir_aie(fake: Fake, folder: Path) -> None:
-    assert built(fake, folder) == "built"
+LINK = {
+    "G1": "--aie-generate-xclbin --aie-generate-npu-insts --no-compile-host --no-xchesscc --no-xbridge",
+    "G2": "--get-xclbin --get-npu-insts --no-xchesscc --no-xbridge",
+    "G3": "--get-xclbin --get-npu-insts",
+    "G4": "--get-xclbin --get-npu-insts",
+}
+CHECK = {
+    "G1": "--no-compile --no-link --no-compile-host --no-xchesscc --no-xbridge --aie-generate-npu-insts",
+    "G2": "--get-npu-insts",
+    "G3": "--get-npu-insts",
+    "G4": "--get-npu-insts",
+}
+
+by_toolchain = pytest.mark.parametrize("toolchain", GENERATIONS.values(), ids=GENERATIONS)
+
+
+def spelled_for(toolchain: Generation) -> DesignSource:
+    return replace(DESIGN, toolchain=toolchain)
+
+
+@by_toolchain
+def test_the_commands_are_those_of_mlir_aie(fake: Fake, folder: Path, toolchain: Generation) -> None:
+    assert built(fake, folder, spelled_for(toolchain)) == "built"
     (compile_folder, *compile_line), (link_folder, *link_line) = fake.calls()
+    measured = "-fstack-size-section " if toolchain is G4 else ""
     assert " ".join(compile_line) == (
-        f"{fake.clang} -O2 -std=c++20 --target=aie2-none-unknown-elf -DNDEBUG "
-        f"-I{fake.root}/mlir_aie/include -DDIM_M=64 -DDIM_K=64 -DDIM_N=32 -DDIM_R=4 -DDIM_S=8 -DDIM_T=4 "
+        f"{fake.clang} -O2 -std=c++20 --target=aie2-none-unknown-elf -DNDEBUG -D__AIE_API_AIE_ADF_HPP__ "
+        f"{measured}-I{fake.root}/mlir_aie/include "
+        "-DDIM_M=64 -DDIM_K=64 -DDIM_N=32 -DDIM_R=4 -DDIM_S=8 -DDIM_T=4 "
         f"-c {MATMUL_CC.path} -o matmul_64x64x32.o"
     )
     assert " ".join(link_line) == (
-        f"{fake.aiecc} --alloc-scheme=basic-sequential --aie-generate-xclbin --no-compile-host "
-        "--xclbin-name=matmul_64x512.xclbin --no-xchesscc --no-xbridge "
-        f"--peano {fake.root}/llvm-aie "
-        "--aie-generate-npu-insts --npu-insts-name=matmul_64x512.insts.bin matmul_64x512.mlir"
+        f"{fake.aiecc} --alloc-scheme=basic-sequential {LINK[toolchain.name]} --peano {fake.root}/llvm-aie "
+        "--xclbin-name=matmul_64x512.xclbin --npu-insts-name=matmul_64x512.insts.bin matmul_64x512.mlir"
     )
     assert compile_folder == link_folder
     assert not Path(link_folder).exists()
+
+
+def test_an_allocator_that_cannot_be_chosen_is_not_chosen(fake: Fake, folder: Path) -> None:
+    """mlir-aie pull request 3746: unknown options are errors."""
+    fake.set("help", "--xclbin-name=<string>")
+    built(fake, folder)
+    aie_opt_check(DESIGN, fake.toolchain)
+    assert not any("alloc-scheme" in " ".join(call) for call in fake.calls())
 
 
 def test_every_object_is_compiled_once(fake: Fake, folder: Path) -> None:
@@ -157,13 +215,23 @@ def test_every_object_is_compiled_once(fake: Fake, folder: Path) -> None:
     ]
 
 
-def test_the_check_stops_at_npu_instructions(fake: Fake) -> None:
-    aie_opt_check(DESIGN, Toolchain(fake.aiecc, None, None))
+@by_toolchain
+def test_the_check_stops_at_npu_instructions(fake: Fake, toolchain: Generation) -> None:
+    aie_opt_check(spelled_for(toolchain), Toolchain(fake.aiecc, None, None))
     ((_, *line),) = fake.calls()
     assert " ".join(line) == (
-        f"{fake.aiecc} --alloc-scheme=basic-sequential --no-compile --no-link --no-compile-host "
-        "--no-xchesscc --no-xbridge --aie-generate-npu-insts "
+        f"{fake.aiecc} --alloc-scheme=basic-sequential {CHECK[toolchain.name]} "
         "--npu-insts-name=matmul_64x512.insts.bin matmul_64x512.mlir"
+    )
+
+
+@by_toolchain
+def test_the_check_has_objects_where_cores_are_measured_for_it(fake: Fake, toolchain: Generation) -> None:
+    aie_opt_check(spelled_for(toolchain), fake.toolchain)
+    *compiled, (folder, *line) = fake.calls()
+    assert f"--peano {fake.root}/llvm-aie" in " ".join(line)
+    assert [(where, *rest[-2:]) for where, *rest in compiled] == (
+        [(folder, "-o", "matmul_64x64x32.o")] if toolchain is G4 else []
     )
 
 
@@ -175,7 +243,7 @@ def test_a_design_that_the_check_refuses_is_an_error_with_the_output(fake: Fake)
 
 def test_the_check_without_aiecc_is_an_error_of_its_own() -> None:
     with pytest.raises(
-        ToolsMissingError, match=r"aiecc .* is not installed; install with: pip install mlir_aie"
+        ToolsMissingError, match=r"aiecc .* is not installed; install with: pip install mlir_aie==1"
     ):
         aie_opt_check(DESIGN, Toolchain(None, None, None))
 
@@ -201,12 +269,14 @@ def test_the_manifest_tells_what_was_built_from_what(fake: Fake, folder: Path) -
             {"name": "C", "elements": 64 * 512, "dtype": "f32", "direction": "out"},
         ],
         "overlay": {"name": "matmul_64x512", "sha256": f"sha256:{sha256(ARRAY_PART.encode()).hexdigest()}"},
+        "toolchain": NEWEST.name,
         "target": "npu1",
         "sources": {
             "matmul_64x512.mlir": f"sha256:{sha256(DESIGN.mlir_text.encode()).hexdigest()}",
             "matmul.cc": f"sha256:{sha256(MATMUL_CC.path.read_bytes()).hexdigest()}",
         },
         "tools": {"aiecc": "aiecc version 1", "clang++": "clang++ version 1"},
+        "core_programs": {},
         "outputs": {
             name: f"sha256:{sha256((place / name).read_bytes()).hexdigest()}" for name in reversed(names[1:])
         },
@@ -240,7 +310,8 @@ def test_what_is_up_to_date_is_skipped(fake: Fake, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["mlir", "matmul.cc", "contract", "array", "version", "output", "manifest"]
+    "change",
+    ["mlir", "matmul.cc", "contract", "array", "version", "package", "toolchain", "output", "manifest"],
 )
 def test_whatever_changes_is_built_again(fake: Fake, folder: Path, tmp_path: Path, change: str) -> None:
     narrow = replace(DESIGN, mlir_text=DESIGN.mlir_text.replace("npu1", "npu1_1col"))
@@ -258,6 +329,10 @@ def test_whatever_changes_is_built_again(fake: Fake, folder: Path, tmp_path: Pat
         array = "npu1_2col"
     elif change == "version":
         fake.set("version", "2")
+    elif change == "package":
+        fake.package("llvm_aie", "22.0.0")
+    elif change == "toolchain":
+        design = replace(design, toolchain=G3)
     elif change == "output":
         (place / design.xclbin).write_text("half a file")
     else:
@@ -363,22 +438,111 @@ def test_another_target_has_its_own_arrays_triple_and_micro_tile(fake: Fake, fol
         built(fake, folder, source, "toy_1col")
 
 
+# --- What objdump shows -------------------------------------------------------------------------------------
+
+DISASSEMBLY = """
+matmul_64x64x32.o:	file format elf32-aie
+
+Disassembly of section .text:
+
+00000000 <matmul_bf16_f32>:
+       0: 15 00 00 00 00 00    	movxm	ls, #0x10
+       6: 15 00 00 00 00 00    	movxm	le, #0x14
+      10: 01 00 00 00 	vlda	wl0, [p0], #0x20;		vmac.f	bml0, bml0, x0, x4, r0
+      14: 01 00 00 00 	vst	amll0, [sp, #-0x20];		nop
+      18: 01 00        	ret	lr
+"""
+
+
+def with_objdump(fake: Fake, disassembly: str = DISASSEMBLY) -> Fake:
+    fake.tool(fake.clang.with_name("llvm-objdump"))
+    fake.set("disassembly", disassembly)
+    return fake
+
+
+def test_a_build_counts_what_its_cores_run(fake: Fake, folder: Path) -> None:
+    (result,) = build([DESIGN], folder, tools=with_objdump(fake).toolchain)
+    ((name, program),) = result.programs.items()
+    assert name == "matmul_64x64x32.o"
+    assert str(program) == (
+        "26 bytes of program, inner loop of 2 bundles with 1 vmacs, 0.50 per cycle, 1 spills"
+    )
+    manifest = json.loads((result.folder / "manifest.json").read_text())
+    assert manifest["core_programs"] == {
+        "matmul_64x64x32.o": {"program_bytes": 26, "inner_loop": {"bundles": 2, "vmacs": 1}, "spills": 1}
+    }
+    assert built(fake, folder) == "up to date"
+    loop = find_kernel(DESIGN.contract, [folder]).inner_loop
+    assert loop == InnerLoop(bundles=2, vmacs=1)
+    assert loop.vmacs_per_cycle == 0.5
+
+
+@pytest.mark.parametrize(
+    "programs",
+    [
+        None,
+        [],
+        {},
+        {"a.o": None},
+        {"a.o": {"inner_loop": None}},
+        {"a.o": {"inner_loop": {"bundles": 0, "vmacs": 1}}},
+    ],
+)
+def test_a_kernel_loads_without_counts(fake: Fake, folder: Path, programs: object) -> None:
+    built(fake, folder)
+    manifest = folder / DESIGN.name / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "core_programs": programs}))
+    assert find_kernel(DESIGN.contract, [folder]).inner_loop is None
+
+
+def test_what_objdump_does_not_say_is_not_counted(fake: Fake, folder: Path) -> None:
+    (result,) = build([DESIGN], folder, tools=with_objdump(fake, "no such format").toolchain)
+    assert result.programs == {}
+    fake.set("disassembly", DISASSEMBLY)
+    fake.set("fails-llvm-objdump")
+    shutil.rmtree(result.folder)
+    (result,) = build([DESIGN], folder, tools=fake.toolchain)
+    assert result.programs == {}
+
+
+def test_a_program_that_does_not_fit_a_core_is_an_error(fake: Fake, folder: Path) -> None:
+    core = NPU1.core
+    at = core.program_bytes - core.startup_bytes
+    with_objdump(fake, DISASSEMBLY.replace("18: 01 00 ", f"{at - 2:x}: 01 00 "))
+    assert built(fake, folder) == "built"
+    fake.set("disassembly", DISASSEMBLY.replace("18: 01 00 ", f"{at:x}: 01 00 "))
+    shutil.rmtree(folder)
+    with pytest.raises(
+        BuildError,
+        match=r"matmul_64x64x32\.o has 15,506 bytes .* 880 of start-up more than the 16,384 .*matmul\.cc",
+    ):
+        built(fake, folder)
+    assert os.listdir(folder) == []
+
+
 # --- Finding the tools --------------------------------------------------------------------------------------
 
 
 def test_tools_are_found_among_pythons_packages(fake: Fake) -> None:
+    peano = fake.root / "llvm-aie"
     found = Toolchain.find({}, ["/nowhere", fake.root])
-    assert found == Toolchain(fake.aiecc, fake.root / "mlir_aie" / "include", fake.root / "llvm-aie")
+    assert found == Toolchain(fake.aiecc, fake.root / "mlir_aie" / "include", peano, fake.xclbinutil)
+    fake.install(G3)
+    versions = {"mlir_aie": "1.4.2", "llvm_aie": "21.0.0.2026080301+c9c5ecb7"}
+    assert Toolchain.find({}, [fake.root]) == replace(found, **versions)  # type: ignore[arg-type]
 
 
 def test_the_folders_that_the_user_names_come_first(fake: Fake, tmp_path: Path) -> None:
     own = Fake(tmp_path / "own")
+    own.install(G2)
     environ = {
         "MLIR_AIE_INSTALL_DIR": str(own.root / "mlir_aie"),
         "PEANO_INSTALL_DIR": str(own.root / "llvm-aie"),
     }
     assert Toolchain.find(environ, [fake.root]) == own.toolchain
     assert Toolchain.find({"PEANO_INSTALL_DIR": "/nowhere"}, [fake.root]).peano is None
+    assert Toolchain.find({"AIE_XCLBINUTIL": str(own.xclbinutil)}, [fake.root]).xclbinutil == own.xclbinutil
+    assert Toolchain.find({"AIE_XCLBINUTIL": "/nowhere"}, [fake.root]).xclbinutil is None
 
 
 def test_tools_on_path_are_found_under_their_older_name_too(tmp_path: Path) -> None:
@@ -390,29 +554,148 @@ def test_tools_on_path_are_found_under_their_older_name_too(tmp_path: Path) -> N
     assert found == replace(fake.toolchain, aiecc=fake.aiecc.with_suffix(".py"))
 
 
+def test_the_packages_of_an_environment_on_path_are_found(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "env" / "lib" / "python3.12" / "site-packages")
+    fake.install(G4)
+    assert Toolchain.find({"PATH": f"{tmp_path}/bin:{tmp_path}/env/bin"}) == fake.toolchain
+
+
+@pytest.mark.parametrize("name", ["xclbinutil", "hrx-xclbinutil"])
+def test_xclbinutil_is_found_on_path_and_in_xrt(fake: Fake, folder: Path, tmp_path: Path, name: str) -> None:
+    fake.xclbinutil.unlink()
+    assert fake.toolchain.xclbinutil is None
+    own = fake.tool(tmp_path / "xrt" / "bin" / name)
+    for environ in ({"XILINX_XRT": f"{tmp_path}/xrt"}, {"PATH": f"/nowhere:{tmp_path}/xrt/bin"}):
+        tools = Toolchain.find(environ, [fake.root])
+        assert tools.xclbinutil == own
+    fake.aiecc.write_text(f"#!/bin/sh\nreadlink $(command -v xclbinutil) > {tmp_path}/used\nexit 1\n")
+    with pytest.raises(BuildError):
+        build([DESIGN], folder, tools=tools)
+    assert (tmp_path / "used").read_text() == f"{own}\n"
+
+
+def test_what_is_found_is_found_from_any_folder(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a folder of their own, and `python -m` has the current one as ""."""
+    whole = fake.toolchain
+    monkeypatch.chdir(fake.root)
+    assert Toolchain.find({}, [""]) == whole
+
+
 def test_an_ordinary_clang_on_path_is_not_peano(fake: Fake) -> None:
     assert Toolchain.find({"PATH": str(fake.clang.parent)}).peano is None
 
 
+APT = "apt install libxrt-utils (elsewhere the package xrt)"
+
+
 @pytest.mark.parametrize(
-    ("missing", "named"),
+    ("missing", "named", "remedy"),
     [
-        ({"aiecc": None, "include": None}, ["aiecc (mlir_aie)", "aie_api headers (mlir_aie)"]),
-        ({"peano": None}, ["Peano's clang++ (llvm-aie, or $PEANO_INSTALL_DIR)"]),
+        (
+            {"aiecc": None, "include": None, "xclbinutil": None},
+            "aiecc (mlir_aie), aie_api headers (mlir_aie), xclbinutil (XRT, or $AIE_XCLBINUTIL)",
+            f"{NEWEST.pair.install_command}; {APT}",
+        ),
+        ({"peano": None}, "Peano's clang++ (llvm-aie, or $PEANO_INSTALL_DIR)", NEWEST.pair.install_command),
+        (
+            {"peano": None, "mlir_aie": "1.4.1"},
+            "Peano's clang++ (llvm-aie, or $PEANO_INSTALL_DIR)",
+            G3.pair.install_command,
+        ),
+        ({"xclbinutil": None}, "xclbinutil (XRT, or $AIE_XCLBINUTIL)", APT),
     ],
 )
 def test_missing_tools_are_named_with_the_commands_that_install_them(
-    fake: Fake, folder: Path, missing: dict[str, None], named: list[str]
+    fake: Fake, folder: Path, missing: dict[str, str | None], named: str, remedy: str
 ) -> None:
+    tools = replace(fake.toolchain, **missing)  # type: ignore[arg-type]
     with pytest.raises(ToolsMissingError) as error:
-        build([DESIGN], folder, tools=replace(fake.toolchain, **missing))
-    assert str(error.value) == (
-        f"building kernels needs {', '.join(named)}; install with: "
-        "pip install mlir_aie -f "
-        "https://github.com/Xilinx/mlir-aie/releases/expanded_assets/latest-wheels-3 && "
-        "pip install llvm-aie -f https://github.com/Xilinx/llvm-aie/releases/expanded_assets/nightly"
-    )
+        tools.check_complete()
+    assert str(error.value) == f"building kernels needs {named}; install with: {remedy}"
+    with pytest.raises(ToolsMissingError, match="building kernels needs"):
+        build([DESIGN], folder, tools=tools)
     assert not folder.exists()
+
+
+# --- Which generation it is ---------------------------------------------------------------------------------
+
+
+@by_toolchain
+def test_the_generation_is_that_of_the_package(fake: Fake, toolchain: Generation) -> None:
+    fake.install(toolchain)
+    assert fake.toolchain.generation() is toolchain
+    assert fake.toolchain.mismatch(toolchain) is None
+
+
+@pytest.mark.parametrize(
+    ("help", "reads_objects", "toolchain"),
+    [
+        ("--aie-generate-xclbin --no-xchesscc --aie-generate-npu-insts", False, G1),
+        ("--get=<name> --no-xchesscc --no-xbridge", False, G2),
+        ("--get=<name> --xchesscc", False, G3),
+        ("--get=<name> --xchesscc", True, G4),
+    ],
+)
+def test_without_a_package_the_tools_are_asked(
+    fake: Fake, help: str, reads_objects: bool, toolchain: Generation
+) -> None:
+    fake.set("help", help)
+    fake.tool(fake.aiecc.with_name("aie-opt"))
+    if not reads_objects:
+        fake.set("fails-aie-opt")
+    assert fake.toolchain.generation() is toolchain
+
+
+@pytest.mark.parametrize("version", ["1.4.3.dev12+g0123abc", "0.0.1.2026050821+b37dc33"])
+def test_a_build_between_releases_is_asked_what_it_is(fake: Fake, version: str) -> None:
+    fake.package("mlir_aie", version)
+    fake.set("help", "--aie-generate-xclbin")
+    assert fake.toolchain.generation() is G1
+    fake.package("llvm_aie", G1.pair.llvm_aie.version)
+    assert fake.toolchain.mismatch(G1) is None
+
+
+def test_where_nothing_tells_the_user_has_to_say(fake: Fake) -> None:
+    with pytest.raises(BuildError, match="say it: --toolchain G3 or G4"):
+        fake.toolchain.generation()
+
+
+def test_a_release_of_no_generation_is_an_error_with_what_to_install(fake: Fake) -> None:
+    fake.package("mlir_aie", "1.2.1")
+    with pytest.raises(
+        UnsupportedReleaseError, match=r"mlir_aie 1\.2\.1 is older .*install mlir_aie==1\.4\.5"
+    ):
+        fake.toolchain.generation()
+
+
+@pytest.mark.parametrize(
+    ("mlir_aie", "llvm_aie", "found"),
+    [
+        ("1.4.5", "23.0.0", "found is llvm-aie 23.0.0."),
+        ("1.4.5", None, "found is llvm-aie of a version that nothing tells."),
+        (
+            "1.4.3",
+            G3.pair.llvm_aie.version,
+            f"found is llvm-aie {G3.pair.llvm_aie.version}, which belongs to mlir_aie==1.4.2.",
+        ),
+        ("1.3.4", NEWEST.pair.llvm_aie.version, "found is mlir_aie 1.3.4."),
+        ("1.2.0", NEWEST.pair.llvm_aie.version, "found is mlir_aie 1.2.0."),
+        (None, NEWEST.pair.llvm_aie.version, None),
+    ],
+)
+def test_what_does_not_belong_together_is_told_with_the_pair_that_does(
+    fake: Fake, mlir_aie: str | None, llvm_aie: str | None, found: str | None
+) -> None:
+    fake.package("mlir_aie", mlir_aie)
+    fake.package("llvm_aie", llvm_aie)
+    told = fake.toolchain.mismatch(G4)
+    if found is None:
+        assert told is None
+        return
+    assert told == (
+        "toolchain G4 is tested with mlir_aie==1.4.5 with llvm-aie==22.0.0.2026090701+3e93bf7b; "
+        f"{found} The matching pair: {G4.pair.install_command}"
+    )
 
 
 def test_kernels_live_in_the_users_data_folder() -> None:

@@ -13,10 +13,12 @@ import pytest
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.kernel_commands import build_model, designs, find_design
 from whisper_npu.errors import UnknownModelError
-from whisper_npu.kernels.build import INSTALL, BuildResult, DesignSource, array_part
+from whisper_npu.kernels.build import BuildResult, DesignSource, array_part
 from whisper_npu.kernels.matmul import design as matmul_design
 from whisper_npu.kernels.registry import contracts, design
 from whisper_npu.kernels.table import as_markdown, figures
+from whisper_npu.kernels.toolchain import G1, G4, GENERATIONS, NEWEST
+from whisper_npu.kernels.tools import Toolchain
 from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verifier import parse
 from whisper_npu.npu.targets import NPU1
@@ -29,7 +31,9 @@ DESIGNS = designs()
 def no_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without mlir-aie and Peano, and a kernel folder of its own."""
     monkeypatch.setenv("WHISPER_NPU_KERNELS", str(tmp_path / "kernels"))
-    monkeypatch.delenv("PEANO_INSTALL_DIR", raising=False)
+    for variable in ("MLIR_AIE_INSTALL_DIR", "PEANO_INSTALL_DIR", "AIE_XCLBINUTIL", "XILINX_XRT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("WHISPER_NPU_TOOLCHAIN", str(tmp_path / "toolchain"))
 
 
 def test_the_list_has_a_row_for_every_design_and_says_what_is_built(
@@ -72,6 +76,32 @@ def test_the_readmes_table_is_the_programs() -> None:
 def test_show_prints_the_design(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["kernels", "show", "64x512"]) == 0
     assert capsys.readouterr().out == design(find_design("64x512"))
+
+
+@pytest.mark.parametrize("toolchain", GENERATIONS)
+def test_show_prints_the_spelling_of_any_toolchain(
+    toolchain: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["kernels", "show", "64x512", "--toolchain", toolchain]) == 0
+    text = capsys.readouterr().out
+    assert text == design(find_design("64x512"), GENERATIONS[toolchain])
+    assert ("subview.access" in text) == (toolchain != "G4")
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "build"])
+def test_an_unknown_toolchain_is_answered_with_those_that_there_are(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["kernels", command, "64x512", "--toolchain", "G9"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "unknown toolchain 'G9': there are G1 (mlir_aie 1.3.1 to 1.3.4), G2" in line
+
+
+def test_verify_takes_the_spelling_of_any_toolchain(capsys: pytest.CaptureFixture[str]) -> None:
+    for toolchain in ("G1", "G4"):
+        options = ["--toolchain", toolchain, "--core-functions", "numpy"]
+        assert run(["kernels", "verify", "64x64", *options]) == 0
+        assert capsys.readouterr().out.startswith("matmul_64x64: OK")
 
 
 def test_show_takes_a_gemm_of_any_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +151,10 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
     line = capsys.readouterr().err
     assert "aiecc" in line
     assert "Peano" in line
-    assert INSTALL in line
+    assert "xclbinutil" in line
+    assert f"install with: {NEWEST.pair.install_command}; apt install libxrt-utils" in line
+    assert run(["kernels", "build", "64x512", "--toolchain", "G1"]) == 1
+    assert G1.pair.install_command in capsys.readouterr().err
     assert run(["kernels", "verify", "64x512", "--aie_opt"]) == 1
     assert "aiecc (mlir_aie) is not installed" in capsys.readouterr().err
 
@@ -136,6 +169,9 @@ def test_a_models_kernels_are_those_of_the_planner(
         asked.append(sources)
         return [BuildResult(source.name, folder, is_new=True) for source in sources]
 
+    program = Path(sys.executable)
+    tools = Toolchain(program, program, program, program, G4.pair.mlir_aie.version, "21.0.0")
+    monkeypatch.setattr(Toolchain, "find", lambda *_: tools)
     monkeypatch.setattr("whisper_npu.apps.cli.kernel_commands.build", build)
     for model in ("base", "large-v3"):
         build_model(model, "npu1")
@@ -149,9 +185,13 @@ def test_a_models_kernels_are_those_of_the_planner(
         == len({array_part(source.mlir_text) for source in large})
         == 2
     )
-    lines = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
     assert lines[0].startswith("base: gemm_96x64x48 for all: 38 dispatches")
-    assert lines[1] == f"{base[0].name}: built, {tmp_path}/kernels"
+    assert lines[1] == f"toolchain {G4}, tested with {G4.pair}"
+    assert lines[2] == f"{base[0].name}: built, {tmp_path}/kernels"
+    warning = "whisper-npu: warning: toolchain G4 is tested with mlir_aie==1.4.5 with llvm-aie==22.0.0"
+    assert captured.err.count(warning) == 2
     with pytest.raises(UnknownModelError, match="'huge'"):
         build_model("huge", "npu1")
 
@@ -166,6 +206,31 @@ def test_a_manifests_contract_says_what_the_kernel_promises() -> None:
 @pytest.mark.skipif(shutil.which("aiecc") is None, reason="aiecc (mlir_aie) is not installed")
 def test_the_toolchains_own_passes_accept_every_design() -> None:
     assert run(["kernels", "verify", "--aie_opt"]) == 0
+
+
+def check_of_the_makefile(*before: str) -> str:
+    """What `make -C kernels` says to a Python without packages, before it runs anything."""
+    makefile = (ROOT / "whisper_npu/kernels/Makefile").read_text(encoding="utf-8")
+    check = makefile.split("define CHECK\n")[1].split("endef")[0]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-S", "-c", "\n".join([*before, check])]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def test_a_python_without_our_packages_is_told_so_in_one_line() -> None:
+    line = check_of_the_makefile()
+    assert line.startswith("needs a Python with whisper-npu installed, and ")
+    assert "No module named" in line
+    assert line.endswith("make -C kernels PYTHON=.venv/bin/python")
+
+
+def test_an_old_python_is_told_so_in_one_line() -> None:
+    line = check_of_the_makefile("import sys", "sys.version_info = (3, 9, 18)")
+    assert line.startswith("whisper-npu needs Python 3.10 to 3.14, and ")
+    assert " is 3.9; name one: make -C kernels PYTHON=" in line
 
 
 @pytest.mark.slow

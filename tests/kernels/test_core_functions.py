@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from tests.support.toy_target import TOY
 from whisper_npu.dtypes import Rounding
 from whisper_npu.host.bf16 import on_grid, to_bf16
+from whisper_npu.host.vmac import HEADER
 from whisper_npu.kernels.core import ObjectNameError, object_named
 from whisper_npu.kernels.matmul.core import MATMUL_CC as SOURCE
+from whisper_npu.kernels.matmul.kernel import MatmulContract
 from whisper_npu.kernels.verifier import Function, Functions, MemRef, core_functions
 from whisper_npu.kernels.verifier.core_functions import (
     CompileError,
@@ -180,6 +182,54 @@ def test_random_data_of_any_size_is_within_fp32_sums_of_float64_and_equal_in_num
     magnitude = product(abs(a), abs(b)) + abs(start)
     error = np.abs(untiled(c, 4, 4) - (product(a, b) + start))
     assert (error <= (sizes[1] + 1) * 2.0**-24 * magnitude).all()
+
+
+@needs_compiler
+@settings(max_examples=25)
+@given(
+    target=st.sampled_from([NPU1, TOY]),
+    exponents=st.sampled_from([(1, 3), (0, 60), (100, 140), (117, 137), (190, 254), (0, 255)]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_matmul_cc_numpy_and_the_contract_give_the_same_bits_whatever_the_operands(
+    target: Target, exponents: tuple[int, int], seed: int
+) -> None:
+    """Near each other, far apart, subnormal, overflowing, infinite, NaN; and much that cancels."""
+    sizes = m, k, n = (64, 64, 32)
+    r, s, t = target.micro_tile
+    rng = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> NDArray[Any]:
+        bits = (
+            rng.integers(0, 2**16, shape) & 0x807F | rng.integers(exponents[0], exponents[1] + 1, shape) << 7
+        )
+        bits[rng.random(shape) < 0.05] = 0
+        return bits.astype(np.uint16).view(BF16)
+
+    a, b = numbers(m, k), numbers(k, n)
+    a[:, k // 2 :], b[k // 2 :] = a[:, : k // 2], -b[: k // 2]
+    b[k // 2, : n // 2] = 0
+    results = []
+    for functions in (compiled(declarations(sizes), target), in_numpy(declarations(sizes), target)):
+        c = np.zeros((m, n), np.float32)
+        functions.call("matmul_bf16_f32", [tiled(a, r, s), tiled(b, s, t), c])
+        results.append(untiled(c, r, t))
+    contract = MatmulContract("any", target, *sizes, core_count=1)
+    results += contract.compute(a.astype(np.float32), b.astype(np.float32))
+    for other in results[1:]:
+        same = (results[0].view(np.uint32) == other.view(np.uint32)) | np.isnan(results[0]) & np.isnan(other)
+        assert same.all()
+
+
+@both
+def test_of_2_to_the_30_its_negative_and_1_nothing_remains(make: Make) -> None:
+    a, b = np.zeros((16, 8), BF16), np.zeros((8, 16), BF16)
+    a[:, :3], b[:3] = [2.0**15, 2.0**15, 1], [[2.0**15], [-(2.0**15)], [1]]
+    c = np.full((16, 16), np.nan, np.float32)
+    functions = make(declarations((16, 8, 16)))
+    functions.call("zero_f32", [c])
+    functions.call("matmul_bf16_f32", [*operands(a, b), c])
+    assert not c.any()
 
 
 @both
@@ -386,6 +436,7 @@ def test_sizes_that_leave_part_of_a_block_do_not_compile(m: int, k: int, n: int)
         "-std=c++20",
         "-fsyntax-only",
         f"-I{HOST}",
+        f"-I{HEADER.parent}",
         f"-DDIM_M={m}",
         f"-DDIM_K={k}",
         f"-DDIM_N={n}",

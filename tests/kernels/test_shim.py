@@ -70,7 +70,10 @@ def test_a_row_that_lies_too_far_from_the_next_is_refused() -> None:
 
 
 def longest_queues(sequence: RuntimeSequence) -> dict[str, int]:
-    """For each fifo the most tasks that may not be done yet; a wait retires those of its own fifo only."""
+    """For each fifo the most tasks that may not be done yet; a wait retires those of its own fifo only.
+
+    What writes to DRAM gives a token in any case; none may be left.
+    """
     pending: dict[str, deque[Memcpy]] = defaultdict(deque)
     longest: dict[str, int] = defaultdict(int)
     for op in sequence.ops:
@@ -80,6 +83,8 @@ def longest_queues(sequence: RuntimeSequence) -> dict[str, int]:
         elif isinstance(op, Wait):
             while not pending[op.fifo].popleft().token:
                 pass
+    left = [task for tasks in pending.values() for task in tasks]
+    assert not any(task.token or task.argument == "C" for task in left)
     return longest
 
 

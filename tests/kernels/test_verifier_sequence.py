@@ -62,7 +62,8 @@ def test_a_wait_on_the_channel_makes_room() -> None:
     text = a_step_by_step(6)
     second, fifth = tasks_of_a(text)[1], tasks_of_a(text)[4]
     text = broken(text, second, with_token(second))
-    refuse(text, "5 tasks of A_L3L2")
+    sixth = tasks_of_a(text)[5]
+    refuse(broken(text, sixth, f"{sixth}\n{WAIT_A}"), "5 tasks of A_L3L2")
     text = broken(text, fifth, f"{WAIT_A}\n{fifth}")
     check_structure(parse(text), NPU1)
     assert run(text, 8, 96, 12)[1] < 1e-4
@@ -114,6 +115,7 @@ def test_the_queue_is_counted_like_tokens_are(plan: list[str]) -> None:
         if len(queue) > NPU1.shim_queue:
             verdict = f"{len(queue)} tasks of A_L3L2 may be outstanding"
             break
+    lines += [WAIT_A for _, token in queue if token]
     text = broken(template, task_of(template, "A_L3L2"), "\n".join(lines))
     try:
         check_structure(parse(text), NPU1)
@@ -203,7 +205,7 @@ def test_parameter_that_changes_between_two_products() -> None:
         text = broken(text, task, with_token(task))
     again = text[text.index("      aiex.npu.dma_memcpy_nd(%C") : text.index("\n    }\n  }\n}")]
     waits = f"{WAIT_A}\n      aiex.npu.dma_wait {{symbol = @B_L3L2}}"
-    text = broken(text, WAIT_C, f"{WAIT_C}\n{waits}\n      {WRITE}\n{again}")
+    text = broken(text, WAIT_C, f"{WAIT_C}\n{waits}\n      {WRITE}\n{again}\n{waits}")
     check_structure(parse(text), NPU1)
     assert run(text, 8, 48, 12)[1] < 1e-4
     refuse(broken(text, waits, WAIT_A), *RACE)

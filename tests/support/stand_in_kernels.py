@@ -14,18 +14,20 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.host.bf16 import to_bf16
+from whisper_npu.host.vmac import accumulate
 from whisper_npu.kernels.matmul.kernel import MatmulContract
 from whisper_npu.kernels.norm.kernel import NormContract
+from whisper_npu.kernels.toolchain import NEWEST
 from whisper_npu.npu.artifacts import MANIFEST, SCHEMA, SCHEMA_VERSION
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.layout import Along
@@ -76,6 +78,15 @@ class Operation(ABC):
     @abstractmethod
     def compute(self, *arguments: Elements) -> None:
         """Do it, in fp32."""
+
+
+class Work(Protocol):
+    """What one dispatch does, to those who play the NPU."""
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]: ...
+
+    def compute(self, *memories: Memory) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,7 @@ class SeparateMatmul(Operation):
         a = _strided(a, (self.count, self.m, self.k), (self.a_step, self.a_row, 1))
         b = _strided(b, (self.count, self.k, self.n), (self.b_step, self.b_row, 1))
         c = _strided(c, (self.count, self.m, self.n), (self.c_step, self.c_row, 1))
-        _store(np.matmul(as_f32(a), as_f32(b)), c, ROUNDINGS[self.rounding])
+        _store(_products(a, b), c, ROUNDINGS[self.rounding])
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,18 @@ class PairsMatmul(Operation):
         pairs, c = arguments[0][: count * (m * k + k * n)].reshape(count, -1), arguments[1][: count * m * n]
         a = _rows(pairs[:, : m * k], (m, k), (self.r, self.s))
         b = _rows(pairs[:, m * k :], (k, n), (self.s, self.t))
-        _store(np.matmul(as_f32(a), as_f32(b)), c.reshape(count, m, n), ROUNDINGS[self.rounding])
+        _store(_products(a, b), c.reshape(count, m, n), ROUNDINGS[self.rounding])
+
+
+def _products(a: Elements, b: Elements) -> F32:
+    """A @ B of each pair, bf16 as a core of npu1 sums it. a: (count, m, k), b: (count, k, n)."""
+    a_f32, b_f32 = as_f32(a), as_f32(b)
+    if a.dtype == np.float32:
+        return np.matmul(a_f32, b_f32)
+    c = np.zeros((len(a), a.shape[1], b.shape[2]), np.float32)
+    for sums, one_a, one_b in zip(c, a_f32, b_f32, strict=True):
+        accumulate(sums, one_a, one_b, NPU1.micro_tile[1])
+    return c
 
 
 @dataclass(frozen=True)
@@ -297,6 +319,7 @@ def encode(operation: Operation, arguments: Sequence[Argument]) -> bytes:
     return struct.pack(f"<{WORDS}I", *words, *[0] * (WORDS - len(words)))
 
 
+@lru_cache(maxsize=64)
 def decode(content: bytes) -> Instructions:
     """Raises ValueError for anything but a stand-in's instructions."""
     if len(content) != 4 * WORDS:
@@ -361,21 +384,35 @@ def xclbin(*contracts: Contract) -> bytes:
     return XCLBIN_MAGIC + b"".join(sha256(instructions(contract)).digest() for contract in contracts)
 
 
-def runnable(xclbin: bytes) -> frozenset[bytes]:
-    """The sha256 of each instruction file that a stand-in xclbin runs."""
-    content = xclbin.removeprefix(XCLBIN_MAGIC)
-    return frozenset(content[at : at + 32] for at in range(0, len(content), 32))
+def read(array: bytes, instructions: bytes) -> Instructions:
+    """What instructions do on an array that a stand-in xclbin has configured; array: after the file's magic.
+
+    Raises ValueError for anything but a stand-in's instructions, and for those of another xclbin.
+    """
+    what = decode(instructions)
+    if sha256(instructions).digest() not in (array[at : at + 32] for at in range(0, len(array), 32)):
+        raise ValueError("these instructions belong to another xclbin than the context's")
+    return what
 
 
-def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str | None = None) -> Path:
+def write_kernel(
+    folder: Path,
+    contract: Contract,
+    xclbin: bytes,
+    *,
+    insts: bytes | None = None,
+    target: str | None = None,
+) -> Path:
     """folder/NAME/ with NAME.xclbin, NAME.insts.bin and manifest.json, as a build leaves it.
 
-    Kernels of the same xclbin are of one overlay. target: what the manifest says; None for the contract's.
+    Kernels of the same xclbin are of one overlay. insts: the instructions; None for those of the contract.
+    target: what the manifest says; None for the contract's.
     """
+    insts = insts or instructions(contract)
     name = contract.name
     place = folder / name
     place.mkdir(parents=True)
-    outputs = {f"{name}.xclbin": xclbin, f"{name}.insts.bin": instructions(contract)}
+    outputs = {f"{name}.xclbin": xclbin, f"{name}.insts.bin": insts}
     for file, content in outputs.items():
         (place / file).write_bytes(content)
     manifest = {
@@ -385,10 +422,12 @@ def write_kernel(folder: Path, contract: Contract, xclbin: bytes, *, target: str
         "contract": contract.as_json(),
         "operands": contract.arguments_as_json(),
         "overlay": {"name": name, "sha256": _sha256(xclbin)},
-        "target": target or contract.target.name,
+        "toolchain": NEWEST.name,
         "sources": {f"{name}.mlir": _sha256(b""), "matmul.cc": _sha256(b"")},
+        "target": target or contract.target.name,
         "tools": {"aiecc": "stand-in", "clang++": "stand-in"},
         "commands": [["stand-in", name]],
+        "core_programs": {},
         "outputs": {file: _sha256(content) for file, content in outputs.items()},
     }
     (place / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")

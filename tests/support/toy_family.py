@@ -18,6 +18,7 @@ from whisper_npu.dtypes import F32, DType
 from whisper_npu.kernels.core import CoreFunction, CoreSource, Parameter
 from whisper_npu.kernels.host_arrays import laid_out
 from whisper_npu.kernels.mlir import Text, core, memref
+from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
@@ -180,9 +181,9 @@ class ToyFamily:
     def host_arrays(self, plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
         return [laid_out(x, layout) for x, layout in zip(inputs, plan.inputs, strict=True)]
 
-    def design(self, contract: Contract) -> str:
+    def design(self, contract: Contract, toolchain: Generation = NEWEST) -> str:
         assert isinstance(contract, SumsContract)
-        return _design(contract)
+        return _design(contract, toolchain)
 
 
 def _sum_and_difference(arguments: Sequence[NDArray[Any]]) -> None:
@@ -204,10 +205,10 @@ _SUM_AND_DIFFERENCE = CoreFunction(
 )
 
 
-def _design(contract: SumsContract) -> str:
+def _design(contract: SumsContract, toolchain: Generation) -> str:
     rows, width = contract.rows, contract.width
     row, number = memref((width,), "f32"), memref((1,), "i32")
-    text = Text()
+    text = Text(toolchain)
     with text.device(contract.target.device(1)):
         text.function("sum_and_difference", (row, row, number, row, row), "sums.o")
         text.tiles([(0, 0), core(0, 0)])

@@ -19,6 +19,8 @@ TOY = Target(
         dma_dimensions=4,
         max_wrap=511,
         max_step=2**12,
+        program_bytes=10 * 1024,
+        startup_bytes=500,
     ),
     memtile=TileLimits(
         memory_bytes=300 * 1024,

@@ -41,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "markdown": set(),
     "extras": set(),
     "host": {"cache"},
+    "energy": set(),
     "ops": set(),
     "npu": set(),
     "npu.targets": set(),
@@ -80,7 +81,15 @@ ARROWS: dict[str, set[str]] = {
         "npu.planner",
         "without_torch",
     },
-    "report": {"transcription", "transcription.result", "kernels", "npu.device", "npu.cost", "npu.targets"},
+    "report": {
+        "transcription",
+        "transcription.result",
+        "kernels",
+        "npu.device",
+        "npu.cost",
+        "npu.targets",
+        "energy",
+    },
 }
 TOP = {"apps", "benchmark", "doctor", "__main__"}  # may import all that is below, and apps all of the others
 START_UP = [

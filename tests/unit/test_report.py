@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from tests.support.contracts import MATMUL_64X512
+from whisper_npu.energy.meter import Energy, Used
+from whisper_npu.energy.sensors import Joules
 from whisper_npu.kernels.gemm.kernel import Gemm
 from whisper_npu.kernels.matmul.kernel import tiled_plan
 from whisper_npu.npu.cost import BASELINE_2025, Start, modelled_run_seconds
@@ -171,3 +173,53 @@ def test_changes_of_overlay_are_modelled_as_they_were_executed(second: set[Matmu
     text = " ".join(as_text(done).split())
     assert text.count("overlay") == (changes > 0)
     assert (charged in text) == (changes > 0)
+
+
+def with_energy(cores: float | None) -> Report:
+    stages = {
+        "other": Used(1.0, Joules(6.0, cores)),
+        "load": Used(1.0, Joules(15.0, cores)),
+        "encoder": Used(3.0, Joules(60.5, cores)),
+    }
+    return replace(
+        report(executed("attention.out", 1500)),
+        energy=Energy("rapl", "RAPL, package-0", "counters read", stages),
+    )
+
+
+@pytest.mark.parametrize("cores", [None, 4.0])
+def test_energy_is_measured_by_stage_and_per_minute_of_audio(cores: float | None) -> None:
+    done = with_energy(cores)
+    document = as_document(done)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    found = document["measured_energy"]
+    assert isinstance(found, dict)
+    assert (
+        found["package_measured_j"] == sum(s["package_measured_j"] for s in found["stages"].values()) == 81.5
+    )
+    assert found["package_measured_j_per_audio_minute"] == pytest.approx(3 * 81.5)  # of 20 s
+    assert list(found["stages"]) == ["load", "encoder", "other"]  # as in measured_seconds
+    assert found.get("cores_measured_j") == (cores and 3 * cores)
+    assert None not in found.values()
+
+    text = as_text(done)
+    assert max(map(len, text.splitlines())) <= COLUMNS
+    assert text.index("MEASURED") < text.index("energy of the package") < text.index("MODELLED")
+    line = " ".join(text.split())
+    assert "by RAPL, package-0: load 15.0, encoder 60.5, other 6.0, total 81.5 J in 5.00 s" in line
+    assert "244.5 J per minute of audio" in line
+    assert ("12.0 J of it by the cores" in line) == (cores is not None)
+
+
+def test_nothing_is_said_about_energy_that_was_not_measured() -> None:
+    done = report(executed("attention.out", 1500))
+    assert "energy" not in json.dumps(as_document(done))
+    assert "energy" not in as_text(done)
+
+
+def test_energy_without_audio_has_no_figure_per_minute() -> None:
+    done = replace(with_energy(None), files=())
+    found = as_document(done)["measured_energy"]
+    assert isinstance(found, dict)
+    assert "package_measured_j_per_audio_minute" not in found
+    assert "per minute" not in as_text(done)

@@ -16,7 +16,9 @@
  *   WHISPER_NPU_STUB_COUNTS   a file for what was counted, written as JSON when the process ends
  *
  * A program in the same process may call amdxdna_stub_fault, amdxdna_stub_count, and amdxdna_stub_instant, after
- * which nothing is computed: what is left is the cost of the host.
+ * which nothing is computed: what is left is the cost of the host. It may also take over what is the text of a
+ * design (tests/support/text_kernels.py) by amdxdna_stub_text: the array's part is then the xclbin's PDI, as
+ * CONFIG_HWCTX brings it, the runtime sequence is the instructions, and the memory is what the array sees.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -57,7 +59,8 @@ struct bo {
 };
 
 struct context {
-    bool used, configured;
+    bool used;
+    uint32_t pdi; /* the bo of its array's configuration; 0: not configured */
 };
 
 struct command {
@@ -87,8 +90,22 @@ static struct {
     uint64_t dispatches, bos, contexts, ioctls; /* counts when it was set */
 } fault;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Recursive: a text dispatch comes back here where it opens and closes files. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static bool shared, instant;
+
+/* Bytes that the array sees, as far as they go in their bo; NULL where nothing is. */
+struct seen {
+    void *start;
+    uint64_t bytes;
+};
+
+/* Does what the text of a design says: its array's part, its sequence, and every data bo of the command. Returns 0,
+ * or writes a reason. It is called in the thread that waits; what else happens in the process must not wait for the
+ * device meanwhile. */
+typedef int (*text_dispatch)(const struct seen *array, const struct seen *sequence, const struct seen *bos,
+                             char *reason, uint64_t reason_bytes);
+static text_dispatch dispatch_text;
 
 static void complain(const char *format, ...)
 {
@@ -149,6 +166,12 @@ uint64_t amdxdna_stub_count(const char *name)
     abort();
 }
 
+/* Who executes texts from now on; NULL: nobody. */
+void amdxdna_stub_text(text_dispatch function)
+{
+    dispatch_text = function;
+}
+
 void amdxdna_stub_instant(int on)
 {
     instant = on;
@@ -172,8 +195,8 @@ static bool lies_within(const struct bo *bo, uint64_t address, uint64_t bytes)
     return address >= bo->address && bytes <= bo->size && address - bo->address <= bo->size - bytes;
 }
 
-/* What the array sees at a device address; NULL if a byte of it is outside the bo. */
-static void *device_memory(uint64_t address, uint64_t bytes, uint32_t type)
+/* What the array sees from a device address to the end of its bo; NULL if not even `bytes` of it. */
+static struct seen seen_at(uint64_t address, uint64_t bytes, uint32_t type)
 {
     uint32_t first = address >> 32, last = first;
     if (first == 0) { /* in the heap, of which several bos are cut */
@@ -183,9 +206,14 @@ static void *device_memory(uint64_t address, uint64_t bytes, uint32_t type)
     for (uint32_t handle = first; handle <= last; handle++) {
         struct bo *bo = find_bo(handle);
         if (bo != NULL && bo->type == type && lies_within(bo, address, bytes))
-            return bo->device + (address - bo->address);
+            return (struct seen){bo->device + (address - bo->address), bo->size - (address - bo->address)};
     }
-    return NULL;
+    return (struct seen){NULL, 0};
+}
+
+static void *device_memory(uint64_t address, uint64_t bytes, uint32_t type)
+{
+    return seen_at(address, bytes, type).start;
 }
 
 /* The lowest gap of the heap in which `size` bytes fit. */
@@ -627,8 +655,31 @@ static uint32_t opcode_of(const uint32_t *packet)
     return *packet >> 23 & 0x1F;
 }
 
+static const char TEXT[] = "// text of a design\n"; /* with which array's part and sequence begin */
+
+static bool is_text(const struct seen *memory)
+{
+    return memory->bytes >= sizeof TEXT && memcmp(memory->start, TEXT, sizeof TEXT - 1) == 0;
+}
+
+static const char *execute_text(const struct context *context, const struct seen *sequence, const uint64_t *addresses)
+{
+    static char reason[512];
+    struct seen array = {NULL, 0}, bos[MAX_ARGUMENTS];
+    struct bo *pdi = find_bo(context->pdi);
+    if (pdi != NULL)
+        array = (struct seen){pdi->device, pdi->size};
+    if (!is_text(&array))
+        return "the context's PDI is no text of a design";
+    if (dispatch_text == NULL)
+        return "nobody in this process executes the text of a design";
+    for (uint32_t i = 0; i < MAX_ARGUMENTS; i++)
+        bos[i] = seen_at(addresses[i], 1, AMDXDNA_BO_SHARE);
+    return dispatch_text(&array, sequence, bos, reason, sizeof reason) == 0 ? NULL : reason;
+}
+
 /* One dispatch. Where its arguments stand is written in kernels.json. */
-static uint32_t dispatch(const uint32_t *packet)
+static uint32_t dispatch(const struct context *context, const uint32_t *packet)
 {
     struct __attribute__((packed)) {
         uint64_t opcode, instructions;
@@ -643,6 +694,8 @@ static uint32_t dispatch(const uint32_t *packet)
     for (size_t i = 0; i < ARRAY_LENGTH(states); i++)
         if (is_fault(states[i].kind, counts.dispatches, fault.dispatches))
             return states[i].state;
+    bool zeros = is_fault("zeros", counts.dispatches, fault.dispatches);
+    bool part = is_fault("part", counts.dispatches, fault.dispatches);
     const char *reason = NULL;
     if (opcode_of(packet) != START || words_of(packet) * 4 < 4 + sizeof arguments || packet[1] != 1) {
         complain("dispatch %lu: no command for the one kernel", counts.dispatches);
@@ -651,18 +704,21 @@ static uint32_t dispatch(const uint32_t *packet)
     memcpy(&arguments, packet + 2, sizeof arguments);
     uint64_t bos[ARRAY_LENGTH(arguments.bos)];
     memcpy(bos, arguments.bos, sizeof bos);
-    const struct instructions *is = device_memory(arguments.instructions, WORDS * 4, AMDXDNA_BO_DEV);
+    struct seen seen = seen_at(arguments.instructions, arguments.bytes, AMDXDNA_BO_DEV);
+    const struct instructions *is = seen.start;
+    seen.bytes = arguments.bytes;
     if (arguments.opcode != NPU_INSTRUCTIONS)
         reason = "the argument opcode is not 3";
     else if (is == NULL)
         reason = "the instructions lie outside of every instruction bo";
+    else if (is_text(&seen))
+        reason = zeros || part ? "zeros and part are for instructions in words" : execute_text(context, &seen, bos);
     else if (arguments.bytes != WORDS * 4)
         reason = "the argument ninstr is not the number of bytes";
     else if (!are_valid(is))
         reason = "these are no stand-in instructions";
     else
-        reason = compute(is, bos, is_fault("zeros", counts.dispatches, fault.dispatches),
-                         is_fault("part", counts.dispatches, fault.dispatches));
+        reason = compute(is, bos, zeros, part);
     if (reason != NULL)
         complain("dispatch %lu: %s (opcode %lu, instructions 0x%lx, ninstr %u, bos 0x%lx 0x%lx 0x%lx 0x%lx 0x%lx)",
                  counts.dispatches, reason, arguments.opcode, arguments.instructions, arguments.bytes, bos[0], bos[1],
@@ -678,10 +734,10 @@ static uint32_t *packet_of(uint64_t handle)
     return usable ? (uint32_t *)bo->host : NULL;
 }
 
-static uint32_t execute(uint32_t *packet)
+static uint32_t execute(const struct context *context, uint32_t *packet)
 {
     if (opcode_of(packet) != CHAIN)
-        return dispatch(packet);
+        return dispatch(context, packet);
     struct chain *chain = (struct chain *)(packet + 1);
     const char *handles = (const char *)(chain + 1);
     counts.chains++;
@@ -695,7 +751,7 @@ static uint32_t execute(uint32_t *packet)
         uint32_t *command = packet_of(handle);
         if (command == NULL)
             complain("command %u of a chain is in no command bo", i);
-        uint32_t state = command == NULL ? ERROR : dispatch(command);
+        uint32_t state = command == NULL ? ERROR : dispatch(context, command);
         if (state != COMPLETED) {
             chain->failed = i;
             return state;
@@ -707,8 +763,9 @@ static uint32_t execute(uint32_t *packet)
 /* The command at the head of the queue: done, unless it hangs. */
 static void execute_next(void)
 {
-    uint32_t *packet = packet_of(node.queue[node.finished % MAX_QUEUED].handle);
-    uint32_t state = packet == NULL ? ERROR : execute(packet);
+    struct command command = node.queue[node.finished % MAX_QUEUED];
+    uint32_t *packet = packet_of(command.handle);
+    uint32_t state = packet == NULL ? ERROR : execute(&node.contexts[command.context], packet);
     if (state == HANGS) {
         node.hanging = true;
         clock_gettime(CLOCK_MONOTONIC, &node.hanging_since);
@@ -723,7 +780,7 @@ static int exec_cmd(struct amdxdna_drm_exec_cmd *call)
 {
     if (call->type != AMDXDNA_CMD_SUBMIT_EXEC_BUF || call->cmd_count != 1)
         return EINVAL;
-    if (call->hwctx == 0 || call->hwctx > MAX_CONTEXTS || !node.contexts[call->hwctx].configured)
+    if (call->hwctx == 0 || call->hwctx > MAX_CONTEXTS || node.contexts[call->hwctx].pdi == 0)
         return EINVAL;
     uint32_t *packet = packet_of(call->cmd_handles);
     if (packet == NULL || (*packet & 0xF) != NEW)
@@ -840,7 +897,7 @@ static int configure_context(struct amdxdna_drm_config_hwctx *call)
     struct bo *bo = find_bo(units->cu_configs[0].cu_bo);
     if (bo == NULL || bo->type != AMDXDNA_BO_DEV)
         return EINVAL;
-    node.contexts[call->handle].configured = true;
+    node.contexts[call->handle].pdi = units->cu_configs[0].cu_bo;
     return 0;
 }
 

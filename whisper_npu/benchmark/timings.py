@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -33,21 +34,31 @@ class Timings:
         return max(self.seconds)
 
     def __str__(self) -> str:
-        """The median, and the smallest and largest value in brackets."""
-        if len(self.seconds) == 1:
-            return short(self.median)
-        return f"{short(self.median)} ({short(self.low)} to {short(self.high)})"
+        return with_spread(self.seconds)
 
     @property
     def as_document(self) -> dict[str, object]:
-        return {"median": self.median, "min": self.low, "max": self.high, "repeats": list(self.seconds)}
+        return spread_document(self.seconds)
 
 
-def short(seconds: float) -> str:
-    """Seconds with the digits that are meaningful."""
-    if seconds >= 100:
-        return f"{seconds:,.1f}"
-    return f"{seconds:.2f}" if seconds >= 10 else f"{seconds:.3f}" if seconds >= 1 else f"{seconds:#.3g}"
+def with_spread(values: Sequence[float]) -> str:
+    """The median, and the smallest and largest value in brackets; empty where there are no values."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        return short(values[0])
+    return f"{short(median(values))} ({short(min(values))} to {short(max(values))})"
+
+
+def spread_document(values: Sequence[float]) -> dict[str, object]:
+    return {"median": median(values), "min": min(values), "max": max(values), "repeats": list(values)}
+
+
+def short(value: float) -> str:
+    """Seconds, or another quantity, with the digits that are meaningful."""
+    if value >= 100:
+        return f"{value:,.1f}"
+    return f"{value:.2f}" if value >= 10 else f"{value:.3f}" if value >= 1 else f"{value:#.3g}"
 
 
 def machine() -> dict[str, object]:

@@ -68,7 +68,8 @@ _building: dict[Path, Lock] = {}  # for threads that ask at the same time for th
 @lru_cache(maxsize=8)
 def _built(source: Path) -> ctypes.CDLL | None:
     # The CPU too: a home folder may serve several machines.
-    key = sha256(repr([source.read_bytes(), FLAGS, platform.machine(), cpu_flags()]).encode())
+    read = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.hpp")))]
+    key = sha256(repr([read, FLAGS, platform.machine(), cpu_flags()]).encode())
 
     def compile_it(folder: Path) -> None:
         compiler = find_cxx(os.environ)

@@ -22,6 +22,19 @@ from whisper_npu.npu.targets import Target
 
 MANIFEST = "manifest.json"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 3
+CORE_PROGRAMS = "core_programs"  # by object: what llvm-objdump showed, where the build had it
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """The loop of a core's program that multiplies: counted in the compiled object, not measured."""
+
+    bundles: int  # a core issues one per cycle, unless something stalls it
+    vmacs: int  # among their instructions: each multiplies a micro-tile
+
+    @property
+    def vmacs_per_cycle(self) -> float:
+        return self.vmacs / self.bundles
 
 
 @dataclass(frozen=True)
@@ -30,9 +43,10 @@ class Artifact:
 
     contract: Contract
     folder: Path
-    overlay: str  # sha256: kernels of one overlay run on one loaded xclbin
+    overlay: str  # a hash: kernels of one overlay, by the same tools, run on one loaded xclbin
     xclbin: Path
     instructions: bytes  # little-endian 32-bit words
+    inner_loop: InnerLoop | None = None  # of the object that multiplies most; None where nobody counted
 
 
 def kernel_folder(environ: Mapping[str, str]) -> Path:
@@ -73,7 +87,7 @@ def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:
         raise KernelNotBuiltError(
             f"no built kernel {contract.name} in {looked}: whisper-npu kernels build {contract.name}"
         )
-    return _checked(contract, place)
+    return checked_kernel(contract, place, str(place), f"whisper-npu kernels build {contract.name}")
 
 
 def _place(contract: Contract, folders: Sequence[Path]) -> Path | None:
@@ -81,16 +95,18 @@ def _place(contract: Contract, folders: Sequence[Path]) -> Path | None:
     return next((place for place in places if (place / MANIFEST).is_file()), None)
 
 
-def _checked(contract: Contract, place: Path) -> Artifact:
+def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) -> Artifact:
+    """The kernel in `place`, whatever the folder's name. An error names its origin and the remedy.
+
+    Raises KernelManifestError.
+    """
+
     def refuse(reason: str) -> KernelManifestError:
-        return KernelManifestError(
-            f"kernel {contract.name} in {place} is refused: {reason}; "
-            f"whisper-npu kernels build {contract.name}"
-        )
+        return KernelManifestError(f"kernel {contract.name} in {origin} is refused: {reason}; {remedy}")
 
     try:
         manifest = json.loads((place / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise refuse(f"{MANIFEST} cannot be read ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise refuse(f"{MANIFEST} is no {SCHEMA} manifest")
@@ -119,7 +135,33 @@ def _checked(contract: Contract, place: Path) -> Artifact:
             raise refuse(f"{path.name} is not the file that was built (its sha256 is another)")
     if not contents[instructions] or len(contents[instructions]) % 4:
         raise refuse(f"{instructions.name} holds {len(contents[instructions])} bytes, not 32-bit words")
-    return Artifact(contract, place, overlay, xclbin, contents[instructions])
+    loop = _inner_loop(manifest.get(CORE_PROGRAMS))
+    return Artifact(contract, place, _overlay(overlay, manifest), xclbin, contents[instructions], loop)
+
+
+def _overlay(array_part: str, manifest: Mapping[str, Any]) -> str:
+    """Instructions name addresses, and the tools say where a buffer lies: others may put it elsewhere.
+
+    array_part: the hash of that part of the design's text.
+    """
+    sources = manifest.get("sources")
+    named = sources if isinstance(sources, dict) else {}
+    core = {name: content for name, content in named.items() if name.endswith(".cc")}
+    build = [array_part, core, manifest.get("target"), manifest.get("tools")]
+    return sha256(json.dumps(build, sort_keys=True).encode()).hexdigest()
+
+
+def _inner_loop(programs: Any) -> InnerLoop | None:
+    """The loop with the most vmacs; whatever is no such count is left out, a kernel runs without it."""
+    loops = []
+    for program in programs.values() if isinstance(programs, dict) else ():
+        loop = program.get("inner_loop") if isinstance(program, dict) else None
+        if not isinstance(loop, dict):
+            continue
+        bundles, vmacs = loop.get("bundles"), loop.get("vmacs")
+        if type(bundles) is int and type(vmacs) is int and bundles > 0 and vmacs > 0:
+            loops.append(InnerLoop(bundles, vmacs))
+    return max(loops, key=lambda loop: loop.vmacs, default=None)
 
 
 def _member(manifest: Mapping[str, Any], *names: str) -> str | None:

@@ -67,18 +67,29 @@ class Matmul(Op):
         return (a.astype(np.float64) @ b.astype(np.float64),)
 
     def tolerance(self, numerics: Numerics, *inputs: NDArray[Any]) -> tuple[F64, ...]:
-        """A bound, not an estimate, relative to |A| |B|.
+        """A bound, not an estimate, where nothing overflows; operands exist whose error is above 0.9 of it.
 
-        Rounding moves each operand by at most u of itself, so a product by 2u + u^2. The sum of K products
-        moves by at most 1.25 * 2^-24 for each addend, in whatever order and grouping the cores add: they
-        align nine addends to the largest and round them and their sum (github.com/FIM43-Redeye/xdna-emu,
-        src/interpreter/execute/vector_matmul/bf16_pipeline.rs); sequences of IEEE additions stay within it as
-        well (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). A bf16 result moves each
-        partial result by one more rounding. Subnormal numbers, below 2^-126, may be lost whole.
+        It is relative to |A| |B|, and has four parts:
+
+        - Rounding moves each operand by at most u of itself, so a product by 2u + u^2.
+        - A sum of k products moves by gamma(k) = k v / (1 - k v), v = 2^-24, in whatever order IEEE additions
+          make it (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). So does the array's,
+          whose vmac (host/vmac.hpp) adds s >= 2 products to an accumulator. Let 2^e be the power that sets
+          its grid: the addend that set it is not below 2^e, and at most s others are rounded, each by v 2^e.
+          Their sum is on the grid: below 2^(e+1) it is not rounded again; if it is at least 2^(e+j), j >= 1,
+          its rounding and theirs are at most (1 + s / 2) v 2^(e+j). Both are at most s v of a magnitude that
+          the sums up to there have reached; only where a step has one product or two it may be half a v more,
+          and the first step has one rounding less.
+        - What a core writes in bf16 moves by one more rounding; each partial result that the host adds, by v.
+        - Subnormal numbers, below 2^-126, may be lost whole, and the array's grid takes them for 2^-126. With
+          the factor that they meet, that is at most 2^-126 of the sum of the factors' magnitudes; each sum
+          may be lost likewise.
         """
-        a, b = inputs
-        magnitude: F64 = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+        a, b = (np.abs(x).astype(np.float64) for x in inputs)
         u = numerics.operand_unit
-        steps = self.K + (numerics.partial_k or self.K)
-        relative = (1 + 2 * u + u * u) * (1 + 1.25 * steps * 2.0**-24) * (1 + numerics.result_unit) - 1
-        return (magnitude * relative + self.K * 2.0**-125,)
+        k = min(self.K, numerics.partial_k or self.K)
+        roundings = (k + -(-self.K // k) - 1) * 2.0**-24
+        sums = 1 + roundings / (1 - roundings)
+        relative = (1 + 2 * u + u * u) * sums * (1 + numerics.result_unit) - 1
+        factors = a.sum(axis=-1)[..., :, None] + b.sum(axis=-2)[..., None, :]
+        return (a @ b * relative + (self.K + factors) * 2.0**-125,)

@@ -43,7 +43,7 @@ class Numerics:
 
     operand_unit: float  # the largest relative error of rounding an operand of a product; 0 for float32
     result_unit: float = 0.0  # the same of a partial result that a core writes
-    partial_k: int | None = None  # products that a core adds up before it writes; None: all of them
+    partial_k: int | None = None  # products that are added up before the host adds; None: all of them
 
     @classmethod
     def of(cls, dtype: DType, rounding: Rounding = Rounding.NEAREST_EVEN) -> Numerics:

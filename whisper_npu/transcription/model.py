@@ -7,6 +7,7 @@ files, language detection, timestamps, VAD and temperature fallback all use this
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -41,6 +42,9 @@ DEFAULT_MODEL = "base"
 # "encoder" (one call of it), and "transcribe", which includes mel, encoder and decoding.
 OnStage = Callable[[str, float, float], None]
 OnRun = Callable[[Run], None]
+# Called with a stage as it starts; what it returns is a context for as long as the stage lasts. Stages:
+# "audio", "decode", which holds "mel" and "encoder" (one call of it), and "other" for the caller's part.
+Stage = Callable[[str], AbstractContextManager[None]]
 Audio = str | Path | BinaryIO | NDArray[np.floating]
 
 
@@ -64,6 +68,7 @@ class Model:
         self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
         self.device = device
         self._one_at_a_time = RLock()
+        self._stage: Stage = _no_context
         prepared = device.prepared(encoder_ops(checkpoint.dims), kernel)
         self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, prepared)
         folder = decoder_folder or checkpoint.decoder_folder
@@ -89,6 +94,10 @@ class Model:
         self._whisper.on_run = on_run
         self._whisper.on_stage = self._whisper.feature_extractor.on_stage = on_stage
 
+    def within(self, stage: Stage) -> None:
+        """Do every stage within the context that this gives for it, for example a meter's."""
+        self._stage = self._whisper.stage = self._whisper.feature_extractor.stage = stage
+
     def transcribe(
         self,
         audio: Audio,
@@ -103,22 +112,25 @@ class Model:
         options = options or TranscribeOptions()
         with self._one_at_a_time:
             language = self._language(options)
-            start = perf_counter()
-            samples = load_audio(audio)  # (n_samples,) float32
-            audio_seconds = perf_counter() - start
+            with self._stage("audio"):
+                start = perf_counter()
+                samples = load_audio(audio)  # (n_samples,) float32
+                audio_seconds = perf_counter() - start
             self._whisper.on_stage("audio", start, start + audio_seconds)
             duration = len(samples) / SAMPLE_RATE
             self._whisper.start_measuring()
             start = perf_counter()
-            found, info = run_loop(self._whisper, samples, options, language)
             segments: list[Segment] = []
             in_callback = 0.0  # seconds that do not count as decoding
-            for segment in spoken(found, samples):
-                segments.append(as_segment(segment, id=len(segments)))
-                if on_segment:
-                    handed_over = perf_counter()
-                    on_segment(segments[-1])
-                    in_callback += perf_counter() - handed_over
+            with self._stage("decode"):
+                found, info = run_loop(self._whisper, samples, options, language)
+                for segment in spoken(found, samples):
+                    segments.append(as_segment(segment, id=len(segments)))
+                    if on_segment:
+                        handed_over = perf_counter()
+                        with self._stage("other"):
+                            on_segment(segments[-1])
+                        in_callback += perf_counter() - handed_over
             self._whisper.on_stage("transcribe", start, perf_counter())
             total = perf_counter() - start - in_callback
             encoder, mel_seconds = self._whisper.measured()
@@ -180,6 +192,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         self._last: tuple[F32, F32] | None = None  # the last window and its audio features
         self.on_stage: OnStage = _ignore_stage
         self.on_run: OnRun = _ignore_run
+        self.stage: Stage = _no_context
         self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(encoder.dims)
         self.start_measuring()
 
@@ -189,6 +202,10 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32. The window in which the language
         was detected is not encoded again.
         """
+        with self.stage("encoder"):
+            return self._encode(features)
+
+    def _encode(self, features: F32) -> Any:
         start = perf_counter()
         frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
         windows = pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
@@ -246,12 +263,14 @@ class _MeasuredFeatures:
         self.n_samples = self.nb_max_frames * HOP_LENGTH
         self.seconds = 0.0
         self.on_stage: OnStage = _ignore_stage
+        self.stage: Stage = _no_context
 
     def __call__(self, samples: F32, chunk_length: None = None) -> F32:
         """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32. chunk_length is not used."""
-        start = perf_counter()
-        mel = log_mel(samples, self._n_mels)
-        end = perf_counter()
+        with self.stage("mel"):
+            start = perf_counter()
+            mel = log_mel(samples, self._n_mels)
+            end = perf_counter()
         self.seconds += end - start
         self.on_stage("mel", start, end)
         return mel
@@ -263,6 +282,11 @@ def _ignore_run(run: Run) -> None:
 
 def _ignore_stage(stage: str, start: float, end: float) -> None:
     """The default: nobody observes."""
+
+
+def _no_context(stage: str) -> AbstractContextManager[None]:
+    """The default: a stage needs nothing around it."""
+    return nullcontext()
 
 
 def _silent(step: str) -> None:

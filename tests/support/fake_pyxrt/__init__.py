@@ -2,8 +2,9 @@
 
 Every bo has two copies of its bytes, the host's and the device's; only a sync carries bytes from one to the
 other, so a forgotten or misdirected sync gives stale data. Fresh bytes are NaN, in bf16 and in fp32. A
-dispatch computes what the stand-in instructions on the device say (tests/support/stand_in_kernels.py), on the
-device's copies, when it is waited for. What a real NPU would answer with wrong data, a hang or a crash raises
+dispatch does what the stand-in instructions on the device say, on the device's copies, when it is waited for:
+what a contract promises (tests/support/stand_in_kernels.py), or what a design's text says
+(tests/support/text_kernels.py). What a real NPU would answer with wrong data, a hang or a crash raises
 Misuse, and is on record in `misuses` even if somebody catches it.
 
 Behaviour after github.com/Xilinx/XRT, releases 2.21 to 2.25: src/python/pybind11/src/pyxrt.cpp and

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import SAMPLES
+from tests.support.sensors import Constant
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.app import _with_flags
 from whisper_npu.errors import DeviceNotFoundError
@@ -70,9 +71,10 @@ def test_npu_without_an_npu_fails(capsys: pytest.CaptureFixture[str]) -> None:
         ["benchmark", "projection"],
         ["benchmark", "call"],
         ["benchmark", "pipeline", SPEECH],
+        ["benchmark", "energy", SPEECH],
         ["benchmark", "wer", str(SAMPLES / "expected.tsv")],
     ],
-    ids=["transcribe", "projection", "call", "pipeline", "wer"],
+    ids=["transcribe", "projection", "call", "pipeline", "energy", "wer"],
 )
 def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long_it_may_take(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -86,6 +88,7 @@ def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long
         raise DeviceNotFoundError("no NPU: this is a test")
 
     monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)
+    monkeypatch.setattr("whisper_npu.energy.sensors.open_sensor", Constant)
     options = ["--device", "npu", "--kernels", "here", "--kernels", "there/kernels"]
     assert run([*command, *options]) == 1
     assert run([*command, *options, "--timeout", "0.5"]) == 1

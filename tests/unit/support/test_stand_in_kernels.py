@@ -283,7 +283,7 @@ def test_a_stand_in_lies_where_a_build_would_put_it(tmp_path: Path) -> None:
     built, stood_in = manifest("built"), manifest("stand-ins")
     assert files("stand-ins") == files("built")
     assert list(stood_in) == list(built)
-    same = ("schema", "schema_version", "design", "contract", "operands", "target")
+    same = ("schema", "schema_version", "design", "contract", "operands", "toolchain", "target")
     assert [stood_in[field] for field in same] == [built[field] for field in same]
     for field in ("sources", "tools", "outputs"):
         assert sorted(stood_in[field]) == sorted(built[field])

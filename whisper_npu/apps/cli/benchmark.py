@@ -173,6 +173,57 @@ def benchmark_pipeline(
     print(as_markdown(done), end="")
 
 
+@benchmark.command("energy")
+def benchmark_energy(
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files.")],
+    model: Annotated[str, typer.Option("--model", help="Name, folder, or hub id.")] = "base",
+    kernel: Annotated[str, typer.Option("--kernel", help="auto, or a kernel as in transcribe.")] = "auto",
+    repeats: Repeats = 3,
+    idle: Annotated[
+        float,
+        typer.Option(
+            "--idle",
+            metavar="SECONDS",
+            help="How long to measure the idle machine, before the work and after it.",
+        ),
+    ] = 10.0,
+    device: Device = DeviceName.auto,
+    fidelity: Annotated[
+        FidelityName,
+        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself."),
+    ] = FidelityName.fast,
+    kernels: KernelFolders = None,
+    timeout: Timeout = 10.0,
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+) -> None:
+    """Measure joules per minute of audio over idle, by RAPL or amdgpu's PPT."""
+    from whisper_npu.benchmark.energy import as_markdown, run_energy, write_files
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.energy.sensors import open_sensor
+    from whisper_npu.npu.emulator.device import Fidelity
+    from whisper_npu.npu.open import open_device
+
+    files = Files(markdown=markdown, json=json, csv=csv)
+    npu = npu_options(kernels, timeout)
+    files.check()
+    sensor = open_sensor()
+    with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
+        done = run_energy(
+            audio,
+            opened,
+            sensor,
+            model=model,
+            kernel=kernel,
+            repeats=repeats,
+            idle_seconds=idle,
+            progress=_say,
+        )
+    write_files(done, files)
+    print(as_markdown(done), end="")
+
+
 @benchmark.command("wer")
 def benchmark_wer(
     manifest: Annotated[

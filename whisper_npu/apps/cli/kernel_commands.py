@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from whisper_npu.encoder import encoder_ops
 from whisper_npu.errors import WhisperNpuError, error_line
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.build import BuildError, DesignSource, Toolchain, aie_opt_check, arrays, build
+from whisper_npu.kernels.build import DesignSource, aie_opt_check, arrays, build
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm
+from whisper_npu.kernels.own_toolchain import site_packages
 from whisper_npu.kernels.table import as_markdown, figures
+from whisper_npu.kernels.toolchain import NEWEST, Generation, generation_named
+from whisper_npu.kernels.tools import BuildError, Toolchain
 from whisper_npu.kernels.verifier import Functions, Usage, parse
 from whisper_npu.kernels.verifier.core_functions import NoCompilerError
 from whisper_npu.kernels.verify import compiled_functions, numpy_functions, verify
@@ -19,7 +22,7 @@ from whisper_npu.npu.artifacts import MANIFEST, kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.npu.kernel import Kernel
-from whisper_npu.npu.planner import choose, smallest
+from whisper_npu.npu.planner import Choice, choose, smallest
 from whisper_npu.npu.targets import DEFAULT, TARGETS, Target
 from whisper_npu.ops import Matmul
 from whisper_npu.released import released_dimensions
@@ -75,24 +78,42 @@ def list_designs() -> str:
     )
 
 
-def show_design(name: str) -> str:
-    """The MLIR text of a design; a gemm may have any sizes."""
-    return registry.design(find_design(name))
+def show_design(name: str, toolchain: str | None) -> str:
+    """The MLIR text of a design, as that generation of the toolchain spells it; a gemm may have any sizes.
+
+    toolchain: None for the newest. Raises UnknownGenerationError, UnknownKernelError.
+    """
+    return registry.design(find_design(name), NEWEST if toolchain is None else generation_named(toolchain))
 
 
-def verify_designs(names: Sequence[str], wanted: str, *, mlir_aie: bool) -> int:
+def verify_designs(names: Sequence[str], wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
     """Verify designs, one line each on stdout, and go on after a failure. Returns the exit code.
 
     wanted: the core functions, as `core_functions` takes it. mlir_aie: also the toolchain's own passes.
+    toolchain: whose spelling; None for the one that is installed where its passes run, or the newest.
     """
+    return _verify(_chosen(names, DEFAULT), wanted, toolchain, mlir_aie=mlir_aie)
+
+
+def verify_model(model: str, wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
+    """The same for what the planner chooses for a released model's encoder.
+
+    Raises UnknownModelError for a name whose sizes are not known.
+    """
+    return _verify(_model_choice(model, DEFAULT).contracts, wanted, toolchain, mlir_aie=mlir_aie)
+
+
+def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
+    tools = find_tools()
+    spelling = _generation(toolchain, tools) if toolchain or mlir_aie else NEWEST
     failed = False
-    for contract in _chosen(names, DEFAULT):
+    for contract in contracts:
         try:
-            source = DesignSource.of(contract)
+            source = DesignSource.of(contract, spelling)
             functions, origin = core_functions(contract, source.mlir_text, wanted)
             verdict = verify(contract, source.mlir_text, functions)
             if mlir_aie:
-                aie_opt_check(source, Toolchain.find(os.environ, sys.path))
+                aie_opt_check(source, tools)
         except WhisperNpuError as error:
             failed = True
             reason = str(error).removeprefix(f"{contract.name}: ")
@@ -114,23 +135,26 @@ def _banks(usage: Usage) -> str:
     return f"{conflicts} pairs of inputs share a bank of it, " if conflicts.sharing else ""
 
 
-def build_designs(names: Sequence[str], array: str) -> None:
+def build_designs(names: Sequence[str], array: str, toolchain: str | None = None) -> None:
     """Build designs into the user's kernel folder, one line each on stdout.
 
-    array: MLIR-AIE's name, as in `aie.device`.
+    array: MLIR-AIE's name, as in `aie.device`. toolchain: the generation; None for the one that is installed.
     """
-    _build(_chosen(names, _target(array)), array)
+    _build(_chosen(names, _target(array)), array, toolchain)
 
 
-def build_model(model: str, array: str) -> None:
+def build_model(model: str, array: str, toolchain: str | None = None) -> None:
     """Build what the planner chooses for a released model's encoder.
 
     Raises UnknownModelError for a name whose sizes are not known.
     """
-    target = _target(array)
-    choice = choose(encoder_ops(released_dimensions(model)), _kernels_for_any_op(target))
+    choice = _model_choice(model, _target(array))
     print(f"{model}: {choice.reason}", flush=True)
-    _build(choice.contracts, array)
+    _build(choice.contracts, array, toolchain)
+
+
+def _model_choice(model: str, target: Target) -> Choice:
+    return choose(encoder_ops(released_dimensions(model)), _kernels_for_any_op(target))
 
 
 def _kernels_for_any_op(target: Target) -> Sequence[Kernel]:
@@ -147,11 +171,29 @@ def _target(array: str) -> Target:
     raise BuildError(f"unknown target {array!r}: there are {known}")
 
 
-def _build(contracts: Sequence[Contract], array: str) -> None:
+def _build(contracts: Sequence[Contract], array: str, toolchain: str | None) -> None:
     folder = kernel_folder(os.environ)
-    tools = Toolchain.find(os.environ, sys.path)
-    for result in build(list(map(DesignSource.of, contracts)), folder, array=array, tools=tools):
+    tools = find_tools()
+    tools.check_complete(None if toolchain is None else generation_named(toolchain))
+    generation = _generation(toolchain, tools)
+    print(f"toolchain {generation}, tested with {generation.pair}", flush=True)
+    if mismatch := tools.mismatch(generation):
+        print(f"whisper-npu: warning: {mismatch}", file=sys.stderr)
+    sources = [DesignSource.of(contract, generation) for contract in contracts]
+    for result in build(sources, folder, array=array, tools=tools):
         print(f"{result.name}: {result.outcome}, {result.folder}")
+        for name, program in result.programs.items():
+            print(f"  {name}: {program}")
+
+
+def find_tools() -> Toolchain:
+    """The tools that the environment names, or this Python has, or `kernels setup` has made, or PATH has."""
+    return Toolchain.find(os.environ, [*sys.path, *site_packages(os.environ)])
+
+
+def _generation(toolchain: str | None, tools: Toolchain) -> Generation:
+    """The one that the user names, or that is installed. Raises as they do."""
+    return tools.generation() if toolchain is None else generation_named(toolchain)
 
 
 def _chosen(names: Sequence[str], target: Target) -> Sequence[Contract]:

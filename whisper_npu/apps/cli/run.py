@@ -9,6 +9,8 @@ from time import perf_counter
 
 from whisper_npu.apps.cli.progress import Progress
 from whisper_npu.audio import load_audio
+from whisper_npu.energy.meter import Meter
+from whisper_npu.energy.sensors import find_sensor
 from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.open import open_device
@@ -71,6 +73,7 @@ class Run:
         results = []
         # The device first, so that an absent NPU or an unknown kernel is reported before any work.
         with (
+            Meter(find_sensor()) as meter,
             open_device(self.device, self.fidelity, self.npu, self.threads) as device,
             Progress(quiet=self.quiet) as progress,
         ):
@@ -78,20 +81,23 @@ class Run:
             for audio in self.audio:
                 transcription: Transcription | None = None
                 try:
-                    start = perf_counter()
-                    samples = load_audio(audio)  # before the model, so that bad audio fails early
-                    audio_seconds = perf_counter() - start
+                    with meter.stage("audio"):
+                        start = perf_counter()
+                        samples = load_audio(audio)  # before the model, so that bad audio fails early
+                        audio_seconds = perf_counter() - start
                     if model is None:
                         progress.say(f"loading {self.model}")
-                        start = perf_counter()
-                        model = load_model(
-                            self.model,
-                            device=device,
-                            kernel=self.kernel,
-                            compute_type=compute_type,
-                            progress=progress.say,
-                        )
-                        load_seconds = perf_counter() - start
+                        with meter.stage("load"):
+                            start = perf_counter()
+                            model = load_model(
+                                self.model,
+                                device=device,
+                                kernel=self.kernel,
+                                compute_type=compute_type,
+                                progress=progress.say,
+                            )
+                            load_seconds = perf_counter() - start
+                        model.within(meter.stage)
                     with progress.recording(audio, len(samples)) as on_segment:
                         done = model.transcribe(samples, self.options, on_segment)
                     transcription = replace(done, audio_seconds=audio_seconds)
@@ -101,7 +107,8 @@ class Run:
                     progress.fail(str(error))
                     results.append(FileResult(audio, transcription, str(error)))
             ran_on = RunOn.of(device, self.model, self.kernel, model)
-        self._report(Report(ran_on, tuple(results), load_seconds, perf_counter() - self.started))
+        total_seconds = perf_counter() - self.started
+        self._report(Report(ran_on, tuple(results), load_seconds, total_seconds, meter.energy))
         return 1 if any(result.error for result in results) else 0
 
     def _check_outputs(self) -> None:

@@ -1,26 +1,30 @@
 """How the emulator executes a plan: dispatch by dispatch, or as the large operations that its walk proves.
 
 What is computed follows from the walk: an op's sizes only say how large the matrices are. Results start as
-NaN, so that a tile which no dispatch writes cannot pass for a result. Products of bf16 are exact in float32's
-range. Sums are IEEE fp32 sums; the array's own way of adding (kernels/matmul/kernel.py) stays within the same
-tolerance, and is not emulated bit by bit.
+NaN, so that a tile which no dispatch writes cannot pass for a result. Dispatch by dispatch, sums are those of
+the array to the bit (`Contract.compute`). The large operations add in IEEE fp32, in the order of this CPU's
+gemm; both stay within the tolerance of `Matmul.tolerance`. Dispatches are counted where their work is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from math import prod
+from threading import Lock
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side
 from whisper_npu.host.threads import BLOCK_BYTES, Threads, split
-from whisper_npu.kernels.matmul.kernel import MatmulPlan
+from whisper_npu.kernels.matmul.kernel import MatmulContract, MatmulPlan
 from whisper_npu.npu.host_ops import attend, finish, masked_keys, normalise
 from whisper_npu.npu.layout import Layout, padded_to_tiles, tile_of
 from whisper_npu.npu.plan import Plan, Walk
@@ -28,7 +32,11 @@ from whisper_npu.ops import Attention, Epilogue, Linear, Norm, Part, SplitHeads
 
 SIDES = {"A": Side.LHS, "B": Side.RHS}  # by the names of a product's operands
 SCORES_BYTES = 3 << 19  # of the scores that one thread keeps in cache
+ROWS_AT_LEAST = 32  # of a tile that a thread multiplies by itself
+MACS_TO_SHARE = 1 << 23  # of one run list: from here on several threads gain more than they wait
 
+T = TypeVar("T")
+Tiles = tuple[F32, ...]
 StepSeconds = list[tuple[float, ...]]  # MEASURED, of every step of each block
 
 
@@ -76,47 +84,148 @@ class Executed:
     submissions: int = 0
 
 
-def run_dispatches(plan: Plan, walk: Walk, operands: Sequence[F32]) -> tuple[list[F32], Executed]:
-    """One dispatch after another, as the device would; the host adds each result tile to what is there.
+class RunLists:
+    """How dispatches go out: a list takes up to `size` of them, and is counted when it goes."""
+
+    def __init__(self, size: int) -> None:
+        self.executed = Executed()
+        self._size = size
+        self._waiting = 0
+
+    def add(self, dispatches: int) -> None:
+        """Dispatches whose work is done."""
+        for _ in range(dispatches):
+            self._waiting += 1
+            if self._waiting == self._size:
+                self.submit()
+
+    def submit(self) -> Executed:
+        """The last list is not full. Returns what was executed."""
+        if self._waiting:
+            self.executed.dispatches += self._waiting
+            self.executed.submissions += 1
+            self._waiting = 0
+        return self.executed
+
+
+class Tally:
+    """What large operations make of a plan's box, reported by each thread when it has done its part.
+
+    A dispatch counts when as much was multiplied as it holds, its padding aside.
+    """
+
+    def __init__(self, plan: MatmulPlan, box: Box) -> None:
+        M, K, N = plan.problem.M, plan.problem.K, plan.problem.N
+        contract = plan.kernel
+        rows, ks = _elements(box.i, contract.m, M), _elements(box.k, contract.k, K)
+        ranges = box.index, rows, ks, _elements(box.j, contract.n, N)
+        self._elements = prod(each.stop - each.start for each in ranges)
+        self._dispatches = -(-box.products // contract.batch)
+        self._lists = RunLists(plan.run_list)
+        self._lock = Lock()
+        self._multiplied = self._counted = 0
+
+    def add(self, rows: int, ks: int, cols: int) -> None:
+        """The products of so many rows of A with so many columns of B are done, over so many of K."""
+        with self._lock:
+            self._multiplied += rows * ks * cols
+            complete = self._multiplied * self._dispatches // self._elements
+            self._lists.add(complete - self._counted)
+            self._counted = complete
+
+    def executed(self) -> Executed:
+        """To be asked when all threads are done."""
+        return self._lists.submit()
+
+
+def tally_of(plan: MatmulPlan) -> Tally:
+    """For a plan with nothing missing."""
+    return Tally(plan, _whole(plan))
+
+
+def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in their order, `size` at a time; the last group may be smaller."""
+    left = iter(items)
+    while group := list(islice(left, size)):
+        yield group
+
+
+def run_dispatches(
+    plan: Plan, walk: Walk, operands: Sequence[F32], threads: Threads
+) -> tuple[list[F32], Executed]:
+    """One run list after another, as the device would; the host adds each result tile to what is there.
 
     operands: (batch, rows, cols) each. Returns the results, likewise.
     """
     inputs = [padded_to_tiles(x, layout) for x, layout in zip(operands, plan.inputs, strict=True)]
     results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in plan.outputs]
     written = [np.zeros(layout.grid, bool) for layout in plan.outputs]
-    executed = Executed()
-    for number, places in enumerate(walk):  # a dispatch takes the next `batch` tile products
-        if number % plan.contract.batch == 0:
-            executed.submissions += executed.dispatches % plan.run_list == 0
-            executed.dispatches += 1
-        read, write = places[: len(inputs)], places[len(inputs) :]
-        tiles = [tile_of(x, layout, at) for x, layout, at in zip(inputs, plan.inputs, read, strict=True)]
-        partials = plan.contract.compute(*tiles)
-        for result, layout, done, at, partial in zip(
-            results, plan.outputs, written, write, partials, strict=True
-        ):
-            tile = tile_of(result, layout, at)
-            if done[tuple(at)]:
-                tile += partial
-            else:
-                tile[:] = partial
-                done[tuple(at)] = True
-    return [x[:, : o.rows, : o.cols] for x, o in zip(results, plan.outputs, strict=True)], executed
+    lists, is_large = RunLists(plan.run_list), plan.contract.macs * plan.run_list >= MACS_TO_SHARE
+    shares = is_large and isinstance(plan, MatmulPlan)
+    compute = partial(_computed_by_rows, plan, threads) if shares else partial(_computed, plan)
+    with nullcontext() if shares else threads.exclusively(blas_threads=1):
+        for run_list in in_groups(in_groups(walk, plan.contract.batch), plan.run_list):
+            places = [at for dispatch in run_list for at in dispatch]
+            tiles = [
+                tuple(
+                    tile_of(x, layout, place)
+                    for x, layout, place in zip(inputs, plan.inputs, at[: len(inputs)], strict=True)
+                )
+                for at in places
+            ]
+            computed = iter(compute(tiles))
+            for dispatch in run_list:
+                for at, values in zip(dispatch, computed, strict=False):
+                    _write(plan, results, written, at[len(inputs) :], values)
+                lists.add(1)
+    return [x[:, : o.rows, : o.cols] for x, o in zip(results, plan.outputs, strict=True)], lists.submit()
 
 
-def executed_in_boxes(plan: Plan, products: int) -> Executed:
-    """The dispatches that so many tile products are, made in large operations."""
-    dispatches = -(-products // plan.contract.batch)
-    return Executed(dispatches, -(-dispatches // plan.run_list))
+def _write(
+    plan: Plan,
+    results: list[F32],
+    written: list[NDArray[np.bool_]],
+    at: Sequence[Sequence[int]],
+    values: Tiles,
+) -> None:
+    """The host adds what a tile product made to what was written there."""
+    for result, layout, done, place, made in zip(results, plan.outputs, written, at, values, strict=True):
+        tile = tile_of(result, layout, place)
+        if done[tuple(place)]:
+            tile += made
+        else:
+            tile[:] = made
+            done[tuple(place)] = True
+
+
+def _computed(plan: Plan, products: Sequence[Tiles]) -> list[Tiles]:
+    """What the tile products of a run list write."""
+    return [plan.contract.compute(*tiles) for tiles in products]
+
+
+def _computed_by_rows(plan: Plan, threads: Threads, products: Sequence[Tiles]) -> list[Tiles]:
+    """The same, with some rows of each for every thread."""
+    contract = plan.contract
+    assert isinstance(contract, MatmulContract)
+    written = [np.empty((contract.m, contract.n), np.float32) for _ in products]
+
+    def some_rows(job: tuple[int, slice]) -> None:
+        number, rows = job
+        a, b = products[number]
+        (written[number][rows],) = contract.compute(a[rows], b)
+
+    blocks = split(contract.m, max(ROWS_AT_LEAST, -(-contract.m // (2 * threads.count))))
+    threads.parallel_for(some_rows, [(number, rows) for number in range(len(products)) for rows in blocks])
+    return [(result,) for result in written]
 
 
 def multiply_box(
     plan: MatmulPlan, box: Box, gemm: HostGemm, a: Packed, b: Packed, threads: Threads, out: F32 | None
-) -> F32:
+) -> tuple[F32, Executed]:
     """All dispatches of a box in large operations. Padding is left out: its sums are 0, or nobody reads them.
 
     Blocks of rows go to the threads, or of columns where there are far more of those. out: (batch, M, N), or
-    None.
+    None. Returns it, and what was executed.
     """
     contract, problem = plan.kernel, plan.problem
     M, N = problem.M, problem.N
@@ -125,9 +234,11 @@ def multiply_box(
         c[:] = np.nan
     rows, cols = _elements(box.i, contract.m, M), _elements(box.j, contract.n, N)
 
+    tally = Tally(plan, box)
+
     def one(place: tuple[int, slice, slice]) -> None:
         index, i, j = place
-        _product(plan, gemm, box.k, a[index, i], b[index], j, out=c[index, i, j])
+        _product(plan, gemm, box.k, a[index, i], b[index], j, c[index, i, j], tally)
 
     all_rows, all_cols = [rows], [cols]
     if rows.stop - rows.start >= (cols.stop - cols.start) // 2:
@@ -136,7 +247,7 @@ def multiply_box(
         all_cols = _blocks(cols, gemm.longest_block, gemm.column_step, threads)
     batch = range(problem.batch)[box.index]
     threads.parallel_for(one, [(index, i, j) for index in batch for i in all_rows for j in all_cols])
-    return c
+    return c, tally.executed()
 
 
 def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[slice]:
@@ -148,22 +259,31 @@ def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[sl
 
 
 def _product(
-    plan: MatmulPlan, gemm: HostGemm, k_tiles: slice, a: Packed, b: Packed, cols: slice, out: F32
+    plan: MatmulPlan,
+    gemm: HostGemm,
+    k_tiles: slice,
+    a: Packed,
+    b: Packed,
+    cols: slice,
+    out: F32,
+    tally: Tally,
 ) -> None:
-    """out = A @ B[:, cols] as the cores sum it; K tiles are fused only where partial sums stay fp32.
+    """out = A @ B[:, cols] of fp32 sums; K tiles are fused only where partial sums stay fp32.
 
-    a: some rows of A; b: of the same product.
+    a: some rows of A; b: of the same product; tally: is told what was multiplied.
     """
     contract, K = plan.kernel, plan.problem.K
     fused = contract.result_dtype is DType.F32
     steps = [k_tiles] if fused else [slice(t, t + 1) for t in range(k_tiles.start, k_tiles.stop)]
     for number, step in enumerate(steps):
-        partial = out if number == 0 else np.empty(out.shape, np.float32)
-        gemm.multiply(a, b, _elements(step, contract.k, K), cols, partial)
+        sums = out if number == 0 else np.empty(out.shape, np.float32)
+        ks = _elements(step, contract.k, K)
+        gemm.multiply(a, b, ks, cols, sums)
+        tally.add(len(sums), ks.stop - ks.start, sums.shape[1])
         if not fused:
-            partial[...] = contract.rounded(partial)
+            sums[...] = contract.rounded(sums)
         if number:
-            out += partial
+            out += sums
 
 
 def apportion(seconds: float, spent: StepSeconds) -> list[float]:
@@ -204,11 +324,12 @@ class LinearByRows:
     epilogue: Epilogue
     form: OperandForm  # of x
     k_tiles: slice  # all of them
+    tally: Tally  # of all rows
 
     @classmethod
     def of(cls, part: Part, op: Linear, plan: MatmulPlan, gemm: HostGemm, weight: Packed) -> LinearByRows:
-        form, k_tiles = form_of(plan.a), _whole(plan).k
-        return cls(part, op, plan, gemm, weight, op.prologue, op.epilogue, form, k_tiles)
+        form, k_tiles, tally = form_of(plan.a), _whole(plan).k, tally_of(plan)
+        return cls(part, op, plan, gemm, weight, op.prologue, op.epilogue, form, k_tiles, tally)
 
     def run(self, given: dict[str, Any], threads: Threads) -> list[float]:
         """given: some rows of each operand, and what all rows share.
@@ -231,7 +352,7 @@ class LinearByRows:
             self.gemm.pack_rows(rows, self.form, operand[piece])
             before, pack = before + ready - start, pack + perf_counter() - ready
         start = perf_counter()
-        _product(self.plan, self.gemm, self.k_tiles, operand, self.weight, slice(0, op.N), out=y)
+        _product(self.plan, self.gemm, self.k_tiles, operand, self.weight, slice(0, op.N), y, self.tally)
         done = perf_counter()
         for piece in pieces:
             finish(self.epilogue, given, piece)
@@ -297,11 +418,12 @@ def attend_in_blocks(
     gemm_of: Callable[[OperandForm], HostGemm],
     values: dict[str, Any],
     threads: Threads,
-) -> tuple[StepSeconds, float]:
+) -> tuple[StepSeconds, float, tuple[Executed, Executed]]:
     """Scores, softmax and context for some queries of one head after the other, so that scores stay in cache.
 
     A transposed plan sums the same products and rounds alike, so here both are made upright. Spent are the
-    seconds of the scores, softmax, packing and the context; and what packing q, k and v took.
+    seconds of the scores, softmax, packing and the context; what packing q, k and v took; and what was
+    executed of each plan. Both plans must make all of their product: then heads meet as the op's do.
     """
     start = perf_counter()
     scores_plan, context_plan = plans
@@ -326,6 +448,7 @@ def attend_in_blocks(
     y = values.setdefault("y", np.empty((op.n_ctx, op.n_state), np.float32))
     context = y.reshape(op.n_ctx, op.n_head, op.d_head)
     spent: StepSeconds = []
+    tallies = tally_of(scores_plan), tally_of(context_plan)
 
     def some_queries(place: tuple[int, slice]) -> None:
         head, rows = place
@@ -338,7 +461,8 @@ def attend_in_blocks(
             q[head, rows],
             k_t[head],
             slice(0, op.n_ctx),
-            out=scores,
+            scores,
+            tallies[0],
         )
         times.append(perf_counter())
         attend(scores, masked)
@@ -352,14 +476,15 @@ def attend_in_blocks(
             weights,
             v[head],
             slice(0, op.d_head),
-            out=context[rows, head],
+            context[rows, head],
+            tallies[1],
         )
         times.append(perf_counter())
         spent.append(tuple(np.diff(times).tolist()))
 
     blocks = split(op.n_ctx, max(16, SCORES_BYTES // (4 * op.n_ctx)))
     threads.parallel_for(some_queries, [(head, rows) for head in range(op.n_head) for rows in blocks])
-    return spent, packed_s
+    return spent, packed_s, (tallies[0].executed(), tallies[1].executed())
 
 
 def _form_of_plan(plan: MatmulPlan, side: Side, rows: int, cols: int) -> OperandForm:

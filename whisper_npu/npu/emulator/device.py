@@ -15,6 +15,7 @@ import numpy as np
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
 from whisper_npu.host import gemm as host_gemm
+from whisper_npu.host import vmac
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, blas, cpu_has_dot, fastest
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
@@ -30,7 +31,6 @@ from whisper_npu.npu.emulator.blocks import (
     NormByRows,
     apportion,
     attend_in_blocks,
-    executed_in_boxes,
     form_of,
     multiply_box,
     run_dispatches,
@@ -43,14 +43,12 @@ from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
 from whisper_npu.ops import Attention, Linear, Norm, Op, Part
 
-MACS_TO_SHARE = 1 << 26  # of one dispatch: from here on BLAS's threads gain more than they wait
-
 
 class Fidelity(Enum):
     """How literally the emulator takes a plan."""
 
-    EXACT = "exact"  # dispatch by dispatch, every rounding where the contract puts it
-    FAST = "fast"  # the same except for the order of fp32 sums, in few large operations
+    EXACT = "exact"  # dispatch by dispatch, to the bit as a core sums and rounds
+    FAST = "fast"  # sums in IEEE fp32, in few large operations
 
 
 class EmulatedBuffer(Buffer):
@@ -142,6 +140,8 @@ class Emulator(Device):
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
             build_meanwhile(host_gemm.SOURCE)
+        if fidelity is Fidelity.EXACT:
+            build_meanwhile(vmac.SOURCE)
 
     @property
     def name(self) -> str:
@@ -176,15 +176,12 @@ class Emulator(Device):
         if isinstance(plan, MatmulPlan) and walk.box is not None and self.fidelity is Fidelity.FAST:
             a, b = operands
             c = results[0]
-            c.result = multiply_box(
+            c.result, executed = multiply_box(
                 plan, walk.box, a.gemm, a.written, b.written, self.threads, c.whole_rows_of_out()
             )
-            executed = executed_in_boxes(plan, walk.box.products)
         else:
             given = [operand.matrices() for operand in operands]
-            blas_threads = self.threads.count if plan.contract.macs >= MACS_TO_SHARE else 1
-            with self.threads.exclusively(blas_threads):
-                written, executed = run_dispatches(plan, walk.walk, given)
+            written, executed = run_dispatches(plan, walk.walk, given, self.threads)
             for result, values in zip(results, written, strict=True):
                 result.result = values
         return _stats(plan, executed, perf_counter() - start)
@@ -239,8 +236,7 @@ class Emulator(Device):
                 start += next(shares)
                 continue
             before, pack, product, after = (next(shares) for _ in range(4))
-            executed = executed_in_boxes(step.plan, walked(step.plan).products)
-            stats = _stats(step.plan, executed, product, pack)
+            stats = _stats(step.plan, step.tally.executed(), product, pack)
             end = start + before + pack + product + after
             self._record(step.op.name, step.plan, stats, start, end)  # as if one came after the other
             start = end
@@ -267,15 +263,19 @@ class Emulator(Device):
         scores, context = self.plan(op.scores), self.plan(op.context)
         assert isinstance(scores, MatmulPlan)
         assert isinstance(context, MatmulPlan)
-        spent, packed_s = attend_in_blocks(op, (scores, context), self._gemm_of, given, self.threads)
+        spent, packed_s, executed = attend_in_blocks(
+            op, (scores, context), self._gemm_of, given, self.threads
+        )
         values[part.operands["y"]] = given["y"]
         end = perf_counter()
         first, _, pack, second = apportion(end - start - packed_s, spent)
         recorded = (op.scores, scores, first, packed_s), (op.context, context, second, pack)
         # The first product begins the call and the second ends it; what lies between them is softmax.
         spans = (start, start + packed_s + first), (end - pack - second, end)
-        for (product, plan, kernel_s, pack_s), (begin, stop) in zip(recorded, spans, strict=True):
-            stats = _stats(plan, executed_in_boxes(plan, walked(plan).products), kernel_s, pack_s)
+        for (product, plan, kernel_s, pack_s), done, (begin, stop) in zip(
+            recorded, executed, spans, strict=True
+        ):
+            stats = _stats(plan, done, kernel_s, pack_s)
             self._record(product.name, plan, stats, begin, stop)
 
     def close(self) -> None:

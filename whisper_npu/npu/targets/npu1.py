@@ -33,6 +33,10 @@ NPU1 = Target(
         dma_dimensions=3,
         max_wrap=255,
         max_step=2**13,
+        program_bytes=16 * KIB,
+        # What start-up and a core's own loop added to eight objects (github.com/jdominick05/ignite-xdna,
+        # docs/SILICON.md, 1.2).
+        startup_bytes=880,
     ),
     memtile=TileLimits(
         memory_bytes=512 * KIB,

@@ -11,7 +11,7 @@ KIB = 1024
 class TileLimits:
     """One kind of tile: memory, DMA channels, buffer descriptors, locks, and what a descriptor may say."""
 
-    memory_bytes: int  # 0: the shim has none of its own
+    memory_bytes: int  # of data; 0: the shim has none of its own
     banks: int  # of that memory, one behind the other; two accesses to one bank take a cycle more than to two
     dma_channels: int  # in each direction
     buffer_descriptors: int
@@ -19,6 +19,8 @@ class TileLimits:
     dma_dimensions: int  # of one transfer; the shim has one more that only repeats
     max_wrap: int  # elements of 32 bits in one dimension
     max_step: int  # 32-bit words from one element of a dimension to the next
+    program_bytes: int = 0  # memory of instructions, a core's
+    startup_bytes: int = 0  # of these, what runs before a core's own program
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,9 @@ class Submission:
         if contract.gathers:
             for place, dispatch in enumerate(dispatches):
                 tiles = [operand.gathered(at) for operand, at in zip(operands, dispatch.read, strict=True)]
-                contract.gather(self._gathered[place, : len(dispatch.read[0])], *tiles)
+                products = len(dispatch.read[0])
+                contract.gather(self._gathered[place, :products], *tiles)
+                self._gathered[place, products:] = 0  # the last dispatch of a plan may have fewer
             self._places[0].sync_to_device(self._driver, len(dispatches))
         elif contract.batch > 1:  # one dispatch, of operands of one tile per matrix: all of a bo
             for argument, operand in enumerate(operands, FIRST_DATA_ARGUMENT):
@@ -232,7 +234,6 @@ class Submission:
         if contract.gathers:
             gathered = self._places_of(0, count)
             self._gathered = gathered.view.reshape(count, contract.batch, -1)
-            self._gathered[:] = 0  # the last dispatch of a plan may have fewer tile products
         for number, layout in enumerate(contract.written):
             places = self._places_of(first_result + number, count)
             self._results.append(in_tiles(places.view, layout)[:, :, 0, 0])

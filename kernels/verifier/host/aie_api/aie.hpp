@@ -1,12 +1,7 @@
 // What our core functions use of the AIE API, for the host's C++ compiler, with the meaning that AMD's AI Engine
 // API User Guide (UG1529) documents. It is ours: the API's names and behaviour, none of its code.
 //
-// Sums are IEEE fp32: mac adds the products of a micro-tile one after the other, in order of s. A core does not:
-// each vmac aligns the accumulator and eight products to the largest of the nine, rounds each on that grid, and
-// rounds their exact sum once (github.com/FIM43-Redeye/xdna-emu,
-// src/interpreter/execute/vector_matmul/bf16_pipeline.rs). So a core's bits are other ones, and no order of IEEE
-// additions gives them. Both lie within 1.25 K * 2^-24 of the sum of the magnitudes of K products, which is what
-// the verifier allows (Matmul.tolerance).
+// mmul::mac is one vmac, to the bit: vmac.hpp, which is the host's, says what that adds and how it rounds.
 //
 // A product of fp32 is an IEEE fp32 product, and a mac of it rounds twice. AIE-ML multiplies only bf16: Peano's header
 // aiev2_core.h (github.com/Xilinx/llvm-aie) sums nine products of bf16 pieces instead, which comes within 5 * 2^-24 of
@@ -22,6 +17,10 @@
 // - each call starts with the rounding mode floor, as a core does when it starts (UG1603).
 
 #pragma once
+
+#define VMAC_W HOST_MMUL_T
+#define VMAC_V 1
+#include <vmac.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -188,40 +187,95 @@ public:
   static constexpr unsigned size_A = M * K, size_B = K * N, size_C = M * N;
 
   mmul() { // holds nothing yet: NaN shows a mac without initial sums
-    for (float &sum : sums)
-      sum = std::numeric_limits<float>::quiet_NaN();
+    set([](unsigned) { return std::numeric_limits<float>::quiet_NaN(); });
   }
-  explicit mmul(const vector<float, size_C> &v) { std::memcpy(sums, v.data, sizeof sums); }
+  explicit mmul(const vector<float, size_C> &v) {
+    set([&](unsigned e) { return v.data[e]; });
+  }
 
   void mac(const vector<TypeA, size_A> &a, const vector<TypeB, size_B> &b) {
-    float rows[K][N]; // of B, widened once
-    for (unsigned e = 0; e < size_B; ++e)
-      rows[e / N][e % N] = b.data[e];
-    for (unsigned y = 0; y < M; ++y) {
-      float row[N]; // of C, in a register
-      std::memcpy(row, sums + y * N, sizeof row);
-      for (unsigned z = 0; z < K; ++z) {
-        const float factor = a.data[y * K + z];
-        for (unsigned x = 0; x < N; ++x)
-          row[x] += factor * rows[z][x];
+    const Factors<size_A> of_a(a.data);
+    const Factors<size_B> of_b(b.data);
+    vmac::Doubles powers[M][1]{};
+#pragma GCC unroll 8
+    for (unsigned z = 0; z < K; ++z) {
+      vmac::Doubles of_row;
+      std::memcpy(&of_row, of_b.powers + z * N, sizeof of_row);
+#pragma GCC unroll 8
+      for (unsigned y = 0; y < M; ++y) {
+        const vmac::Doubles product = of_a.powers[y * K + z] * of_row;
+        powers[y][0] = product > powers[y][0] ? product : powers[y][0];
       }
-      std::memcpy(sums + y * N, row, sizeof row);
     }
+    if (of_a.finite && of_b.finite && sums_are_finite())
+      vmac::add<vmac::Addends::finite, M>(sums, of_a.values, K, of_b.values, K, powers, finite);
+    else
+      vmac::add<vmac::Addends::any, M>(sums, of_a.values, K, of_b.values, K, powers, finite);
   }
 
   template <typename T>
   vector<T, size_C> to_vector() const {
     vector<T, size_C> v;
-    for (unsigned e = 0; e < size_C; ++e)
+    for (unsigned e = 0; e < size_C; ++e) {
+      const float sum = sums[e / N][0][e % N];
       if constexpr (std::is_same_v<T, float>)
-        v.data[e] = sums[e];
+        v.data[e] = sum;
       else
-        v.data[e] = host::rounded(sums[e]);
+        v.data[e] = host::rounded(sum);
+    }
     return v;
   }
 
 private:
-  float sums[size_C];
+  // Widened, with their exponents as powers of two: 0 for zero, for a subnormal number that of the smallest normal one.
+  template <unsigned Size>
+  struct Factors {
+    static constexpr unsigned lanes = 8; // widened together: compilers do not always do it themselves
+    using Halves = std::uint16_t __attribute__((vector_size(2 * lanes)));
+    using Bits = std::uint32_t __attribute__((vector_size(4 * lanes)));
+    using Floats = float __attribute__((vector_size(4 * lanes)));
+    using Doubles = double __attribute__((vector_size(8 * lanes)));
+
+    double values[Size], powers[Size];
+    bool finite = true;
+
+    explicit Factors(const bfloat16 (&factors)[Size]) {
+      static_assert(Size % lanes == 0);
+      Bits most{};
+      for (unsigned e = 0; e < Size; e += lanes) {
+        Halves halves;
+        std::memcpy(&halves, factors + e, sizeof halves);
+        const Bits bits = __builtin_convertvector(halves, Bits) << 16, exponent = bits & 0x7F80'0000;
+        const Bits least = bits << 1 != 0 ? Bits{} + 0x0080'0000 : Bits{};
+        const Bits counted = exponent > least ? exponent : least;
+        const Doubles wide = __builtin_convertvector((Floats)bits, Doubles);
+        const Doubles power = __builtin_convertvector((Floats)counted, Doubles);
+        std::memcpy(values + e, &wide, sizeof wide);
+        std::memcpy(powers + e, &power, sizeof power);
+        most = exponent > most ? exponent : most;
+      }
+      for (unsigned lane = 0; lane < lanes; ++lane)
+        finite &= most[lane] != 0x7F80'0000;
+    }
+  };
+
+  template <typename Of>
+  void set(Of of) {
+    for (unsigned e = 0; e < size_C; ++e)
+      sums[e / N][0][e % N] = of(e);
+    for (const auto &row : sums)
+      finite += row[0] * 0.0;
+  }
+
+  bool sums_are_finite() const {
+    for (unsigned x = 0; x < N; ++x)
+      if (finite[x] != 0)
+        return false;
+    return true;
+  }
+
+  vmac::Doubles sums[M][1]; // as fp32 holds them
+  vmac::Doubles finite{};   // NaN in some lane where a sum is not
 };
 
 } // namespace aie

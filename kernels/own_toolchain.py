@@ -1,0 +1,61 @@
+"""The tools that `whisper-npu kernels setup` installs for itself: where they are, and whether they are whole.
+
+A folder with a virtual environment in it. It counts from the moment that a marker is there, which is written
+last; another file says that an installation has begun, so that a folder of the user's is never taken for one
+that broke off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MARKER, UNFINISHED = "whisper-npu-toolchain.json", "whisper-npu-unfinished"
+SCHEMA, SCHEMA_VERSION = "whisper-npu-toolchain", 1
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What an environment holds, as its marker says."""
+
+    toolchain: str  # the name of a generation
+    packages: tuple[str, ...]  # as pip was asked for them
+    site_packages: str  # relative to the folder
+    proved: bool  # a kernel was built with them
+
+
+def toolchain_folder(environ: Mapping[str, str]) -> Path:
+    """$WHISPER_NPU_TOOLCHAIN, or whisper-npu/toolchain in the user's data folder."""
+    if own := environ.get("WHISPER_NPU_TOOLCHAIN"):
+        return Path(own).expanduser()
+    data = Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
+    return data / "whisper-npu" / "toolchain"
+
+
+def installed(folder: Path) -> Installed | None:
+    """What is installed in a folder; None where nothing is, or not all of it."""
+    try:
+        marker = json.loads((folder / MARKER).read_text("utf-8"))
+        if (marker.pop("schema"), marker.pop("schema_version")) != (SCHEMA, SCHEMA_VERSION):
+            return None
+        return Installed(**{**marker, "packages": tuple(marker["packages"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_marker(folder: Path, what: Installed) -> None:
+    """From here on it counts as installed."""
+    marker = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(what)}
+    new = folder / f"{MARKER}.new"
+    new.write_text(json.dumps(marker, indent=2) + "\n", "utf-8")
+    new.replace(folder / MARKER)
+
+
+def site_packages(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """The folder of the user's own tools, to look for packages in, once they have built a kernel."""
+    folder = toolchain_folder(environ)
+    there = installed(folder)
+    return (folder / there.site_packages,) if there and there.proved else ()
