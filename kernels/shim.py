@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from whisper_npu.kernels.mlir import DesignParameterError, Dims, Text
+from whisper_npu.kernels.tasks import DIMENSIONS, WORD_BYTES, in_one_task, that_turn
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
-
-DIMENSIONS = 4  # of aiex.npu.dma_memcpy_nd
-WORD_BYTES = 4
 
 
 class StepTooLongError(DesignParameterError):
@@ -61,28 +59,21 @@ def traffic(
     """
     target = contract.target
     nbytes = next(a.dtype.nbytes for a in contract.arguments if a.name == argument)
-    outside, tile = _that_turn(rounds), _that_turn(of_round) or [(1, 1)]
+    rounds, tile = that_turn(rounds), that_turn(of_round) or [(1, 1)]
     longest = max(stride for _, stride in tile) * nbytes // WORD_BYTES
     if longest > target.shim.max_step:
         raise StepTooLongError(
             f"{contract.name}: rows of {argument} lie {longest:,} words apart, a shim steps over at most "
             f"{target.shim.max_step:,}: take a smaller core tile"
         )
-    # The innermost rounds that a descriptor can say; each turn of the others takes a task of its own.
-    inside: list[tuple[int, int]] = []
-    while outside and len(inside) + len(tile) < DIMENSIONS and all(stride for _, stride in inside):
-        if outside[-1][1] * nbytes // WORD_BYTES > target.shim.max_step:
-            break
-        inside.insert(0, outside.pop())
+    # Each turn of the outer loops takes a task of its own.
+    number = len(rounds) - in_one_task(target, nbytes, rounds, tile)
+    outside, inside = rounds[:number], rounds[number:]
     tasks: list[Task] = []
     for turn, offset in enumerate(_offsets(outside)):
         first = Task(argument, turn * _turns(inside), start + offset, ())
         tasks += _in_parts(target, first, inside, tile)
     return Traffic(fifo, column, tuple(tasks))
-
-
-def _that_turn(loops: Dims) -> list[tuple[int, int]]:
-    return [loop for loop in loops if loop[0] > 1]
 
 
 def _turns(loops: Dims) -> int:

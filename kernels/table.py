@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
 
 from whisper_npu.kernels.registry import design, family_of
-from whisper_npu.kernels.verifier import Usage, check_structure, dram_cycles, parse
+from whisper_npu.kernels.verifier import Usage, check_structure, parse
 from whisper_npu.markdown import as_table
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.cost import BASELINE
+from whisper_npu.npu.cost import BASELINE, Modelled, work_seconds
 from whisper_npu.ops import Op
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One design. Cycles are MODELLED: what its contract multiplies and moves, at the array's peak rates.
+    """One design. Its time is MODELLED from what its contract multiplies and moves.
 
-    No text is executed for them, that takes up to a second each: the tests hold contracts to what designs do.
+    No text is executed for it, that takes up to a second each: the tests hold contracts to what designs do.
     """
 
     contract: Contract
@@ -27,18 +26,22 @@ class Figures:
     dispatches: int | None  # for the baseline's problem; None where the design is of another shape
 
     @property
-    def compute_cycles(self) -> int:
-        contract = self.contract
-        return ceil(contract.macs / contract.cores / contract.target.macs_per_cycle)
+    def work(self) -> Modelled:
+        return work_seconds(self.contract, self.contract.target.profile)
 
     @property
-    def dram_cycles(self) -> int:
-        contract = self.contract
-        return dram_cycles(contract.bytes_to_device + contract.bytes_from_device, contract.target)
+    def core_cycles(self) -> tuple[float, float]:
+        """MODELLED, of the busiest core: optimistic and cautious."""
+        profile = self.contract.target.profile
+        assert profile.optimistic.core is not None
+        assert profile.cautious.core is not None
+        low, high = profile.optimistic.core, profile.cautious.core
+        return self.contract.core_cycles(low), self.contract.core_cycles(high)
 
     @property
     def cells(self) -> dict[str, str]:
         contract = self.contract
+        low, high = self.core_cycles
         return {
             "design": contract.name,
             "one dispatch": str(self.op),
@@ -51,8 +54,9 @@ class Figures:
             "MMAC": f"{contract.macs / 1e6:,.2f}",
             "bytes in": f"{contract.bytes_to_device:,}",
             "bytes out": f"{contract.bytes_from_device:,}",
-            "compute cycles": f"{self.compute_cycles:,}",
-            "DRAM cycles": f"{self.dram_cycles:,}",
+            "tasks": f"{contract.tasks:,}",
+            "MODELLED core cycles": f"{low:,.0f} to {high:,.0f}",
+            "MODELLED us of work": self.work.in_units(1e6),
         }
 
 

@@ -149,7 +149,7 @@ class Side:
             answer = ""
         if not answer:
             raise SystemExit(f"{self.name} ended with status {self.process.wait()}")
-        return float(answer), self.cpu_seconds() - before
+        return float(answer.split()[0]), self.cpu_seconds() - before
 
     def cpu_seconds(self) -> float:
         # How Linux numbers the clock of another process (clock_getcpuclockid).

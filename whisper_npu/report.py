@@ -12,13 +12,13 @@ from textwrap import wrap
 from whisper_npu import __version__
 from whisper_npu.energy.meter import Energy, Used
 from whisper_npu.kernels.matmul.kernel import MatmulPlan, matmul_64x64, tiled_plan
-from whisper_npu.npu.cost import BASELINE, dispatches_seconds, profiles
+from whisper_npu.npu.cost import BASELINE, Modelled, dispatches_seconds, overlay_change, profiles, total
 from whisper_npu.npu.device import Device, Run, Stats, merged
 from whisper_npu.npu.targets import Profile, Target
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 COLUMNS = 96
 
 
@@ -83,13 +83,13 @@ class Operation:
             for calls, plan in plans
         )
 
-    def modelled_seconds(self, profile: Profile) -> float:
+    def modelled_seconds(self, profile: Profile) -> Modelled:
         """MODELLED NPU time of its dispatches, and of the changes of overlay before them."""
-        work = sum(
+        work = total(
             dispatches_seconds(run.plan.contract, run.stats.dispatches, run.stats.submissions, profile)
             for run in self.runs
         )
-        return work + self.stats.overlay_changes * profile.overlay_switch_seconds
+        return work + overlay_change(profile) * self.stats.overlay_changes
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ class Report:
     def dispatches_64x64(self) -> int:
         return sum(o.dispatches_64x64 for o in self.operations)
 
-    def overlay_change_seconds(self, profile: Profile) -> float:
+    def overlay_change_seconds(self, profile: Profile) -> Modelled:
         """MODELLED: the part of `modelled_seconds` in which the array is configured anew."""
-        return self.stats.overlay_changes * profile.overlay_switch_seconds
+        return overlay_change(profile) * self.stats.overlay_changes
 
     @property
     def stages(self) -> dict[str, float]:
@@ -156,9 +156,9 @@ class Report:
             "host": sum(r.host_seconds for r in runs),
         }
 
-    def modelled_seconds(self, profile: Profile) -> float:
+    def modelled_seconds(self, profile: Profile) -> Modelled:
         """MODELLED NPU time of the encoder's dispatches, changes of overlay included."""
-        return sum(o.modelled_seconds(profile) for o in self.operations)
+        return total(o.modelled_seconds(profile) for o in self.operations)
 
     @property
     def energy_stages(self) -> dict[str, Used]:
@@ -204,8 +204,8 @@ def as_document(report: Report) -> dict[str, object]:
         **_energy_document(report),
         "modelled_npu_seconds": {
             profile.name: {
-                "seconds": report.modelled_seconds(profile),
-                "overlay_change_seconds": report.overlay_change_seconds(profile),
+                "seconds": report.modelled_seconds(profile).as_document,
+                "overlay_change_seconds": report.overlay_change_seconds(profile).as_document,
                 "basis": modelled_basis(report, profile),
             }
             for profile in profiles(ran_on.target)
@@ -258,7 +258,7 @@ def _operation(operation: Operation, target: Target) -> dict[str, object]:
         "bytes_from_device": stats.bytes_from_device,
         "measured_pack_seconds": stats.pack_measured_s,
         "measured_kernel_seconds": stats.kernel_measured_s,
-        "modelled_npu_seconds": {p.name: operation.modelled_seconds(p) for p in profiles(target)},
+        "modelled_npu_seconds": {p.name: operation.modelled_seconds(p).as_document for p in profiles(target)},
         "products": [_product(run, run.plan) for run in operation.runs if isinstance(run.plan, MatmulPlan)],
     }
 
@@ -308,12 +308,11 @@ def as_text(report: Report) -> str:
         f"  total {report.total_seconds:.2f} s for {report.audio_seconds:.2f} s of audio"
         + (f": real-time factor {report.real_time_factor:.2f}" if report.real_time_factor else ""),
         *_energy_lines(report),
-        "MODELLED time of the same dispatches on an NPU, not measured",
+        "MODELLED time of the same dispatches on an NPU, not measured: optimistic to cautious",
         *(line for profile in profiles(ran_on.target) for line in _modelled(report, profile)),
         f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.",
-        f"This run took {report.total_seconds:.2f} s in all, "
-        f"{_beside_baseline(report.total_seconds)}, on the {ran_on.device}.",
+        *_beside_baseline(report),
     ]
     failed = [f for f in report.files if f.error]
     if failed:
@@ -350,23 +349,31 @@ def _row(name: str, calls: int | str, dispatches: int | str, dispatches_64x64: i
 
 
 def _modelled(report: Report, profile: Profile) -> list[str]:
-    seconds = f"  {profile.name:<14}{report.modelled_seconds(profile):>10,.2f} s   "
+    seconds = f"  {profile.name:<14}{report.modelled_seconds(profile).in_units(1):>14} s   "
     basis = modelled_basis(report, profile)
     return wrap(seconds + basis, COLUMNS, subsequent_indent=" " * len(seconds), drop_whitespace=True)
 
 
 def modelled_basis(report: Report, profile: Profile) -> str:
     """What the profile charges; changes of overlay where the run had any that it charges for."""
-    if not report.overlay_change_seconds(profile):
+    if not report.overlay_change_seconds(profile).cautious_s:
         return profile.basis
     changes = _count(report.stats.overlay_changes, "change")
-    return f"{profile.basis}; {changes} of overlay, {1e3 * profile.overlay_switch_seconds:g} ms each"
+    each = overlay_change(profile).in_units(1e3)
+    return f"{profile.basis}; {changes} of overlay, {each} ms each"
 
 
-def _beside_baseline(seconds: float) -> str:
+def _beside_baseline(report: Report) -> list[str]:
+    """What is compared is named: everything that this run did, and one product."""
+    seconds, windows = report.total_seconds, _count(report.windows, "window")
     if seconds <= BASELINE.seconds:
-        return f"{BASELINE.seconds / seconds:.1f} times less"
-    return f"{seconds / BASELINE.seconds:.1f} times more"
+        times = f"{BASELINE.seconds / seconds:.1f} times less"
+    else:
+        times = f"{seconds / BASELINE.seconds:.1f} times more"
+    return [
+        f"This whole run took {seconds:.2f} s, {times} than that one product, on the {report.ran_on.device}:",
+        f"loading, {_count(report.stats.calls, 'product')} in {windows} of the encoder, decoding, all else.",
+    ]
 
 
 def _count(n: int, what: str) -> str:

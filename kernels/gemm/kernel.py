@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
@@ -21,6 +21,7 @@ from whisper_npu.kernels.matmul.kernel import (
     is_for_all,
     tiled_plan,
 )
+from whisper_npu.kernels.tasks import WORD_BYTES, task_number
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import modelled_plan_seconds, modelled_seconds
 from whisper_npu.npu.kernel import Kernel
@@ -50,6 +51,65 @@ class GemmContract(MatmulContract):
         assert self.core_tile is not None
         return overlay_name(self.core_tile, self.result_dtype)
 
+    @property
+    def tasks(self) -> int:
+        """As kernels/gemm/design.py issues them."""
+        assert self.core_tile is not None
+        assert self.block is not None
+        (rows, columns), (_, k, _) = self.block, self.core_tile
+        words = self.target.shim.max_step  # of A and of C, from one round to the one below
+        a_words = rows * self.batch * self.k * self.operand_dtype.nbytes // WORD_BYTES
+        c_words = rows * self.batch * self.n * self.result_dtype.nbytes // WORD_BYTES
+        return _tasks(
+            self.target,
+            self.m // rows,
+            self.n // columns,
+            has_steps=self.batch * self.k > k,
+            has_batch=self.batch > 1,
+            a_fits=a_words <= words,
+            c_fits=c_words <= words,
+        )
+
+    @property
+    def writes(self) -> int:
+        """How many steps K has, to each core."""
+        return self.cores
+
+    @property
+    def stream_bytes(self) -> tuple[int, int]:
+        """Each column brings the A of its rows of cores, and B and C of its own cores."""
+        columns, rows = self.target.columns, self.target.core_rows
+        a, b = self.operand_bytes
+        return max(a // rows * -(-rows // columns), b // columns), self.bytes_from_device // columns
+
+
+@lru_cache(maxsize=4096)
+def _tasks(
+    target: Target, down: int, across: int, *, has_steps: bool, has_batch: bool, a_fits: bool, c_fits: bool
+) -> int:
+    """For so many rounds of each matrix: below one another, and beside one another.
+
+    The planner asks for many sizes, and most are alike. fits: whether a shim can step that far.
+    """
+    far = (target.shim.max_step + 1) * WORD_BYTES  # in elements of at least a byte
+
+    def of_fifo(step_down: int, step_across: int, *, is_deep: bool) -> tuple[int, int]:
+        """With the next round beside the one before, and with the next round below it."""
+        loops = [(down, step_down), (across, step_across)]
+        of_round = [(2, 1)] * (3 if is_deep else 2)
+        return (
+            task_number(target, 1, loops, of_round),
+            task_number(target, 1, loops[::-1], of_round),
+        )
+
+    a = of_fifo(1 if a_fits else far, 0, is_deep=has_steps)
+    b = of_fifo(0, 1, is_deep=has_steps)
+    c = of_fifo(1 if c_fits else far, 1, is_deep=has_batch)
+    with_a = min(target.columns, target.core_rows)
+    return min(
+        with_a * of_a + target.columns * (of_b + of_c) for of_a, of_b, of_c in zip(a, b, c, strict=True)
+    )
+
 
 def overlay_name(core_tile: CoreTile, result_dtype: DType = DType.F32) -> str:
     """The name of the array's configuration that all sizes of this core tile share."""
@@ -66,18 +126,7 @@ def gemm(
     result_dtype: DType = DType.F32,
 ) -> GemmContract:
     """One product of sizes that whole rounds cover."""
-    m, _, n = core_tile
-    return GemmContract(
-        f"{overlay_name(core_tile, result_dtype)}_{M}x{K}x{N}",
-        target,
-        M,
-        K,
-        N,
-        core_count=target.cores,
-        core_tile=core_tile,
-        block=(target.core_rows * m, target.columns * n),
-        result_dtype=result_dtype,
-    )
+    return _gemm(target, 1, M, K, N, None, core_tile, result_dtype)
 
 
 def gemm_of_batch(
@@ -90,9 +139,34 @@ def gemm_of_batch(
     result_dtype: DType = DType.F32,
 ) -> GemmContract:
     """`gemm` for each matrix of a batch in one dispatch: the instructions walk from one to the next."""
-    one = gemm(target, M, K, N, core_tile, result_dtype)
-    name = f"{one.overlay}_{batch}x{M}x{K}x{N}"
-    return replace(one, name=name, products=batch, batch_layout=HEADS)
+    return _gemm(target, batch, M, K, N, HEADS, core_tile, result_dtype)
+
+
+def _gemm(
+    target: Target,
+    batch: int,
+    M: int,
+    K: int,
+    N: int,
+    layout: BatchLayout | None,
+    core_tile: CoreTile,
+    result_dtype: DType,
+) -> GemmContract:
+    m, _, n = core_tile
+    of_batch = "" if layout is None else f"{batch}x"
+    return GemmContract(
+        f"{overlay_name(core_tile, result_dtype)}_{of_batch}{M}x{K}x{N}",
+        target,
+        M,
+        K,
+        N,
+        core_count=target.cores,
+        core_tile=core_tile,
+        block=(target.core_rows * m, target.columns * n),
+        products=batch,
+        batch_layout=layout,
+        result_dtype=result_dtype,
+    )
 
 
 def padded_gemm(
@@ -135,7 +209,7 @@ def gemm_tiles(target: Target) -> tuple[CoreTile, ...]:
 def best_gemm(target: Target, op: Matmul) -> GemmContract:
     """The whole-matrix kernel of least modelled time for a product, of all of `gemm_tiles`."""
     kernels = (padded_gemm(target, op, tile) for tile in gemm_tiles(target))
-    return min(kernels, key=lambda contract: modelled_seconds(contract, 1, target.profile))
+    return min(kernels, key=lambda contract: modelled_seconds(contract, 1, target.profile).middle)
 
 
 @dataclass(frozen=True)
@@ -182,7 +256,7 @@ def _best_built(contracts: Sequence[MatmulContract], op: Matmul) -> MatmulContra
 
     k, n = min({(contract.k, contract.n) for contract in contracts}, key=padding)
     same = [contract for contract in contracts if (contract.k, contract.n) == (k, n)]
-    return min(same, key=lambda c: modelled_plan_seconds(tiled_plan(op, c), c.target.profile))
+    return min(same, key=lambda c: modelled_plan_seconds(tiled_plan(op, c), c.target.profile).middle)
 
 
 def contracts(target: Target) -> tuple[MatmulContract, ...]:

@@ -20,8 +20,9 @@ from whisper_npu.dtypes import F32, DType, Rounding
 from whisper_npu.errors import PlanError
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.vmac import accumulate
+from whisper_npu.kernels.tasks import task_number
 from whisper_npu.npu.contract import Argument, Contract
-from whisper_npu.npu.cost import modelled_plan_seconds
+from whisper_npu.npu.cost import WORD_BYTES, modelled_plan_seconds
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along, Layout, pack_pairs
 from whisper_npu.npu.plan import STAY, Loop, Plan
@@ -96,10 +97,15 @@ class MatmulContract(Contract):
 
     @property
     def bytes_to_device(self) -> int:
+        return sum(self.operand_bytes)
+
+    @property
+    def operand_bytes(self) -> tuple[int, int]:
         """DRAM is read for A once per block of columns, for B once per block of rows."""
         rows, columns = self.block or (self.m, self.n)
         a, b = self.m * self.k * (self.n // columns), self.k * self.n * (self.m // rows)
-        return self.batch * (a + b) * self.operand_dtype.nbytes
+        size = self.batch * self.operand_dtype.nbytes
+        return a * size, b * size
 
     @property
     def bytes_from_device(self) -> int:
@@ -165,8 +171,47 @@ class MatmulContract(Contract):
         """What a core writes back of its fp32 accumulators."""
         return on_grid(sums, self.result_rounding) if self.result_dtype is DType.BF16 else sums
 
-    def core_seconds(self, rate: CoreRate) -> float:
-        return rate.seconds(self.macs // self.cores, self.core_tile[1] if self.core_tile else self.k)
+    def core_cycles(self, rate: CoreRate) -> float:
+        """Its steps; and C leaves its only buffer, a word per cycle, before the next is begun."""
+        sums = rate.cycles(self.macs // self.core_count, self.core_tile[1] if self.core_tile else self.k)
+        c_bytes = self.products * self.m * self.n * self.result_dtype.nbytes
+        return sums + c_bytes / (self.core_count * WORD_BYTES)
+
+    @property
+    def tasks(self) -> int:
+        """As kernels/matmul/design.py issues them."""
+        target, columns = self.target, self.target.columns
+        if self.cores == 1:
+            return len(self.arguments)
+        if self.packs_pairs:
+            in_parts = -(-self.batch // (self.cores * target.max_repeat))
+            return columns * in_parts * len(self.arguments)
+        assert self.core_tile is not None
+        m, k, n = self.core_tile
+        steps, rounds, beside = self.k // k, self.rounds, target.core_rows * n
+        size, of_c = self.operand_dtype.nbytes, self.result_dtype.nbytes
+        a = task_number(target, size, [(rounds, 0)], [(steps, k), (m, self.k), (k, 1)])
+        order = [(rounds, columns * beside)]
+        tiles = [(steps, k * self.n), (target.core_rows, n), (k, self.n), (n, 1)]
+        b = task_number(target, size, order, tiles)
+        c = task_number(target, of_c, order, [(target.core_rows, n), (m, self.n), (n, 1)])
+        return a + columns * (b + c)
+
+    @property
+    def rounds(self) -> int:
+        """Of one tile of C per core, which make one of the products."""
+        rows, columns = self.block or (self.m, self.n)
+        return self.m // rows * (self.n // columns)
+
+    @property
+    def stream_bytes(self) -> tuple[int, int]:
+        """The columns share out B and C, and pairs; A comes through one channel for all."""
+        columns = 1 if self.cores == 1 else self.target.columns
+        written = self.bytes_from_device // columns
+        if self.packs_pairs:
+            return self.bytes_to_device // columns, written
+        a, b = self.operand_bytes
+        return max(a, b // columns), written
 
     def reference(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
         """The product in float64."""
@@ -266,8 +311,7 @@ def tiled_plan(
             f"{contract.name} takes {contract.batch} heads of at most ({contract.m},{contract.k})@"
             f"({contract.k},{contract.n}), not {problem}: take a kernel for that"
         )
-    i, k = contract.a_layout(problem).matrix_grid
-    j = contract.b_layout(problem).matrix_grid[1]
+    i, k, j = (-(-size // held) for size, held in sizes)
     loops = (
         *([loop("head", batch, a=(i, 0), b=(k, 0), c=(i, 0))] if batch > 1 else []),
         loop("i", i, a=(1, 0), c=(1, 0)),
@@ -292,7 +336,7 @@ def cheapest_way_round(op: Matmul, contract_of: Callable[[Matmul, bool], MatmulC
     contract = contract_of(op, True)
     turned = tiled_plan(op, contract, transposed=True, run_list=contract.target.run_list)
     seconds, turned_seconds = (
-        modelled_plan_seconds(plan, contract.target.profile) for plan in (upright, turned)
+        modelled_plan_seconds(plan, contract.target.profile).middle for plan in (upright, turned)
     )
     if seconds == turned_seconds and op.batched is Batched.SCORES:
         context = Matmul(op.M, op.N, op.K, op.batch, Batched.CONTEXT)

@@ -25,6 +25,7 @@ import numpy as np
 
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import PlanError
+from whisper_npu.kernels.tasks import task_number
 from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.cost import modelled_plan_seconds
 from whisper_npu.npu.kernel import Kernel
@@ -46,13 +47,13 @@ START = 0x5F3759DF  # minus half the bits of v: within 3.44 % of 1/sqrt(v) (Lomo
 # far, 1 where it rounds; 1 for all others.
 PRODUCT_ERROR = 5 * 2.0**-24
 
-# Cycles of the lower core in norm.cc, MODELLED: counted, not measured. For a vector of 16 fp32, in the slot
-# that is busiest in the bundle (vector; store, which converts to bf16 too; two loads of 256 bits): 4 to add
-# and to store twice; 1 for the mean's sum; 12 for a deviation and its square, 1 + 2 to split + 9 products; 11
-# to divide by the spread, 2 to split + 9 products. The upper core has 13. Peano issues about half of what the
-# slots hold: one vmac in two cycles of upstream's loop (github.com/jdominick05/ignite-xdna,
-# kernels/README.md).
-VECTOR_CYCLES = 2 * (4 + 1 + 12 + 11)
+# The lower core in norm.cc, MODELLED: counted, not measured. For a vector of 16 fp32, in the slot that is
+# busiest in the bundle (vector; store, which converts to bf16 too; two loads of 256 bits): 4 to add and to
+# store twice; 1 for the mean's sum; 12 for a deviation and its square, 1 + 2 to split + 9 products; 11 to
+# divide by the spread, 2 to split + 9 products. The upper core has 13. One bundle per cycle is the best;
+# Peano issues about half of what the slots hold: one vmac in two cycles of upstream's loop
+# (github.com/jdominick05/ignite-xdna, docs/SILICON.md).
+VECTOR_SLOTS = 4 + 1 + 12 + 11
 # A row's mean, variance and inverse root: 11 products that wait for each other, 9 vmacs of 4 cycles and a
 # split of about 24 each (llvm-aie, AIE2Schedule.td: a vmac reads its accumulator 3 cycles after it starts and
 # writes it after 6).
@@ -196,11 +197,33 @@ class NormContract(Contract):
         deviations, scale = centred(s, self.inverse)
         return s, affine(deviations * scale, weight, bias)
 
-    def core_seconds(self, rate: CoreRate) -> float:
+    def core_cycles(self, rate: CoreRate) -> float:
+        """Of the lower core. Its vectors take as much longer than their slots as a product's loop does."""
         calls = self.rounds * (2 * self.chunks + 1) + self.chunks
-        rows = self.rounds * ROWS
-        cycles = rows * (self.cols // WIDTH * VECTOR_CYCLES + ROW_CYCLES) + calls * CALL_CYCLES
-        return cycles / rate.clock_hz
+        vector = VECTOR_SLOTS * self.target.macs_per_cycle / rate.macs_per_cycle
+        row = self.cols // WIDTH * vector + ROW_CYCLES
+        return self.rounds * ROWS * row + calls * CALL_CYCLES
+
+    @property
+    def tasks(self) -> int:
+        """As kernels/norm/design.py issues them: two operands, two results; PARAMETERS once."""
+        of_round = [(self.chunks, CHUNK), (self.height, self.cols), (CHUNK, 1)]
+        rounds = [(self.rounds, self.height * self.cols)]
+        of_rows, once = (
+            task_number(self.target, DType.F32.nbytes, order, of_round) for order in (rounds, [])
+        )
+        return self.target.columns * (4 * of_rows + once)
+
+    @property
+    def writes(self) -> int:
+        """Rounds and chunks to each core, and 1 / N to the lower ones."""
+        return self.cores * 2 + self.cores // 2
+
+    @property
+    def stream_bytes(self) -> tuple[int, int]:
+        """PARAMETERS come before X, to each column."""
+        x, _, parameters = self.arguments[:3]
+        return x.nbytes // self.target.columns + parameters.nbytes, x.nbytes // self.target.columns
 
     @property
     def trial_op(self) -> Norm:
@@ -305,7 +328,9 @@ class NormOnRows(Kernel):
 def _best_built(contracts: Sequence[NormContract], op: Norm) -> NormContract | None:
     """That of least modelled time."""
     return min(
-        contracts, key=lambda c: modelled_plan_seconds(rows_in_blocks(op, c), c.target.profile), default=None
+        contracts,
+        key=lambda c: modelled_plan_seconds(rows_in_blocks(op, c), c.target.profile).middle,
+        default=None,
     )
 
 

@@ -9,7 +9,7 @@ cycles = count_cycles(design, execution, target)
 
 from __future__ import annotations
 
-from whisper_npu.kernels.verifier.cycles import Cycles, count_cycles, dram_cycles
+from whisper_npu.kernels.verifier.cycles import Cycles, count_cycles
 from whisper_npu.kernels.verifier.design import (
     Core,
     Design,
@@ -51,7 +51,6 @@ __all__ = [
     "check_structure",
     "check_wiring",
     "count_cycles",
-    "dram_cycles",
     "execute",
     "parse",
 ]

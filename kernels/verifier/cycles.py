@@ -29,19 +29,19 @@ class Cycles:
 
 
 def count_cycles(design: Design, execution: Execution, target: Target) -> Cycles:
-    """A lower bound, from what moved and what ran."""
+    """A lower bound, from what moved and what ran, at the clock of laptops with Linux."""
     compute = {
         tile: ceil(sum(call.macs * count for call, count in calls.items()) / target.macs_per_cycle)
         for tile, calls in execution.calls.items()
     }
     streams = {channel: ceil(execution.fifo_bytes[channel.fifo] / WORD_BYTES) for channel in channels(design)}
-    dram = dram_cycles(execution.dram_bytes, target)
+    dram = _dram_cycles(execution.dram_bytes, target)
     busy = {"compute": max(compute.values(), default=0), "DRAM": dram}
     busy.update({str(channel): count for channel, count in streams.items()})
     bound = max(busy, key=lambda resource: busy[resource])
     return Cycles(compute, streams, dram, bound, busy[bound])
 
 
-def dram_cycles(count: int, target: Target) -> int:
-    """How long `count` bytes keep DRAM busy."""
-    return ceil(count / target.dram_bytes_per_second * target.clock_hz)
+def _dram_cycles(count: int, target: Target) -> int:
+    """How long `count` bytes keep DRAM busy, both directions at once."""
+    return ceil(count / target.best_dram.together * target.profile.clock_hz)

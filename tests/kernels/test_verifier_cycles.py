@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.support.verifier_designs import NumpyFunctions, column, one_core, run
 from whisper_npu.kernels.verifier import count_cycles, parse
-from whisper_npu.npu.targets import NPU1
+from whisper_npu.npu.targets import NPU1, Dram
 
 
 def test_cycles() -> None:
@@ -26,9 +26,8 @@ def test_bound() -> None:
     text = one_core(m=16, k=32, n=16)
     execution, _ = run(text, 16, 96, 16)
     design = parse(text)
-    assert NPU1.profile.core is not None
-    slow_core = replace(NPU1.profile, core=replace(NPU1.profile.core, macs_per_cycle=1))
-    assert count_cycles(design, execution, replace(NPU1, profile=slow_core)).bound == "compute"
-    slow_dram = replace(NPU1, profile=replace(NPU1.profile, dma_bytes_per_second=1e6))
+    assert count_cycles(design, execution, replace(NPU1, macs_per_cycle=1)).bound == "compute"
+    best = replace(NPU1.profile.optimistic, dram=Dram(read=1e6, write=1e6, together=1e6))
+    slow_dram = replace(NPU1, profile=replace(NPU1.profile, optimistic=best))
     cycles = count_cycles(design, execution, slow_dram)
-    assert (cycles.bound, cycles.cycles) == ("DRAM", execution.dram_bytes * 1000)
+    assert (cycles.bound, cycles.cycles) == ("DRAM", execution.dram_bytes * 1028)

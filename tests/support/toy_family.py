@@ -120,7 +120,7 @@ class SumsContract(Contract):
         x, v = tiles
         return x + v, x - v
 
-    def core_seconds(self, rate: CoreRate) -> float:
+    def core_cycles(self, rate: CoreRate) -> float:
         return 0.0
 
     @property

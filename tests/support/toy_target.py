@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisper_npu.npu.targets import CoreRate, Profile, Target, TileLimits
+from whisper_npu.npu.targets import CoreRate, Dram, Profile, Rates, Target, TileLimits
 
 TOY = Target(
     name="toy",
@@ -51,14 +51,34 @@ TOY = Target(
     max_bd_size=600,
     stack_bytes=2048,
     run_list=7,
+    macs_per_cycle=64,
+    clocks={"Linux": 0.5e9, "Plan 9": 0.7e9},
+    idle_clock_hz=0.3e9,
     profile=Profile(
         "toy",
-        dispatch_seconds=50e-6,
-        chained_seconds=10e-6,
-        dma_bytes_per_second=5e9,
-        core=CoreRate(macs_per_cycle=64, block_overhead=10.0, clock_hz=0.5e9),
-        overlay_switch_seconds=2e-3,
-        wake_seconds=0.1,
+        cautious=Rates(
+            dispatch_seconds=60e-6,
+            chained_seconds=12e-6,
+            dram=Dram(read=4e9, write=3e9, together=5e9),
+            core=CoreRate(macs_per_cycle=40, block_overhead=20.0),
+            task_cycles=1000,
+            overlay_switch_seconds=2e-3,
+            wake_seconds=0.2,
+        ),
+        optimistic=Rates(
+            dispatch_seconds=50e-6,
+            chained_seconds=10e-6,
+            dram=Dram(read=5e9, write=6e9, together=7e9),
+            core=CoreRate(macs_per_cycle=64, block_overhead=10.0),
+            task_cycles=300,
+            overlay_switch_seconds=1e-3,
+            wake_seconds=0.1,
+        ),
+        clock_hz=0.5e9,
+        read_cycles_per_word=1.1,
+        write_cycles_per_word=1.2,
+        instruction_cycles=70,
         host_bytes_per_second=4e9,
+        sleeps_after_seconds=3.0,
     ),
 )

@@ -109,7 +109,7 @@ def as_markdown(calls: Calls) -> str:
         row |= {f"{step} us": _microseconds(t.median) for step, t in call.steps.items()}
         row |= {"MEASURED us": _microseconds(call.median_total), "run, spread us": _spread(call.steps["run"])}
         row |= {
-            f"MODELLED us {p.name}": _microseconds(modelled_seconds(contract, 1, p))
+            f"MODELLED us {p.name}": modelled_seconds(contract, 1, p).in_units(1e6)
             for p in profiles(calls.device.target)
         }
         rows.append(row)
@@ -119,7 +119,7 @@ def as_markdown(calls: Calls) -> str:
         + as_table(rows, left=("kernel", "problem"))
         + "\n- convert: operands rounded to bf16 and padded, in bulk; copy in: the device's own write\n"
         + f"- run: on the {calls.device.clock} ({calls.device.name}), as the host sees it\n"
-        + "- MODELLED us: the dispatch alone, on an NPU; nobody measured it\n"
+        + "- MODELLED us: the dispatch alone, on an NPU, optimistic to cautious; nobody measured it\n"
         + "".join(f"  - {profile.name}: {profile.basis}\n" for profile in profiles(calls.device.target))
         + _one_after_another(calls)
     )
@@ -131,14 +131,15 @@ def _one_after_another(calls: Calls) -> str:
     awake, asleep = (modelled_run_seconds(plans, profile, start) for start in (Start.AWAKE, Start.ASLEEP))
     return (
         "\nAll of them once, one after the other, with every change of overlay: MODELLED "
-        f"{1e3 * awake:.1f} ms\n({profile.name}), and {1e3 * asleep:.1f} ms if the NPU slept before.\n"
+        f"{awake.in_units(1e3)} ms\n({profile.name}), and {asleep.in_units(1e3)} ms if the NPU slept before, "
+        f"which it does after {profile.sleeps_after_seconds:g} s without a dispatch.\n"
     )
 
 
 def as_document(calls: Calls) -> dict[str, object]:
     return {
         "schema": "whisper-npu/benchmark-call",
-        "schema_version": 1,
+        "schema_version": 2,
         "machine": machine(),
         "device": device_document(calls.device),
         "repeats": calls.repeats,
@@ -166,9 +167,9 @@ def _fields(call: Call) -> dict[str, object]:
             f"measured_{name}_seconds_min": timings.low,
             f"measured_{name}_seconds_max": timings.high,
         }
-    return fields | {
-        f"modelled_seconds_{p.name}": modelled_seconds(contract, 1, p) for p in profiles(contract.target)
-    }
+    for profile in profiles(contract.target):
+        fields |= modelled_seconds(contract, 1, profile).as_fields(profile.name)
+    return fields
 
 
 def _microseconds(seconds: float) -> str:

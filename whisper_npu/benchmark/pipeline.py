@@ -134,14 +134,15 @@ def as_markdown(pipeline: Pipeline) -> str:
         + "\n"
         + as_table([_operation_cells(pipeline, o) for o in last.operations], left=("operation",))
         + f"\n- kernel: the device, here the {ran_on.clock} ({ran_on.device})\n"
-        + "- MODELLED s: what the dispatches would take on an NPU; nobody measured it\n"
+        + "- MODELLED s: what the dispatches would take on an NPU, optimistic to cautious; not measured\n"
         + "".join(
-            f"  - {p.name}: {short(last.modelled_seconds(p))} s in total; {modelled_basis(last, p)}\n"
+            f"  - {p.name}: {last.modelled_seconds(p).in_units(1)} s in total; {modelled_basis(last, p)}\n"
             for p in profiles(ran_on.target)
         )
         + f"\nThe baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
-        f"{BASELINE.problem}.\nThis whole pipeline took {short(total.median)} s, "
-        f"{total.median / BASELINE.seconds:.3g} of it, MEASURED on the {ran_on.device}.\n"
+        f"{BASELINE.problem}.\nThis whole pipeline, {last.stats.calls:,} products and all the rest, took "
+        f"{short(total.median)} s, {total.median / BASELINE.seconds:.3g} of that,\n"
+        f"MEASURED on the {ran_on.device}.\n"
     )
 
 
@@ -155,7 +156,7 @@ def _operation_cells(pipeline: Pipeline, operation: Operation) -> dict[str, str]
         "MEASURED pack s (spread)": str(pack),
         "MEASURED kernel s (spread)": str(kernel),
     } | {
-        f"MODELLED s {p.name}": short(operation.modelled_seconds(p))
+        f"MODELLED s {p.name}": operation.modelled_seconds(p).in_units(1)
         for p in profiles(pipeline.last.ran_on.target)
     }
 
@@ -172,13 +173,14 @@ def as_benchmark_document(pipeline: Pipeline) -> dict[str, object]:
                 "measured_pack_seconds": pack.as_document,
                 "measured_kernel_seconds": kernel.as_document,
                 "modelled_npu_seconds": {
-                    p.name: operation.modelled_seconds(p) for p in profiles(pipeline.last.ran_on.target)
+                    p.name: operation.modelled_seconds(p).as_document
+                    for p in profiles(pipeline.last.ran_on.target)
                 },
             }
         )
     return {
         "schema": "whisper-npu/benchmark-pipeline",
-        "schema_version": 1,
+        "schema_version": 2,
         "machine": machine(),
         "repeats": len(pipeline.reports),
         "measured_stages": {name: timings.as_document for name, timings in pipeline.stages.items()},

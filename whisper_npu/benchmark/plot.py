@@ -1,4 +1,4 @@
-"""Plots that are readable in grey: filled marks are MEASURED, open ones MODELLED.
+"""Plots that are readable in grey: filled marks are MEASURED, open ones with a bar MODELLED.
 
 Needs the extra `benchmark`, which brings matplotlib.
 """
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from whisper_npu.benchmark.pipeline import Pipeline
 from whisper_npu.benchmark.projection import Projection
-from whisper_npu.npu.cost import BASELINE, profiles
+from whisper_npu.npu.cost import BASELINE, Modelled, profiles
 from whisper_npu.report import Report
 
 MODELLED_MARKERS = ("s", "^")  # in the order of `profiles`
@@ -46,7 +46,7 @@ def projection_plot(projection: Projection, suffix: str) -> bytes:
 
     for profile, marker in zip(profiles(projection.device.target), MODELLED_MARKERS, strict=True):
         modelled = [row.modelled_seconds(profile) for row in rows]
-        _open_marks(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
+        _ranges(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
     device = f"{projection.device.name}, {projection.device.clock}"
     full = [at for at in y if rows[at].extrapolated_seconds is None]
     partial = [at for at in y if rows[at].extrapolated_seconds is not None]
@@ -103,7 +103,7 @@ def pipeline_plot(pipeline: Pipeline, suffix: str) -> bytes:
     seconds.plot(measured, y, "o", color="0.35", label=f"MEASURED here ({device})")
     for profile, marker in zip(profiles(last.ran_on.target), MODELLED_MARKERS, strict=True):
         modelled = [operation.modelled_seconds(profile) for operation in last.operations]
-        _open_marks(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
+        _ranges(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
     _baseline_line(seconds)
     total = pipeline.total.median
     seconds.axvline(
@@ -124,14 +124,21 @@ def _kernel(report: Report) -> str:
     return f"with {str(report.ran_on.kernel).removeprefix('matmul_')}"
 
 
-def _open_marks(axes: Axes, x: Sequence[float], y: Sequence[int], marker: str, label: str) -> None:
-    axes.plot(
-        x,
+def _ranges(axes: Axes, modelled: Sequence[Modelled], y: Sequence[int], marker: str, label: str) -> None:
+    """The middles as open marks, with a bar from the optimistic end to the cautious one."""
+    middles = [seconds.middle for seconds in modelled]
+    below = [seconds.middle - seconds.optimistic_s for seconds in modelled]
+    above = [seconds.cautious_s - seconds.middle for seconds in modelled]
+    axes.errorbar(
+        middles,
         y,
+        xerr=(below, above),
         linestyle="none",
         marker=marker,
-        markerfacecolor="none",
+        markerfacecolor="white",
         markeredgecolor="black",
+        ecolor="black",
+        capsize=2,
         label=label,
         zorder=3,
     )

@@ -21,7 +21,7 @@ from whisper_npu.benchmark.trace import Lane, Span, as_trace
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError
 from whisper_npu.markdown import as_table
-from whisper_npu.npu.cost import BASELINE, BASELINE_2025, modelled_plan_seconds, profiles
+from whisper_npu.npu.cost import BASELINE, BASELINE_2025, Modelled, modelled_plan_seconds, profiles
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.targets import Profile
 from whisper_npu.ops import Matmul
@@ -56,7 +56,7 @@ class Measurement:
             return None
         return self.total.median * self.strategy.plan.dispatches / self.strategy.measured.dispatches
 
-    def modelled_seconds(self, profile: Profile) -> float:
+    def modelled_seconds(self, profile: Profile) -> Modelled:
         """MODELLED seconds of the whole problem's dispatches."""
         return modelled_plan_seconds(self.strategy.plan, profile)
 
@@ -181,8 +181,9 @@ def as_markdown(projection: Projection) -> str:
         f"- MEASURED s: wall time here, on the {device.clock} ({device.name}), of the rows measured; device:",
         "  inside its run; host: the rest, without what the pipelined host does while the device runs",
         "- EXTRAPOLATED s: where only some rows were measured, all rows, by the number of dispatches",
-        "- MODELLED s: what the dispatches of the whole product would take on an NPU; nobody measured it. In",
-        f"  brackets: over the {BASELINE.seconds} s that the experiment measured for {BASELINE.problem}",
+        "- MODELLED s: what the dispatches of the whole product would take on an NPU, optimistic to",
+        f"  cautious; nobody measured it. In brackets: the middle over the {BASELINE.seconds} s that the",
+        f"  experiment measured for {BASELINE.problem}",
         *(f"  - {profile.name}: {profile.basis}" for profile in profiles(device.target)),
         "",
         f"The {BASELINE_2025.name} column holds for other kernels than matmul_64x64 only if a larger",
@@ -218,7 +219,7 @@ def _cells(row: Measurement, device: Device) -> dict[str, str]:
     for profile in profiles(device.target):
         modelled = row.modelled_seconds(profile)
         cells[f"MODELLED s {profile.name} (of {BASELINE.seconds})"] = (
-            f"{short(modelled)} ({modelled / BASELINE.seconds:.2g})"
+            f"{modelled.in_units(1)} ({modelled.middle / BASELINE.seconds:.2g})"
         )
     return cells
 
@@ -228,7 +229,7 @@ def as_document(projection: Projection) -> dict[str, object]:
     problem = projection.problem
     return {
         "schema": "whisper-npu/benchmark-projection",
-        "schema_version": 1,
+        "schema_version": 2,
         "machine": machine(),
         "device": device_document(projection.device),
         "problem": [problem.M, problem.K, problem.N],
@@ -278,6 +279,6 @@ def _fields(row: Measurement, device: Device) -> dict[str, object]:
     }
     for profile in profiles(device.target):
         modelled = row.modelled_seconds(profile)
-        fields[f"modelled_seconds_{profile.name}"] = modelled
-        fields[f"modelled_over_baseline_{profile.name}"] = modelled / BASELINE.seconds
+        fields |= modelled.as_fields(profile.name)
+        fields[f"modelled_middle_over_baseline_{profile.name}"] = modelled.middle / BASELINE.seconds
     return fields

@@ -1,5 +1,7 @@
 """One window of an encoder with random weights, in a process of its own: a line in, its seconds out.
 
+The emulator's encoder adds how many of them were inside the device: the rest is the host's own work.
+
     python -m whisper_npu.benchmark.window ENCODER MODEL THREADS     # ENCODER: emulator or CTranslate2
 
 Encoders that take turns run in separate processes: threads that spin while they wait would slow the other.
@@ -12,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -26,10 +30,24 @@ from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder, ModelDimensions, Weights, encoder_ops, encoder_shapes
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.npu.device import Recording
 from whisper_npu.npu.open import open_device
 from whisper_npu.released import released_dimensions
 
 OURS, PEER = "emulator", "CTranslate2"
+
+
+@dataclass(frozen=True)
+class Window:
+    """MEASURED seconds of one window."""
+
+    seconds: float
+    device_seconds: float = 0.0  # of them, inside the device; none of a peer's
+
+    @property
+    def host_seconds(self) -> float:
+        """Packing, softmax, GELU, norms, biases, residuals: what the host does whatever the device is."""
+        return self.seconds - self.device_seconds
 
 
 class EncoderProcess:
@@ -45,8 +63,8 @@ class EncoderProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | pools
         )
 
-    def encode(self) -> float:
-        """MEASURED seconds of one window. Raises WhisperNpuError where the process has ended."""
+    def encode(self) -> Window:
+        """One window, MEASURED. Raises WhisperNpuError where the process has ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -58,7 +76,7 @@ class EncoderProcess:
             raise WhisperNpuError(
                 f"{self.name} ended with status {self._process.wait()}; a large model may need more memory"
             )
-        return float(answer)
+        return Window(*map(float, answer.split()))
 
     def __enter__(self) -> EncoderProcess:
         return self
@@ -116,8 +134,7 @@ def write_peer(dims: ModelDimensions, folder: Path) -> None:
 def encoder(name: str, dims: ModelDimensions, threads: int) -> Callable[[F32], object]:
     """mel (n_mels, 2 * n_ctx) float32 to audio features. name: OURS or PEER."""
     if name == OURS:
-        device = open_device(OURS, threads=threads).prepared(encoder_ops(dims))
-        return AudioEncoder(dims, random_weights(dims), device)
+        return our_encoder(dims, threads)
     import ctranslate2
 
     with tempfile.TemporaryDirectory() as folder:
@@ -128,15 +145,28 @@ def encoder(name: str, dims: ModelDimensions, threads: int) -> Callable[[F32], o
     return lambda mel: model.encode(ctranslate2.StorageView.from_array(mel[None]))
 
 
+def our_encoder(dims: ModelDimensions, threads: int) -> AudioEncoder:
+    device = open_device(OURS, threads=threads).prepared(encoder_ops(dims))
+    return AudioEncoder(dims, random_weights(dims), device)
+
+
 def main(name: str, model: str, threads: int) -> None:
     """Encode a window for every line of stdin, and print its MEASURED seconds."""
     dims = released_dimensions(model)
-    encode = encoder(name, dims, threads)
     mel = random_array("mel", (dims.n_mels, 2 * dims.n_audio_ctx))
+    encode = encoder(name, dims, threads)
     for _ in sys.stdin:
         start = perf_counter()
-        encode(mel)
-        print(perf_counter() - start, flush=True)
+        with recording_of(encode) as recording:
+            encode(mel)
+        seconds = perf_counter() - start
+        inside = [str(sum(run.stats.kernel_measured_s for run in recording.runs))] if recording else []
+        print(seconds, *inside, flush=True)
+
+
+def recording_of(encode: object) -> AbstractContextManager[Recording | None]:
+    """What our encoder's device executes; nothing of a peer's."""
+    return encode.device.recording() if isinstance(encode, AudioEncoder) else nullcontext()
 
 
 if __name__ == "__main__":

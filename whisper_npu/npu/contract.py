@@ -92,8 +92,8 @@ class Contract(ABC):
         """Each result as one dispatch writes it: a batch of one tile."""
 
     @abstractmethod
-    def core_seconds(self, rate: CoreRate) -> float:
-        """MODELLED seconds that the busiest core works on one dispatch."""
+    def core_cycles(self, rate: CoreRate) -> float:
+        """MODELLED cycles that the busiest core works on one dispatch."""
 
     @property
     @abstractmethod
@@ -112,6 +112,22 @@ class Contract(ABC):
     def cores(self) -> int:
         """Those that share one dispatch."""
         return self.target.cores
+
+    @property
+    def tasks(self) -> int:
+        """DMA tasks of the shims that one dispatch starts."""
+        return len(self.arguments)
+
+    @property
+    def writes(self) -> int:
+        """Numbers that one dispatch writes into cores."""
+        return 0
+
+    @property
+    def stream_bytes(self) -> tuple[int, int]:
+        """What the busiest channel of a shim reads in one dispatch, and what the busiest writes."""
+        sizes = [argument.nbytes for argument in self.arguments]
+        return max(sizes[: -self.results]), max(sizes[-self.results :])
 
     @property
     def batch(self) -> int:

@@ -1,22 +1,78 @@
-"""What dispatches would cost on an NPU. MODELLED seconds, never measured ones.
+"""What dispatches would cost on an NPU. MODELLED seconds, never measured ones, and always a range.
 
 Two profiles: `baseline-2025` charges each dispatch what the published experiment paid, whatever its size; a
-target's own adds up latency, DMA and arithmetic from published measurements. Bytes and multiplications are
-the contract's, which the kernels' verifier counts again in each design's text
-(tests/kernels/test_designs.py).
+target's own adds up latency, DMA and arithmetic from published measurements, at its cautious and at its
+optimistic end. Bytes, tasks and multiplications are the contract's, which the tests count again in each
+design's text. `whisper-npu benchmark known-points` sets what others measured beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from math import prod, sqrt
 
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
-from whisper_npu.npu.targets import Profile, Target
+from whisper_npu.npu.targets import Profile, Rates, Target
 from whisper_npu.ops import Matmul, Op
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """MODELLED seconds: what they are if all goes badly, and if all goes well."""
+
+    cautious_s: float
+    optimistic_s: float
+
+    @property
+    def middle(self) -> float:
+        """The geometric mean: as many times above the one as below the other."""
+        return sqrt(self.cautious_s * self.optimistic_s)
+
+    def __add__(self, other: Modelled) -> Modelled:
+        return Modelled(self.cautious_s + other.cautious_s, self.optimistic_s + other.optimistic_s)
+
+    def __mul__(self, times: float) -> Modelled:
+        return Modelled(self.cautious_s * times, self.optimistic_s * times)
+
+    def plus(self, seconds: float) -> Modelled:
+        """With seconds that are no range, such as MEASURED ones."""
+        return Modelled(self.cautious_s + seconds, self.optimistic_s + seconds)
+
+    def in_units(self, per_second: float) -> str:
+        """The optimistic and the cautious end, for people: `34.1 to 91.5`; one number where they are equal.
+
+        per_second: units in a second.
+        """
+        low, high = (_three_digits(per_second * end) for end in (self.optimistic_s, self.cautious_s))
+        return low if low == high else f"{low} to {high}"
+
+    @property
+    def as_document(self) -> dict[str, float]:
+        """For JSON."""
+        return {"cautious": self.cautious_s, "middle": self.middle, "optimistic": self.optimistic_s}
+
+    def as_fields(self, of: str = "") -> dict[str, object]:
+        """For a line of a CSV. of: what it is of, in the fields' names."""
+        ends = self.as_document.items()
+        return {f"modelled_{end}_seconds{of and f'_{of}'}": seconds for end, seconds in ends}
+
+
+def _three_digits(value: float) -> str:
+    """As many as a model deserves."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+NOTHING = Modelled(0.0, 0.0)
+WORD_BYTES = 4  # a stream moves 32 bits at a time
+
+
+def total(parts: Iterable[Modelled]) -> Modelled:
+    """One after the other."""
+    return sum(parts, NOTHING)
 
 
 @dataclass(frozen=True)
@@ -33,11 +89,8 @@ class Baseline:
 
 
 BASELINE = Baseline(Matmul(3001, 512, 512), dispatches=3008, seconds=163.7)
-BASELINE_2025 = Profile(
-    "baseline-2025",
-    dispatch_seconds=BASELINE.seconds_per_dispatch,
-    chained_seconds=BASELINE.seconds_per_dispatch,
-)
+_PER_DISPATCH = Rates(BASELINE.seconds_per_dispatch, chained_seconds=BASELINE.seconds_per_dispatch)
+BASELINE_2025 = Profile("baseline-2025", cautious=_PER_DISPATCH, optimistic=_PER_DISPATCH)
 
 
 def profiles(target: Target) -> tuple[Profile, Profile]:
@@ -49,41 +102,73 @@ class Start(Enum):
     """How the device stands before the first dispatch."""
 
     AWAKE = "awake"
-    ASLEEP = "asleep"  # after 10 s without a dispatch
+    ASLEEP = "asleep"  # after `sleeps_after_seconds` without a dispatch
 
 
-def modelled_run_seconds(plans: Sequence[Plan], profile: Profile, start: Start) -> float:
+def modelled_run_seconds(plans: Sequence[Plan], profile: Profile, start: Start) -> Modelled:
     """MODELLED time of plans one after the other, changes of overlay and waking up included."""
     switches = sum(before.contract.overlay != after.contract.overlay for before, after in pairwise(plans))
-    wake = profile.wake_seconds if start is Start.ASLEEP and plans else 0.0
-    work = sum(modelled_plan_seconds(plan, profile) for plan in plans)
-    return wake + switches * profile.overlay_switch_seconds + work
+    wakes = 1 if start is Start.ASLEEP and plans else 0
+    work = total(modelled_plan_seconds(plan, profile) for plan in plans)
+    return work + overlay_change(profile) * switches + waking(profile) * wakes
 
 
-def modelled_plan_seconds(plan: Plan, profile: Profile) -> float:
+def overlay_change(profile: Profile) -> Modelled:
+    """MODELLED time until another xclbin is on the array."""
+    return Modelled(profile.cautious.overlay_switch_seconds, profile.optimistic.overlay_switch_seconds)
+
+
+def waking(profile: Profile) -> Modelled:
+    """MODELLED time that the first dispatch takes longer after the device has slept."""
+    return Modelled(profile.cautious.wake_seconds, profile.optimistic.wake_seconds)
+
+
+def modelled_plan_seconds(plan: Plan, profile: Profile) -> Modelled:
     """MODELLED time of a plan's dispatches, submitted in lists of `plan.run_list`."""
     return dispatches_seconds(plan.contract, plan.dispatches, plan.submissions, profile)
 
 
-def modelled_seconds(contract: Contract, dispatches: int, profile: Profile) -> float:
+def modelled_seconds(contract: Contract, dispatches: int, profile: Profile) -> Modelled:
     """MODELLED time of `dispatches` of one kernel, each submitted by itself."""
     return dispatches_seconds(contract, dispatches, dispatches, profile)
 
 
-def dispatches_seconds(contract: Contract, dispatches: int, submissions: int, profile: Profile) -> float:
+def dispatches_seconds(contract: Contract, dispatches: int, submissions: int, profile: Profile) -> Modelled:
     """MODELLED time of dispatches of one kernel in so many submissions."""
-    latency = submissions * profile.dispatch_seconds + (dispatches - submissions) * profile.chained_seconds
-    return latency + dispatches * work_seconds(contract, profile)
+    work, chained = work_seconds(contract, profile), dispatches - submissions
+    ends = (
+        submissions * rates.dispatch_seconds + chained * rates.chained_seconds + dispatches * seconds
+        for rates, seconds in (
+            (profile.cautious, work.cautious_s),
+            (profile.optimistic, work.optimistic_s),
+        )
+    )
+    return Modelled(*ends)
 
 
-def work_seconds(contract: Contract, profile: Profile) -> float:
-    """MODELLED time that one dispatch works: DMA and arithmetic overlap, as double buffering allows."""
-    dma = compute = 0.0
-    if profile.dma_bytes_per_second is not None:
-        dma = (contract.bytes_to_device + contract.bytes_from_device) / profile.dma_bytes_per_second
-    if profile.core is not None:
-        compute = contract.core_seconds(profile.core)
-    return max(dma, compute)
+def work_seconds(contract: Contract, profile: Profile) -> Modelled:
+    """MODELLED time that one dispatch works, without the latency that any dispatch has.
+
+    Its tasks are started one after the other; then the longest of DRAM, of the busiest stream and of
+    arithmetic, which overlap as double buffering allows.
+    """
+    read, written = contract.stream_bytes
+    stream_cycles = max(
+        read / WORD_BYTES * profile.read_cycles_per_word,
+        written / WORD_BYTES * profile.write_cycles_per_word,
+    )
+    read, written = contract.bytes_to_device, contract.bytes_from_device
+    tasks, write_cycles = contract.tasks, contract.writes * profile.instruction_cycles
+
+    def seconds(rates: Rates) -> float:
+        core_cycles = 0.0 if rates.core is None else contract.core_cycles(rates.core)
+        dram = 0.0 if rates.dram is None else rates.dram.seconds(read, written)
+        start_cycles = tasks * rates.task_cycles + write_cycles
+        return start_cycles / profile.clock_hz + max(
+            dram, core_cycles / profile.clock_hz, stream_cycles / profile.clock_hz
+        )
+
+    return Modelled(seconds(profile.cautious), seconds(profile.optimistic))
 
 
 def host_seconds(op: Op, profile: Profile) -> float:
@@ -93,12 +178,5 @@ def host_seconds(op: Op, profile: Profile) -> float:
     """
     if profile.host_bytes_per_second is None:
         return 0.0
-    elements = sum(_elements(operand.shape) for operand in op.operands)
+    elements = sum(prod(operand.shape) for operand in op.operands)
     return 4 * elements / profile.host_bytes_per_second
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

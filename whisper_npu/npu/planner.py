@@ -3,6 +3,8 @@
 A change of overlay costs as much as a dozen dispatches, so one kernel for all products is the rule; a second
 one for products of a batch, whose shapes are odd, is the exception that has to pay for its changes. An op on
 rows is the host's unless a kernel is modelled cheaper.
+
+What is compared are sums of middles: of each plan's range, and of the range of each change of overlay.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from itertools import pairwise
 
 from whisper_npu.errors import UnknownKernelError
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.cost import host_seconds, modelled_plan_seconds
+from whisper_npu.npu.cost import Modelled, host_seconds, modelled_plan_seconds, overlay_change, total
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Profile, Target
@@ -34,12 +36,12 @@ def products(ops: Iterable[Op]) -> list[Matmul]:
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to make all products. Seconds are MODELLED, changes of overlay included."""
+    """One way to make all products."""
 
     kernels: tuple[Kernel, ...]  # for all; and perhaps a second for some products of a batch
     plans: tuple[Plan, ...]  # in the order of the work
     made_by_second: int  # how many of the plans
-    seconds: float
+    seconds: Modelled  # changes of overlay included
 
     @property
     def dispatches(self) -> int:
@@ -55,7 +57,7 @@ class Alternative:
             main = f"{main}, and {second[0]} for {self.made_by_second} of {len(self.plans)} products"
         else:
             main = f"{main} for all"
-        return f"{main}: {self.dispatches:,} dispatches, {1e3 * self.seconds:,.0f} ms"
+        return f"{main}: {self.dispatches:,} dispatches, {self.seconds.in_units(1e3)} ms"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Choice:
     on_rows: tuple[Kernel, ...] = ()  # candidates for what is no product
     reason: str = ""  # one line; none where nothing was compared
     plans: Mapping[Op, Plan] = field(default_factory=dict)  # of the ops chosen for
-    seconds: float | None = None  # MODELLED; likewise
+    seconds: Modelled | None = None  # likewise
     alternatives: tuple[Alternative, ...] = ()  # the best of each kind, the one taken first
 
     @property
@@ -100,8 +102,8 @@ class Choice:
 
 def _alone(plan: Plan, is_main: bool) -> float:
     profile = plan.contract.target.profile
-    there_and_back = 0.0 if is_main else 2 * profile.overlay_switch_seconds
-    return there_and_back + modelled_plan_seconds(plan, profile)
+    there_and_back = 0.0 if is_main else 2 * overlay_change(profile).middle
+    return there_and_back + modelled_plan_seconds(plan, profile).middle
 
 
 def _on_rows(op: Op, kernels: Sequence[Kernel], products: Sequence[Kernel]) -> Plan | None:
@@ -127,8 +129,9 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
     work = list(smallest(ops))
     run = [op for op in work if isinstance(op, Matmul)]
     example = Matmul(1, 1, 1)
-    for_products = [kernel for kernel in kernels if kernel.matches(example)]
-    on_rows = tuple(kernel for kernel in kernels if not kernel.matches(example))
+    matches = [kernel.matches(example) for kernel in kernels]
+    for_products = [kernel for kernel, does in zip(kernels, matches, strict=True) if does]
+    on_rows = tuple(kernel for kernel, does in zip(kernels, matches, strict=True) if not does)
     if not for_products:
         raise UnknownKernelError(
             "there is no kernel to choose from: build some with whisper-npu kernels build"
@@ -136,22 +139,24 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
     profile = _target(for_products[0]).profile
     counts = Counter(run)
     costs = {kernel: _Costs(kernel, counts, profile) for kernel in for_products}
-    ways = [_Way((kernel,), frozenset(), of_kernel.seconds) for kernel, of_kernel in costs.items()]
+    ways = [_Way((kernel,), frozenset(), 0, of_kernel.middle) for kernel, of_kernel in costs.items()]
+    per_change = overlay_change(profile)
     batches = {op for op in counts if op.batch > 1}
     # Some go to a second kernel: any one of the problems, or all of them.
     for some in {*(frozenset([op]) for op in batches), frozenset(batches)} - {frozenset()}:
         changes = sum((before in some) != (after in some) for before, after in pairwise(run))
         second = min(for_products, key=lambda kernel: costs[kernel].of(some))
-        charged = changes * profile.overlay_switch_seconds + costs[second].of(some)
+        charged = changes * per_change.middle + costs[second].of(some)
         ways += [
-            _Way((kernel, second), some, charged + of_kernel.seconds - of_kernel.of(some))
+            _Way((kernel, second), some, changes, charged + of_kernel.middle - of_kernel.of(some))
             for kernel, of_kernel in costs.items()
             if kernel != second
         ]
     # Seconds to the nanosecond: of equals the first, not the one that rounding favours.
-    ways.sort(key=lambda way: round(way.seconds, 9))
+    ways.sort(key=lambda way: round(way.middle, 9))
     kinds = {way.kind: way for way in reversed(ways)}  # the best of each
-    best, *others = (way.alternative(run, costs) for way in sorted(kinds.values(), key=ways.index))
+    in_order = sorted(kinds.values(), key=ways.index)
+    best, *others = (way.alternative(run, costs, per_change) for way in in_order)
     rejected = "".join(f"; {other}" for other in others if not other.is_mixed)
     plans: dict[Op, Plan] = {plan.op: plan for plan in best.plans}
     for op in dict.fromkeys(work):
@@ -178,26 +183,32 @@ class _Costs:
 
     def __init__(self, kernel: Kernel, counts: Counter[Matmul], profile: Profile) -> None:
         self.plans = {op: kernel.plan(op) for op in counts}
-        self._seconds = {
-            op: counts[op] * modelled_plan_seconds(plan, profile) for op, plan in self.plans.items()
-        }
-        self.seconds = sum(self._seconds.values())
+        self.seconds = {op: modelled_plan_seconds(plan, profile) for op, plan in self.plans.items()}
+        self._middles = {op: counts[op] * seconds.middle for op, seconds in self.seconds.items()}
+        self.middle = sum(self._middles.values())
 
     def of(self, some: Iterable[Matmul]) -> float:
-        return sum(self._seconds[op] for op in some)
+        """The middles of these, as often as the run makes them."""
+        return sum(self._middles[op] for op in some)
 
 
 @dataclass(frozen=True)
 class _Way:
     kernels: tuple[Kernel, ...]
     second: frozenset[Matmul]  # what the second kernel makes
-    seconds: float
+    changes: int  # of overlay
+    middle: float  # MODELLED seconds
 
     @property
     def kind(self) -> tuple[type[Kernel], ...]:
         return tuple(type(kernel) for kernel in self.kernels)
 
-    def alternative(self, run: Sequence[Matmul], costs: Mapping[Kernel, _Costs]) -> Alternative:
+    def alternative(
+        self, run: Sequence[Matmul], costs: Mapping[Kernel, _Costs], per_change: Modelled
+    ) -> Alternative:
         main, second = costs[self.kernels[0]], costs[self.kernels[-1]]
-        plans = tuple((second if op in self.second else main).plans[op] for op in run)
-        return Alternative(self.kernels, plans, sum(op in self.second for op in run), self.seconds)
+        of = [second if op in self.second else main for op in run]
+        plans = tuple(cost.plans[op] for cost, op in zip(of, run, strict=True))
+        work = total(cost.seconds[op] for cost, op in zip(of, run, strict=True))
+        made_by_second = sum(op in self.second for op in run)
+        return Alternative(self.kernels, plans, made_by_second, work + per_change * self.changes)

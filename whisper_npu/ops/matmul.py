@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Matmul(Op):
     def macs(self) -> int:
         return self.batch * self.M * self.K * self.N
 
-    @property
+    @cached_property
     def transposed(self) -> Matmul:
         """C^T = B^T A^T."""
         return replace(self, M=self.N, N=self.M)

@@ -47,10 +47,14 @@ COLUMNS = [
     "measured_device_seconds",
     "measured_host_seconds",
     "extrapolated_seconds",
-    "modelled_seconds_baseline-2025",
-    "modelled_over_baseline_baseline-2025",
-    "modelled_seconds_xdna1",
-    "modelled_over_baseline_xdna1",
+    "modelled_cautious_seconds_baseline-2025",
+    "modelled_middle_seconds_baseline-2025",
+    "modelled_optimistic_seconds_baseline-2025",
+    "modelled_middle_over_baseline_baseline-2025",
+    "modelled_cautious_seconds_xdna1",
+    "modelled_middle_seconds_xdna1",
+    "modelled_optimistic_seconds_xdna1",
+    "modelled_middle_over_baseline_xdna1",
 ]
 
 
@@ -83,7 +87,9 @@ def test_every_file_of_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert document["device"]["name"] == "emulator"
     assert document["problem"] == [3001, 512, 512]
     rows = {f"{row['strategy']} {row['kernel']}": row for row in document["rows"]}
-    assert rows["larger-kernel matmul_64x512"]["modelled_seconds_baseline-2025"] == pytest.approx(20.4625)
+    wide = rows["larger-kernel matmul_64x512"]
+    assert wide["modelled_middle_seconds_baseline-2025"] == pytest.approx(20.4625)
+    assert wide["modelled_optimistic_seconds_xdna1"] < wide["modelled_cautious_seconds_xdna1"]
     assert rows["larger-kernel matmul_64x512"]["extrapolated_seconds"] is None
     part = rows["naive matmul_64x64"]
     assert (part["dispatches"], part["dispatches_counted"], part["rows_measured"]) == (3008, 128, 128)

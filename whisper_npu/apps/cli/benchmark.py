@@ -109,6 +109,22 @@ def benchmark_sizes(
     print(as_markdown(done), end="")
 
 
+@benchmark.command("known-points")
+def benchmark_known_points(
+    markdown: MarkdownFile = None,
+    json: JsonFile = None,
+    csv: CsvFile = None,
+) -> None:
+    """Compare the cost model with what others measured on XDNA1, each at their clock."""
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.benchmark.known_points import as_markdown, write_files
+
+    files = Files(markdown=markdown, json=json, csv=csv)
+    files.check()
+    write_files(files)
+    print(as_markdown(), end="")
+
+
 @benchmark.command("call")
 def benchmark_call(
     repeats: Repeats = 20,

@@ -72,8 +72,9 @@ def list_designs() -> str:
         f"{target.memtile.memory_bytes:,} per memtile; dispatches: for (3001,512)@(512,512).\n"
         "Bank conflicts: pairs of buffers that a core reads at once and that share a bank of L1, at a cycle "
         "for each such load.\n"
-        "Cycles are MODELLED, at the array's peak rates; "
-        "whisper-npu kernels verify NAME counts those of every DMA channel too.\n"
+        "tasks: DMA tasks that the shims start. MODELLED, optimistic to cautious: cycles of the busiest\n"
+        f"core, and a dispatch without its latency, at {target.profile.clock_hz / 1e9:g} GHz. "
+        "whisper-npu kernels verify NAME counts every DMA channel.\n"
         + f"Built in {folder}: {', '.join(built) or 'none; whisper-npu kernels build'}\n"
     )
 

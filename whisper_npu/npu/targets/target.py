@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
 
 KIB = 1024
 
@@ -25,46 +27,108 @@ class TileLimits:
 
 @dataclass(frozen=True)
 class CoreRate:
-    """How fast a core multiplies bf16: at its peak, except for what each block of a step costs besides."""
+    """How fast a core multiplies bf16: its inner loop, and what each block of a step costs besides."""
 
-    macs_per_cycle: int
+    macs_per_cycle: float  # of the inner loop
     block_overhead: float  # cycles per step of k and 16x16 block of C: its sums are read and written
-    clock_hz: float
 
-    def seconds(self, macs: int, k: int) -> float:
-        """MODELLED seconds of one core, in steps of k.
+    @classmethod
+    def of_loop(
+        cls, vmacs_per_cycle: float, micro_tile: tuple[int, int, int], block_overhead: float
+    ) -> CoreRate:
+        """The rate of a compiled inner loop, which takes one cycle per bundle.
 
-        A block's k * 256 / macs_per_cycle cycles and its overhead.
+        vmacs_per_cycle: multiplications over bundles of the loop, as llvm-objdump shows them. micro_tile:
+        what one of them multiplies.
         """
+        return cls(vmacs_per_cycle * prod(micro_tile), block_overhead)
+
+    def cycles(self, macs: int, k: int) -> float:
+        """MODELLED cycles of one core, in steps of k."""
         block = 16 * 16 * k
-        cycles = block / self.macs_per_cycle + self.block_overhead
-        return macs / block * cycles / self.clock_hz
+        return macs / block * (block / self.macs_per_cycle + self.block_overhead)
+
+
+@dataclass(frozen=True)
+class Dram:
+    """What DRAM gives the array, in bytes per second."""
+
+    read: float
+    write: float
+    together: float  # of both directions at once
+
+    def seconds(self, bytes_read: int, bytes_written: int) -> float:
+        return max(
+            bytes_read / self.read,
+            bytes_written / self.write,
+            (bytes_read + bytes_written) / self.together,
+        )
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What things cost at one end of a range; None and 0 where the profile does not charge for it."""
+
+    dispatch_seconds: float  # submit one and wait for it
+    chained_seconds: float  # each further dispatch of a run list
+    dram: Dram | None = None
+    core: CoreRate | None = None
+    task_cycles: float = 0.0  # of the array's controller, to start one task of a shim
+    overlay_switch_seconds: float = 0.0  # another xclbin than the dispatch before
+    wake_seconds: float = 0.0  # the first dispatch after the device has gone to sleep
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What dispatches cost, for the cost model; None and 0 where the profile does not charge for it."""
+    """What dispatches cost, for the cost model: from cautious to optimistic."""
 
     name: str
-    dispatch_seconds: float  # submit one and wait for it
-    chained_seconds: float  # each further dispatch of a run list
-    dma_bytes_per_second: float | None = None
-    core: CoreRate | None = None
-    overlay_switch_seconds: float = 0.0  # another xclbin than the dispatch before
-    wake_seconds: float = 0.0  # the first dispatch after 10 s without one
+    cautious: Rates
+    optimistic: Rates
+    clock_hz: float = 1.0  # of the array; whatever it is where nothing is charged in cycles
+    # Cycles in which a shim's channel moves a 32-bit word: from DRAM, to DRAM.
+    read_cycles_per_word: float = 0.0
+    write_cycles_per_word: float = 0.0
+    instruction_cycles: float = 0.0  # of the array's controller, for a number that it writes into a core
     host_bytes_per_second: float | None = None  # at which the laptop's CPU passes over rows
+    sleeps_after_seconds: float | None = None  # without a dispatch
 
     @property
     def basis(self) -> str:
         """One line for the reader of a report."""
-        if self.dma_bytes_per_second is None or self.core is None:
-            return f"{1e3 * self.dispatch_seconds:.1f} ms for every dispatch, whatever its size"
-        first, further = 1e6 * self.dispatch_seconds, 1e6 * self.chained_seconds
+        low, high = self.optimistic, self.cautious
+        if low.dram is None or high.dram is None or low.core is None or high.core is None:
+            return f"{1e3 * high.dispatch_seconds:.1f} ms for every dispatch, whatever its size"
         return (
-            f"{first:.0f} us latency per dispatch ({further:g} us for each further one of a list), plus the "
-            f"longer of DMA ({self.dma_bytes_per_second / 1e9:g} GB/s) and arithmetic (up to "
-            f"{self.core.macs_per_cycle} MAC/cycle per core at {self.core.clock_hz / 1e9:g} GHz)"
+            f"{_between(1e6 * low.dispatch_seconds, 1e6 * high.dispatch_seconds)} us per dispatch "
+            f"({_between(1e6 * low.chained_seconds, 1e6 * high.chained_seconds)} for each further one of a "
+            f"list), {_between(low.task_cycles, high.task_cycles)} cycles per DMA task, and the longest of "
+            f"DRAM ({low.dram.read / 1e9:g} GB/s each way to {high.dram.together / 1e9:g} GB/s both ways "
+            f"together), streams (4 bytes per cycle) and arithmetic "
+            f"({high.core.macs_per_cycle:g} to {low.core.macs_per_cycle:g} MAC/cycle per core, less what a "
+            f"step costs), at {self.clock_hz / 1e9:g} GHz"
         )
+
+    def at(self, clock_hz: float) -> Profile:
+        """The same at another clock of the array; DRAM and the host keep their speed."""
+        return replace(self, clock_hz=clock_hz)
+
+    def of_loop(self, vmacs_per_cycle: float, micro_tile: tuple[int, int, int]) -> Profile:
+        """The same with the rate of a compiled inner loop at both ends, instead of an assumed one."""
+        return replace(
+            self,
+            cautious=_with_loop(self.cautious, vmacs_per_cycle, micro_tile),
+            optimistic=_with_loop(self.optimistic, vmacs_per_cycle, micro_tile),
+        )
+
+
+def _with_loop(rates: Rates, vmacs_per_cycle: float, micro_tile: tuple[int, int, int]) -> Rates:
+    assert rates.core is not None
+    return replace(rates, core=CoreRate.of_loop(vmacs_per_cycle, micro_tile, rates.core.block_overhead))
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:,g}" if low == high else f"{low:,g} to {high:,g}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +152,10 @@ class Target:
     max_bd_size: int
     stack_bytes: int  # of a core, at the bottom of its memory; the least that a design may ask for
     run_list: int  # dispatches that are submitted together, unless a plan says otherwise
-    profile: Profile
+    macs_per_cycle: int  # bf16, of one core, at its peak
+    clocks: Mapping[str, float]  # Hz of the array while it works, by operating system
+    idle_clock_hz: float  # while it does not
+    profile: Profile  # of laptops with Linux
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -98,20 +165,10 @@ class Target:
         return self.columns * self.core_rows
 
     @property
-    def macs_per_cycle(self) -> int:
-        """bf16, of one core, at its peak."""
-        assert self.profile.core is not None
-        return self.profile.core.macs_per_cycle
-
-    @property
-    def clock_hz(self) -> float:
-        assert self.profile.core is not None
-        return self.profile.core.clock_hz
-
-    @property
-    def dram_bytes_per_second(self) -> float:
-        assert self.profile.dma_bytes_per_second is not None
-        return self.profile.dma_bytes_per_second
+    def best_dram(self) -> Dram:
+        """The most that anybody measured."""
+        assert self.profile.optimistic.dram is not None
+        return self.profile.optimistic.dram
 
     def device(self, columns: int | None = None) -> str:
         """What aie.device takes: the whole array, or its first columns."""
