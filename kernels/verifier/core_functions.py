@@ -15,7 +15,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -255,8 +255,7 @@ def _library(compiler: tuple[str, ...], found: CoreObject, cache_dir: Path | Non
         f"-DHOST_CORE_MEMORY={target.core.memory_bytes}",
     )
     header = _declarations(found)
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
-    key = sha256(repr([compiler, version.stdout, options, header, cpu_flags()]).encode())
+    key = sha256(repr([compiler, _version(compiler), options, header, cpu_flags()]).encode())
     for part in (source, _HOST / "call.cc", _HOST / "aie_api" / "aie.hpp", HEADER):
         key.update(sha256(part.read_bytes()).digest())
     library = f"{Path(found.name).stem}.so"
@@ -273,6 +272,12 @@ def _library(compiler: tuple[str, ...], found: CoreObject, cache_dir: Path | Non
             raise CompileError(f"{compiler[0]} refuses {source.name} for {name}: {because}")
 
     return find_or_build(cache_folder(cache_dir), f"core-{key.hexdigest()[:32]}", build) / library
+
+
+@cache
+def _version(compiler: tuple[str, ...]) -> str:
+    """As it says itself; a process does not live through an update of its compiler."""
+    return subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
 
 
 def _declarations(found: CoreObject) -> str:

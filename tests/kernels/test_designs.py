@@ -277,7 +277,8 @@ def test_gemm_computes_shapes_that_nobody_built_it_for(M: int, K: int, N: int) -
     verified(gemm(NPU1, M, K, N, (64, 64, 64)))
 
 
-tiles = st.tuples(st.sampled_from([16, 32, 48]), st.sampled_from([8, 16, 24]), st.sampled_from([16, 32, 48]))
+# Each size the least, the middle and the largest once: a tile is compiled.
+tiles = st.sampled_from([(16, 16, 48), (32, 8, 16), (48, 24, 32)])
 
 
 @settings(max_examples=25)
@@ -293,13 +294,13 @@ def test_gemm_computes_any_batch_and_sizes(
 ) -> None:
     one = padded_gemm(NPU1, Matmul(M, K, N), tile)
     contract = gemm_of_batch(NPU1, batch, one.m, one.k, one.n, tile) if batch > 1 else one
-    verified(contract, "numpy")
+    verified(contract)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_more_rounds_than_a_repeat_count_holds_go_in_parts(batch: int) -> None:
     for op in (Matmul(65 * 64, 8, 2 * 64, batch), Matmul(2 * 64, 8, 65 * 64, batch)):
-        verified(padded_gemm(NPU1, op, (16, 8, 16)), "numpy")
+        verified(padded_gemm(NPU1, op, (16, 8, 16)))
 
 
 @pytest.mark.parametrize(("K", "N"), [(64, 512), (192, 1024), (4096, 512), (5120, 512)])

@@ -92,5 +92,8 @@ class Matmul(Op):
         roundings = (k + -(-self.K // k) - 1) * 2.0**-24
         sums = 1 + roundings / (1 - roundings)
         relative = (1 + 2 * u + u * u) * sums * (1 + numerics.result_unit) - 1
-        factors = a.sum(axis=-1)[..., :, None] + b.sum(axis=-2)[..., None, :]
-        return (a @ b * relative + (self.K + factors) * 2.0**-125,)
+        allowed = a @ b  # then in place: it may be as large as all heads' scores
+        allowed *= relative
+        allowed += (self.K + a.sum(axis=-1)[..., :, None]) * 2.0**-125
+        allowed += b.sum(axis=-2)[..., None, :] * 2.0**-125
+        return (allowed,)
