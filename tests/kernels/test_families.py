@@ -24,7 +24,13 @@ MODULES = sorted(path for path in FOLDER.rglob("*.py"))
 ALLOWED = (
     *("whisper_npu.kernels", "whisper_npu.ops"),
     *(f"whisper_npu.host.{part}" for part in ("bf16", "vmac", "cxx", "native")),
-    *("whisper_npu.cache", "whisper_npu.dtypes", "whisper_npu.errors", "whisper_npu.markdown"),
+    *(
+        "whisper_npu.__version__",
+        "whisper_npu.cache",
+        "whisper_npu.dtypes",
+        "whisper_npu.errors",
+        "whisper_npu.markdown",
+    ),
     *(
         f"whisper_npu.npu.{pure}"
         for pure in ("contract", "kernel", "layout", "plan", "cost", "targets", "artifacts")
@@ -37,6 +43,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "whisper_npu":
+            yield from (f"whisper_npu.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
 
