@@ -165,8 +165,9 @@ class MatmulContract(Contract):
         a, b = tiles
         if self.operand_dtype is DType.F32:  # no core multiplies it
             return (self.rounded(a @ b),)
-        sums = np.zeros((len(a), b.shape[1]), np.float32)
-        accumulate(sums, a, b, self.target.micro_tile[1])
+        sums = np.zeros((*a.shape[:-1], b.shape[-1]), np.float32)
+        for index in np.ndindex(a.shape[:-2]):  # of a batch, or of none
+            accumulate(sums[index], a[index], b[index], self.target.micro_tile[1])
         return (self.rounded(sums),)
 
     def rounded(self, sums: F32) -> F32:
