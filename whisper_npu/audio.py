@@ -88,6 +88,22 @@ def load_audio(
     return _resample(mono, rate)
 
 
+def audio_formats() -> str:
+    """What `load_audio` reads and by which libraries, in words.
+
+    Raises ImportError or OSError where these do not load.
+    """
+    import av
+    import soundfile
+
+    known = soundfile.available_formats()
+    named = [name.lower() for name in ("WAV", "FLAC", "OGG", "MP3") if name in known]
+    return (
+        f"{', '.join(named)} by libsndfile {soundfile.__libsndfile_version__}; m4a, mp4, webm, mkv and more "
+        f"by FFmpeg in PyAV {av.__version__}"
+    )
+
+
 def log_mel(samples: Samples, n_mels: int) -> Samples:
     """Whisper's log-mel spectrogram, as faster-whisper computes it.
 

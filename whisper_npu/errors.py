@@ -65,6 +65,14 @@ class DispatchError(DeviceError):
     """A dispatch timed out, was aborted, failed, or gave a wrong answer where the right one is known."""
 
 
+class NoAnswerError(DispatchError):
+    """A dispatch did not come back: it timed out, or the NPU's firmware hangs."""
+
+
+class TrialLostError(DispatchError):
+    """A kernel whose first dispatch on this machine did not come back: it is not tried again unasked."""
+
+
 class EnergyError(WhisperNpuError):
     """Nothing on this machine tells its energy, or stopped to tell it."""
 

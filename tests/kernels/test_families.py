@@ -22,7 +22,8 @@ FOLDER = Path(registry.__file__).parent
 MODULES = sorted(path for path in FOLDER.rglob("*.py"))
 
 ALLOWED = (
-    *("whisper_npu.kernels", "whisper_npu.ops", "whisper_npu.host.bf16", "whisper_npu.host.cxx"),
+    *("whisper_npu.kernels", "whisper_npu.ops"),
+    *(f"whisper_npu.host.{part}" for part in ("bf16", "vmac", "cxx", "native")),
     *("whisper_npu.cache", "whisper_npu.dtypes", "whisper_npu.errors", "whisper_npu.markdown"),
     *(
         f"whisper_npu.npu.{pure}"

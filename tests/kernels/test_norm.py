@@ -33,6 +33,8 @@ from whisper_npu.kernels.norm.kernel import (
     START,
     NormContract,
     NormOnRows,
+    affine,
+    centred,
     inverse_root,
     kernels_built,
     max_cols,
@@ -542,15 +544,37 @@ def test_where_only_some_sizes_are_built_rows_go_in_blocks() -> None:
     assert not kernel.matches(op_of(1500, 768))
 
 
-def test_a_trial_tells_wrong_from_right() -> None:
+def test_a_known_answer_tells_wrong_from_right() -> None:
     contract = norm(NPU1, 16, 256)
-    inputs = contract.trial_inputs(np.random.default_rng(0))
+    known = contract.known_answer(contract.trial_op, np.random.default_rng(0))
     plan = registry.family_of(contract).trial(contract)
-    sums, y = contract.compute(*plan.turned(inputs))
-    assert contract.wrong_elements(inputs, (sums, y)) == 0
+    sums, y = contract.compute(*plan.turned(known.inputs))
+    assert sums.all()
+    assert not any(map(np.any, known.wrong((sums, y))))
     y[3, 7] = np.nan
     sums[0] += 1
-    assert contract.wrong_elements(inputs, (sums, y)) == 1 + 256
+    assert [wrong.sum() for wrong in known.wrong((sums, y))] == [256, 1]
+
+
+@pytest.mark.parametrize("cols", [256, 512, 1280])
+def test_a_known_answer_sees_what_is_computed_in_bf16(cols: int) -> None:
+    contract = norm(NPU1, 16, cols)
+    known = contract.known_answer(contract.trial_op, np.random.default_rng(0))
+    x, residual, weight, bias = known.inputs
+    s = x + residual
+    deviations, scale = centred(s, contract.inverse)
+
+    def bf16(values: F32) -> F32:
+        return on_grid(values, Rounding.NEAREST_EVEN)
+
+    for y in (
+        bf16(affine(deviations * scale, weight, bias)),
+        affine(bf16(deviations) * scale, weight, bias),
+        affine(deviations * bf16(scale), weight, bias),
+        affine(bf16(deviations * scale), bf16(weight), bias),
+    ):
+        assert known.wrong((s, y))[1].mean() > 0.5
+    assert known.wrong((bf16(s), y))[0].mean() > 0.5
 
 
 # ----------------------------------------------------------------------------------------------- the planner

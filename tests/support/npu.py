@@ -15,14 +15,20 @@ from tests.support.fake_pyxrt import FakeXrt
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.options import NpuOptions
-from whisper_npu.npu.xrt.device import open_npu
+from whisper_npu.npu.trials import Trials
+from whisper_npu.npu.xrt.device import XrtDevice, open_npu
 
 XCLBIN = "WHISPER_NPU_TEST_XCLBIN"  # for the real pyxrt: any xclbin that the driver, or its stand-in, takes
 
 
 def opened_npu(
-    folder: Path, fake: FakeXrt | None, contracts: Iterable[Contract], *, timeout_seconds: float = 10.0
-) -> Device:
+    folder: Path,
+    fake: FakeXrt | None,
+    contracts: Iterable[Contract],
+    *,
+    timeout_seconds: float = 10.0,
+    boot: str = "this",
+) -> XrtDevice:
     """The NPU of a fake, or that of the real pyxrt, with a stand-in kernel of each contract.
 
     MATMUL_64X64 is built in any case: an NPU without any kernel of the program is not opened.
@@ -35,7 +41,7 @@ def opened_npu(
     with pytest.MonkeyPatch.context() as patch:
         if fake:
             patch.setitem(sys.modules, "pyxrt", fake.module)
-        return open_npu(options, root=root)
+        return open_npu(options, root=root, trials=Trials(folder / "trials", boot))
 
 
 def build(kernels: Path, contract: Contract, fake: FakeXrt | None) -> None:

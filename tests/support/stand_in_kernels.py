@@ -156,12 +156,18 @@ class SeparateMatmul(Operation):
             (extent(self.m, self.n, self.c_row, self.c_step), Direction.OUT),
         )
 
-    def compute(self, *arguments: Elements) -> None:
+    def matrices(self, *arguments: Elements) -> tuple[Elements, Elements, Elements]:
+        """A, B and C, (count, rows, cols) each, where they lie."""
         a, b, c = arguments
-        a = _strided(a, (self.count, self.m, self.k), (self.a_step, self.a_row, 1))
-        b = _strided(b, (self.count, self.k, self.n), (self.b_step, self.b_row, 1))
-        c = _strided(c, (self.count, self.m, self.n), (self.c_step, self.c_row, 1))
-        _store(_products(a, b), c, ROUNDINGS[self.rounding])
+        return (
+            _strided(a, (self.count, self.m, self.k), (self.a_step, self.a_row, 1)),
+            _strided(b, (self.count, self.k, self.n), (self.b_step, self.b_row, 1)),
+            _strided(c, (self.count, self.m, self.n), (self.c_step, self.c_row, 1)),
+        )
+
+    def compute(self, *arguments: Elements) -> None:
+        a, b, c = self.matrices(*arguments)
+        store(_products(a, b), c, ROUNDINGS[self.rounding])
 
 
 @dataclass(frozen=True)
@@ -187,12 +193,17 @@ class PairsMatmul(Operation):
         _refuse_unless(possible and not (m % r or k % s or n % t), self)
         return ((self.count * (m * k + k * n), Direction.IN), (self.count * m * n, Direction.OUT))
 
-    def compute(self, *arguments: Elements) -> None:
+    def matrices(self, *arguments: Elements) -> tuple[Elements, Elements, Elements]:
+        """Copies of A and B, and C where it lies, (count, rows, cols) each."""
         count, m, k, n = self.count, self.m, self.k, self.n
         pairs, c = arguments[0][: count * (m * k + k * n)].reshape(count, -1), arguments[1][: count * m * n]
         a = _rows(pairs[:, : m * k], (m, k), (self.r, self.s))
         b = _rows(pairs[:, m * k :], (k, n), (self.s, self.t))
-        _store(_products(a, b), c.reshape(count, m, n), ROUNDINGS[self.rounding])
+        return a, b, c.reshape(count, m, n)
+
+    def compute(self, *arguments: Elements) -> None:
+        a, b, c = self.matrices(*arguments)
+        store(_products(a, b), c, ROUNDINGS[self.rounding])
 
 
 def _products(a: Elements, b: Elements) -> F32:
@@ -250,10 +261,10 @@ class NormOfRows(Operation):
         s = as_f32(rows(0))
         if self.residual:
             s = s + as_f32(rows(1))
-            _store(s, rows(-2))
+            store(s, rows(-2))
         centred = s - s.mean(1, keepdims=True)
         variance = np.square(centred).mean(1, keepdims=True)
-        _store(centred / np.sqrt(variance + epsilon) * weight + bias, rows(-1))
+        store(centred / np.sqrt(variance + epsilon) * weight + bias, rows(-1))
 
 
 OPERATIONS: dict[int, type[Operation]] = {
@@ -361,7 +372,7 @@ def as_f32(x: Elements) -> F32:
     return x if x.dtype == np.float32 else (x.astype(np.uint32) << 16).view(np.float32)
 
 
-def _store(values: F32, to: Elements, rounding: Rounding = Rounding.NEAREST_EVEN) -> None:
+def store(values: F32, to: Elements, rounding: Rounding = Rounding.NEAREST_EVEN) -> None:
     to[...] = values if to.dtype == np.float32 else to_bf16(values, rounding).view(np.uint16)
 
 
@@ -438,11 +449,11 @@ def write_npu(root: Path, target: Target = NPU1) -> Path:
     """What /sys and /dev hold of an NPU with its driver loaded, under another root."""
     vendor, device = target.pci_id.split(":")
     pci = root / "sys/bus/pci/devices/0000:c4:00.1"
-    pci.mkdir(parents=True)
+    pci.mkdir(parents=True, exist_ok=True)
     (pci / "vendor").write_text(f"0x{vendor}\n")
     (pci / "device").write_text(f"0x{device}\n")
     node = root / "dev/accel/accel0"
-    node.parent.mkdir(parents=True)
+    node.parent.mkdir(parents=True, exist_ok=True)
     node.touch()
     return root
 

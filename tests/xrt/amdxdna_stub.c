@@ -914,6 +914,7 @@ static int get_info(struct amdxdna_drm_get_info *call)
     };
     static const struct amdxdna_drm_query_firmware_version firmware = {1, 5, 2, 380};
     static const struct amdxdna_drm_query_clock_metadata clocks = {{"MP-NPU Clock", 600, 0}, {"H Clock", 1000, 0}};
+    static const struct amdxdna_drm_get_power_mode mode = {.power_mode = POWER_MODE_HIGH};
     static const struct {
         uint32_t parameter;
         const void *answer;
@@ -923,6 +924,7 @@ static int get_info(struct amdxdna_drm_get_info *call)
         {DRM_AMDXDNA_QUERY_AIE_VERSION, &version, sizeof version},
         {DRM_AMDXDNA_QUERY_CLOCK_METADATA, &clocks, sizeof clocks},
         {DRM_AMDXDNA_QUERY_FIRMWARE_VERSION, &firmware, sizeof firmware},
+        {DRM_AMDXDNA_GET_POWER_MODE, &mode, sizeof mode},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(answers); i++)
         if (answers[i].parameter == call->param) {

@@ -24,6 +24,7 @@ from whisper_npu.kernels.matmul.kernel import MatmulContract, matmul_64x64_batch
 from whisper_npu.kernels.norm.kernel import rows_in_blocks
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1
+from whisper_npu.npu.xrt.device import XrtDevice
 from whisper_npu.ops import Matmul, Norm, Numerics
 
 SIZES = 200, 190, 300  # M, K, N: 60 dispatches of 64x64, in three submissions
@@ -52,6 +53,12 @@ def test_the_driver_executes_the_dispatches_that_are_reported(
     np.testing.assert_array_equal(multiply(a, b), a @ b)
     (run,) = multiply.take_runs()
     assert stub.count("dispatches") - before == run.stats.dispatches == run.plan.dispatches
+
+
+def test_the_power_mode_is_what_the_driver_says(npu: Open) -> None:
+    device = npu(MATMUL_64X64)
+    assert isinstance(device, XrtDevice)
+    assert device.power_mode() == "performance"  # XRT's word for POWER_MODE_HIGH
 
 
 @pytest.mark.parametrize("run_list", [1, 8, 25, 60])
@@ -98,7 +105,7 @@ def test_a_kernel_may_have_several_results(npu: Open, stub: Stub) -> None:
 def test_a_result_of_which_one_element_is_wrong_is_refused(npu: Open, stub: Stub, contract: Contract) -> None:
     device = npu(MATMUL_64X64, *({contract} - {MATMUL_64X64}))
     stub.fault("part@1")
-    with pytest.raises(DispatchError, match="another result, 1 of"):
+    with pytest.raises(DispatchError, match="another result; wrong are 1 of"):
         device.load(contract)
     device.load(contract)
 
@@ -243,7 +250,7 @@ def test_a_dispatch_that_hangs_longer_than_allowed_is_a_timeout(
     if waits_by == "WAIT_CMD":
         monkeypatch.setenv("WHISPER_NPU_STUB_WAIT_CMD", "1")
     error = fails_and_goes_on(f"hang@{at}")
-    assert error.startswith("DispatchError")
+    assert error.startswith("NoAnswerError")
     assert "TIMEOUT (0.05 s allowed)" in error
 
 

@@ -72,9 +72,10 @@ class PublishedGemm:
     @property
     def modelled_with_its_loop(self) -> Modelled | None:
         """The same with the rate of the compiled loop in place of an assumed one, where it is known."""
-        if self.machine.vmacs_per_cycle is None:
+        rate = self.machine.vmacs_per_cycle
+        if rate is None:
             return None
-        profile = NPU1.profile.of_loop(self.machine.vmacs_per_cycle, NPU1.micro_tile)
+        profile = NPU1.profile.compiled(rate, rate, NPU1.micro_tile)
         return modelled_seconds(self.contract, 1, profile.at(self.machine.clock_hz))
 
     @property

@@ -18,6 +18,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
 from whisper_npu.markdown import as_table
+from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.report import RunOn
@@ -105,11 +106,14 @@ def run_word_errors(
     models: Sequence[str],
     kernels: Sequence[str],
     devices: Sequence[str],
+    fidelity: Fidelity,
     npu: NpuOptions,
     against_faster_whisper: bool,
     progress: Callable[[str], None],
 ) -> tuple[WordErrors, ...]:
     """Every model with every kernel on every device. Recordings are read before the first model is loaded.
+
+    fidelity: of the emulator.
 
     Raises UsageError where a text has no words, AudioError, MissingPackageError, and what `load_model` does.
     """
@@ -122,7 +126,7 @@ def run_word_errors(
                 progress(f"word errors of {name}, kernel {kernel}, device {device}")
                 with load_model(
                     name,
-                    device=open_device(device, npu=npu),
+                    device=open_device(device, fidelity, npu),
                     kernel=kernel,
                     compute_type="float32" if against_faster_whisper else AUTO,  # the same for both decoders
                 ) as model:

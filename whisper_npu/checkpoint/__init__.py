@@ -21,7 +21,7 @@ from whisper_npu.checkpoint.resolve import locate, no_weights
 from whisper_npu.encoder import ModelDimensions
 from whisper_npu.errors import CheckpointError
 
-__all__ = ["Checkpoint", "known_models", "load_checkpoint"]
+__all__ = ["Checkpoint", "known_models", "load_checkpoint", "models_here"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,18 @@ class Checkpoint:
 def known_models() -> tuple[str, ...]:
     """The names that load_checkpoint accepts besides folders and hub ids."""
     return tuple(HUB_IDS)
+
+
+def models_here(cache_dir: Path | None = None) -> tuple[str, ...]:
+    """The names of models whose weights are installed, or in a cache: load_checkpoint needs no network."""
+    from whisper_npu.checkpoint import hub, packages
+
+    cache = cache_folder(cache_dir)
+    return tuple(
+        name
+        for name, repository in HUB_IDS.items()
+        if packages.find(name, cache) or packages.is_installed(name) or hub.find(repository)
+    )
 
 
 def load_checkpoint(

@@ -25,6 +25,15 @@ def find(name: str, cache_folder: Path) -> Path | None:
     return None if model is None else cache.find(cache_folder, _key(model))
 
 
+def is_installed(name: str) -> bool:
+    """Whether all packages of a model are there, in the versions that are accepted; no file is looked at."""
+    model = WEIGHTS_PACKAGES.get(name)
+    try:
+        return model is not None and all(metadata.version(p) == v for p, v in model.versions.items())
+    except metadata.PackageNotFoundError:
+        return False
+
+
 def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Path | None:
     """Copy the model's files from the installed packages into the cache, and verify every byte.
 

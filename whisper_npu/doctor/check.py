@@ -18,14 +18,19 @@ class Check:
     status: Status
     found: str  # one line
     remedy: str | None = None  # one line; only a problem has one
+    short: str | None = None  # of a problem: as the verdict names it; None: as found
+
+    @property
+    def is_problem(self) -> bool:
+        return self.status is Status.PROBLEM
 
 
 def ok(id: str, found: str) -> Check:
     return Check(id, Status.OK, found)
 
 
-def problem(id: str, found: str, remedy: str) -> Check:
-    return Check(id, Status.PROBLEM, found, remedy)
+def problem(id: str, found: str, remedy: str, short: str | None = None) -> Check:
+    return Check(id, Status.PROBLEM, found, remedy, short)
 
 
 def skipped(id: str, why: str) -> Check:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.doctor.check import Check, ok, problem
+from whisper_npu.doctor.check import Check, ok, problem, skipped
+from whisper_npu.doctor.install import packages
 from whisper_npu.doctor.machine import Machine
 from whisper_npu.npu.targets import DEFAULT as TARGET
 
@@ -78,13 +79,17 @@ def check_cpu(machine: Machine) -> Check:
     model = re.search(r"^model name\s*:\s*(.+)$", info, re.MULTILINE)
     name = model[1].strip() if model else "unknown"
     flags = re.search(r"^flags\s*:\s*(.+)$", info, re.MULTILINE)
-    if flags and "hypervisor" in flags[1].split():
-        return problem(
-            "cpu",
-            f"{name}, in a virtual machine",
-            "run on the machine itself: amdxdna does not start under a hypervisor",
-        )
-    return ok("cpu", name)
+    if not flags or "hypervisor" not in flags[1].split():
+        return ok("cpu", name)
+    found = f"{name}, in a virtual machine"
+    if not amd_npus(machine):
+        return ok("cpu", found)
+    return problem(
+        "cpu",
+        found,
+        "run on the machine itself: amdxdna does not start under a hypervisor",
+        "amdxdna does not start in a virtual machine",
+    )
 
 
 def check_npu(machine: Machine) -> Check:
@@ -94,8 +99,8 @@ def check_npu(machine: Machine) -> Check:
             "npu",
             f"no NPU of AMD's on the PCI bus; {TARGET.title} is {TARGET.pci_id}",
             f"{TARGET.title} is in most Ryzen 7040 and 8040 chips (Phoenix, Hawk Point): if yours has one, "
-            "switch it "
-            "on in the firmware setup (NPU or IPU) and update the BIOS; otherwise use the emulator",
+            "switch it on in the firmware setup (NPU or IPU) and update the BIOS",
+            f"no {TARGET.title} chip found",
         )
     first = npus[0]
     if first.id != TARGET.pci_id:
@@ -103,7 +108,8 @@ def check_npu(machine: Machine) -> Check:
         return problem(
             "npu",
             f"{first.id} at {first.address}: {generation}, not supported",
-            f"none: the kernels are for {TARGET.title} ({TARGET.pci_id}); transcribe with --device emulator",
+            f"none: the kernels are for {TARGET.title} ({TARGET.pci_id})",
+            f"it is {generation}, and the kernels are for {TARGET.title}",
         )
     return ok("npu", f"{first.id} at {first.address}: {TARGET.title} (Phoenix or Hawk Point)")
 
@@ -118,7 +124,8 @@ def check_linux(machine: Machine) -> Check:
     return problem(
         "linux",
         f"{release} has no amdxdna",
-        "install Linux 6.14 or newer (Debian 13: linux-image-amd64 from trixie-backports) and boot it",
+        f"install Linux 6.14 or newer, or amdxdna for this one, and reboot: {packages(machine).linux}",
+        f"Linux {release} has no driver for it",
     )
 
 
@@ -134,7 +141,8 @@ def check_driver(machine: Machine, npu: PciDevice) -> Check:
                 f"amdxdna is not among the modules of {machine.linux_release}: install the package with all "
                 "modules of this kernel, or a kernel from 6.14 that has it"
             )
-        return problem("driver", "the kernel module amdxdna is not loaded", remedy)
+        found = "the kernel module amdxdna is not loaded"
+        return problem("driver", found, remedy, "its driver amdxdna is not loaded")
     version = driver_version(machine)
     if npu.driver != "amdxdna":
         return problem(
@@ -142,7 +150,9 @@ def check_driver(machine: Machine, npu: PciDevice) -> Check:
             f"amdxdna {version} is loaded, but not bound to {npu.address} "
             f"(driver: {npu.driver or 'none'}): it failed to start the NPU",
             "sudo dmesg | grep amdxdna: 'Incompatible firmware protocol' means firmware that is newer than "
-            "the kernel, 'failed to request_firmware' that it is missing, 'IOMMU' that it is off",
+            "the kernel, 'failed to request_firmware' that it is missing, 'IOMMU' that it is off; after a "
+            "hang of the NPU reboot",
+            "its driver failed to start it",
         )
     return ok("driver", f"amdxdna {version}, bound to {npu.address}")
 
@@ -242,6 +252,7 @@ def check_memlock(machine: Machine) -> Check:
         f"echo '@{RENDER} - memlock unlimited' | sudo tee /etc/security/limits.d/99-amdxdna.conf; "
         f"{LOG_IN_AGAIN}; if ulimit -l does not change, LimitMEMLOCK=infinity under [Service] in "
         "sudo systemctl edit user@.service; a container: --ulimit memlock=-1",
+        "this user may lock too little memory",
     )
 
 
@@ -254,14 +265,10 @@ def check_firmware(machine: Machine, npu: PciDevice) -> Check:
         return problem(
             "firmware",
             f"no {' or '.join(FIRMWARE_FILES)} in /lib/firmware/{FIRMWARE_FOLDER}",
-            "install the distribution's firmware package (Ubuntu, Fedora, Arch: linux-firmware; Debian: the "
-            f"one that apt-file search {FIRMWARE_FOLDER} names) and reboot",
+            f"install the firmware and reboot: {packages(machine).firmware}",
+            "its firmware is missing",
         )
-    return problem(
-        "firmware",
-        f"{', '.join(files)} there, none loaded",
-        "the driver loads it when it starts: see driver above",
-    )
+    return skipped("firmware", f"{', '.join(files)} there, none loaded: the driver does when it starts")
 
 
 # --- Facts that other checks need ---------------------------------------------------------------------------

@@ -13,7 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from whisper_npu.cache import cache_folder
+from whisper_npu.errors import TrialLostError
 from whisper_npu.npu.artifacts import searched_folders
+from whisper_npu.npu.trials import Trials, boot_id, user_folder
 
 if TYPE_CHECKING:
     from whisper_npu.npu.device import Device
@@ -41,15 +44,26 @@ class Python:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What answered while contexts were open."""
+
+    kernels: tuple[str, ...]  # whose known answers came out right, in the order in which they were tried
+    clock_mhz: int | None  # None: the driver does not say
+    power_mode: str | None
+
+
+@dataclass(frozen=True)
 class Actions:
     """What a diagnosis does besides reading files. Each raises what the real operation raises."""
 
     open_node: Callable[[Path], None]  # OSError
     import_pyxrt: Callable[[], ModuleType]  # DeviceNotFoundError
-    open_context: Callable[[], str]  # DeviceError; returns in words what answered
+    open_context: Callable[[], Opened]  # DeviceError
     compile_rows: Callable[[], bool]  # compiles the host's loops; whether they are compiled now
     compile_bf16_dot: Callable[[], bool]  # the same for products in bf16
-    open_device: Callable[[], Device]  # DeviceError
+    open_device: Callable[[str], Device]  # by its name, or auto; DeviceError
+    models_here: Callable[[], tuple[str, ...]]  # names of models that need no download
+    audio_formats: Callable[[], str]  # ImportError, OSError; in words
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,8 @@ class Machine:
     process: Process
     python: Python
     kernel_folders: tuple[Path, ...]  # searched in this order
+    trials: Trials
+    cache: Path
     actions: Actions
 
     def path(self, absolute: str) -> Path:
@@ -98,11 +114,15 @@ def this_machine(npu: NpuOptions) -> Machine:
             extension_suffixes=tuple(EXTENSION_SUFFIXES),
         ),
         kernel_folders=searched_folders(npu.kernel_folders),
+        trials=Trials(user_folder(), boot_id()),
+        cache=cache_folder(None),
         actions=_actions(npu),
     )
 
 
 def _actions(npu: NpuOptions) -> Actions:
+    from whisper_npu.audio import audio_formats
+    from whisper_npu.checkpoint import models_here
     from whisper_npu.host.gemm import bf16_dot
     from whisper_npu.host.rows import compiled
     from whisper_npu.npu.open import open_device
@@ -114,19 +134,37 @@ def _actions(npu: NpuOptions) -> Actions:
         open_context=lambda: load_kernels(npu, Path("/")),
         compile_rows=lambda: compiled() is not None,
         compile_bf16_dot=lambda: bf16_dot() is not None,
-        open_device=lambda: open_device("auto", npu=npu),
+        open_device=lambda name: open_device(name, npu=npu),
+        models_here=models_here,
+        audio_formats=audio_formats,
     )
 
 
-def load_kernels(npu: NpuOptions, root: Path) -> str:
-    """Open a context for each built kernel; each computes a product with a known answer when it is loaded."""
+def load_kernels(npu: NpuOptions, root: Path, trials: Trials | None = None) -> Opened:
+    """Open a context for each built kernel, the smallest first.
+
+    Each computes a product with a known answer when it is loaded. Those whose last trial did not come back
+    are left out. Raises TrialLostError where that leaves none.
+    """
+    from whisper_npu.npu.contract import in_order_of_trial
+    from whisper_npu.npu.xrt.clock import array_clock_mhz
     from whisper_npu.npu.xrt.device import open_npu
 
-    with open_npu(npu, root=root) as device:
-        kernels = device.contracts()
-        for contract in kernels:
-            device.load(contract)
-    return f"opened, and right answers from {', '.join(contract.name for contract in kernels)}"
+    answered = []
+    lost: TrialLostError | None = None
+    device = open_npu(npu, root=root, trials=trials)
+    with device:
+        for contract in in_order_of_trial(device.contracts()):
+            try:
+                device.load(contract)
+            except TrialLostError as error:
+                lost = error
+            else:
+                answered.append(contract.name)
+        if lost is not None and not answered:
+            raise lost
+        clock, mode = array_clock_mhz(root), device.power_mode()
+    return Opened(tuple(answered), clock, mode)
 
 
 def _open_and_close(node: Path) -> None:

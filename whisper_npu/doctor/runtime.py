@@ -1,7 +1,6 @@
 """The checks from XRT to the kernels: libraries, the Python module, contexts, built kernels.
 
-Sources: github.com/Xilinx/XRT (core/common/module_loader.cpp looks for drivers beside libxrt_core) and the
-package pages of Ubuntu, Debian and Arch that docs/hardware.md names.
+Source: github.com/Xilinx/XRT (core/common/module_loader.cpp looks for drivers beside libxrt_core).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.doctor.check import Check, ok, problem
+from whisper_npu.doctor.check import Check, ok, problem, skipped
 from whisper_npu.doctor.hardware import (
     PciDevice,
     driver_version,
@@ -19,10 +18,12 @@ from whisper_npu.doctor.hardware import (
     node_of,
     processes_with,
 )
+from whisper_npu.doctor.install import packages
 from whisper_npu.doctor.machine import Machine
-from whisper_npu.errors import KernelManifestError, WhisperNpuError, one_line
+from whisper_npu.errors import KernelManifestError, NoAnswerError, WhisperNpuError, one_line
 from whisper_npu.npu.artifacts import built, find_kernel
 from whisper_npu.npu.targets import DEFAULT as TARGET
+from whisper_npu.npu.trials import RETRY
 
 LIBRARY_FOLDERS = (
     "usr/lib/*-linux-gnu",
@@ -39,10 +40,6 @@ PYTHON_FOLDERS = (
     "usr/local/lib/python3*/dist-packages",
     "usr/local/lib/python3*/site-packages",
     "opt/xilinx/xrt/python",
-)
-INSTALL_XRT = (
-    "Ubuntu 26.04: sudo apt install libxrt-npu2 python3-xrt; Debian 13: the same with -t trixie-backports; "
-    "Arch: sudo pacman -S xrt xrt-plugin-amdxdna"
 )
 
 
@@ -74,13 +71,15 @@ def xrt_installations(machine: Machine) -> tuple[Xrt, ...]:
 def check_xrt(machine: Machine) -> Check:
     installed = xrt_installations(machine)
     if not installed:
-        return problem("xrt", "no libxrt_core.so found: XRT is not installed", INSTALL_XRT)
+        found = "no libxrt_core.so found: XRT is not installed"
+        return problem("xrt", found, packages(machine).xrt, "XRT is not installed")
     found = "; ".join(f"{xrt.version} in {machine.shown(xrt.folder)}" for xrt in installed)
     if not any(xrt.plugin for xrt in installed):
         return problem(
             "xrt",
             f"{found}, without libxrt_driver_xdna.so beside it: \"No such device with index '0'\"",
-            f"install the plugin for the NPU, of the same version: {INSTALL_XRT}",
+            f"install the plugin for the NPU, of the same version: {packages(machine).xrt}",
+            "XRT has no plugin for NPUs",
         )
     return ok("xrt", f"{found}, with the plugin for the NPU")
 
@@ -97,6 +96,7 @@ def check_versions(machine: Machine, npu: PciDevice) -> Check:
             "versions",
             f"{found}: the plugin is not XRT's version",
             "install both from one source; from two they end in ERT_CMD_STATE_ABORT or refuse to load",
+            "XRT and its plugin for NPUs have different versions",
         )
     return ok("versions", found)
 
@@ -114,7 +114,7 @@ def check_pyxrt(machine: Machine) -> Check:
         return problem(
             "pyxrt",
             f"pyxrt does not load: {one_line(cause)}",
-            f"install pyxrt and XRT from one source: {INSTALL_XRT}",
+            f"install pyxrt and XRT from one source: {packages(machine).xrt}",
         )
     if ours:
         folder = machine.shown(ours[0].parent)
@@ -136,30 +136,54 @@ def check_pyxrt(machine: Machine) -> Check:
         return problem(
             "pyxrt",
             "the installed python3-xrt is another program, an X-ray tracer (Debian main has it)",
-            f"sudo apt remove python3-xrt; {INSTALL_XRT}",
+            f"sudo apt remove python3-xrt; {packages(machine).xrt}",
         )
     return problem(
         "pyxrt",
         f"no pyxrt for Python {python.version}: {one_line(cause)}",
-        f"{INSTALL_XRT}; not from PyPI, and not Debian main's python3-xrt, which is an X-ray tracer",
+        f"{packages(machine).xrt}; not from PyPI, nor Debian main's python3-xrt, which is an X-ray tracer",
+        f"there is no pyxrt for Python {python.version}",
     )
 
 
-def check_context(machine: Machine, npu: PciDevice) -> Check:
+def check_trials(machine: Machine) -> Check:
+    """Whether the first run of a kernel hung the NPU, or the machine."""
+    lost = machine.trials.lost()
+    if not lost:
+        return ok("trials", "every kernel that was tried on this machine came back")
+    return problem(
+        "trials",
+        f"the last trial that did not come back was {lost[0]}"
+        + (f"; before it {', '.join(map(str, lost[1:]))}" if lost[1:] else ""),
+        "reboot if this machine was not since; then build that kernel again, which is tried anew, or try it "
+        f"as it is: {RETRY}; it is not used meanwhile",
+        f"the last trial that did not come back was {lost[0].kernel}",
+    )
+
+
+def check_context(machine: Machine, npu: PciDevice) -> tuple[Check, Check]:
+    """The contexts, and the power mode that was seen while they were open."""
     others = processes_with(machine, node_of(machine, npu))
     use = (
         f"open in {others} other processes that this user may see; {TARGET.hw_contexts} contexts fit at once"
     )
     try:
-        answer = machine.actions.open_context()
+        opened = machine.actions.open_context()
     except WhisperNpuError as error:
-        return problem(
-            "context",
-            f"{error}; the NPU is {use}",
-            "end other programs on the NPU, then sudo dmesg | grep amdxdna; after ERT_CMD_STATE_ABORT or a "
-            "timeout compare the versions above",
+        hangs = isinstance(error, NoAnswerError)
+        remedy = (
+            "reboot; what was tried is on record, and the next whisper-npu doctor names it"
+            if hangs
+            else "end other programs on the NPU, then sudo dmesg | grep amdxdna; after ERT_CMD_STATE_ABORT "
+            "compare the versions"
         )
-    return ok("context", f"{answer}; {use}")
+        short = f"{str(error).partition(':')[0]} hangs it" if hangs else str(error).partition(";")[0]
+        failed = problem("context", f"{error}; the NPU is {use}", remedy, short)
+        return failed, skipped("power", "no context was open")
+    clock = "an unknown clock" if opened.clock_mhz is None else f"{opened.clock_mhz:,} MHz"
+    power = f"{clock} with contexts open, power mode {opened.power_mode or 'unknown'}"
+    answers = ", ".join(opened.kernels)
+    return ok("context", f"opened, and right answers from {answers}; {use}"), ok("power", power)
 
 
 def check_kernels(machine: Machine) -> Check:
@@ -174,27 +198,12 @@ def check_kernels(machine: Machine) -> Check:
             verified.append(contract.name)
     found = f"built and verified: {', '.join(verified) or 'none'}; looked in {', '.join(map(str, folders))}"
     if refused:
-        return problem("kernels", f"{found}; {'; '.join(refused)}", "build the refused ones again")
+        short = "a built kernel is refused"
+        return problem("kernels", f"{found}; {'; '.join(refused)}", "build the refused ones again", short)
     if not verified:
-        return problem("kernels", found, "whisper-npu kernels build, or name their folder: --kernels DIR")
+        remedy = "whisper-npu kernels build, or name their folder: --kernels DIR"
+        return problem("kernels", found, remedy, "no kernels are built for it")
     return ok("kernels", found)
-
-
-def check_rows(machine: Machine) -> Check:
-    if machine.actions.compile_rows():
-        multiplies_in = "bf16" if machine.actions.compile_bf16_dot() else "float32, as NumPy does"
-        return ok(
-            "rows",
-            "softmax, GELU, norms and rounding are compiled for this CPU; on it the emulator multiplies in "
-            f"{multiplies_in}",
-        )
-    return problem(
-        "rows",
-        "softmax, GELU, norms and rounding are left to NumPy, which takes two to five times as long, and the "
-        "emulator multiplies in float32, as NumPy does: "
-        "there is no C++ compiler that works, or no cache folder that can be written",
-        "sudo apt install g++, or set CXX; WHISPER_NPU_CACHE chooses the folder",
-    )
 
 
 # --- Helpers --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ class Artifact:
     instructions: bytes  # little-endian 32-bit words
     inner_loop: InnerLoop | None = None  # of the object that multiplies most; None where nobody counted
 
+    @property
+    def digest(self) -> str:
+        """Of what the array runs."""
+        return sha256(self.overlay.encode() + self.instructions).hexdigest()
+
 
 def kernel_folder(environ: Mapping[str, str]) -> Path:
     """Where built kernels live: $WHISPER_NPU_KERNELS, or whisper-npu/kernels in the user's data folder."""
@@ -73,6 +78,29 @@ def built(folders: Sequence[Path], target: Target) -> tuple[Contract, ...]:
     others = sorted(names - {contract.name for contract in fixed})
     known = [registry.contract_named(name, target) for name in others]
     return (*fixed, *(contract for contract in known if contract))
+
+
+def as_compiled(target: Target, folders: Sequence[Path]) -> Target:
+    """The target with the rates of its built products' inner loops, where their manifests say them.
+
+    The cost model takes them in place of assumed ones: the slowest for what is cautious, the fastest for what
+    is optimistic.
+    """
+    loops = [_loop_of(contract, folders) for contract in built(folders, target) if contract.macs]
+    rates = [loop.vmacs_per_cycle for loop in loops if loop and loop.vmacs <= loop.bundles]
+    if not rates:
+        return target
+    return replace(target, profile=target.profile.compiled(min(rates), max(rates), target.micro_tile))
+
+
+def _loop_of(contract: Contract, folders: Sequence[Path]) -> InnerLoop | None:
+    """As the manifest says; None where it does not, or is none: `find_kernel` says so when it is loaded."""
+    place = _place(contract, folders)
+    try:
+        manifest = json.loads((place / MANIFEST).read_text("utf-8")) if place else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return _inner_loop(manifest.get(CORE_PROGRAMS)) if isinstance(manifest, dict) else None
 
 
 def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:

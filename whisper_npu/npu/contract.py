@@ -7,6 +7,7 @@ planner plans with it, the verifier and the tests hold designs and devices to it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
@@ -32,6 +33,23 @@ class Argument:
     @property
     def nbytes(self) -> int:
         return self.elements * self.dtype.nbytes
+
+
+@dataclass(frozen=True)
+class KnownAnswer:
+    """Operands of an op, and what a device must make of them."""
+
+    inputs: tuple[F32, ...]
+    results: tuple[NDArray[np.floating], ...]
+    bounds: tuple[NDArray[np.floating] | float, ...]  # how far each element may lie from it; 0: it is equal
+
+    def wrong(self, results: tuple[F32, ...]) -> tuple[NDArray[np.bool_], ...]:
+        """Which elements of each result are not what they must be; what is no number never is."""
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            return tuple(
+                ~(np.abs(result - expected) <= bound)
+                for result, expected, bound in zip(results, self.results, self.bounds, strict=True)
+            )
 
 
 @dataclass(frozen=True)
@@ -98,15 +116,14 @@ class Contract(ABC):
     @property
     @abstractmethod
     def trial_op(self) -> Op:
-        """An op that fills one dispatch, and whose answer is known for `trial_inputs`."""
+        """An op that fills one dispatch."""
 
     @abstractmethod
-    def trial_inputs(self, rng: np.random.Generator) -> tuple[F32, ...]:
-        """Operands for `trial_op`."""
+    def known_answer(self, op: Op, rng: np.random.Generator) -> KnownAnswer:
+        """Operands for an op that a plan of this kernel makes, and the results.
 
-    @abstractmethod
-    def wrong_elements(self, inputs: tuple[F32, ...], results: tuple[F32, ...]) -> int:
-        """How many elements of `trial_op`'s results are not what they must be."""
+        They differ from what any wrong rounding, sum, row, tile or head would give.
+        """
 
     @property
     def cores(self) -> int:
@@ -182,3 +199,11 @@ class Contract(ABC):
             for name, value in flat.items()
         }
         return {name: plain(value) for name, value in document.items()} | {"target": self.target.name}
+
+
+def in_order_of_trial(contracts: Iterable[Contract]) -> tuple[Contract, ...]:
+    """From one core to all, then from few tasks of the shims to many, then by the bytes that they move.
+
+    What hangs an array is then found by the smallest design that does.
+    """
+    return tuple(sorted(contracts, key=lambda c: (c.cores, c.tasks, c.bytes_to_device + c.bytes_from_device)))

@@ -47,8 +47,10 @@ class Modelled:
 
         per_second: units in a second.
         """
-        low, high = (_three_digits(per_second * end) for end in (self.optimistic_s, self.cautious_s))
-        return low if low == high else f"{low} to {high}"
+        if self.cautious_s == self.optimistic_s:
+            return _digits(per_second * self.cautious_s, 4)
+        low, high = (_digits(per_second * end, 3) for end in (self.optimistic_s, self.cautious_s))
+        return f"{low} to {high}"
 
     @property
     def as_document(self) -> dict[str, float]:
@@ -61,9 +63,9 @@ class Modelled:
         return {f"modelled_{end}_seconds{of and f'_{of}'}": seconds for end, seconds in ends}
 
 
-def _three_digits(value: float) -> str:
-    """As many as a model deserves."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _digits(value: float, digits: int) -> str:
+    """As many as it deserves: three for a model, four for a price."""
+    return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 NOTHING = Modelled(0.0, 0.0)

@@ -22,7 +22,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
-from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.contract import Contract, in_order_of_trial
 from whisper_npu.npu.host_ops import run_on_host
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
@@ -230,7 +230,7 @@ class Device(ABC):
         view = copy(self)
         view._forget()
         view.choice = self.chosen(ops, kernel)
-        for contract in view.choice.contracts:
+        for contract in in_order_of_trial(view.choice.contracts):
             view._load(contract)
         return view
 

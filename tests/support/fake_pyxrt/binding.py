@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import time
 import weakref
@@ -14,7 +15,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from tests.support.fake_pyxrt import chip as chip_module
-from tests.support.fake_pyxrt.chip import CHAIN, Chip, Context, Flight, Memory, Span
+from tests.support.fake_pyxrt.chip import CHAIN, Chip, Context, Fault, Flight, Memory, Span
 from tests.support.stand_in_kernels import MAX_ARGUMENTS, XCLBIN_MAGIC
 
 KERNEL_NAME = "MLIR_AIE"
@@ -65,7 +66,7 @@ xclBOSyncDirection = _PybindEnum(
         "XCL_BO_SYNC_BO_AIE_TO_GMIO": 3,
     },
 )
-xrt_info_device = _PybindEnum("xrt_info_device", {"bdf": 0, "name": 5})
+xrt_info_device = _PybindEnum("xrt_info_device", {"bdf": 0, "name": 5, "platform": 12})
 flags = _PybindEnum(
     "flags",
     {
@@ -161,7 +162,12 @@ class Device(_Object):
         if not isinstance(key, xrt_info_device):
             raise self._no_overload("get_info", key)
         self.chip.ioctl()
-        return {"bdf": "0000:c4:00.1", "name": "RyzenAI-npu1"}[key.name]
+        status = {"power_mode": self.chip.power_mode}  # as of XRT's core/common/info_platform.cpp
+        return {
+            "bdf": "0000:c4:00.1",
+            "name": "RyzenAI-npu1",
+            "platform": json.dumps({"platforms": [{"static_region": {"name": "x"}, "status": status}]}),
+        }[key.name]
 
 
 class HwContext(_Object):
@@ -390,6 +396,10 @@ class Run(_Object):
             if self.chip.gone and self.chip.sync_objects:
                 raise RuntimeError(UNEXPECTED)
             self.chip.ioctl()
+            if self._flight.fault is Fault.DIES:
+                time.sleep(0.95 * limit / 1e3)
+                self.chip.gone = True
+                return self.wait(timeout_ms)
             self.chip.execute_until(self._flight)
             if not self._flight.hung:
                 self._land()

@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -43,6 +44,9 @@ class Fault(Enum):
     ERROR = "error"
     ZEROS = "zeros"  # it completes, and its results are all zeros
     GARBAGE = "garbage"  # it completes, and its results, or a part of one of them, are something else
+    OTHERWISE = "otherwise"  # it completes, and computes what `Planned.by` does in its place
+    WEDGED = "wedged"  # the firmware hangs: this and every later submission fails, with `Chip.wedged_by`
+    DIES = "dies"  # the device node vanishes while the dispatch is waited for, shortly before time is up
     GONE = "gone"  # the device node vanishes: this and every later call fails
 
 
@@ -72,6 +76,9 @@ class Part:
     elements: slice
 
 
+Computes = Callable[[Work, list[stand_in_kernels.Memory]], None]
+
+
 @dataclass
 class Planned:
     """A fault of the dispatch or bo numbered `at`, and if `lasting` of every later one."""
@@ -80,6 +87,7 @@ class Planned:
     at: int
     lasting: bool
     part: Part | None = None  # None: all of every result
+    by: Computes | None = None
 
     def concerns(self, number: int) -> bool:
         return number >= self.at if self.lasting else number == self.at
@@ -196,6 +204,9 @@ class Chip:
         self.counts = Counts()
         self.misuses: list[str] = []
         self.gone = False
+        self.wedged = False
+        self.power_mode = "Default"
+        self.wedged_by = "(err=-62): Timer expired"
         # Above a driver that gives contexts a syncobj, run.wait of XRT 2.25 does not return TIMEOUT when its
         # time is up, and raises what it also raises where the device is gone (xdna-driver, platform.cpp).
         self.sync_objects = False
@@ -219,6 +230,10 @@ class Chip:
         """
         self._faults.append(Planned(fault, self._dispatches + at, lasting, part))
 
+    def compute_by(self, compute: Computes) -> None:
+        """Let this be what every dispatch from now on does, in place of what its instructions say."""
+        self._faults.append(Planned(Fault.OTHERWISE, self._dispatches + 1, lasting=True, by=compute))
+
     def no_memory(self, *, at: int = 1, lasting: bool = False) -> None:
         """Let the creation of the `at`-th bo from now fail."""
         self._faults.append(Planned(None, self._bos + at, lasting))
@@ -226,7 +241,7 @@ class Chip:
     def heal(self) -> None:
         """No more faults; contexts that hang do so still."""
         self._faults.clear()
-        self.gone = False
+        self.gone = self.wedged = False
 
     def pop_counts(self) -> Counts:
         """What happened since this was called last."""
@@ -338,6 +353,9 @@ class Chip:
         if flight.fault is Fault.GONE:
             self.gone = True
             self.ioctl()
+        self.wedged |= flight.fault is Fault.WEDGED
+        if self.wedged:
+            raise RuntimeError(f"DRM_IOCTL_AMDXDNA_EXEC_CMD IOCTL failed {self.wedged_by}")
         self._refuse_races(flight)
         for span in flight.writes:
             span.poison()
@@ -374,7 +392,7 @@ class Chip:
 
     def is_lost(self, flight: Flight) -> bool:
         """Whether nobody can wait for it: it, or one before it, hangs."""
-        return self.gone or flight.context.hung
+        return self.gone or self.wedged or flight.context.hung
 
     def execute_until(self, flight: Flight) -> None:
         """The device has come as far as this dispatch, or hangs."""
@@ -382,7 +400,7 @@ class Chip:
             self._execute(flight.context.queue.pop(0))
 
     def _execute(self, flight: Flight) -> None:
-        if flight.context.hung or flight.fault is Fault.TIMEOUT:
+        if self.wedged or flight.context.hung or flight.fault is Fault.TIMEOUT:
             flight.context.hung = True
             flight.state = TIMEOUT
             return
@@ -400,15 +418,19 @@ class Chip:
             if memory is None:
                 return  # noted when it was freed
             data.append(memory.device[span.start : span.stop])
+        planned = flight.planned
         try:
             with np.errstate(all="ignore"):  # memory that nobody wrote holds signalling NaNs, too
+                if planned and planned.by:
+                    planned.by(flight.what, data)
+                    return
                 flight.what.compute(*data)
         except WhisperNpuError as error:  # a text that hangs, or moves what it must not
             self.note(str(error))
             flight.state = ERROR
             return
-        if flight.planned:
-            self._spoil(flight.planned, flight.what, data)
+        if planned:
+            self._spoil(planned, flight.what, data)
 
     def _spoil(self, planned: Planned, what: Work, data: list[stand_in_kernels.Memory]) -> None:
         results = [

@@ -110,6 +110,8 @@ def test_the_middle_is_as_many_times_above_the_one_end_as_below_the_other() -> N
     assert modelled.in_units(1) == "1 to 9"
     assert Modelled(0.0123456, 0.00123456).in_units(1e3) == "1.23 to 12.3"
     assert Modelled(2.0, 2.0).in_units(1) == "2"
+    assert Modelled(163.7, 163.7).in_units(1) == "163.7"
+    assert Modelled(163.7, 163.7).in_units(1e3) == "163,700"
     assert modelled.as_document == {"cautious": 9.0, "middle": 3.0, "optimistic": 1.0}
     assert list(modelled.as_fields("x")) == [
         "modelled_cautious_seconds_x",
@@ -228,12 +230,13 @@ def test_upstreams_loop_takes_two_cycles_per_multiplication() -> None:
     assert core.macs_per_cycle == 64
 
 
-@given(st.floats(0.1, 1.0))
-def test_a_compiled_loops_own_rate_replaces_what_was_assumed(vmacs_per_cycle: float) -> None:
-    built = NPU1.profile.of_loop(vmacs_per_cycle, NPU1.micro_tile)
-    for before, rates in (
-        (NPU1.profile.cautious, built.cautious),
-        (NPU1.profile.optimistic, built.optimistic),
+@given(st.floats(0.1, 1.0), st.floats(0.1, 1.0))
+def test_a_compiled_loops_own_rate_replaces_what_was_assumed(one: float, another: float) -> None:
+    slowest, fastest = sorted((one, another))
+    built = NPU1.profile.compiled(slowest, fastest, NPU1.micro_tile)
+    for before, rates, vmacs_per_cycle in (
+        (NPU1.profile.cautious, built.cautious, slowest),
+        (NPU1.profile.optimistic, built.optimistic, fastest),
     ):
         assert before.core is not None
         assert rates.core == CoreRate(128 * vmacs_per_cycle, before.core.block_overhead)

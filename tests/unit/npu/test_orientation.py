@@ -135,6 +135,18 @@ def test_scores_and_context_of_one_shape_share_a_kernel(size: int, tile: tuple[i
     assert scores.transposed == context.transposed
 
 
+@pytest.mark.parametrize("size", [16, 64, 100, 1500])
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_scores_and_context_that_cost_the_same_either_way_stay_as_they_stand(
+    kernel: Kernel, size: int
+) -> None:
+    attention = Attention(size, 3 * size, 3)
+    for op in (attention.scores, attention.context):
+        upright, turned = seconds_of(kernel, op)
+        assert upright == turned
+        assert not plan_of(kernel, op).transposed
+
+
 @pytest.mark.parametrize("fidelity", Fidelity)
 @pytest.mark.parametrize("kernel", ["auto", "64x64", "gemm_64x64x64"])
 def test_scores_and_context_of_one_shape_are_run_and_recorded_as_what_they_are(

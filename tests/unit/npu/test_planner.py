@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
+from whisper_npu.dtypes import Rounding
 from whisper_npu.encoder import encoder_ops
 from whisper_npu.errors import UnknownKernelError
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, CoreTile, Gemm, gemm, padded_gemm
-from whisper_npu.kernels.matmul.kernel import MatmulPlan, TiledMatmul, tiled_plan
+from whisper_npu.kernels.matmul.kernel import MatmulContract, MatmulPlan, TiledMatmul, tiled_plan
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import NOTHING, Start, modelled_plan_seconds, modelled_run_seconds, overlay_change
 from whisper_npu.npu.kernel import Kernel
@@ -217,6 +219,49 @@ def test_an_unknown_product_of_a_batch_is_planned_by_the_same_rule() -> None:
         for op in (small, large)
     ]
     assert gain[0] < 2 * overlay_change(NPU1.profile).middle < gain[1]
+
+
+MAIN, SECOND = Gemm(NPU1, (80, 64, 64)), Gemm(NPU1, (128, 64, 16))
+
+
+def gain(op: Matmul) -> float:
+    """Modelled seconds that the second kernel saves, in changes of overlay."""
+    seconds = [modelled_plan_seconds(kernel.plan(op), NPU1.profile).middle for kernel in (MAIN, SECOND)]
+    return (seconds[0] - seconds[1]) / overlay_change(NPU1.profile).middle
+
+
+def test_a_second_kernel_is_charged_for_each_change_of_overlay() -> None:
+    """One that pays for a single change is taken at the end of a run, and not in its middle."""
+    contexts = (
+        Matmul(n, n, 64, batch, Batched.CONTEXT) for n in range(500, 3001, 50) for batch in range(2, 21, 2)
+    )
+    op = next(op for op in contexts if 1.1 < gain(op) < 1.9)
+    layer = Matmul(1500, 4096, 4096)
+    assert gain(layer) < -4  # the main kernel's in any case
+    for run, kernels in (([layer, op], (MAIN, SECOND)), ([op, layer], (MAIN, SECOND))):
+        assert choose(run, [MAIN, SECOND]).kernels == kernels
+    assert choose([layer, op, layer], [MAIN, SECOND]).kernels == (MAIN,)
+
+
+@pytest.mark.parametrize("M", [1, 100, 1500, 6000])
+def test_a_weight_that_was_not_planned_for_takes_the_first_kernel_however_slow(M: int) -> None:
+    """The second may lay B out otherwise, and a weight is staged before M is known."""
+    slow, fast = TiledMatmul(MATMUL_64X64), Gemm(NPU1, GEMM_TILE)
+    op = Matmul(M, 512, 2048)
+    for choice in (Choice((slow, fast)), Choice((fast, slow))):
+        assert choice.plan(op) == choice.kernels[0].plan(op)
+        assert plan_of(choice, op).b == weight_layout(choice, op.K, op.N)
+    assert plan_of(Choice((slow, fast)), op).b != plan_of(Choice((fast, slow)), op).b
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+@pytest.mark.parametrize("contract", [MATMUL_64X512, gemm(NPU1, 384, 64, 192)], ids=lambda c: c.name)
+def test_auto_takes_no_kernel_whose_operands_are_rounded_otherwise(
+    contract: MatmulContract, rounding: Rounding
+) -> None:
+    """Whatever type its results have."""
+    listed = registry.kernels_built([replace(contract, operand_rounding=rounding)])
+    assert bool(listed) == (rounding is Rounding.NEAREST_EVEN)
 
 
 @pytest.mark.parametrize(

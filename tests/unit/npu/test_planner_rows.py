@@ -15,7 +15,7 @@ from tests.support.ops import random_inputs
 from whisper_npu.dtypes import F32, DType
 from whisper_npu.encoder import encoder_ops
 from whisper_npu.kernels import registry
-from whisper_npu.npu.contract import Argument, Contract
+from whisper_npu.npu.contract import Argument, Contract, KnownAnswer
 from whisper_npu.npu.cost import host_seconds, modelled_plan_seconds
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.kernel import Kernel
@@ -89,11 +89,10 @@ class NormContract(Contract):
     def trial_op(self) -> Norm:
         return Norm(self.rows, self.cols)
 
-    def trial_inputs(self, rng: np.random.Generator) -> tuple[F32, ...]:
-        return random_inputs(Norm(self.rows, self.cols))
-
-    def wrong_elements(self, inputs: tuple[F32, ...], results: tuple[F32, ...]) -> int:
-        return int((results[0] != self.compute(*inputs)[0]).sum())
+    def known_answer(self, op: Op, rng: np.random.Generator) -> KnownAnswer:
+        assert isinstance(op, Norm)
+        inputs = random_inputs(op)
+        return KnownAnswer(inputs, self.compute(*inputs), (0.0,))
 
 
 @dataclass(frozen=True)

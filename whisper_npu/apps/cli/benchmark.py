@@ -261,6 +261,10 @@ def benchmark_wer(
         Optional[list[DeviceName]],  # noqa: UP045
         typer.Option("--device", help="Device to test; default: auto."),
     ] = None,
+    fidelity: Annotated[
+        FidelityName,
+        typer.Option("--fidelity", help="exact: the emulator sums to the bit as the array does, slowly."),
+    ] = FidelityName.fast,
     against: Annotated[
         Optional[Peer],  # noqa: UP045
         typer.Option("--against", help="Also transcribe with this program and its own encoder."),
@@ -274,6 +278,7 @@ def benchmark_wer(
     """Compute word error rates, per recording and in total; needs the extra wer (jiwer)."""
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.word_errors import as_markdown, read_manifest, run_word_errors, write_files
+    from whisper_npu.npu.emulator.device import Fidelity
 
     files = Files(markdown=markdown, json=json, csv=csv)
     npu = npu_options(kernels, timeout)
@@ -283,6 +288,7 @@ def benchmark_wer(
         models=model or ["tiny.en"],
         kernels=kernel or ["64x512", "64x64"],
         devices=[name.value for name in device or [DeviceName.auto]],
+        fidelity=Fidelity(fidelity.value),
         npu=npu,
         against_faster_whisper=against is not None,
         progress=_say,

@@ -47,7 +47,7 @@ from whisper_npu.ops import Attention, Linear, Norm, Op, Part
 class Fidelity(Enum):
     """How literally the emulator takes a plan."""
 
-    EXACT = "exact"  # dispatch by dispatch, to the bit as a core sums and rounds
+    EXACT = "exact"  # dispatch by dispatch; products to the bit as a core sums and rounds them
     FAST = "fast"  # sums in IEEE fp32, in few large operations
 
 

@@ -113,12 +113,12 @@ class Profile:
         """The same at another clock of the array; DRAM and the host keep their speed."""
         return replace(self, clock_hz=clock_hz)
 
-    def of_loop(self, vmacs_per_cycle: float, micro_tile: tuple[int, int, int]) -> Profile:
-        """The same with the rate of a compiled inner loop at both ends, instead of an assumed one."""
+    def compiled(self, slowest: float, fastest: float, micro_tile: tuple[int, int, int]) -> Profile:
+        """The same with the rates of compiled inner loops, in vmacs per cycle, instead of assumed ones."""
         return replace(
             self,
-            cautious=_with_loop(self.cautious, vmacs_per_cycle, micro_tile),
-            optimistic=_with_loop(self.optimistic, vmacs_per_cycle, micro_tile),
+            cautious=_with_loop(self.cautious, slowest, micro_tile),
+            optimistic=_with_loop(self.optimistic, fastest, micro_tile),
         )
 
 

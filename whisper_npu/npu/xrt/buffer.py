@@ -6,6 +6,8 @@ pyxrt.cpp, xrt_bo.cpp): so `view` ties both together, and a buffer takes every s
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32, DType
-from whisper_npu.errors import DeviceError, DeviceNotFoundError, PlanError, one_line
+from whisper_npu.errors import DeviceError, DeviceNotFoundError, NoAnswerError, PlanError, one_line
 from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.host.threads import Threads
 from whisper_npu.npu.device import Buffer
@@ -23,6 +25,10 @@ from whisper_npu.npu.layout import Layout, fill, in_tiles
 
 FIRST_DATA_ARGUMENT = 3  # of a kernel, after opcode, instructions and their size in bytes
 DOCTOR = "whisper-npu doctor shows what is wrong"
+# After a command that its firmware never finished, a Phoenix answers every submission with ETIME or EIO, and
+# unloading the driver may hang as well (github.com/FIM43-Redeye/xdna-emu, findings of 2026-05-20).
+REBOOT = "the NPU's firmware hangs: reboot, nothing less helps (unloading the driver may hang as well)"
+WEDGED = re.compile(r"err(?:no|or)?[ =]*-?(?:62|5)\b|timer expired|input/output error", re.IGNORECASE)
 
 At = tuple[int, int]  # (row, column) in the grid of tiles
 
@@ -53,6 +59,15 @@ class Driver:
 
     def sync_from_device(self, bo: Any, nbytes: int) -> None:
         bo.sync(self.pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_FROM_DEVICE, nbytes, 0)
+
+    def power_mode(self) -> str | None:
+        """From a JSON document of XRT's (core/common/info_platform.cpp), for which no root is needed."""
+        try:
+            platform = self.device.get_info(self.pyxrt.xrt_info_device.platform)
+            mode = json.loads(platform)["platforms"][0]["status"]["power_mode"]
+        except (RuntimeError, AttributeError, ValueError, LookupError, TypeError):  # an older one
+            return None
+        return mode if isinstance(mode, str) else None
 
 
 class XrtBuffer(Buffer):
@@ -170,11 +185,20 @@ class pyxrt_errors:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, (RuntimeError, OSError, MemoryError)):
             reason = one_line(error) or type(error).__name__
-            raise self.kind(f"{self.doing} failed: {reason}; {_remedy(error)}") from error
+            hangs = self.kind is DeviceError and is_wedged(str(error))
+            failure = NoAnswerError if hangs else self.kind
+            raise failure(f"{self.doing} failed: {reason}; {_remedy(error)}") from error
+
+
+def is_wedged(message: str) -> bool:
+    """Whether an error of XRT's names ETIME or EIO."""
+    return WEDGED.search(message) is not None
 
 
 def _remedy(error: BaseException) -> str:
     text = str(error).lower()
+    if is_wedged(text):
+        return REBOOT
     if "index" in text:  # "No such device with index '0'"
         return f"XRT sees no NPU: is its plugin for NPUs installed (libxrt-npu2)? {DOCTOR}"
     if "no such device" in text:

@@ -15,12 +15,13 @@ from time import perf_counter
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, PlanError
+from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, NoAnswerError, PlanError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
-from whisper_npu.npu.artifacts import Artifact, built, find_kernel, searched_folders
+from whisper_npu.npu.artifacts import Artifact, as_compiled, built, find_kernel, searched_folders
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Stats
 from whisper_npu.npu.kernel import Kernel
@@ -28,6 +29,7 @@ from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
+from whisper_npu.npu.trials import Trials, boot_id, user_folder
 from whisper_npu.npu.xrt.buffer import DOCTOR, Driver, XrtBuffer, pyxrt_errors
 from whisper_npu.npu.xrt.runs import (
     VERSIONS,
@@ -56,11 +58,16 @@ def import_pyxrt() -> ModuleType:
 
 
 def open_npu(
-    options: NpuOptions, threads: Threads | None = None, root: Path = Path("/"), target: Target = DEFAULT
-) -> Device:
+    options: NpuOptions,
+    threads: Threads | None = None,
+    root: Path = Path("/"),
+    target: Target = DEFAULT,
+    trials: Trials | None = None,
+) -> XrtDevice:
     """The NPU of this machine. Raises DeviceNotFoundError, which says what was looked for and not found.
 
-    threads: of the host. root: where /sys and /dev are looked for; another folder than / in tests.
+    threads: of the host. root: where /sys and /dev are looked for; another folder than / in tests. trials:
+    None for this user's.
     """
     missing = []
     if not _has_pci_device(root, target.pci_id):
@@ -80,7 +87,9 @@ def open_npu(
             f"an {target.title} NPU is there, but no built kernels in {looked}: whisper-npu kernels build. "
             "Or use --device emulator, or auto"
         )
-    return XrtDevice(pyxrt, target, folders, options.timeout_seconds, threads or Threads())
+    compiled = as_compiled(target, folders)
+    trials = trials or Trials(user_folder(), boot_id())
+    return XrtDevice(pyxrt, compiled, folders, options.timeout_seconds, threads or Threads(), trials)
 
 
 def _has_pci_device(root: Path, pci_id: str) -> bool:
@@ -109,9 +118,11 @@ class XrtDevice(Device):
         folders: Sequence[Path],
         timeout_seconds: float,
         threads: Threads,
+        trials: Trials,
     ) -> None:
         super().__init__(target, threads)
         self._driver = Driver(pyxrt)
+        self._trials = trials
         self._folders = tuple(folders)
         self._timeout_ms = max(1, round(1e3 * timeout_seconds))
         self._contexts: OrderedDict[str, Context] = OrderedDict()  # by overlay, least recently used first
@@ -141,14 +152,23 @@ class XrtDevice(Device):
     def load(self, contract: Contract) -> None:
         """Check the built kernel's files, load them, and have it compute a product whose answer is known.
 
-        Raises KernelNotBuiltError, KernelManifestError, DispatchError, DeviceError.
+        The first time on this machine the trial is on record (npu/trials.py). Raises KernelNotBuiltError,
+        KernelManifestError, DispatchError (TrialLostError, NoAnswerError), DeviceError.
         """
         with self._lock:
             self.threads.check_open()  # nothing would close the context again
-            self._kernel(contract)
-            if contract not in self._answered:
+            if contract in self._answered:
+                self._kernel(contract)
+                return
+            artifact = find_kernel(contract, self._folders)
+            with self._trials.of(contract.name, artifact.digest):
+                self._loaded_kernel(artifact)
                 self._check_known_answer(contract)
-                self._answered.add(contract)
+            self._answered.add(contract)
+
+    def power_mode(self) -> str | None:
+        """As xrt-smi configure --pmode calls it, or None: pyxrt does not say."""
+        return self._driver.power_mode()
 
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
         return XrtBuffer(self._driver, layout, self.threads, out)
@@ -225,7 +245,8 @@ class XrtDevice(Device):
             if failure is None:
                 submission.sync_results()
         if failure is not None:
-            raise DispatchError(explained(plan, first, failure, self._timeout_ms))
+            kind = NoAnswerError if failure.hangs else DispatchError
+            raise kind(explained(plan, first, failure, self._timeout_ms))
         for result in results:
             result.add(submission)
         return len(submission.dispatches)
@@ -241,9 +262,11 @@ class XrtDevice(Device):
             if contract in context.kernels:
                 self._contexts.move_to_end(overlay)
                 return context.kernels[contract]
-        artifact = find_kernel(contract, self._folders)
+        return self._loaded_kernel(find_kernel(contract, self._folders))
+
+    def _loaded_kernel(self, artifact: Artifact) -> LoadedKernel:
         context = self._context(artifact)
-        with pyxrt_errors(f"loading {contract.name}"):
+        with pyxrt_errors(f"loading {artifact.contract.name}"):
             return context.add(artifact)
 
     def _context(self, artifact: Artifact) -> Context:
@@ -272,26 +295,38 @@ class XrtDevice(Device):
         self._contexts.popitem(last=False)[1].close()
 
     def _check_known_answer(self, contract: Contract) -> None:
-        """One dispatch whose answer is known: zeros or garbage are refused."""
+        """One dispatch whose answer is known: whatever else comes is refused."""
         plan = registry.family_of(contract).trial(contract)
-        inputs = contract.trial_inputs(np.random.default_rng(0))
+        known = contract.known_answer(contract.trial_op, np.random.default_rng(0))
         buffers = [XrtBuffer(self._driver, layout, self.threads) for layout in plan.layouts]
         operands, results = buffers[: len(plan.inputs)], buffers[len(plan.inputs) :]
-        for operand, matrix in zip(operands, plan.turned(inputs), strict=True):
+        for operand, matrix in zip(operands, plan.turned(known.inputs), strict=True):
             operand.write(matrix.reshape(operand.layout.shape))
         self._dispatch(plan, operands, results)
         answers = tuple(plan.turned_back(result.read()) for result in results)
         for operand in operands:
             operand.close()
-        wrong = contract.wrong_elements(inputs, answers)
-        if wrong:
+        wrong = known.wrong(answers)
+        if any(map(np.any, wrong)):
             self._abandon(contract)
             found = "another result" if any(answer.any() for answer in answers) else "zeros"
-            raise DispatchError(
-                f"{contract.name}: the NPU answers a known {plan.op} with {found}, {wrong:,} of "
-                f"{sum(answer.size for answer in answers):,} elements are wrong; no result of it can be "
-                f"trusted: build the kernel again; {VERSIONS}"
+            places = " and ".join(
+                _places(layout.operand, elements)
+                for layout, elements in zip(plan.outputs, wrong, strict=True)
+                if elements.any()
             )
+            raise DispatchError(
+                f"{contract.name}: the NPU answers a known {plan.op} with {found}; wrong are {places}; "
+                f"no result of it can be trusted: build the kernel again; {VERSIONS}"
+            )
+
+
+def _places(operand: str, wrong: NDArray[np.bool_]) -> str:
+    """Which elements of a result are wrong: how many, and where the first and the last of them lie."""
+    found = np.argwhere(wrong)
+    first, last = (",".join(map(str, place)) for place in (found.min(0), found.max(0)))
+    where = f"from [{first}] to [{last}]" if len(found) > 1 else f"at [{first}]"
+    return f"{len(found):,} of {wrong.size:,} elements of {operand}, {where}"
 
 
 class _Alive:

@@ -24,7 +24,15 @@ from whisper_npu.npu.artifacts import Artifact
 from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.layout import allocated, in_tiles, tile_of
 from whisper_npu.npu.plan import Plan
-from whisper_npu.npu.xrt.buffer import FIRST_DATA_ARGUMENT, At, Driver, XrtBuffer, view
+from whisper_npu.npu.xrt.buffer import (
+    FIRST_DATA_ARGUMENT,
+    REBOOT,
+    At,
+    Driver,
+    XrtBuffer,
+    is_wedged,
+    view,
+)
 
 KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
 OPCODE = 3  # run the instructions in argument 1
@@ -35,11 +43,12 @@ STATES = (
     *("NORESPONSE", "SKERROR", "SKCRASHED"),
 )
 RUNNING_STATES = (NEW, "QUEUED", "RUNNING", "SUBMITTED")
+UNEXPECTED = "unexpected command state"
 LINGER_MS = 100  # that what runs after a failure gets to end before it is left behind
 VERSIONS = "driver, firmware and XRT may not belong together: whisper-npu doctor prints all three"
 HANGS = (
     "another program may hold the NPU, or the kernel was built for another array: see dmesg for amdxdna, "
-    "build the kernel again, or allow more with --timeout"
+    "build the kernel again, or allow more with --timeout; where all submissions fail from then on, reboot"
 )
 
 
@@ -187,11 +196,11 @@ class Submission:
         start = perf_counter()
         try:
             return _state(self._runs[0].wait(timeout_ms))
-        except RuntimeError:
+        except RuntimeError as error:
             # With a driver that has sync objects XRT 2.25 raises "unexpected command state" in place of
             # returning TIMEOUT, and raises the same at once where the device is gone (xdna-driver,
-            # platform.cpp).
-            if perf_counter() - start < 0.9e-3 * timeout_ms:
+            # platform.cpp). Whatever else it raises is no timeout, however late it comes.
+            if UNEXPECTED not in str(error) or perf_counter() - start < 0.9e-3 * timeout_ms:
                 raise
             return TIMEOUT
 
@@ -387,6 +396,10 @@ class Failure:
     dispatches: range
     state: str
 
+    @property
+    def hangs(self) -> bool:
+        return self.state == TIMEOUT or is_wedged(self.state)
+
 
 def _state(state: Any) -> str:
     """An ert_cmd_state in short."""
@@ -404,5 +417,5 @@ def explained(plan: Plan, first: int, failure: Failure, timeout_ms: int) -> str:
     ended = f"ended with {failure.state}"
     if failure.state == TIMEOUT:
         ended += f" ({timeout_ms / 1e3:g} s allowed)"
-    remedy = HANGS if failure.state == TIMEOUT else VERSIONS
+    remedy = HANGS if failure.state == TIMEOUT else REBOOT if failure.hangs else VERSIONS
     return f"{plan.contract.name}: {which} of {plan.dispatches:,} for {plan.op} {ended}: {remedy}"
