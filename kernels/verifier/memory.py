@@ -115,6 +115,10 @@ class CoreEnd(Buffers):
         else:
             self.read[0] += count
 
+    def holds(self, number: int) -> bool:
+        """Whether the core has acquired an object, and not yet released it."""
+        return 0 <= number - self.first < self.held
+
     @property
     def held_bits(self) -> tuple[bytes, ...]:
         """What lies in the objects that the core holds."""
@@ -130,16 +134,7 @@ class Element(NamedTuple):  # made for every acquired object: a dataclass takes 
 
     @property
     def array(self) -> NDArray[Any]:
-        return self.end.objects[self.place]
-
-    @property
-    def place(self) -> int:
-        """Which of the end's buffers it lies in."""
-        return self.number % self.end.depth
-
-    @property
-    def is_held(self) -> bool:
-        return 0 <= self.number - self.end.first < self.end.held
+        return self.end.objects[self.number % self.end.depth]
 
 
 class Subview(NamedTuple):

@@ -37,6 +37,7 @@ from whisper_npu.kernels.verifier.memory import DTYPES, CoreEnd, Element, Subvie
 
 # A loop that turns this often without an acquire will not meet one.
 MAX_TURNS_WITHOUT_ACQUIRE = 100_000
+TURNS_BETWEEN_LOOKS = 256  # at the clock
 
 
 class Functions(Protocol):
@@ -216,7 +217,8 @@ class CoreRun:
             raise DesignError(
                 f"{self.core.tile}: loop {op.variable} runs away, {self.turns} turns without an acquire"
             )
-        check_time(self.deadline, lambda: f"{self.core.tile} is in loop {op.variable}")
+        if self.turns % TURNS_BETWEEN_LOOKS == 0:
+            check_time(self.deadline, lambda: f"{self.core.tile} is in loop {op.variable}")
 
     def _end_round(self) -> None:
         for call in self.bound_calls:
@@ -314,13 +316,14 @@ class _BoundCall:
         for name, memref, is_read in self.arguments:
             value = core.values[name]
             if isinstance(value, Element):
-                key.append(value.place)
-                if not value.is_held:
+                end, number, fifo = value
+                key.append(number % end.depth)
+                if not end.holds(number):
                     raise DesignError(
-                        f"{core.core.tile}: {self.op.function} uses {name} of {value.fifo} after its release"
+                        f"{core.core.tile}: {self.op.function} uses {name} of {fifo} after its release"
                     )
-                if is_read and not value.end.is_whole(value.number):
-                    self._reads_what_nobody_wrote(value.fifo)
+                if is_read and not end.is_whole(number):
+                    self._reads_what_nobody_wrote(fifo)
             elif isinstance(value, int):
                 key.append(value)
             else:
