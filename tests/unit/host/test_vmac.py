@@ -106,7 +106,8 @@ def operands(draw: st.DrawFn) -> tuple[F32, F32, F32]:
         a[:, half : 2 * half], b[half : 2 * half] = a[:, :half], -b[:half]
     c = np.zeros((M, N), np.float32)
     if draw(st.booleans()):
-        c = matrix(M, N) * np.float32(1 + 2.0**-23 * rng.integers(0, 2**7))
+        c = matrix(M, N)
+        c.view(np.uint32)[c != 0] |= np.uint32(rng.integers(0, 2**16))  # fp32 has more bits
     return c, a, b
 
 

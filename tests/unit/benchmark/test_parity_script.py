@@ -1,0 +1,34 @@
+"""scripts/parity.py: what its table says of two fidelities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from runpy import run_path
+
+import numpy as np
+
+from whisper_npu.benchmark.wer import WordErrorRate
+from whisper_npu.npu.emulator.device import Fidelity
+
+SCRIPT = Path(__file__).parents[3] / "scripts/parity.py"
+
+
+def test_a_row_shows_the_worst_window_the_worst_position_and_what_fast_said() -> None:
+    script = run_path(str(SCRIPT))
+    expected = [np.eye(3, dtype=np.float32), np.ones((3, 3), np.float32)]
+    turned = expected[0].copy()
+    turned[2] = [0, 1, 0]  # one of three positions is at a right angle
+    errors = WordErrorRate(1, 4)
+    fast = script["Heard"]([2 * x for x in expected], ["a", "b"], errors, 3.0)
+    exact = script["Heard"]([turned, 2 * expected[1]], ["a", "c"], errors, 9.0)
+    rows = [
+        script["row"]("m", fidelity, heard, expected, fast, 2)
+        for fidelity, heard in ((Fidelity.FAST, fast), (Fidelity.EXACT, exact))
+    ]
+    assert [list(row.values())[:2] for row in rows] == [["m", "fast"], ["m", "exact"]]
+    assert [row["least cosine"] for row in rows] == ["1.000000", "0.666667"]
+    assert [row["at the worst position"] for row in rows] == ["1.000", "0.000"]
+    assert [row["apart from fast"] for row in rows] == ["0.0e+00", f"{(7 / 12) ** 0.5:.1e}"]
+    assert [row["texts as in fast"] for row in rows] == ["2 of 2", "1 of 2"]
+    assert [row["MEASURED s per window"] for row in rows] == ["1.50", "4.50"]
+    assert rows[0]["word errors"] == str(errors)
