@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from whisper_npu.kernels.mlir import DesignParameterError, Dims, Text
-from whisper_npu.kernels.tasks import DIMENSIONS, WORD_BYTES, in_one_task, that_turn
+from whisper_npu.kernels.tasks import DIMENSIONS, WORD_BYTES, in_one_task, of_one_round, that_turn
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
 
@@ -59,7 +59,7 @@ def traffic(
     """
     target = contract.target
     nbytes = next(a.dtype.nbytes for a in contract.arguments if a.name == argument)
-    rounds, tile = that_turn(rounds), that_turn(of_round) or [(1, 1)]
+    rounds, tile = that_turn(rounds), of_one_round(target, of_round) or [(1, 1)]
     longest = max(stride for _, stride in tile) * nbytes // WORD_BYTES
     if longest > target.shim.max_step:
         raise StepTooLongError(

@@ -21,6 +21,22 @@ def that_turn(loops: Loops) -> list[Loop]:
     return [loop for loop in loops if loop[0] > 1]
 
 
+def of_one_round(target: Target, loops: Loops) -> list[Loop]:
+    """The loops that turn, those that walk on evenly as one: the rows of tiles that lie one below the other.
+
+    The innermost stays as it is, and none gets more turns than a descriptor's wrap can say.
+    """
+    found: list[Loop] = []
+    for count, stride in reversed(that_turn(loops)):
+        if len(found) > 1:
+            turns, step = found[0]
+            if stride == turns * step and count * turns <= target.shim.max_wrap:
+                found[0] = count * turns, step
+                continue
+        found.insert(0, (count, stride))
+    return found
+
+
 def in_one_task(target: Target, nbytes: int, rounds: Loops, of_round: Loops) -> int:
     """How many of the innermost loops of rounds a descriptor can say besides those of a round.
 
@@ -37,7 +53,7 @@ def in_one_task(target: Target, nbytes: int, rounds: Loops, of_round: Loops) -> 
 
 def task_number(target: Target, nbytes: int, rounds: Loops, of_round: Loops) -> int:
     """Tasks of one fifo: the outermost dimension of each has at most `max_repeat` turns."""
-    rounds, of_round = that_turn(rounds), that_turn(of_round)
+    rounds, of_round = that_turn(rounds), of_one_round(target, of_round)
     inside = in_one_task(target, nbytes, rounds, of_round)
     outside = len(rounds) - inside
     outermost = rounds[outside][0] if inside else of_round[0][0] if len(of_round) == DIMENSIONS else 1

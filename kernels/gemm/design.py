@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from whisper_npu.dtypes import DType
 from whisper_npu.kernels.gemm.kernel import GemmContract
 from whisper_npu.kernels.matmul.design import (
@@ -18,6 +20,7 @@ from whisper_npu.kernels.matmul.design import (
 from whisper_npu.kernels.matmul.kernel import DEPTH_AB
 from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core
 from whisper_npu.kernels.shim import Traffic, move, task_count, traffic
+from whisper_npu.kernels.tasks import DIMENSIONS
 from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.layout import Along
 
@@ -95,6 +98,8 @@ def whole_matrices(
                     product_over_runtime_k(text, steps[c, j], f"A_L2L1_{j}", f"B_L2L1_{c}", f"C_L1L2_{c}_{j}")
 
         text.section("DRAM movement")
+        if (count := task_count(inputs, outputs)) > MANY_TASKS:
+            text.line(f"// {count} tasks: {why_so_many(contract, inputs, outputs)}")
         with text.sequence(contract.arguments):
             for c, j in steps:
                 text.write(f"steps_{c}_{j}", 0, contract.k // k)
@@ -125,6 +130,19 @@ def product_over_runtime_k(text: Text, steps: Value, a_fifo: str, b_fifo: str, c
 
 
 # ------------------------------------------------------------------------------------------ DRAM movement
+
+MANY_TASKS = 64  # more are explained where they stand
+
+
+def why_so_many(contract: GemmContract, inputs: Sequence[Traffic], outputs: Sequence[Traffic]) -> str:
+    """What keeps each fifo from fewer tasks, in one line."""
+    shim = contract.target.shim
+    most = {each.tasks[0].argument: len(each.tasks) for each in (*inputs, *outputs)}
+    each_fifo = ", ".join(f"{count} of {argument}" for argument, count in most.items())
+    return (
+        f"{each_fifo} per fifo; of a descriptor's {DIMENSIONS} dimensions only the outermost may repeat, and "
+        f"it counts to {shim.max_wrap:,} rows and {shim.max_step:,} words"
+    )
 
 
 def dram_movement(contract: GemmContract) -> tuple[list[Traffic], list[Traffic]]:

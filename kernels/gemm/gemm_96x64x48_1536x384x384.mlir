@@ -522,10 +522,10 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 36864][4, 6, 96, 64][147456, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 73728][4, 6, 96, 64][147456, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 110592][4, 6, 96, 64][147456, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 6, 64, 48][0, 24576, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 6, 64, 48][0, 24576, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 6, 64, 48][0, 24576, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 6, 64, 48][0, 24576, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 1, 384, 48][0, 147456, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 1, 384, 48][0, 147456, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 1, 384, 48][0, 147456, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 1, 384, 48][0, 147456, 384, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<147456xbf16>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][2, 4, 384, 48][192, 147456, 384, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<589824xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][2, 4, 384, 48][192, 147456, 384, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<589824xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][2, 4, 384, 48][192, 147456, 384, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<589824xf32>
@@ -534,10 +534,10 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 36864][4, 6, 96, 64][147456, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 73728][4, 6, 96, 64][147456, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 110592][4, 6, 96, 64][147456, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 192][4, 6, 64, 48][0, 24576, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 240][4, 6, 64, 48][0, 24576, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 288][4, 6, 64, 48][0, 24576, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 336][4, 6, 64, 48][0, 24576, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 192][4, 1, 384, 48][0, 147456, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 240][4, 1, 384, 48][0, 147456, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 288][4, 1, 384, 48][0, 147456, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 336][4, 1, 384, 48][0, 147456, 384, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<147456xbf16>
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}

@@ -522,10 +522,10 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 49152][8, 8, 96, 64][0, 64, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_1} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 98304][8, 8, 96, 64][0, 64, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_2} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 147456][8, 8, 96, 64][0, 64, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_3} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<786432xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 8, 512, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<786432xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 8, 512, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<786432xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 8, 512, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<786432xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 8, 512, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][4, 8, 384, 48][589824, 192, 1536, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<2359296xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][4, 8, 384, 48][589824, 192, 1536, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<2359296xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][4, 8, 384, 48][589824, 192, 1536, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<2359296xf32>
@@ -534,26 +534,14 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 245760][8, 8, 96, 64][0, 64, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 294912][8, 8, 96, 64][0, 64, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 344064][8, 8, 96, 64][0, 64, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 393216][8, 8, 96, 64][0, 64, 512, 1]) {id = 2 : i64, metadata = @A_L3L2_0} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 442368][8, 8, 96, 64][0, 64, 512, 1]) {id = 2 : i64, metadata = @A_L3L2_1} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 491520][8, 8, 96, 64][0, 64, 512, 1]) {id = 2 : i64, metadata = @A_L3L2_2} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 540672][8, 8, 96, 64][0, 64, 512, 1]) {id = 2 : i64, metadata = @A_L3L2_3} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_0} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_1} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_2} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_3} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 589824][8, 8, 96, 64][0, 64, 512, 1]) {id = 3 : i64, metadata = @A_L3L2_0} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 638976][8, 8, 96, 64][0, 64, 512, 1]) {id = 3 : i64, metadata = @A_L3L2_1} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 688128][8, 8, 96, 64][0, 64, 512, 1]) {id = 3 : i64, metadata = @A_L3L2_2} : memref<786432xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 737280][8, 8, 96, 64][0, 64, 512, 1]) {id = 3 : i64, metadata = @A_L3L2_3} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_0} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_1} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_2} : memref<786432xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 8, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_3} : memref<786432xbf16>
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}

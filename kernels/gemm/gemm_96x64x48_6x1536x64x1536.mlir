@@ -522,10 +522,10 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 36864][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 73728][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 110592][8, 6, 96, 64][0, 64, 384, 1]) {id = 0 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][4, 8, 384, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][4, 8, 384, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][4, 8, 384, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
+      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][4, 8, 384, 48][0, 192, 1536, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 48][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 96][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
@@ -534,10 +534,6 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 184320][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 221184][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 258048][8, 6, 96, 64][0, 64, 384, 1]) {id = 1 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538944][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3538992][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 3539040][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 9 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
@@ -546,10 +542,6 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 331776][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 368640][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 405504][8, 6, 96, 64][0, 64, 384, 1]) {id = 2 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 6 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077888][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077936][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 7077984][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 10 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>
@@ -558,10 +550,6 @@ module {
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 479232][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_1} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 516096][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_2} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%A[0, 0, 0, 552960][8, 6, 96, 64][0, 64, 384, 1]) {id = 3 : i64, metadata = @A_L3L2_3} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 0][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_0} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 48][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_1} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 96][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_2} : memref<589824xbf16>
-      aiex.npu.dma_memcpy_nd(%B[0, 0, 0, 144][8, 6, 64, 48][192, 98304, 1536, 1]) {id = 7 : i64, metadata = @B_L3L2_3} : memref<589824xbf16>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616832][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616880][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<14155776xf32>
       aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 10616928][8, 6, 384, 48][192, 1536, 9216, 1]) {id = 11 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<14155776xf32>

@@ -65,6 +65,7 @@ class GemmContract(MatmulContract):
             self.m // rows,
             self.n // columns,
             has_steps=self.batch * self.k > k,
+            b_is_one=self.batch * self.k <= self.target.shim.max_wrap,
             has_batch=self.batch > 1,
             a_fits=a_words <= words,
             c_fits=c_words <= words,
@@ -85,25 +86,34 @@ class GemmContract(MatmulContract):
 
 @lru_cache(maxsize=4096)
 def _tasks(
-    target: Target, down: int, across: int, *, has_steps: bool, has_batch: bool, a_fits: bool, c_fits: bool
+    target: Target,
+    down: int,
+    across: int,
+    *,
+    has_steps: bool,
+    b_is_one: bool,
+    has_batch: bool,
+    a_fits: bool,
+    c_fits: bool,
 ) -> int:
     """For so many rounds of each matrix: below one another, and beside one another.
 
-    The planner asks for many sizes, and most are alike. fits: whether a shim can step that far.
+    The planner asks for many sizes, and most are alike. b_is_one: whether the rows of all steps of B are one
+    loop. fits: whether a shim can step that far.
     """
     far = (target.shim.max_step + 1) * WORD_BYTES  # in elements of at least a byte
 
     def of_fifo(step_down: int, step_across: int, *, is_deep: bool) -> tuple[int, int]:
         """With the next round beside the one before, and with the next round below it."""
         loops = [(down, step_down), (across, step_across)]
-        of_round = [(2, 1)] * (3 if is_deep else 2)
+        of_round = [(2, 9), (2, 3), (2, 1)][0 if is_deep else 1 :]
         return (
             task_number(target, 1, loops, of_round),
             task_number(target, 1, loops[::-1], of_round),
         )
 
     a = of_fifo(1 if a_fits else far, 0, is_deep=has_steps)
-    b = of_fifo(0, 1, is_deep=has_steps)
+    b = of_fifo(0, 1, is_deep=has_steps and not b_is_one)
     c = of_fifo(1 if c_fits else far, 1, is_deep=has_batch)
     with_a = min(target.columns, target.core_rows)
     return min(
@@ -200,9 +210,7 @@ def gemm_tiles(target: Target) -> tuple[CoreTile, ...]:
     """
     tiles = product(range(160, 0, -16), range(64, 193, 64), range(16, 161, 16))
     return tuple(
-        tile
-        for tile in tiles
-        if padded_gemm(target, Matmul(1, 1, 1), tile).l1_bytes <= target.core.memory_bytes
+        tile for tile in tiles if padded_gemm(target, Matmul(1, 1, 1), tile).l1_bytes <= target.l1_bytes
     )
 
 

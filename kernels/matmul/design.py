@@ -257,9 +257,9 @@ def check_tile(contract: MatmulContract) -> None:
     for size, value, unit in zip("mkn", tile, units(target), strict=True):
         if value < unit or value % unit:
             raise DesignParameterError(f"{name}: tile {size} = {value} must be a multiple of {unit}")
-    if contract.l1_bytes > target.core.memory_bytes:
+    if contract.l1_bytes > target.l1_bytes:
         raise DesignParameterError(
-            f"{name}: a core would hold {contract.l1_bytes:,} bytes of {target.core.memory_bytes:,}: "
+            f"{name}: a core would hold {contract.l1_bytes:,} bytes of {target.l1_bytes:,}: "
             f"take a smaller tile than m,k,n = {','.join(map(str, tile))}"
         )
     if contract.operand_dtype is not DType.BF16:

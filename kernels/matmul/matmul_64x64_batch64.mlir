@@ -307,14 +307,14 @@ module {
 
     // DRAM movement
     aie.runtime_sequence @sequence(%AB: memref<524288xbf16>, %C: memref<262144xf32>) {
-      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 0][4, 4, 128, 64][131072, 8192, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_0} : memref<524288xbf16>
-      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 32768][4, 4, 128, 64][131072, 8192, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_1} : memref<524288xbf16>
-      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 65536][4, 4, 128, 64][131072, 8192, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_2} : memref<524288xbf16>
-      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 98304][4, 4, 128, 64][131072, 8192, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_3} : memref<524288xbf16>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][4, 4, 64, 64][65536, 4096, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<262144xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 16384][4, 4, 64, 64][65536, 4096, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<262144xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 32768][4, 4, 64, 64][65536, 4096, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<262144xf32>
-      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 49152][4, 4, 64, 64][65536, 4096, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<262144xf32>
+      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 0][4, 1, 512, 64][131072, 32768, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_0} : memref<524288xbf16>
+      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 32768][4, 1, 512, 64][131072, 32768, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_1} : memref<524288xbf16>
+      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 65536][4, 1, 512, 64][131072, 32768, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_2} : memref<524288xbf16>
+      aiex.npu.dma_memcpy_nd(%AB[0, 0, 0, 98304][4, 1, 512, 64][131072, 32768, 64, 1]) {id = 0 : i64, metadata = @AB_L3L2_3} : memref<524288xbf16>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 0][4, 1, 256, 64][65536, 16384, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<262144xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 16384][4, 1, 256, 64][65536, 16384, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<262144xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 32768][4, 1, 256, 64][65536, 16384, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<262144xf32>
+      aiex.npu.dma_memcpy_nd(%C[0, 0, 0, 49152][4, 1, 256, 64][65536, 16384, 64, 1]) {id = 4 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<262144xf32>
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}

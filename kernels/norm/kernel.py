@@ -262,7 +262,7 @@ def lanes(target: Target) -> int:
 
 def max_cols(target: Target) -> int:
     """The longest row that a core holds."""
-    room = target.core.memory_bytes - _fixed_l1_bytes(target)
+    room = target.l1_bytes - _fixed_l1_bytes(target)
     return room // (ROWS * CHUNK * DType.F32.nbytes) * CHUNK
 
 

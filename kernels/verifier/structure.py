@@ -2,8 +2,8 @@
 
 How is counted (mlir-aie's objectFifo lowering; AM020 for the fields of a descriptor):
 
-- L1: the stack, and the buffers of each fifo's end at the core and local ones behind it (memory_map.py). Its
-  banks are counted, not limited.
+- L1: the stack, and the buffers of each fifo's end at the core and local ones behind it (memory_map.py), with
+  room left for the compiler's own data. Its banks are counted, not limited.
 - Buffer descriptors: one for each buffer that a channel serves, and for each piece of it where the memtile
   splits or joins. A memtile's even channels share one half of its descriptors, the odd ones the other;
   channels are numbered in the order of the fifos. The shim's are the runtime sequence's `id`s.
@@ -72,6 +72,7 @@ def check_structure(design: Design, target: Target) -> Usage:
         locks=_locks(design, found, target),
         banks=bank_use(design, found, target),
     )
+    _at_most("the sequence", len(design.sequence.arguments), target.kernel_arguments, "arguments")
     for fifo in design.fifos:
         _check_orders(fifo, found, target)
     for op in design.sequence.ops:
@@ -123,7 +124,7 @@ def _l1_bytes(design: Design, found: tuple[Pool, ...], target: Target) -> Mappin
         used[core.tile] = stack
     used.update(_buffer_bytes(design, found, "core"))
     for tile, count in used.items():
-        _at_most(tile, count, target.core.memory_bytes, "bytes of buffers and stack in L1")
+        _at_most(tile, count, target.l1_bytes, "bytes of buffers and stack in L1")
     return used
 
 
@@ -291,8 +292,7 @@ def _check_task(op: Memcpy, target: Target) -> None:
     if any(size > 1 and stride < 1 for size, stride in dims[1:]):
         raise DesignError(f"{place}: only the outermost dimension may repeat, with stride 0: {dims}")
     (repeat, _), *inner = words = _in_words(place, dims, op.memref)
-    if op.strides[0]:
-        _at_most(place, repeat, target.max_repeat, "as the repeat count of the outermost dimension")
+    _at_most(place, repeat, target.max_repeat, "as the repeat count of the outermost dimension")
     if not is_contiguous(dims[1:]):
         for wrap, _ in inner[1:]:
             _at_most(place, wrap, target.shim.max_wrap, "words or steps in a wrap")

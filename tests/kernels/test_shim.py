@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from tests.support.toy_target import TOY
 from whisper_npu.encoder import encoder_ops
-from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm, gemm
+from whisper_npu.kernels import registry
+from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm, GemmContract, gemm
 from whisper_npu.kernels.matmul.kernel import matmul_64x512_k
 from whisper_npu.kernels.mlir import Dims
 from whisper_npu.kernels.registry import design
 from whisper_npu.kernels.shim import DIMENSIONS, StepTooLongError, Task, traffic
 from whisper_npu.kernels.verifier import parse
 from whisper_npu.kernels.verifier.design import Memcpy, RuntimeSequence, Wait
-from whisper_npu.npu.planner import smallest
+from whisper_npu.npu.planner import choose
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul
 from whisper_npu.released import RELEASED, released_dimensions
@@ -52,6 +53,16 @@ def test_tasks_stream_what_the_loops_say_in_descriptors_that_a_shim_takes(
         assert repeat <= TOY.max_repeat
         assert all(stride > 0 for _, stride in inner)
         assert all(stride <= TOY.shim.max_step for size, stride in task.dims if size > 1)
+
+
+def test_rows_of_tiles_below_one_another_are_one_loop() -> None:
+    """Which leaves B of a long K a dimension more; as many rows as a wrap counts, and no more."""
+    for steps, dims in (
+        (85, ((1, 0), (1, 61200), (2040, 30), (24, 1))),
+        (86, ((1, 0), (86, 720), (24, 30), (24, 1))),
+    ):
+        (task,) = traffic(ON_TOY, "B", "B_L3L2_0", 0, [], [(steps, 720), (24, 30), (24, 1)]).tasks
+        assert task.dims == dims
 
 
 @given(rounds=round_loops, of_round=tile_loops)
@@ -88,12 +99,13 @@ def longest_queues(sequence: RuntimeSequence) -> dict[str, int]:
     return longest
 
 
+SIZES = dict.fromkeys(map(released_dimensions, RELEASED))
 WHISPER = {
-    plan.contract.name: plan.contract
-    for model in RELEASED
-    for op in smallest(encoder_ops(released_dimensions(model)))
-    if isinstance(op, Matmul)
-    for plan in [Gemm(NPU1, GEMM_TILE).plan(op)]
+    contract.name: contract
+    for kernels in (registry.kernels(NPU1), (Gemm(NPU1, GEMM_TILE),))
+    for size in SIZES
+    for contract in choose(encoder_ops(size), kernels).contracts
+    if isinstance(contract, GemmContract)
 }
 DEEP = matmul_64x512_k(NPU1, 64 * 64 * 5, 1024), gemm(NPU1, 40 * 64, 64, 9 * 64, (16, 64, 16))
 
@@ -109,10 +121,12 @@ def test_no_queue_overflows_and_inputs_come_first(contract: object) -> None:
 
 
 @pytest.mark.parametrize("contract", WHISPER.values(), ids=list(WHISPER))
-def test_no_product_of_whisper_takes_more_than_64_tasks(contract: object) -> None:
+def test_a_product_of_whisper_takes_few_tasks_or_says_why(contract: object) -> None:
     """Starting each takes the controller some 2,750 cycles, one after the other."""
     text = design(contract)  # type: ignore[arg-type]
-    assert text.count("dma_memcpy_nd") <= 64
+    count = text.count("dma_memcpy_nd")
+    assert count <= 72
+    assert (f"// {count} tasks: " in text) == (count > 64)
 
 
 def test_attention_takes_no_more_tasks_for_more_heads() -> None:
@@ -123,7 +137,7 @@ def test_attention_takes_no_more_tasks_for_more_heads() -> None:
         contract = Gemm(NPU1, GEMM_TILE).plan(Matmul(M, K, N, heads)).contract
         return design(contract).count("dma_memcpy_nd")
 
-    assert [tasks(heads, 1500, 64, 1500) for heads in (2, 6, 20)] == [48, 48, 48]
+    assert [tasks(heads, 1500, 64, 1500) for heads in (2, 6, 20)] == [36, 36, 48]
     assert [tasks(heads, 1500, 1500, 64) for heads in (2, 6, 20)] == [12, 24, 36]
 
 

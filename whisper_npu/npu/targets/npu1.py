@@ -64,7 +64,7 @@ NPU1 = Target(
     compiler_triple="aie2-none-unknown-elf",  # Peano, github.com/Xilinx/llvm-aie
     hw_contexts=6,  # driver, npu1_regs.c: the seventh fails with EINVAL
     max_lock_value=63,  # AM020
-    max_repeat=64,  # of the shim's fourth dimension, where its stride is not zero; mlir-aie's verifier
+    max_repeat=64,  # of the shim's fourth dimension, whatever its stride; mlir-aie, AIEXDialect.cpp
     # A fifth is dropped without an error (aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE; mlir-aie issue 3734).
     # Six in flight passed where the array had taken two of them, seven hung (mlir-air issue 1826).
     shim_queue=4,
@@ -73,6 +73,11 @@ NPU1 = Target(
     # buffers, unseen; a product's 16 accumulators, 1,024 bytes, may be spilled to it, and nobody has seen
     # what Peano makes of ours.
     stack_bytes=3328,
+    # A core's own data lie behind its buffers: the linker fails where they do not fit (mlir-aie,
+    # lib/Targets/AIETargetLdScript.cpp, and issue 3406 with 128 and 161 bytes too many), and from 1.4.3 on
+    # aiecc reserves what it measures (pull request 3560). How much Peano needs for ours nobody has seen.
+    core_data_bytes=1 * KIB,
+    kernel_arguments=5,  # mlir-aie, lib/Targets/AIETargetNPU.cpp: of more the firmware translates no address
     # XRT hands 24 runs of a list to the driver as one command (xrt_kernel.cpp, runlist_impl); the one that is
     # waited for with a timeout comes behind them.
     run_list=25,

@@ -151,6 +151,8 @@ class Target:
     shim_queue: int  # tasks that a channel of the shim holds
     max_bd_size: int
     stack_bytes: int  # of a core, at the bottom of its memory; the least that a design may ask for
+    core_data_bytes: int  # of a core's memory, left to what the compiler puts there
+    kernel_arguments: int  # bos of one dispatch
     run_list: int  # dispatches that are submitted together, unless a plan says otherwise
     macs_per_cycle: int  # bf16, of one core, at its peak
     clocks: Mapping[str, float]  # Hz of the array while it works, by operating system
@@ -163,6 +165,11 @@ class Target:
     @property
     def cores(self) -> int:
         return self.columns * self.core_rows
+
+    @property
+    def l1_bytes(self) -> int:
+        """What the stack and the buffers of a core may take of its memory."""
+        return self.core.memory_bytes - self.core_data_bytes
 
     @property
     def best_dram(self) -> Dram:
