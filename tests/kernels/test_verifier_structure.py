@@ -45,7 +45,7 @@ def test_l1_full_to_the_last_tile() -> None:
     """64x64x64, double-buffered: one fp32 C fits, two do not (mlir-aie's verdict)."""
     text = one_core(m=64, k=64, n=64)
     assert check_structure(parse(text), NPU1).l1_highest == 52_480
-    refuse(broken(text, C_FIFO, C_FIFO.replace("1 : i32", "2 : i32")), "core (0,2)", "68,864 bytes", "65,536")
+    refuse(broken(text, C_FIFO, C_FIFO.replace("1 : i32", "2 : i32")), "core (0,2)", "68,864 bytes", "64,512")
 
 
 def test_depth_of_each_end() -> None:
@@ -243,10 +243,20 @@ def test_inner_stride_of_bf16() -> None:
 
 
 def test_repeat_count() -> None:
+    """Whatever the stride: with 0 too it is a field of the descriptor."""
     text = one_core(steps=65)
-    check_structure(parse(host(text, "A", 0, "65, 1, 8, 16", "0, 0, 16, 1", 8320)), NPU1)
-    check_structure(parse(host(text, "A", 0, "64, 1, 8, 16", "128, 0, 16, 1", 8320)), NPU1)
-    refuse(host(text, "A", 0, "65, 1, 8, 16", "128, 0, 16, 1", 8320), "A_L3L2: 65", "limit is 64")
+    for stride in (0, 128):
+        check_structure(parse(host(text, "A", 0, "64, 1, 8, 16", f"{stride}, 0, 16, 1", 8320)), NPU1)
+        longer = host(text, "A", 0, "65, 1, 8, 16", f"{stride}, 0, 16, 1", 8320)
+        refuse(longer, "A_L3L2: 65", "limit is 64")
+
+
+def test_more_arguments_than_the_firmware_translates() -> None:
+    text = one_core()
+    first = text[text.index("@sequence(") : text.index(") {", text.index("@sequence("))]
+    more = f"{first}, %D: memref<96xf32>, %E: memref<96xf32>"
+    check_structure(parse(broken(text, first, more)), NPU1)
+    refuse(broken(text, first, f"{more}, %F: memref<96xf32>"), "6 arguments", "the limit is 5")
 
 
 def test_wrap() -> None:
