@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -19,7 +20,14 @@ ROWS = [
     if line.startswith("| `")
 ]
 NUMBERS = [row for row in ROWS if row[0].startswith("`NPU1.")]
-CLAIMS = [row for row in ROWS if row[0].startswith("`whisper_npu.")]
+CONSTANTS = [row for row in ROWS if row[0].startswith("`whisper_npu.") and row[1].startswith("`")]
+CLAIMS = [row for row in ROWS if row[0].startswith("`whisper_npu.") and row not in CONSTANTS]
+ABOUT_THE_CHIP = (
+    "kernels/**/*",
+    "whisper_npu/npu/**/*",
+    "whisper_npu/host/vmac*",
+    "whisper_npu/benchmark/published.py",
+)
 
 
 def leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
@@ -44,7 +52,8 @@ def as_page_has_it(value: object) -> str:
 
 
 def test_every_row_is_understood() -> None:
-    assert len(NUMBERS) + len(CLAIMS) == len(ROWS)
+    assert len(NUMBERS) + len(CONSTANTS) + len(CLAIMS) == len(ROWS)
+    assert len(CONSTANTS) > 5
     assert len(CLAIMS) > 10
 
 
@@ -54,8 +63,26 @@ def test_each_number_of_the_target_has_one_row_with_its_value() -> None:
     assert sorted(on_page) == sorted(in_code)
 
 
+@pytest.mark.parametrize("row", CONSTANTS, ids=lambda row: row[0])
+def test_a_kernels_number_is_the_codes(row: list[str]) -> None:
+    value = resolve_name(row[0].strip("`"))
+    assert row[1].strip("`") == (f"{value:.3g}" if isinstance(value, float) else str(value))
+
+
+def test_every_repository_that_the_code_cites_is_a_source() -> None:
+    cited = {
+        found
+        for pattern in ABOUT_THE_CHIP
+        for path in ROOT.glob(pattern)
+        if path.suffix in (".py", ".cc", ".hpp")
+        for found in re.findall(r"github\.com/([\w-]+/[\w-]+)", path.read_text(encoding="utf-8"))
+    }
+    assert len(cited) > 8
+    assert not [name for name in cited if f"https://github.com/{name}" not in PAGE]
+
+
 def test_each_row_names_a_source() -> None:
-    assert not [row[0] for row in NUMBERS if not row[3]]
+    assert not [row[0] for row in (*NUMBERS, *CONSTANTS) if not row[3]]
     assert not [row[0] for row in CLAIMS if not row[2]]
 
 
