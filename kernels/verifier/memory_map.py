@@ -1,10 +1,11 @@
 """Where each buffer of a core lies, and which buffers that a call reads share a bank of its memory.
 
-mlir-aie's basic-sequential allocation puts the stack first and then the buffers, the largest first, those of
-one size in the text's order (AIEAssignBuffers.cpp). A memory is made of banks, one behind the other. Two
-loads that a core issues at once take a cycle more where both go to the same bank
-(github.com/jdominick05/ignite-xdna, docs/SILICON.md): a product wants the A and the B of a step in different
-ones.
+mlir-aie's basic-sequential allocation puts the stack first and then the buffers, the largest first, those
+of one size in the text's order (AIEAssignBuffers.cpp). Pull request 3746 replaces it by one that places
+buffers by bank, which this map does not show. A memory is made of banks, one behind the other. Two loads
+that a core issues at once take a cycle more where both go to the same bank
+(github.com/jdominick05/ignite-xdna, docs/SILICON.md): a product wants the A and the B of a step in
+different ones.
 """
 
 from __future__ import annotations
