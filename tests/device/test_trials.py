@@ -129,6 +129,13 @@ def test_a_kernel_that_does_not_come_back_is_named_and_not_tried_again(
     assert states(tmp_path) == {SMALL.name: "passed", SMALL_F32.name: "passed"}
 
 
+def test_a_context_that_does_not_come_back_is_on_record(fake: FakeXrt, tmp_path: Path) -> None:
+    fake.wedge_at_contexts()
+    with pytest.raises(NoAnswerError, match=f"{SMALL.name}: opening a hw_context"):
+        load(tmp_path, fake, SMALL)
+    assert [trial.kernel for trial in trials_in(tmp_path).lost()] == [SMALL.name]
+
+
 def test_one_that_has_passed_is_taken_whatever_else_was_lost(fake: FakeXrt, tmp_path: Path) -> None:
     load(tmp_path, fake, SMALL_NORM)
     fake.inject(Fault.TIMEOUT)

@@ -703,6 +703,17 @@ def test_firmware_that_hangs_asks_for_a_reboot(npu: Device, fake: FakeXrt, at: i
         assert reason in str(caught.value)
 
 
+def test_firmware_that_hangs_while_a_context_opens_costs_no_other_context(npu: Device, fake: FakeXrt) -> None:
+    Multiply(npu, MANY[0])
+    fake.wedge_at_contexts()
+    with pytest.raises(
+        NoAnswerError, match=rf"{MANY[1].name}: opening a hw_context .* hangs: reboot"
+    ) as caught:
+        Multiply(npu, MANY[1])
+    assert "contexts for all programs" not in str(caught.value)
+    assert fake.alive()["hw_context"] == 1
+
+
 @pytest.mark.parametrize(
     ("error", "wedged"),
     [

@@ -798,6 +798,17 @@ def test_8_an_npu_that_fails(faked: Machine, fake: FakeXrt, fault: Fault, said: 
     assert diagnosis.verdict.startswith("Transcription works here with --device emulator only")
 
 
+def test_8_firmware_that_hangs_while_a_context_opens(faked: Machine, fake: FakeXrt) -> None:
+    fake.wedge_at_contexts()
+    found, remedy = problem(faked, "context")
+    assert f"{MATMUL_64X512.name}: opening a hw_context" in found
+    assert remedy.startswith("reboot")
+    assert "other programs" not in remedy
+    diagnosis = diagnose(faked)
+    assert "trials" in [check.id for check in diagnosis.causes]
+    assert MATMUL_64X512.name in checked(faked, "trials").found
+
+
 def test_8_kernels_are_tried_from_small_to_large_and_one_that_hangs_is_named_after_the_reboot(
     faked: Machine, fake: FakeXrt
 ) -> None:
