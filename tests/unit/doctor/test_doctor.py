@@ -848,22 +848,29 @@ def test_a_pyxrt_that_says_nothing_of_its_speed(faked: Machine, fake: FakeXrt) -
 def test_the_clock_is_the_arrays_as_the_driver_says(
     healthy: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(healthy.root / "dev/accel/accel1")
+    """Of two nodes of its own the first is an older driver's. Other drivers' nodes are not asked."""
+    pci = healthy.root / "sys/bus/pci"
+    for number, driver in enumerate(("intel_vpu", "amdxdna", "habanalabs"), start=1):
+        device = pci / f"devices/0000:c5:00.{number}"
+        write(device / f"accel/accel{number}/dev", f"261:{number}\n")
+        write(healthy.root / f"dev/accel/accel{number}")
+        (pci / "drivers" / driver).mkdir(exist_ok=True)
+        (device / "driver").symlink_to(f"../../drivers/{driver}")
     asked = []
 
-    def driver(file: int, request: int, call: clock.GetInfo) -> None:
+    def answer(file: int, request: int, call: clock.GetInfo) -> None:
         asked.append((os.path.basename(os.readlink(f"/proc/self/fd/{file}")), request, call.param))
         if len(asked) == 1:
-            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))  # another driver's
+            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
         assert call.buffer_size == 48
         clock.Clocks.from_address(call.buffer).mp_npu_clock.freq_mhz = 600
         clock.Clocks.from_address(call.buffer).h_clock.freq_mhz = 1028
 
-    monkeypatch.setattr(clock, "ioctl", driver)
+    monkeypatch.setattr(clock, "ioctl", answer)
     assert clock.array_clock_mhz(healthy.root) == 1028
-    assert asked == [("accel0", 0xC0106447, 3), ("accel1", 0xC0106447, 3)]
-    (healthy.root / NODE).unlink()
-    (healthy.root / "dev/accel/accel1").unlink()
+    assert asked == [("accel0", 0xC0106447, 3), ("accel2", 0xC0106447, 3)]
+    for node in ("accel0", "accel2"):
+        (healthy.root / "dev/accel" / node).unlink()
     assert clock.array_clock_mhz(healthy.root) is None
 
 
