@@ -721,6 +721,29 @@ def test_firmware_that_hangs_while_a_context_opens_costs_no_other_context(npu: D
         (OSError(errno.EIO, os.strerror(errno.EIO)), True),
         (RuntimeError("failed to submit command: Timer expired"), True),
         (RuntimeError("IOCTL failed (err=-5)"), True),
+        *(
+            (RuntimeError(f"failed to submit command, {ended}"), True)
+            for ended in (
+                "error: -62",
+                "error code -62",
+                "error code: -5",
+                "ret: -5",
+                "ret=-62",
+                "-EIO",
+                "-ETIME",
+            )
+        ),
+        *(
+            (RuntimeError(f"failed to submit command, {ended}"), False)
+            for ended in (
+                "error: -22",
+                "error code -110",
+                "ret: -51",
+                "interpret: 5",
+                "error: 5.2",
+                "-ETIMEDOUT",
+            )
+        ),
         (RuntimeError("IOCTL failed (err=-52): Invalid exchange"), False),
         (RuntimeError("IOCTL failed (err=-22): Invalid argument"), False),
         (OSError(errno.EINVAL, os.strerror(errno.EINVAL)), False),
