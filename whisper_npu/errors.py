@@ -66,7 +66,7 @@ class DispatchError(DeviceError):
 
 
 class NoAnswerError(DispatchError):
-    """A dispatch did not come back: it timed out, or the NPU's firmware hangs."""
+    """A dispatch, or a context, did not come back: it timed out, or the NPU's firmware hangs."""
 
 
 class TrialLostError(DispatchError):

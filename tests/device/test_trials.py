@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,6 +130,13 @@ def test_a_kernel_that_does_not_come_back_is_named_and_not_tried_again(
     assert states(tmp_path) == {SMALL.name: "passed", SMALL_F32.name: "passed"}
 
 
+def test_a_context_that_does_not_come_back_is_on_record(fake: FakeXrt, tmp_path: Path) -> None:
+    fake.wedge_at_contexts()
+    with pytest.raises(NoAnswerError, match=f"{SMALL.name}: opening a hw_context"):
+        load(tmp_path, fake, SMALL)
+    assert [trial.kernel for trial in trials_in(tmp_path).lost()] == [SMALL.name]
+
+
 def test_one_that_has_passed_is_taken_whatever_else_was_lost(fake: FakeXrt, tmp_path: Path) -> None:
     load(tmp_path, fake, SMALL_NORM)
     fake.inject(Fault.TIMEOUT)
@@ -171,6 +179,49 @@ def test_another_build_is_tried_anew(fake: FakeXrt, tmp_path: Path) -> None:
         pass
     with pytest.raises(TrialLostError), trials_in(tmp_path, "the next").of("a", "first build"):
         pass
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_during_a_hang_leaves_the_trial_on_record(
+    fake: FakeXrt, tmp_path: Path, ends: type[BaseException]
+) -> None:
+    """It comes before the device can tell that nothing answers."""
+
+    def interrupt(what: Work, data: list[Memory]) -> None:
+        raise ends
+
+    fake.compute_by(interrupt)
+    with pytest.raises(ends):
+        load(tmp_path, fake, SMALL)
+    assert [trial.kernel for trial in trials_in(tmp_path).lost()] == [SMALL.name]
+    fake.heal()
+    with pytest.raises(TrialLostError, match="or it was interrupted"):
+        load(tmp_path, fake, SMALL)
+
+
+def test_the_record_is_on_disk_before_anything_is_dispatched(
+    fake: FakeXrt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text first, then its name in the folder: a machine that hangs writes nothing more."""
+    synced: list[tuple[str, dict[str, str], int]] = []
+    fsync = os.fsync
+
+    def watch(file: int) -> None:
+        place = Path(os.readlink(f"/proc/self/fd/{file}"))
+        text = json.loads(place.read_text())["state"] if place.is_file() else "folder"
+        synced.append((text, states(tmp_path), fake.counts.dispatches))
+        fsync(file)
+
+    with opened_npu(tmp_path, fake, CONTRACTS, timeout_seconds=0.02) as npu:
+        monkeypatch.setattr(os, "fsync", watch)
+        npu.load(SMALL)
+    running = {SMALL.name: "running"}
+    assert synced[:2] == [("running", {}, 0), ("folder", running, 0)]
+    assert [(text, on_record) for text, on_record, _ in synced[2:]] == [
+        ("passed", running),
+        ("folder", {SMALL.name: "passed"}),
+    ]
+    assert fake.counts.dispatches == 1
 
 
 DIES = """

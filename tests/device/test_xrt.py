@@ -9,7 +9,6 @@ import errno
 import gc
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +23,8 @@ from numpy.typing import NDArray
 
 from tests.support import stand_in_kernels
 from tests.support.contracts import (
+    MATMUL_64X64,
+    MATMUL_64X512,
     SMALL,
     SMALL_BF16,
     SMALL_CONTEXT,
@@ -703,6 +704,17 @@ def test_firmware_that_hangs_asks_for_a_reboot(npu: Device, fake: FakeXrt, at: i
         assert reason in str(caught.value)
 
 
+def test_firmware_that_hangs_while_a_context_opens_costs_no_other_context(npu: Device, fake: FakeXrt) -> None:
+    Multiply(npu, MANY[0])
+    fake.wedge_at_contexts()
+    with pytest.raises(
+        NoAnswerError, match=rf"{MANY[1].name}: opening a hw_context .* hangs: reboot"
+    ) as caught:
+        Multiply(npu, MANY[1])
+    assert "contexts for all programs" not in str(caught.value)
+    assert fake.alive()["hw_context"] == 1
+
+
 @pytest.mark.parametrize(
     ("error", "wedged"),
     [
@@ -710,6 +722,29 @@ def test_firmware_that_hangs_asks_for_a_reboot(npu: Device, fake: FakeXrt, at: i
         (OSError(errno.EIO, os.strerror(errno.EIO)), True),
         (RuntimeError("failed to submit command: Timer expired"), True),
         (RuntimeError("IOCTL failed (err=-5)"), True),
+        *(
+            (RuntimeError(f"failed to submit command, {ended}"), True)
+            for ended in (
+                "error: -62",
+                "error code -62",
+                "error code: -5",
+                "ret: -5",
+                "ret=-62",
+                "-EIO",
+                "-ETIME",
+            )
+        ),
+        *(
+            (RuntimeError(f"failed to submit command, {ended}"), False)
+            for ended in (
+                "error: -22",
+                "error code -110",
+                "ret: -51",
+                "interpret: 5",
+                "error: 5.2",
+                "-ETIMEDOUT",
+            )
+        ),
         (RuntimeError("IOCTL failed (err=-52): Invalid exchange"), False),
         (RuntimeError("IOCTL failed (err=-22): Invalid argument"), False),
         (OSError(errno.EINVAL, os.strerror(errno.EINVAL)), False),
@@ -935,20 +970,20 @@ def test_python_may_end_without_closing(tmp_path: Path, fault: str, printed: str
 # --- What the cost model knows of built kernels -------------------------------------------------------------
 
 
+def compile_loop(folder: Path, contract: Contract, bundles: int, vmacs: int) -> None:
+    """As if the build had found this loop in a kernel's object."""
+    path = folder / "kernels" / contract.name / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    programs = {"core.o": {"inner_loop": {"bundles": bundles, "vmacs": vmacs}}}
+    path.write_text(json.dumps({**manifest, "core_programs": programs}), encoding="utf-8")
+
+
 def test_the_rate_of_a_compiled_loop_takes_the_place_of_an_assumed_one(fake: FakeXrt, tmp_path: Path) -> None:
     """As llvm-objdump showed it to the build, and in whatever is modelled of this device."""
     with opened_npu(tmp_path, fake, ()) as npu:
         assert npu.target == NPU1
         assumed = npu.prepared([LARGE]).choice
-    path = tmp_path / "kernels/matmul_64x64/manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-
-    def compiled(bundles: int, vmacs: int) -> None:
-        programs = {"matmul_64x64x64.o": {"inner_loop": {"bundles": bundles, "vmacs": vmacs}}}
-        path.write_text(json.dumps({**manifest, "core_programs": programs}), encoding="utf-8")
-        shutil.rmtree(tmp_path / "root")
-
-    compiled(32, 24)
+    compile_loop(tmp_path, MATMUL_64X64, bundles=32, vmacs=24)
     with opened_npu(tmp_path, fake, ()) as npu:
         for rates in (npu.target.profile.cautious, npu.target.profile.optimistic):
             assert rates.core is not None
@@ -962,6 +997,22 @@ def test_the_rate_of_a_compiled_loop_takes_the_place_of_an_assumed_one(fake: Fak
     assert known.seconds is not None
     assert assumed.seconds.optimistic_s < known.seconds.optimistic_s
     assert known.seconds.cautious_s < assumed.seconds.cautious_s
-    compiled(1, 24)  # no loop has more multiplications than bundles
+    compile_loop(tmp_path, MATMUL_64X64, bundles=1, vmacs=24)  # no loop has more multiplications than bundles
     with opened_npu(tmp_path, fake, ()) as npu:
         assert npu.target == NPU1
+
+
+@pytest.mark.parametrize("fastest_first", [False, True])
+def test_the_slowest_compiled_loop_is_the_cautious_rate_and_the_fastest_the_optimistic(
+    fake: FakeXrt, tmp_path: Path, fastest_first: bool
+) -> None:
+    with opened_npu(tmp_path, fake, [MATMUL_64X512]):
+        pass
+    one, other = sorted((16, 24), reverse=fastest_first)
+    compile_loop(tmp_path, MATMUL_64X64, bundles=32, vmacs=one)
+    compile_loop(tmp_path, MATMUL_64X512, bundles=32, vmacs=other)
+    with opened_npu(tmp_path, fake, [MATMUL_64X512]) as npu:
+        cautious, optimistic = npu.target.profile.cautious.core, npu.target.profile.optimistic.core
+        assert cautious is not None
+        assert optimistic is not None
+        assert (cautious.macs_per_cycle, optimistic.macs_per_cycle) == (64, 96)

@@ -74,9 +74,12 @@ class Trials:
     def of(self, kernel: str, digest: str) -> Iterator[None]:
         """Around the first dispatch of a kernel, its context included; nothing where it has passed before.
 
-        digest: of what the array would run. A NoAnswerError that passes by leaves the trial on record; what
-        fails otherwise did come back. Raises TrialLostError where the kernel did not come back the last time,
-        and until the next boot where another did not: whatever is tried then would be blamed for it.
+        digest: of what the array would run. A NoAnswerError that passes by leaves the trial on record, and so
+        does what ends the program: pyxrt's wait holds Python's lock, so that Ctrl-C during a hang takes
+        effect before NoAnswerError can be raised. What fails otherwise did come back.
+
+        Raises TrialLostError where the kernel did not come back the last time, and until the next boot where
+        another did not: whatever is tried then would be blamed for it.
         """
         file = self.folder / f"{digest}.json"
         known = _read(file)
@@ -86,8 +89,8 @@ class Trials:
         if lost := _lost(file):
             raise TrialLostError(
                 f"the last trial of {lost} did not come back: that kernel hangs the NPU (then reboot first), "
-                f"or the machine was switched off meanwhile; {RETRY} tries it again, another kernel or "
-                "--device emulator does without it"
+                f"or it was interrupted, or the machine switched off meanwhile; {RETRY} tries it again, "
+                "another kernel or --device emulator does without it"
             )
         for other in self.lost():
             if other.boot == self.boot:
@@ -101,7 +104,7 @@ class Trials:
             yield
         except NoAnswerError:
             raise
-        except BaseException:
+        except Exception:
             with suppress(OSError):
                 file.unlink(missing_ok=True)
             raise

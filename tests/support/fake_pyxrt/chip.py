@@ -45,7 +45,9 @@ class Fault(Enum):
     ZEROS = "zeros"  # it completes, and its results are all zeros
     GARBAGE = "garbage"  # it completes, and its results, or a part of one of them, are something else
     OTHERWISE = "otherwise"  # it completes, and computes what `Planned.by` does in its place
-    WEDGED = "wedged"  # the firmware hangs: this and every later submission fails, with `Chip.wedged_by`
+    # The firmware hangs: this and every later submission fails, with `Chip.wedged_by`; contexts open still,
+    # until `Chip.wedge_at_contexts`.
+    WEDGED = "wedged"
     DIES = "dies"  # the device node vanishes while the dispatch is waited for, shortly before time is up
     GONE = "gone"  # the device node vanishes: this and every later call fails
 
@@ -205,6 +207,7 @@ class Chip:
         self.misuses: list[str] = []
         self.gone = False
         self.wedged = False
+        self._contexts_wedged = False
         self.power_mode = "Default"
         self.wedged_by = "(err=-62): Timer expired"
         # Above a driver that gives contexts a syncobj, run.wait of XRT 2.25 does not return TIMEOUT when its
@@ -230,6 +233,10 @@ class Chip:
         """
         self._faults.append(Planned(fault, self._dispatches + at, lasting, part))
 
+    def wedge_at_contexts(self) -> None:
+        """Let the firmware hang from now on, so that no context opens."""
+        self.wedged = self._contexts_wedged = True
+
     def compute_by(self, compute: Computes) -> None:
         """Let this be what every dispatch from now on does, in place of what its instructions say."""
         self._faults.append(Planned(Fault.OTHERWISE, self._dispatches + 1, lasting=True, by=compute))
@@ -241,7 +248,7 @@ class Chip:
     def heal(self) -> None:
         """No more faults; contexts that hang do so still."""
         self._faults.clear()
-        self.gone = self.wedged = False
+        self.gone = self.wedged = self._contexts_wedged = False
 
     def pop_counts(self) -> Counts:
         """What happened since this was called last."""
@@ -317,6 +324,8 @@ class Chip:
             self._freed = [cells for cells in (*self._freed, memory.cells) if _is_exported(cells)]
 
     def new_context(self, uuid: str) -> Context:
+        if self._contexts_wedged:
+            raise RuntimeError(f"DRM_IOCTL_AMDXDNA_CREATE_HWCTX IOCTL failed {self.wedged_by}")
         taken = {context.slot for context in self.contexts}
         slot = min(set(range(HW_CONTEXTS)) - taken, default=None)
         if slot is None:

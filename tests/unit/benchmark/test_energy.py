@@ -80,8 +80,14 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def measure(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, *, idle_after: float = 4.0, repeats: int = 2
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    idle_after: float = 4.0,
+    repeats: int = 2,
+    awake_seconds: float = 0.0,
 ) -> Result:
+    """awake_seconds: that the package draws 9 W more after the work, before it is idle."""
     model = MadeUpModel(machine)
 
     def load_model(*_: object, **__: object) -> MadeUpModel:
@@ -91,10 +97,16 @@ def measure(
     slept = []
 
     def sleep(seconds: float) -> None:
+        nonlocal awake_seconds
         slept.append(seconds)
+        awake = min(awake_seconds, seconds) if model.calls else 0.0
+        if awake:
+            awake_seconds -= awake
+            machine.zones["intel-rapl:0"].watts = idle_after + 9.0
+            machine.advance(awake)
         if model.calls:
             machine.zones["intel-rapl:0"].watts = idle_after
-        machine.advance(seconds)
+        machine.advance(seconds - awake)
 
     monkeypatch.setattr(energy, "load_model", load_model)
     with Emulator() as device:
@@ -153,6 +165,14 @@ def test_idle_is_subtracted_for_the_seconds_of_each_stage(
     assert load["package_measured_j"] == pytest.approx(20.0)
     assert not any("minute" in figure for figure in load)
     assert document["repeats"] == 2
+
+
+def test_idle_is_measured_after_the_npu_has_gone_to_sleep(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which its driver lets it 5 s after the last dispatch (github.com/amd/xdna-driver, issue 535)."""
+    result = measure(machine, monkeypatch, awake_seconds=5.0)
+    assert result.idle.after.package_watts == pytest.approx(4.0)
 
 
 def test_what_is_outside_the_cores_is_derived_and_named_so(

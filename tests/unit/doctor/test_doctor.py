@@ -798,6 +798,17 @@ def test_8_an_npu_that_fails(faked: Machine, fake: FakeXrt, fault: Fault, said: 
     assert diagnosis.verdict.startswith("Transcription works here with --device emulator only")
 
 
+def test_8_firmware_that_hangs_while_a_context_opens(faked: Machine, fake: FakeXrt) -> None:
+    fake.wedge_at_contexts()
+    found, remedy = problem(faked, "context")
+    assert f"{MATMUL_64X512.name}: opening a hw_context" in found
+    assert remedy.startswith("reboot")
+    assert "other programs" not in remedy
+    diagnosis = diagnose(faked)
+    assert "trials" in [check.id for check in diagnosis.causes]
+    assert MATMUL_64X512.name in checked(faked, "trials").found
+
+
 def test_8_kernels_are_tried_from_small_to_large_and_one_that_hangs_is_named_after_the_reboot(
     faked: Machine, fake: FakeXrt
 ) -> None:
@@ -837,22 +848,29 @@ def test_a_pyxrt_that_says_nothing_of_its_speed(faked: Machine, fake: FakeXrt) -
 def test_the_clock_is_the_arrays_as_the_driver_says(
     healthy: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(healthy.root / "dev/accel/accel1")
+    """Of two nodes of its own the first is an older driver's. Other drivers' nodes are not asked."""
+    pci = healthy.root / "sys/bus/pci"
+    for number, driver in enumerate(("intel_vpu", "amdxdna", "habanalabs"), start=1):
+        device = pci / f"devices/0000:c5:00.{number}"
+        write(device / f"accel/accel{number}/dev", f"261:{number}\n")
+        write(healthy.root / f"dev/accel/accel{number}")
+        (pci / "drivers" / driver).mkdir(exist_ok=True)
+        (device / "driver").symlink_to(f"../../drivers/{driver}")
     asked = []
 
-    def driver(file: int, request: int, call: clock.GetInfo) -> None:
+    def answer(file: int, request: int, call: clock.GetInfo) -> None:
         asked.append((os.path.basename(os.readlink(f"/proc/self/fd/{file}")), request, call.param))
         if len(asked) == 1:
-            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))  # another driver's
+            raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
         assert call.buffer_size == 48
         clock.Clocks.from_address(call.buffer).mp_npu_clock.freq_mhz = 600
         clock.Clocks.from_address(call.buffer).h_clock.freq_mhz = 1028
 
-    monkeypatch.setattr(clock, "ioctl", driver)
+    monkeypatch.setattr(clock, "ioctl", answer)
     assert clock.array_clock_mhz(healthy.root) == 1028
-    assert asked == [("accel0", 0xC0106447, 3), ("accel1", 0xC0106447, 3)]
-    (healthy.root / NODE).unlink()
-    (healthy.root / "dev/accel/accel1").unlink()
+    assert asked == [("accel0", 0xC0106447, 3), ("accel2", 0xC0106447, 3)]
+    for node in ("accel0", "accel2"):
+        (healthy.root / "dev/accel" / node).unlink()
     assert clock.array_clock_mhz(healthy.root) is None
 
 

@@ -212,6 +212,17 @@ def test_idle_cores_do_not_work_for_others() -> None:
         assert few.core_cycles(rates.core) == all_rows.core_cycles(rates.core)
 
 
+def test_a_dispatch_on_one_core_is_charged_that_cores_work() -> None:
+    """Where arithmetic takes longest, one core with a product takes as long as sixteen with one each."""
+    assert NPU1.profile.cautious.core is not None
+    core = replace(NPU1.profile.cautious.core, macs_per_cycle=0.01)
+    slow = replace(NPU1.profile.cautious, core=core, dram=None, task_cycles=0)
+    profile = replace(NPU1.profile, cautious=slow, optimistic=slow, instruction_cycles=0)
+    one, sixteen = (work_seconds(c, profile) for c in (MATMUL_64X64, matmul_64x64_batch(NPU1, 16)))
+    assert one == sixteen
+    assert one.cautious_s == one.optimistic_s == pytest.approx(64**3 / 0.01 / 1.028e9, rel=1e-3)
+
+
 # --------------------------------------------------------------------------------------------- core's rate
 
 

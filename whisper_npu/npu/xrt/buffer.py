@@ -28,7 +28,11 @@ DOCTOR = "whisper-npu doctor shows what is wrong"
 # After a command that its firmware never finished, a Phoenix answers every submission with ETIME or EIO, and
 # unloading the driver may hang as well (github.com/FIM43-Redeye/xdna-emu, findings of 2026-05-20).
 REBOOT = "the NPU's firmware hangs: reboot, nothing less helps (unloading the driver may hang as well)"
-WEDGED = re.compile(r"err(?:no|or)?[ =]*-?(?:62|5)\b|timer expired|input/output error", re.IGNORECASE)
+WEDGED = re.compile(
+    r"(?:err(?:no|or)?|\bret)(?: code)?[ :=]*-?(?:62|5)\b(?!\.\d)|\bE(?:TIME|IO)\b"
+    "|timer expired|input/output error",
+    re.IGNORECASE,
+)
 
 At = tuple[int, int]  # (row, column) in the grid of tiles
 

@@ -11,6 +11,7 @@ import os
 from fcntl import ioctl
 from pathlib import Path
 
+DRIVER = "amdxdna"
 GET_INFO = 0xC0106447  # DRM_IOCTL_AMDXDNA_GET_INFO
 QUERY_CLOCK_METADATA = 3
 
@@ -34,8 +35,8 @@ class GetInfo(ctypes.Structure):
 
 
 def array_clock_mhz(root: Path = Path("/")) -> int | None:
-    """None where no device node answers. root: where /dev is looked for."""
-    for node in sorted((root / "dev/accel").glob("accel*")):
+    """None where no device node of the driver answers. root: where /sys and /dev are looked for."""
+    for node in _nodes(root):
         clocks = Clocks()
         call = GetInfo(QUERY_CLOCK_METADATA, ctypes.sizeof(clocks), ctypes.addressof(clocks))
         try:
@@ -44,7 +45,14 @@ def array_clock_mhz(root: Path = Path("/")) -> int | None:
                 ioctl(file, GET_INFO, call)
             finally:
                 os.close(file)
-        except OSError:  # not this driver's, or an older one
+        except OSError:  # an older driver
             continue
         return int(clocks.h_clock.freq_mhz)
     return None
+
+
+def _nodes(root: Path) -> list[Path]:
+    """Those of the driver: every driver numbers its own ioctls, and another's GET_INFO is something else."""
+    drivers = (root / "sys/bus/pci/devices").glob("*/driver")
+    folders = [driver.parent / "accel" for driver in drivers if driver.resolve().name == DRIVER]
+    return sorted(root / "dev/accel" / found.name for folder in folders for found in folder.glob("accel*"))

@@ -266,7 +266,7 @@ class XrtDevice(Device):
 
     def _loaded_kernel(self, artifact: Artifact) -> LoadedKernel:
         context = self._context(artifact)
-        with pyxrt_errors(f"loading {artifact.contract.name}"):
+        with pyxrt_errors(f"{artifact.contract.name}: loading the instructions"):
             return context.add(artifact)
 
     def _context(self, artifact: Artifact) -> Context:
@@ -278,8 +278,10 @@ class XrtDevice(Device):
             self._close_oldest()
         while True:
             try:
-                with pyxrt_errors(f"opening a hw_context for {artifact.xclbin}"):
+                with pyxrt_errors(f"{artifact.contract.name}: opening a hw_context for {artifact.xclbin}"):
                     context = Context(self._driver, artifact.xclbin)
+            except NoAnswerError:  # to close another would not help
+                raise
             except DeviceError as error:
                 if not self._contexts:  # none of ours to give up: other programs may hold them
                     raise DeviceError(
