@@ -78,9 +78,12 @@ class _Steps:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Take:
-    """An acquire, and the end that it takes from."""
+    """An acquire, and the end that it takes from.
+
+    Equal to itself alone: two places of a program may have acquires of the same words.
+    """
 
     op: Acquire
     end: CoreEnd
@@ -272,7 +275,7 @@ class CoreRun:
     def position(self) -> tuple[object, ...]:
         """Where in its program it is and what it holds, whichever round it is in and whichever buffers."""
         held = {port: end.held_bits for port, end in self.ends.items()}
-        return self.waiting and self.waiting.op, tuple(self.counters[1:]), tuple(held.items())
+        return self.waiting, tuple(self.counters[1:]), tuple(held.items())
 
     @property
     def held(self) -> list[str]:
