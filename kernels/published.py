@@ -30,6 +30,7 @@ from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource
 from whisper_npu.kernels.core_report import as_markdown
+from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import sign
 from whisper_npu.kernels.toolchain import GENERATIONS
 from whisper_npu.npu.artifacts import MANIFEST, checked_kernel
@@ -194,7 +195,8 @@ def _read(path: Path) -> bytes:
 def pack(kernel_folder: Path, to: Path, *, key: Path | None = None) -> list[str]:
     """Make a set of all kernels in a kernel folder; returns their names. `to` appears whole or not at all.
 
-    key: the private key that signs the set. `to` may be an earlier set, which is replaced.
+    key: the private key that signs the set. `to` may be an earlier set, which is replaced, or
+    stays as it was where that fails.
 
     Raises KernelSetError for a folder without kernels, or a `to` that holds something else; what
     `check_kernel` raises; SignatureError.
@@ -211,16 +213,18 @@ def pack(kernel_folder: Path, to: Path, *, key: Path | None = None) -> list[str]
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=".packing-") as scratch:
-            new = Path(scratch) / "new"
-            new.mkdir()
+            made, old = Path(scratch) / "new", Path(scratch) / "old"
+            new = made / to.name
+            for needed in (new, old):
+                needed.mkdir(parents=True)
             _write(places, new)
             if key:
                 sign(new / SUMS, key)
-            if to.exists():
-                to.rename(Path(scratch) / "old")
-            new.rename(to)
+            replace_all([to.name], made, to.parent, old)
     except OSError as error:
-        raise KernelSetError(f"set {to} cannot be written ({error.strerror or error})") from error
+        raise KernelSetError(
+            f"set {to} cannot be written ({error.strerror or error}), and is as it was"
+        ) from error
     return [place.name for place in places]
 
 
