@@ -131,8 +131,7 @@ class CoreRun:
         self.counters: list[int] = []  # of the loops that it is in, the outermost first
         self.acquired = 0
         self.turns = 0  # of any loop, since the last acquire
-        self.ended = False
-        self.program = self._run(self._taken_apart(core.body))
+        self.program = self._body(self._taken_apart(core.body))
 
     def advance(self) -> bool:
         before = self.acquired
@@ -178,11 +177,6 @@ class CoreRun:
         return self.bound_calls[-1]
 
     # running it
-
-    def _run(self, program: tuple[_Item, ...]) -> Iterator[None]:
-        yield from self._body(program)
-        self.ended = True
-        self.waiting = None
 
     def _body(self, items: tuple[_Item, ...]) -> Iterator[None]:
         for item in items:
@@ -287,7 +281,7 @@ class CoreRun:
     @property
     def state(self) -> str:
         if self.waiting is None:
-            return f"{self.core.tile} has ended"
+            return f"{self.core.tile} has not begun"
         fifo, role, end = self.waiting.op.fifo, self.waiting.op.role, self.waiting.end
         so_far = end.written[0]
         objects = f"{so_far} objects ({so_far * end.pool.memref.elements} elements) so far"
