@@ -21,6 +21,7 @@ from pathlib import Path
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
 from whisper_npu.kernels.objdump import OBJDUMP_OPTIONS, CoreProgram, read_objdump
+from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.kernels.tools import BuildError, Toolchain, options_of
 from whisper_npu.npu.artifacts import CORE_PROGRAMS, MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
@@ -279,9 +280,10 @@ def _build(design: DesignSource, folder: Path, array: str, tools: _CompleteToolc
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
-            work, new, packer = (Path(scratch) / name for name in ("work", "new", "packer"))
-            for made in (work, new, packer):
-                made.mkdir()
+            work, made, old, packer = (Path(scratch) / name for name in ("work", "new", "old", "packer"))
+            new = made / design.name
+            for needed in (work, new, old, packer):
+                needed.mkdir(parents=True)
             (packer / "xclbinutil").symlink_to(tools.xclbinutil)  # as every aiecc looks for it
             (work / f"{design.name}.mlir").write_text(design.mlir_text, "utf-8")
             commands = [packer, tools.aiecc.parent]  # aiecc finds its own helpers beside it
@@ -293,7 +295,7 @@ def _build(design: DesignSource, folder: Path, array: str, tools: _CompleteToolc
             counted = {name: program.as_json() for name, program in programs.items()}
             manifest = json.dumps({**expected, CORE_PROGRAMS: counted, "outputs": outputs}, indent=2)
             (new / MANIFEST).write_text(manifest + "\n", "utf-8")
-            _replace(place, new, Path(scratch) / "old")
+            replace_all([design.name], made, folder, old)
     except OSError as error:
         raise BuildError(
             f"kernel folder {folder} cannot be written ({error.strerror or error}); "
@@ -351,19 +353,6 @@ def _moved(output: Path, folder: Path) -> str:
     if not output.is_file() or output.stat().st_size == 0:
         raise BuildError(f"aiecc succeeded but wrote no {output.name}")
     return _sha256(output.rename(folder / output.name).read_bytes())
-
-
-def _replace(place: Path, new: Path, old: Path) -> None:
-    """Put `new` at `place`; what was there goes to `old`, and comes back if that fails."""
-    if not place.exists():
-        new.rename(place)
-        return
-    place.rename(old)
-    try:
-        new.rename(place)
-    except OSError:
-        old.rename(place)
-        raise
 
 
 def _sha256(content: bytes) -> str:

@@ -33,6 +33,7 @@ from whisper_npu.kernels.published import (
     read_index,
     read_sums,
 )
+from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import verify
 
 TIMEOUT_SECONDS = 30.0
@@ -264,7 +265,7 @@ def fetch(
                 check_kernel(
                     kernel.name, (new if kernel.name in missing else folder) / kernel.name, str(origin)
                 )
-            _replace_all(missing, new, folder, old)
+            replace_all(missing, new, folder, old)
     except OSError as error:
         raise InstallError(
             f"kernel folder {folder} cannot be written ({error.strerror or error}), and is as it was; "
@@ -306,19 +307,3 @@ def _is_there(kernel: PublishedKernel, folder: Path, sums: dict[str, str]) -> bo
         )
     except OSError:
         return False
-
-
-def _replace_all(names: Sequence[str], new: Path, folder: Path, old: Path) -> None:
-    """Move the kernels from `new` into the folder, and theirs of before to `old`; all back on a failure."""
-    try:
-        for name in names:
-            if (folder / name).exists():
-                (folder / name).rename(old / name)
-            (new / name).rename(folder / name)
-    except BaseException:
-        for name in names:
-            if not (new / name).exists():
-                (folder / name).rename(new / name)
-            if (old / name).exists():
-                (old / name).rename(folder / name)
-        raise

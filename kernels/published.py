@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -30,11 +30,12 @@ from whisper_npu.errors import WhisperNpuError
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource
 from whisper_npu.kernels.core_report import as_markdown
+from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import sign
 from whisper_npu.kernels.toolchain import GENERATIONS
 from whisper_npu.npu.artifacts import MANIFEST, checked_kernel
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.targets import TARGETS
+from whisper_npu.npu.targets import TARGETS, Target
 
 INDEX, SUMS, SIGNATURE, README = "kernels.json", "SHA256SUMS", "SHA256SUMS.sig", "README.md"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel-set", 1
@@ -141,11 +142,11 @@ def read_json(content: bytes, called: str) -> dict[str, Any]:
     return value
 
 
-def check_kernel(name: str, place: Path, origin: str) -> None:
+def check_kernel(name: str, place: Path, origin: str) -> Contract:
     """A kernel's files are whole, and built from what this version of the program would build it from.
 
-    Raises KernelManifestError as loading it would; ForeignKernelError for a name that the program does not
-    know, and for other operands, another overlay or other sources.
+    Returns its contract. Raises KernelManifestError as loading it would; ForeignKernelError for a name that
+    the program does not know, and for other operands, another overlay or other sources.
     """
     remedy = (
         f"take the set that was published for whisper-npu {__version__}, or whisper-npu kernels build {name}"
@@ -171,6 +172,7 @@ def check_kernel(name: str, place: Path, origin: str) -> None:
                 f"kernel {name} in {origin} is refused: it was built with other {field} than those of "
                 f"whisper-npu {__version__}; {remedy}"
             )
+    return contract
 
 
 def _contract(name: str, manifest: Mapping[str, Any]) -> Contract | None:
@@ -194,7 +196,8 @@ def _read(path: Path) -> bytes:
 def pack(kernel_folder: Path, to: Path, *, key: Path | None = None) -> list[str]:
     """Make a set of all kernels in a kernel folder; returns their names. `to` appears whole or not at all.
 
-    key: the private key that signs the set. `to` may be an earlier set, which is replaced.
+    key: the private key that signs the set. `to` may be an earlier set, which is replaced, or
+    stays as it was where that fails.
 
     Raises KernelSetError for a folder without kernels, or a `to` that holds something else; what
     `check_kernel` raises; SignatureError.
@@ -206,25 +209,26 @@ def pack(kernel_folder: Path, to: Path, *, key: Path | None = None) -> list[str]
         raise KernelSetError(f"{kernel_folder} has {len(places)} kernels, a set at most {MAX_KERNELS}")
     if to.exists() and not (to / INDEX).is_file():
         raise KernelSetError(f"{to} is there already, and is no set of kernels: name another folder")
-    for place in places:
-        check_kernel(place.name, place, str(kernel_folder))
+    contracts = [check_kernel(place.name, place, str(kernel_folder)) for place in places]
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=to.parent, prefix=".packing-") as scratch:
-            new = Path(scratch) / "new"
-            new.mkdir()
-            _write(places, new)
+            made, old = Path(scratch) / "new", Path(scratch) / "old"
+            new = made / to.name
+            for needed in (new, old):
+                needed.mkdir(parents=True)
+            _write(places, [contract.target for contract in contracts], new)
             if key:
                 sign(new / SUMS, key)
-            if to.exists():
-                to.rename(Path(scratch) / "old")
-            new.rename(to)
+            replace_all([to.name], made, to.parent, old)
     except OSError as error:
-        raise KernelSetError(f"set {to} cannot be written ({error.strerror or error})") from error
+        raise KernelSetError(
+            f"set {to} cannot be written ({error.strerror or error}), and is as it was"
+        ) from error
     return [place.name for place in places]
 
 
-def _write(places: Iterable[Path], to: Path) -> None:
+def _write(places: Sequence[Path], targets: Sequence[Target], to: Path) -> None:
     kernels: dict[str, dict[str, int]] = {}
     manifests = []
     for place in places:
@@ -241,12 +245,12 @@ def _write(places: Iterable[Path], to: Path) -> None:
         "kernels": kernels,
     }
     (to / INDEX).write_text(json.dumps(index, indent=2) + "\n", "utf-8")
-    (to / README).write_text(_readme(manifests), "utf-8")
+    (to / README).write_text(_readme(manifests, targets), "utf-8")
     lines = [f"{sha256((to / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(os.listdir(to))]
     (to / SUMS).write_text("".join(lines), "utf-8")
 
 
-def _readme(manifests: list[dict[str, Any]]) -> str:
+def _readme(manifests: Sequence[Mapping[str, Any]], targets: Sequence[Target]) -> str:
     tools = dict.fromkeys(
         f"{name} {version}" for manifest in manifests for name, version in manifest["tools"].items()
     )
@@ -255,5 +259,5 @@ def _readme(manifests: list[dict[str, Any]]) -> str:
         f"{len(manifests)} kernels, built by a machine without an NPU. **{NEVER_RUN}.**\n\n"
         "`whisper-npu kernels fetch --from FOLDER_OR_ADDRESS_OF_THIS_SET` checks and installs them.\n\n"
         f"Built with: {'; '.join(tools)}.\n\n"
-        f"{as_markdown(manifests)}"
+        f"{as_markdown(zip(manifests, targets, strict=True))}"
     )

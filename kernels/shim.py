@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from whisper_npu.kernels.mlir import DesignParameterError, Dims, Text
-from whisper_npu.kernels.tasks import DIMENSIONS, WORD_BYTES, in_one_task, of_one_round, that_turn
+from whisper_npu.kernels.tasks import DIMENSIONS, in_one_task, of_one_round, that_turn
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.targets import Target
+from whisper_npu.npu.targets import WORD_BYTES, Target
 
 
 class StepTooLongError(DesignParameterError):

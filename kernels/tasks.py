@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from whisper_npu.npu.targets import Target
+from whisper_npu.npu.targets import WORD_BYTES, Target
 
 DIMENSIONS = 4  # of aiex.npu.dma_memcpy_nd
-WORD_BYTES = 4
 
 Loop = tuple[int, int]  # turns, and the elements from one to the next
 Loops = Sequence[Loop]  # outermost first

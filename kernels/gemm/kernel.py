@@ -21,12 +21,12 @@ from whisper_npu.kernels.matmul.kernel import (
     is_for_all,
     tiled_plan,
 )
-from whisper_npu.kernels.tasks import WORD_BYTES, task_number
+from whisper_npu.kernels.tasks import task_number
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import modelled_plan_seconds, modelled_seconds
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along
-from whisper_npu.npu.targets import Target
+from whisper_npu.npu.targets import WORD_BYTES, Target
 from whisper_npu.ops import Matmul, Op
 
 CoreTile = tuple[int, int, int]  # m,k,n of one core's step

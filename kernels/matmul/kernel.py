@@ -24,11 +24,11 @@ from whisper_npu.host.vmac import accumulate
 from whisper_npu.kernels.matmul import known_answer
 from whisper_npu.kernels.tasks import task_number
 from whisper_npu.npu.contract import Argument, Contract, KnownAnswer
-from whisper_npu.npu.cost import WORD_BYTES, modelled_plan_seconds
+from whisper_npu.npu.cost import modelled_plan_seconds
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along, Layout, pack_pairs
 from whisper_npu.npu.plan import STAY, Loop, Plan
-from whisper_npu.npu.targets import CoreRate, Target
+from whisper_npu.npu.targets import WORD_BYTES, CoreRate, Target
 from whisper_npu.ops import Batched, Direction, Matmul, Numerics, Op
 
 DEPTH_AB = 2  # buffers of A and of B in a core: one is filled while the core works on the other

@@ -21,7 +21,8 @@
 // and to keep (one store unit of 256 bits), 1 for the mean's sum, 12 for deviation and square, 11 to divide by the
 // spread: 28. The upper: 13. Twice that if Peano fills every second bundle. A row of 512 columns on the lower core:
 // 32 * 56 = 1,792, and 660 for what is done once per row, and about 450 for its calls: 2,900. DRAM needs 8 KiB for
-// it, 4,369 cycles of a lane at 15 GB/s for eight lanes at 1 GHz: DRAM bounds it.
+// it, 4,369 cycles of a lane at 15 GB/s for eight lanes at 1 GHz, and a quarter of that at 56 GB/s: by the first figure
+// DRAM bounds it, by the second the lower core.
 //
 // L1: 8 KiB for four fifos, ROWS * COLS * 4 bytes for rows, on the upper core for parameters.
 

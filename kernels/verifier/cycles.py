@@ -12,16 +12,17 @@ from math import ceil
 
 from whisper_npu.kernels.verifier.design import Design, Tile
 from whisper_npu.kernels.verifier.execute import Execution
-from whisper_npu.kernels.verifier.structure import WORD_BYTES
 from whisper_npu.kernels.verifier.wiring import Channel, channels
-from whisper_npu.npu.targets import Target
+from whisper_npu.npu.targets import WORD_BYTES, Target
 
 
 @dataclass(frozen=True)
 class Cycles:
     """MODELLED cycles that each resource is busy."""
 
-    compute: Mapping[Tile, int]  # of each core, at the peak rate; products only
+    compute: Mapping[
+        Tile, int
+    ]  # of each core, at the peak rate: its products, in a text nothing else has a rate
     channels: Mapping[Channel, int]  # a stream moves one 32-bit word per cycle
     dram: int
     bound: str  # the resource that is busy longest: "compute", "DMA channel ...", or "DRAM"

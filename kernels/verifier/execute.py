@@ -269,9 +269,7 @@ class _Dispatch:
     def _left_over(self) -> list[str]:
         left = self._tasks_left() + self._objects_left()
         for core in self.cores:
-            if core.ended:
-                left.append(f"{core.core.tile} has ended, no later dispatch would find it: loop forever")
-            elif core.in_round:
+            if core.in_round:
                 holds = f", holds {', '.join(core.held)}" if core.held else ""
                 left.append(f"{core.state}, in the middle of its round{holds}")
         return left

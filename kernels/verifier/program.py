@@ -78,9 +78,12 @@ class _Steps:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Take:
-    """An acquire, and the end that it takes from."""
+    """An acquire, and the end that it takes from.
+
+    Equal to itself alone: two places of a program may have acquires of the same words.
+    """
 
     op: Acquire
     end: CoreEnd
@@ -128,8 +131,7 @@ class CoreRun:
         self.counters: list[int] = []  # of the loops that it is in, the outermost first
         self.acquired = 0
         self.turns = 0  # of any loop, since the last acquire
-        self.ended = False
-        self.program = self._run(self._taken_apart(core.body))
+        self.program = self._body(self._taken_apart(core.body))
 
     def advance(self) -> bool:
         before = self.acquired
@@ -175,11 +177,6 @@ class CoreRun:
         return self.bound_calls[-1]
 
     # running it
-
-    def _run(self, program: tuple[_Item, ...]) -> Iterator[None]:
-        yield from self._body(program)
-        self.ended = True
-        self.waiting = None
 
     def _body(self, items: tuple[_Item, ...]) -> Iterator[None]:
         for item in items:
@@ -272,7 +269,7 @@ class CoreRun:
     def position(self) -> tuple[object, ...]:
         """Where in its program it is and what it holds, whichever round it is in and whichever buffers."""
         held = {port: end.held_bits for port, end in self.ends.items()}
-        return self.waiting and self.waiting.op, tuple(self.counters[1:]), tuple(held.items())
+        return self.waiting, tuple(self.counters[1:]), tuple(held.items())
 
     @property
     def held(self) -> list[str]:
@@ -284,7 +281,7 @@ class CoreRun:
     @property
     def state(self) -> str:
         if self.waiting is None:
-            return f"{self.core.tile} has ended"
+            return f"{self.core.tile} has not begun"
         fifo, role, end = self.waiting.op.fifo, self.waiting.op.role, self.waiting.end
         so_far = end.written[0]
         objects = f"{so_far} objects ({so_far * end.pool.memref.elements} elements) so far"

@@ -26,9 +26,7 @@ from whisper_npu.kernels.verifier.memory_map import BankUse, bank_use
 from whisper_npu.kernels.verifier.patterns import is_contiguous, visited
 from whisper_npu.kernels.verifier.sequence import check_queues
 from whisper_npu.kernels.verifier.wiring import IN, OUT, Pool, channels, check_wiring, pools
-from whisper_npu.npu.targets import Target, TileLimits
-
-WORD_BYTES = 4  # what DMAs and streams move at once
+from whisper_npu.npu.targets import WORD_BYTES, Target, TileLimits
 
 
 @dataclass(frozen=True)

@@ -357,6 +357,25 @@ def test_a_tool_that_fails_leaves_the_older_build(fake: Fake, folder: Path, tool
     assert os.listdir(folder) == ["matmul_64x512"]
 
 
+def test_a_build_that_cannot_be_moved_leaves_the_older_one(
+    fake: Fake, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built(fake, folder)
+    before, rename, moved = files(folder), Path.rename, []
+
+    def failing_rename(self: Path, to: Path) -> Path:
+        if to == folder / DESIGN.name and not moved:
+            moved.append(self)
+            raise OSError(28, "No space left on device")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing_rename)
+    with pytest.raises(BuildError, match="No space left"):
+        built(fake, folder, replace(DESIGN, mlir_text=DESIGN.mlir_text + "\n"))
+    assert files(folder) == before
+    assert os.listdir(folder) == [DESIGN.name]
+
+
 def test_a_first_build_that_fails_leaves_nothing(fake: Fake, folder: Path) -> None:
     fake.set("forgets-matmul_64x512.insts.bin")
     with pytest.raises(BuildError, match=r"wrote no matmul_64x512\.insts\.bin"):

@@ -580,12 +580,8 @@ def test_a_folder_that_is_not_there(folder: Path, tmp_path: Path) -> None:
 # --- The kernel folder --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failing", range(4))
-def test_a_failure_while_kernels_are_moved_moves_all_back(
-    kernel_set: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, failing: int
-) -> None:
-    """Four moves: three new kernels, and one that was there."""
-    before, moves, rename = files(folder), iter(range(100)), Path.rename
+def fail_at_a_move(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    moves, rename = iter(range(100)), Path.rename
 
     def failing_rename(self: Path, to: Path) -> Path:
         if next(moves) == failing:
@@ -593,6 +589,15 @@ def test_a_failure_while_kernels_are_moved_moves_all_back(
         return rename(self, to)
 
     monkeypatch.setattr(Path, "rename", failing_rename)
+
+
+@pytest.mark.parametrize("failing", range(4))
+def test_a_failure_while_kernels_are_moved_moves_all_back(
+    kernel_set: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Four moves: three new kernels, and one that was there."""
+    before = files(folder)
+    fail_at_a_move(failing, monkeypatch)
     said = "kernel folder .* cannot be written .No space left .* and is as it was; set WHISPER_NPU_KERNELS"
     with pytest.raises(InstallError, match=said):
         fetch(origin_of(str(kernel_set)), folder)
@@ -627,7 +632,7 @@ def test_the_readme_tells_what_objdump_counted_and_what_nobody_did(built: Path, 
     text = (tmp_path / "set" / "README.md").read_text()
     cells = re.search(rf"\| {GEMM} +\| (.*) \|", text)
     assert cells
-    counted = ["matmul_96x64x48.o", "3,216", "18", "9", "0.50", "2"]
+    counted = ["matmul_96x64x48.o", f"3,216 of {NPU1.core.program_bytes:,}", "18", "9", "0.50", "2"]
     assert [cell.strip() for cell in cells[1].split("|")] == counted
     assert re.search(r"\| matmul_64x64 +\| - +\|( +- \|){5}", text)
     assert "Nobody has run these kernels on a chip yet" in text
@@ -643,6 +648,20 @@ def test_a_set_replaces_a_set_and_nothing_else(built: Path, kernel_set: Path, tm
         pack(built, tmp_path / "other")
     with pytest.raises(KernelSetError, match=r"no built kernel in .*nowhere: whisper-npu kernels build"):
         pack(tmp_path / "nowhere", tmp_path / "set2")
+
+
+@pytest.mark.parametrize("failing", range(2))
+def test_a_set_stays_where_another_cannot_replace_it(
+    built: Path, kernel_set: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Two moves: the set that was there, and the new one."""
+    (kernel_set / "old").write_text("")
+    around, before = sorted(os.listdir(kernel_set.parent)), files(kernel_set)
+    fail_at_a_move(failing, monkeypatch)
+    with pytest.raises(KernelSetError, match=r"cannot be written .No space left .* and is as it was"):
+        pack(built, kernel_set)
+    assert files(kernel_set) == before
+    assert sorted(os.listdir(kernel_set.parent)) == around
 
 
 def test_a_kernel_that_nobody_could_fetch_is_not_packed(built: Path, tmp_path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.support.contracts import MATMUL_64X64
 from tests.support.verifier_designs import NumpyFunctions, broken, column, one_core, operands, runtime_k
+from whisper_npu.kernels.registry import design
 from whisper_npu.kernels.verifier import DesignError, LoadedDesign, check_structure, parse
+from whisper_npu.kernels.verify import Verdict, WrongResultError, numpy_functions, verify
 from whisper_npu.npu.targets import NPU1
 
 FOREVER = "%forever = arith.constant 4294967295"
@@ -56,6 +62,48 @@ def test_what_a_core_kept_shows_in_how_the_array_stands() -> None:
     assert array.settle() != stood
     with pytest.raises(DesignError, match="unconsumed"):
         array.dispatch([a, b[:48].copy(), c])
+
+
+def matmul_with_rounds_before(count: int, later: Callable[[str], str] = lambda text: text) -> str:
+    """A matmul whose core runs its round `count` times, then goes on with `later` of it forever."""
+    text = design(MATMUL_64X64)
+    core_round = text[text.index("scf.for %round") : text.index("aie.end")]
+    once = broken(core_round, "%forever", "%c1")
+    return broken(text, core_round, once * count + later(core_round))
+
+
+def multiplied_twice(core_round: str) -> str:
+    (call,) = (line for line in core_round.splitlines() if "func.call @matmul" in line)
+    return broken(core_round, call, f"{call}\n{call}")
+
+
+def verified(text: str) -> Verdict:
+    return verify(MATMUL_64X64, text, numpy_functions(MATMUL_64X64, parse(text)))
+
+
+def test_a_design_that_is_right_in_its_first_dispatch_only() -> None:
+    text = matmul_with_rounds_before(1, multiplied_twice)
+    functions = numpy_functions(MATMUL_64X64, parse(text))
+    array, ones = LoadedDesign(parse(text), functions, NPU1), np.ones(64 * 64, ml_dtypes.bfloat16)
+    found = []
+    for _ in range(2):
+        c = np.zeros(64 * 64, np.float32)
+        array.dispatch([ones, ones, c])
+        found.append(set(c.tolist()))
+    assert found == [{64}, {128}]
+    with pytest.raises(WrongResultError, match="matmul_64x64: C"):
+        verified(text)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2])
+def test_a_design_is_dispatched_until_one_leaves_the_array_as_it_was(rounds: int) -> None:
+    """The rounds before the endless loop have the words of those in it, and other places."""
+    assert verified(matmul_with_rounds_before(rounds)).dispatches == 1 + rounds
+
+
+def test_an_array_that_never_stands_as_it_did() -> None:
+    with pytest.raises(DesignError, match="3 dispatches each leave the array as none before"):
+        verified(matmul_with_rounds_before(3))
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2, 20, 1000, 4294967294])

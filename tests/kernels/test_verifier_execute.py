@@ -178,8 +178,8 @@ def test_runaway_core() -> None:
 
 
 def test_timeout() -> None:
-    with pytest.raises(DesignError, match="not done in time"):
-        execute(parse(one_core()), operands(M, K, N), NumpyFunctions(), NPU1, timeout_seconds=0)
+    with pytest.raises(DesignError, match=r"not done in time: core \(0,2\) has not begun$"):
+        execute(parse(one_core()), operands(M, K, N), NumpyFunctions(), NPU1, timeout_seconds=-1)
 
 
 def test_core_that_ends() -> None:

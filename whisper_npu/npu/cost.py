@@ -16,7 +16,7 @@ from math import prod, sqrt
 
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
-from whisper_npu.npu.targets import Profile, Rates, Target
+from whisper_npu.npu.targets import WORD_BYTES, Profile, Rates, Target
 from whisper_npu.ops import Matmul, Op
 
 
@@ -69,7 +69,6 @@ def _digits(value: float, digits: int) -> str:
 
 
 NOTHING = Modelled(0.0, 0.0)
-WORD_BYTES = 4  # a stream moves 32 bits at a time
 
 
 def total(parts: Iterable[Modelled]) -> Modelled:

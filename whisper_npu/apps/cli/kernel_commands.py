@@ -123,7 +123,7 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
         print(
             f"{verdict.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
             f"the tolerance), L1 {verdict.usage.l1_highest:,} B, {_banks(verdict.usage)}"
-            f"{verdict.cycles.cycles:,} cycles MODELLED, "
+            f"at least {verdict.cycles.cycles:,} cycles MODELLED, "
             f"bound by {verdict.cycles.bound}; core functions: {origin}; {verdict.seconds:.1f} s",
             flush=True,
         )

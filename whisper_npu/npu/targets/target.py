@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 KIB = 1024
+WORD_BYTES = 4  # what a stream moves per cycle, and what steps of DMAs are counted in
 
 
 @dataclass(frozen=True)
