@@ -98,9 +98,9 @@ def whole_matrices(
                     product_over_runtime_k(text, steps[c, j], f"A_L2L1_{j}", f"B_L2L1_{c}", f"C_L1L2_{c}_{j}")
 
         text.section("DRAM movement")
-        if (count := task_count(inputs, outputs)) > MANY_TASKS:
-            text.line(f"// {count} tasks: {why_so_many(contract, inputs, outputs)}")
         with text.sequence(contract.arguments):
+            if (count := task_count(inputs, outputs)) > MANY_TASKS:
+                text.line(f"// {count} tasks: {why_so_many(contract, inputs, outputs)}")
             for c, j in steps:
                 text.write(f"steps_{c}_{j}", 0, contract.k // k)
             move(text, target, inputs, outputs)
