@@ -137,6 +137,7 @@ def test_the_committed_text_is_what_the_generator_prints() -> None:
 def test_the_verifier_takes_it(make: Make) -> None:
     verdict = verify(GOLDEN, text_of(GOLDEN), make(GOLDEN, parse(text_of(GOLDEN))))
     assert 0 < verdict.tolerance_used <= 1
+    assert verdict.dispatches == 2  # rows and parameters are kept in memory of the cores' own
     # Its cores make no products: what they take is the contract's count.
     profile = GOLDEN.target.profile
     assert profile.optimistic.core is not None
