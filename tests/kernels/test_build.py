@@ -672,7 +672,7 @@ def test_a_release_of_no_generation_is_an_error_with_what_to_install(fake: Fake)
     ("mlir_aie", "llvm_aie", "found"),
     [
         ("1.4.5", "23.0.0", "found is llvm-aie 23.0.0."),
-        ("1.4.5", None, "found is llvm-aie of a version that nothing tells."),
+        ("1.4.5", None, "found is llvm-aie of an unknown version."),
         (
             "1.4.3",
             G3.pair.llvm_aie.version,
