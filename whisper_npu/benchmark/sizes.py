@@ -189,8 +189,8 @@ def as_markdown(sizes: Sizes) -> str:
         f"  - {profile.name}: {profile.basis};\n"
         f"    {overlay_change(profile).in_units(1e3)} ms per change of overlay\n"
         f"- MODELLED roofline ms: the same products: the larger of FLOPs over {record:g} TFLOP/s, this\n"
-        f"  array's record (arXiv 2512.13282), and bytes over {dram:g} GB/s, the most that DRAM gave "
-        "anybody\n  both ways together, each operand read once in bf16 and each result written once in fp32,\n"
+        f"  array's record (arXiv 2512.13282), and bytes over {dram:g} GB/s, the most that DRAM gave both\n"
+        "  ways together, each operand read once in bf16 and each result written once in fp32,\n"
         "  without padding\n" + _whole_notes(sizes) + _measured_notes(sizes)
     )
 
