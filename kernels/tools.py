@@ -198,7 +198,7 @@ def _asked(aiecc: Path) -> Generation:
     aie_opt = aiecc.parent / "aie-opt"
     if not aie_opt.is_file():
         raise BuildError(
-            f"nothing tells which release {aiecc} is of; say it: --toolchain {G3.name} or {G4.name}"
+            f"the release of {aiecc} cannot be found out; name it: --toolchain {G3.name} or {G4.name}"
         )
     with tempfile.TemporaryDirectory(prefix="whisper-npu-") as scratch:
         probe = Path(scratch) / "acquire.mlir"
