@@ -656,7 +656,7 @@ def test_a_build_between_releases_is_asked_what_it_is(fake: Fake, version: str) 
 
 
 def test_where_nothing_tells_the_user_has_to_say(fake: Fake) -> None:
-    with pytest.raises(BuildError, match="say it: --toolchain G3 or G4"):
+    with pytest.raises(BuildError, match="name it: --toolchain G3 or G4"):
         fake.toolchain.generation()
 
 
