@@ -1,6 +1,6 @@
 """DRAM movement: what the shims' DMAs are told, in few and long tasks for which their queues have room.
 
-Starting a task takes the array's controller about 2,750 cycles (github.com/FIM43-Redeye/xdna-emu, findings
+Starting a task takes the array's controller 520 to 2,870 cycles (github.com/FIM43-Redeye/xdna-emu, findings
 2026-05-25 and 2026-05-27), so a task serves as many rounds as one buffer descriptor can say. A push onto a
 full queue is dropped without an error (mlir-aie issue 3734), so a task that might find it full waits for the
 oldest of its own channel: a wait says nothing about other channels.

@@ -112,7 +112,7 @@ class Toolchain:
         """Which generation aiecc is of: by the release that its package is of, or by what it answers.
 
         Raises ToolsMissingError where it is not there, UnsupportedReleaseError where it is of none, and
-        BuildError where nothing tells.
+        BuildError where neither says it.
         """
         aiecc = self.need_aiecc()
         if self.mlir_aie and is_release(self.mlir_aie):
@@ -133,7 +133,7 @@ class Toolchain:
         if self.mlir_aie and is_release(self.mlir_aie) and not toolchain.has(self.mlir_aie):
             problems.append(f"mlir_aie {self.mlir_aie}")
         if self.llvm_aie != toolchain.pair.llvm_aie.version:
-            found = f"llvm-aie {self.llvm_aie or 'of a version that nothing tells'}"
+            found = f"llvm-aie {self.llvm_aie or 'of an unknown version'}"
             others = [g.pair for g in GENERATIONS.values() if g.pair.llvm_aie.version == self.llvm_aie]
             problems += [found, *(f"which belongs to {pair.mlir_aie.requirement}" for pair in others)]
         if not problems:
@@ -198,7 +198,7 @@ def _asked(aiecc: Path) -> Generation:
     aie_opt = aiecc.parent / "aie-opt"
     if not aie_opt.is_file():
         raise BuildError(
-            f"nothing tells which release {aiecc} is of; say it: --toolchain {G3.name} or {G4.name}"
+            f"the release of {aiecc} cannot be found out; name it: --toolchain {G3.name} or {G4.name}"
         )
     with tempfile.TemporaryDirectory(prefix="whisper-npu-") as scratch:
         probe = Path(scratch) / "acquire.mlir"

@@ -1,6 +1,6 @@
 """Compares whole transcriptions with faster-whisper's: same weights, same beam, same threads, VAD off.
 
-    python scripts/compare_peers.py                 # tiny.en and base, clips of 11 s and 90 s
+    python scripts/compare_peers.py                 # tiny.en and base, clips of 11 s and 93 s
     python scripts/compare_peers.py --model base --audio talk.wav --repeats 9 --json peers.json
 
 Every measurement is a process of its own; the programs take turns in one run. `cold` is the time from the

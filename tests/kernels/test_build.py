@@ -675,7 +675,7 @@ def test_a_build_between_releases_is_asked_what_it_is(fake: Fake, version: str) 
 
 
 def test_where_nothing_tells_the_user_has_to_say(fake: Fake) -> None:
-    with pytest.raises(BuildError, match="say it: --toolchain G3 or G4"):
+    with pytest.raises(BuildError, match="name it: --toolchain G3 or G4"):
         fake.toolchain.generation()
 
 
@@ -691,7 +691,7 @@ def test_a_release_of_no_generation_is_an_error_with_what_to_install(fake: Fake)
     ("mlir_aie", "llvm_aie", "found"),
     [
         ("1.4.5", "23.0.0", "found is llvm-aie 23.0.0."),
-        ("1.4.5", None, "found is llvm-aie of a version that nothing tells."),
+        ("1.4.5", None, "found is llvm-aie of an unknown version."),
         (
             "1.4.3",
             G3.pair.llvm_aie.version,

@@ -121,10 +121,10 @@ def test_verify_says_ok_with_figures(functions: str, capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[:2] for line in lines] == [
         ["matmul_64x64", "OK, max error 0.069 (20 % of the tolerance), L1 52,480 B, "
-         "2 of 4 pairs of inputs share a bank of it, at least 4,096 cycles MODELLED, "
+         "2 of 4 pairs of inputs share a bank of L1, at least 4,096 cycles MODELLED, "
          "bound by DMA channel out C_L1L2 of core (0,2); core functions"],
         ["matmul_64x512", "OK, max error 0.085 (23 % of the tolerance), L1 36,096 B, "
-         "2 of 4 pairs of inputs share a bank of it, at least 8,192 cycles MODELLED, "
+         "2 of 4 pairs of inputs share a bank of L1, at least 8,192 cycles MODELLED, "
          "bound by DMA channel out C_L2L3_0 of memtile (0,1); core functions"],
     ]  # fmt: skip
     assert ("NumPy" in lines[0]) == (functions == "numpy" or not any(map(shutil.which, ("c++", "g++"))))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.published import (
+    IGNITE,
     PUBLISHED,
+    RECORD,
+    RECORD_FLOPS,
     Machine,
     PublishedGemm,
     mean_ratio,
@@ -22,6 +25,10 @@ def as_markdown() -> str:
     """docs/known-points.md."""
     ratios = [point.ratio for point in PUBLISHED]
     within = sum(point.is_within for point in PUBLISHED)
+    record = next(point for point in PUBLISHED if point.machine is RECORD)
+    flops = 2 * record.problem.macs / record.seconds / 1e12
+    optimistic = NPU1.profile.optimistic.core
+    assert optimistic is not None
     machines = dict.fromkeys(point.machine for point in PUBLISHED)
     return (
         "# What others measured, beside the cost model\n\n"
@@ -30,23 +37,30 @@ def as_markdown() -> str:
         + as_table([_cells(point) for point in PUBLISHED], left=("measured by", "M,K,N", "core tile", "C"))
         + f"\nMODELLED middle over MEASURED: geometric mean {mean_ratio():.2f}, from {min(ratios):.2f} "
         f"to {max(ratios):.2f}. {within} of {len(PUBLISHED)} measurements\nlie in their range. No parameter "
-        "is fitted to a point: all have the same ones, and only the clock is each\nmachine's.\n\n"
+        "is fitted to these times: all points have the same ones, and only the\nclock is each machine's. But "
+        f"{RECORD.name} and {IGNITE.name}, whose points are above, are sources of\nparameters too. Above "
+        f"all, the optimistic cost of a step, {optimistic.block_overhead:.2f} cycles, is chosen so that one "
+        "core comes\n"
+        f"to the rate that {RECORD.name} measured on one core: its point does not test that end of the\n"
+        "range.\n\n"
         "- MEASURED us: by its author, on an NPU\n"
         "- MODELLED us: this project's kernel of the same core tile at that machine's clock, optimistic to\n"
-        "  cautious; the middle is their geometric mean\n"
-        f"  - {NPU1.profile.name}: {NPU1.profile.basis}\n"
+        "  cautious; MODELLED middle: their geometric mean\n"
+        f"  - {NPU1.profile.name}: {NPU1.profile.charges}, at the GHz of the row\n"
         "- The kernels are others' and differ from ours: flm.GEMM reads B packed in long runs; the compiled\n"
         "  loop, the number of buffers of C and the shims' tasks are each author's own\n"
         "- Not in the model: how long the runs are in which DRAM is read; what else reads DRAM meanwhile\n"
-        "- mean: of middle / MEASURED, geometric; with its loop: with the rate of the compiled inner loop,\n"
-        "  where llvm-objdump has shown it, in place of the assumed rates\n\n"
+        f"- {RECORD.name}: the point is the product whose sizes and core tile it gives, {flops:.2f}\n"
+        f"  TFLOP/s; its best, {RECORD_FLOPS / 1e12:g} TFLOP/s, is the roofline of encoder-sizes.md\n"
+        "- mean: of MODELLED middle / MEASURED, geometric; with its loop: with the rate of the compiled\n"
+        "  inner loop, where llvm-objdump has shown it, in place of the assumed rates\n\n"
         + as_table([_source(machine) for machine in machines], left=("measured by", "clock", "source"))
         + "\n## What the model is made of\n\n"
         "A dispatch takes its latency, then the start of its tasks, then the longest of DRAM, of the\n"
         "busiest stream and of the busiest core. Padding is worked on, and cores that a kernel does not use\n"
-        "do nothing. The latency holds what comes before the first transfer, 25,000 to 32,000 cycles after\n"
-        "the dispatch (xdna-emu, 2026-07-03). whisper_npu/npu/targets names every source.\n\n"
-        + as_table(_parameters(), left=("what", "from"))
+        "do nothing. Between a dispatch and the start of its first transfer 25,000 to 32,000 cycles pass\n"
+        "(xdna-emu, 2026-07-03); they are part of the latency, not charged besides it.\n"
+        "whisper_npu/npu/targets names every source.\n\n" + as_table(_parameters(), left=("what", "from"))
     )
 
 
@@ -123,7 +137,7 @@ def _parameters() -> list[dict[str, str]]:
         fixed("sleeps after, s", profile.sleeps_after_seconds or 0.0, "xdna-driver issue 535"),
         fixed("clock, Linux, GHz", NPU1.clocks["Linux"] / 1e9, "xdna-emu, 2026-08-04"),
         fixed("clock, Windows, GHz", NPU1.clocks["Windows"] / 1e9, "ignite-xdna"),
-        fixed("clock, idle, GHz", NPU1.idle_clock_hz / 1e9, "both"),
+        fixed("clock, idle, GHz", NPU1.idle_clock_hz / 1e9, "xdna-emu, 2026-08-04; ignite-xdna"),
     ]
 
 
@@ -150,8 +164,8 @@ def _cells(point: PublishedGemm) -> dict[str, str]:
         "C": point.result_dtype.value,
         "MEASURED us": f"{1e6 * point.seconds:,.0f}",
         "MODELLED us": point.modelled.in_units(1e6),
-        "middle": f"{1e6 * point.modelled.middle:,.0f}",
-        "middle / MEASURED": f"{point.ratio:.2f}",
+        "MODELLED middle": f"{1e6 * point.modelled.middle:,.0f}",
+        "MODELLED middle / MEASURED": f"{point.ratio:.2f}",
         "in range": "yes" if point.is_within else "NO",
     }
 
@@ -160,7 +174,7 @@ def as_document() -> dict[str, object]:
     return {
         "schema": "whisper-npu/benchmark-known-points",
         "schema_version": 1,
-        "profiles": {NPU1.profile.name: NPU1.profile.basis},
+        "profiles": {NPU1.profile.name: NPU1.profile.charges},
         "geometric_mean": mean_ratio(),
         "rows": [_fields(point) for point in PUBLISHED],
     }

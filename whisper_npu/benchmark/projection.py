@@ -185,6 +185,8 @@ def as_markdown(projection: Projection) -> str:
         f"  cautious; nobody measured it. In brackets: the middle over the {BASELINE.seconds} s that the",
         f"  experiment measured for {BASELINE.problem}",
         *(f"  - {profile.name}: {profile.basis}" for profile in profiles(device.target)),
+        f"  - a run list of more than {device.target.run_list} dispatches is charged in parts of "
+        f"{device.target.run_list}, as the driver gets it",
         "",
         f"The {BASELINE_2025.name} column holds for other kernels than matmul_64x64 only if a larger",
         f"dispatch costs the same as a 64x64 one; {device.target.profile.name} charges for bytes and work.",

@@ -36,6 +36,7 @@ from whisper_npu.doctor.trial import Trial, multiply_on
 from whisper_npu.errors import NoAnswerError, WhisperNpuError
 from whisper_npu.npu.targets import DEFAULT as TARGET
 from whisper_npu.npu.trials import RETRY
+from whisper_npu.npu.xrt.buffer import DOCTOR
 
 __all__ = ["Check", "Diagnosis", "Machine", "Status", "as_document", "diagnose", "this_machine"]
 
@@ -165,7 +166,8 @@ def _multiply(machine: Machine, name: str, id: str) -> tuple[Check, Trial | None
     except WhisperNpuError as error:
         if isinstance(error, NoAnswerError):
             remedy = f"reboot; {RETRY} then tries it again; --device emulator does without the NPU"
-        return problem(id, str(error), remedy, str(error).partition(";")[0]), None
+        found = str(error).replace(f"; {DOCTOR}", "")  # which the reader has before him
+        return problem(id, found, remedy, found.partition(";")[0]), None
     shape = "({0},{1})@({1},{2})".format(*trial.problem)
     dispatches = "1 dispatch" if trial.dispatches == 1 else f"{trial.dispatches} dispatches"
     right = "right to the last bit" if trial.right else f"{trial.wrong:,} of {trial.elements:,} WRONG"

@@ -125,8 +125,15 @@ def waking(profile: Profile) -> Modelled:
 
 
 def modelled_plan_seconds(plan: Plan, profile: Profile) -> Modelled:
-    """MODELLED time of a plan's dispatches, submitted in lists of `plan.run_list`."""
-    return dispatches_seconds(plan.contract, plan.dispatches, plan.submissions, profile)
+    """MODELLED time of a plan's dispatches, submitted in lists of `plan.run_list`.
+
+    The driver gets a longer list than the target's `run_list` in parts of that length, and each part has the
+    latency of a dispatch.
+    """
+    lists, rest = divmod(plan.dispatches, plan.run_list)
+    at_once = plan.contract.target.run_list
+    parts = lists * -(-plan.run_list // at_once) + -(-rest // at_once)
+    return dispatches_seconds(plan.contract, plan.dispatches, parts, profile)
 
 
 def modelled_seconds(contract: Contract, dispatches: int, profile: Profile) -> Modelled:

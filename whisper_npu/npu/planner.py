@@ -57,7 +57,7 @@ class Alternative:
             main = f"{main}, and {second[0]} for {self.made_by_second} of {len(self.plans)} products"
         else:
             main = f"{main} for all"
-        return f"{main}: {self.dispatches:,} dispatches, {self.seconds.in_units(1e3)} ms"
+        return f"{main}: {self.dispatches:,} dispatches, {self.seconds.in_units(1e3)} ms MODELLED"
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
     return Choice(
         kernels=best.kernels,
         on_rows=on_rows,
-        reason=f"{best} MODELLED ({profile.name}){rejected}",
+        reason=f"{best} ({profile.name}){rejected}",
         plans=plans,
         seconds=best.seconds,
         alternatives=(best, *others),

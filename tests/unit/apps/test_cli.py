@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,36 @@ def test_a_folder_where_a_file_should_go_is_refused_first(
 def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     assert "transcribe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", [[], ["kernels"], ["benchmark"]])
+def test_every_summary_fits_into_80_columns(
+    group: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*group, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Commands:" in text
+    assert "..." not in text.replace("COMMAND [ARGS]...", "")
+    assert "\u2026" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["transcribe", SPEECH, "--device", "nope"], "'nope' is not one of .*; see whisper-npu transcribe"),
+        (["kernels", "mlir"], "No such command 'mlir'; see whisper-npu kernels"),
+        (["kernels", "verify", "--core_functions", "nope"], "see whisper-npu kernels verify"),
+        (["mlir"], "No such command 'mlir'; see whisper-npu"),
+    ],
+)
+def test_a_wrong_call_refers_to_the_help_of_its_command(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    line = only_line(capsys)
+    assert re.search(f"{told} --help$", line)
+    assert "Value error" not in line
 
 
 @pytest.mark.parametrize("flag", ["--word_timestamps", "--word-timestamps"])

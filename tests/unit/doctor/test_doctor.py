@@ -34,6 +34,7 @@ from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.npu.trials import Trials
 from whisper_npu.npu.xrt import clock
+from whisper_npu.npu.xrt.buffer import DOCTOR
 from whisper_npu.npu.xrt.device import import_pyxrt, open_npu
 
 LINUX = "6.17.8-amd64"
@@ -511,6 +512,11 @@ def test_5_a_command_that_is_aborted_points_to_the_versions(healthy: Machine) ->
     assert "ERT_CMD_STATE_ABORT" in found
     assert "compare the versions" in remedy
     assert "driver 0.6, firmware 1.5.5.391, XRT 2.25.0" in checked(machine, "versions").found
+
+
+def test_the_product_does_not_send_the_reader_to_the_doctor(healthy: Machine) -> None:
+    machine = with_npu(healthy, raises(DeviceError(f"no NPU: no device node; {DOCTOR}. Use --device auto")))
+    assert checked(machine, "product").found == "no NPU: no device node. Use --device auto"
 
 
 def test_6_no_firmware(healthy: Machine) -> None:

@@ -277,6 +277,18 @@ def test_a_run_list_saves_latency_and_nothing_else() -> None:
     assert modelled_plan_seconds(listed, BASELINE_2025).middle == pytest.approx(163.7)
 
 
+@pytest.mark.parametrize(("run_list", "parts"), [(24, 126), (25, 121), (26, 231), (64, 141), (376, 128)])
+def test_a_list_longer_than_the_driver_takes_at_once_has_a_latency_for_each_part(
+    run_list: int, parts: int
+) -> None:
+    """3,008 dispatches: 26 are 25 and 1, 64 are 25, 25 and 14, 376 are 15 times 25 and 1."""
+    assert NPU1.run_list == 25
+    plan = tiled_plan(BASELINE.problem, MATMUL_64X64, run_list=run_list)
+    latency = parts * 100e-6 + (3008 - parts) * 27.7e-6
+    work = 3008 * work_seconds(MATMUL_64X64, NPU1.profile).optimistic_s
+    assert modelled_plan_seconds(plan, NPU1.profile).optimistic_s == pytest.approx(latency + work)
+
+
 def test_packing_products_saves_dispatches_and_uses_sixteen_cores() -> None:
     packed = tiled_plan(BASELINE.problem, matmul_64x64_batch(NPU1, 64))
     assert packed.dispatches == 47

@@ -83,7 +83,8 @@ def run(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message(), file=sys.stderr)
             return UsageError.exit_code
-        return _fail(f"{_described(error)}; see whisper-npu --help", UsageError.exit_code)
+        command = error.ctx.command_path if error.ctx else app.info.name
+        return _fail(f"{_described(error)}; see {command} --help", UsageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
@@ -99,7 +100,8 @@ def _fail(message: str, exit_code: int) -> int:
 
 
 def _described(error: Any) -> str:
-    message: str = error.format_message().rstrip(".")
+    # A newer Typer checks values by pydantic, whose words these are.
+    message: str = error.format_message().rstrip(".").replace(": Value error, ", ": ")
     if message.startswith("No such option"):
         message += " (a file whose name begins with a dash: ./-name)"
     return message

@@ -14,6 +14,7 @@ from whisper_npu.apps.cli.options import (
     Device,
     DeviceName,
     FidelityName,
+    FidelityOption,
     JsonFile,
     KernelFolders,
     MarkdownFile,
@@ -28,7 +29,8 @@ from whisper_npu.apps.cli.options import (
 benchmark = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Benchmarks. Every number says whether it is MEASURED on this machine or MODELLED for an NPU.",
+    help="Measure products, the pipeline, energy and word errors.\n\n"
+    "Every number says whether it is MEASURED on this machine or MODELLED for an NPU.",
 )
 
 
@@ -47,10 +49,7 @@ def benchmark_projection(
         int, typer.Option("--naive_rows", min=1, help="Rows of A to measure the naive strategy on.")
     ] = 128,
     device: Device = DeviceName.auto,
-    fidelity: Annotated[
-        FidelityName,
-        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself."),
-    ] = FidelityName.exact,
+    fidelity: FidelityOption = FidelityName.exact,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
     markdown: MarkdownFile = None,
@@ -59,7 +58,10 @@ def benchmark_projection(
     plot: PlotFile = None,
     trace: TraceFile = None,
 ) -> None:
-    """Run the baseline's product, (3001,512)@(512,512), by every strategy."""
+    """Run the baseline's product by every strategy.
+
+    The product is (3001,512)@(512,512).
+    """
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.projection import as_markdown, run_projection, write_files
     from whisper_npu.benchmark.strategies import check_names
@@ -97,7 +99,10 @@ def benchmark_sizes(
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """Compare encoders from tiny to large-v3: dispatches, MODELLED time, roofline, published times."""
+    """Compare encoders from tiny to large-v3.
+
+    It shows dispatches, MODELLED time, roofline and published times.
+    """
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.sizes import as_markdown, run_sizes, write_files
     from whisper_npu.host.threads import cores
@@ -115,7 +120,10 @@ def benchmark_known_points(
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """Compare the cost model with what others measured on XDNA1, each at their clock."""
+    """Compare the cost model with what others measured.
+
+    They measured on XDNA1, each at a clock of their own.
+    """
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.known_points import as_markdown, write_files
 
@@ -135,7 +143,10 @@ def benchmark_call(
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """Measure one dispatch of each kernel: allocate, convert, copy in, run, copy out."""
+    """Measure one dispatch of each kernel, step by step.
+
+    The steps are: allocate, convert, copy in, run, copy out.
+    """
     from whisper_npu.benchmark.call import as_markdown, run_calls, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.npu.emulator.device import Fidelity
@@ -157,10 +168,7 @@ def benchmark_pipeline(
     kernel: Annotated[str, typer.Option("--kernel", help="auto, or a kernel as in transcribe.")] = "auto",
     repeats: Repeats = 3,
     device: Device = DeviceName.auto,
-    fidelity: Annotated[
-        FidelityName,
-        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself."),
-    ] = FidelityName.fast,
+    fidelity: FidelityOption = FidelityName.fast,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
     markdown: MarkdownFile = None,
@@ -169,7 +177,10 @@ def benchmark_pipeline(
     plot: PlotFile = None,
     trace: TraceFile = None,
 ) -> None:
-    """Measure the whole pipeline on recordings: every stage, every operation of the encoder."""
+    """Measure the whole pipeline on recordings.
+
+    That is every stage, and every operation of the encoder.
+    """
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.pipeline import as_markdown, run_pipeline, write_files
     from whisper_npu.npu.emulator.device import Fidelity
@@ -204,17 +215,17 @@ def benchmark_energy(
         ),
     ] = 10.0,
     device: Device = DeviceName.auto,
-    fidelity: Annotated[
-        FidelityName,
-        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself."),
-    ] = FidelityName.fast,
+    fidelity: FidelityOption = FidelityName.fast,
     kernels: KernelFolders = None,
     timeout: Timeout = 10.0,
     markdown: MarkdownFile = None,
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """Measure joules per minute of audio over idle, by RAPL or amdgpu's PPT."""
+    """Measure joules per minute of audio over idle.
+
+    The processor's sensor says them: RAPL or amdgpu's PPT.
+    """
     from whisper_npu.benchmark.energy import as_markdown, run_energy, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.energy.sensors import open_sensor
@@ -261,10 +272,7 @@ def benchmark_wer(
         Optional[list[DeviceName]],  # noqa: UP045
         typer.Option("--device", help="Device to test; default: auto."),
     ] = None,
-    fidelity: Annotated[
-        FidelityName,
-        typer.Option("--fidelity", help="exact: the emulator sums to the bit as the array does, slowly."),
-    ] = FidelityName.fast,
+    fidelity: FidelityOption = FidelityName.fast,
     against: Annotated[
         Optional[Peer],  # noqa: UP045
         typer.Option("--against", help="Also transcribe with this program and its own encoder."),
@@ -275,7 +283,10 @@ def benchmark_wer(
     json: JsonFile = None,
     csv: CsvFile = None,
 ) -> None:
-    """Compute word error rates, per recording and in total; needs the extra wer (jiwer)."""
+    """Compute word error rates of recordings.
+
+    They are given per recording and in total. The extra wer (jiwer) is needed.
+    """
     from whisper_npu.benchmark.files import Files
     from whisper_npu.benchmark.word_errors import as_markdown, read_manifest, run_word_errors, write_files
     from whisper_npu.npu.emulator.device import Fidelity

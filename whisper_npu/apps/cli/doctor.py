@@ -19,7 +19,9 @@ def doctor(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON document instead.")] = False,
 ) -> int:
-    """Find out whether transcription works here, on what, and what keeps this machine from using its NPU.
+    """Find out whether transcription works here, and on what.
+
+    It also says what keeps this machine from using its NPU.
 
     The exit code is 0 if transcribe with the same --device works, 1 if not. With --device auto, the default,
     that is the CPU where there is no NPU.

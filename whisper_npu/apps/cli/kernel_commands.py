@@ -133,7 +133,7 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
 def _banks(usage: Usage) -> str:
     """A warning: what a core reads at once should lie in different banks."""
     conflicts = usage.bank_conflicts
-    return f"{conflicts} pairs of inputs share a bank of it, " if conflicts.sharing else ""
+    return f"{conflicts} pairs of inputs share a bank of L1, " if conflicts.sharing else ""
 
 
 def build_designs(names: Sequence[str], array: str, toolchain: str | None = None) -> None:

@@ -14,7 +14,7 @@ from whisper_npu.errors import UsageError
 kernels = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="List, show, verify and build the kernels' designs; fetch built ones.",
+    help="List, show, verify, build and fetch kernels.",
 )
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -42,7 +42,10 @@ class CoreFunctionsFrom(Enum):
 
 @kernels.command("list")
 def kernels_list() -> None:
-    """List the designs: what one dispatch uses of the array and of DRAM, and which are built."""
+    """List the designs, and which of them are built.
+
+    For each design it says what one dispatch uses of the array and of DRAM.
+    """
     from whisper_npu.apps.cli.kernel_commands import list_designs
 
     print(list_designs(), end="")
@@ -53,7 +56,10 @@ def kernels_show(
     name: Annotated[str, typer.Argument(help="A listed design, or a gemm or norm of any sizes.")],
     toolchain: ToolchainName = None,
 ) -> None:
-    """Print a design's MLIR text, in the spelling of a toolchain; default: the newest."""
+    """Print a design's MLIR text.
+
+    Toolchains spell it differently; the default is the newest.
+    """
     from whisper_npu.apps.cli.kernel_commands import show_design
 
     print(show_design(name, toolchain), end="")
@@ -75,7 +81,10 @@ def kernels_verify(
     toolchain: ToolchainName = None,
     model: ModelNeeds = None,
 ) -> int:
-    """Check designs against the array's limits, execute them, and compare with float64."""
+    """Check designs, execute them, and compare with float64.
+
+    They are checked against the array's limits.
+    """
     from whisper_npu.apps.cli.kernel_commands import verify_designs, verify_model
 
     if model is None:
@@ -96,7 +105,10 @@ def kernels_build(
     model: ModelNeeds = None,
     toolchain: ToolchainName = None,
 ) -> None:
-    """Build xclbins and instructions with mlir-aie and Peano, into the user's kernel folder."""
+    """Build xclbins and instructions with mlir-aie and Peano.
+
+    They go into the user's kernel folder.
+    """
     from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
     from whisper_npu.npu.targets import DEFAULT
 
@@ -131,7 +143,10 @@ def kernels_fetch(
         float, typer.Option("--timeout", metavar="SECONDS", help="How long a server may be silent.")
     ] = 30.0,
 ) -> None:
-    """Install a set of kernels that others have built, once every file's sha256 and contract are right."""
+    """Install a set of kernels that others have built.
+
+    It is installed once every file's sha256 and contract are right.
+    """
     from whisper_npu.apps.cli.set_commands import fetch_set
 
     fetch_set(origin, signer, timeout)
@@ -145,7 +160,7 @@ def kernels_pack(
         typer.Option("--key", metavar="FILE", help="OpenSSH private key to sign the set with."),
     ] = None,
 ) -> None:
-    """Make a set that `fetch` takes, of all kernels in the user's kernel folder."""
+    """Make a set of the user's built kernels, for fetch."""
     from whisper_npu.apps.cli.set_commands import pack_set
 
     pack_set(to, key)
@@ -171,7 +186,10 @@ def kernels_setup(
         typer.Option("--wheels", metavar="DIR", help="Folder of all wheels, for a machine without network."),
     ] = None,
 ) -> None:
-    """Install mlir-aie and Peano into an environment of their own, and build one small kernel with them."""
+    """Install mlir-aie and Peano into an environment of their own.
+
+    Then it builds one small kernel with them.
+    """
     from whisper_npu.apps.cli.setup_command import set_up_toolchain
 
     set_up_toolchain(folder, toolchain, python, wheels)

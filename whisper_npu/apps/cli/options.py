@@ -35,6 +35,14 @@ Device = Annotated[
     DeviceName,
     typer.Option("--device", help="auto uses the NPU if there is a working one, otherwise the emulator."),
 ]
+FidelityOption = Annotated[
+    FidelityName,
+    typer.Option(
+        "--fidelity",
+        help="exact: the emulator executes every dispatch by itself and sums as the array does, to the bit; "
+        "ten to fifteen times slower.",
+    ),
+]
 ComputeType = Annotated[
     str,
     typer.Option(

@@ -15,6 +15,7 @@ from whisper_npu.apps.cli.options import (
     Device,
     DeviceName,
     FidelityName,
+    FidelityOption,
     KernelFolders,
     Threads,
     Timeout,
@@ -48,10 +49,7 @@ def transcribe(
     device: Device = DeviceName.auto,
     kernel: Annotated[str, typer.Option("--kernel", help=KERNEL_HELP)] = "auto",
     compute_type: ComputeType = "auto",
-    fidelity: Annotated[
-        FidelityName,
-        typer.Option("--fidelity", help="exact: the emulator executes every dispatch by itself, slowly."),
-    ] = FidelityName.fast,
+    fidelity: FidelityOption = FidelityName.fast,
     language: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--language", help="Language code or English name; default: detected."),
@@ -109,7 +107,10 @@ def transcribe(
         bool, typer.Option("--quiet", help="Print no progress and no report on stderr.")
     ] = False,
 ) -> int:
-    """Transcribe recordings: text on stdout, progress and a report on stderr."""
+    """Transcribe recordings; their text goes to stdout.
+
+    Progress and a report go to stderr.
+    """
     from whisper_npu.apps.cli.run import OutputFiles, Run
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.transcription.options import TranscribeOptions

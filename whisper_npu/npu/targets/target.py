@@ -97,6 +97,12 @@ class Profile:
     @property
     def basis(self) -> str:
         """One line for the reader of a report."""
+        at_clock = "" if self.optimistic.core is None else f", at {self.clock_hz / 1e9:g} GHz"
+        return f"{self.charges}{at_clock}"
+
+    @property
+    def charges(self) -> str:
+        """The same without the clock."""
         low, high = self.optimistic, self.cautious
         if low.dram is None or high.dram is None or low.core is None or high.core is None:
             return f"{1e3 * high.dispatch_seconds:.1f} ms for every dispatch, whatever its size"
@@ -107,7 +113,7 @@ class Profile:
             f"DRAM ({low.dram.read / 1e9:g} GB/s each way to {high.dram.together / 1e9:g} GB/s both ways "
             f"together), streams (4 bytes per cycle) and arithmetic "
             f"({high.core.macs_per_cycle:g} to {low.core.macs_per_cycle:g} MAC/cycle per core, less what a "
-            f"step costs), at {self.clock_hz / 1e9:g} GHz"
+            "step costs)"
         )
 
     def at(self, clock_hz: float) -> Profile:
