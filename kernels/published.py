@@ -252,7 +252,7 @@ def _readme(manifests: list[dict[str, Any]]) -> str:
     )
     return (
         f"# Kernels for whisper-npu {__version__}\n\n"
-        f"{len(manifests)} kernels, built by a machine without an NPU. **{NEVER_RUN}.**\n\n"
+        f"{len(manifests)} kernels. **{NEVER_RUN}.**\n\n"
         "`whisper-npu kernels fetch --from FOLDER_OR_ADDRESS_OF_THIS_SET` checks and installs them.\n\n"
         f"Built with: {'; '.join(tools)}.\n\n"
         f"{as_markdown(manifests)}"
