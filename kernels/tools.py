@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
 
-from whisper_npu.errors import WhisperNpuError
+from whisper_npu.errors import UsageError, WhisperNpuError
 from whisper_npu.kernels.toolchain import (
     G1,
     G2,
@@ -41,6 +41,10 @@ _ACQUIRE_OF_THE_OBJECT = """module { aie.device(DEVICE) {
 
 class BuildError(WhisperNpuError):
     """A kernel that cannot be built: an array unknown, a design for another one, a tool that fails."""
+
+
+class UnknownArrayError(UsageError, BuildError):
+    """A `--target` that is no array, or no part of one."""
 
 
 class ToolsMissingError(BuildError):

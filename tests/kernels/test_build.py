@@ -227,7 +227,9 @@ def test_the_check_stops_at_npu_instructions(fake: Fake, toolchain: Generation) 
 
 @by_toolchain
 def test_the_check_has_objects_where_cores_are_measured_for_it(fake: Fake, toolchain: Generation) -> None:
-    aie_opt_check(spelled_for(toolchain), fake.toolchain)
+    fake.install(toolchain)
+    ran = aie_opt_check(spelled_for(toolchain), fake.toolchain)
+    assert ran == f"aiecc of mlir_aie {toolchain.pair.mlir_aie.version}"
     *compiled, (folder, *line) = fake.calls()
     assert f"--peano {fake.root}/llvm-aie" in " ".join(line)
     assert [(where, *rest[-2:]) for where, *rest in compiled] == (
@@ -388,6 +390,8 @@ def test_the_command_cleans_the_users_folder_and_does_nothing_else(fake: Fake, f
     assert (wrong.returncode, os.listdir(folder)) == (1, ["matmul_64x512"])
     done = subprocess.run([*command, "clean"], env=environ, capture_output=True, text=True, check=True)
     assert (done.stdout, os.listdir(folder)) == ("removed matmul_64x512\n", [])
+    done = subprocess.run([*command, "clean"], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == f"no built kernel in {folder}: nothing to remove\n"
 
 
 # --- Targets and names --------------------------------------------------------------------------------------
