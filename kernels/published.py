@@ -88,6 +88,14 @@ def read_sums(content: bytes, origin: str) -> dict[str, str]:
     """The sha256 of every file that SHA256SUMS lists, in hex. Raises DamagedSetError."""
     sums: dict[str, str] = {}
     text = content.decode("utf-8", "replace")
+    first = text.partition("\n")[0].strip()
+    if not re.match(r"[0-9a-fA-F]{64}(?![0-9a-zA-Z])", first):
+        begins = (
+            f"begins with {first[:60]!r}" if first else "begins with an empty line" if text else "is empty"
+        )
+        raise DamagedSetError(
+            f"{SUMS} of {origin} {begins}: it is no list of hashes; is this a set's folder or address?"
+        )
     if not text.endswith("\n"):
         raise DamagedSetError(f"{SUMS} of {origin} breaks off in its last line: half a file, fetch it again")
     for number, line in enumerate(text.splitlines(), 1):
