@@ -38,7 +38,7 @@ from whisper_npu.kernels.toolchain import (
     Generation,
     UnsupportedReleaseError,
 )
-from whisper_npu.kernels.tools import BuildError, Toolchain, ToolsMissingError
+from whisper_npu.kernels.tools import GET_XCLBINUTIL, BuildError, Toolchain, ToolsMissingError
 from whisper_npu.npu.artifacts import InnerLoop, find_kernel
 from whisper_npu.npu.targets import NPU1
 
@@ -589,7 +589,20 @@ def test_an_ordinary_clang_on_path_is_not_peano(fake: Fake) -> None:
     assert Toolchain.find({"PATH": str(fake.clang.parent)}).peano is None
 
 
-APT = "apt install libxrt-utils (elsewhere the package xrt)"
+@pytest.mark.parametrize("variable", ["MLIR_AIE_INSTALL_DIR", "PEANO_INSTALL_DIR", "AIE_XCLBINUTIL"])
+def test_a_variable_that_names_nothing_is_named_with_its_value(fake: Fake, variable: str) -> None:
+    said = (
+        rf"building kernels needs .*; \${variable} names /nope, where it is not: correct or unset it; install"
+    )
+    with pytest.raises(ToolsMissingError, match=said) as error:
+        Toolchain.find({variable: "/nope"}, [fake.root]).check_complete()
+    assert str(error.value).count("/nope") == 1
+    if variable == "MLIR_AIE_INSTALL_DIR":
+        with pytest.raises(ToolsMissingError, match="MLIR_AIE_INSTALL_DIR names /nope"):
+            Toolchain.find({variable: "/nope"}, [fake.root]).need_aiecc()
+
+
+APT = GET_XCLBINUTIL
 
 
 @pytest.mark.parametrize(

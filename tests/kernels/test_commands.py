@@ -176,7 +176,7 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
     assert "aiecc" in line
     assert "Peano" in line
     assert "xclbinutil" in line
-    assert f"install with: {NEWEST.pair.install_command}; apt install libxrt-utils" in line
+    assert f"install with: {NEWEST.pair.install_command}; sudo apt install libxrt-utils" in line
     assert run(["kernels", "build", "64x512", "--toolchain", "G1"]) == 1
     assert G1.pair.install_command in capsys.readouterr().err
     assert run(["kernels", "verify", "64x512", "--aie_opt"]) == 1
