@@ -23,7 +23,7 @@ from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, ob
 from whisper_npu.kernels.objdump import OBJDUMP_OPTIONS, CoreProgram, read_objdump
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.toolchain import NEWEST, Generation
-from whisper_npu.kernels.tools import BuildError, Toolchain, options_of
+from whisper_npu.kernels.tools import BuildError, Toolchain, UnknownArrayError, options_of
 from whisper_npu.npu.artifacts import CORE_PROGRAMS, MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
@@ -246,7 +246,7 @@ def build(
     design is skipped where its manifest tells of the same sources, contract, array, commands and tool
     versions, and its outputs are whole. An older build stays until the new one is.
 
-    Raises ToolsMissingError; BuildError for an unknown array, a design of more columns than it has, a tool
+    Raises ToolsMissingError; UnknownArrayError; BuildError for a design of more columns than it has, a tool
     that fails, a core's program that does not fit its memory, or a folder that cannot be written.
     """
     for design in designs:
@@ -258,7 +258,7 @@ def build(
 def _check_array(design: DesignSource, array: str) -> None:
     known = arrays(design.contract.target)
     if array not in known:
-        raise BuildError(f"unknown target {array!r}: there are {', '.join(known)}")
+        raise UnknownArrayError(f"unknown target {array!r}: there are {', '.join(known)}")
     devices = re.findall(r"aie\.device\((\w+)\)", design.mlir_text)
     if len(devices) != 1:
         raise BuildError(f"design {design.name} has {len(devices)} aie.device, one is needed")
@@ -359,10 +359,11 @@ def _sha256(content: bytes) -> str:
     return f"sha256:{sha256(content).hexdigest()}"
 
 
-def aie_opt_check(design: DesignSource, tools: Toolchain) -> None:
+def aie_opt_check(design: DesignSource, tools: Toolchain) -> str:
     """Have mlir-aie's own passes take the design as far as NPU instructions, which makes no xclbin.
 
-    A driver that measures cores links them for that; the objects are compiled for it where Peano is there.
+    Returns the tool that ran and its version, in words. A driver that measures cores links them for that; the
+    objects are compiled for it where Peano is there.
 
     Raises ToolsMissingError if aiecc is not installed, BuildError with its output if it refuses the design.
     """
@@ -383,6 +384,7 @@ def aie_opt_check(design: DesignSource, tools: Toolchain) -> None:
             for command in _compile(design, tools.peano, tools.include):
                 _run(command, work, [], purpose)
         _run(check, work, [aiecc.parent], purpose)
+    return f"{aiecc.name} of mlir_aie {tools.mlir_aie}" if tools.mlir_aie else f"{aiecc}, {_version(aiecc)}"
 
 
 def clean(folder: Path) -> list[str]:
@@ -404,5 +406,9 @@ def _is_ours(manifest: Path) -> bool:
 if __name__ == "__main__":  # make clean; building is `whisper-npu kernels build`
     if sys.argv[1:] != ["clean"]:
         sys.exit("usage: python -m whisper_npu.kernels.build clean")
-    for name in clean(kernel_folder(os.environ)):
+    kernels = kernel_folder(os.environ)
+    removed = clean(kernels)
+    for name in removed:
         print(f"removed {name}")
+    if not removed:
+        print(f"no built kernel in {kernels}: nothing to remove")

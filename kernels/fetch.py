@@ -34,7 +34,7 @@ from whisper_npu.kernels.published import (
     read_sums,
 )
 from whisper_npu.kernels.replace import replace_all
-from whisper_npu.kernels.signature import verify
+from whisper_npu.kernels.signature import SignatureError, verify
 
 TIMEOUT_SECONDS = 30.0
 _FILE_TIMEOUTS = 10  # a file may take this many timeouts: a server that sends a byte now and then is away
@@ -83,17 +83,47 @@ class Origin(Protocol):
 
 
 def origin_of(text: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Origin:
-    """A folder, or the address of one on a web server. Raises UsageError for any other kind of address."""
+    """A folder, or the address of one on a web server.
+
+    Raises UsageError for a folder that is not there, and for any other kind of address.
+    """
+
+    def refuse(reason: str) -> UsageError:
+        return UsageError(f"--from {_without_secrets(text)!r}: {reason}")
+
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):
-        return SetFolder(Path(text).expanduser())
+        folder = Path(text).expanduser()
+        if not text.strip() or not folder.is_dir():
+            raise refuse("there is no such folder, and an address begins with http:// or https://")
+        return SetFolder(folder)
     try:
         address = urlsplit(text)
-        known = address.scheme in ("http", "https") and address.hostname and (address.port or True)
-    except ValueError:  # a port that is no number
-        known = None
-    if not known or address.query or address.fragment or re.search(r"[\s\x00-\x1f]", text):
-        raise UsageError(f"--from {text!r}: give a folder, or http://... or https://... without ? and #")
+        host = address.hostname
+    except ValueError:  # a bracket without its other one
+        host = None
+    if not host or address.scheme not in ("http", "https") or re.search(r"[\s\x00-\x1f]", text):
+        raise refuse("give a folder, or http://... or https://...")
+    if "@" in address.netloc:
+        raise refuse("give an address without a user's name and password; none is sent")
+    if "?" in text or "#" in text:
+        raise refuse("give an address without ? and #, names of files are put behind it")
+    try:
+        if address.port == 0:
+            raise ValueError
+    except ValueError:
+        raise refuse("the port behind the : must be a number from 1 to 65535") from None
     return SetServer(text.rstrip("/"), timeout_seconds)
+
+
+def _without_secrets(address: str) -> str:
+    """An address to print: without what may be a name, a password, or a token in it."""
+    head, separator, rest = address.partition("://")
+    scheme, rest = (head + separator, rest) if separator else ("", address)
+    login, at, rest = rest.rpartition("@")
+    if at and not scheme and ":" not in login:  # a folder's name
+        return address
+    place = re.split("[?#]", rest, maxsplit=1) if scheme else [rest]
+    return scheme + ("...@" if at else "") + place[0] + ("?..." if len(place) > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -168,7 +198,7 @@ class SetServer:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only, and never from https to http."""
+    """Follows to http and https only, never from https to http, and to no address with a user's name."""
 
     max_redirections = _REDIRECTS
 
@@ -178,7 +208,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except ValueError as error:
-            raise HTTPError(req.full_url, code, f"to no address: {error}", headers, fp) from error
+            raise HTTPError(
+                req.full_url, code, f"it redirects to no address ({error})", headers, fp
+            ) from error
+        except HTTPError as error:
+            if not str(error.reason).startswith(self.inf_msg):
+                raise
+            reason = f"it redirects in a circle, or more than {_REDIRECTS} times"
+            raise HTTPError(req.full_url, code, reason, headers, fp) from error
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
@@ -192,8 +229,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         allowed = ("https",) if req.type == "https" else ("http", "https")
-        if urlsplit(newurl).scheme not in allowed:
-            raise HTTPError(req.full_url, code, f"to {newurl}, which is not followed", headers, fp)
+        to = urlsplit(newurl)
+        if to.scheme not in allowed or "@" in to.netloc:
+            reason = f"it redirects to {_without_secrets(newurl)}, which is not followed"
+            raise HTTPError(req.full_url, code, reason, headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -218,7 +257,7 @@ def _answered(address: str, error: HTTPError) -> WhisperNpuError:
     if error.code in (404, 410):
         return MissingFileError(f"{address} is not there ({error.code} {reason}): is this a set's address?")
     if 300 <= error.code < 400:
-        return UnreachableError(f"{address} redirects, at most {_REDIRECTS} times to http(s): {reason}")
+        return UnreachableError(f"{address} cannot be fetched: {reason}; is this a set's address?")
     return UnreachableError(f"{address} cannot be fetched: the server answers {error.code} {reason}")
 
 
@@ -247,7 +286,14 @@ def fetch(
     """
     listed = origin.read(SUMS, MAX_LIST_BYTES)
     if trusted:
-        verify(listed, origin.read(SIGNATURE, MAX_LIST_BYTES), trusted)
+        try:
+            signature = origin.read(SIGNATURE, MAX_LIST_BYTES)
+        except MissingFileError as error:
+            raise SignatureError(
+                f"the set {origin} is not signed (it has no {SIGNATURE}), and --signer asks for a signature: "
+                "ask who published it for a signed one"
+            ) from error
+        verify(listed, signature, trusted)
     sums = read_sums(listed, str(origin))
     kernels = read_index(_checked(origin, INDEX, MAX_LIST_BYTES, sums), str(origin))
     try:

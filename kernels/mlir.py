@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from whisper_npu.errors import WhisperNpuError
+from whisper_npu.errors import UsageError
 from whisper_npu.kernels.core import Parameter
 from whisper_npu.kernels.toolchain import NEWEST, Acquire, Generation, subview_of
 from whisper_npu.npu.contract import Argument
@@ -24,8 +24,15 @@ Dims = Sequence[tuple[int, int]]  # (size, stride) in elements, outermost first
 Place = tuple[int, int]  # column and row of a tile
 
 
-class DesignParameterError(WhisperNpuError):
+class DesignParameterError(UsageError):
     """A contract that the array cannot hold: names the value and the limit."""
+
+
+def check_multiple(design: str, size: str, value: int, unit: int) -> None:
+    """Raises DesignParameterError unless a size, called `size`, is `unit` or a multiple of it."""
+    if value < unit or value % unit:
+        least = f", at least {unit}" if value < unit else ""
+        raise DesignParameterError(f"{design}: {size} = {value} must be a multiple of {unit}{least}")
 
 
 @dataclass(frozen=True)

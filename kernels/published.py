@@ -89,6 +89,14 @@ def read_sums(content: bytes, origin: str) -> dict[str, str]:
     """The sha256 of every file that SHA256SUMS lists, in hex. Raises DamagedSetError."""
     sums: dict[str, str] = {}
     text = content.decode("utf-8", "replace")
+    first = text.partition("\n")[0].strip()
+    if not re.match(r"[0-9a-fA-F]{64}(?![0-9a-zA-Z])", first):
+        begins = (
+            f"begins with {first[:60]!r}" if first else "begins with an empty line" if text else "is empty"
+        )
+        raise DamagedSetError(
+            f"{SUMS} of {origin} {begins}: it is no list of hashes; is this a set's folder or address?"
+        )
     if not text.endswith("\n"):
         raise DamagedSetError(f"{SUMS} of {origin} breaks off in its last line: half a file, fetch it again")
     for number, line in enumerate(text.splitlines(), 1):
@@ -256,7 +264,7 @@ def _readme(manifests: Sequence[Mapping[str, Any]], targets: Sequence[Target]) -
     )
     return (
         f"# Kernels for whisper-npu {__version__}\n\n"
-        f"{len(manifests)} kernels, built by a machine without an NPU. **{NEVER_RUN}.**\n\n"
+        f"{len(manifests)} kernels. **{NEVER_RUN}.**\n\n"
         "`whisper-npu kernels fetch --from FOLDER_OR_ADDRESS_OF_THIS_SET` checks and installs them.\n\n"
         f"Built with: {'; '.join(tools)}.\n\n"
         f"{as_markdown(zip(manifests, targets, strict=True))}"

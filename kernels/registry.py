@@ -124,13 +124,17 @@ def design(contract: Contract, toolchain: Generation = NEWEST) -> str:
 def find_contract(name: str, known: Iterable[Contract], others: Iterable[str] = ()) -> Contract:
     """The contract called `name`, with or without its `matmul_` in front.
 
-    others: what else the user may have meant. Raises UnknownKernelError, naming the nearest names.
+    others: what else the user may have meant. Raises UnknownKernelError, naming the nearest names, and those
+    of `others` that are words; all would be a hundred.
     """
     by_name = {contract.name: contract for contract in known}
     found = by_name.get(name) or by_name.get(f"matmul_{name}")
     if found is None:
+        others = tuple(others)
         short = [*others, *(n.removeprefix("matmul_") for n in by_name)]
-        near = get_close_matches(name.removeprefix("matmul_"), short, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}there are {', '.join(short)}")
+        near = get_close_matches(name.removeprefix("matmul_"), short, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        words = [other for other in others if other.isalpha()]
+        there_are = f"there are {', '.join(words)}, and names of kernels: " if words else ""
+        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}{there_are}see whisper-npu kernels list")
     return found

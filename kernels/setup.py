@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,12 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from whisper_npu.errors import WhisperNpuError
+from whisper_npu.errors import UsageError, WhisperNpuError
 from whisper_npu.kernels.build import DesignSource, build
 from whisper_npu.kernels.own_toolchain import MARKER, UNFINISHED, Installed, installed, write_marker
-from whisper_npu.kernels.toolchain import Generation
-from whisper_npu.kernels.tools import Toolchain
+from whisper_npu.kernels.toolchain import Generation, Pair
+from whisper_npu.kernels.tools import GET_XCLBINUTIL, Toolchain
 from whisper_npu.npu.contract import Contract
 
 # Of the wheels of mlir_aie (github.com/Xilinx/mlir-aie, assets of the releases that kernels/toolchain.py
@@ -37,6 +39,15 @@ _PROBE = (
 
 class SetupError(WhisperNpuError):
     """The tools cannot be installed: a Python without wheels, a folder in use, venv or pip that fails."""
+
+
+class ProgramError(SetupError):
+    """A program that fails: venv, or pip."""
+
+    def __init__(self, purpose: str, status: int, output: str) -> None:
+        last = "".join(f"\n  {line}" for line in output.strip().splitlines()[-_LAST_LINES:])
+        super().__init__(f"{purpose} failed with status {status}; its last lines:{last}")
+        self.output = output
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,11 @@ def set_up(
     What is installed already is only tried again; another generation takes its place once it is whole. Tools
     that are installed and cannot build stay, so that the next call only has to try them again.
 
-    Raises SetupError; what `build` raises where the trial fails.
+    Raises UsageError for `wheels` without those of the pair; SetupError; what `build` raises where the trial
+    fails.
     """
+    if wheels is not None:
+        _check_wheels(wheels, generation.pair)
     packages = generation.pair.mlir_aie.requirement, generation.pair.llvm_aie.requirement
     _restore(folder)
     there = installed(folder)
@@ -79,12 +93,13 @@ def set_up(
     if Toolchain.find(environ).xclbinutil is None:
         say(
             "xclbinutil is not on PATH: unless this release of mlir_aie brings one, building fails; "
-            "it is XRT's, in libxrt-utils on Debian and Ubuntu"
+            f"it is XRT's: {GET_XCLBINUTIL}"
         )
     if there is None or is_new:
-        say(f"installing {generation.pair} into {folder}: some minutes, depending on the network")
+        how_long = "" if wheels else ": some minutes, depending on the network"
         try:
             with _replaced(folder):
+                say(f"installing {generation.pair} into {folder}{how_long}")
                 there = _install(folder, generation, packages, python, wheels, environ)
         except OSError as error:
             raise SetupError(
@@ -110,6 +125,14 @@ def _restore(folder: Path) -> None:
     if installed(_previous(folder)) and not installed(folder):
         shutil.rmtree(folder, ignore_errors=True)
         _previous(folder).rename(folder)
+
+
+def _check_wheels(wheels: Path, pair: Pair) -> None:
+    for package in (pair.mlir_aie, pair.llvm_aie):
+        # pip's names of wheels: https://packaging.python.org/en/latest/specifications/binary-distribution-format
+        if not any(wheels.glob(f"{package.name.replace('-', '_')}-*.whl")):
+            lacks = f"has no wheel of {package.name}" if wheels.is_dir() else "is no folder"
+            raise UsageError(f"--wheels {wheels} {lacks}: name the folder with {pair} and what they need")
 
 
 def _check_free(folder: Path) -> None:
@@ -179,17 +202,29 @@ def _install(
     _run([str(python), "-I", "-m", "venv", str(folder)], f"making the environment {folder}", environ)
     sources = ["--no-index", "-f", str(wheels), *packages] if wheels else generation.pair.pip_arguments
     pip = [str(folder / "bin" / "python"), "-I", "-m", "pip", "install", "--disable-pip-version-check"]
-    _run(
-        [*pip, "--no-input", *sources],
-        f"installing {generation.pair} (without network: --wheels DIR)",
-        environ,
-    )
+    try:
+        _run([*pip, "--no-input", *sources], f"installing {generation.pair}", environ)
+    except ProgramError as error:
+        raise _unreachable(error.output, generation.pair) or error from error
     found = sorted(folder.glob("lib/python*/site-packages/mlir_aie"))
     if not found:
         raise SetupError(f"pip succeeded but installed no mlir_aie into {folder}: its wheel is another one")
     there = Installed(generation.name, packages, str(found[0].parent.relative_to(folder)), proved=False)
     write_marker(folder, there)
     return there
+
+
+def _unreachable(output: str, pair: Pair) -> SetupError | None:
+    """In one line, which server did not answer pip, and why; None where pip failed of something else."""
+    last_tries = r"Retry\(total=0,.* after connection broken by '(.*)': (/\S*)"  # pip's own words
+    failed = {path: reason for reason, path in re.findall(last_tries, output)}
+    if not failed:
+        return None
+    pages = [urlsplit(package.wheels) for package in (pair.mlir_aie, pair.llvm_aie)]
+    hosts = {page.path: page.hostname for page in pages if page.path in failed}
+    path, host = next(iter(hosts.items()), (next(iter(failed)), "pip's package index"))
+    reason = re.sub(r"<[^>]*>: |^\w+\(['\"]|['\"]\)+$", "", failed[path])
+    return SetupError(f"{host} cannot be reached: {reason[:200]}; without network: --wheels DIR")
 
 
 def _run(command: Sequence[str], purpose: str, environ: Mapping[str, str]) -> str:
@@ -207,7 +242,5 @@ def _run(command: Sequence[str], purpose: str, environ: Mapping[str, str]) -> st
     except OSError as error:
         raise SetupError(f"{purpose} failed: {command[0]} cannot be run ({error.strerror})") from error
     if done.returncode:
-        last = done.stdout.strip().splitlines()[-_LAST_LINES:]
-        output = "".join(f"\n  {line}" for line in last)
-        raise SetupError(f"{purpose} failed with status {done.returncode}; its last lines:{output}")
+        raise ProgramError(purpose, done.returncode, done.stdout)
     return done.stdout

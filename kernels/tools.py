@@ -10,11 +10,11 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import Distribution
 from pathlib import Path
 
-from whisper_npu.errors import WhisperNpuError
+from whisper_npu.errors import UsageError, WhisperNpuError
 from whisper_npu.kernels.toolchain import (
     G1,
     G2,
@@ -29,6 +29,14 @@ from whisper_npu.kernels.toolchain import (
 from whisper_npu.npu.targets import DEFAULT, TARGETS
 
 XCLBINUTIL = "xclbinutil", "hrx-xclbinutil"  # XRT's, and one that needs no XRT (mlir-aie pull request 3347)
+# In Debian 13's backports, in AMD's PPA for Ubuntu 24.04 to 25.10, and in Ubuntu 26.04's universe. Sources:
+# the package pages of Debian and Ubuntu, https://launchpad.net/~amd-team/+archive/ubuntu/xrt.
+GET_XCLBINUTIL = (
+    "sudo apt install libxrt-utils (Debian 13: with -t trixie-backports; Ubuntu before 26.04: after "
+    "sudo add-apt-repository ppa:amd-team/xrt; elsewhere the package xrt)"
+)
+# What says where tools are, in place of looking for them.
+VARIABLES = "MLIR_AIE_INSTALL_DIR", "PEANO_INSTALL_DIR", "AIE_XCLBINUTIL"
 DRIVERS = tuple(dict.fromkeys(name for generation in GENERATIONS.values() for name in generation.drivers))
 
 # A few lines that the last generation alone reads, for the device's name.
@@ -41,6 +49,10 @@ _ACQUIRE_OF_THE_OBJECT = """module { aie.device(DEVICE) {
 
 class BuildError(WhisperNpuError):
     """A kernel that cannot be built: an array unknown, a design for another one, a tool that fails."""
+
+
+class UnknownArrayError(UsageError, BuildError):
+    """A `--target` that is no array, or no part of one."""
 
 
 class ToolsMissingError(BuildError):
@@ -57,6 +69,7 @@ class Toolchain:
     xclbinutil: Path | None = None
     mlir_aie: str | None = None  # versions of the packages, where their metadata lie beside them
     llvm_aie: str | None = None
+    named: Mapping[str, str] = field(default_factory=dict, compare=False)  # what the user set of VARIABLES
 
     @staticmethod
     def find(environ: Mapping[str, str], path: Sequence[str | Path] = ()) -> Toolchain:
@@ -106,6 +119,7 @@ class Toolchain:
             _first_program(packers),
             _version_beside("mlir_aie", root),
             _version_beside("llvm-aie", peano_root),
+            {name: environ[name] for name in VARIABLES if environ.get(name)},
         )
 
     def generation(self) -> Generation:
@@ -123,7 +137,8 @@ class Toolchain:
         """Raises ToolsMissingError where it is not there."""
         if self.aiecc is None:
             raise ToolsMissingError(
-                f"aiecc (mlir_aie) is not installed; install with: {NEWEST.pair.install_command}"
+                f"aiecc (mlir_aie) is not installed; {self._wrong('MLIR_AIE_INSTALL_DIR')}"
+                f"install with: {NEWEST.pair.install_command}"
             )
         return self.aiecc
 
@@ -161,12 +176,21 @@ class Toolchain:
         xclbinutil = [] if self.xclbinutil else ["xclbinutil (XRT, or $AIE_XCLBINUTIL)"]
         remedies = [
             *([pair.install_command] if packages else []),
-            # Debian 13 has it in its backports, Ubuntu 26.04 in universe, AMD's PPA amd-team/xrt for 24.04.
-            *(["apt install libxrt-utils (elsewhere the package xrt)"] if xclbinutil else []),
+            *([GET_XCLBINUTIL] if xclbinutil else []),
         ]
+        found = self.aiecc and self.include, self.peano, self.xclbinutil
+        wrong = [name for name, there in zip(VARIABLES, found, strict=True) if not there]
         raise ToolsMissingError(
             f"building kernels needs {', '.join([*packages, *xclbinutil])}; "
-            f"install with: {'; '.join(remedies)}"
+            f"{self._wrong(*wrong)}install with: {'; '.join(remedies)}"
+        )
+
+    def _wrong(self, *variables: str) -> str:
+        """Which of these variables the user has set: they name a place that lacks the tool."""
+        return "".join(
+            f"${name} names {self.named[name]}, where it is not: correct or unset it; "
+            for name in variables
+            if name in self.named
         )
 
 

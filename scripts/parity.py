@@ -7,7 +7,7 @@
 NPU is involved. For each clip's first window of 30 s it compares the encoder's output with CTranslate2's: the
 least cosine of a window, and the least of any of its 1,500 positions; and with that of `fast`: the norm of
 the difference over the norm. Then come word errors, and how many transcripts are those of `fast` to the
-letter. Seconds are MEASURED on this machine.
+letter. Seconds are MEASURED on this machine. Needs the extra wer (jiwer).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from whisper_npu.audio import load_audio, log_mel  # noqa: E402
 from whisper_npu.benchmark.wer import EnglishNormalizer, WordErrorRate, word_error_rate  # noqa: E402
 from whisper_npu.benchmark.word_errors import OPTIONS, Reference, read_manifest  # noqa: E402
 from whisper_npu.dtypes import F32  # noqa: E402
+from whisper_npu.errors import WhisperNpuError, error_line  # noqa: E402
+from whisper_npu.extras import require_package  # noqa: E402
 from whisper_npu.markdown import as_table  # noqa: E402
 from whisper_npu.npu.emulator.device import Emulator, Fidelity  # noqa: E402
 from whisper_npu.transcription.model import load_model  # noqa: E402
@@ -48,18 +50,24 @@ class Heard:
     encoder_seconds: float  # MEASURED, of all windows
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", action="append", help="repeatable; default: tiny.en and base")
     parser.add_argument("--kernel", default="auto")
     parser.add_argument("--manifest", type=Path, default=ROOT / "samples/expected.tsv")
     arguments = parser.parse_args()
-    references = read_manifest(arguments.manifest)
-    samples = [load_audio(reference.path) for reference in references]
     rows: list[dict[str, str]] = []
-    for model in arguments.model or ["tiny.en", "base"]:
-        rows += compare(model, arguments.kernel, references, samples)
+    try:
+        require_package("jiwer", "wer", "parity.py")
+        references = read_manifest(arguments.manifest)
+        samples = [load_audio(reference.path) for reference in references]
+        for model in arguments.model or ["tiny.en", "base"]:
+            rows += compare(model, arguments.kernel, references, samples)
+    except WhisperNpuError as error:
+        print(error_line(str(error)), file=sys.stderr)
+        return error.exit_code
     print(as_table(rows, left=("model", "fidelity")), end="")
+    return 0
 
 
 def compare(
@@ -123,4 +131,4 @@ def cosine(x: F32, y: F32) -> NDArray[Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

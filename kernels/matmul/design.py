@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from whisper_npu.dtypes import DType
 from whisper_npu.kernels.matmul.core import MATMUL_CC, units
 from whisper_npu.kernels.matmul.kernel import DEPTH_AB, DEPTH_C, MatmulContract
-from whisper_npu.kernels.mlir import Array, DesignParameterError, Dims, Text, Value, core, memref
+from whisper_npu.kernels.mlir import (
+    Array,
+    DesignParameterError,
+    Dims,
+    Text,
+    Value,
+    check_multiple,
+    core,
+    memref,
+)
 from whisper_npu.kernels.shim import move, traffic
 from whisper_npu.kernels.toolchain import NEWEST, Generation
 
@@ -255,8 +264,7 @@ def check_tile(contract: MatmulContract) -> None:
     """Raises DesignParameterError, naming value and limit, for a tile or types that no core works on."""
     tile, target, name = core_tile(contract), contract.target, contract.name
     for size, value, unit in zip("mkn", tile, units(target), strict=True):
-        if value < unit or value % unit:
-            raise DesignParameterError(f"{name}: tile {size} = {value} must be a multiple of {unit}")
+        check_multiple(name, f"tile {size}", value, unit)
     if contract.l1_bytes > target.l1_bytes:
         raise DesignParameterError(
             f"{name}: a core would hold {contract.l1_bytes:,} bytes of {target.l1_bytes:,}: "
@@ -274,8 +282,7 @@ def check_multiples(contract: MatmulContract, multiples: tuple[int, int, int]) -
     """The same for an M, K or N of one dispatch that rounds of core tiles do not cover."""
     sizes = contract.m, contract.k, contract.n
     for size, value, unit in zip("MKN", sizes, multiples, strict=True):
-        if value < unit or value % unit:
-            raise DesignParameterError(f"{contract.name}: {size} = {value} must be a multiple of {unit}")
+        check_multiple(contract.name, size, value, unit)
 
 
 def _check_sizes(contract: MatmulContract) -> None:

@@ -23,6 +23,7 @@ from whisper_npu.kernels.mlir import (
     Place,
     Text,
     Value,
+    check_multiple,
     core,
     parameter_type,
 )
@@ -218,8 +219,7 @@ def check_sizes(contract: NormContract) -> None:
         )
     units = ("rows", contract.rows, target.columns * contract.height), ("cols", contract.cols, CHUNK)
     for size, value, unit in units:
-        if value < unit or value % unit:
-            raise DesignParameterError(f"{contract.name}: {size} = {value} must be a multiple of {unit}")
+        check_multiple(contract.name, size, value, unit)
     if contract.cols > max_cols(target):
         raise DesignParameterError(
             f"{contract.name}: a core holds rows of at most {max_cols(target)}, not {contract.cols}"

@@ -38,7 +38,7 @@ from whisper_npu.kernels.toolchain import (
     Generation,
     UnsupportedReleaseError,
 )
-from whisper_npu.kernels.tools import BuildError, Toolchain, ToolsMissingError
+from whisper_npu.kernels.tools import GET_XCLBINUTIL, BuildError, Toolchain, ToolsMissingError
 from whisper_npu.npu.artifacts import InnerLoop, find_kernel
 from whisper_npu.npu.targets import NPU1
 
@@ -227,7 +227,9 @@ def test_the_check_stops_at_npu_instructions(fake: Fake, toolchain: Generation) 
 
 @by_toolchain
 def test_the_check_has_objects_where_cores_are_measured_for_it(fake: Fake, toolchain: Generation) -> None:
-    aie_opt_check(spelled_for(toolchain), fake.toolchain)
+    fake.install(toolchain)
+    ran = aie_opt_check(spelled_for(toolchain), fake.toolchain)
+    assert ran == f"aiecc of mlir_aie {toolchain.pair.mlir_aie.version}"
     *compiled, (folder, *line) = fake.calls()
     assert f"--peano {fake.root}/llvm-aie" in " ".join(line)
     assert [(where, *rest[-2:]) for where, *rest in compiled] == (
@@ -407,6 +409,8 @@ def test_the_command_cleans_the_users_folder_and_does_nothing_else(fake: Fake, f
     assert (wrong.returncode, os.listdir(folder)) == (1, ["matmul_64x512"])
     done = subprocess.run([*command, "clean"], env=environ, capture_output=True, text=True, check=True)
     assert (done.stdout, os.listdir(folder)) == ("removed matmul_64x512\n", [])
+    done = subprocess.run([*command, "clean"], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == f"no built kernel in {folder}: nothing to remove\n"
 
 
 # --- Targets and names --------------------------------------------------------------------------------------
@@ -604,7 +608,20 @@ def test_an_ordinary_clang_on_path_is_not_peano(fake: Fake) -> None:
     assert Toolchain.find({"PATH": str(fake.clang.parent)}).peano is None
 
 
-APT = "apt install libxrt-utils (elsewhere the package xrt)"
+@pytest.mark.parametrize("variable", ["MLIR_AIE_INSTALL_DIR", "PEANO_INSTALL_DIR", "AIE_XCLBINUTIL"])
+def test_a_variable_that_names_nothing_is_named_with_its_value(fake: Fake, variable: str) -> None:
+    said = (
+        rf"building kernels needs .*; \${variable} names /nope, where it is not: correct or unset it; install"
+    )
+    with pytest.raises(ToolsMissingError, match=said) as error:
+        Toolchain.find({variable: "/nope"}, [fake.root]).check_complete()
+    assert str(error.value).count("/nope") == 1
+    if variable == "MLIR_AIE_INSTALL_DIR":
+        with pytest.raises(ToolsMissingError, match="MLIR_AIE_INSTALL_DIR names /nope"):
+            Toolchain.find({variable: "/nope"}, [fake.root]).need_aiecc()
+
+
+APT = GET_XCLBINUTIL
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,30 @@ def test_show_takes_a_gemm_of_any_size(capsys: pytest.CaptureFixture[str]) -> No
     assert name not in [contract.name for contract in DESIGNS]
     assert run(["kernels", "show", name]) == 0
     assert "%A: memref<98304xbf16>" in capsys.readouterr().out
-    assert run(["kernels", "show", "gemm_32x64x16_100x64x64"]) == 1
+    assert run(["kernels", "show", "gemm_32x64x16_100x64x64"]) == 2
     assert "M = 100 must be a multiple of 128" in capsys.readouterr().err
-    assert run(["kernels", "show", "64x64_baseline"]) == 2
-    assert "unknown kernel '64x64_baseline'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["64x64_baseline", "matmul_64x64_baseline"])
+def test_a_kernel_of_the_emulator_alone_has_no_design(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kernels", "show", name]) == 2
+    assert "kernel matmul_64x64_baseline has no design for the array" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "gemm_1x2x3_4x5x6"], "tile m = 1 must be a multiple of 16, at least 16"),
+        (["show", "gemm_0x0x0_0x0x0"], "tile m = 0 must be a multiple of 16, at least 16"),
+        (["show", "norm_0x512"], "rows = 0 must be a multiple of 16, at least 16"),
+        (["build", "64x512", "--target", "npu2"], "unknown target 'npu2': there are npu1, "),
+    ],
+)
+def test_what_the_array_cannot_hold_is_wrong_usage(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["kernels", *arguments]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("functions", ["auto", "numpy"])
@@ -144,6 +164,10 @@ def test_a_design_that_fails_does_not_stop_the_others(
 def test_an_unknown_design_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["kernels", "verify", "64x521"]) == 2
     assert "did you mean 64x512" in capsys.readouterr().err
+    assert run(["kernels", "show", "nope"]) == 2
+    assert capsys.readouterr().err == (
+        "whisper-npu: error: unknown kernel 'nope': see whisper-npu kernels list\n"
+    )
 
 
 def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +176,7 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
     assert "aiecc" in line
     assert "Peano" in line
     assert "xclbinutil" in line
-    assert f"install with: {NEWEST.pair.install_command}; apt install libxrt-utils" in line
+    assert f"install with: {NEWEST.pair.install_command}; sudo apt install libxrt-utils" in line
     assert run(["kernels", "build", "64x512", "--toolchain", "G1"]) == 1
     assert G1.pair.install_command in capsys.readouterr().err
     assert run(["kernels", "verify", "64x512", "--aie_opt"]) == 1
@@ -203,6 +227,19 @@ def test_a_manifests_contract_says_what_the_kernel_promises() -> None:
 @pytest.mark.skipif(shutil.which("aiecc") is None, reason="aiecc (mlir_aie) is not installed")
 def test_the_toolchains_own_passes_accept_every_design() -> None:
     assert run(["kernels", "verify", "--aie_opt"]) == 0
+
+
+def test_verify_says_which_tool_accepted_a_design(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "whisper_npu.apps.cli.kernel_commands.aie_opt_check", lambda *_: "aiecc of mlir_aie 1.4.5"
+    )
+    options = ["--core_functions", "numpy", "--toolchain", "G4"]
+    assert run(["kernels", "verify", "64x64", "--aie_opt", *options]) == 0
+    assert "; accepted by aiecc of mlir_aie 1.4.5; " in capsys.readouterr().out
+    assert run(["kernels", "verify", "64x64", *options]) == 0
+    assert "accepted" not in capsys.readouterr().out
 
 
 def check_of_the_makefile(*before: str) -> str:

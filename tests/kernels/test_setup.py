@@ -184,6 +184,22 @@ def test_a_python_without_wheels_is_refused_first(
     assert not folder.exists()
 
 
+def test_wheels_that_are_not_there_are_refused_first(
+    python: FakePython, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["kernels", "setup", "--folder", str(folder), "--python", str(python.path), "--wheels"]
+    (tmp_path / "empty").mkdir()
+    write_wheels(tmp_path / "half", G4.pair)
+    next((tmp_path / "half").glob("llvm_aie-*")).unlink()
+    lacks = {"nope": "is no folder", "empty": "has no wheel of mlir_aie", "half": "has no wheel of llvm-aie"}
+    for name, said in lacks.items():
+        assert run([*command, f"{tmp_path}/{name}"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--wheels {tmp_path}/{name} {said}: name the folder with {G4.pair}" in line
+    assert python.pop_calls() == []
+    assert not folder.exists()
+
+
 def test_a_python_that_is_not_there(environ: Mapping[str, str], folder: Path) -> None:
     with pytest.raises(SetupError, match=r"asking /nowhere/python .* cannot be run \(No such file"):
         set_up(folder, G4, MATMUL_64X64, python=Path("/nowhere/python"), environ=environ)
@@ -205,8 +221,17 @@ def test_a_folder_of_the_users_is_not_touched(
 
 def test_a_folder_that_cannot_be_made(python: FakePython, environ: Mapping[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    said: list[str] = []
     with pytest.raises(SetupError, match=r"file/tools cannot be written \(Not a directory\): name another"):
-        make(tmp_path / "file" / "tools", python, environ)
+        set_up(
+            tmp_path / "file" / "tools",
+            G4,
+            MATMUL_64X64,
+            python=python.path,
+            environ=environ,
+            say=said.append,
+        )
+    assert said == []  # nothing takes minutes
 
 
 # --- What fails ---------------------------------------------------------------------------------------------
@@ -225,6 +250,47 @@ def test_a_step_that_fails_leaves_nothing(
     assert not folder.exists()
     python.repair(step)
     assert make(folder, python, environ)[0].is_new
+
+
+def retries(path: str, error: str) -> str:
+    """What pip prints of a server that does not answer."""
+    return "".join(
+        f"WARNING: Retrying (Retry(total={left}, connect=None, read=None, redirect=None, status=None)) after "
+        f"connection broken by '{error}': {path}\n"
+        for left in range(4, -1, -1)
+    )
+
+
+OF_MLIR_AIE = "/Xilinx/mlir-aie/releases/expanded_assets/v1.4.5"
+NO_NAME = "Failed to establish a new connection: [Errno -2] Name or service not known"
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "said"),
+    [
+        (OF_MLIR_AIE, f"NewConnectionError('<pip.HTTPSConnection object at 0x7f>: {NO_NAME}')", NO_NAME),
+        (OF_MLIR_AIE, f'NewConnectionError("HTTPSConnection: {NO_NAME}")', f"HTTPSConnection: {NO_NAME}"),
+        ("/simple/numpy/", f"NewConnectionError('<pip.HTTPSConnection object at 0x7f>: {NO_NAME}')", NO_NAME),
+    ],
+)
+def test_without_network_the_server_is_named_in_one_line(
+    python: FakePython, environ: Mapping[str, str], folder: Path, path: str, error: str, said: str
+) -> None:
+    python.fail("pip", f"{retries(path, error)}ERROR: No matching distribution found for mlir_aie==1.4.5\n")
+    with pytest.raises(SetupError) as raised:
+        make(folder, python, environ)
+    server = "github.com" if path == OF_MLIR_AIE else "pip's package index"
+    assert str(raised.value) == f"{server} cannot be reached: {said}; without network: --wheels DIR"
+    assert not folder.exists()
+
+
+def test_a_server_that_answers_in_the_end_is_not_the_cause(
+    python: FakePython, environ: Mapping[str, str], folder: Path
+) -> None:
+    first_tries = "".join(retries(OF_MLIR_AIE, "ReadTimeoutError('x')").splitlines(keepends=True)[:-1])
+    python.fail("pip", f"{first_tries}ERROR: No space left on device\n")
+    with pytest.raises(SetupError, match=r"(?s)failed with status 1.*No space left on device"):
+        make(folder, python, environ)
 
 
 def test_a_step_that_fails_leaves_the_older_tools(

@@ -44,6 +44,7 @@ for last; do
     case "$last" in mlir_aie==*) asked="$last" ;; esac
 done
 if [ $step = venv ]; then mkdir -p "$last/bin" && cp "$root/python" "$last/bin/python"; fi
+if [ -s "$root/fails-$step" ]; then cat "$root/fails-$step"; exit 1; fi
 if [ -e "$root/fails-$step" ]; then
     i=0
     while [ $i -lt 40 ]; do echo "line $i of $step"; i=$((i + 1)); done
@@ -113,8 +114,9 @@ class FakePython:
     def offer(self, pair: Pair, *, fails: bool = False) -> None:
         lay_out(self.root / "packages" / pair.mlir_aie.requirement, pair, fails=fails)
 
-    def fail(self, step: str) -> None:
-        (self.root / f"fails-{step}").touch()
+    def fail(self, step: str, output: str = "") -> None:
+        """With 40 lines, or with this output."""
+        (self.root / f"fails-{step}").write_text(output)
 
     def repair(self, step: str) -> None:
         (self.root / f"fails-{step}").unlink()

@@ -129,6 +129,20 @@ class Result:
         return [load, *stages, self.total]
 
 
+def check_arguments(audio: Sequence[str], idle_seconds: float) -> None:
+    """Before a sensor or a device is looked for.
+
+    audio: files. Raises UsageError for stdin or `idle_seconds` out of range, AudioError for what `load_audio`
+    does not read.
+    """
+    if not IDLE_RANGE[0] <= idle_seconds <= IDLE_RANGE[1]:
+        raise UsageError(f"idle is {idle_seconds:g} s, must be {IDLE_RANGE[0]:g} to {IDLE_RANGE[1]:g}")
+    for path in audio:
+        if path == "-":
+            raise UsageError("a benchmark reads its recordings several times: name files, not -")
+        load_audio(path)
+
+
 def run_energy(
     audio: Sequence[str],
     device: Device,
@@ -144,15 +158,9 @@ def run_energy(
 ) -> Result:
     """Measure idle, load the model, transcribe all recordings 1 + `repeats` times, measure idle again.
 
-    audio: files. Raises UsageError for stdin or `idle_seconds` out of range, AudioError before anything is
-    measured, EnergyError where the sensor fails or stands still, and what `load_model` raises.
+    audio, idle_seconds: as `check_arguments` takes them. Raises EnergyError where the sensor fails or stands
+    still, and what `load_model` raises.
     """
-    if not IDLE_RANGE[0] <= idle_seconds <= IDLE_RANGE[1]:
-        raise UsageError(f"idle is {idle_seconds:g} s, must be {IDLE_RANGE[0]:g} to {IDLE_RANGE[1]:g}")
-    for path in audio:
-        if path == "-":
-            raise UsageError("a benchmark reads its recordings several times: name files, not -")
-        load_audio(path)
 
     def idle(when: str) -> Used:
         progress(f"measuring idle for {idle_seconds:g} s {when}: let the machine rest")

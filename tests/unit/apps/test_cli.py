@@ -78,11 +78,14 @@ def test_npu_without_an_npu_fails(capsys: pytest.CaptureFixture[str]) -> None:
     ids=["transcribe", "projection", "call", "pipeline", "energy", "wer"],
 )
 def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long_it_may_take(
-    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if "wer" in command:
         pytest.importorskip("jiwer")
     asked = []
+    here, there = tmp_path / "here", tmp_path / "there/kernels"
+    for folder in (here, there):
+        folder.mkdir(parents=True)
 
     def absent(options: NpuOptions, _: object) -> Device:
         asked.append(options)
@@ -90,12 +93,22 @@ def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long
 
     monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)
     monkeypatch.setattr("whisper_npu.energy.sensors.open_sensor", Constant)
-    options = ["--device", "npu", "--kernels", "here", "--kernels", "there/kernels"]
+    options = ["--device", "npu", "--kernels", str(here), "--kernels", str(there)]
     assert run([*command, *options]) == 1
     assert run([*command, *options, "--timeout", "0.5"]) == 1
-    folders = (Path("here"), Path("there/kernels"))
+    folders = (here, there)
     assert asked == [NpuOptions(folders), NpuOptions(folders, timeout_seconds=0.5)]
     assert "no NPU: this is a test" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["transcribe", SPEECH], ["benchmark", "call"]])
+@pytest.mark.parametrize("asked_for", ["auto", "npu", "emulator"])
+def test_a_folder_of_kernels_that_is_not_there_is_wrong_usage(
+    command: list[str], asked_for: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--device", asked_for, "--kernels", str(tmp_path), "--kernels", f"{tmp_path}/nope"]
+    assert run([*command, *options]) == 2
+    assert f"--kernels {tmp_path}/nope: there is no such folder" in only_line(capsys)
 
 
 def test_a_model_folder_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:

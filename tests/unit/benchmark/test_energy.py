@@ -246,19 +246,21 @@ def test_where_nothing_can_be_read_one_line_says_why(
     ("arguments", "code", "said"),
     [
         ([SPEECH, "--idle", "0"], 2, "idle is 0 s, must be 1 to 3600"),
+        ([SPEECH, "--idle", "-1"], 2, "idle is -1 s"),
         ([SPEECH, "--idle", "nan"], 2, "idle is nan s"),
         (["-"], 2, "name files"),
         (["no.wav"], 1, "no such file"),
     ],
 )
-def test_a_call_that_cannot_be_measured_fails_before_it_takes_time(
+def test_a_call_that_cannot_be_measured_fails_before_a_sensor_is_looked_for(
     arguments: list[str],
     code: int,
     said: str,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("whisper_npu.energy.sensors.open_sensor", Constant)
+    monkeypatch.setattr("whisper_npu.energy.sensors.open_sensor", lambda: open_sensor(tmp_path))
     assert run(["benchmark", "energy", *arguments, "--model", "no-model"]) == code
     assert said in capsys.readouterr().err
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from runpy import run_path
 
 import numpy as np
+import pytest
 
+from whisper_npu import extras
 from whisper_npu.benchmark.wer import WordErrorRate
 from whisper_npu.npu.emulator.device import Fidelity
 
@@ -32,3 +34,13 @@ def test_a_row_shows_the_worst_window_the_worst_position_and_what_fast_said() ->
     assert [row["texts as in fast"] for row in rows] == ["2 of 2", "1 of 2"]
     assert [row["MEASURED s per window"] for row in rows] == ["1.50", "4.50"]
     assert rows[0]["word errors"] == str(errors)
+
+
+def test_without_jiwer_one_line_says_so_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr("sys.argv", [str(SCRIPT), "--manifest", "/no/such.tsv"])
+    assert run_path(str(SCRIPT))["main"]() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("parity.py needs jiwer, which is not installed: pip install 'whisper-npu[wer]'")

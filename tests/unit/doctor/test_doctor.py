@@ -884,17 +884,20 @@ def test_the_clock_is_the_arrays_as_the_driver_says(
 
 
 def test_the_exit_code_says_whether_transcribe_works_with_that_device(
-    healthy: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    healthy: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
 
     def stand_in(npu: NpuOptions) -> Machine:
         asked.append(npu)
         return healthy
 
     monkeypatch.setattr(doctor, "this_machine", stand_in)
-    assert run(["doctor", "--kernels", "here", "--kernels", "there", "--timeout", "3"]) == 0
-    assert asked == [NpuOptions(kernel_folders=(Path("here"), Path("there")), timeout_seconds=3)]
+    assert run(["doctor", "--kernels", str(here), "--kernels", str(there), "--timeout", "3"]) == 0
+    assert asked == [NpuOptions(kernel_folders=(here, there), timeout_seconds=3)]
     assert capsys.readouterr().out.startswith("Transcription works here, on the NPU.\n")
     refused = with_actions(without_an_npu(healthy), open_device=no_npu)
     monkeypatch.setattr(doctor, "this_machine", lambda npu: refused)

@@ -226,7 +226,7 @@ def benchmark_energy(
 
     The processor's sensor says them: RAPL or amdgpu's PPT.
     """
-    from whisper_npu.benchmark.energy import as_markdown, run_energy, write_files
+    from whisper_npu.benchmark.energy import as_markdown, check_arguments, run_energy, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.energy.sensors import open_sensor
     from whisper_npu.npu.emulator.device import Fidelity
@@ -235,6 +235,7 @@ def benchmark_energy(
     files = Files(markdown=markdown, json=json, csv=csv)
     npu = npu_options(kernels, timeout)
     files.check()
+    check_arguments(audio, idle)
     sensor = open_sensor()
     with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
         done = run_energy(

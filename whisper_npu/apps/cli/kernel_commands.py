@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from whisper_npu.encoder import encoder_ops
-from whisper_npu.errors import WhisperNpuError, error_line
+from whisper_npu.errors import UnknownKernelError, WhisperNpuError, error_line
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource, aie_opt_check, arrays, build
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm
 from whisper_npu.kernels.own_toolchain import site_packages
 from whisper_npu.kernels.table import as_markdown, figures
 from whisper_npu.kernels.toolchain import NEWEST, Generation, generation_named
-from whisper_npu.kernels.tools import BuildError, Toolchain
+from whisper_npu.kernels.tools import Toolchain, UnknownArrayError
 from whisper_npu.kernels.verifier import Functions, Usage, parse
 from whisper_npu.kernels.verifier.core_functions import NoCompilerError
 from whisper_npu.kernels.verify import compiled_functions, numpy_functions, verify
@@ -54,11 +54,17 @@ def _whisper_designs(target: Target) -> Iterator[Contract]:
 def find_design(name: str, target: Target = DEFAULT) -> Contract:
     """The contract of a design, named with or without `matmul_`; a gemm may have any sizes.
 
-    Raises UnknownKernelError, naming the nearest names.
+    Raises UnknownKernelError, naming the nearest names, or where the array has no such design.
     """
-    found = registry.contract_named(name, target)
-    if found is not None and _has_design(found):
-        return found
+    for called in (name, f"matmul_{name}"):
+        found = registry.contract_named(called, target)
+        if found is not None and _has_design(found):
+            return found
+        if found is not None:
+            raise UnknownKernelError(
+                f"kernel {found.name} has no design for the array, only the emulator has it; "
+                "see whisper-npu kernels list"
+            )
     return registry.find_contract(name, designs(target))
 
 
@@ -113,8 +119,7 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
             source = DesignSource.of(contract, spelling)
             functions, origin = core_functions(contract, source.mlir_text, wanted)
             verdict = verify(contract, source.mlir_text, functions)
-            if mlir_aie:
-                aie_opt_check(source, tools)
+            accepted = f"accepted by {aie_opt_check(source, tools)}; " if mlir_aie else ""
         except WhisperNpuError as error:
             failed = True
             reason = str(error).removeprefix(f"{contract.name}: ")
@@ -124,7 +129,7 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
             f"{verdict.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
             f"the tolerance), L1 {verdict.usage.l1_highest:,} B, {_banks(verdict.usage)}"
             f"at least {verdict.cycles.cycles:,} cycles MODELLED, "
-            f"bound by {verdict.cycles.bound}; core functions: {origin}; {verdict.seconds:.1f} s",
+            f"bound by {verdict.cycles.bound}; core functions: {origin}; {accepted}{verdict.seconds:.1f} s",
             flush=True,
         )
     return 1 if failed else 0
@@ -169,7 +174,7 @@ def _target(array: str) -> Target:
         if array in arrays(target):
             return target
     known = ", ".join(name for target in TARGETS.values() for name in arrays(target))
-    raise BuildError(f"unknown target {array!r}: there are {known}")
+    raise UnknownArrayError(f"unknown target {array!r}: there are {known}")
 
 
 def _build(contracts: Sequence[Contract], array: str, toolchain: str | None) -> None:

@@ -21,11 +21,16 @@ Names = Annotated[
     typer.Argument(metavar="[NAME...]", help="Designs; default: all."),
 ]
 
-ToolchainName = Annotated[
+InstalledUnlessNamed = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         "--toolchain", metavar="G1|G2|G3|G4", help="Generation of mlir-aie; default: installed, or newest."
     ),
+]
+
+NewestUnlessNamed = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--toolchain", metavar="G1|G2|G3|G4", help="Generation of mlir-aie; default: the newest."),
 ]
 
 ModelNeeds = Annotated[
@@ -54,11 +59,11 @@ def kernels_list() -> None:
 @kernels.command("show")
 def kernels_show(
     name: Annotated[str, typer.Argument(help="A listed design, or a gemm or norm of any sizes.")],
-    toolchain: ToolchainName = None,
+    toolchain: NewestUnlessNamed = None,
 ) -> None:
     """Print a design's MLIR text.
 
-    Toolchains spell it differently; the default is the newest.
+    Toolchains spell it differently.
     """
     from whisper_npu.apps.cli.kernel_commands import show_design
 
@@ -78,7 +83,7 @@ def kernels_verify(
     aie_opt: Annotated[
         bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, if it is installed.")
     ] = False,
-    toolchain: ToolchainName = None,
+    toolchain: InstalledUnlessNamed = None,
     model: ModelNeeds = None,
 ) -> int:
     """Check designs, execute them, and compare with float64.
@@ -103,7 +108,7 @@ def kernels_build(
         ),
     ] = None,
     model: ModelNeeds = None,
-    toolchain: ToolchainName = None,
+    toolchain: InstalledUnlessNamed = None,
 ) -> None:
     """Build xclbins and instructions with mlir-aie and Peano.
 
@@ -176,7 +181,7 @@ def kernels_setup(
             help="Where to; default: $WHISPER_NPU_TOOLCHAIN, or a folder in the user's data folder.",
         ),
     ] = None,
-    toolchain: ToolchainName = None,
+    toolchain: NewestUnlessNamed = None,
     python: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--python", metavar="FILE", help="CPython 3.11 to 3.14; default: that of whisper-npu."),

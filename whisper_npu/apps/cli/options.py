@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from whisper_npu.errors import UsageError
+
 if TYPE_CHECKING:
     from whisper_npu.npu.options import NpuOptions
 
@@ -94,7 +96,13 @@ TraceFile = Annotated[
 
 
 def npu_options(folders: list[Path] | None, timeout_seconds: float) -> NpuOptions:
-    """The options --kernels and --timeout. Raises UsageError for a timeout out of range."""
+    """The options --kernels and --timeout.
+
+    Raises UsageError for a folder that is not there, whatever the device, and a timeout out of range.
+    """
     from whisper_npu.npu.options import NpuOptions
 
+    for folder in folders or ():
+        if not folder.expanduser().is_dir():
+            raise UsageError(f"--kernels {folder}: there is no such folder; name one with built kernels")
     return NpuOptions(kernel_folders=tuple(folders or ()), timeout_seconds=timeout_seconds)

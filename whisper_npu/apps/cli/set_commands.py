@@ -22,7 +22,7 @@ def fetch_set(given: str | None, signer: Path | None, timeout_seconds: float) ->
     """
     if not 0 < timeout_seconds <= 3600:
         raise UsageError(f"--timeout {timeout_seconds:g}: give seconds, more than 0 and at most 3600")
-    where = given or os.environ.get("WHISPER_NPU_KERNELS_FROM")
+    where = os.environ.get("WHISPER_NPU_KERNELS_FROM") if given is None else given
     if not where:
         raise UsageError(
             "this project publishes no kernels of its own: give --from URL or FOLDER of a set, or set "
