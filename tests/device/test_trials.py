@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -207,7 +208,8 @@ def test_the_record_is_on_disk_before_anything_is_dispatched(
     fsync = os.fsync
 
     def watch(file: int) -> None:
-        place = Path(os.readlink(f"/proc/self/fd/{file}"))
+        number = os.fstat(file).st_ino
+        place = next(path for path in tmp_path.rglob("*") if path.stat().st_ino == number)
         text = json.loads(place.read_text())["state"] if place.is_file() else "folder"
         synced.append((text, states(tmp_path), fake.counts.dispatches))
         fsync(file)
@@ -222,6 +224,19 @@ def test_the_record_is_on_disk_before_anything_is_dispatched(
         ("folder", {SMALL.name: "passed"}),
     ]
     assert fake.counts.dispatches == 1
+
+
+def test_a_disk_that_fails_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is remembered then; and no lock is left for which the next write would wait."""
+
+    def fail(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for _ in range(2):
+        with trials_in(tmp_path).of("a", "0"):
+            pass
+    assert trials_in(tmp_path).lost() == ()
 
 
 DIES = """

@@ -150,13 +150,17 @@ def _written(file: Path, trial: Trial) -> int:
     """
     new = file.with_suffix(f".{os.getpid()}")
     held = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    os.write(held, json.dumps(asdict(trial)).encode())
-    os.fsync(held)
-    new.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        os.write(held, json.dumps(asdict(trial)).encode())
+        os.fsync(held)
+        new.rename(file)
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except BaseException:
+        os.close(held)  # or the next one would wait for its lock for ever
+        raise
     return held
