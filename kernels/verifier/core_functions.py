@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -168,7 +169,7 @@ def _type(shape: tuple[int, ...], dtype: object) -> str:
 
 
 @dataclass(frozen=True)
-class _Functions:
+class _Functions(ABC):
     """What both implementations share."""
 
     functions: Mapping[str, _Declared]
@@ -195,8 +196,9 @@ class _Functions:
     def call(self, name: str, arguments: Sequence[NDArray[Any]]) -> None:
         self.prepare(name, arguments)()
 
+    @abstractmethod
     def _prepared(self, function: _Declared, arguments: Sequence[NDArray[Any]]) -> Callable[[], None]:
-        raise NotImplementedError
+        """The same, of arrays that are as declared."""
 
     def find(self, name: str) -> _Declared:
         if name not in self.functions:

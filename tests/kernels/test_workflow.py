@@ -94,8 +94,8 @@ def test_the_workflow_does_what_the_program_understands(
     assert list(dict.fromkeys(names)) == order  # the verifier first
     assert [call[1] for call in done if call[0] == "build_model"] == models
     assert [call[1:] for call in done if call[0] == "pack_set"] == [
-        (Path("/work/set"), None),
-        (Path("/work/set"), Path("/key")),
+        (Path("/data/set"), None),
+        (Path("/data/set"), Path("/key")),
     ]
 
 
