@@ -143,7 +143,7 @@ def test_the_committed_texts_are_what_the_generators_print() -> None:
 
 def test_another_core_tile_has_goldens_too() -> None:
     """kernels/README.md: who sets GEMM_TILE writes the goldens anew."""
-    for tile in ((96, 32, 96), (32, 64, 16)):
+    for tile in ((64, 32, 96), (32, 64, 16)):
         for contract in gemm_goldens(NPU1, tile):
             assert contract.name.startswith(f"gemm_{'x'.join(map(str, tile))}_")
             check_structure(parse(design(contract)), NPU1)
@@ -324,7 +324,7 @@ def test_one_xclbin_serves_every_gemm() -> None:
 def test_steps_longer_than_a_descriptor_holds_are_refused() -> None:
     too_wide = r"rows of B lie 1,056,768 words apart, a shim steps over at most 1,048,576"
     with pytest.raises(DesignParameterError, match=too_wide):
-        design(gemm(NPU1, 256, 128, 129 * 256, (64, 64, 64)))
+        design(gemm(NPU1, 256, 17 * 64, 129 * 256, (64, 64, 64)))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -392,12 +392,12 @@ def test_another_target_takes_the_same_designs(name: str, functions: str) -> Non
 def test_another_target_has_other_limits() -> None:
     with pytest.raises(DesignParameterError, match="tile m = 16 must be a multiple of 32"):
         design(replace(TOY_DESIGNS["wide"], m=16, core_tile=(16, 12, 24)))
-    with pytest.raises(DesignParameterError, match=r"would hold [\d,]+ bytes of 40,960"):
+    with pytest.raises(DesignParameterError, match=r"would hold [\d,]+ bytes of 40,448"):
         design(replace(TOY_DESIGNS["one core"], m=96, n=96, core_tile=(96, 12, 96)))
     with pytest.raises(DesignParameterError, match="a batch of 16 must be a multiple of 6"):
         design(replace(TOY_DESIGNS["pairs"], products=16))
     with pytest.raises(DesignParameterError, match=r"rows of B lie 57,600 words apart.* at most 32,768"):
-        design(gemm(TOY, 96, 48, 48 * 200, TOY_TILE))
+        design(gemm(TOY, 96, 171 * 12, 48 * 200, TOY_TILE))
 
 
 # ------------------------------------------------------------------------------------ what is refused
@@ -414,7 +414,7 @@ def test_another_target_has_other_limits() -> None:
         (replace(matmul_64x64(NPU1), k=4, core_tile=(64, 4, 64)), "tile k = 4 must be a multiple of 8"),
         (
             replace(matmul_64x64(NPU1), m=128, n=128, core_tile=(128, 64, 128)),
-            r"a core would hold 134,400 bytes of 65,536",
+            r"a core would hold 134,400 bytes of 64,512",
         ),
         (replace(matmul_64x512(NPU1), operand_dtype=DType.F32), "designs take bf16"),
         (
