@@ -52,7 +52,7 @@ def whole_matrices(
     A, so that the number is there.
 
     For npu1 and m,k,n = 96,64,48. L1: 2 x (96x64 + 64x48) x 2 bytes + 96x48 x 4 bytes + 3,328 stack + 4 for
-    the number of steps = 58,628 of 65,536 bytes, with one C buffer. A row of A is 128 bytes, what DRAM gives
+    the number of steps = 58,628 of 64,512 bytes, with one C buffer. A row of A is 128 bytes, what DRAM gives
     in one burst; rounds of 384 rows pad Whisper's 1,500 positions to 1,536 and 3,000 to 3,072. Compute: a
     step is 96*64*48 / 128 = 2,304 cycles per core at the peak; Peano issues a loop like this one at half of
     it (kernels/matmul/matmul.cc). DRAM: a step of the round brings 4 tiles of A and 4 of B, 73,728 bytes,

@@ -23,7 +23,7 @@ from whisper_npu.kernels.matmul.kernel import (
 )
 from whisper_npu.kernels.tasks import task_number
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.cost import modelled_plan_seconds, modelled_seconds
+from whisper_npu.npu.cost import modelled_plan_seconds
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Along
 from whisper_npu.npu.targets import WORD_BYTES, Target
@@ -212,12 +212,6 @@ def gemm_tiles(target: Target) -> tuple[CoreTile, ...]:
     return tuple(
         tile for tile in tiles if padded_gemm(target, Matmul(1, 1, 1), tile).l1_bytes <= target.l1_bytes
     )
-
-
-def best_gemm(target: Target, op: Matmul) -> GemmContract:
-    """The whole-matrix kernel of least modelled time for a product, of all of `gemm_tiles`."""
-    kernels = (padded_gemm(target, op, tile) for tile in gemm_tiles(target))
-    return min(kernels, key=lambda contract: modelled_seconds(contract, 1, target.profile).middle)
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,6 @@ def packages(machine: Machine) -> Packages:
     return OTHER
 
 
-def system_name(machine: Machine) -> str:
-    release = os_release(machine)
-    return release.get("PRETTY_NAME") or release.get("ID") or "an unknown system"
-
-
 def os_release(machine: Machine) -> dict[str, str]:
     """The format: https://www.freedesktop.org/software/systemd/man/latest/os-release.html."""
     for path in ("/etc/os-release", "/usr/lib/os-release"):
