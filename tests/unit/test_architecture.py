@@ -31,12 +31,13 @@ FILES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")])
 MODULES = {name_of(path): path for path in FILES if "whisper_npu/kernels" not in path.as_posix()}
 
 # What every room may import besides itself. A room is the longest entry that a module's name begins with;
-# `errors`, `dtypes` and `__init__`, which import nothing of ours, may be imported everywhere.
-FREE = {"", "errors", "dtypes"}
+# `errors`, `dtypes`, `near` and `__init__`, which import nothing of ours, may be imported everywhere.
+FREE = {"", "errors", "dtypes", "near"}
 PURE_NPU = {"npu.contract", "npu.kernel", "npu.layout", "npu.plan", "npu.cost", "npu.targets"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "dtypes": set(),
+    "near": set(),
     "cache": set(),
     "markdown": set(),
     "extras": set(),
@@ -95,7 +96,8 @@ ARROWS: dict[str, set[str]] = {
 TOP = {"apps", "benchmark", "doctor", "__main__"}  # may import all that is below, and apps all of the others
 START_UP = [
     ["--help"],
-    ["--version"],
+    ["config"],
+    ["completion", "bash"],
     ["transcribe", "--help"],
     ["benchmark", "projection", "--help"],
     ["kernels", "--help"],

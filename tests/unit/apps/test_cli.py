@@ -10,7 +10,6 @@ import pytest
 from tests.e2e.conftest import SAMPLES
 from tests.support.sensors import Constant
 from whisper_npu.apps.cli import run
-from whisper_npu.apps.cli.app import _with_flags
 from whisper_npu.errors import DeviceNotFoundError
 from whisper_npu.kernels import registry
 from whisper_npu.npu.device import Device
@@ -170,17 +169,17 @@ def test_every_summary_fits_into_80_columns(
     assert run([*group, "--help"]) == 0
     text = capsys.readouterr().out
     assert "Commands:" in text
-    assert "..." not in text.replace("COMMAND [ARGS]...", "")
+    assert "..." not in text.split("Commands:")[1]
     assert "\u2026" not in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["transcribe", SPEECH, "--device", "nope"], "'nope' is not one of .*; see whisper-npu transcribe"),
-        (["kernels", "mlir"], "No such command 'mlir'; see whisper-npu kernels"),
+        (["transcribe", SPEECH, "--device", "nope"], "'nope' is none of .*; see whisper-npu transcribe"),
+        (["kernels", "mlir"], "no such command 'mlir'; see whisper-npu kernels"),
         (["kernels", "verify", "--core_functions", "nope"], "see whisper-npu kernels verify"),
-        (["mlir"], "No such command 'mlir'; see whisper-npu"),
+        (["mlir"], "'mlir' is neither a command nor a file; see whisper-npu"),
     ],
 )
 def test_a_wrong_call_refers_to_the_help_of_its_command(
@@ -190,17 +189,6 @@ def test_a_wrong_call_refers_to_the_help_of_its_command(
     line = only_line(capsys)
     assert re.search(f"{told} --help$", line)
     assert "Value error" not in line
-
-
-@pytest.mark.parametrize("flag", ["--word_timestamps", "--word-timestamps"])
-@pytest.mark.parametrize("joint", [" ", "="])
-def test_openai_whispers_booleans_are_understood(flag: str, joint: str) -> None:
-    assert _with_flags(["a", *f"{flag}{joint}True".split(), "b"])[1] in (
-        "--word_timestamps",
-        "--word-timestamps",
-    )
-    assert len(_with_flags(["a", *f"{flag}{joint}False".split(), "b"])) == 3
-    assert _with_flags(["--", flag, "True"]) == ["--", flag, "True"]
 
 
 def test_the_help_names_every_kernel(capsys: pytest.CaptureFixture[str]) -> None:

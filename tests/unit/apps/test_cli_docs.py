@@ -24,9 +24,9 @@ def test_every_command_is_found() -> None:
 
 def test_options_with_their_values_and_defaults() -> None:
     reference = command_reference()
-    assert "| `--task` | `transcribe`, `translate` | `transcribe` | " in reference
-    assert "| `--batched`, `--no_batched` |  | off | " in reference
-    assert "| `--threads` | `N` |  | " in reference
+    assert "| `--task` | `TASK` | `transcribe` | " in reference
+    assert "| `--batched` |  | off | " in reference
+    assert "| `--threads` | `N` | `0` | " in reference
 
 
 def test_the_page_names_every_model() -> None:

@@ -8,52 +8,69 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import sys
-from typing import Annotated, Any
 
-import typer
+import click
+from click.core import ParameterSource
 
-from whisper_npu import __version__
 from whisper_npu.apps.cli.benchmark import benchmark
+from whisper_npu.apps.cli.command import HELP_NAMES, Group, Option, may_be_recording
+from whisper_npu.apps.cli.completion import completion
+from whisper_npu.apps.cli.config import config
 from whisper_npu.apps.cli.doctor import doctor
 from whisper_npu.apps.cli.kernels import kernels
+from whisper_npu.apps.cli.models import models
+from whisper_npu.apps.cli.settings import config_file
 from whisper_npu.apps.cli.transcribe import transcribe
+from whisper_npu.apps.cli.version import print_version
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line
+from whisper_npu.near import did_you_mean
 
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
+VERSION_NAMES = ["-V", "--version"]
 
-# Typer's usage errors: the parent of BadParameter, wherever this version of Typer keeps its click.
-_TyperUsageError: Any = typer.BadParameter.__mro__[1]
 
-app = typer.Typer(
-    name="whisper-npu",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Whisper speech recognition with its encoder on the AMD XDNA1 NPU, or on an emulator of it.",
-    # openai/whisper spells options with underscores; hyphens work as well.
-    context_settings={"token_normalize_func": lambda token: token.replace("-", "_")},
+class Program(Group):
+    """The commands; what looks like a recording, or an option of `transcribe`, means `transcribe`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in (*HELP_NAMES, *VERSION_NAMES):
+            args = ["transcribe", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in self.commands and not ctx.resilient_parsing:
+            if not may_be_recording(word):
+                hint = did_you_mean(word, self.commands)
+                raise click.UsageError(f"{word!r} is neither a command nor a file{hint and f'; {hint}'}", ctx)
+            args = ["transcribe", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = Program(
+    "whisper-npu",
+    help="Whisper speech recognition with its encoder on the AMD XDNA1 NPU, or on the CPU.",
+    examples=(
+        "whisper-npu talk.mp3                     # text on the screen",
+        "whisper-npu film.mkv -f srt              # film.srt beside you",
+        "whisper-npu doctor                       # does it work here, and on the NPU?",
+    ),
 )
-app.command()(transcribe)
-app.command()(doctor)
-app.add_typer(kernels, name="kernels")
-app.add_typer(benchmark, name="benchmark")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"whisper-npu {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _program(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
+app.params.append(
+    click.Option(
+        ["-V", "--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=print_version,
+        help="Print the version, the device and the kernels.",
+    )
+)
+for command in (transcribe, models, doctor, config, completion, kernels, benchmark):
+    app.add_command(command)
 
 
 def main() -> None:
@@ -71,21 +88,12 @@ def run(arguments: list[str]) -> int:
     # OpenMP threads that spin while they wait cost the decoder minutes on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code: int = (
-            app(args=_with_flags(arguments) or ["--help"], prog_name="whisper-npu", standalone_mode=False)
-            or 0
-        )
-        # A newer Typer turns an interrupt into an exit code, an older one raises Abort.
-        return _fail("interrupted", INTERRUPTED) if code == INTERRUPTED else code
+        return app.main(arguments or ["--help"], prog_name="whisper-npu", standalone_mode=False) or 0
     except WhisperNpuError as error:
         return _fail(str(error), error.exit_code)
-    except _TyperUsageError as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message(), file=sys.stderr)
-            return UsageError.exit_code
-        command = error.ctx.command_path if error.ctx else app.info.name
-        return _fail(f"{_described(error)}; see {command} --help", UsageError.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except click.UsageError as error:
+        return _wrong(error)
+    except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again at exit
@@ -99,18 +107,33 @@ def _fail(message: str, exit_code: int) -> int:
     return exit_code
 
 
-def _described(error: Any) -> str:
-    # A newer Typer checks values by pydantic, whose words these are.
-    message: str = error.format_message().rstrip(".").replace(": Value error, ", ": ")
-    if message.startswith("No such option"):
-        message += " (a file whose name begins with a dash: ./-name)"
-    return message
+def _wrong(error: click.UsageError) -> int:
+    """A call that cannot be parsed. A group without a command shows its help instead."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message(), file=sys.stderr)
+        return UsageError.exit_code
+    command = error.ctx.command_path if error.ctx else "whisper-npu"
+    return _fail(f"{_described(error)}; see {command} --help", UsageError.exit_code)
 
 
-def _with_flags(arguments: list[str]) -> list[str]:
-    """openai/whisper's `--word_timestamps True` as the flags that Typer knows."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    joined = "\0".join(arguments[:end])
-    pattern = r"(?:(?<=\0)|^)--(word[-_]timestamps|vad[-_]filter)[\0=](True|False)(?=\0|$)"
-    joined = re.sub(pattern, lambda found: ("--" if found[2] == "True" else "--no_") + found[1], joined)
-    return [*(joined.split("\0") if joined else []), *arguments[end:]]
+def _described(error: click.UsageError) -> str:
+    """click's error in words of this program."""
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"{error.param.make_metavar(error.ctx or click.Context(app))} is missing"
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        return f"{_origin(error.param, error.ctx)}: {error.message.rstrip('.')}"
+    if isinstance(error, click.BadOptionUsage):
+        return f"{error.option_name} needs a value"
+    return error.message.rstrip(".")
+
+
+def _origin(param: click.Parameter, ctx: click.Context | None) -> str:
+    """Where a value stands that is wrong."""
+    if not isinstance(param, Option):
+        return str(param.metavar or param.name)
+    source = ctx.get_parameter_source(str(param.name)) if ctx else None
+    if source is ParameterSource.ENVIRONMENT:
+        return str(param.envvar)
+    if source is ParameterSource.DEFAULT_MAP:
+        return f"config file {config_file()}, {param.long_name.removeprefix('--')}"
+    return param.long_name

@@ -3,60 +3,72 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
 
-import typer
-
+from whisper_npu.apps.cli.command import Argument, Group, command, option
 from whisper_npu.apps.cli.options import (
-    CsvFile,
-    Device,
-    DeviceName,
-    FidelityName,
-    FidelityOption,
-    JsonFile,
-    KernelFolders,
-    MarkdownFile,
-    PlotFile,
-    Repeats,
-    Threads,
-    Timeout,
-    TraceFile,
+    CSV,
+    DEVICE,
+    DEVICES,
+    JSON,
+    KERNELS,
+    MARKDOWN,
+    MODEL,
+    PLOT,
+    THREADS,
+    TIMEOUT,
+    TRACE,
+    fidelity,
+    kernel,
     npu_options,
+    repeats,
 )
+from whisper_npu.apps.cli.values import SWITCH, TEXT, Choice, Number
 
-benchmark = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
+benchmark = Group(
+    "benchmark",
     help="Measure products, the pipeline, energy and word errors.\n\n"
     "Every number says whether it is MEASURED on this machine or MODELLED for an NPU.",
 )
+_RECORDINGS = Argument("audio", metavar="AUDIO...", many=True, help="Audio files.")
+_KERNEL = kernel("auto, or a kernel as in transcribe.")
 
 
-class Peer(Enum):
-    faster_whisper = "faster-whisper"
-
-
-@benchmark.command("projection")
+@command(
+    benchmark,
+    "projection",
+    option("--strategy", type=TEXT, multiple=True, metavar="NAME", help="Strategy to run; default: all."),
+    repeats(3),
+    option(
+        "--naive_rows",
+        type=Number(int, 1),
+        default=128,
+        metavar="N",
+        help="Rows of A to measure the naive strategy on.",
+    ),
+    DEVICE,
+    fidelity("exact"),
+    KERNELS,
+    TIMEOUT,
+    MARKDOWN,
+    JSON,
+    CSV,
+    PLOT,
+    TRACE,
+)
 def benchmark_projection(
-    strategy: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--strategy", help="Strategy to run; default: all."),
-    ] = None,
-    repeats: Repeats = 3,
-    naive_rows: Annotated[
-        int, typer.Option("--naive_rows", min=1, help="Rows of A to measure the naive strategy on.")
-    ] = 128,
-    device: Device = DeviceName.auto,
-    fidelity: FidelityOption = FidelityName.exact,
-    kernels: KernelFolders = None,
-    timeout: Timeout = 10.0,
-    markdown: MarkdownFile = None,
-    json: JsonFile = None,
-    csv: CsvFile = None,
-    plot: PlotFile = None,
-    trace: TraceFile = None,
+    strategy: tuple[str, ...],
+    repeats: int,
+    naive_rows: int,
+    device: str,
+    fidelity: str,
+    kernels: tuple[Path, ...],
+    timeout: float,
+    markdown: Path | None,
+    json: Path | None,
+    csv: Path | None,
+    plot: Path | None,
+    trace: Path | None,
 ) -> None:
     """Run the baseline's product by every strategy.
 
@@ -68,14 +80,12 @@ def benchmark_projection(
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.npu.open import open_device
 
-    check_names(strategy or [])
+    check_names(strategy)
     files = Files(markdown=markdown, json=json, csv=csv, plot=plot, trace=trace)
     npu = npu_options(kernels, timeout)
     files.check()
-    with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
-        done = run_projection(
-            opened, names=strategy or [], repeats=repeats, naive_rows=naive_rows, progress=_say
-        )
+    with open_device(device, Fidelity(fidelity), npu=npu) as opened:
+        done = run_projection(opened, names=strategy, repeats=repeats, naive_rows=naive_rows, progress=_say)
     write_files(done, files)
     if files.plot:
         from whisper_npu.benchmark.plot import projection_plot
@@ -85,19 +95,28 @@ def benchmark_projection(
     print(as_markdown(done), end="")
 
 
-@benchmark.command("sizes")
+@command(
+    benchmark,
+    "sizes",
+    option(
+        "--measure",
+        type=SWITCH,
+        default=False,
+        help="Also measure one window against CTranslate2's encoder, with random weights.",
+    ),
+    repeats(5),
+    THREADS,
+    MARKDOWN,
+    JSON,
+    CSV,
+)
 def benchmark_sizes(
-    measure: Annotated[
-        bool,
-        typer.Option(
-            "--measure", help="Also measure one window against CTranslate2's encoder, with random weights."
-        ),
-    ] = False,
-    repeats: Repeats = 5,
-    threads: Threads = None,
-    markdown: MarkdownFile = None,
-    json: JsonFile = None,
-    csv: CsvFile = None,
+    measure: bool,
+    repeats: int,
+    threads: int | None,
+    markdown: Path | None,
+    json: Path | None,
+    csv: Path | None,
 ) -> None:
     """Compare encoders from tiny to large-v3.
 
@@ -114,12 +133,8 @@ def benchmark_sizes(
     print(as_markdown(done), end="")
 
 
-@benchmark.command("known-points")
-def benchmark_known_points(
-    markdown: MarkdownFile = None,
-    json: JsonFile = None,
-    csv: CsvFile = None,
-) -> None:
+@command(benchmark, "known-points", MARKDOWN, JSON, CSV)
+def benchmark_known_points(markdown: Path | None, json: Path | None, csv: Path | None) -> None:
     """Compare the cost model with what others measured.
 
     They measured on XDNA1, each at a clock of their own.
@@ -133,15 +148,15 @@ def benchmark_known_points(
     print(as_markdown(), end="")
 
 
-@benchmark.command("call")
+@command(benchmark, "call", repeats(20), DEVICE, KERNELS, TIMEOUT, MARKDOWN, JSON, CSV)
 def benchmark_call(
-    repeats: Repeats = 20,
-    device: Device = DeviceName.auto,
-    kernels: KernelFolders = None,
-    timeout: Timeout = 10.0,
-    markdown: MarkdownFile = None,
-    json: JsonFile = None,
-    csv: CsvFile = None,
+    repeats: int,
+    device: str,
+    kernels: tuple[Path, ...],
+    timeout: float,
+    markdown: Path | None,
+    json: Path | None,
+    csv: Path | None,
 ) -> None:
     """Measure one dispatch of each kernel, step by step.
 
@@ -155,27 +170,43 @@ def benchmark_call(
     files = Files(markdown=markdown, json=json, csv=csv)
     npu = npu_options(kernels, timeout)
     files.check()
-    with open_device(device.value, Fidelity.EXACT, npu=npu) as opened:
+    with open_device(device, Fidelity.EXACT, npu=npu) as opened:
         done = run_calls(opened, repeats=repeats, progress=_say)
     write_files(done, files)
     print(as_markdown(done), end="")
 
 
-@benchmark.command("pipeline")
+@command(
+    benchmark,
+    "pipeline",
+    _RECORDINGS,
+    MODEL,
+    _KERNEL,
+    repeats(3),
+    DEVICE,
+    fidelity("fast"),
+    KERNELS,
+    TIMEOUT,
+    MARKDOWN,
+    JSON,
+    CSV,
+    PLOT,
+    TRACE,
+)
 def benchmark_pipeline(
-    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files.")],
-    model: Annotated[str, typer.Option("--model", help="Name, folder, or hub id.")] = "base",
-    kernel: Annotated[str, typer.Option("--kernel", help="auto, or a kernel as in transcribe.")] = "auto",
-    repeats: Repeats = 3,
-    device: Device = DeviceName.auto,
-    fidelity: FidelityOption = FidelityName.fast,
-    kernels: KernelFolders = None,
-    timeout: Timeout = 10.0,
-    markdown: MarkdownFile = None,
-    json: JsonFile = None,
-    csv: CsvFile = None,
-    plot: PlotFile = None,
-    trace: TraceFile = None,
+    audio: tuple[str, ...],
+    model: str,
+    kernel: str,
+    repeats: int,
+    device: str,
+    fidelity: str,
+    kernels: tuple[Path, ...],
+    timeout: float,
+    markdown: Path | None,
+    json: Path | None,
+    csv: Path | None,
+    plot: Path | None,
+    trace: Path | None,
 ) -> None:
     """Measure the whole pipeline on recordings.
 
@@ -189,7 +220,7 @@ def benchmark_pipeline(
     files = Files(markdown=markdown, json=json, csv=csv, plot=plot, trace=trace)
     npu = npu_options(kernels, timeout)
     files.check()
-    with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
+    with open_device(device, Fidelity(fidelity), npu=npu) as opened:
         done = run_pipeline(audio, opened, model=model, kernel=kernel, repeats=repeats, progress=_say)
     write_files(done, files)
     if files.plot:
@@ -200,27 +231,41 @@ def benchmark_pipeline(
     print(as_markdown(done), end="")
 
 
-@benchmark.command("energy")
+@command(
+    benchmark,
+    "energy",
+    _RECORDINGS,
+    MODEL,
+    _KERNEL,
+    repeats(3),
+    option(
+        "--idle",
+        type=Number(float),
+        default=10.0,
+        metavar="SECONDS",
+        help="How long to measure the idle machine, before the work and after it.",
+    ),
+    DEVICE,
+    fidelity("fast"),
+    KERNELS,
+    TIMEOUT,
+    MARKDOWN,
+    JSON,
+    CSV,
+)
 def benchmark_energy(
-    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files.")],
-    model: Annotated[str, typer.Option("--model", help="Name, folder, or hub id.")] = "base",
-    kernel: Annotated[str, typer.Option("--kernel", help="auto, or a kernel as in transcribe.")] = "auto",
-    repeats: Repeats = 3,
-    idle: Annotated[
-        float,
-        typer.Option(
-            "--idle",
-            metavar="SECONDS",
-            help="How long to measure the idle machine, before the work and after it.",
-        ),
-    ] = 10.0,
-    device: Device = DeviceName.auto,
-    fidelity: FidelityOption = FidelityName.fast,
-    kernels: KernelFolders = None,
-    timeout: Timeout = 10.0,
-    markdown: MarkdownFile = None,
-    json: JsonFile = None,
-    csv: CsvFile = None,
+    audio: tuple[str, ...],
+    model: str,
+    kernel: str,
+    repeats: int,
+    idle: float,
+    device: str,
+    fidelity: str,
+    kernels: tuple[Path, ...],
+    timeout: float,
+    markdown: Path | None,
+    json: Path | None,
+    csv: Path | None,
 ) -> None:
     """Measure joules per minute of audio over idle.
 
@@ -237,7 +282,7 @@ def benchmark_energy(
     files.check()
     check_arguments(audio, idle)
     sensor = open_sensor()
-    with open_device(device.value, Fidelity(fidelity.value), npu=npu) as opened:
+    with open_device(device, Fidelity(fidelity), npu=npu) as opened:
         done = run_energy(
             audio,
             opened,
@@ -252,37 +297,48 @@ def benchmark_energy(
     print(as_markdown(done), end="")
 
 
-@benchmark.command("wer")
+@command(
+    benchmark,
+    "wer",
+    Argument(
+        "manifest",
+        metavar="MANIFEST.tsv",
+        help="Recordings and their texts: columns path, text, optionally group.",
+    ),
+    option("--model", type=TEXT, multiple=True, metavar="NAME", help="Model to test; default: tiny.en."),
+    option(
+        "--kernel",
+        type=TEXT,
+        multiple=True,
+        metavar="NAME",
+        help="Kernel to test; default: 64x512 and 64x64.",
+    ),
+    option("--device", type=DEVICES, multiple=True, metavar="NAME", help="Device to test; default: auto."),
+    fidelity("fast"),
+    option(
+        "--against",
+        type=Choice(("faster-whisper",)),
+        metavar="PROGRAM",
+        help="Also transcribe with this program and its own encoder: faster-whisper.",
+    ),
+    KERNELS,
+    TIMEOUT,
+    MARKDOWN,
+    JSON,
+    CSV,
+)
 def benchmark_wer(
-    manifest: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MANIFEST.tsv",
-            help="Recordings and their texts: columns path, text, optionally group.",
-        ),
-    ],
-    model: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--model", help="Model to test; default: tiny.en."),
-    ] = None,
-    kernel: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--kernel", help="Kernel to test; default: 64x512 and 64x64."),
-    ] = None,
-    device: Annotated[
-        Optional[list[DeviceName]],  # noqa: UP045
-        typer.Option("--device", help="Device to test; default: auto."),
-    ] = None,
-    fidelity: FidelityOption = FidelityName.fast,
-    against: Annotated[
-        Optional[Peer],  # noqa: UP045
-        typer.Option("--against", help="Also transcribe with this program and its own encoder."),
-    ] = None,
-    kernels: KernelFolders = None,
-    timeout: Timeout = 10.0,
-    markdown: MarkdownFile = None,
-    json: JsonFile = None,
-    csv: CsvFile = None,
+    manifest: str,
+    model: tuple[str, ...],
+    kernel: tuple[str, ...],
+    device: tuple[str, ...],
+    fidelity: str,
+    against: str | None,
+    kernels: tuple[Path, ...],
+    timeout: float,
+    markdown: Path | None,
+    json: Path | None,
+    csv: Path | None,
 ) -> None:
     """Compute word error rates of recordings.
 
@@ -296,11 +352,11 @@ def benchmark_wer(
     npu = npu_options(kernels, timeout)
     files.check()
     done = run_word_errors(
-        read_manifest(manifest),
-        models=model or ["tiny.en"],
-        kernels=kernel or ["64x512", "64x64"],
-        devices=[name.value for name in device or [DeviceName.auto]],
-        fidelity=Fidelity(fidelity.value),
+        read_manifest(Path(manifest)),
+        models=model or ("tiny.en",),
+        kernels=kernel or ("64x512", "64x64"),
+        devices=device or ("auto",),
+        fidelity=Fidelity(fidelity),
         npu=npu,
         against_faster_whisper=against is not None,
         progress=_say,

@@ -1,4 +1,4 @@
-"""The part of docs/cli.md that lists every command and option, written from the Typer app.
+"""The part of docs/cli.md that lists every command and option, written from the commands themselves.
 
 python -m whisper_npu.apps.cli.docs docs/cli.md
 """
@@ -6,17 +6,13 @@ python -m whisper_npu.apps.cli.docs docs/cli.md
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from enum import Enum
-from inspect import signature
+from collections.abc import Iterator
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
 
-import typer
-from typer.models import ArgumentInfo, OptionInfo
+import click
 
 from whisper_npu.apps.cli.app import app
+from whisper_npu.apps.cli.command import Argument, Command, Option
 
 HEAD = "| option | value | default | meaning |\n|---|---|---|---|\n"
 MARKER = "<!-- What follows is written by: python -m whisper_npu.apps.cli.docs docs/cli.md -->\n"
@@ -24,67 +20,40 @@ MARKER = "<!-- What follows is written by: python -m whisper_npu.apps.cli.docs d
 
 def command_reference() -> str:
     """Every command with its arguments and options, as Markdown."""
-    return "".join(_command(path, callback) for path, callback in commands(app, "whisper-npu"))
+    return "".join(_command(path, command) for path, command in commands(app, "whisper-npu"))
 
 
-def commands(group: typer.Typer, path: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The full name and the function of every command."""
-    for command in group.registered_commands:
-        assert command.callback is not None
-        yield f"{path} {command.name or command.callback.__name__}", command.callback
-    for inner in group.registered_groups:
-        assert inner.typer_instance is not None
-        yield from commands(inner.typer_instance, f"{path} {inner.name}")
-
-
-def _command(path: str, callback: Callable[..., Any]) -> str:
-    hints = get_type_hints(callback, include_extras=True)
-    arguments, options = [], []
-    for parameter in signature(callback).parameters.values():
-        kind, info = get_args(hints[parameter.name])[:2]
-        if isinstance(info, ArgumentInfo):
-            arguments.append((info.metavar or parameter.name.upper(), info.help))
+def commands(group: click.Group, path: str) -> Iterator[tuple[str, Command]]:
+    """The full name of every command, and the command."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
         else:
-            assert isinstance(info, OptionInfo)
-            options.append(_option(info, kind, parameter.default))
-    usage = " ".join([path, *(name for name, _ in arguments)])
-    summary = " ".join((callback.__doc__ or "").split())
-    listed = "".join(f"- `{name}`: {text}\n" for name, text in arguments)
-    table = HEAD + "".join(options) if options else ""
-    return "\n".join(filter(None, [f"\n### {usage}\n", f"{summary}\n", listed, table]))
+            assert isinstance(command, Command)
+            yield f"{path} {name}", command
 
 
-def _option(info: OptionInfo, kind: Any, default: Any) -> str:
-    """One row of the table. kind: the parameter's type, such as `list[Path] | None`."""
-    inner = [arg for arg in get_args(kind) if arg is not NoneType]
-    if inner and get_origin(kind) is not list:  # Optional[...]
-        kind = inner[0]
-    repeatable = get_origin(kind) is list
-    if repeatable:
-        kind = get_args(kind)[0]
-    # Inside Annotated, Typer keeps the first name as the default.
-    declared = [info.default, *(info.param_decls or ())]
-    names = "/".join(name for name in declared if isinstance(name, str)).split("/")
-    meaning = f"{info.help}{' May be repeated.' if repeatable else ''}"
-    cells = [", ".join(f"`{name}`" for name in names), _value(info, kind), _default(default), meaning]
+def _command(path: str, command: Command) -> str:
+    arguments = [param for param in command.params if isinstance(param, Argument)]
+    usage = " ".join([path, *(str(argument.metavar) for argument in arguments)])
+    lines = [f"\n### {usage}\n\n{' '.join((command.help or '').split())}\n"]
+    if arguments:
+        lines.append("\n" + "".join(f"- `{argument.metavar}`: {argument.about}\n" for argument in arguments))
+    groups = dict.fromkeys(one.group for one in command.options)
+    for title in groups:
+        heading = f"\n{title}:\n\n" if len(groups) > 1 else "\n"
+        rows = "".join(_row(one) for one in command.options if one.group == title)
+        lines.append(heading + HEAD + rows)
+    return "".join(lines)
+
+
+def _row(one: Option) -> str:
+    names = ", ".join(f"`{name}`" for name in sorted(one.opts, key=len))
+    value = "" if one.is_switch else f"`{one.metavar}`"
+    default = f"`{one.default_text}`" if one.default_text else "off" if one.is_switch else ""
+    meaning = f"{one.help}{' May be repeated.' if one.multiple else ''}"
+    cells = [names, value, default, meaning]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
-
-
-def _value(info: OptionInfo, kind: Any) -> str:
-    if kind is bool:
-        return ""
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(f"`{choice.value}`" for choice in kind)
-    names = {int: "whole number", float: "number", str: "text", Path: "path"}
-    return f"`{info.metavar}`" if info.metavar else names[kind]
-
-
-def _default(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"`{value.value if isinstance(value, Enum) else value}`"
 
 
 def rewritten(page: str) -> str:

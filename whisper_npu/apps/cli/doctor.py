@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
 
-import typer
+from whisper_npu.apps.cli.command import Command, option
+from whisper_npu.apps.cli.options import DEVICE, KERNELS, TIMEOUT, npu_options
+from whisper_npu.apps.cli.settings import configured
+from whisper_npu.apps.cli.values import SWITCH
 
-from whisper_npu.apps.cli.options import Device, DeviceName, KernelFolders, Timeout, npu_options
 
-
-def doctor(
-    device: Device = DeviceName.auto,
-    kernels: KernelFolders = None,
-    timeout: Timeout = 10.0,
-    retry: Annotated[
-        bool,
-        typer.Option("--retry", help="Try kernels again whose first run on this NPU did not come back."),
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON document instead.")] = False,
-) -> int:
+def _doctor(device: str, kernels: tuple[Path, ...], timeout: float, retry: bool, json: bool) -> int:
     """Find out whether transcription works here, and on what.
 
     It also says what keeps this machine from using its NPU.
@@ -33,6 +25,20 @@ def doctor(
     machine = this_machine(npu_options(kernels, timeout))
     if retry:
         machine.trials.forget_lost()
-    diagnosis = diagnose(machine, device.value)
+    diagnosis = diagnose(machine, device)
     print(as_json(as_document(diagnosis)) if json else as_text(diagnosis), end="")
     return 0 if diagnosis.works else 1
+
+
+doctor = Command(
+    "doctor",
+    _doctor,
+    [
+        DEVICE,
+        KERNELS,
+        TIMEOUT,
+        option("--retry", type=SWITCH, default=False, help="Try kernels again whose first run did not end."),
+        option("--json", type=SWITCH, default=False, help="Print a JSON document instead."),
+    ],
+    defaults=configured,
+)

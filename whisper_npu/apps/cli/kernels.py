@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
 
-import typer
-
+from whisper_npu.apps.cli.command import Argument, Group, command, option
+from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number
 from whisper_npu.errors import UsageError
 
-kernels = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="List, show, verify, build and fetch kernels.",
+kernels = Group("kernels", help="List, show, verify, build and fetch kernels.")
+_NAMES = Argument("names", metavar="[NAME...]", many=True, required=False, help="Designs; default: all.")
+_INSTALLED_UNLESS_NAMED = option(
+    "--toolchain",
+    type=TEXT,
+    metavar="G1|G2|G3|G4",
+    help="Generation of mlir-aie; default: installed, or newest.",
 )
-Names = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Argument(metavar="[NAME...]", help="Designs; default: all."),
-]
-
-InstalledUnlessNamed = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(
-        "--toolchain", metavar="G1|G2|G3|G4", help="Generation of mlir-aie; default: installed, or newest."
-    ),
-]
-
-NewestUnlessNamed = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--toolchain", metavar="G1|G2|G3|G4", help="Generation of mlir-aie; default: the newest."),
-]
-
-ModelNeeds = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--model", help="In place of names: what a released model's encoder needs; tiny.en, ..."),
-]
+_NEWEST_UNLESS_NAMED = option(
+    "--toolchain",
+    type=TEXT,
+    metavar="G1|G2|G3|G4",
+    help="Generation of mlir-aie; default: the newest.",
+)
+_MODEL_NEEDS = option(
+    "--model",
+    type=TEXT,
+    metavar="NAME",
+    help="In place of names: what a released model's encoder needs; tiny.en, ...",
+)
 
 
-class CoreFunctionsFrom(Enum):
-    auto = "auto"
-    compiler = "compiler"
-    numpy = "numpy"
-
-
-@kernels.command("list")
+@command(kernels, "list")
 def kernels_list() -> None:
     """List the designs, and which of them are built.
 
@@ -56,11 +42,13 @@ def kernels_list() -> None:
     print(list_designs(), end="")
 
 
-@kernels.command("show")
-def kernels_show(
-    name: Annotated[str, typer.Argument(help="A listed design, or a gemm or norm of any sizes.")],
-    toolchain: NewestUnlessNamed = None,
-) -> None:
+@command(
+    kernels,
+    "show",
+    Argument("name", metavar="NAME", help="A listed design, or a gemm or norm of any sizes."),
+    _NEWEST_UNLESS_NAMED,
+)
+def kernels_show(name: str, toolchain: str | None) -> None:
     """Print a design's MLIR text.
 
     Toolchains spell it differently.
@@ -70,21 +58,23 @@ def kernels_show(
     print(show_design(name, toolchain), end="")
 
 
-@kernels.command("verify")
+@command(
+    kernels,
+    "verify",
+    _NAMES,
+    option(
+        "--core_functions",
+        type=Choice(("auto", "compiler", "numpy")),
+        default="auto",
+        metavar="FROM",
+        help="Core functions from C++ sources compiled here (compiler), or numpy.",
+    ),
+    option("--aie_opt", type=SWITCH, default=False, help="Also run mlir-aie's own passes, if installed."),
+    _INSTALLED_UNLESS_NAMED,
+    _MODEL_NEEDS,
+)
 def kernels_verify(
-    names: Names = None,
-    core_functions: Annotated[
-        CoreFunctionsFrom,
-        typer.Option(
-            "--core_functions",
-            help="Core functions from C++ sources compiled here, or NumPy.",
-        ),
-    ] = CoreFunctionsFrom.auto,
-    aie_opt: Annotated[
-        bool, typer.Option("--aie_opt", help="Also run mlir-aie's own passes, if it is installed.")
-    ] = False,
-    toolchain: InstalledUnlessNamed = None,
-    model: ModelNeeds = None,
+    names: tuple[str, ...], core_functions: str, aie_opt: bool, toolchain: str | None, model: str | None
 ) -> int:
     """Check designs, execute them, and compare with float64.
 
@@ -93,22 +83,26 @@ def kernels_verify(
     from whisper_npu.apps.cli.kernel_commands import verify_designs, verify_model
 
     if model is None:
-        return verify_designs(names or [], core_functions.value, toolchain, mlir_aie=aie_opt)
+        return verify_designs(names, core_functions, toolchain, mlir_aie=aie_opt)
     _refuse_names_and_model(names, model)
-    return verify_model(model, core_functions.value, toolchain, mlir_aie=aie_opt)
+    return verify_model(model, core_functions, toolchain, mlir_aie=aie_opt)
 
 
-@kernels.command("build")
+@command(
+    kernels,
+    "build",
+    _NAMES,
+    option(
+        "--target",
+        type=TEXT,
+        metavar="NAME",
+        help="Array to build for, as MLIR-AIE names it; default: that of the laptops.",
+    ),
+    _MODEL_NEEDS,
+    _INSTALLED_UNLESS_NAMED,
+)
 def kernels_build(
-    names: Names = None,
-    target: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--target", help="Array to build for, as MLIR-AIE names it; default: that of the laptops."
-        ),
-    ] = None,
-    model: ModelNeeds = None,
-    toolchain: InstalledUnlessNamed = None,
+    names: tuple[str, ...], target: str | None, model: str | None, toolchain: str | None
 ) -> None:
     """Build xclbins and instructions with mlir-aie and Peano.
 
@@ -119,35 +113,37 @@ def kernels_build(
 
     array = target or DEFAULT.name
     if model is None:
-        build_designs(names or [], array, toolchain)
+        build_designs(names, array, toolchain)
         return
     _refuse_names_and_model(names, model)
     build_model(model, array, toolchain)
 
 
-def _refuse_names_and_model(names: Sequence[str] | None, model: str) -> None:
+def _refuse_names_and_model(names: Sequence[str], model: str) -> None:
     if names:
         raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
 
 
-@kernels.command("fetch")
-def kernels_fetch(
-    origin: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--from",
-            metavar="URL|FOLDER",
-            help="Where the set is; default: $WHISPER_NPU_KERNELS_FROM.",
-        ),
-    ] = None,
-    signer: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--signer", metavar="FILE", help="Public key that must have signed the set."),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", help="How long a server may be silent.")
-    ] = 30.0,
-) -> None:
+@command(
+    kernels,
+    "fetch",
+    option(
+        "origin",
+        "--from",
+        type=TEXT,
+        metavar="URL|FOLDER",
+        help="Where the set is; default: $WHISPER_NPU_KERNELS_FROM.",
+    ),
+    option("--signer", type=FILE, metavar="FILE", help="Public key that must have signed the set."),
+    option(
+        "--timeout",
+        type=Number(float),
+        default=30.0,
+        metavar="SECONDS",
+        help="How long a server may be silent.",
+    ),
+)
+def kernels_fetch(origin: str | None, signer: Path | None, timeout: float) -> None:
     """Install a set of kernels that others have built.
 
     It is installed once every file's sha256 and contract are right.
@@ -157,39 +153,36 @@ def kernels_fetch(
     fetch_set(origin, signer, timeout)
 
 
-@kernels.command("pack")
-def kernels_pack(
-    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="The set's new folder.")],
-    key: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--key", metavar="FILE", help="OpenSSH private key to sign the set with."),
-    ] = None,
-) -> None:
+@command(
+    kernels,
+    "pack",
+    Argument("to", metavar="FOLDER", help="The set's new folder."),
+    option("--key", type=FILE, metavar="FILE", help="OpenSSH private key to sign the set with."),
+)
+def kernels_pack(to: str, key: Path | None) -> None:
     """Make a set of the user's built kernels, for fetch."""
     from whisper_npu.apps.cli.set_commands import pack_set
 
-    pack_set(to, key)
+    pack_set(Path(to), key)
 
 
-@kernels.command("setup")
+@command(
+    kernels,
+    "setup",
+    option(
+        "--folder",
+        type=FOLDER,
+        metavar="DIR",
+        help="Where to; default: $WHISPER_NPU_TOOLCHAIN, or a folder in the user's data folder.",
+    ),
+    _NEWEST_UNLESS_NAMED,
+    option("--python", type=FILE, metavar="FILE", help="CPython 3.11 to 3.14; default: that of whisper-npu."),
+    option(
+        "--wheels", type=FOLDER, metavar="DIR", help="Folder of all wheels, for a machine without network."
+    ),
+)
 def kernels_setup(
-    folder: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--folder",
-            metavar="DIR",
-            help="Where to; default: $WHISPER_NPU_TOOLCHAIN, or a folder in the user's data folder.",
-        ),
-    ] = None,
-    toolchain: NewestUnlessNamed = None,
-    python: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--python", metavar="FILE", help="CPython 3.11 to 3.14; default: that of whisper-npu."),
-    ] = None,
-    wheels: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--wheels", metavar="DIR", help="Folder of all wheels, for a machine without network."),
-    ] = None,
+    folder: Path | None, toolchain: str | None, python: Path | None, wheels: Path | None
 ) -> None:
     """Install mlir-aie and Peano into an environment of their own.
 

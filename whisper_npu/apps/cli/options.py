@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING
 
-import typer
-
+from whisper_npu.apps.cli.command import Option, configurable, option
+from whisper_npu.apps.cli.values import FILE, FOLDER, TEXT, Choice, Number
 from whisper_npu.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,90 +19,95 @@ KERNEL_HELP = (
     "64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, "
     "64x512_k2048; 64x64_baseline."
 )
+DEVICES = Choice(
+    ("auto", "npu", "emulator", "cpu"),
+    also={"cpu": "emulator"},
+    refused=dict.fromkeys(
+        ("cuda", "gpu", "mps", "rocm", "xpu"),
+        "no GPU is used; npu is the NPU, cpu is this processor, auto takes the NPU if there is one",
+    ),
+)
+
+DEVICE = option(
+    "--device",
+    type=DEVICES,
+    default="auto",
+    metavar="NAME",
+    help="auto: the NPU if there is a working one, otherwise the CPU. npu, or cpu: the CPU emulates the NPU "
+    "(emulator means the same).",
+)
 
 
-class DeviceName(Enum):
-    auto = "auto"
-    npu = "npu"
-    emulator = "emulator"
-
-
-class FidelityName(Enum):
-    fast = "fast"
-    exact = "exact"
-
-
-# Optional[...], not X | None: Typer must read the annotations on Python 3.10 too.
-Device = Annotated[
-    DeviceName,
-    typer.Option("--device", help="auto uses the NPU if there is a working one, otherwise the emulator."),
-]
-FidelityOption = Annotated[
-    FidelityName,
-    typer.Option(
+def fidelity(default: str) -> Option:
+    """--fidelity, for commands with different defaults."""
+    return option(
         "--fidelity",
+        type=Choice(("fast", "exact")),
+        default=default,
+        metavar="NAME",
         help="exact: the emulator executes every dispatch by itself and sums as the array does, to the bit; "
         "ten to fifteen times slower.",
-    ),
-]
-ComputeType = Annotated[
-    str,
-    typer.Option(
-        "--compute_type",
-        help="Decoder's type, as CTranslate2 calls it: auto (int8 if the CPU has it), float32, int8, ...",
-    ),
-]
-KernelFolders = Annotated[
-    Optional[list[Path]],  # noqa: UP045
-    typer.Option(
-        "--kernels",
-        metavar="DIR",
-        help="Folder of built kernels, searched before $WHISPER_NPU_KERNELS and the user's own folder.",
-    ),
-]
-Timeout = Annotated[
-    float,
-    typer.Option("--timeout", metavar="SECONDS", help="How long one submission to the NPU may take."),
-]
-Threads = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option(
-        "--threads", metavar="N", help="CPU threads for encoder and decoder; default: one per core."
-    ),
-]
-Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Measured runs, after one to warm up.")]
-MarkdownFile = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--markdown", metavar="FILE.md", help="Also write what is printed."),
-]
-JsonFile = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--json", metavar="FILE.json", help="Write all results as JSON."),
-]
-CsvFile = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--csv", metavar="FILE.csv", help="Write one line per row of the table."),
-]
-PlotFile = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        "--plot", metavar="FILE.png|svg", help="Draw a plot; needs the extra benchmark (matplotlib)."
-    ),
-]
-TraceFile = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--trace", metavar="FILE.json", help="Write a trace for ui.perfetto.dev."),
-]
+    )
 
 
-def npu_options(folders: list[Path] | None, timeout_seconds: float) -> NpuOptions:
+KERNELS = option(
+    "--kernels",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help="Folder of built kernels, searched before $WHISPER_NPU_KERNELS and the user's own folder.",
+)
+TIMEOUT = option(
+    "--timeout",
+    type=Number(float),
+    default=10.0,
+    metavar="SECONDS",
+    help="How long one submission to the NPU may take.",
+)
+THREADS = option(
+    "--threads",
+    type=Number(int, 0, or_none=True),
+    default=0,
+    metavar="N",
+    help="CPU threads for encoder and decoder; 0: one per core.",
+)
+configurable(DEVICE, TIMEOUT, THREADS)
+KERNELS.configurable = True  # $WHISPER_NPU_KERNELS has another meaning
+
+REPEATS_HELP = "Measured runs, after one to warm up."
+
+
+def repeats(default: int) -> Option:
+    """--repeats, for commands with different defaults."""
+    return option("--repeats", type=Number(int, 1), default=default, metavar="N", help=REPEATS_HELP)
+
+
+def kernel(help: str = KERNEL_HELP) -> Option:
+    """--kernel, of which one command says more than the others."""
+    return option("--kernel", type=TEXT, default="auto", metavar="NAME", help=help)
+
+
+MODEL = option("--model", type=TEXT, default="base", metavar="NAME", help="Name, folder, or hub id.")
+MARKDOWN = option("--markdown", type=FILE, metavar="FILE.md", help="Also write the whole table.")
+JSON = option("--json", type=FILE, metavar="FILE.json", help="Write all results as JSON.")
+CSV = option("--csv", type=FILE, metavar="FILE.csv", help="Write one line per row of the table.")
+PLOT = option(
+    "--plot",
+    type=FILE,
+    metavar="FILE.png|svg",
+    help="Draw a plot; needs the extra benchmark (matplotlib).",
+)
+TRACE = option("--trace", type=FILE, metavar="FILE.json", help="Write a trace for ui.perfetto.dev.")
+
+
+def npu_options(folders: Sequence[Path], timeout_seconds: float) -> NpuOptions:
     """The options --kernels and --timeout.
 
     Raises UsageError for a folder that is not there, whatever the device, and a timeout out of range.
     """
     from whisper_npu.npu.options import NpuOptions
 
-    for folder in folders or ():
+    for folder in folders:
         if not folder.expanduser().is_dir():
             raise UsageError(f"--kernels {folder}: there is no such folder; name one with built kernels")
-    return NpuOptions(kernel_folders=tuple(folders or ()), timeout_seconds=timeout_seconds)
+    return NpuOptions(kernel_folders=tuple(folders), timeout_seconds=timeout_seconds)

@@ -1,142 +1,400 @@
-"""`whisper-npu transcribe`."""
+"""`whisper-npu transcribe`: its options, by group, and what they mean to the library."""
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Optional
+from typing import Any
 
-import typer
-
-from whisper_npu.apps.cli.options import (
-    KERNEL_HELP,
-    ComputeType,
-    Device,
-    DeviceName,
-    FidelityName,
-    FidelityOption,
-    KernelFolders,
-    Threads,
-    Timeout,
-    npu_options,
-)
+from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
+from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel, npu_options
+from whisper_npu.apps.cli.refused import REFUSED
+from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
+from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number, Numbers, Text, Words
 
 BATCH_SIZE = 8  # faster-whisper's default
 START = perf_counter()  # as early as this program can take it
+FORMATS = ("txt", "srt", "vtt", "tsv", "json", "lrc")  # without importing the writers; a test compares
+MODEL_NAMES = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium", "large-v3", "turbo")
+
+AUDIO = Argument(
+    "audio",
+    metavar="AUDIO...",
+    many=True,
+    help="Recordings: files of any audio or video format, quoted globs, folders (--recursive), - for stdin.",
+)
+
+MODEL = group(
+    "Model and device",
+    option(
+        "--model",
+        type=Text(MODEL_NAMES),
+        default="base",
+        metavar="NAME",
+        help="Name (tiny.en, base, large-v3-turbo, ...), folder, or hub id.",
+    ),
+    option(
+        "--model_directory",
+        type=FOLDER,
+        metavar="DIR",
+        help="The model's own folder, as whisper-ctranslate2 calls --model DIR.",
+    ),
+    option("--model_dir", type=FOLDER, metavar="DIR", help="Where models are kept and downloaded to."),
+    option("--local_files_only", type=SWITCH, default=False, help="Never download anything."),
+    DEVICE,
+    THREADS,
+    option(
+        "--compute_type",
+        type=TEXT,
+        default="auto",
+        metavar="TYPE",
+        help="Decoder's type, as CTranslate2 calls it: auto (int8 if the CPU has it), float32, int8, ...",
+    ),
+    option(
+        "--fp16",
+        type=SWITCH,
+        help="Accepted, and without effect: encoder bf16, decoder as --compute_type.",
+    ),
+    option("--batched", type=SWITCH, default=False, help="Decode several windows at once, cut at pauses."),
+    option(
+        "--batch_size",
+        type=Number(int, 1, or_none=True),
+        metavar="N",
+        help="How many windows at once; turns --batched on. Default: 8 with --batched.",
+    ),
+)
+
+INPUT = group(
+    "Recordings",
+    option("--recursive", type=SWITCH, default=False, help="Take the recordings in folders, and below them."),
+    option("--audio_track", type=Number(int, 1), metavar="N", help="Of a video; default: the first, 1."),
+    option(
+        "--clip_timestamps",
+        type=Numbers(float),
+        default=(0,),
+        metavar="LIST",
+        help="start,end,start,end,... in seconds: only these parts.",
+    ),
+)
+
+OUTPUT = group(
+    "Output",
+    option(
+        "--output_dir",
+        "-o",
+        type=FOLDER,
+        metavar="DIR",
+        help="Folder for the files; alone it means -f all. Default with -f: the current folder.",
+    ),
+    option(
+        "--output_format",
+        "-f",
+        type=Words((*FORMATS, "all"), all_of=FORMATS),
+        multiple=True,
+        metavar="LIST",
+        help=f"Write a file per recording: {', '.join(FORMATS)} or all, or several: srt,vtt.",
+    ),
+    option("--skip_existing", type=SWITCH, default=False, help="Leave out recordings that have their files."),
+    option("--pretty_json", "-p", type=SWITCH, default=False, help="Indent json files."),
+    option("--timestamps", type=SWITCH, default=False, help="Print when each line was said."),
+    option("--print_colors", type=SWITCH, default=False, help="On a terminal: colour text by confidence."),
+    option(
+        "--verbose",
+        "-v",
+        type=SWITCH,
+        help="True: print times and, at the end, the long report. False: print no text.",
+    ),
+    option("--quiet", "-q", type=SWITCH, default=False, help="Print only the text, no progress, no summary."),
+    option(
+        "--report",
+        type=FILE,
+        metavar="FILE.json",
+        help="Write the report as JSON, with every figure; -: stdout.",
+    ),
+)
+
+SUBTITLES = group(
+    "Subtitles (each turns --word_timestamps on)",
+    option(
+        "--max_line_width",
+        type=Number(int, 1, or_none=True),
+        metavar="N",
+        help="Characters in a line of srt and vtt.",
+    ),
+    option(
+        "--max_line_count",
+        type=Number(int, 1, or_none=True),
+        metavar="N",
+        help="Lines in a cue; with --max_line_width.",
+    ),
+    option(
+        "--max_words_per_line",
+        type=Number(int, 1, or_none=True),
+        metavar="N",
+        help="Words in a cue; not with --max_line_width.",
+    ),
+    option("--highlight_words", type=SWITCH, default=False, help="Underline each word as it is spoken."),
+)
+
+SPEECH = group(
+    "Language and text",
+    option(
+        "--task",
+        type=Choice(("transcribe", "translate")),
+        default="transcribe",
+        metavar="TASK",
+        help="transcribe, or translate: into English.",
+    ),
+    option(
+        "--language",
+        "-l",
+        type=TEXT,
+        metavar="NAME",
+        help="Code or English name: de, German, de-DE. Default: auto, detected.",
+    ),
+    option("--multilingual", type=SWITCH, default=False, help="Detect the language of every window."),
+    option(
+        "--initial_prompt",
+        type=TEXT,
+        metavar="TEXT",
+        help="Text that comes before the first window, as context.",
+    ),
+    option("--carry_initial_prompt", type=SWITCH, default=False, help="Before every window."),
+    option(
+        "--condition_on_previous_text",
+        type=SWITCH,
+        default=True,
+        help="Decode each window with the text before it; off against repetitions.",
+    ),
+    option(
+        "--prompt_reset_on_temperature",
+        type=Number(float, 0, 1),
+        default=0.5,
+        metavar="T",
+        help="Above it the text before is forgotten.",
+    ),
+    option("--prefix", type=TEXT, metavar="TEXT", help="Text with which the first window begins."),
+    option("--hotwords", type=TEXT, metavar="TEXT", help="Names and words to expect."),
+    option(
+        "--word_timestamps",
+        type=SWITCH,
+        default=False,
+        help="Time every word: written to json, and times of srt and vtt are finer.",
+    ),
+    option(
+        "--prepend_punctuations",
+        type=TEXT,
+        default="\"'\u201c\u00bf([{-",
+        metavar="TEXT",
+        help="Marks that belong to the next word.",
+    ),
+    option(
+        "--append_punctuations",
+        type=TEXT,
+        default="\"'.\u3002,\uff0c!\uff01?\uff1f:\uff1a\u201d)]}\u3001",
+        metavar="TEXT",
+        help="Marks that belong to the word before.",
+    ),
+)
+
+DECODING = group(
+    "Decoding",
+    option(
+        "--beam_size",
+        type=Number(int, 1, or_none=True),
+        default=5,
+        metavar="N",
+        help="Width of the beam search at temperature 0; None: 1.",
+    ),
+    option(
+        "--best_of",
+        type=Number(int, 1, or_none=True),
+        default=5,
+        metavar="N",
+        help="Samples at temperatures above 0; None: 1.",
+    ),
+    option("--patience", type=Number(float, 0, or_none=True), metavar="X", help="Of the beam search [1]"),
+    option(
+        "--length_penalty",
+        type=Number(float, or_none=True),
+        metavar="X",
+        help="Exponent of the length by which a beam's score is divided [1]",
+    ),
+    option(
+        "--repetition_penalty",
+        type=Number(float, 0),
+        default=1.0,
+        metavar="X",
+        help="Above 1: against words said before.",
+    ),
+    option(
+        "--no_repeat_ngram_size",
+        type=Number(int, 0),
+        default=0,
+        metavar="N",
+        help="No group of N tokens comes twice; 0: off.",
+    ),
+    option(
+        "--temperature",
+        type=Number(float, 0, 1),
+        default=0.0,
+        metavar="T",
+        help="The first to decode at; higher ones follow if that fails.",
+    ),
+    option(
+        "--temperature_increment_on_fallback",
+        type=Number(float, 0, 1, or_none=True),
+        default=0.2,
+        metavar="T",
+        help="By how much higher; None: never.",
+    ),
+    option(
+        "--compression_ratio_threshold",
+        type=Number(float, or_none=True),
+        default=2.4,
+        metavar="X",
+        help="Decoding failed if the text repeats itself more than this.",
+    ),
+    option(
+        "--logprob_threshold",
+        type=Number(float, or_none=True),
+        default=-1.0,
+        metavar="X",
+        help="Decoding failed if the mean log probability is lower.",
+    ),
+    option(
+        "--no_speech_threshold",
+        type=Number(float, 0, 1, or_none=True),
+        default=0.6,
+        metavar="P",
+        help="Silence, if the model doubts more that anybody speaks.",
+    ),
+    option(
+        "--hallucination_silence_threshold",
+        type=Number(float, 0, or_none=True),
+        metavar="SECONDS",
+        help="Skip longer silence where text seems invented; turns --word_timestamps on.",
+    ),
+    option(
+        "--suppress_tokens",
+        type=Numbers(int),
+        default=(-1,),
+        metavar="LIST",
+        help="Ids of tokens never to decode; -1: most special characters.",
+    ),
+    option("--suppress_blank", type=SWITCH, default=True, help="Never begin a window with a blank."),
+    option("--max_new_tokens", type=Number(int, 1, or_none=True), metavar="N", help="Per window."),
+    option(
+        "--chunk_length",
+        type=Number(int, 1, 30, or_none=True),
+        metavar="SECONDS",
+        help="Length of a window; default: the model's, 30.",
+    ),
+)
+
+VAD = group(
+    "Voice activity (Silero VAD)",
+    option("--vad_filter", type=SWITCH, default=False, help="Skip parts without speech."),
+    option(
+        "--vad_threshold",
+        type=Number(float, 0, 1, or_none=True),
+        metavar="P",
+        help="Speech is what is at least this probable [0.5]",
+    ),
+    option(
+        "--vad_min_speech_duration_ms",
+        type=Number(int, 0, or_none=True),
+        metavar="MS",
+        help="Shorter speech is dropped [0]",
+    ),
+    option(
+        "--vad_max_speech_duration_s",
+        type=Number(float, 0, or_none=True),
+        metavar="S",
+        help="Longer speech is cut at a pause [no limit]",
+    ),
+    option(
+        "--vad_min_silence_duration_ms",
+        type=Number(int, 0, or_none=True),
+        metavar="MS",
+        help="Shorter pauses are kept [2000]",
+    ),
+    option(
+        "--vad_speech_pad_ms",
+        type=Number(int, 0, or_none=True),
+        metavar="MS",
+        help="Kept around speech [400]",
+    ),
+)
+
+ENGINE = group(
+    "Kernels, for engineers",
+    kernel(),
+    fidelity("fast"),
+    KERNELS,
+    TIMEOUT,
+)
+
+configurable(*MODEL, *INPUT, *OUTPUT, *SUBTITLES, *SPEECH, *DECODING, *VAD, *ENGINE[:2])
 
 
-class Task(Enum):
-    transcribe = "transcribe"
-    translate = "translate"
-
-
-class OutputFormat(Enum):
-    txt = "txt"
-    srt = "srt"
-    vtt = "vtt"
-    tsv = "tsv"
-    json = "json"
-    all = "all"
-
-
-def transcribe(
-    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Audio files; - reads stdin.")],
-    model: Annotated[
-        str,
-        typer.Option("--model", help="Name (tiny.en, base, large-v3-turbo, ...), folder, or hub id."),
-    ] = "base",
-    device: Device = DeviceName.auto,
-    kernel: Annotated[str, typer.Option("--kernel", help=KERNEL_HELP)] = "auto",
-    compute_type: ComputeType = "auto",
-    fidelity: FidelityOption = FidelityName.fast,
-    language: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--language", help="Language code or English name; default: detected."),
-    ] = None,
-    task: Annotated[Task, typer.Option("--task", help="translate: into English.")] = Task.transcribe,
-    beam_size: Annotated[
-        int, typer.Option("--beam_size", help="Width of the decoder's beam search, at least 1.")
-    ] = 5,
-    temperature: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(
-            "--temperature",
-            help="Only this temperature, 0 to 1; default: 0, then higher ones if decoding fails.",
-        ),
-    ] = None,
-    initial_prompt: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--initial_prompt", help="Text that comes before the first window, as context."),
-    ] = None,
-    word_timestamps: Annotated[
-        bool,
-        typer.Option(
-            "--word_timestamps/--no_word_timestamps", help="Time every word; written to json files."
-        ),
-    ] = False,
-    vad_filter: Annotated[
-        bool, typer.Option("--vad_filter/--no_vad_filter", help="Skip parts without speech (Silero VAD).")
-    ] = False,
-    batched: Annotated[
-        bool,
-        typer.Option("--batched/--no_batched", help="Decode several windows at once, cut at pauses (VAD)."),
-    ] = False,
-    batch_size: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--batch_size", metavar="N", help="How many windows at once; default: 8 with --batched."
-        ),
-    ] = None,
-    output_format: Annotated[
-        Optional[OutputFormat],  # noqa: UP045
-        typer.Option("--output_format", help="Write a file per recording in this format, or in all."),
-    ] = None,
-    output_dir: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--output_dir", help="Folder for these files; alone it means --output_format txt."),
-    ] = None,
-    report: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--report", metavar="FILE.json", help="Write the report as JSON (docs/report.md)."),
-    ] = None,
-    threads: Threads = None,
-    kernels: KernelFolders = None,
-    timeout: Timeout = 10.0,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print no progress and no report on stderr.")
-    ] = False,
-) -> int:
+def _transcribe(**given: Any) -> int:
     """Transcribe recordings; their text goes to stdout.
 
-    Progress and a report go to stderr.
+    Progress, what was written and a summary go to stderr.
     """
     from whisper_npu.apps.cli.run import OutputFiles, Run
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.transcription.options import TranscribeOptions
 
-    defaults = TranscribeOptions()
+    formats = tuple(dict.fromkeys(fmt for chosen in given["output_format"] for fmt in chosen))
+    if not formats and given["output_dir"] is not None:
+        formats = FORMATS
     return Run(
-        audio=tuple(audio),
-        model=model,
-        device=device.value,
-        kernel=kernel,
-        compute_type=compute_type,
-        fidelity=Fidelity(fidelity.value),
-        npu=npu_options(kernels, timeout),
-        threads=threads,
+        audio=given["audio"],
+        model=given["model"],
+        device=given["device"],
+        kernel=given["kernel"],
+        compute_type=given["compute_type"],
+        fidelity=Fidelity(given["fidelity"]),
+        npu=npu_options(given["kernels"], given["timeout"]),
+        threads=given["threads"] or None,
         options=TranscribeOptions(
-            language=language,
-            task=task.value,
-            beam_size=beam_size,
-            temperature=defaults.temperature if temperature is None else (temperature,),
-            initial_prompt=initial_prompt,
-            word_timestamps=word_timestamps,
-            vad_filter=vad_filter,
-            batch_size=BATCH_SIZE if batched and batch_size is None else batch_size,
+            language=given["language"],
+            task=given["task"],
+            beam_size=given["beam_size"],
+            initial_prompt=given["initial_prompt"],
+            condition_on_previous_text=given["condition_on_previous_text"],
+            word_timestamps=given["word_timestamps"],
+            vad_filter=given["vad_filter"],
+            batch_size=BATCH_SIZE
+            if given["batched"] and given["batch_size"] is None
+            else given["batch_size"],
         ),
-        output=OutputFiles.asked_for(output_format and output_format.value, output_dir),
-        report=report,
-        quiet=quiet,
+        output=OutputFiles(formats, given["output_dir"] or Path()),
+        report=given["report"],
+        quiet=given["quiet"],
         started=START,
     ).execute()
+
+
+def _defaults(options: Sequence[Option]) -> dict[str, Any]:
+    path = config_file()
+    config = read_config(path)
+    checked_names(config, options, path)
+    return defaults_for(options, config)
+
+
+transcribe = Command(
+    "transcribe",
+    _transcribe,
+    [AUDIO, *MODEL, *INPUT, *OUTPUT, *SUBTITLES, *SPEECH, *DECODING, *VAD, *ENGINE],
+    examples=(
+        "whisper-npu talk.mp3",
+        "whisper-npu talk.mp3 -f srt,vtt --max_line_width 40 --max_line_count 2",
+        "whisper-npu --recursive lectures/ -o text/ --skip_existing",
+    ),
+    refused=REFUSED,
+    defaults=_defaults,
+)

@@ -1,0 +1,302 @@
+"""Commands and options as this program spells them, on top of click.
+
+Other Whisper programs use argparse, and people's fingers know it: underscores or hyphens, a long option by
+its first letters if no other begins with them, switches as `--word_timestamps`, `--word_timestamps True` or
+`--no_word_timestamps`. `Command` turns all of these into the one spelling that click knows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from whisper_npu.apps.cli.values import ParamType, Switch, as_switch
+from whisper_npu.near import did_you_mean
+
+HELP_NAMES = ["-h", "--help"]
+WIDTH = 80  # columns of every terminal; a narrower one gets less
+_EXAMPLES = "Examples"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Option(click.Option):
+    """An option that stands in a group of the help."""
+
+    group: str = "Options"
+    configurable: bool = False  # whether a config file may set it
+
+    @property
+    def is_switch(self) -> bool:
+        return isinstance(self.type, Switch)
+
+    @property
+    def long_name(self) -> str:
+        return next(name for name in self.opts if name.startswith("--"))
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        names = ", ".join(sorted(self.opts, key=len))
+        value = "" if self.is_switch or self.is_flag else f" {self.make_metavar(ctx)}"
+        return f"{names}{value}", f"{self.help}{self._shown_default()}"
+
+    def _shown_default(self) -> str:
+        text = self.default_text
+        return f" [{text}]" if text else ""
+
+    @property
+    def default_text(self) -> str:
+        """The default as the help shows it; empty where there is none, and for a switch that is off."""
+        default = self.default
+        if self.is_switch:
+            return "on" if default is True else ""
+        if default is None or callable(default) or self.multiple:
+            return ""
+        if isinstance(default, (tuple, list)):
+            return ",".join(str(value) for value in default)
+        return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def option(
+    *names: str,
+    type: ParamType,
+    help: str,
+    default: Any = None,
+    metavar: str | None = None,
+    multiple: bool = False,
+) -> Option:
+    """names: as in click, the parameter's own name first if it is not that of the longest option."""
+    return Option(
+        names,
+        type=type,
+        help=help,
+        default=default,
+        metavar=metavar,
+        multiple=multiple,
+    )
+
+
+def group(title: str, *options: Option) -> tuple[Option, ...]:
+    """These options stand below this title in the help."""
+    for one in options:
+        one.group = title
+    return options
+
+
+def configurable(*options: Option) -> tuple[Option, ...]:
+    """A config file may set these, and an environment variable: WHISPER_NPU_ and the option's name."""
+    for one in options:
+        one.configurable = True
+        one.envvar = f"WHISPER_NPU_{one.long_name.removeprefix('--').upper()}"
+    return options
+
+
+class Command(click.Command):
+    """A command whose help has groups and examples.
+
+    refused: options of other programs that this one does not have, with the reason.
+    defaults: what a config file says of these options, read when the command line is parsed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        callback: Callable[..., Any],
+        params: Sequence[click.Parameter],
+        *,
+        examples: Sequence[str] = (),
+        refused: Mapping[str, str] | None = None,
+        defaults: Callable[[Sequence[Option]], dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            callback=callback,
+            params=list(params),
+            help=callback.__doc__,
+            context_settings={"help_option_names": HELP_NAMES, "max_content_width": WIDTH},
+        )
+        self.examples, self.refused, self.defaults = tuple(examples), refused or {}, defaults
+
+    @property
+    def options(self) -> list[Option]:
+        return [param for param in self.params if isinstance(param, Option)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            args = _Spelling(self, ctx).of(args)
+            if self.defaults is not None:
+                ctx.default_map = self.defaults(self.options)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _format_examples(self.examples, formatter)
+        if arguments := [p for p in self.params if isinstance(p, Argument)]:
+            with formatter.section("Arguments"):
+                formatter.write_dl([(p.make_metavar(ctx), p.about) for p in arguments])
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for one in self.options:
+            if not one.hidden and (record := one.get_help_record(ctx)):
+                groups.setdefault(one.group, []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=28)
+        if any(one.is_switch for one in self.options):
+            formatter.write_paragraph()
+            formatter.write_text(
+                "A switch: --x, --x True, --x False, --no_x. Underscores or hyphens. -h, --help: this page."
+            )
+
+
+class Argument(click.Argument):
+    """An argument with a line in the help."""
+
+    def __init__(self, name: str, *, help: str, metavar: str, many: bool = False, required: bool = True):
+        super().__init__([name], metavar=metavar, nargs=-1 if many else 1, required=required)
+        self.about = help  # click would print its own `help` in a section of its own
+
+    def make_metavar(self, ctx: click.Context) -> str:
+        return self.metavar or self.name.upper()
+
+
+class Group(click.Group):
+    """Commands below one name, listed with their summaries."""
+
+    def __init__(self, name: str, *, help: str, examples: Sequence[str] = ()) -> None:
+        super().__init__(
+            name,
+            help=help,
+            no_args_is_help=True,
+            context_settings={"help_option_names": HELP_NAMES, "max_content_width": WIDTH},
+        )
+        self.examples = tuple(examples)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of their declaration, not of the alphabet
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            hint = did_you_mean(args[0], self.commands)
+            raise click.UsageError(f"no such command {args[0]!r}{hint and f'; {hint}'}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _format_examples(self.examples, formatter)
+        self.format_commands(ctx, formatter)
+        super(click.Group, self).format_options(ctx, formatter)
+
+
+def command(
+    parent: click.Group,
+    name: str,
+    *params: click.Parameter,
+    examples: Sequence[str] = (),
+) -> Callable[[F], F]:
+    """Make a function a command of a group. Its docstring is the help, and the first sentence the summary."""
+
+    def declared(callback: F) -> F:
+        parent.add_command(Command(name, callback, params, examples=examples))
+        return callback
+
+    return declared
+
+
+def _format_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
+    if examples:
+        with formatter.section(_EXAMPLES):
+            for example in examples:
+                formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def may_be_recording(word: str) -> bool:
+    """Whether a word looks like a file, a folder, a glob, an address, or stdin."""
+    return word == "-" or os.path.lexists(word) or bool(set(word) & set("./\\*?[~:"))
+
+
+class _Spelling:
+    """One command line in the spelling that click knows: --name=value for every long option."""
+
+    def __init__(self, command: Command, ctx: click.Context) -> None:
+        self._command, self._ctx = command, ctx
+        self._named = {name: option for option in command.options for name in option.opts}
+        self._help = set(HELP_NAMES)
+
+    def of(self, arguments: Sequence[str]) -> list[str]:
+        spelled: list[str] = []
+        rest = list(arguments)
+        while rest:
+            token = rest.pop(0)
+            if token == "--":
+                return [*spelled, token, *rest]
+            if token.startswith("--"):
+                spelled += self._long(token, rest)
+            elif token in self._named and not self._named[token].is_switch:
+                spelled += [token, *self._value(token, rest)]
+            elif token in self._named:
+                spelled += self._switch(self._named[token], "", rest, meaning=True)
+            else:
+                spelled.append(self._known(token))
+        return spelled
+
+    def _long(self, token: str, rest: list[str]) -> list[str]:
+        given, equals, value = token.partition("=")
+        name = "--" + given[2:].replace("-", "_")
+        if name in self._help:
+            return [name]
+        meaning = True
+        if (option := self._find(name)) is None and name.startswith("--no_"):
+            option, meaning = self._find("--" + name[5:]), False
+            if option is not None and not option.is_switch:
+                option = None
+        if option is None:
+            raise self._unknown(given)
+        if option.is_switch:
+            return self._switch(option, equals + value, rest, meaning=meaning)
+        return [option.long_name + "=" + (value if equals else self._value(given, rest)[0])]
+
+    def _switch(self, option: Option, joined: str, rest: list[str], *, meaning: bool) -> list[str]:
+        """joined: "=True" and so on, or empty, and then the next argument may be the value."""
+        value = joined[1:] or "True"
+        if not joined and rest and as_switch(rest[0]) is not None:
+            value = rest.pop(0)
+        elif not joined and rest and not may_be_recording(rest[0]) and not rest[0].startswith("-"):
+            value = rest.pop(0)  # neither: for example a mistyped True
+        if not meaning:
+            if as_switch(value) is None:
+                raise click.BadParameter(f"{value!r} is neither True nor False", self._ctx, option)
+            value = str(not as_switch(value))
+        return [f"{option.long_name}={value}"]
+
+    def _value(self, given: str, rest: list[str]) -> list[str]:
+        if not rest or self._is_option(rest[0]):
+            raise click.UsageError(f"{given} needs a value", self._ctx)
+        return [rest.pop(0)]
+
+    def _is_option(self, token: str) -> bool:
+        return token.startswith("--") and "--" + token.partition("=")[0][2:].replace("-", "_") in self._named
+
+    def _find(self, name: str) -> Option | None:
+        """By its name, or by the first letters of it; None if there is no such option."""
+        if name in self._named:
+            return self._named[name]
+        if (reason := self._command.refused.get(name)) is not None:
+            raise click.UsageError(f"{name}: {reason}", self._ctx)
+        begun = {option.long_name for long, option in self._named.items() if long.startswith(name)}
+        if len(begun) > 1:
+            raise click.UsageError(f"{name} may be {' or '.join(sorted(begun))}: write it out", self._ctx)
+        return self._named[begun.pop()] if begun and len(name) > len("--x") else None
+
+    def _known(self, token: str) -> str:
+        """A recording, or a short option with its value behind it, such as -fsrt."""
+        if not token.startswith("-") or token == "-" or token in self._help or token[:2] in self._named:
+            return token
+        raise self._unknown(token)
+
+    def _unknown(self, given: str) -> click.UsageError:
+        hint = did_you_mean("--" + given.lstrip("-").replace("-", "_"), self._named)
+        if not hint and os.path.lexists(given):
+            hint = f"for the file of this name write ./{given}"
+        return click.UsageError(f"no such option {given}{hint and f'; {hint}'}", self._ctx)

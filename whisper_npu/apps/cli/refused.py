@@ -1,0 +1,20 @@
+"""Options of openai/whisper and whisper-ctranslate2 that this program does not have, and why."""
+
+from __future__ import annotations
+
+_SPEAKERS = (
+    "speakers are not told apart here; pyannote.audio can do that, and its turns be matched to the words of "
+    "--word_timestamps True -f json"
+)
+_LIVE = "a microphone is not listened to here; record first, then transcribe the file"
+
+REFUSED: dict[str, str] = {
+    "--device_index": "there is one NPU, and no GPU is used; leave it out",
+    "--hf_token": f"{_SPEAKERS}; for a private model on the hub set HF_TOKEN",
+    "--speaker_name": _SPEAKERS,
+    "--speaker_num": _SPEAKERS,
+    "--live_transcribe": _LIVE,
+    "--live_volume_threshold": _LIVE,
+    "--live_input_device": _LIVE,
+    "--live_input_device_sample_rate": _LIVE,
+}

@@ -1,0 +1,84 @@
+"""Defaults of a person's own: a config file, and environment variables.
+
+What is given on the command line counts first, then WHISPER_NPU_... variables, then the config file, then the
+program's own defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whisper_npu.apps.cli.command import Option
+from whisper_npu.errors import UsageError, one_line
+from whisper_npu.near import did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PRECEDENCE = "the command line, then environment variables, then the config file, then the program's defaults"
+
+
+def config_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """$WHISPER_NPU_CONFIG, or whisper-npu/config.toml in the user's config folder."""
+    if own := environ.get("WHISPER_NPU_CONFIG"):
+        return Path(os.path.expanduser(own))
+    folder = environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(os.path.expanduser(folder)) / "whisper-npu/config.toml"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """What the file sets, by the options' names with underscores; nothing if there is no such file.
+
+    Raises UsageError for a file that cannot be read, or is no TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if os.environ.get("WHISPER_NPU_CONFIG"):
+            raise UsageError(
+                f"WHISPER_NPU_CONFIG={path}: there is no such file; make it, or unset it"
+            ) from None
+        return {}
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise UsageError(f"config file {path} cannot be read ({reason}): correct it, or move it") from error
+    try:
+        return {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"config file {path} is no TOML: {one_line(error)}; whisper-npu config --example shows one"
+        ) from error
+
+
+def checked_names(config: Mapping[str, Any], known: Sequence[Option], path: Path) -> None:
+    """Raises UsageError for a name that is no option's."""
+    names = [option.long_name.removeprefix("--") for option in known if option.configurable]
+    for name in config:
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise UsageError(
+                f"config file {path}: there is no option {name!r}; "
+                + (hint or "whisper-npu config --all lists them")
+            )
+
+
+def configured(options: Sequence[Option]) -> dict[str, Any]:
+    """What the user's config file says of these options."""
+    return defaults_for(options, read_config(config_file()))
+
+
+def defaults_for(options: Sequence[Option], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's values by the parameters' names, as click wants its defaults."""
+    found: dict[str, Any] = {}
+    for option in options:
+        name = option.long_name.removeprefix("--")
+        if name in config and option.configurable:
+            value = config[name]
+            found[str(option.name)] = [value] if option.multiple and not isinstance(value, list) else value
+    return found

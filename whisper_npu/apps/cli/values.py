@@ -1,0 +1,207 @@
+"""What the values of options may be: words, numbers, switches, lists. The messages are this program's own.
+
+Each type also says how a shell completes it. To click's BadParameter `app` adds where the value came from: an
+option, an environment variable or the config file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from whisper_npu.near import did_you_mean
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # generic in new versions of click only
+
+_SWITCHES = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def as_switch(word: str) -> bool | None:
+    """What a word means as a switch; None if it is no such word."""
+    return _SWITCHES.get(word.lower())
+
+
+class Switch(ParamType):
+    """True or False in the spellings that people use, in any case."""
+
+    name = "switch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        if isinstance(value, bool):
+            return value
+        meant = as_switch(str(value))
+        if meant is None:
+            raise click.BadParameter(f"{value!r} is neither True nor False", ctx, param)
+        return meant
+
+
+class Number(ParamType):
+    """A number within limits, both included; `None` where that is allowed."""
+
+    name = "number"
+
+    def __init__(
+        self,
+        kind: type[int] | type[float],
+        low: float = -math.inf,
+        high: float = math.inf,
+        *,
+        or_none: bool = False,
+    ) -> None:
+        self.kind, self.low, self.high, self.or_none = kind, low, high, or_none
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | float | None:
+        if self.or_none and value == "None":
+            return None
+        try:
+            # A config file has numbers of its own, and True is one of Python's.
+            if isinstance(value, bool) or (self.kind is int and isinstance(value, float)):
+                raise ValueError
+            number = self.kind(value)
+        except (TypeError, ValueError):
+            raise click.BadParameter(f"{value!r} is no {self._words}{self._limits}", ctx, param) from None
+        if not self.low <= number <= self.high or math.isinf(number):  # False for NaN
+            raise click.BadParameter(f"{value} is no {self._words}{self._limits}", ctx, param)
+        return number
+
+    @property
+    def _words(self) -> str:
+        return "whole number" if self.kind is int else "number"
+
+    @property
+    def _limits(self) -> str:
+        if self.low > -math.inf and self.high < math.inf:
+            return f" from {self.low:g} to {self.high:g}"
+        if self.low > -math.inf:
+            return f", {self.low:g} or more"
+        return f", {self.high:g} or less" if self.high < math.inf else ""
+
+
+class Choice(ParamType):
+    """One of several words, in any case.
+
+    also: other words for them. refused: words that other programs take, and why this one does not.
+    """
+
+    name = "choice"
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        also: Mapping[str, str] | None = None,
+        refused: Mapping[str, str] | None = None,
+    ) -> None:
+        self.words, self.also, self.refused = tuple(words), also or {}, refused or {}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        word = str(value)
+        known = {name.lower(): name for name in self.words} | dict(self.also)
+        if (found := known.get(word.lower())) is not None:
+            return found
+        if (reason := self.refused.get(word.lower())) is not None:
+            raise click.BadParameter(f"{word}: {reason}", ctx, param)
+        hint = did_you_mean(word, known)
+        raise click.BadParameter(
+            f"{word!r} is none of {', '.join(self.words)}{hint and f'; {hint}'}", ctx, param
+        )
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.words if word.startswith(incomplete.lower())]
+
+
+class Words(Choice):
+    """Several of several words: separated by commas, a list in a config file, or the option given again.
+
+    all_of: what the word `all` stands for.
+    """
+
+    name = "words"
+
+    def __init__(self, words: Sequence[str], all_of: Sequence[str]) -> None:
+        super().__init__(words)
+        self.all_of = tuple(all_of)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        given = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        found = [super(Words, self).convert(str(word).strip(), param, ctx) for word in given]
+        names = [name for word in found for name in (self.all_of if word == "all" else (word,))]
+        return tuple(dict.fromkeys(names))
+
+
+class Text(ParamType):
+    """Any text. completed: what a shell offers."""
+
+    name = "text"
+
+    def __init__(self, completed: Sequence[str] = ()) -> None:
+        self.completed = completed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+            raise click.BadParameter(f"{value!r} is no text", ctx, param)
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        found = [CompletionItem(word) for word in self.completed if word.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+class Numbers(ParamType):
+    """Numbers separated by commas, or a list in a config file."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | float, ...]:
+        given = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        try:
+            return tuple(self.kind(number) for number in given if str(number).strip())
+        except (TypeError, ValueError):
+            words = "whole numbers" if self.kind is int else "numbers"
+            raise click.BadParameter(f"{value!r} is no list of {words} such as 1,2,3", ctx, param) from None
+
+
+class File(ParamType):
+    """A path. only: "file" or "dir", what a shell offers."""
+
+    name = "path"
+
+    def __init__(self, only: str = "file") -> None:
+        self.only = only
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not isinstance(value, (str, Path)) or str(value) == "":
+            raise click.BadParameter(f"{value!r} names no file or folder", ctx, param)
+        return Path(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type=self.only)]
+
+
+SWITCH = Switch()
+TEXT = Text()
+FILE = File()
+FOLDER = File("dir")
