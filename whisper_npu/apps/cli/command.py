@@ -291,6 +291,11 @@ class _Spelling:
 
     def _known(self, token: str) -> str:
         """A recording, or a short option with its value behind it, such as -fsrt."""
+        if (reason := self._command.refused.get(token)) is not None:
+            raise click.UsageError(f"{token}: {reason}", self._ctx)
+        long = "--" + token[1:].partition("=")[0].replace("-", "_")
+        if token.startswith("-") and len(token) > 2 and long in self._named:
+            raise self._unknown(token)  # -language: not -l anguage
         if not token.startswith("-") or token == "-" or token in self._help or token[:2] in self._named:
             return token
         raise self._unknown(token)

@@ -1,4 +1,4 @@
-"""Options of openai/whisper and whisper-ctranslate2 that this program does not have, and why."""
+"""Options of other Whisper programs that this one does not have, and why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ _SPEAKERS = (
 )
 _LIVE = "a microphone is not listened to here; record first, then transcribe the file"
 
+# Of openai/whisper and whisper-ctranslate2.
 REFUSED: dict[str, str] = {
     "--device_index": "there is one NPU, and no GPU is used; leave it out",
     "--hf_token": f"{_SPEAKERS}; for a private model on the hub set HF_TOKEN",
@@ -17,4 +18,13 @@ REFUSED: dict[str, str] = {
     "--live_volume_threshold": _LIVE,
     "--live_input_device": _LIVE,
     "--live_input_device_sample_rate": _LIVE,
+}
+
+# Of whisper.cpp; -osrt would mean --output_dir srt here.
+WHISPER_CPP: dict[str, str] = {
+    **{f"-o{name}": f"write -f {name}" for name in ("txt", "srt", "vtt", "lrc")},
+    "-oj": "write -f json",
+    "-ojf": "write -f json --word_timestamps",
+    "-ocsv": "write -f tsv; csv is not written here",
+    "-tr": "write --task translate",
 }

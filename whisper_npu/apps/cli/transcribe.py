@@ -9,7 +9,7 @@ from typing import Any
 
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
 from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel, npu_options
-from whisper_npu.apps.cli.refused import REFUSED
+from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
 from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number, Numbers, Text, Words
 
@@ -395,6 +395,6 @@ transcribe = Command(
         "whisper-npu talk.mp3 -f srt,vtt --max_line_width 40 --max_line_count 2",
         "whisper-npu --recursive lectures/ -o text/ --skip_existing",
     ),
-    refused=REFUSED,
+    refused=REFUSED | WHISPER_CPP,
     defaults=_defaults,
 )
