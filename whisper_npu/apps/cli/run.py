@@ -3,145 +3,209 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
+from whisper_npu.apps.cli.asked import Asked
+from whisper_npu.apps.cli.ending import ending, wrote
 from whisper_npu.apps.cli.progress import Progress
-from whisper_npu.audio import load_audio
+from whisper_npu.apps.cli.progress import Recording as Awaited
+from whisper_npu.apps.cli.terminal import Stderr
+from whisper_npu.apps.cli.transcript import TranscriptPrinter, detected, no_speech
+from whisper_npu.apps.outputs import check_outputs, without_transcripts
+from whisper_npu.apps.sources import Recording, find_recordings
+from whisper_npu.audio import SAMPLE_RATE, audio_seconds, load_audio
 from whisper_npu.energy.meter import Meter
 from whisper_npu.energy.sensors import find_sensor
-from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
-from whisper_npu.npu.emulator.device import Fidelity
+from whisper_npu.errors import AudioError, DeviceError, OutputError
+from whisper_npu.npu.device import Device
 from whisper_npu.npu.open import open_device
-from whisper_npu.npu.options import NpuOptions
-from whisper_npu.output import FORMATS, as_json, check_writable, output_path, render, write_atomically
+from whisper_npu.output import as_json, partial_path, render, write_atomically
 from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcription.compute_type import resolve_compute_type
+from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.model import Model, load_model
-from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.stream import Stream
 
-
-@dataclass(frozen=True)
-class OutputFiles:
-    """Which files to write for each recording; none unless asked for."""
-
-    formats: tuple[str, ...]
-    folder: Path
-
-    @classmethod
-    def asked_for(cls, output_format: str | None, folder: Path | None) -> OutputFiles:
-        """As in openai/whisper: "all" means every format; the default folder is the current one."""
-        if output_format is None:
-            formats: tuple[str, ...] = () if folder is None else ("txt",)
-        else:
-            formats = FORMATS if output_format == "all" else (output_format,)
-        return cls(formats, folder or Path())
-
-    def paths(self, audio: str) -> dict[str, Path]:
-        return {fmt: output_path(audio, fmt, self.folder) for fmt in self.formats}
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One call of `transcribe`: everything that the user asked for."""
+    """One call of `transcribe`."""
 
-    audio: tuple[str, ...]
-    model: str
-    device: str
-    kernel: str
-    compute_type: str  # of the decoder
-    fidelity: Fidelity
-    npu: NpuOptions
-    threads: int | None  # None: one per core
-    options: TranscribeOptions
-    output: OutputFiles
-    report: Path | None
-    quiet: bool
+    asked: Asked
     started: float  # perf_counter at the start of the program
 
     def execute(self) -> int:
         """Transcribe all recordings; name each that fails on stderr, and go on with the others.
 
-        Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError if nothing can go on.
+        Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError if nothing can go on, and
+        KeyboardInterrupt once what was decoded is written.
         """
-        self._check_outputs()
-        compute_type = resolve_compute_type(self.compute_type)
-        model: Model | None = None
-        load_seconds = 0.0
-        results = []
+        asked = self.asked
+        recordings = find_recordings(asked.recordings.names, recursive=asked.recordings.recursive)
+        todo, skipped = self._todo(recordings)
+        check_outputs([r.source for r in todo if r.problem is None], asked.files, asked.report)
+        resolve_compute_type(asked.model.compute_type)
         # The device first, so that an absent NPU or an unknown kernel is reported before any work.
         with (
             Meter(find_sensor()) as meter,
-            open_device(self.device, self.fidelity, self.npu, self.threads) as device,
-            Progress(quiet=self.quiet) as progress,
+            open_device(
+                asked.model.device, asked.model.fidelity, asked.model.npu, asked.model.threads
+            ) as device,
+            Progress(_awaited(todo), quiet=asked.print.quiet) as progress,
         ):
-            device.check_kernel(self.kernel)
-            for audio in self.audio:
-                transcription: Transcription | None = None
-                try:
-                    with meter.stage("audio"):
-                        start = perf_counter()
-                        samples = load_audio(audio)  # before the model, so that bad audio fails early
-                        audio_seconds = perf_counter() - start
-                    if model is None:
-                        progress.say(f"loading {self.model}")
-                        with meter.stage("load"):
-                            start = perf_counter()
-                            model = load_model(
-                                self.model,
-                                device=device,
-                                kernel=self.kernel,
-                                compute_type=compute_type,
-                                progress=progress.say,
-                            )
-                            load_seconds = perf_counter() - start
-                        model.within(meter.stage)
-                    with progress.recording(audio, len(samples)) as on_segment:
-                        done = model.transcribe(samples, self.options, on_segment)
-                    transcription = replace(done, audio_seconds=audio_seconds)
-                    self._write(audio, transcription)
-                    results.append(FileResult(audio, transcription))
-                except (AudioError, DeviceError, OutputError) as error:
-                    progress.fail(str(error))
-                    results.append(FileResult(audio, transcription, str(error)))
-            ran_on = RunOn.of(device, self.model, self.kernel, model)
+            device.check_kernel(asked.model.kernel)
+            for note in (*asked.notes, *([f"{skipped} skipped: their files exist"] if skipped else [])):
+                progress.note(f"whisper-npu: {note}")
+            work = Work(asked, device, meter, progress, TranscriptPrinter(
+                sys.stdout if asked.print.text else None,
+                progress.above,
+                headings=len(todo) > 1,
+                timestamps=asked.print.timestamps,
+                colors=asked.print.colors,
+            ))
+            for number, recording in enumerate(todo, start=1):
+                work.transcribe(number, recording)
+                if work.interrupted:
+                    break
+            ran_on = RunOn.of(device, asked.model.name, asked.model.kernel, work.model)
         total_seconds = perf_counter() - self.started
-        self._report(Report(ran_on, tuple(results), load_seconds, total_seconds, meter.energy))
-        return 1 if any(result.error for result in results) else 0
+        self._report(Report(ran_on, tuple(work.results), work.load_seconds, total_seconds, meter.energy))
+        if work.interrupted:
+            raise KeyboardInterrupt
+        return 1 if any(result.error for result in work.results) else 0
 
-    def _check_outputs(self) -> None:
-        """Check before hours of work: places that cannot be written, files that would be written twice."""
-        written = [path for audio in self.audio for path in self.output.paths(audio).values()]
-        written += [self.report] if self.report is not None else []
-        for folder in dict.fromkeys(path.parent for path in written):
-            check_writable(folder)
-        recordings = {Path(audio).resolve() for audio in self.audio if audio != "-"}
-        seen: set[Path] = set()
-        for path in written:
-            real = path.resolve()
-            if path.is_dir():
-                raise OutputError(f"{path}: is a folder; name a file, or move the folder away")
-            if real in recordings:
-                raise UsageError(f"{path}: is one of the recordings and would be overwritten; name another")
-            if real in seen and not _is_special(path):
-                raise UsageError(
-                    f"{path}: would be written more than once; give recordings of one name runs of their own"
-                )
-            seen.add(real)
-
-    def _write(self, audio: str, transcription: Transcription) -> None:
-        for fmt, path in self.output.paths(audio).items():
-            write_atomically(path, render(transcription.transcript, fmt))
+    def _todo(self, recordings: Sequence[Recording]) -> tuple[list[Recording], int]:
+        """What is to be transcribed, and how many recordings have their files already."""
+        if not self.asked.recordings.skip_existing:
+            return list(recordings), 0
+        sources = [recording.source for recording in recordings if recording.problem is None]
+        left = set(without_transcripts(sources, self.asked.files))
+        todo = [recording for recording in recordings if recording.problem or recording.source in left]
+        return todo, len(recordings) - len(todo)
 
     def _report(self, report: Report) -> None:
-        if not self.quiet and report.windows:
-            print("\n" + as_text(report), file=sys.stderr, end="", flush=True)
-        if self.report is not None:
-            write_atomically(self.report, as_json(as_document(report)))
+        stderr = Stderr(sys.stderr)
+        if not self.asked.print.quiet:
+            done = [file for file in report.files if not file.error]
+            files = self.asked.files.paths(done[0].path).values() if len(done) == len(report.files) == 1 else ()
+            for line in ending(report, list(files)):
+                stderr.print(line)
+            if self.asked.print.long_report and report.windows:
+                stderr.print("\n" + as_text(report).rstrip("\n"))
+        if self.asked.report is not None:
+            write_atomically(self.asked.report, as_json(as_document(report)))
 
 
-def _is_special(path: Path) -> bool:
-    """Whether it is a device or pipe, such as /dev/null, to which several files may be written."""
-    return path.exists() and not path.is_file()
+class Work:
+    """What a run has done so far."""
+
+    def __init__(
+        self, asked: Asked, device: Device, meter: Meter, progress: Progress, printer: TranscriptPrinter
+    ) -> None:
+        self._asked, self._device, self._meter = asked, device, meter
+        self._progress, self._printer = progress, printer
+        self.model: Model | None = None  # loaded for the first recording that can be read
+        self.load_seconds = 0.0
+        self.results: list[FileResult] = []
+        self.interrupted = False
+
+    def transcribe(self, number: int, recording: Recording) -> None:
+        """Transcribe one recording and write its files. What fails is named on stderr, and in `results`."""
+        self._progress.read(number)
+        transcription: Transcription | None = None
+        error: str | None = None
+        try:
+            if recording.problem is not None:
+                raise AudioError(recording.problem)
+            with self._meter.stage("audio"):
+                start = perf_counter()
+                # Before the model, so that bad audio fails early.
+                samples = load_audio(recording.source, audio_track=self._asked.recordings.audio_track)
+                seconds = perf_counter() - start
+            model = self._loaded()
+            self._progress.begin(len(samples) / SAMPLE_RATE)
+            with model.stream(samples, self._asked.options) as stream:
+                try:
+                    self._print(recording, stream)
+                finally:
+                    transcription = replace(stream.result(), audio_seconds=seconds)
+            self._write(recording, transcription)
+            self._progress.done()
+        except (AudioError, DeviceError, OutputError) as failed:
+            error = str(failed)
+            self._progress.fail(error)
+        except KeyboardInterrupt:
+            error = INTERRUPTED
+            self.interrupted = True
+        if error is not None and transcription is not None:
+            self._rescue(recording, transcription)
+        self.results.append(FileResult(recording.source, transcription, error))
+
+    def _loaded(self) -> Model:
+        if self.model is None:
+            asked = self._asked.model
+            self._progress.say(f"loading {asked.name}")
+            with self._meter.stage("load"):
+                start = perf_counter()
+                self.model = load_model(
+                    asked.name,
+                    device=self._device,
+                    kernel=asked.kernel,
+                    compute_type=asked.compute_type,
+                    model_dir=asked.folder,
+                    local_files_only=asked.local_files_only,
+                    progress=self._progress.say,
+                )
+                self.load_seconds = perf_counter() - start
+            self.model.within(self._meter.stage)
+        return self.model
+
+    def _print(self, recording: Recording, stream: Stream) -> None:
+        self._printer.recording(recording.name)
+        if self._asked.options.language is None and stream.language_probability < 1:
+            self._progress.note(detected(name_of(stream.language), stream.language_probability))
+        self._progress.follow(lambda: stream.seconds_done)
+        text = ""
+        for segment in stream:
+            with self._meter.stage("other"):
+                self._printer.segment(segment)
+            text += segment.text
+        if not text.strip():
+            self._progress.note(no_speech(recording.name))
+
+    def _write(self, recording: Recording, transcription: Transcription) -> None:
+        paths = self._asked.files.paths(recording.source)
+        for fmt, path in paths.items():
+            write_atomically(path, render(transcription.transcript, fmt, self._asked.layout))
+        if paths and len(self._progress) > 1:
+            self._progress.note(wrote(list(paths.values())))
+
+    def _rescue(self, recording: Recording, transcription: Transcription) -> None:
+        """Write what was decoded before it ended early, under names that say so."""
+        if not transcription.text.strip():
+            return
+        written = []
+        for fmt, path in self._asked.files.paths(recording.source).items():
+            partial = partial_path(path)
+            try:
+                write_atomically(partial, render(transcription.transcript, fmt, self._asked.layout))
+                written.append(partial)
+            except OutputError as error:
+                self._progress.fail(str(error))
+        if written:
+            done = transcription.transcript.segments[-1].end
+            self._progress.note(f"{wrote(written)}: the first {done:.0f} s of it")
+
+
+def _awaited(recordings: Sequence[Recording]) -> list[Awaited]:
+    """For the progress. The length of one alone is known when it is read."""
+    alone = len(recordings) == 1
+    return [
+        Awaited(r.name, None if alone or r.problem else audio_seconds(r.source)) for r in recordings
+    ]

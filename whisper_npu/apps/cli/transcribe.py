@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import click
+from click.core import ParameterSource
+
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
-from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel, npu_options
+from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel
 from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
 from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number, Numbers, Text, Words
 
-BATCH_SIZE = 8  # faster-whisper's default
 START = perf_counter()  # as early as this program can take it
 FORMATS = ("txt", "srt", "vtt", "tsv", "json", "lrc")  # without importing the writers; a test compares
 MODEL_NAMES = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium", "large-v3", "turbo")
@@ -179,7 +180,6 @@ SPEECH = group(
     option(
         "--word_timestamps",
         type=SWITCH,
-        default=False,
         help="Time every word: written to json, and times of srt and vtt are finer.",
     ),
     option(
@@ -344,39 +344,12 @@ def _transcribe(**given: Any) -> int:
 
     Progress, what was written and a summary go to stderr.
     """
-    from whisper_npu.apps.cli.run import OutputFiles, Run
-    from whisper_npu.npu.emulator.device import Fidelity
-    from whisper_npu.transcription.options import TranscribeOptions
+    from whisper_npu.apps.cli.asked import asked_for
+    from whisper_npu.apps.cli.run import Run
 
-    formats = tuple(dict.fromkeys(fmt for chosen in given["output_format"] for fmt in chosen))
-    if not formats and given["output_dir"] is not None:
-        formats = FORMATS
-    return Run(
-        audio=given["audio"],
-        model=given["model"],
-        device=given["device"],
-        kernel=given["kernel"],
-        compute_type=given["compute_type"],
-        fidelity=Fidelity(given["fidelity"]),
-        npu=npu_options(given["kernels"], given["timeout"]),
-        threads=given["threads"] or None,
-        options=TranscribeOptions(
-            language=given["language"],
-            task=given["task"],
-            beam_size=given["beam_size"],
-            initial_prompt=given["initial_prompt"],
-            condition_on_previous_text=given["condition_on_previous_text"],
-            word_timestamps=given["word_timestamps"],
-            vad_filter=given["vad_filter"],
-            batch_size=BATCH_SIZE
-            if given["batched"] and given["batch_size"] is None
-            else given["batch_size"],
-        ),
-        output=OutputFiles(formats, given["output_dir"] or Path()),
-        report=given["report"],
-        quiet=given["quiet"],
-        started=START,
-    ).execute()
+    source = click.get_current_context().get_parameter_source
+    typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
+    return Run(asked_for(given, typed), started=START).execute()
 
 
 def _defaults(options: Sequence[Option]) -> dict[str, Any]:

@@ -1,0 +1,168 @@
+"""From what the parser found to what the library takes: the one place where the two meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from whisper_npu.apps.cli.options import npu_options
+from whisper_npu.apps.outputs import OutputFiles
+from whisper_npu.errors import UsageError
+from whisper_npu.npu.emulator.device import Fidelity
+from whisper_npu.npu.options import NpuOptions
+from whisper_npu.output import FORMATS, Layout
+from whisper_npu.transcription.options import TranscribeOptions, temperatures
+
+BATCH_SIZE = 8  # faster-whisper's default
+
+
+@dataclass(frozen=True)
+class AskedModel:
+    """Which model, and on what it runs."""
+
+    name: str
+    folder: Path | None  # where models are kept
+    local_files_only: bool
+    device: str
+    fidelity: Fidelity
+    npu: NpuOptions
+    threads: int | None  # None: one per core
+    kernel: str
+    compute_type: str  # of the decoder
+
+
+@dataclass(frozen=True)
+class AskedRecordings:
+    names: tuple[str, ...]  # as they were typed
+    recursive: bool
+    audio_track: int | None
+    skip_existing: bool
+
+
+@dataclass(frozen=True)
+class AskedPrint:
+    """What is printed."""
+
+    text: bool
+    timestamps: bool
+    colors: bool
+    quiet: bool  # nothing but text and errors
+    long_report: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Everything that one call of `transcribe` asks for."""
+
+    recordings: AskedRecordings
+    model: AskedModel
+    options: TranscribeOptions
+    files: OutputFiles
+    layout: Layout
+    print: AskedPrint
+    report: Path | None
+    notes: tuple[str, ...]  # what the user should know of what was asked for
+
+
+def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
+    """given: by the options' names. typed: those that stand on the command line.
+
+    Raises UsageError for values that do not go together.
+    """
+    files = _files(given)
+    layout = Layout(**{field.name: given[field.name] for field in fields(Layout)})
+    _refuse_what_has_no_effect(given, typed, files)
+    return Asked(
+        recordings=AskedRecordings(
+            given["audio"], given["recursive"], given["audio_track"], given["skip_existing"]
+        ),
+        model=_model(given, typed),
+        options=_options(given, files, layout),
+        files=files,
+        layout=layout,
+        print=AskedPrint(
+            text=given["verbose"] is not False,
+            timestamps=given["timestamps"] or given["verbose"] is True,
+            colors=given["print_colors"],
+            quiet=given["quiet"],
+            long_report=given["verbose"] is True,
+        ),
+        report=given["report"],
+        notes=("--fp16 True has no effect: the encoder multiplies in bf16",) if given["fp16"] else (),
+    )
+
+
+def _files(given: Mapping[str, Any]) -> OutputFiles:
+    formats = tuple(dict.fromkeys(fmt for chosen in given["output_format"] for fmt in chosen))
+    if not formats and given["output_dir"] is not None:
+        formats = FORMATS
+    return OutputFiles(formats, (given["output_dir"] or Path()).expanduser())
+
+
+def _model(given: Mapping[str, Any], typed: frozenset[str]) -> AskedModel:
+    name, folder = given["model"], given["model_directory"]
+    if folder is not None and "model" in typed:
+        raise UsageError(f"--model {name} and --model_directory {folder}: both name the model; give one")
+    return AskedModel(
+        name=name if folder is None else str(folder.absolute()),
+        folder=given["model_dir"],
+        local_files_only=given["local_files_only"],
+        device=given["device"],
+        fidelity=Fidelity(given["fidelity"]),
+        npu=npu_options(given["kernels"], given["timeout"]),
+        threads=given["threads"] or None,
+        kernel=given["kernel"],
+        compute_type=given["compute_type"],
+    )
+
+
+def _options(given: Mapping[str, Any], files: OutputFiles, layout: Layout) -> TranscribeOptions:
+    names = {field.name for field in fields(TranscribeOptions)} & set(given)
+    # Silero VAD's options have no None of their own: it stands for their default.
+    values = {name: given[name] for name in names if not (name.startswith("vad_") and given[name] is None)}
+    return TranscribeOptions(
+        **values
+        | {
+            "temperature": temperatures(given["temperature"], given["temperature_increment_on_fallback"]),
+            "log_prob_threshold": given["logprob_threshold"],
+            "word_timestamps": _word_timestamps(given, files, layout),
+            "batch_size": given["batch_size"] or (BATCH_SIZE if given["batched"] else None),
+        }
+    )
+
+
+def _word_timestamps(given: Mapping[str, Any], files: OutputFiles, layout: Layout) -> bool:
+    """Whether words are timed: if asked for, or if something else needs it."""
+    needed_by = [
+        name
+        for name, is_needed in {
+            "subtitles of limited or highlighted words": layout.needs_words and _has_subtitles(files),
+            "--print_colors": given["print_colors"],
+            "--hallucination_silence_threshold": given["hallucination_silence_threshold"] is not None,
+        }.items()
+        if is_needed
+    ]
+    if needed_by and given["word_timestamps"] is False:
+        raise UsageError(f"--word_timestamps False: {needed_by[0]} need them; leave one of the two out")
+    return bool(given["word_timestamps"] or needed_by)
+
+
+def _has_subtitles(files: OutputFiles) -> bool:
+    return not {"srt", "vtt"}.isdisjoint(files.formats)
+
+
+def _refuse_what_has_no_effect(
+    given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles
+) -> None:
+    """Only what stands on the command line: a config file is for other runs too."""
+    for field in fields(Layout):
+        if field.name in typed and given[field.name]:
+            if field.name == "pretty_json":
+                if "json" not in files.formats:
+                    raise UsageError("--pretty_json has no effect without json files: add -f json")
+            elif not _has_subtitles(files):
+                raise UsageError(f"--{field.name} has no effect without subtitles: add -f srt, or vtt")
+    if given["verbose"] is False and not files.formats and given["report"] is None:
+        raise UsageError("--verbose False prints no text, and no file is written: add -f srt, or -o FOLDER")
