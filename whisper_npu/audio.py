@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from whisper_npu.errors import AudioError, UsageError
+from whisper_npu.errors import AudioError, UsageError, shown
 
 Samples = npt.NDArray[np.float32]
 
@@ -45,19 +46,41 @@ _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header
 # No protocol, not even file: a disguised playlist must not make FFmpeg open other files or addresses.
 _THIS_FILE_ONLY = {"protocol_whitelist": ""}
 
+_TITLE_LENGTH = 40  # characters of a track's title in a message
+_LISTED_TRACKS = 20  # in a message
+
 _SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
 
 _stderr_lock = threading.Lock()
 
 
+@dataclass(frozen=True)
+class AudioTrack:
+    """One of the sound tracks of a file, as its header describes it; "" for what it leaves open."""
+
+    number: int  # from 1, among the audio tracks only
+    language: str  # such as "eng" (ISO 639-2)
+    title: str
+
+    def __str__(self) -> str:
+        described = ", ".join(shown(part) for part in (self.language, self.title[:_TITLE_LENGTH]) if part)
+        return f"{self.number} ({described})" if described else str(self.number)
+
+
 def load_audio(
-    source: str | os.PathLike[str] | npt.NDArray[Any] | BinaryIO, *, sample_rate: int | None = None
+    source: str | os.PathLike[str] | npt.NDArray[Any] | BinaryIO,
+    *,
+    sample_rate: int | None = None,
+    audio_track: int | None = None,
 ) -> Samples:
     """Decode, mix down to mono, and resample to 16 kHz.
 
     `source` is a path, "-" for standard input, an open binary file, or an array: floats of shape
     (n_samples,) or (n_channels, n_samples) at `sample_rate` Hz (16000 if None). `sample_rate` is for arrays
-    only. A file's format is recognised by its content; the first audio stream is used.
+    only. A file's format is recognised by its content.
+
+    `audio_track` chooses among the audio tracks of a file, counted from 1 as mpv's --aid does, whatever other
+    streams lie between them. None is the first, even if the file marks another one as its default.
 
     Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
     already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
@@ -72,9 +95,14 @@ def load_audio(
     into a pipe cannot know the length. A flac, mp4, mkv or webm that ends before its stated length is an
     error.
 
-    Raises AudioError where the source is missing, empty, not audio, damaged, or holds NaN or infinity.
+    Raises AudioError where the source is missing, empty, not audio, damaged, or holds NaN or infinity, and
+    where it has no such track.
     """
+    if audio_track is not None:
+        _check_track_number(audio_track)
     if isinstance(source, np.ndarray):
+        if audio_track is not None:
+            raise AudioError(f"audio_track={audio_track} is for files; an array is one track: leave it out")
         name = "the array"
         mono, rate = _array_to_mono(source), SAMPLE_RATE if sample_rate is None else sample_rate
     elif sample_rate is not None:
@@ -82,10 +110,41 @@ def load_audio(
     else:
         name, file = _fetch(source)
         with file:
-            mono, rate = _decode(name, file)
+            mono, rate = _decode(name, file, audio_track or 1)
     _check_rate(name, rate)
     _check_finite(name, mono, rate)
     return _resample(mono, rate)
+
+
+def audio_tracks(source: str | os.PathLike[str] | BinaryIO) -> tuple[AudioTrack, ...]:
+    """The audio tracks of a file, from its header; one without a name for a format that has one track only.
+
+    `source` is a path or an open binary file, which is read to its end. Empty for "-" and for a pipe, which
+    could not be read again, and for what is not audio.
+
+    Raises AudioError where a file is missing or cannot be read.
+    """
+    if _only_once(source):
+        return ()
+    _, file = _fetch(source)
+    with file:
+        return _tracks(file)
+
+
+def audio_seconds(source: str | os.PathLike[str] | BinaryIO) -> float | None:
+    """How long a recording is by its header, or by what FFmpeg estimates from its size; nothing is decoded.
+
+    `source` is a path or an open binary file, which is read to its end. None where that does not tell, for
+    "-" and for a pipe, which could not be read again, and for what cannot be read: `load_audio` says why.
+    """
+    if _only_once(source):
+        return None
+    try:
+        _, file = _fetch(source)
+    except AudioError:
+        return None
+    with file:
+        return _soundfile_seconds(file) or _container_seconds(file)
 
 
 def audio_formats() -> str:
@@ -161,8 +220,9 @@ def _fetch(source: object) -> tuple[str, BinaryIO]:
             raise AudioError("standard input is a terminal; send audio into it: whisper-npu ... - < talk.wav")
         content = sys.stdin.buffer.read()
     elif isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        content = _open(Path(source))
+        path = os.fsdecode(source)
+        name = shown(path) or "''"
+        content = _open(path, name)
     elif hasattr(source, "read"):
         name = "the open file"
         content = source.read()
@@ -174,7 +234,7 @@ def _fetch(source: object) -> tuple[str, BinaryIO]:
     return name, _temporary_file(name, content) if isinstance(content, bytes) else content
 
 
-def _open(path: Path) -> BinaryIO | bytes:
+def _open(path: str, name: str) -> BinaryIO | bytes:
     try:
         file = _open_unnamed(path)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -182,18 +242,28 @@ def _open(path: Path) -> BinaryIO | bytes:
         with file:
             return file.read()  # decoders seek, which a pipe such as <(command) cannot
     except FileNotFoundError as error:
-        raise AudioError(f"{path}: no such file; check the name and the folder") from error
+        raise AudioError(f"{name}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
-        raise AudioError(f"{path}: is a folder; name the audio files in it, such as {path}/*.wav") from error
+        raise AudioError(f"{name}: is a folder; name the audio files in it, such as {name}/*.wav") from error
     except PermissionError as error:
-        raise AudioError(f"{path}: may not be read; ask its owner for permission: chmod +r FILE") from error
+        raise AudioError(f"{name}: may not be read; ask its owner for permission: chmod +r FILE") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        raise AudioError(f"{str(path)!r}: cannot be read ({error}); check the name and the disk") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioError(f"{name}: cannot be read ({reason}); check the name and the disk") from error
 
 
-def _open_unnamed(path: Path) -> BinaryIO:
+def _open_unnamed(path: str) -> BinaryIO:
     """Open a file without its name, or FFmpeg would take any text in "a.g722" or "a.flac" for sound."""
     return open("recording", "rb", opener=lambda _, flags: os.open(path, flags))
+
+
+def _only_once(source: object) -> bool:
+    """Whether what is read of it is gone: standard input, a pipe, a device."""
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    return source == "-" or (
+        os.path.exists(source) and not os.path.isfile(source) and not os.path.isdir(source)
+    )
 
 
 def _temporary_file(name: str, content: bytes) -> BinaryIO:
@@ -212,11 +282,17 @@ def _temporary_file(name: str, content: bytes) -> BinaryIO:
     return file
 
 
-def _decode(name: str, file: BinaryIO) -> tuple[Samples, int]:
-    """Mono samples at the file's own rate, and that rate in Hz."""
+def _decode(name: str, file: BinaryIO, track: int) -> tuple[Samples, int]:
+    """Mono samples of a track at the file's own rate, and that rate in Hz."""
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
-    decoded = _decode_with_soundfile(name, file) or _decode_with_av(name, file)
+    if track == 1:
+        decoded = _decode_with_soundfile(name, file) or _decode_with_av(name, file, track)
+    else:  # libsndfile knows one track only
+        tracks = _tracks(file)
+        if tracks and track > len(tracks):
+            raise _no_such_track(name, track, tracks)
+        decoded = _decode_with_av(name, file, track)
     if decoded is None:
         raise AudioError(
             f"{name}: is not audio, or too damaged to read; "
@@ -245,7 +321,7 @@ def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | N
     if sound.format in _ESTIMATED_LENGTH:
         if _packets_seconds(file) > seconds + LENGTH_SLACK:
             # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
-            whole = _decode_with_av(name, file)
+            whole = _decode_with_av(name, file, track=1)
             if whole is not None and len(whole[0]) / whole[1] > seconds + LENGTH_SLACK:
                 return whole
     elif len(mono) < sound.frames:
@@ -274,7 +350,7 @@ def _open_soundfile(name: str, file: BinaryIO) -> Any:
         return None
 
 
-def _decode_with_av(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
+def _decode_with_av(name: str, file: BinaryIO, track: int) -> tuple[Samples, int] | None:
     """Samples and rate; None if FFmpeg does not know the format."""
     import av
 
@@ -286,7 +362,7 @@ def _decode_with_av(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
         if not container.streams.audio:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise AudioError(f"{name}: has no audio stream (only {kinds}); choose a file with sound")
-        stream = container.streams.audio[0]
+        stream = container.streams.audio[track - 1]
         pieces: list[Samples] = []
         rates: set[int] = set()
         end = 0.0  # seconds: the end of the last packet of any stream
@@ -312,6 +388,48 @@ def _decode_with_av(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
         )
     rate = rates.pop() if rates else SAMPLE_RATE
     return np.concatenate([np.empty(0, np.float32), *pieces]), rate
+
+
+def _tracks(file: BinaryIO) -> tuple[AudioTrack, ...]:
+    """The audio tracks; none if the file is not audio."""
+    import av
+
+    try:
+        with _open_container(file) as container:
+            tracks = tuple(map(_track, range(1, len(container.streams.audio) + 1), container.streams.audio))
+    except (av.FFmpegError, ValueError):
+        tracks = ()
+    if not tracks and _soundfile_seconds(file) is not None:
+        tracks = (AudioTrack(1, "", ""),)
+    return tracks
+
+
+def _track(number: int, stream: Any) -> AudioTrack:
+    language = stream.metadata.get("language", "")
+    return AudioTrack(number, "" if language == "und" else language, stream.metadata.get("title", ""))
+
+
+def _soundfile_seconds(file: BinaryIO) -> float | None:
+    """The length by the header; None if libsndfile does not know the format, or the length."""
+    with _silent_stderr():
+        sound = _open_soundfile("", file)
+        if sound is None:
+            return None
+        with sound:
+            frames, rate = sound.frames, sound.samplerate
+    return None if frames == _UNKNOWN_FRAMES or rate < MIN_SAMPLE_RATE else float(frames / rate)
+
+
+def _container_seconds(file: BinaryIO) -> float | None:
+    """The length by the header; None if FFmpeg does not know the format, or the length."""
+    import av
+
+    try:
+        with _open_container(file) as container:
+            seconds = (container.duration or 0) / av.time_base
+            return seconds if container.streams.audio and seconds > 0 else None
+    except (av.FFmpegError, ValueError):
+        return None
 
 
 def _packets_seconds(file: BinaryIO) -> float:
@@ -385,6 +503,18 @@ def _check_finite(name: str, mono: Samples, rate: int) -> None:
             f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; "
             "export it again, or replace such samples with np.nan_to_num"
         )
+
+
+def _check_track_number(track: object) -> None:
+    if not isinstance(track, int) or isinstance(track, bool) or track < 1:
+        raise AudioError(f"audio track {track!r}: give a whole number; the first audio track is 1")
+
+
+def _no_such_track(name: str, track: int, tracks: tuple[AudioTrack, ...]) -> AudioError:
+    if len(tracks) == 1:
+        return AudioError(f"{name}: has one audio track, so no audio track {track}; leave audio_track out")
+    listed = ", ".join(map(str, tracks[:_LISTED_TRACKS])) + (", ..." if len(tracks) > _LISTED_TRACKS else "")
+    return AudioError(f"{name}: has no audio track {track}, only {len(tracks)}; choose from {listed}")
 
 
 def _cut_short(name: str, seconds: float, stated: float) -> AudioError:

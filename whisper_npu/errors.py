@@ -4,6 +4,16 @@ Each names in one line the value, the limit that it broke, and the remedy. The c
 and exits with `exit_code`; no other code does.
 """
 
+from __future__ import annotations
+
+import os
+import unicodedata
+
+# Controls, halves of surrogate pairs (bytes that are not UTF-8), line and paragraph separators.
+_NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}
+# They reorder the line around them (Unicode's UAX #9), so that a name can pass for another one.
+_REORDERING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+
 
 class WhisperNpuError(Exception):
     """The base class: an error that the user should see as one line, not as a traceback."""
@@ -91,6 +101,28 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
+def shown(name: str | os.PathLike[str]) -> str:
+    r"""A file's name, or another text from outside, as it may be printed within a line.
+
+    Whatever would move the cursor, colour or reorder the line is escaped as in Python (`\x1b`, `\n`,
+    `\u202e`), and so is a byte of the name that is not UTF-8 (`\xe9`). All else stays as it is.
+    """
+    return "".join(
+        _escaped(character) if _disturbs(character) else character for character in os.fspath(name)
+    )
+
+
+def _disturbs(character: str) -> bool:
+    return character in _REORDERING or unicodedata.category(character) in _NOT_SHOWN
+
+
+def _escaped(character: str) -> str:
+    byte = ord(character) - 0xDC00  # how Python keeps a byte of a name that is not UTF-8 (PEP 383)
+    if 0x80 <= byte <= 0xFF:
+        return f"\\x{byte:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def error_line(message: str) -> str:
-    """An error message as one line, even if a file's name has line breaks."""
-    return f"whisper-npu: error: {' '.join(message.splitlines())}"
+    """An error message as one line that a terminal can show, even if a file's name has line breaks."""
+    return f"whisper-npu: error: {shown(' '.join(message.splitlines()))}"

@@ -1,0 +1,113 @@
+"""Which files a run writes for its recordings: planned, and checked before hours of work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisper_npu.apps.sources import STDIN
+from whisper_npu.errors import OutputError, UsageError, shown
+from whisper_npu.output import FORMATS, check_writable, output_path
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Which files to write for each recording; none unless asked for."""
+
+    formats: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def asked_for(cls, output_format: str | None, folder: Path | None) -> OutputFiles:
+        """`output_format`: "srt", several as "srt,vtt", or "all". A folder alone means txt.
+
+        As in openai/whisper, the folder is by default the current one.
+
+        Raises UsageError for an unknown format.
+        """
+        if output_format is None:
+            return cls(() if folder is None else ("txt",), folder or Path())
+        asked = [name.strip().lower() for name in output_format.split(",")]
+        for name in asked:
+            if name not in (*FORMATS, "all"):
+                raise UsageError(f"unknown output format {name!r}; choose from {', '.join(FORMATS)}, all")
+        formats = FORMATS if "all" in asked else tuple(dict.fromkeys(asked))
+        return cls(formats, folder or Path())
+
+    def paths(self, source: str) -> dict[str, Path]:
+        """Where the transcript of a recording goes in each format."""
+        return {fmt: output_path(source, fmt, self.folder) for fmt in self.formats}
+
+
+def check_outputs(sources: Sequence[str], outputs: OutputFiles, report: Path | None = None) -> None:
+    """Check that the transcripts of these recordings, and the report, can be written, each by itself.
+
+    sources: paths, or "-"; each once
+
+    Raises UsageError where two of them would be written to one file, or one of them over a recording.
+    Raises OutputError for a folder that cannot be written, a folder in a file's place, a name too long.
+    """
+    written = [(path, source) for source in sources for path in outputs.paths(source).values()]
+    named = [(path, shown(source)) for path, source in written]
+    if report is not None:
+        named.append((report, "the report"))
+    for folder in dict.fromkeys(path.parent for path, _ in named):
+        check_writable(folder)
+    recordings = {os.path.realpath(source): source for source in sources if source != STDIN}
+    writers: dict[str, str] = {}  # the file that is written: for what
+    for path, writer in named:
+        _check_name(path)
+        real = os.path.realpath(path)
+        if real in recordings:
+            raise UsageError(
+                f"{shown(path)}: is one of the recordings and would be overwritten; "
+                "name another folder with --output_dir"
+            )
+        if _is_special(path):
+            continue
+        if real in writers:
+            raise UsageError(
+                f"{shown(path)}: would be written more than once, for {writers[real]} and for {writer}; "
+                "give them runs of their own, each with its own --output_dir, or rename one of them"
+            )
+        writers[real] = writer
+
+
+def without_transcripts(sources: Sequence[str], outputs: OutputFiles) -> tuple[str, ...]:
+    """The recordings that are still to be transcribed: some file of theirs is absent or empty.
+
+    Files are written whole or not at all, so one that holds something is complete. An empty one may be what
+    another program left when it was stopped. Standard input is never the same recording twice, so it stays.
+
+    Raises UsageError if no files are written, so that nothing could be there.
+    """
+    if not outputs.formats:
+        raise UsageError("--skip_existing looks for files of an earlier run; say which: --output_format srt")
+    return tuple(
+        source
+        for source in sources
+        if source == STDIN or not all(_holds_something(path) for path in outputs.paths(source).values())
+    )
+
+
+def _check_name(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise OutputError(f"{shown(path)}: is a folder; name a file, or move the folder away")
+        os.path.getsize(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:  # among them a name that the file system has no room for
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"{shown(path)}: cannot be written ({reason}); choose another name") from error
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device or pipe, such as /dev/null, to which several files may be written."""
+    return path.exists() and not path.is_file()
