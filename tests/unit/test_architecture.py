@@ -69,9 +69,11 @@ ARROWS: dict[str, set[str]] = {
     "without_torch": set(),
     "checkpoint": {"encoder", "cache", "without_torch", "output"},
     "output": {"transcription.result"},
-    "transcription.options": set(),
+    "transcription.language": set(),
+    "transcription.options": {"transcription.language"},
     "transcription.result": {"npu.device"},
     "transcription": {
+        "transcription.language",
         "transcription.options",
         "transcription.result",
         "encoder",

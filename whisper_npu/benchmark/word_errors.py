@@ -173,7 +173,7 @@ def _one(
     )
 
     def theirs(audio: F32) -> str:
-        segments, _ = run_loop(peer, audio, OPTIONS, OPTIONS.language)
+        segments, _ = run_loop(peer, audio, OPTIONS)
         return "".join(segment.text for segment in segments).strip()
 
     theirs(samples[0])  # warm-up

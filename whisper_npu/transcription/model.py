@@ -6,11 +6,11 @@ files, language detection, timestamps, VAD and temperature fallback all use this
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
+from threading import Lock, get_ident
 from time import perf_counter
 from typing import Any, BinaryIO
 
@@ -31,10 +31,12 @@ from whisper_npu.npu.device import Device, Run, merged
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.planner import Choice
 from whisper_npu.transcription.compute_type import AUTO, computes_in_int8, resolve_compute_type
-from whisper_npu.transcription.loop import as_segment, run_loop, spoken
+from whisper_npu.transcription.language import name_of
+from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
-from whisper_npu.transcription.result import EncoderRun, Segment, Transcript, Transcription
-from whisper_npu.without_torch import no_torch_notice
+from whisper_npu.transcription.prompt import check_tokens, prompt_tokens, with_prompt
+from whisper_npu.transcription.result import EncoderRun, Segment, Transcription
+from whisper_npu.transcription.stream import Decoded, Stream
 
 DEFAULT_MODEL = "base"
 
@@ -67,7 +69,8 @@ class Model:
     ) -> None:
         self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
         self.device = device
-        self._one_at_a_time = RLock()
+        self._one_at_a_time = Lock()  # which another thread may release than the one that took it
+        self._at_work: int | None = None  # the thread that took it
         self._stage: Stage = _no_context
         prepared = device.prepared(encoder_ops(checkpoint.dims), kernel)
         self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, prepared)
@@ -109,43 +112,101 @@ class Model:
         on_segment is called with each segment as soon as it is decoded.
         Raises AudioError, UsageError for a language or task that the model does not have, DeviceError.
         """
+        with self.stream(audio, options) as stream:
+            for segment in stream:
+                if on_segment:
+                    on_segment(segment)
+            return stream.result()
+
+    def stream(self, audio: Audio, options: TranscribeOptions | None = None) -> Stream:
+        """The segments of `audio`, each decoded when it is asked for. audio, and what is raised: as above.
+
+        Returns when the audio is loaded and its language known. The model is at work until the stream is
+        exhausted, closed or dropped.
+        """
         options = options or TranscribeOptions()
-        with self._one_at_a_time:
-            language = self._language(options)
+        self._check(options)
+        decoded = Decoded()
+        return Stream(self._decode(audio, options, decoded), decoded)
+
+    def detect_language(self, audio: Audio) -> tuple[str, float]:
+        """The code of the language of the first 30 s, and its probability from 0 to 1.
+
+        An English-only model says ("en", 1.0). audio: as for `transcribe`. Raises AudioError, DeviceError.
+        """
+        with self._alone():
+            samples = load_audio(audio)  # (n_samples,) float32
+            if not self._whisper.model.is_multilingual:
+                return "en", 1.0
+            self._whisper.start_measuring()
+            language, probability, _ = self._whisper.detect_language(audio=samples)
+            return language, float(probability)
+
+    def _decode(
+        self, audio: Audio, options: TranscribeOptions, decoded: Decoded
+    ) -> Generator[Segment | None, None, None]:
+        """The work of a stream: yields None once the language is known, then the segments."""
+        with self._alone():
             with self._stage("audio"):
                 start = perf_counter()
                 samples = load_audio(audio)  # (n_samples,) float32
-                audio_seconds = perf_counter() - start
-            self._whisper.on_stage("audio", start, start + audio_seconds)
-            duration = len(samples) / SAMPLE_RATE
+                decoded.audio_seconds = perf_counter() - start
+            self._whisper.on_stage("audio", start, start + decoded.audio_seconds)
+            decoded.duration = len(samples) / SAMPLE_RATE
+            check_clips(options, decoded.duration)
             self._whisper.start_measuring()
             start = perf_counter()
-            segments: list[Segment] = []
-            in_callback = 0.0  # seconds that do not count as decoding
-            with self._stage("decode"):
-                found, info = run_loop(self._whisper, samples, options, language)
-                for segment in spoken(found, samples):
-                    segments.append(as_segment(segment, id=len(segments)))
-                    if on_segment:
+            elsewhere = 0.0  # seconds in the caller's hands, which do not count as decoding
+
+            def measure() -> None:
+                decoded.encoder, decoded.mel_seconds = self._whisper.measured()
+                measured = decoded.encoder.total_seconds + decoded.mel_seconds
+                decoded.decode_seconds = perf_counter() - start - elsewhere - measured
+
+            try:
+                with self._stage("decode"):
+                    self._whisper.carried = self._carried(options)
+                    found, info = run_loop(self._whisper, samples, options)
+                    decoded.language = info.language
+                    decoded.language_probability = float(info.language_probability)
+                    self._whisper.follow(decoded.reach, options.clip_timestamps[0])
+                    measure()
+                    handed_over = perf_counter()
+                    try:
+                        yield None
+                    finally:
+                        elsewhere += perf_counter() - handed_over
+                    for segment in spoken(found, samples, options):
+                        one = as_segment(segment, id=len(decoded.segments), duration=decoded.duration)
+                        decoded.segments.append(one)
+                        decoded.reach(one.end)
+                        measure()
                         handed_over = perf_counter()
-                        with self._stage("other"):
-                            on_segment(segments[-1])
-                        in_callback += perf_counter() - handed_over
-            self._whisper.on_stage("transcribe", start, perf_counter())
-            total = perf_counter() - start - in_callback
-            encoder, mel_seconds = self._whisper.measured()
-            return Transcription(
-                transcript=Transcript(
-                    segments=tuple(segments),
-                    language=info.language,
-                    language_probability=float(info.language_probability),
-                    duration=duration,
-                ),
-                encoder=encoder,
-                audio_seconds=audio_seconds,
-                mel_seconds=mel_seconds,
-                decode_seconds=total - encoder.total_seconds - mel_seconds,
+                        try:
+                            with self._stage("other"):
+                                yield one
+                        finally:
+                            elsewhere += perf_counter() - handed_over
+                decoded.reach(decoded.duration)
+                decoded.finished = True
+            finally:
+                measure()
+                self._whisper.follow(_ignore_position, 0.0)
+                self._whisper.on_stage("transcribe", start, perf_counter())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One at a time: waits for other threads. Raises UsageError if this thread would wait for itself."""
+        if self._at_work == get_ident():
+            raise UsageError(
+                "the model is in the middle of another recording: exhaust or close its stream first"
             )
+        with self._one_at_a_time:
+            self._at_work = get_ident()
+            try:
+                yield
+            finally:
+                self._at_work = None
 
     def close(self) -> None:
         self.device.close()
@@ -156,25 +217,31 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _language(self, options: TranscribeOptions) -> str | None:
-        """The code of the language asked for, if the model knows it."""
-        known = self._whisper.supported_languages
+    def _check(self, options: TranscribeOptions) -> None:
+        """Raises UsageError for what this model does not know."""
         name = self.checkpoint.name
-        if known == ["en"] and options.task == "translate":
-            raise UsageError(f"model {name} cannot translate, it knows English only: take one without .en")
-        if options.language is None:
-            return None
-        code = options.language.lower()
-        if code not in known:
-            with no_torch_notice():  # takes 1.5 s
-                from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
-
-            code = TO_LANGUAGE_CODE.get(code, code)
-        if code not in known:
+        language = options.language
+        if not self._whisper.model.is_multilingual:
+            if options.task == "translate":
+                raise UsageError(
+                    f"model {name} cannot translate, it knows English only: take one without .en"
+                )
+            if options.multilingual or language not in (None, "en"):
+                asked = (
+                    f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
+                )
+                raise UsageError(f"model {name} {asked}, it knows English only: take one without .en")
+        elif language and self._whisper.hf_tokenizer.token_to_id(f"<|{language}|>") is None:
             raise UsageError(
-                f"model {name} does not know language {options.language!r}: it knows {', '.join(known)}"
+                f"model {name} does not know {name_of(language)} ({language}): take a later one, as turbo"
             )
-        return code
+        check_tokens(self._whisper, options)
+
+    def _carried(self, options: TranscribeOptions) -> list[int]:
+        return prompt_tokens(self._whisper, options) if options.carry_initial_prompt else []
+
+
+_ENGLISH_ONLY = "it knows English only: take one without .en"
 
 
 class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
@@ -193,6 +260,8 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         self.on_stage: OnStage = _ignore_stage
         self.on_run: OnRun = _ignore_run
         self.stage: Stage = _no_context
+        self.carried: list[int] = []  # the tokens before every window's prompt
+        self.follow(_ignore_position, 0.0)
         self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(encoder.dims)
         self.start_measuring()
 
@@ -202,6 +271,9 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32. The window in which the language
         was detected is not encoded again.
         """
+        self._on_position(self._position)
+        # If nobody speaks in this window, the next one begins at its end.
+        self._position += self.feature_extractor.nb_max_frames * self.feature_extractor.time_per_frame
         with self.stage("encoder"):
             return self._encode(features)
 
@@ -225,17 +297,53 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         return ctranslate2.StorageView.from_array(encoded)
 
     def detect_language(
-        self, *, features: F32, language_detection_segments: int, language_detection_threshold: float
+        self,
+        audio: F32 | None = None,
+        features: F32 | None = None,
+        vad_filter: bool = False,
+        vad_parameters: Any = None,
+        language_detection_segments: int = 1,
+        language_detection_threshold: float = 0.5,
     ) -> Any:
         """features: (n_mels, n_frames) float32, with one frame behind the recording's end.
 
         Without that frame the window equals the first one that is decoded, and need not be encoded twice.
         """
+        if features is not None:
+            features = features[:, : max(1, features.shape[1] - 1)]
         return super().detect_language(
-            features=features[:, : max(1, features.shape[1] - 1)],
+            audio,
+            features,
+            vad_filter,
+            vad_parameters,
             language_detection_segments=language_detection_segments,
             language_detection_threshold=language_detection_threshold,
         )
+
+    def get_prompt(
+        self,
+        tokenizer: Any,
+        previous_tokens: list[int],
+        without_timestamps: bool = False,
+        prefix: str | None = None,
+        hotwords: str | None = None,
+    ) -> Any:
+        """The tokens before a window's text. In batches `previous_tokens` is the initial prompt already."""
+        if self.carried:
+            previous_tokens = with_prompt(self.carried, previous_tokens)
+        return super().get_prompt(tokenizer, previous_tokens, without_timestamps, prefix, hotwords)
+
+    def follow(self, on_position: Callable[[float], None], start: float) -> None:
+        """Before each window is decoded, call this with the seconds where it begins. start: the first's."""
+        self._on_position = on_position
+        self._position = start
+
+    def _split_segments_by_timestamps(self, **window: Any) -> Any:
+        """faster-whisper calls it with what was said in a window, and learns where the next one begins."""
+        segments, seek, ended = super()._split_segments_by_timestamps(**window)
+        frames = seek - window["seek"]
+        self._position = window["time_offset"] + frames * self.feature_extractor.time_per_frame
+        return segments, seek, ended
 
     def start_measuring(self) -> None:
         self._last = None
@@ -259,14 +367,21 @@ class _MeasuredFeatures:
     def __init__(self, dims: ModelDimensions) -> None:
         self._n_mels = dims.n_mels
         # The length of a window: what the positions cover, but at most faster-whisper's 30 s.
-        self.nb_max_frames = min(N_FRAMES, 2 * dims.n_audio_ctx)
-        self.n_samples = self.nb_max_frames * HOP_LENGTH
+        self._n_frames = min(N_FRAMES, 2 * dims.n_audio_ctx)
+        self.n_samples = self._n_frames * HOP_LENGTH
+        self.chunk_length = self.n_samples / SAMPLE_RATE  # seconds
+        self.nb_max_frames = self._n_frames  # of the windows of this recording
         self.seconds = 0.0
         self.on_stage: OnStage = _ignore_stage
         self.stage: Stage = _no_context
 
-    def __call__(self, samples: F32, chunk_length: None = None) -> F32:
-        """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32. chunk_length is not used."""
+    def __call__(self, samples: F32, chunk_length: int | None = None) -> F32:
+        """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32.
+
+        chunk_length: seconds of the windows in which the recording is decoded; None: as long as can be.
+        """
+        asked = self._n_frames if chunk_length is None else chunk_length * SAMPLE_RATE // HOP_LENGTH
+        self.nb_max_frames = min(asked, self._n_frames)
         with self.stage("mel"):
             start = perf_counter()
             mel = log_mel(samples, self._n_mels)
@@ -274,6 +389,10 @@ class _MeasuredFeatures:
         self.seconds += end - start
         self.on_stage("mel", start, end)
         return mel
+
+
+def _ignore_position(seconds: float) -> None:
+    """The default: nobody follows."""
 
 
 def _ignore_run(run: Run) -> None:

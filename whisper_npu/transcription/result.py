@@ -20,6 +20,7 @@ class Segment:
     """A phrase, with the fields of openai/whisper's segments."""
 
     id: int
+    seek: int  # where its window starts, in frames of 10 ms; without what vad_filter cut out
     start: float
     end: float
     text: str  # with the space before it, if it has one
