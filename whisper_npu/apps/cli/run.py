@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from whisper_npu.apps.cli.progress import Progress
-from whisper_npu.audio import load_audio
+from whisper_npu.apps.cli.ending import ending, wrote
+from whisper_npu.apps.cli.progress import Progress, Recording
+from whisper_npu.apps.cli.terminal import Stderr
+from whisper_npu.apps.cli.transcript import TranscriptPrinter, no_speech
+from whisper_npu.audio import SAMPLE_RATE, load_audio
 from whisper_npu.energy.meter import Meter
 from whisper_npu.energy.sensors import find_sensor
 from whisper_npu.errors import AudioError, DeviceError, OutputError, UsageError
@@ -16,11 +19,11 @@ from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.output import FORMATS, as_json, check_writable, output_path, render, write_atomically
-from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
+from whisper_npu.report import FileResult, Report, RunOn, as_document
 from whisper_npu.transcription.compute_type import resolve_compute_type
 from whisper_npu.transcription.model import Model, load_model
 from whisper_npu.transcription.options import TranscribeOptions
-from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.result import Segment, Transcription
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,13 @@ class Run:
         with (
             Meter(find_sensor()) as meter,
             open_device(self.device, self.fidelity, self.npu, self.threads) as device,
-            Progress(quiet=self.quiet) as progress,
+            Progress([Recording(audio, None) for audio in self.audio], quiet=self.quiet) as progress,
         ):
             device.check_kernel(self.kernel)
-            for audio in self.audio:
+            printer = TranscriptPrinter(sys.stdout, progress.above, headings=len(self.audio) > 1)
+            for number, audio in enumerate(self.audio, start=1):
                 transcription: Transcription | None = None
+                progress.read(number)
                 try:
                     with meter.stage("audio"):
                         start = perf_counter()
@@ -98,10 +103,21 @@ class Run:
                             )
                             load_seconds = perf_counter() - start
                         model.within(meter.stage)
-                    with progress.recording(audio, len(samples)) as on_segment:
-                        done = model.transcribe(samples, self.options, on_segment)
+                    progress.begin(len(samples) / SAMPLE_RATE)
+                    printer.recording(audio)
+
+                    def on_segment(segment: Segment) -> None:
+                        printer.segment(segment)
+                        progress.advance(segment.end)
+
+                    done = model.transcribe(samples, self.options, on_segment)
+                    progress.done()
                     transcription = replace(done, audio_seconds=audio_seconds)
+                    if not transcription.text.strip():
+                        progress.note(no_speech(audio))
                     self._write(audio, transcription)
+                    if len(self.audio) > 1 and self.output.formats:
+                        progress.note(wrote(list(self.output.paths(audio).values())))
                     results.append(FileResult(audio, transcription))
                 except (AudioError, DeviceError, OutputError) as error:
                     progress.fail(str(error))
@@ -136,8 +152,12 @@ class Run:
             write_atomically(path, render(transcription.transcript, fmt))
 
     def _report(self, report: Report) -> None:
-        if not self.quiet and report.windows:
-            print("\n" + as_text(report), file=sys.stderr, end="", flush=True)
+        if not self.quiet:
+            is_written = len(self.audio) == 1 and not report.files[0].error
+            written = list(self.output.paths(self.audio[0]).values()) if is_written else []
+            stderr = Stderr(sys.stderr)
+            for line in ending(report, written):
+                stderr.print(line)
         if self.report is not None:
             write_atomically(self.report, as_json(as_document(report)))
 
