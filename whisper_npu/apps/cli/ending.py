@@ -1,4 +1,4 @@
-"""The end of a transcription on stderr: three lines at most, for a person; the long report is the report's."""
+"""The end of a transcription on stderr, for a person: three lines at most."""
 
 from __future__ import annotations
 

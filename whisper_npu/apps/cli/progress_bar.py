@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import IO, cast
@@ -16,8 +18,11 @@ from whisper_npu.apps.cli.progress import left, of_all, percent, seconds_done, s
 from whisper_npu.apps.cli.tally import Tally
 from whisper_npu.apps.cli.terminal import Stderr, columns, encodable
 
-SHORTEST_NAME, LONGEST_NAME = 8, 32  # columns
+SHORTEST_TITLE, LONGEST_TITLE = 8, 32  # columns
 SHORTEST_BAR, LONGEST_BAR = 5, 30
+# What gives way first where the terminal is narrow.
+LEAST_NEEDED = ("title", "elapsed", "bar", "seconds", "speed", "of_all", "left", "percent")
+LEAST_NEEDED_IN_A_STEP = ("bar", "seconds", "speed", "left", "elapsed", "percent", "of_all")
 
 
 @dataclass(frozen=True)
@@ -73,50 +78,49 @@ class ProgressBar:
 def composed(
     tally: Tally, name: str, step: str | None, spinner: str, width: int, marks: Marks = FINE
 ) -> Text:
-    """As much as fits into `width` columns, in the order in which a person needs it."""
+    """As much as fits into `width` columns."""
     title = name if step is None else step
-    texts = {
-        "percent": percent(tally) if tally.has_begun else "",
-        "left": "" if step else left(tally),
+    texts = {  # in the order of the line
+        "spinner": spinner,
         "of_all": of_all(tally),
-        "elapsed": clock(tally.elapsed),
-        "speed": speed(tally) if step is None else "",
+        "title": title,
+        "bar": "",
+        "percent": percent(tally) if tally.has_begun else "",
         "seconds": seconds_done(tally) if tally.has_begun else "",
+        "speed": speed(tally),
+        "left": left(tally),
+        "elapsed": clock(tally.elapsed),
     }
-    room = width - cell_len(spinner)
-    shortest_name = min(cell_len(title), SHORTEST_NAME if step is None else LONGEST_NAME)
-    least = {"bar": SHORTEST_BAR, "name": shortest_name} | {key: cell_len(t) for key, t in texts.items()}
-    by_need = ["percent", "left", "of_all", "speed", "seconds", "bar", "elapsed", "name"]
-    if step is not None:
-        by_need = ["name", "of_all", "percent", "elapsed", "seconds", "bar"]
-    if not texts["percent"]:
-        by_need.remove("bar")
-    widths: dict[str, int] = {}
-    for key in by_need:
-        if least[key] and least[key] + 1 <= room:
-            widths[key] = least[key]
-            room -= least[key] + 1
-    if "name" not in widths and step is not None:  # not even the step fits: as much of it as there is room
-        widths, room = {"name": max(0, width - cell_len(spinner) - 1)}, 0
-    for key, longest in (("name", min(cell_len(title), LONGEST_NAME)), ("bar", LONGEST_BAR)):
+    widths = {key: cell_len(text) for key, text in texts.items() if text}
+    widths["title"] = min(cell_len(title), LONGEST_TITLE if step else SHORTEST_TITLE)
+    if texts["percent"]:
+        widths["bar"] = SHORTEST_BAR
+    for key in LEAST_NEEDED_IN_A_STEP if step else LEAST_NEEDED:
+        if _room(widths, width) >= 0:
+            break
+        widths.pop(key, None)
+    for key, longest in (("title", min(cell_len(title), LONGEST_TITLE)), ("bar", LONGEST_BAR)):
         if key in widths:
-            more = max(0, min(room, longest - widths[key]))
-            widths[key] += more
-            room -= more
-    line = Text(spinner, style="cyan")
-    for key in ("of_all", "name", "bar", "percent", "seconds", "speed", "left", "elapsed"):
+            widths[key] = max(0, min(longest, widths[key] + _room(widths, width)))
+    line = Text()
+    for key, text in texts.items():
         if key not in widths:
             continue
-        line.append(" ")
-        if key == "name":
-            line.append(_shortened(title, widths[key], marks.cut), style="default")
-        elif key == "bar":
-            done = round((tally.fraction or 0.0) * widths[key])
+        line.append(" " if line else "")
+        if key == "bar":
+            done = round((tally.fraction or 0.0) * widths["bar"])
             line.append(marks.done * done, style="cyan")
-            line.append(marks.open * (widths[key] - done), style="bright_black")
+            line.append(marks.open * (widths["bar"] - done), style="bright_black")
+        elif key == "title":
+            line.append(_shortened(title, widths["title"], marks.cut))
         else:
-            line.append(texts[key], style="default")
+            line.append(text, style="cyan" if key == "spinner" else "")
     return line
+
+
+def _room(widths: Mapping[str, int], width: int) -> int:
+    """Columns that are left, below 0 if there are too few; one is between any two texts."""
+    return width - sum(widths.values()) - (len(widths) - 1)
 
 
 def clock(seconds: float) -> str:
@@ -127,7 +131,10 @@ def clock(seconds: float) -> str:
 
 
 def _shortened(title: str, width: int, cut: str) -> str:
-    return title if cell_len(title) <= width else set_cell_size(title, width - 1) + cut
+    """Of a path that is too long, its last part; the beginning of what is still too long."""
+    if cell_len(title) > width:
+        title = re.split(r"[\\/]", title)[-1]
+    return title if cell_len(title) <= width else set_cell_size(title, max(0, width - 1)) + cut
 
 
 class _File:
