@@ -52,12 +52,15 @@ def transcribe(*arguments: str) -> int:
     return run(["transcribe", "--model", "tiny.en", *arguments])
 
 
-def test_the_text_is_on_stdout_and_the_report_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_is_on_stdout_and_the_ending_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert transcribe(AMIABLE) == 0
     captured = capsys.readouterr()
     assert captured.out == "He might even have been made amiable himself.\n"
-    for said in ("transcribing", "emulator (fast), no NPU", "MEASURED", "MODELLED", "163.7 s"):
-        assert said in captured.err
+    start, work, baseline = captured.err.splitlines()
+    assert start == f"whisper-npu: transcribing {AMIABLE} (3.3 s)"
+    assert "tiny.en on the CPU (emulated NPU)" in work
+    assert "MEASURED" in baseline
+    assert "163.7 s" in baseline
 
 
 def test_quiet_leaves_stderr_empty(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +133,9 @@ def test_all_formats_are_written_and_stdout_still_has_the_text(
     (tmp_path / "sns-0930.srt").write_text("old")
     options = ("--output-format", "all", "--output-dir", str(tmp_path), "--word_timestamps", "True")
     assert transcribe(AMIABLE, *options) == 0
-    assert "amiable" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "amiable" in captured.out
+    assert f" in {tmp_path}{os.sep}" in captured.err
     assert {p.name for p in tmp_path.iterdir()} == {
         f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json")
     }
@@ -163,7 +168,8 @@ def test_a_recording_that_fails_does_not_stop_the_others(
     report = tmp_path / "report.json"
     assert transcribe(str(text), AMIABLE, str(tmp_path / "no.wav"), "--report", str(report)) == 1
     captured = capsys.readouterr()
-    assert captured.out == "He might even have been made amiable himself.\n"
+    assert captured.out == f"==> {AMIABLE} <==\nHe might even have been made amiable himself.\n"
+    assert captured.err.splitlines()[-1].startswith("2 of 3 failed: ")
     errors = [line for line in captured.err.splitlines() if line.startswith("whisper-npu: error:")]
     assert len(errors) == 2
     assert "text.wav" in errors[0]
@@ -179,7 +185,11 @@ def test_silence_and_very_short_audio_succeed_without_text(
         soundfile.write(tmp_path / f"{name}.wav", np.zeros(int(16_000 * seconds)), 16_000)
     files = [str(path) for path in sorted(tmp_path.glob("*.wav"))]
     assert transcribe(*files, "--output_format", "all", "--output_dir", str(tmp_path)) == 0
-    assert capsys.readouterr().out == ""
+    captured = capsys.readouterr()
+    assert captured.out == "\n".join(f"==> {file} <==\n" for file in files)
+    for file in files:
+        assert f"no speech was found in {file}\n" in captured.err
+    assert captured.err.count("wrote 5 files in ") == 3
     assert (tmp_path / "silence.txt").read_text() == ""
 
 

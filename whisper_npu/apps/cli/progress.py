@@ -1,78 +1,277 @@
-"""The transcript on stdout and progress on stderr, without disturbing each other."""
+"""How far a run of `transcribe` is, on stderr, and what is printed above that.
+
+On a terminal it is one line that is never still; elsewhere one line at the start and one every half minute.
+Nothing heavy is imported here, so that the line can move while the rest of the program is loading.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, RLock, Thread
+from time import perf_counter
+from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
-
-from whisper_npu.audio import SAMPLE_RATE
+from whisper_npu.apps.cli.tally import Tally
+from whisper_npu.apps.cli.terminal import Stderr, can_redraw, printable
 from whisper_npu.errors import error_line
-from whisper_npu.transcription.result import Segment
+
+HALF_A_MINUTE = 30.0
+
+
+@dataclass(frozen=True)
+class Recording:
+    name: str
+    seconds: float | None  # of audio; None where its header does not tell
+
+
+class Ticker:
+    """Calls `action` every so many seconds, in a thread of its own, between `start` and `stop`."""
+
+    def __init__(self, seconds: float, action: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._action = action
+        self._stopped = Event()
+        self._thread = Thread(target=self._run, name="progress", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)  # it may hang in a terminal that is held by Ctrl-S
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            self._action()
+
+
+class Display(Protocol):
+    """How progress is shown. `step`: what the program does instead of transcribing, such as loading."""
+
+    @property
+    def every(self) -> float:
+        """Seconds between two calls of `tick`; 0: it need not be called."""
+
+    def changed(self, tally: Tally, name: str, step: str | None) -> None:
+        """A step or a recording has begun."""
+
+    def tick(self, tally: Tally, name: str, step: str | None) -> None:
+        """Time has passed."""
+
+    def clear(self) -> None:
+        """Make room for a line that is printed next."""
 
 
 class Progress:
-    """A progress bar if stderr is a terminal, otherwise one line per step; nothing if quiet."""
+    """A context manager for the time in which recordings are transcribed.
 
-    def __init__(self, *, quiet: bool) -> None:
+    quiet: show nothing but failures. stderr: where; None where it is closed.
+    clock, ticker: the time, and what calls `tick`; a test has its own.
+
+    All methods may be called in any thread. None fails because stderr does.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        *,
+        quiet: bool,
+        stderr: TextIO | None = None,
+        clock: Callable[[], float] = perf_counter,
+        ticker: Callable[[float, Callable[[], None]], Ticker] = Ticker,
+    ) -> None:
+        self._names = [printable(recording.name) for recording in recordings]
+        self._tally = Tally([recording.seconds for recording in recordings], clock)
         self._quiet = quiet
-        # rich would redirect stdout to its own console, which here is stderr.
-        self._bar = Bar(
-            TextColumn("{task.description}", markup=False),  # file names may contain brackets
-            BarColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            disable=quiet or not sys.stderr.isatty(),
-        )
-        self._task: TaskID | None = None
+        self._stderr = Stderr(stderr or sys.stderr)
+        self._lock = RLock()
+        self._step: str | None = "starting"
+        self._is_open = False
+        self._display = _display(self._stderr, quiet)
+        self._ticker = ticker(self._display.every, self._tick)
 
     def __enter__(self) -> Progress:
-        self._bar.start()
+        try:
+            self._is_open = True
+            self._show()
+            if self._display.every:
+                self._ticker.start()
+        except BaseException:  # an interrupt: __exit__ will not be called
+            self._close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._close()
 
     def say(self, step: str) -> None:
-        """Show what the program does now."""
-        self._show(step, total=None, state="")
+        """The program does something else than transcribing, such as loading a model."""
+        with self._lock:
+            self._step = printable(step)
+            self._show()
 
-    @contextmanager
-    def recording(self, name: str, n_samples: int) -> Iterator[Callable[[Segment], None]]:
-        """Show the progress of one recording. Call the function it yields with each segment, to print it."""
-        total = n_samples / SAMPLE_RATE
-        self._show(f"transcribing {name}", total=total, state=f"{total:.1f} s")
+    def read(self, number: int) -> None:
+        """Recording `number`, from 1, is about to be read."""
+        with self._lock:
+            self._tally.take(number)
+            self._step = f"reading {self._name}"
+            self._show()
 
-        def on_segment(segment: Segment) -> None:
-            self._above_the_bar(segment.text.strip(), sys.stdout)
-            if self._task is not None:
-                state = f"{segment.end:.1f} of {total:.1f} s"
-                self._bar.update(self._task, completed=min(segment.end, total), state=state)
+    def begin(self, seconds: float | None = None) -> None:
+        """It is being transcribed. seconds: its length, which reading it has shown."""
+        with self._lock:
+            self._step = None
+            self._tally.begin(seconds)
+            self._show()
 
-        yield on_segment
+    def advance(self, seconds: float) -> None:
+        """seconds: of audio of this recording that are done, from its start."""
+        with self._lock:
+            self._tally.advance(seconds)
+
+    def done(self) -> None:
+        """This recording is done."""
+        with self._lock:
+            self._tally.finish()
 
     def fail(self, message: str) -> None:
-        """Print one line for a recording that failed, even if quiet."""
-        self._above_the_bar(error_line(message), sys.stderr)
+        """The recording being read or transcribed failed. Prints one line, even if quiet."""
+        with self._lock:
+            self._tally.drop()
+            self._display.clear()
+            self._stderr.print(error_line(message))
 
-    def _show(self, step: str, *, total: float | None, state: str) -> None:
-        if self._bar.disable:
-            if not self._quiet:
-                print(f"whisper-npu: {step}{state and f' ({state})'}", file=sys.stderr, flush=True)
+    def note(self, line: str) -> None:
+        """Print a line for people on stderr, above the bar; nothing if quiet."""
+        if not self._quiet:
+            with self.above():
+                self._stderr.print(printable(line))
+
+    @contextmanager
+    def above(self) -> Iterator[None]:
+        """For printing: there is no bar on the screen within it, and soon after it is drawn again below.
+
+        Soon, not at once: what goes into a pipe may be printed by its reader on the same screen.
+        """
+        with self._lock:
+            self._display.clear()
+            yield
+
+    def _show(self) -> None:
+        if self._is_open:
+            self._display.changed(self._tally, self._name, self._step)
+
+    def _tick(self) -> None:
+        with self._lock:
+            if self._is_open:
+                self._display.tick(self._tally, self._name, self._step)
+
+    @property
+    def _name(self) -> str:
+        return self._names[self._tally.number - 1] if self._tally.number else ""
+
+    def _close(self) -> None:
+        self._is_open = False
+        try:
+            self._ticker.stop()
+        finally:
+            with self._lock:
+                self._display.clear()
+
+
+def _display(stderr: Stderr, quiet: bool) -> Display:
+    if quiet:
+        return _Nothing()
+    if stderr.stream is not None and can_redraw(stderr.stream, os.environ):
+        from whisper_npu.apps.cli.progress_bar import ProgressBar  # rich, a tenth of a second
+
+        return ProgressBar(stderr)
+    return _Lines(stderr)
+
+
+class _Nothing:
+    every = 0.0
+
+    def changed(self, tally: Tally, name: str, step: str | None) -> None:
+        pass
+
+    def tick(self, tally: Tally, name: str, step: str | None) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
+class _Lines:
+    """For logs, pipes and terminals without escape codes."""
+
+    every = HALF_A_MINUTE
+
+    def __init__(self, stderr: Stderr) -> None:
+        self._stderr = stderr
+        self._has_begun = False
+
+    def changed(self, tally: Tally, name: str, step: str | None) -> None:
+        if tally.has_begun and not self._has_begun:
+            self._has_begun = True
+            what = name if tally.count == 1 else f"{tally.count} recordings"
+            length = "" if tally.total is None else f" ({_about(tally)}{tally.total:,.1f} s)"
+            self._stderr.print(f"whisper-npu: transcribing {what}{length}")
+
+    def tick(self, tally: Tally, name: str, step: str | None) -> None:
+        if not tally.has_begun:
+            self._stderr.print(f"whisper-npu: {step}, {duration(tally.elapsed)} so far")
             return
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(step, total=total, state=state)
+        parts = [of_all(tally), percent(tally)]
+        if tally.total is not None:
+            parts.append(f"{tally.done:,.0f} s of {_about(tally)}{tally.total:,.0f} s")
+        if tally.speed is None:
+            parts.append(f"{duration(tally.elapsed)} so far")
+        parts += [speed(tally), left(tally)]
+        self._stderr.print("whisper-npu: " + ", ".join(part for part in parts if part))
 
-    def _above_the_bar(self, line: str, stream: object) -> None:
-        self._bar.stop()
-        print(line, file=stream, flush=True)  # type: ignore[call-overload]
-        self._bar.start()
+    def clear(self) -> None:
+        pass
+
+
+def of_all(tally: Tally) -> str:
+    """`12 of 50`; nothing where there is one recording only."""
+    return f"{tally.number} of {tally.count}" if tally.number and tally.count > 1 else ""
+
+
+def percent(tally: Tally) -> str:
+    return "" if tally.fraction is None else f"{int(100 * tally.fraction)} %"
+
+
+def speed(tally: Tally) -> str:
+    """Times real time."""
+    if tally.speed is None:
+        return ""
+    return f"{tally.speed:.1f}x" if tally.speed < 100 else f"{tally.speed:,.0f}x"
+
+
+def left(tally: Tally) -> str:
+    return "" if tally.left is None else f"{duration(tally.left)} left"
+
+
+def seconds_done(tally: Tally) -> str:
+    return "" if tally.total is None else f"{tally.done:,.0f} of {_about(tally)}{tally.total:,.0f} s"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if not hours or (hours == 1 and minutes < 40):
+        return f"{60 * hours + minutes} min"
+    return f"{hours} h {minutes:02d} min"
+
+
+def _about(tally: Tally) -> str:
+    return "~" if tally.is_estimate else ""

@@ -1,0 +1,108 @@
+"""The three lines after a transcription: complete, true, and 80 columns wide at most."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.test_report import RAN_ON, executed, report
+from whisper_npu.apps.cli.ending import COLUMNS, ending, wrote
+from whisper_npu.npu.cost import BASELINE
+from whisper_npu.npu.device import Run
+from whisper_npu.report import FileResult, Report, RunOn
+
+
+def of_files(*errors: str | None, ran_on: RunOn = RAN_ON, seconds: float = 10.0, runs: int = 1) -> Report:
+    """Recordings a.wav, b.wav, ... of 20 s; those with an error failed."""
+    one = report(*some_runs(runs))
+    paths = [f"{chr(97 + i % 26)}.wav" for i in range(len(errors))]
+    files = [
+        FileResult(path, None, error) if error else replace(one.files[0], path=path)
+        for path, error in zip(paths, errors, strict=True)
+    ]
+    return replace(one, files=tuple(files), ran_on=ran_on, total_seconds=seconds)
+
+
+def some_runs(count: int) -> list[Run]:
+    return [executed("attention.out", 1500)] * count
+
+
+def test_one_recording_ends_with_what_was_written_what_it_took_and_the_baseline() -> None:
+    done = of_files(None)
+    written, work, baseline = ending(done, [Path("a.srt"), Path("a.vtt")])
+    assert written == "wrote a.srt, a.vtt"
+    dispatches = done.stats.dispatches
+    assert work == f"10 s for 20 s of audio (2.0x), base on the CPU (emulated NPU), {dispatches} dispatches"
+    assert baseline.startswith(
+        f"MEASURED 10 s; baseline {BASELINE.seconds} s: one product {BASELINE.problem}"
+    )
+    assert baseline.endswith("author's NPU")
+
+
+def test_an_npu_is_named_as_such() -> None:
+    on_npu = replace(RAN_ON, device="npu", device_description="NPU through pyxrt", clock="NPU")
+    work = ending(of_files(None, ran_on=on_npu))[0]
+    assert " on the NPU," in work
+    assert "CPU" not in work
+
+
+def test_failures_are_counted_and_named_last() -> None:
+    lines = ending(of_files(None, "is damaged", None, "is damaged"))
+    assert len(lines) == 3
+    assert lines[-1] == "2 of 4 failed: b.wav, d.wav"
+
+
+def test_of_many_failures_as_many_are_named_as_fit() -> None:
+    lines = ending(of_files(None, *["is damaged"] * 49))
+    assert lines[-1].startswith("49 of 50 failed: b.wav, c.wav,")
+    named, more = lines[-1].partition(": ")[2].split(" and ")
+    assert len(named.split(", ")) + int(more.removesuffix(" more")) == 49
+    assert len(lines[-1]) <= COLUMNS < len(lines[-1]) + len(", x.wav") + 1
+
+
+def test_of_several_recordings_the_files_were_said_before() -> None:
+    assert len(ending(of_files(None, None), [Path("a.srt")])) == 2
+
+
+def test_where_nothing_was_transcribed_the_errors_have_said_it() -> None:
+    assert ending(of_files("is damaged")) == []
+    assert ending(of_files("is damaged", "is damaged")) == []
+
+
+@given(
+    st.floats(0.01, 9999),
+    st.integers(1, 4),
+    st.sampled_from(["tiny", "tiny.en", "base", "small.en", "medium", "large-v3"]),
+    st.sampled_from(["CPU", "NPU"]),
+    st.lists(st.none() | st.just("is damaged"), max_size=60),
+)
+def test_no_more_than_three_lines_of_80_columns(
+    seconds: float, runs: int, model: str, clock: str, errors: list[str | None]
+) -> None:
+    ran_on = replace(RAN_ON, model=model, clock=clock)
+    lines = ending(of_files(None, *errors, ran_on=ran_on, seconds=seconds, runs=runs), [Path("a.srt")])
+    assert 2 <= len(lines) <= 3
+    assert max(map(len, lines)) <= COLUMNS
+    assert any("MEASURED" in line and "one product" in line and "163.7 s" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("paths", "line"),
+    [
+        (["a.srt"], "wrote a.srt"),
+        (["subtitles/a.srt"], "wrote subtitles/a.srt"),
+        (["subtitles/a.srt", "subtitles/a.vtt"], "wrote a.srt, a.vtt in subtitles/"),
+        (["x/a.srt", "y/a.vtt"], "wrote x/a.srt, y/a.vtt"),
+        (
+            [f"o/a lecture of an hour.{f}" for f in ("txt", "srt", "vtt", "json")],
+            "wrote 4 files in o/: a lecture of an hour.txt ...",
+        ),
+        (["a\n.srt"], "wrote a .srt"),
+    ],
+)
+def test_what_was_written(paths: list[str], line: str) -> None:
+    assert wrote([Path(path) for path in paths]) == line

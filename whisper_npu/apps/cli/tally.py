@@ -1,0 +1,108 @@
+"""How much of all recordings is done, how fast, and how long the rest will take.
+
+Work is counted in seconds of audio. A recording whose length is not known yet is taken to be as long as those
+that are known are on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+
+class Tally:
+    """seconds: of audio, one per recording; None where the length is not known before it is read."""
+
+    def __init__(self, seconds: Sequence[float | None], clock: Callable[[], float] = perf_counter) -> None:
+        self._seconds = list(seconds)
+        self._clock = clock
+        self._started = clock()
+        self._began: float | None = None  # the first recording, after loading
+        self._advanced = self._started  # when the last progress was made
+        self._finished = 0.0  # seconds of audio of the recordings before this one
+        self._current = 0.0  # of this one
+        self.number = 0  # of the recording that is read or transcribed, from 1; 0: none yet
+        self._is_open = False  # whether that recording is neither finished nor failed
+
+    def take(self, number: int) -> None:
+        """Recording `number`, from 1, is next."""
+        self.number = number
+        self._is_open = True
+
+    def begin(self, seconds: float | None = None) -> None:
+        """It is read, and is being transcribed. seconds: its length, if reading has shown it."""
+        if seconds is not None:
+            self._seconds[self.number - 1] = seconds
+        if self._began is None:
+            self._began = self._advanced = self._clock()
+
+    def advance(self, seconds: float) -> None:
+        """seconds: of this recording that are done, from its start."""
+        length = self._seconds[self.number - 1]
+        self._current = seconds if length is None else min(seconds, length)
+        self._advanced = self._clock()
+
+    def finish(self) -> None:
+        """It is done."""
+        length = self._seconds[self.number - 1]
+        self._close(self._current if length is None else length)
+        self._advanced = self._clock()
+
+    def drop(self) -> None:
+        """It failed: what was done of it counts, the rest is no work any more."""
+        if self._is_open:  # otherwise only its files could not be written
+            self._close(self._current)
+
+    def _close(self, seconds: float) -> None:
+        self._seconds[self.number - 1] = seconds
+        self._finished += seconds
+        self._current = 0.0
+        self._is_open = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the first recording is being transcribed: all before is loading."""
+        return self._began is not None
+
+    @property
+    def count(self) -> int:
+        return len(self._seconds)
+
+    @property
+    def done(self) -> float:
+        """Seconds of audio."""
+        return self._finished + self._current
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether a part of `total` is a guess."""
+        return None in self._seconds
+
+    @property
+    def total(self) -> float | None:
+        """Seconds of audio; None where nothing is known of any recording."""
+        known = [seconds for seconds in self._seconds if seconds is not None]
+        return sum(known) / len(known) * self.count if known else None
+
+    @property
+    def fraction(self) -> float | None:
+        return min(1.0, self.done / self.total) if self.total else None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the program began to show progress, loading included."""
+        return self._clock() - self._started
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of audio per second since the first recording began; None before anything is done."""
+        if self._began is None or not self.done or self._advanced <= self._began:
+            return None
+        return self.done / (self._advanced - self._began)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all is done, at the speed so far."""
+        if self.speed is None or self.total is None:
+            return None
+        return max(0.0, (self.total - self.done) / self.speed - (self._clock() - self._advanced))

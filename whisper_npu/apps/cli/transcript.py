@@ -1,0 +1,122 @@
+"""The text on stdout: what was said, when, in which recording, and how sure the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from math import exp
+from typing import TYPE_CHECKING, TextIO
+
+from whisper_npu.apps.cli.terminal import columns, encodable, is_terminal, printable
+
+if TYPE_CHECKING:
+    from whisper_npu.transcription.result import Segment
+
+# From red over yellow to green in the colour cube of 256-colour terminals, 16 + 36 r + 6 g + b.
+_RED_TO_YELLOW = [16 + 36 * 5 + 6 * green for green in range(6)]
+_YELLOW_TO_GREEN = [16 + 36 * red + 6 * 5 for red in range(4, 0, -1)]
+CONFIDENCE_COLORS = (*_RED_TO_YELLOW, *_YELLOW_TO_GREEN)
+
+
+class TranscriptPrinter:
+    """Prints segments as they are decoded, each flushed.
+
+    A terminal gets lines wrapped between words, and colours if asked for; a file or pipe gets one line for
+    each segment, without escape codes.
+
+    stdout: None where it is closed. above: within it nothing else is on the screen, as `Progress.above`.
+    headings: name each recording, for more than one. timestamps: print start and end of each segment.
+    colors: colour words by their probability, or segments by theirs where they have no words.
+    """
+
+    def __init__(
+        self,
+        stdout: TextIO | None,
+        above: Callable[[], AbstractContextManager[None]],
+        *,
+        headings: bool,
+        timestamps: bool = False,
+        colors: bool = False,
+    ) -> None:
+        self._stdout = stdout
+        self._above = above
+        self._headings = headings
+        self._timestamps = timestamps
+        self._colors = colors and is_terminal(stdout)
+        self._is_first = True
+
+    def recording(self, name: str) -> None:
+        """Its segments come next."""
+        if self._headings:
+            # As head and tail name several files.
+            self._print([("" if self._is_first else "\n") + f"==> {printable(name)} <=="])
+        self._is_first = False
+
+    def segment(self, segment: Segment) -> None:
+        """Segments without text are left out."""
+        if not printable(segment.text):
+            return
+        stamp = f"[{timestamp(segment.start)} --> {timestamp(segment.end)}] " if self._timestamps else ""
+        self._print([stamp, *spoken(segment)] if self._colors else [stamp + printable(segment.text)])
+
+    def _print(self, parts: list[str | tuple[str, float]]) -> None:
+        """parts: texts, with the probability of those that have one."""
+        if self._stdout is None:
+            return
+        texts = [part if isinstance(part, str) else part[0] for part in parts]
+        if not is_terminal(self._stdout):
+            with self._above():
+                print(encodable("".join(texts), self._stdout), file=self._stdout, flush=True)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        line = Text()
+        for text, part in zip(texts, parts, strict=True):
+            style = "" if isinstance(part, str) else f"color({color(part[1])})"
+            line.append(encodable(text, self._stdout), style=style)
+        console = Console(
+            file=self._stdout,
+            width=columns(self._stdout),
+            height=1,  # of no interest, but without it rich looks for a width of its own
+            force_terminal=True,
+            color_system="auto" if self._colors else None,  # rich obeys NO_COLOR and TERM
+        )
+        with self._above():
+            console.print(line, overflow="fold", highlight=False)
+
+
+def spoken(segment: Segment) -> list[str | tuple[str, float]]:
+    """A segment's text in parts with their probabilities, 0 to 1; together they are its text in one line."""
+    if not segment.words:
+        return [(printable(segment.text), exp(min(0.0, segment.avg_logprob)))]
+    parts: list[str | tuple[str, float]] = []
+    for word in segment.words:
+        space = " " if parts and word.word[:1].isspace() else ""
+        parts += [space, (printable(word.word), word.probability)]
+    return parts
+
+
+def color(probability: float) -> int:
+    """A colour's number of 256. As in whisper.cpp, cubed: most words are near one."""
+    step = int(probability**3 * len(CONFIDENCE_COLORS))
+    return CONFIDENCE_COLORS[max(0, min(len(CONFIDENCE_COLORS) - 1, step))]
+
+
+def timestamp(seconds: float) -> str:
+    """As openai/whisper prints it: `01:02.500`, with hours where there are any."""
+    milliseconds = round(1000 * seconds)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{minutes:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
+    return f"{hours:02d}:{clock}" if hours else clock
+
+
+def detected(language: str, probability: float) -> str:
+    """For stderr. language: its English name."""
+    return f"detected {language.title()} ({100 * probability:.0f} %)"
+
+
+def no_speech(name: str) -> str:
+    """For stderr, rather than silence."""
+    return f"no speech was found in {printable(name)}"
