@@ -26,7 +26,7 @@ from whisper_npu.transcription.result import Segment, Transcript, Word
 def segment(
     start: float, end: float, text: str, *, id: int = 0, words: tuple[Word, ...] | None = None
 ) -> Segment:
-    return Segment(id, start, end, text, (50364, 286), -0.25, 0.01, 1.5, 0.0, words)
+    return Segment(id, 0, start, end, text, (50364, 286), -0.25, 0.01, 1.5, 0.0, words)
 
 
 def transcript(*segments: Segment) -> Transcript:

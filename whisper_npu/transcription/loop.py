@@ -116,11 +116,12 @@ def spoken(segments: Iterator[Any], samples: F32) -> Iterator[Any]:
 
 
 def as_segment(segment: Any, id: int) -> Segment:
-    words = segment.words and tuple(
-        Word(float(w.start), float(w.end), w.word, float(w.probability)) for w in segment.words
-    )
+    words = None
+    if segment.words is not None:
+        words = tuple(Word(float(w.start), float(w.end), w.word, float(w.probability)) for w in segment.words)
     return Segment(
         id=id,
+        seek=int(segment.seek),
         start=float(segment.start),
         end=float(segment.end),
         text=segment.text,

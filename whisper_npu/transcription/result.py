@@ -20,6 +20,7 @@ class Segment:
     """A phrase, with the fields of openai/whisper's segments."""
 
     id: int
+    seek: int  # start of its window, in frames of 10 ms
     start: float
     end: float
     text: str  # with the space before it, if it has one
