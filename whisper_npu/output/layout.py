@@ -1,0 +1,43 @@
+"""How a transcript is laid out in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from whisper_npu.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The lines of subtitles, in the names and with the meaning of openai/whisper. None: no limit.
+
+    Without max_line_count every segment begins a cue of its own; with it cues are filled, whatever segments
+    their words are from. Raises UsageError for a limit below 1, or one that would have no effect.
+    """
+
+    max_line_width: int | None = None  # characters, spaces included
+    max_line_count: int | None = None  # lines in one cue
+    max_words_per_line: int | None = None  # words in one cue, which then has one line
+    highlight_words: bool = False  # one cue per word, which is underlined (srt and vtt)
+    pretty_json: bool = False  # indented
+
+    def __post_init__(self) -> None:
+        for name in ("max_line_width", "max_line_count", "max_words_per_line"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise UsageError(f"{name} is {limit}, must be at least 1; leave it out for no limit")
+        if self.max_line_count is not None and self.max_line_width is None:
+            raise UsageError(
+                f"max_line_count {self.max_line_count} has no effect on lines of any length; "
+                "give max_line_width as well"
+            )
+        if self.max_words_per_line is not None and self.max_line_width is not None:
+            raise UsageError(
+                f"max_words_per_line {self.max_words_per_line} and max_line_width {self.max_line_width}: "
+                "lines are limited in words or in characters, not in both; give one of the two"
+            )
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether subtitles of this layout need a transcript with word timestamps."""
+        return self.highlight_words or self.max_line_width is not None or self.max_words_per_line is not None
