@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whisper_npu.apps.sources import STDIN
 from whisper_npu.errors import OutputError, UsageError, shown
-from whisper_npu.output import FORMATS, check_writable, output_path
+from whisper_npu.output import check_writable, output_path
 
 
 @dataclass(frozen=True)
@@ -18,23 +18,6 @@ class OutputFiles:
 
     formats: tuple[str, ...]
     folder: Path
-
-    @classmethod
-    def asked_for(cls, output_format: str | None, folder: Path | None) -> OutputFiles:
-        """`output_format`: "srt", several as "srt,vtt", or "all". A folder alone means txt.
-
-        As in openai/whisper, the folder is by default the current one.
-
-        Raises UsageError for an unknown format.
-        """
-        if output_format is None:
-            return cls(() if folder is None else ("txt",), folder or Path())
-        asked = [name.strip().lower() for name in output_format.split(",")]
-        for name in asked:
-            if name not in (*FORMATS, "all"):
-                raise UsageError(f"unknown output format {name!r}; choose from {', '.join(FORMATS)}, all")
-        formats = FORMATS if "all" in asked else tuple(dict.fromkeys(asked))
-        return cls(formats, folder or Path())
 
     def paths(self, source: str) -> dict[str, Path]:
         """Where the transcript of a recording goes in each format."""

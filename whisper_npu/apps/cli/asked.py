@@ -153,9 +153,7 @@ def _has_subtitles(files: OutputFiles) -> bool:
     return not {"srt", "vtt"}.isdisjoint(files.formats)
 
 
-def _refuse_what_has_no_effect(
-    given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles
-) -> None:
+def _refuse_what_has_no_effect(given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles) -> None:
     """Only what stands on the command line: a config file is for other runs too."""
     for field in fields(Layout):
         if field.name in typed and given[field.name]:

@@ -90,6 +90,7 @@ class Progress:
         self._quiet = quiet
         self._stderr = Stderr(stderr or sys.stderr)
         self._lock = RLock()
+        self._position: Callable[[], float] | None = None  # of the recording at work
         self._step: str | None = "starting"
         self._is_open = False
         self._display = _display(self._stderr, quiet)
@@ -126,6 +127,7 @@ class Progress:
         """It is being transcribed. seconds: its length, which reading it has shown."""
         with self._lock:
             self._step = None
+            self._position = None
             self._tally.begin(seconds)
             self._show()
 
@@ -134,14 +136,21 @@ class Progress:
         with self._lock:
             self._tally.advance(seconds)
 
+    def follow(self, position: Callable[[], float]) -> None:
+        """Ask this, in any thread, how many seconds of the recording are done."""
+        with self._lock:
+            self._position = position
+
     def done(self) -> None:
         """This recording is done."""
         with self._lock:
+            self._position = None
             self._tally.finish()
 
     def fail(self, message: str) -> None:
         """The recording being read or transcribed failed. Prints one line, even if quiet."""
         with self._lock:
+            self._position = None
             self._tally.drop()
             self._display.clear()
             self._stderr.print(error_line(message))
@@ -169,6 +178,8 @@ class Progress:
     def _tick(self) -> None:
         with self._lock:
             if self._is_open:
+                if self._position is not None:
+                    self._tally.advance(self._position())
                 self._display.tick(self._tally, self._name, self._step)
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter
 
 from whisper_npu.apps.cli.asked import Asked
@@ -19,7 +18,7 @@ from whisper_npu.apps.sources import Recording, find_recordings
 from whisper_npu.audio import SAMPLE_RATE, audio_seconds, load_audio
 from whisper_npu.energy.meter import Meter
 from whisper_npu.energy.sensors import find_sensor
-from whisper_npu.errors import AudioError, DeviceError, OutputError
+from whisper_npu.errors import AudioError, DeviceError, OutputError, error_line
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.open import open_device
 from whisper_npu.output import as_json, partial_path, render, write_atomically
@@ -51,6 +50,8 @@ class Run:
         todo, skipped = self._todo(recordings)
         check_outputs([r.source for r in todo if r.problem is None], asked.files, asked.report)
         resolve_compute_type(asked.model.compute_type)
+        if all(recording.problem for recording in todo):
+            return self._nothing_to_do(todo, skipped)
         # The device first, so that an absent NPU or an unknown kernel is reported before any work.
         with (
             Meter(find_sensor()) as meter,
@@ -60,15 +61,22 @@ class Run:
             Progress(_awaited(todo), quiet=asked.print.quiet) as progress,
         ):
             device.check_kernel(asked.model.kernel)
-            for note in (*asked.notes, *([f"{skipped} skipped: their files exist"] if skipped else [])):
+            for note in (*asked.notes, *([_skipped(skipped)] if skipped else [])):
                 progress.note(f"whisper-npu: {note}")
-            work = Work(asked, device, meter, progress, TranscriptPrinter(
-                sys.stdout if asked.print.text else None,
-                progress.above,
-                headings=len(todo) > 1,
-                timestamps=asked.print.timestamps,
-                colors=asked.print.colors,
-            ))
+            work = Work(
+                asked,
+                device,
+                meter,
+                progress,
+                TranscriptPrinter(
+                    sys.stdout if asked.print.text else None,
+                    progress.above,
+                    headings=len(todo) > 1,
+                    timestamps=asked.print.timestamps,
+                    colors=asked.print.colors,
+                ),
+                several=len(todo) > 1,
+            )
             for number, recording in enumerate(todo, start=1):
                 work.transcribe(number, recording)
                 if work.interrupted:
@@ -89,11 +97,21 @@ class Run:
         todo = [recording for recording in recordings if recording.problem or recording.source in left]
         return todo, len(recordings) - len(todo)
 
+    def _nothing_to_do(self, todo: Sequence[Recording], skipped: int) -> int:
+        stderr = Stderr(sys.stderr)
+        for recording in todo:
+            stderr.print(error_line(str(recording.problem)))
+        if not self.asked.print.quiet and skipped:
+            stderr.print(f"whisper-npu: {_skipped(skipped)}")
+        return 1 if todo else 0
+
     def _report(self, report: Report) -> None:
         stderr = Stderr(sys.stderr)
         if not self.asked.print.quiet:
             done = [file for file in report.files if not file.error]
-            files = self.asked.files.paths(done[0].path).values() if len(done) == len(report.files) == 1 else ()
+            files = (
+                self.asked.files.paths(done[0].path).values() if len(done) == len(report.files) == 1 else ()
+            )
             for line in ending(report, list(files)):
                 stderr.print(line)
             if self.asked.print.long_report and report.windows:
@@ -106,10 +124,17 @@ class Work:
     """What a run has done so far."""
 
     def __init__(
-        self, asked: Asked, device: Device, meter: Meter, progress: Progress, printer: TranscriptPrinter
+        self,
+        asked: Asked,
+        device: Device,
+        meter: Meter,
+        progress: Progress,
+        printer: TranscriptPrinter,
+        *,
+        several: bool,
     ) -> None:
         self._asked, self._device, self._meter = asked, device, meter
-        self._progress, self._printer = progress, printer
+        self._progress, self._printer, self._is_one_of_several = progress, printer, several
         self.model: Model | None = None  # loaded for the first recording that can be read
         self.load_seconds = 0.0
         self.results: list[FileResult] = []
@@ -183,7 +208,7 @@ class Work:
         paths = self._asked.files.paths(recording.source)
         for fmt, path in paths.items():
             write_atomically(path, render(transcription.transcript, fmt, self._asked.layout))
-        if paths and len(self._progress) > 1:
+        if paths and self._is_one_of_several:
             self._progress.note(wrote(list(paths.values())))
 
     def _rescue(self, recording: Recording, transcription: Transcription) -> None:
@@ -206,6 +231,8 @@ class Work:
 def _awaited(recordings: Sequence[Recording]) -> list[Awaited]:
     """For the progress. The length of one alone is known when it is read."""
     alone = len(recordings) == 1
-    return [
-        Awaited(r.name, None if alone or r.problem else audio_seconds(r.source)) for r in recordings
-    ]
+    return [Awaited(r.name, None if alone or r.problem else audio_seconds(r.source)) for r in recordings]
+
+
+def _skipped(count: int) -> str:
+    return f"{count} skipped: {'its' if count == 1 else 'their'} files are there"
