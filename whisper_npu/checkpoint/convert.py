@@ -23,6 +23,8 @@ from whisper_npu.encoder import ModelDimensions, encoder_shapes
 # Part of every cache key: increase it whenever the same input would give another folder.
 _CONVERTER_VERSION = "1"
 
+CONVERTED = "converted"  # the kind of cache entry; made from a folder
+
 # Every file that a conversion reads besides the weights.
 SMALL_FILES = (
     "config.json",
@@ -49,7 +51,8 @@ def ctranslate2_folder(folder: Path, cache_folder: Path, progress: Callable[[str
     if (found := cache.find(cache_folder, key)) is not None:
         return found
     progress(f"converting {folder} for the decoder, once")
-    return cache.find_or_build(cache_folder, key, lambda out: _convert(folder, out))
+    about = cache.About(CONVERTED, str(folder.resolve()))
+    return cache.find_or_build(cache_folder, key, lambda out: _convert(folder, out), about)
 
 
 def _convert(folder: Path, out: Path) -> None:

@@ -31,6 +31,8 @@ from whisper_npu.errors import CacheError
 # Part of every cache key: increase it whenever the same input would give another folder.
 _WRITER_VERSION = "1"
 
+DECODER = "decoder"  # the kind of cache entry; made from a CTranslate2 folder
+
 _MODEL = "model.bin"
 _LATER_ENCODER_LAYER = re.compile(r"encoder/layer_[1-9]\d*/")
 _BLOCK = 1 << 17  # elements that are rounded at a time: they fit a core's cache
@@ -52,8 +54,9 @@ def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Call
             (out / file.name).write_bytes(b"".join(chunks(file)))
         _write(parse_model(files[0]), out / _MODEL, int8=int8)
 
+    about = cache.About(DECODER, str(whole.resolve()), "int8" if int8 else "as stored")
     try:
-        return cache.find_or_build(cache_folder, key, build)
+        return cache.find_or_build(cache_folder, key, build, about)
     except CacheError as error:
         progress(f"the decoder is loaded with the encoder: {error}")
         return whole

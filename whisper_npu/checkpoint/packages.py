@@ -12,6 +12,8 @@ from whisper_npu.checkpoint.files import chunks, content_key
 from whisper_npu.checkpoint.names import WEIGHTS_PACKAGES, PackagedFile, PackagedModel
 from whisper_npu.errors import CheckpointError
 
+WEIGHTS_PACKAGE = "weights package"  # the kind of cache entry; made from a model's name
+
 
 def describe(model: PackagedModel) -> str:
     """The packages and their versions, in words."""
@@ -59,7 +61,7 @@ def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Pat
             _copy_verified(file, model, installed, folder / file.name)
 
     progress(f"verifying and copying {describe(model)}, once")
-    return cache.find_or_build(cache_folder, _key(model), copy_all)
+    return cache.find_or_build(cache_folder, _key(model), copy_all, cache.About(WEIGHTS_PACKAGE, name))
 
 
 def _key(model: PackagedModel) -> str:

@@ -70,7 +70,6 @@ def test_the_names_are_faster_whispers() -> None:
     ("typed", "suggested"),
     [
         ("bsae", "base"),
-        ("BASE", "base"),
         ("large_v3", "large-v3"),
         ("tiny-en", "tiny.en"),
         ("turbo2", "turbo"),
@@ -195,6 +194,7 @@ class FakeHub:
         repository: str,
         *,
         allow_patterns: list[str],
+        cache_dir: Path | None = None,
         local_files_only: bool = False,
         etag_timeout: float = 0,
     ) -> str:
