@@ -17,7 +17,7 @@ from whisper_npu.errors import CacheError, one_line
 
 _SIZES = ".sizes.json"  # written last: name and size of every file that `build` made
 _ABOUT = ".about.json"
-_SCRATCH = ".building-"
+SCRATCH = ".building-"
 _ABANDONED = 24 * 3600  # seconds after which no process builds in its scratch folder any more
 
 COMPILED = "compiled"  # the kind of entry that is made from C++ sources
@@ -80,7 +80,7 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
     folder = cache / key
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=_SCRATCH) as scratch:
+        with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
             new = Path(scratch) / "new"
             new.mkdir()
             build(new)
@@ -117,7 +117,7 @@ def abandoned(cache: Path) -> tuple[Path, ...]:
     return tuple(
         folder
         for folder in _folders(cache)
-        if folder.name.startswith(_SCRATCH) and folder.stat().st_mtime < before
+        if folder.name.startswith(SCRATCH) and folder.stat().st_mtime < before
     )
 
 
@@ -128,7 +128,7 @@ def remove(folder: Path) -> int:
     """
     size = size_of(folder)
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_SCRATCH) as scratch:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=SCRATCH) as scratch:
             folder.rename(Path(scratch) / "removed")
     except OSError as error:
         raise CacheError(

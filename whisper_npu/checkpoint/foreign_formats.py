@@ -18,16 +18,16 @@ def refusal(path: str) -> str | None:
     file = PurePath(path)
     suffix = file.suffix.lower()
     if suffix in _PYTORCH:
-        kind = "a PyTorch file, as openai/whisper keeps its models"
+        kind = "openai/whisper's format (PyTorch)"
     elif suffix in _GGML and not _OURS.fullmatch(file.name):
-        kind = "a file of whisper.cpp's"
+        kind = "whisper.cpp's format (ggml)"
     else:
         return None
     name = _model_of(file.stem)
-    same = f"--model {name} is that model; or " if name else ""
+    same = f"use the name {name} for that model, or " if name else "use "
     return (
-        f"model {path!r} is {kind}, a format that is not read; {same}pass a folder in Hugging Face's or "
-        "CTranslate2's format, or a hub id (org/name): most models are on the hub in one of the two"
+        f"model {path!r} is in {kind}, which is not read; {same}a folder in Hugging Face's or CTranslate2's "
+        "format, or a hub id (org/name)"
     )
 
 

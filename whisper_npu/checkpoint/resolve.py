@@ -16,7 +16,7 @@ from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.errors import CheckpointError, UnknownModelError
 
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def locate(model: str | Path, places: Places, progress: Callable[[str], None]) -
         raise CheckpointError(f"model {str(model)!r} is a file; pass the folder that holds it")
     if isinstance(model, str) and model.lower() in HUB_IDS:
         return _named(model.lower(), places, progress)
-    if isinstance(model, str) and _HUB_ID.fullmatch(model):
+    if isinstance(model, str) and HUB_ID.fullmatch(model):
         return _from_hub(model, model, places, progress)
     if isinstance(model, Path) or model.startswith((".", "~")) or set(model) & set("/\\"):
         raise CheckpointError(
@@ -61,11 +61,11 @@ def unknown_model(model: str, others: Iterable[str] = ()) -> UnknownModelError:
     # People also know them as whisper-base, faster-whisper-base and base_en.
     short = model.lower().rpartition("whisper-")[2].replace("_", "-")
     close = difflib.get_close_matches(short, [*HUB_IDS, *others], n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return UnknownModelError(
-        f"unknown model {model!r}; {hint}use a name ({', '.join(HUB_IDS)}), a folder (./my-model), or a hub "
-        "id (org/name)"
-    )
+    if close:
+        way = f"did you mean {' or '.join(close)}? whisper-npu models list --all shows all names; or pass"
+    else:
+        way = f"use a name ({', '.join(HUB_IDS)}),"
+    return UnknownModelError(f"unknown model {model!r}; {way} a folder (./my-model), or a hub id (org/name)")
 
 
 def in_model_dir(repository: str, places: Places, name: str | None = None) -> Path | None:
@@ -105,7 +105,7 @@ def _from_hub(name: str, repository: str, places: Places, progress: Callable[[st
         return found
     folder = hub.find(repository)
     if folder is None and places.local_files_only:
-        raise CheckpointError(_not_found(name, "local_files_only forbids to download it", places))
+        raise CheckpointError(_not_found(name, "nothing may be downloaded here", places))
     if folder is None:
         try:
             folder = hub.download(repository, progress, places.model_dir)
