@@ -6,6 +6,8 @@ config.json on the hub.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from whisper_npu.encoder import ModelDimensions
 from whisper_npu.errors import UnknownModelError
 
@@ -50,5 +52,9 @@ RELEASED: dict[str, ModelDimensions] = {
 def released_dimensions(model: str) -> ModelDimensions:
     """The encoder sizes of a released model. Raises UnknownModelError for any other name."""
     if model not in RELEASED:
-        raise UnknownModelError(f"no sizes are known for model {model!r}: there are {', '.join(RELEASED)}")
+        near = get_close_matches(model.lower(), RELEASED, n=3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UnknownModelError(
+            f"no sizes are known for model {model!r}: {hint}there are {', '.join(RELEASED)}"
+        )
     return RELEASED[model]

@@ -23,7 +23,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from whisper_npu.cache import cache_folder, find_or_build
+from whisper_npu.cache import COMPILED, About, cache_folder, find_or_build
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.host.cxx import COMPILERS, find_cxx
 from whisper_npu.host.native import cpu_flags
@@ -273,7 +273,8 @@ def _library(compiler: tuple[str, ...], found: CoreObject, cache_dir: Path | Non
             name = Path(found.name).stem
             raise CompileError(f"{compiler[0]} refuses {source.name} for {name}: {because}")
 
-    return find_or_build(cache_folder(cache_dir), f"core-{key.hexdigest()[:32]}", build) / library
+    about = About(COMPILED, source.name)
+    return find_or_build(cache_folder(cache_dir), f"core-{key.hexdigest()[:32]}", build, about) / library
 
 
 @cache

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from whisper_npu.cache import cache_folder
 from whisper_npu.checkpoint import convert, ctranslate2_folder, huggingface_folder
 from whisper_npu.checkpoint.names import HUB_IDS
+from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import locate, no_weights
 from whisper_npu.encoder import ModelDimensions
 from whisper_npu.errors import CheckpointError
@@ -28,7 +29,7 @@ __all__ = ["Checkpoint", "known_models", "load_checkpoint", "models_here"]
 class Checkpoint:
     """A Whisper model: its encoder as arrays, its decoder as a folder."""
 
-    name: str  # what the user asked for
+    name: str  # a known name, or the hub id or folder that the user asked for
     source: str  # where it was found, in words
     dims: ModelDimensions
     encoder: Mapping[str, NDArray[Any]]  # encoder_shapes(dims): float16, float32 or bfloat16, all finite
@@ -57,31 +58,35 @@ def load_checkpoint(
     model: str | Path,
     *,
     cache_dir: Path | None = None,
+    model_dir: Path | None = None,
+    local_files_only: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Checkpoint:
     """Load a Whisper checkpoint.
 
-    `model` is one of known_models(), a local folder in CTranslate2's or Hugging Face's format (of
-    both, CTranslate2's is used, which needs no conversion), or a hub id "org/name". A name is looked for in
-    the local caches, then in an installed weights package, then on the hub; a Path is always a folder.
+    `model` is one of known_models(), in any case, a local folder in CTranslate2's or Hugging Face's format
+    (of both, CTranslate2's is used, which needs no conversion), or a hub id "org/name". A name is looked for
+    in the local caches, then in an installed weights package, then on the hub; a Path is always a folder.
 
     `cache_dir` is for what is built: decoders of Hugging Face folders, and copies of weights packages.
-    Default: $WHISPER_NPU_CACHE, or whisper-npu in the user's cache folder. `progress` is called with one line
-    before every long step.
+    Default: $WHISPER_NPU_CACHE, or whisper-npu in the user's cache folder. `model_dir` is a folder of models:
+    it is searched first, for model_dir/base, model_dir/faster-whisper-base and the layout of the hub's cache,
+    and downloads go there. Default: the hub's own cache. With `local_files_only` nothing is downloaded.
+    `progress` is called with one line before every long step.
 
     Raises UnknownModelError if `model` names nothing, and CheckpointError if what it names is absent, damaged
     or not a Whisper, or if the cache cannot be written.
     """
     report = progress if progress is not None else _silent
-    cache = cache_folder(cache_dir)
-    found = locate(model, cache, report)
+    places = Places.of(cache_dir, model_dir, local_files_only=local_files_only)
+    found = locate(model, places, report)
     if ctranslate2_folder.is_ctranslate2(found.folder):
         dims, encoder = ctranslate2_folder.read_encoder(found.folder)
         ctranslate2_folder.check_companions(found.folder, dims)
         decoder_folder = found.folder
     elif huggingface_folder.weight_files(found.folder):
         dims, encoder = huggingface_folder.read_encoder(found.folder)
-        decoder_folder = convert.ctranslate2_folder(found.folder, cache, report)
+        decoder_folder = convert.ctranslate2_folder(found.folder, places.cache, report)
     else:
         raise no_weights(found.folder)
     for name, array in encoder.items():
@@ -92,7 +97,7 @@ def load_checkpoint(
             )
     normalizer = decoder_folder / "normalizer.json"
     return Checkpoint(
-        name=str(model),
+        name=found.name,
         source=found.source,
         dims=dims,
         encoder=encoder,

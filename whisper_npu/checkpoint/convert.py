@@ -23,6 +23,8 @@ from whisper_npu.encoder import ModelDimensions, encoder_shapes
 # Part of every cache key: increase it whenever the same input would give another folder.
 _CONVERTER_VERSION = "1"
 
+CONVERTED = "converted"  # the kind of cache entry; made from a folder
+
 # Every file that a conversion reads besides the weights.
 SMALL_FILES = (
     "config.json",
@@ -43,16 +45,23 @@ def ctranslate2_folder(folder: Path, cache_folder: Path, progress: Callable[[str
     The cache key covers the content of every file that is read, so two checkpoints never share an entry.
     Raises CheckpointError, naming file, tensor or token, if the checkpoint cannot be converted.
     """
-    inputs = [folder / name for name in SMALL_FILES if (folder / name).is_file()]
-    inputs += huggingface_folder.weight_files(folder)
-    key = content_key(f"converter {_CONVERTER_VERSION}", [(path.name, sha256(path)) for path in inputs])
+    key = cache_key(folder)
     if (found := cache.find(cache_folder, key)) is not None:
         return found
     progress(f"converting {folder} for the decoder, once")
-    return cache.find_or_build(cache_folder, key, lambda out: _convert(folder, out))
+    about = cache.About(CONVERTED, str(folder.resolve()))
+    return cache.find_or_build(cache_folder, key, lambda out: convert(folder, out), about)
 
 
-def _convert(folder: Path, out: Path) -> None:
+def cache_key(folder: Path) -> str:
+    """The name of the conversion's entry: another one when the content of any file changes."""
+    inputs = [folder / name for name in SMALL_FILES if (folder / name).is_file()]
+    inputs += huggingface_folder.weight_files(folder)
+    return content_key(f"converter {_CONVERTER_VERSION}", [(path.name, sha256(path)) for path in inputs])
+
+
+def convert(folder: Path, out: Path) -> None:
+    """Convert a Hugging Face folder into an empty folder. Raises CheckpointError."""
     dims, decoder = huggingface_folder.read_config(folder)
     with huggingface_folder.open_tensors(folder) as tensors:
         spec = whisper_spec(tensors, dims, decoder)

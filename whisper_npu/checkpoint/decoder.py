@@ -31,6 +31,9 @@ from whisper_npu.errors import CacheError
 # Part of every cache key: increase it whenever the same input would give another folder.
 _WRITER_VERSION = "1"
 
+DECODER = "decoder"  # the kind of cache entry; made from a CTranslate2 folder
+INT8 = "int8"  # the detail of an entry whose weights are stored in int8
+
 _MODEL = "model.bin"
 _LATER_ENCODER_LAYER = re.compile(r"encoder/layer_[1-9]\d*/")
 _BLOCK = 1 << 17  # elements that are rounded at a time: they fit a core's cache
@@ -42,21 +45,36 @@ def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Call
     int8: whether the decoder computes in int8. If the cache cannot be written, returns `whole` itself and
     tells `progress` why.
     """
-    companions = (*COMPANIONS, *VOCABULARIES, PREPROCESSOR)
-    files = [whole / _MODEL, *(file for name in companions if (file := whole / name).is_file())]
-    key = content_key(f"decoder {_WRITER_VERSION} {int8}", [(file.name, _identity(file)) for file in files])
 
     def build(out: Path) -> None:
         progress(f"storing the decoder of {whole} separately, once")
-        for file in files[1:]:
-            (out / file.name).write_bytes(b"".join(chunks(file)))
-        _write(parse_model(files[0]), out / _MODEL, int8=int8)
+        write_decoder(whole, out, int8=int8)
 
+    about = cache.About(DECODER, str(whole.resolve()), INT8 if int8 else "as stored")
     try:
-        return cache.find_or_build(cache_folder, key, build)
+        return cache.find_or_build(cache_folder, cache_key(whole, int8=int8), build, about)
     except CacheError as error:
         progress(f"the decoder is loaded with the encoder: {error}")
         return whole
+
+
+def cache_key(whole: Path, *, int8: bool) -> str:
+    """The name of the decoder's entry: another one when a file of the folder changes."""
+    hashes = [(file.name, _identity(file)) for file in _files(whole)]
+    return content_key(f"decoder {_WRITER_VERSION} {int8}", hashes)
+
+
+def write_decoder(whole: Path, out: Path, *, int8: bool) -> None:
+    """Write the decoder of a CTranslate2 folder into an empty folder. Raises CheckpointError."""
+    model, *companions = _files(whole)
+    for file in companions:
+        (out / file.name).write_bytes(b"".join(chunks(file)))
+    _write(parse_model(model), out / _MODEL, int8=int8)
+
+
+def _files(whole: Path) -> list[Path]:
+    companions = (*COMPANIONS, *VOCABULARIES, PREPROCESSOR)
+    return [whole / _MODEL, *(file for name in companions if (file := whole / name).is_file())]
 
 
 def _identity(file: Path) -> str:

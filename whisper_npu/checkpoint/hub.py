@@ -18,23 +18,30 @@ _SINGLE = [*SMALL_FILES, SINGLE]
 _SHARDED = [*SMALL_FILES, INDEX, "model-*.safetensors"]
 
 
-def find(repository: str) -> Path | None:
-    """A repository's folder in the hub's local cache, if it is a complete checkpoint. Uses no network."""
+def find(repository: str, cache: Path | None = None) -> Path | None:
+    """A repository's folder in the hub's local cache, if it is a complete checkpoint. Uses no network.
+
+    cache: another folder of the same layout; None for huggingface_hub's own.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     for patterns in (_CTRANSLATE2, _SINGLE, _SHARDED):
         try:
-            folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+            found = snapshot_download(
+                repository, allow_patterns=patterns, cache_dir=cache, local_files_only=True
+            )
         except (LocalEntryNotFoundError, HFValidationError):
             continue
-        if _is_whole(folder):
-            return folder
+        if is_whole(Path(found)):
+            return Path(found)
     return None
 
 
-def download(repository: str, progress: Callable[[str], None]) -> Path:
+def download(repository: str, progress: Callable[[str], None], cache: Path | None = None) -> Path:
     """Download a repository's checkpoint, if possible in CTranslate2's format, with progress bars on stderr.
+
+    cache: as for `find`.
 
     Raises CheckpointError with only the reason if the hub cannot be reached, does not know the repository,
     or has no readable checkpoint in it.
@@ -46,7 +53,9 @@ def download(repository: str, progress: Callable[[str], None]) -> Path:
         listed = HfApi().model_info(repository, timeout=_TIMEOUT).siblings or []
         patterns = _patterns({file.rfilename for file in listed})
         progress(f"downloading {repository}")
-        return Path(snapshot_download(repository, allow_patterns=patterns, etag_timeout=_TIMEOUT))
+        return Path(
+            snapshot_download(repository, allow_patterns=patterns, cache_dir=cache, etag_timeout=_TIMEOUT)
+        )
     except CheckpointError:
         raise
     except HFValidationError as error:
@@ -68,8 +77,8 @@ def _patterns(files: set[str]) -> list[str]:
     raise CheckpointError(f"the repository holds none of model.bin, {SINGLE} and {INDEX}")
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether no file is missing, as after an interrupted download."""
+def is_whole(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint, and no file is missing, as after an interrupted download."""
     if is_ctranslate2(folder):
         return not missing_companions(folder)
     try:

@@ -28,6 +28,40 @@ HUB_IDS: dict[str, str] = {
     "distil-large-v3.5": "distil-whisper/distil-large-v3.5-ct2",
 }
 
+# Millions of parameters. Sources: the README of openai/whisper, and of huggingface/distil-whisper.
+PARAMETERS: dict[str, int] = {
+    "tiny.en": 39,
+    "tiny": 39,
+    "base.en": 74,
+    "base": 74,
+    "small.en": 244,
+    "small": 244,
+    "medium.en": 769,
+    "medium": 769,
+    "large-v1": 1550,
+    "large-v2": 1550,
+    "large-v3": 1550,
+    "large": 1550,
+    "large-v3-turbo": 809,
+    "turbo": 809,
+    "distil-small.en": 166,
+    "distil-medium.en": 394,
+    "distil-large-v2": 756,
+    "distil-large-v3": 756,
+    "distil-large-v3.5": 756,
+}
+
+
+def download_size(name: str) -> int:
+    """About how many bytes a named model has on the hub, in float16."""
+    return 2 * PARAMETERS[name] * 10**6
+
+
+def main_name(model: str) -> str:
+    """One name for each model, in lower case: large-v3 for large, and for its repository's id."""
+    repository = HUB_IDS.get(model.lower(), model)
+    return next((name for name, known in HUB_IDS.items() if known == repository), model)
+
 
 @dataclass(frozen=True)
 class PackagedPart:

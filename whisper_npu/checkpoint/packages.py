@@ -8,9 +8,11 @@ from importlib import metadata
 from pathlib import Path
 
 from whisper_npu import cache
-from whisper_npu.checkpoint.files import chunks, content_key
+from whisper_npu.checkpoint.files import chunks, content_key, sha256
 from whisper_npu.checkpoint.names import WEIGHTS_PACKAGES, PackagedFile, PackagedModel
 from whisper_npu.errors import CheckpointError
+
+WEIGHTS_PACKAGE = "weights package"  # the kind of cache entry; made from a model's name
 
 
 def describe(model: PackagedModel) -> str:
@@ -32,6 +34,22 @@ def is_installed(name: str) -> bool:
         return model is not None and all(metadata.version(p) == v for p, v in model.versions.items())
     except metadata.PackageNotFoundError:
         return False
+
+
+def installed_size(name: str) -> int:
+    """The bytes of a model's files in its installed packages."""
+    parts = [part for file in WEIGHTS_PACKAGES[name].files for part in file.parts]
+    found = [Path(str(metadata.distribution(part.package).locate_file(part.path))) for part in parts]
+    return sum(path.stat().st_size for path in found if path.is_file())
+
+
+def damage(name: str, folder: Path) -> list[str]:
+    """The files of a copy whose content is not the pinned one."""
+    return [
+        file.name
+        for file in WEIGHTS_PACKAGES[name].files
+        if not (folder / file.name).is_file() or sha256(folder / file.name) != file.sha256
+    ]
 
 
 def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Path | None:
@@ -59,7 +77,7 @@ def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Pat
             _copy_verified(file, model, installed, folder / file.name)
 
     progress(f"verifying and copying {describe(model)}, once")
-    return cache.find_or_build(cache_folder, _key(model), copy_all)
+    return cache.find_or_build(cache_folder, _key(model), copy_all, cache.About(WEIGHTS_PACKAGE, name))
 
 
 def _key(model: PackagedModel) -> str:

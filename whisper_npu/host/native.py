@@ -19,7 +19,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from whisper_npu.cache import cache_folder, find_or_build
+from whisper_npu.cache import COMPILED, About, cache_folder, find_or_build
 from whisper_npu.errors import CacheError
 from whisper_npu.host.cxx import find_cxx
 
@@ -81,7 +81,12 @@ def _built(source: Path) -> ctypes.CDLL | None:
         ctypes.CDLL(str(folder / LIBRARY))  # before it counts as built
 
     try:
-        folder = find_or_build(cache_folder(None), f"{source.stem}-{key.hexdigest()[:32]}", compile_it)
+        folder = find_or_build(
+            cache_folder(None),
+            f"{source.stem}-{key.hexdigest()[:32]}",
+            compile_it,
+            About(COMPILED, source.name),
+        )
         return ctypes.CDLL(str(folder / LIBRARY))
     except (CompileError, CacheError, OSError):
         return None

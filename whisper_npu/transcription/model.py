@@ -420,11 +420,13 @@ def load_model(
     threads: int | None = None,
     compute_type: str = AUTO,
     cache_dir: Path | None = None,
+    model_dir: Path | None = None,
+    local_files_only: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Model:
     """Load a model by name, folder or hub id, and stage its encoder on a device.
 
-    model, cache_dir, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
+    model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
     device: "auto", "npu", "emulator", or a device from `open_device`; the model closes it.
     kernel: "auto", "gemm", or a kernel's name.
     threads: for encoder and decoder, None for one per core; not used with a device that is open already.
@@ -435,7 +437,13 @@ def load_model(
     opened = open_device(device, threads=threads) if isinstance(device, str) else device
     try:
         compute_type = resolve_compute_type(compute_type)
-        checkpoint = load_checkpoint(model, cache_dir=cache_dir, progress=progress)
+        checkpoint = load_checkpoint(
+            model,
+            cache_dir=cache_dir,
+            model_dir=model_dir,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
         decoder_folder = decoder_alone(
             checkpoint.decoder_folder,
             int8=computes_in_int8(compute_type),

@@ -70,20 +70,20 @@ def test_the_names_are_faster_whispers() -> None:
     ("typed", "suggested"),
     [
         ("bsae", "base"),
-        ("BASE", "base"),
         ("large_v3", "large-v3"),
         ("tiny-en", "tiny.en"),
         ("turbo2", "turbo"),
+        ("base\n", "base"),
     ],
 )
 def test_an_unknown_name_suggests_the_nearest(typed: str, suggested: str) -> None:
     text = message(UnknownModelError, lambda: load_checkpoint(typed))
     assert f"unknown model {typed!r}; did you mean " in text
     assert suggested in text.split("?")[0]
-    assert all(way in text for way in ("tiny.en, tiny", "./my-model", "org/name"))
+    assert all(way in text for way in ("whisper-npu models list --all", "./my-model", "org/name"))
 
 
-@pytest.mark.parametrize("typed", ["", " ", "zzzzzzzz", "base\n", "a b", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("typed", ["", " ", "zzzzzzzz", "a b", "a\0b", "x" * 5000])
 def test_what_is_no_name_at_all(typed: str) -> None:
     text = message(UnknownModelError, lambda: load_checkpoint(typed))
     assert "use a name (tiny.en" in text
@@ -195,6 +195,7 @@ class FakeHub:
         repository: str,
         *,
         allow_patterns: list[str],
+        cache_dir: Path | None = None,
         local_files_only: bool = False,
         etag_timeout: float = 0,
     ) -> str:
