@@ -84,6 +84,8 @@ def test_the_parser_does_what_the_table_says(row: Row) -> None:
         assert row.how, "say how"
         return
     default = PARSER[row.names[0]].default
+    if PARSER[row.names[0]].is_switch:
+        default = bool(default)  # None: off, unless another option needs it
     text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
     theirs = {cell.strip("`") for cell in (row.openai, row.ctranslate2) if cell not in ("-", "")}
     meant = {str(float(t)) if re.fullmatch(r"-?\d+(\.\d+)?", t) else t for t in theirs}

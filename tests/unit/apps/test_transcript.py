@@ -23,7 +23,7 @@ def segment(
     logprob: float = -0.1,
     words: tuple[Word, ...] | None = None,
 ) -> Segment:
-    return Segment(0, start, end, text, (), logprob, 0.0, 1.0, 0.0, words)
+    return Segment(0, 0, start, end, text, (), logprob, 0.0, 1.0, 0.0, words)
 
 
 SAID = segment(

@@ -18,7 +18,7 @@ from whisper_npu.apps.sources import Recording, find_recordings
 from whisper_npu.audio import SAMPLE_RATE, audio_seconds, load_audio
 from whisper_npu.energy.meter import Meter
 from whisper_npu.energy.sensors import find_sensor
-from whisper_npu.errors import AudioError, DeviceError, OutputError, error_line
+from whisper_npu.errors import AudioError, DeviceError, OutputError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.open import open_device
 from whisper_npu.output import as_json, partial_path, render, write_atomically
@@ -50,8 +50,6 @@ class Run:
         todo, skipped = self._todo(recordings)
         check_outputs([r.source for r in todo if r.problem is None], asked.files, asked.report)
         resolve_compute_type(asked.model.compute_type)
-        if all(recording.problem for recording in todo):
-            return self._nothing_to_do(todo, skipped)
         # The device first, so that an absent NPU or an unknown kernel is reported before any work.
         with (
             Meter(find_sensor()) as meter,
@@ -96,14 +94,6 @@ class Run:
         left = set(without_transcripts(sources, self.asked.files))
         todo = [recording for recording in recordings if recording.problem or recording.source in left]
         return todo, len(recordings) - len(todo)
-
-    def _nothing_to_do(self, todo: Sequence[Recording], skipped: int) -> int:
-        stderr = Stderr(sys.stderr)
-        for recording in todo:
-            stderr.print(error_line(str(recording.problem)))
-        if not self.asked.print.quiet and skipped:
-            stderr.print(f"whisper-npu: {_skipped(skipped)}")
-        return 1 if todo else 0
 
     def _report(self, report: Report) -> None:
         stderr = Stderr(sys.stderr)
