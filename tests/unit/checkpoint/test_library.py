@@ -157,6 +157,15 @@ def test_model_dir_is_listed_with_both_of_its_layouts(
     }
 
 
+def test_a_model_dir_that_is_the_hubs_cache_is_listed_once(
+    places: Places, tmp_path: Path, ct2: Path, hub_folder: Path
+) -> None:
+    put_in_hub_cache(hub_folder, SMALL, ct2)
+    (tmp_path / "link").symlink_to(hub_folder)
+    for same in (hub_folder, tmp_path / "link"):
+        assert contents(open_library(Places(places.cache, same))) == {"small": [f"hub {SMALL}"]}
+
+
 def test_other_models_of_the_hub_are_not_whispers(places: Places, hub_folder: Path, hf: Path) -> None:
     (hf / "config.json").write_text('{"model_type": "bert"}')
     put_in_hub_cache(hub_folder, "org/bert", hf)
