@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisper_npu.checkpoint import hub
@@ -72,12 +72,13 @@ def remove(download: Download) -> int:
     """Remove a repository with all its revisions. Returns the bytes that were freed. Raises CacheError."""
     from huggingface_hub import scan_cache_dir
 
-    freed = download.size
-    for repository in scan_cache_dir(download.folder.parent).repos:
+    found = scan_cache_dir(download.folder.parent)
+    for repository in found.repos:
         if repository.repo_path.resolve() == download.folder.resolve():
+            # Of this repository alone: a renamed one has the same commits under its other name.
+            alone = replace(found, repos=frozenset([repository]))
             revisions = [revision.commit_hash for revision in repository.revisions]
-            # Blobs may be shared between repositories: the library knows.
-            scan_cache_dir(download.folder.parent).delete_revisions(*revisions).execute()
+            alone.delete_revisions(*revisions).execute()
     try:
         # What an interrupted download left is no repository to the library.
         if download.folder.exists():
@@ -87,7 +88,7 @@ def remove(download: Download) -> int:
             f"download {download.folder} cannot be removed ({error.strerror or one_line(error)}); remove it "
             "as the user that it belongs to"
         ) from error
-    return freed
+    return download.size
 
 
 def _is_whisper(snapshot: Path) -> bool:

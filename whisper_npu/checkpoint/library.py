@@ -170,7 +170,8 @@ def verify(model: StoredModel, places: Places) -> tuple[Verdict, ...]:
 
 
 def _hub_folders(places: Places) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys((places.hub_cache, Places(places.cache).hub_cache)))
+    folders = (places.hub_cache, Places(places.cache).hub_cache)
+    return tuple({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
 
 
 def _entry_part(entry: cache.Entry, kind: str, what: str) -> Part:

@@ -117,8 +117,11 @@ def _from_hub(name: str, repository: str, places: Places, progress: Callable[[st
 def _not_found(model: str, reason: str, places: Places) -> str:
     packaged = WEIGHTS_PACKAGES.get(model)
     absent = [] if model in HUB_IDS else ["no local folder"]
-    absent += [] if places.model_dir is None else [f"not in {places.model_dir}"]
-    absent += ["not in the local cache"]
+    if places.model_dir is not None:
+        pytorch = places.model_dir / f"{model}.pt"
+        aside = f" ({pytorch.name} there is openai/whisper's, which is not read)" if pytorch.is_file() else ""
+        absent.append(f"not in {places.model_dir}{aside}")
+    absent.append("not in the local cache")
     where = ", ".join(absent)
     remedy = "pass a local folder, or connect to the hub once"
     if places.local_files_only:

@@ -109,6 +109,13 @@ def test_without_network_the_hub_is_not_asked(asked: str, cache: Path, ct2: Path
     load_checkpoint(asked, cache_dir=cache, model_dir=tmp_path / "models", local_files_only=True)
 
 
+def test_openais_own_file_in_model_dir_is_mentioned(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "small.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint("small", cache_dir=cache, model_dir=tmp_path, local_files_only=True)
+    assert f"not in {tmp_path} (small.pt there is openai/whisper's, which is not read)" in str(caught.value)
+
+
 @pytest.mark.parametrize("typed", ["Small", "SMALL", "sMaLL"])
 def test_a_name_in_any_case_is_that_model(
     typed: str, ct2: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, empty_hub_cache: Path
