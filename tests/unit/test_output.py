@@ -72,6 +72,7 @@ def test_json_holds_the_fields_of_openai_whisper():
     )
     assert document["segments"][0] == {
         "id": 0,
+        "seek": 0,
         "start": 0.0,
         "end": 2.5,
         "text": " Hello & welcome.",

@@ -124,6 +124,16 @@ _OTHER_NAMES = {
     "sinhalese": "si",
     "valencian": "ca",
 }
+# What speakers themselves call some languages; "deutsch" is not near to "Dutch".
+_OWN_NAMES = {
+    "deutsch": "de",
+    "español": "es",
+    "français": "fr",
+    "italiano": "it",
+    "nederlands": "nl",
+    "polski": "pl",
+    "português": "pt",
+}
 # ISO 639's earlier codes, and later ones of languages that Whisper has under another code.
 _OTHER_CODES = {
     "fil": "tl",
@@ -167,6 +177,7 @@ _CODES = (
     {code: code for code in NAMES}
     | {name.lower(): code for code, name in NAMES.items()}
     | _OTHER_NAMES
+    | _OWN_NAMES
     | _OTHER_CODES
 )
 

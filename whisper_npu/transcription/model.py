@@ -238,7 +238,10 @@ class Model:
         check_tokens(self._whisper, options)
 
     def _carried(self, options: TranscribeOptions) -> list[int]:
-        return prompt_tokens(self._whisper, options) if options.carry_initial_prompt else []
+        """The tokens to put before every window's prompt; in batches faster-whisper does that itself."""
+        if options.carry_initial_prompt and options.batch_size is None:
+            return prompt_tokens(self._whisper, options)
+        return []
 
 
 _ENGLISH_ONLY = "it knows English only: take one without .en"
@@ -328,7 +331,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
         prefix: str | None = None,
         hotwords: str | None = None,
     ) -> Any:
-        """The tokens before a window's text. In batches `previous_tokens` is the initial prompt already."""
+        """The tokens that a decoder reads before a window's text."""
         if self.carried:
             previous_tokens = with_prompt(self.carried, previous_tokens)
         return super().get_prompt(tokenizer, previous_tokens, without_timestamps, prefix, hotwords)

@@ -319,11 +319,11 @@ def _refuse_what_has_no_effect(options: TranscribeOptions) -> None:
     for name in _NEEDS_WORDS:
         if changed(name) and not options.word_timestamps:
             raise UsageError(
-                f"{name} has no effect without word_timestamps: switch these on, or leave it out"
+                f"{name} has no effect without word_timestamps: switch that on, or leave this out"
             )
     for name in _NEEDS_VAD:
         if changed(name) and not (options.vad_filter or options.batch_size):
-            raise UsageError(f"{name} has no effect without vad_filter: switch it on, or leave it out")
+            raise UsageError(f"{name} has no effect without vad_filter: switch that on, or leave this out")
     if options.vad_filter and changed("clip_timestamps"):
         raise UsageError("vad_filter has no effect beside clip_timestamps: leave one of them out")
     if options.carry_initial_prompt and options.initial_prompt is None:

@@ -22,10 +22,13 @@ def check_tokens(whisper: faster_whisper.WhisperModel, options: TranscribeOption
     faster-whisper would cut off the texts, or fail in the middle of a recording.
     """
     tokenizer = _tokenizer(whisper, options)
-    count = tokenizer.timestamp_begin + TIMESTAMPS
+    # A tokenizer need not name the timestamps.
+    count = max(tokenizer.timestamp_begin + TIMESTAMPS, whisper.hf_tokenizer.get_vocab_size())
     for token in options.suppress_tokens:
         if token >= count:
-            raise UsageError(f"suppress_tokens names token {token}, but the model's are 0 to {count - 1}")
+            raise UsageError(
+                f"suppress_tokens names token {token}, but the model's are 0 to {count - 1}: leave it out"
+            )
     lengths = {name: _length(tokenizer, getattr(options, name)) for name in _TEXTS}
     for name, length in lengths.items():
         if length > LONGEST_PROMPT:

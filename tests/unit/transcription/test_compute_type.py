@@ -29,11 +29,44 @@ def test_auto_takes_float32_where_it_has_not(cpu: set[str]) -> None:
     assert not computes_in_int8("float32")
 
 
-@pytest.mark.parametrize("cpu", [("float32", "int16")], indirect=True)
-@pytest.mark.parametrize("name", ["int8", "float16", "fast", ""])
-def test_what_the_cpu_does_not_compute_in_is_refused_with_what_it_does(cpu: set[str], name: str) -> None:
-    with pytest.raises(UsageError, match=f"'{name}' .*: auto, float32, int16$"):
+@pytest.mark.parametrize("cpu", [("float32", "int8", "int8_float32")], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("float16", "float32"),
+        ("bfloat16", "float32"),
+        ("int16", "float32"),
+        ("int8_float16", "int8_float32"),
+        ("int8_bfloat16", "int8_float32"),
+    ],
+)
+def test_what_the_cpu_does_not_compute_in_is_refused_with_the_nearest(
+    cpu: set[str], name: str, nearest: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
         resolve_compute_type(name)
+    assert f"'{name}' needs other hardware: the decoder runs on the CPU" in str(caught.value)
+    assert f"the nearest is {nearest}; choose from auto, default, float32, int8" in str(caught.value)
+
+
+@pytest.mark.parametrize("cpu", [("float32", "int16")], indirect=True)
+@pytest.mark.parametrize("name", ["int8", "int8_float32"])
+def test_a_cpu_without_int8_computes_in_float32(cpu: set[str], name: str) -> None:
+    with pytest.raises(UsageError, match=r"the nearest is float32; choose .* float32, int16$"):
+        resolve_compute_type(name)
+
+
+@pytest.mark.parametrize("cpu", [("float32", "int16")], indirect=True)
+@pytest.mark.parametrize("name", ["fast", "", "FLOAT32"])
+def test_what_is_no_type_is_refused_with_what_is(cpu: set[str], name: str) -> None:
+    message = f"unknown compute type '{name}'; choose from auto, default, float32, int16$"
+    with pytest.raises(UsageError, match=message):
+        resolve_compute_type(name)
+
+
+def test_the_default_leaves_the_weights_as_they_are() -> None:
+    assert resolve_compute_type("default") == "default"
+    assert not computes_in_int8("default")
 
 
 def test_every_name_of_this_cpu_is_taken_as_it_is() -> None:
