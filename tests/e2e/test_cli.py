@@ -137,7 +137,7 @@ def test_all_formats_are_written_and_stdout_still_has_the_text(
     assert "amiable" in captured.out
     assert f" in {tmp_path}{os.sep}" in captured.err
     assert {p.name for p in tmp_path.iterdir()} == {
-        f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json")
+        f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json", "lrc")
     }
     assert (tmp_path / "sns-0930.srt").read_text(encoding="utf-8").startswith("1\n00:00:0")
     words = json.loads((tmp_path / "sns-0930.json").read_text(encoding="utf-8"))["segments"][0]["words"]
@@ -189,7 +189,7 @@ def test_silence_and_very_short_audio_succeed_without_text(
     assert captured.out == "\n".join(f"==> {file} <==\n" for file in files)
     for file in files:
         assert f"no speech was found in {file}\n" in captured.err
-    assert captured.err.count("wrote 5 files in ") == 3
+    assert captured.err.count("wrote 6 files in ") == 3
     assert (tmp_path / "silence.txt").read_text() == ""
 
 
@@ -197,7 +197,7 @@ def test_a_language_the_model_does_not_know_ends_the_run(capsys: pytest.CaptureF
     assert transcribe(AMIABLE, YOUNG_MAN, "--language", "French", "--quiet") == 2
     captured = capsys.readouterr()
     assert len(captured.err.splitlines()) == 1
-    assert "tiny.en does not know language 'French'" in captured.err
+    assert "tiny.en does not know French (fr)" in captured.err
 
 
 def test_a_report_is_written_even_where_every_recording_failed(tmp_path: Path) -> None:

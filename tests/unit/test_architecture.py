@@ -103,6 +103,7 @@ START_UP = [
     ["transcribe", "--help"],
     ["benchmark", "projection", "--help"],
     ["kernels", "--help"],
+    ["models", "--help"],
     ["doctor", "--help"],
 ]
 # What costs tenths of a second and more; only the command that needs it may pay.

@@ -30,29 +30,6 @@ def refusal(*arguments: object, error: type[Exception] = UsageError) -> str:
     return str(caught.value)
 
 
-# What is asked for
-
-
-def test_no_files_unless_asked_for():
-    assert OutputFiles.asked_for(None, None).paths("talk.wav") == {}
-
-
-def test_a_folder_alone_means_txt():
-    assert OutputFiles.asked_for(None, Path("out")).paths("a/talk.v1.wav") == {"txt": Path("out/talk.v1.txt")}
-
-
-def test_several_formats_and_all():
-    assert OutputFiles.asked_for("vtt, SRT,vtt", None).formats == ("vtt", "srt")
-    assert OutputFiles.asked_for("all", None).formats == FORMATS
-    assert OutputFiles.asked_for("srt,all", None).formats == FORMATS
-
-
-@pytest.mark.parametrize("asked", ["docx", "", "srt,", "srt;vtt"])
-def test_an_unknown_format_is_refused(asked):
-    with pytest.raises(UsageError, match=r"unknown output format .* choose from txt, "):
-        OutputFiles.asked_for(asked, None)
-
-
 # Nothing is written twice, nor over a recording
 
 

@@ -1,0 +1,138 @@
+"""What a command line means to the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.core import ParameterSource
+
+from whisper_npu.apps.cli.app import app
+from whisper_npu.apps.cli.asked import Asked, asked_for
+from whisper_npu.apps.cli.transcribe import FORMATS, transcribe
+from whisper_npu.errors import UsageError
+from whisper_npu.output import FORMATS as WRITERS
+from whisper_npu.output import Layout
+from whisper_npu.transcription.options import TranscribeOptions
+
+
+def asked(*arguments: str) -> Asked:
+    with click.Context(app, info_name="whisper-npu") as parent:
+        ctx = transcribe.make_context("transcribe", [*arguments, "a.wav"], parent=parent)
+    source = ctx.get_parameter_source
+    typed = frozenset(name for name in ctx.params if source(name) is ParameterSource.COMMANDLINE)
+    return asked_for(ctx.params, typed)
+
+
+def test_nothing_asked_for_is_the_librarys_defaults() -> None:
+    assert asked().options == TranscribeOptions()
+    assert asked().layout == Layout()
+    assert asked().files.formats == ()
+    assert FORMATS == WRITERS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "formats"),
+    [
+        (["-f", "srt"], ("srt",)),
+        (["-f", "vtt, SRT,vtt"], ("vtt", "srt")),
+        (["-f", "srt", "-f", "txt"], ("srt", "txt")),
+        (["-f", "all"], FORMATS),
+        (["-f", "srt,all"], ("srt", *(name for name in FORMATS if name != "srt"))),
+        (["-o", "out"], FORMATS),
+        (["-o", "out", "-f", "json"], ("json",)),
+    ],
+)
+def test_formats(arguments: list[str], formats: tuple[str, ...]) -> None:
+    files = asked(*arguments).files
+    assert files.formats == formats
+    assert files.folder == Path("out" if "out" in arguments else "")
+
+
+@pytest.mark.parametrize("wrong", ["docx", "", "srt,", "srt;vtt"])
+def test_an_unknown_format_is_refused(wrong: str) -> None:
+    with pytest.raises(click.BadParameter, match="is none of txt, srt, vtt"):
+        asked("-f", wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "temperature"),
+    [
+        ([], (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        (["--temperature", "0"], (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        (["--temperature", "0.4"], (0.4, 0.6, 0.8, 1.0)),
+        (["--temperature_increment_on_fallback", "None"], (0.0,)),
+        (["--temperature", "0", "--temperature_increment_on_fallback", "0.5"], (0.0, 0.5, 1.0)),
+    ],
+)
+def test_temperature_is_openais(arguments: list[str], temperature: tuple[float, ...]) -> None:
+    assert asked(*arguments).options.temperature == pytest.approx(temperature)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--condition_on_previous_text", "False"], "condition_on_previous_text", False),
+        (["--logprob_threshold", "None"], "log_prob_threshold", None),
+        (["--compression_ratio_threshold", "None"], "compression_ratio_threshold", None),
+        (["--language", "de-DE"], "language", "de"),
+        (["--language", "iw"], "language", "he"),
+        (["--language", "auto"], "language", None),
+        (["--language", "None"], "language", None),
+        (["--beam_size", "None"], "beam_size", 1),
+        (["--batched", "True"], "batch_size", 8),
+        (["--batched", "False"], "batch_size", None),
+        (["--batch_size", "4"], "batch_size", 4),
+        (["--vad_filter", "--vad_threshold", "0.7"], "vad_threshold", 0.7),
+        (["--vad_filter", "--vad_speech_pad_ms", "None"], "vad_speech_pad_ms", 400),
+        (["--clip_timestamps", "0,5"], "clip_timestamps", (0.0, 5.0)),
+        (["--initial_prompt", "Hello", "--carry_initial_prompt"], "carry_initial_prompt", True),
+        (["--suppress_tokens", "-1,50"], "suppress_tokens", (-1, 50)),
+        (["-f", "srt", "--max_line_width", "32"], "word_timestamps", True),
+        (["-f", "vtt", "--highlight_words", "True"], "word_timestamps", True),
+        (["--print_colors"], "word_timestamps", True),
+        (["--hallucination_silence_threshold", "2"], "word_timestamps", True),
+        (["--word_timestamps", "False"], "word_timestamps", False),
+    ],
+)
+def test_options_reach_the_library(arguments: list[str], field: str, value: Any) -> None:
+    assert getattr(asked(*arguments).options, field) == value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-f", "srt", "--max_line_width", "32", "--word_timestamps", "False"], "leave one of the two out"),
+        (["--max_line_width", "32"], "--max_line_width has no effect without subtitles"),
+        (["-f", "json", "--highlight_words"], "--highlight_words has no effect without subtitles"),
+        (["-f", "srt", "--pretty_json"], "--pretty_json has no effect without json files"),
+        (["-f", "srt", "--max_line_count", "2"], "max_line_width"),
+        (["--verbose", "False"], "prints no text, and no file is written"),
+        (["--model", "base", "--model_directory", "x"], "both name the model"),
+        (["--vad_threshold", "0.7"], "vad_filter"),
+        (["--language", "klingon"], "klingon"),
+        (["--timeout", "0"], "timeout"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        asked(*arguments)
+
+
+def test_device_and_threads() -> None:
+    model = asked("--device", "cpu", "--threads", "0", "--model_dir", "m", "--local_files_only", "True").model
+    assert (model.device, model.threads, model.folder, model.local_files_only) == (
+        "emulator",
+        None,
+        Path("m"),
+        True,
+    )
+    assert asked("--threads", "3").model.threads == 3
+    assert asked("--model_directory", "m").model.name == str(Path("m").absolute())
+
+
+@pytest.mark.parametrize(("given", "notes"), [("True", 1), ("False", 0)])
+def test_fp16_is_taken(given: str, notes: int) -> None:
+    assert len(asked("--fp16", given).notes) == notes
