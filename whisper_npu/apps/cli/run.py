@@ -149,7 +149,7 @@ class Work:
                 try:
                     self._print(recording, stream)
                 finally:
-                    transcription = replace(stream.result(), audio_seconds=seconds)
+                    transcription = replace(_so_far(stream), audio_seconds=seconds)
             self._write(recording, transcription)
             self._progress.done()
         except (AudioError, DeviceError, OutputError) as failed:
@@ -222,6 +222,14 @@ def _awaited(recordings: Sequence[Recording]) -> list[Awaited]:
     """For the progress. The length of one alone is known when it is read."""
     alone = len(recordings) == 1
     return [Awaited(r.name, None if alone or r.problem else audio_seconds(r.source)) for r in recordings]
+
+
+def _so_far(stream: Stream) -> Transcription:
+    """What has been decoded; of a recording that was not decoded to its end only the part that was."""
+    done = stream.result()
+    if stream.finished:
+        return done
+    return replace(done, transcript=replace(done.transcript, duration=stream.seconds_done))
 
 
 def _skipped(count: int) -> str:
