@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.support.terminal import Terminal, of_256_colors, terminal
-from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Progress, Recording, Ticker, duration
+from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Progress, Recording, Ticker
 from whisper_npu.apps.cli.progress_bar import composed
-from whisper_npu.apps.cli.tally import Tally
+from whisper_npu.apps.cli.tally import Tally, duration
 
 ROOT = Path(__file__).parents[3]
 
