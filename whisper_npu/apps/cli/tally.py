@@ -96,7 +96,7 @@ class Tally:
     @property
     def speed(self) -> float | None:
         """Seconds of audio per second since the first recording began; None before anything is done."""
-        if self._began is None or not self.done or self._advanced <= self._began:
+        if self._began is None or self.done < 0.001 or self._advanced <= self._began:
             return None
         return self.done / (self._advanced - self._began)
 

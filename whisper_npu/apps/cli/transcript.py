@@ -114,7 +114,7 @@ def timestamp(seconds: float) -> str:
 
 def detected(language: str, probability: float) -> str:
     """For stderr. language: its English name."""
-    return f"detected {language.title()} ({100 * probability:.0f} %)"
+    return f"detected {language} ({100 * probability:.0f} %)"
 
 
 def no_speech(name: str) -> str:
