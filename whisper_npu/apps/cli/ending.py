@@ -35,10 +35,10 @@ def wrote(paths: Sequence[Path]) -> str:
         where, names = "", [str(path) for path in paths]
     else:
         where, names = f" in {folders[0]}{os.sep}", [path.name for path in paths]
-    line = f"wrote {', '.join(names)}{where}"
-    if len(line) > COLUMNS and len(paths) > 1:
-        line = f"wrote {len(paths)} files{where}: {names[0]} ..."
-    return printable(line)
+    forms = [f"wrote {', '.join(names)}{where}"]
+    if len({path.with_suffix("") for path in paths}) == 1 < len(paths):
+        forms.append(f"wrote {', '.join([names[0], *(path.suffix for path in paths[1:])])}{where}")
+    return printable(_first_that_fits(*forms))
 
 
 def _work(report: Report) -> str:
