@@ -79,8 +79,7 @@ class TranscriptPrinter:
             file=self._stdout,
             width=columns(self._stdout),
             height=1,  # of no interest, but without it rich looks for a width of its own
-            force_terminal=True,
-            color_system="auto" if self._colors else None,  # rich obeys NO_COLOR and TERM
+            force_terminal=True,  # known to be one; NO_COLOR and TERM are obeyed by rich
         )
         with self._above():
             console.print(line, overflow="fold", highlight=False)
