@@ -58,13 +58,9 @@ def _work(report: Report) -> str:
 
 def _beside_baseline(report: Report) -> str:
     """The total, and in the same line what the baseline's seconds were."""
-    total = f"MEASURED {_seconds(report.total_seconds)}; baseline {BASELINE.seconds} s: "
-    product = f"one product {BASELINE.problem}, "
-    return _first_that_fits(
-        f"{total}{product}MEASURED on its author's NPU",
-        f"{total}{product}author's NPU",
-        f"{total}{product}an NPU",
-    )
+    line = f"MEASURED {_seconds(report.total_seconds)}; baseline {BASELINE.seconds} s: "
+    line += f"one product {BASELINE.problem}, "
+    return _first_that_fits(f"{line}author's NPU", f"{line}an NPU")
 
 
 def _failed(report: Report) -> str:
