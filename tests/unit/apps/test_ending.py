@@ -99,7 +99,7 @@ def test_no_more_than_three_lines_of_80_columns(
         (["x/a.srt", "y/a.vtt"], "wrote x/a.srt, y/a.vtt"),
         (
             [f"o/a lecture of an hour.{f}" for f in ("txt", "srt", "vtt", "json")],
-            "wrote 4 files in o/: a lecture of an hour.txt ...",
+            "wrote a lecture of an hour.txt, .srt, .vtt, .json in o/",
         ),
         (["a\n.srt"], "wrote a .srt"),
     ],

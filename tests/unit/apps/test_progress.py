@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.support.terminal import Terminal, of_256_colors, terminal
-from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Progress, Recording, Ticker, duration
+from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Progress, Recording, Ticker
 from whisper_npu.apps.cli.progress_bar import composed
-from whisper_npu.apps.cli.tally import Tally
+from whisper_npu.apps.cli.tally import Tally, duration
 
 ROOT = Path(__file__).parents[3]
 
@@ -223,6 +223,8 @@ def test_a_narrower_terminal_gets_a_shorter_line(tty: Terminal) -> None:
             assert ("2 min left" in line) == (columns > 12)
             assert ("30 of 480 s" in line) == (columns > 20)
             assert ("a.wav" in line) == (columns > 45)
+        assert "0:1" in line
+        assert len(line) > 80
 
 
 names = st.text(st.characters(exclude_categories=["Cc", "Cs", "Mn", "Me", "Cf", "Zl", "Zp"]), max_size=60)
@@ -357,9 +359,11 @@ def test_a_broken_stderr_does_not_stop_the_work(is_terminal: bool) -> None:
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full"])
 def test_a_closed_or_full_stderr_changes_no_exit_code(redirected: str) -> None:
     code = (
+        "import sys\n"
         "from whisper_npu.apps.cli.progress import *\n"
         "with Progress([Recording('a.wav', 1.0)], quiet=False) as progress:\n"
         "    progress.read(1); progress.begin(); progress.note('x'); progress.done()\n"
+        "if sys.stderr: print('what others say', file=sys.stderr)\n"
         "print('done')"
     )
     done = subprocess.run(

@@ -221,5 +221,5 @@ def test_a_closed_stdout_is_no_error() -> None:
 
 
 def test_what_was_heard_in_words() -> None:
-    assert detected("english", 0.9812) == "detected English (98 %)"
+    assert detected("English", 0.9812) == "detected English (98 %)"
     assert no_speech("talk\n.wav") == "no speech was found in talk .wav"

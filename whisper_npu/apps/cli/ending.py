@@ -35,10 +35,10 @@ def wrote(paths: Sequence[Path]) -> str:
         where, names = "", [str(path) for path in paths]
     else:
         where, names = f" in {folders[0]}{os.sep}", [path.name for path in paths]
-    line = f"wrote {', '.join(names)}{where}"
-    if len(line) > COLUMNS and len(paths) > 1:
-        line = f"wrote {len(paths)} files{where}: {names[0]} ..."
-    return printable(line)
+    forms = [f"wrote {', '.join(names)}{where}"]
+    if len({path.with_suffix("") for path in paths}) == 1 < len(paths):
+        forms.append(f"wrote {', '.join([names[0], *(path.suffix for path in paths[1:])])}{where}")
+    return printable(_first_that_fits(*forms))
 
 
 def _work(report: Report) -> str:
@@ -58,13 +58,9 @@ def _work(report: Report) -> str:
 
 def _beside_baseline(report: Report) -> str:
     """The total, and in the same line what the baseline's seconds were."""
-    total = f"MEASURED {_seconds(report.total_seconds)}; baseline {BASELINE.seconds} s: "
-    product = f"one product {BASELINE.problem}, "
-    return _first_that_fits(
-        f"{total}{product}MEASURED on its author's NPU",
-        f"{total}{product}author's NPU",
-        f"{total}{product}an NPU",
-    )
+    line = f"MEASURED {_seconds(report.total_seconds)}; baseline {BASELINE.seconds} s: "
+    line += f"one product {BASELINE.problem}, "
+    return _first_that_fits(f"{line}author's NPU", f"{line}an NPU")
 
 
 def _failed(report: Report) -> str:

@@ -15,7 +15,7 @@ from threading import Event, RLock, Thread
 from time import perf_counter
 from typing import Protocol, TextIO
 
-from whisper_npu.apps.cli.tally import Tally
+from whisper_npu.apps.cli.tally import Tally, about, duration, left, of_all, percent, speed
 from whisper_npu.apps.cli.terminal import Stderr, can_redraw, printable
 from whisper_npu.errors import error_line
 
@@ -231,7 +231,7 @@ class _Lines:
         if tally.has_begun and not self._has_begun:
             self._has_begun = True
             what = name if tally.count == 1 else f"{tally.count} recordings"
-            length = "" if tally.total is None else f" ({_about(tally)}{tally.total:,.1f} s)"
+            length = "" if tally.total is None else f" ({about(tally)}{tally.total:,.1f} s)"
             self._stderr.print(f"whisper-npu: transcribing {what}{length}")
 
     def tick(self, tally: Tally, name: str, step: str | None) -> None:
@@ -240,7 +240,7 @@ class _Lines:
             return
         parts = [of_all(tally), percent(tally)]
         if tally.total is not None:
-            parts.append(f"{tally.done:,.0f} s of {_about(tally)}{tally.total:,.0f} s")
+            parts.append(f"{tally.done:,.0f} s of {about(tally)}{tally.total:,.0f} s")
         if tally.speed is None:
             parts.append(f"{duration(tally.elapsed)} so far")
         parts += [speed(tally), left(tally)]
@@ -248,41 +248,3 @@ class _Lines:
 
     def clear(self) -> None:
         pass
-
-
-def of_all(tally: Tally) -> str:
-    """`12 of 50`; nothing where there is one recording only."""
-    return f"{tally.number} of {tally.count}" if tally.number and tally.count > 1 else ""
-
-
-def percent(tally: Tally) -> str:
-    return "" if tally.fraction is None else f"{int(100 * tally.fraction)} %"
-
-
-def speed(tally: Tally) -> str:
-    """Times real time."""
-    if tally.speed is None:
-        return ""
-    return f"{tally.speed:.1f}x" if tally.speed < 100 else f"{tally.speed:,.0f}x"
-
-
-def left(tally: Tally) -> str:
-    return "" if tally.left is None else f"{duration(tally.left)} left"
-
-
-def seconds_done(tally: Tally) -> str:
-    return "" if tally.total is None else f"{tally.done:,.0f} of {_about(tally)}{tally.total:,.0f} s"
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if not hours or (hours == 1 and minutes < 40):
-        return f"{60 * hours + minutes} min"
-    return f"{hours} h {minutes:02d} min"
-
-
-def _about(tally: Tally) -> str:
-    return "~" if tally.is_estimate else ""

@@ -14,8 +14,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from whisper_npu.apps.cli.progress import left, of_all, percent, seconds_done, speed
-from whisper_npu.apps.cli.tally import Tally
+from whisper_npu.apps.cli.tally import Tally, left, of_all, percent, seconds_done, speed
 from whisper_npu.apps.cli.terminal import Stderr, columns, encodable
 
 SHORTEST_TITLE, LONGEST_TITLE = 8, 32  # columns

@@ -96,7 +96,7 @@ class Tally:
     @property
     def speed(self) -> float | None:
         """Seconds of audio per second since the first recording began; None before anything is done."""
-        if self._began is None or not self.done or self._advanced <= self._began:
+        if self._began is None or self.done < 0.001 or self._advanced <= self._began:
             return None
         return self.done / (self._advanced - self._began)
 
@@ -106,3 +106,42 @@ class Tally:
         if self.speed is None or self.total is None:
             return None
         return max(0.0, (self.total - self.done) / self.speed - (self._clock() - self._advanced))
+
+
+def of_all(tally: Tally) -> str:
+    """`12 of 50`; nothing where there is one recording only."""
+    return f"{tally.number} of {tally.count}" if tally.number and tally.count > 1 else ""
+
+
+def percent(tally: Tally) -> str:
+    return "" if tally.fraction is None else f"{int(100 * tally.fraction)} %"
+
+
+def speed(tally: Tally) -> str:
+    """Times real time."""
+    if tally.speed is None:
+        return ""
+    return f"{tally.speed:.1f}x" if tally.speed < 100 else f"{tally.speed:,.0f}x"
+
+
+def left(tally: Tally) -> str:
+    return "" if tally.left is None else f"{duration(tally.left)} left"
+
+
+def seconds_done(tally: Tally) -> str:
+    return "" if tally.total is None else f"{tally.done:,.0f} of {about(tally)}{tally.total:,.0f} s"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if not hours or (hours == 1 and minutes < 40):
+        return f"{60 * hours + minutes} min"
+    return f"{hours} h {minutes:02d} min"
+
+
+def about(tally: Tally) -> str:
+    """Before the total."""
+    return "~" if tally.is_estimate else ""

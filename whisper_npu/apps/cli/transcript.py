@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from math import exp
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from whisper_npu.apps.cli.terminal import columns, encodable, is_terminal, printable
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 _RED_TO_YELLOW = [16 + 36 * 5 + 6 * green for green in range(6)]
 _YELLOW_TO_GREEN = [16 + 36 * red + 6 * 5 for red in range(4, 0, -1)]
 CONFIDENCE_COLORS = (*_RED_TO_YELLOW, *_YELLOW_TO_GREEN)
+
+
+class Part(NamedTuple):
+    """A part of a line. probability: 0 to 1, that it is what was said; None: it gets no colour."""
+
+    text: str
+    probability: float | None = None
 
 
 class TranscriptPrinter:
@@ -49,7 +56,7 @@ class TranscriptPrinter:
         """Its segments come next."""
         if self._headings:
             # As head and tail name several files.
-            self._print([("" if self._is_first else "\n") + f"==> {printable(name)} <=="])
+            self._print([Part(("" if self._is_first else "\n") + f"==> {printable(name)} <==")])
         self._is_first = False
 
     def segment(self, segment: Segment) -> None:
@@ -57,44 +64,43 @@ class TranscriptPrinter:
         if not printable(segment.text):
             return
         stamp = f"[{timestamp(segment.start)} --> {timestamp(segment.end)}] " if self._timestamps else ""
-        self._print([stamp, *spoken(segment)] if self._colors else [stamp + printable(segment.text)])
+        self._print([Part(stamp), *(parts(segment) if self._colors else [Part(printable(segment.text))])])
 
-    def _print(self, parts: list[str | tuple[str, float]]) -> None:
-        """parts: texts, with the probability of those that have one."""
+    def _print(self, line: list[Part]) -> None:
         if self._stdout is None:
             return
-        texts = [part if isinstance(part, str) else part[0] for part in parts]
         if not is_terminal(self._stdout):
+            whole = "".join(part.text for part in line)
             with self._above():
-                print(encodable("".join(texts), self._stdout), file=self._stdout, flush=True)
+                print(encodable(whole, self._stdout), file=self._stdout, flush=True)
             return
         from rich.console import Console
         from rich.text import Text
 
-        line = Text()
-        for text, part in zip(texts, parts, strict=True):
-            style = "" if isinstance(part, str) else f"color({color(part[1])})"
-            line.append(encodable(text, self._stdout), style=style)
+        text = Text()
+        for part in line:
+            style = "" if part.probability is None else f"color({color(part.probability)})"
+            text.append(encodable(part.text, self._stdout), style=style)
         console = Console(
             file=self._stdout,
             width=columns(self._stdout),
             height=1,  # of no interest, but without it rich looks for a width of its own
-            force_terminal=True,
-            color_system="auto" if self._colors else None,  # rich obeys NO_COLOR and TERM
+            force_terminal=True,  # known to be one; NO_COLOR and TERM are obeyed by rich
         )
         with self._above():
-            console.print(line, overflow="fold", highlight=False)
+            console.print(text, overflow="fold", highlight=False)
 
 
-def spoken(segment: Segment) -> list[str | tuple[str, float]]:
-    """A segment's text in parts with their probabilities, 0 to 1; together they are its text in one line."""
+def parts(segment: Segment) -> list[Part]:
+    """A segment's words, or where it has none all of it, with their probabilities."""
     if not segment.words:
-        return [(printable(segment.text), exp(min(0.0, segment.avg_logprob)))]
-    parts: list[str | tuple[str, float]] = []
+        return [Part(printable(segment.text), exp(min(0.0, segment.avg_logprob)))]
+    found: list[Part] = []
     for word in segment.words:
-        space = " " if parts and word.word[:1].isspace() else ""
-        parts += [space, (printable(word.word), word.probability)]
-    return parts
+        if found and word.word[:1].isspace():
+            found.append(Part(" "))
+        found.append(Part(printable(word.word), word.probability))
+    return found
 
 
 def color(probability: float) -> int:
@@ -114,7 +120,7 @@ def timestamp(seconds: float) -> str:
 
 def detected(language: str, probability: float) -> str:
     """For stderr. language: its English name."""
-    return f"detected {language.title()} ({100 * probability:.0f} %)"
+    return f"detected {language} ({100 * probability:.0f} %)"
 
 
 def no_speech(name: str) -> str:
