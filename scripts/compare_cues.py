@@ -90,7 +90,8 @@ def main() -> None:
         weights = load_checkpoint(arguments.model).decoder_folder
         peer = {case.name: run_command(case, recordings, weights, folder, arguments) for case in CASES}
         library = run_library(recordings, weights, arguments)
-        ours = transcribed(arguments.model, recordings, arguments.compute_type, arguments.language)
+        wanted = [(recording, words) for recording in recordings for words in (False, True)]
+        ours = transcribed(arguments.model, wanted, arguments.compute_type, arguments.language)
     openai = openai_writers(arguments.openai_whisper) if arguments.openai_whisper else None
     rows = []
     for recording in map(str, recordings):
@@ -238,9 +239,9 @@ def run(command: Sequence[object]) -> str:
 
 
 def transcribed(
-    model: str, recordings: Sequence[Path], compute_type: str, language: str
+    model: str, wanted: Sequence[tuple[Path, bool]], compute_type: str, language: str
 ) -> dict[tuple[str, bool], Any]:
-    """Transcripts without and with words."""
+    """Transcripts of recordings, without or with words."""
     from whisper_npu import load_model
     from whisper_npu.transcription.options import TranscribeOptions
 
@@ -249,8 +250,7 @@ def transcribed(
             (str(recording), words): loaded.transcribe(
                 recording, TranscribeOptions(language=language, word_timestamps=words)
             ).transcript
-            for recording in recordings
-            for words in (False, True)
+            for recording, words in wanted
         }
 
 
