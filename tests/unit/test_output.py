@@ -1,16 +1,13 @@
-"""Every format read back by a small parser of its own; files written whole or not at all."""
+"""Every format read back by a small parser of its own."""
 
 from __future__ import annotations
 
 import csv
-import errno
 import html
 import io
 import json
-import os
 import re
-import stat
-import threading
+import unicodedata
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
@@ -18,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_npu.errors import OutputError, UsageError
-from whisper_npu.output import FORMATS, check_writable, output_path, render, write_atomically
+from whisper_npu.errors import UsageError
+from whisper_npu.output import FORMATS, Layout, as_json, output_path, render
 from whisper_npu.transcription.result import Segment, Transcript, Word
 
 
@@ -29,8 +26,8 @@ def segment(
     return Segment(id, 0, start, end, text, (50364, 286), -0.25, 0.01, 1.5, 0.0, words)
 
 
-def transcript(*segments: Segment) -> Transcript:
-    return Transcript(segments, language="en", language_probability=0.98, duration=60.0)
+def transcript(*segments: Segment, duration: float = 1e6) -> Transcript:
+    return Transcript(segments, language="en", language_probability=0.98, duration=duration)
 
 
 TWO = transcript(segment(0.0, 2.5, " Hello & welcome."), segment(2.5, 3661.0046, " Is 1 < 2?", id=1))
@@ -68,7 +65,7 @@ def test_json_holds_the_fields_of_openai_whisper():
     assert (document["language"], document["language_probability"], document["duration"]) == (
         "en",
         0.98,
-        60.0,
+        1e6,
     )
     assert document["segments"][0] == {
         "id": 0,
@@ -97,11 +94,12 @@ def test_json_leaves_other_scripts_readable_and_ends_its_line():
 
 
 def test_an_empty_transcript_gives_valid_files():
-    assert {fmt: render(transcript(), fmt) for fmt in FORMATS[:-1]} == {
+    assert {fmt: render(transcript(), fmt) for fmt in FORMATS if fmt != "json"} == {
         "txt": "",
         "srt": "",
         "vtt": "WEBVTT\n\n",
         "tsv": "start\tend\ttext\n",
+        "lrc": "",
     }
     document = json.loads(render(transcript(), "json"))
     assert (document["text"], document["segments"]) == ("", [])
@@ -115,7 +113,7 @@ def test_no_arrow_is_left_in_the_text_of_a_cue(arrow):
     assert html.unescape(render(transcript(segment(0, 1, text)), "vtt")).count(text) == 1  # nothing is lost
 
 
-@pytest.mark.parametrize("fmt", ["txt", "srt", "vtt", "tsv"])
+@pytest.mark.parametrize("fmt", ["txt", "srt", "vtt", "tsv", "lrc"])
 def test_a_segment_without_text_is_left_out(fmt):
     silent = transcript(segment(0, 1, " a"), segment(1, 2, " \n"), segment(2, 3, " b"))
     spoken = transcript(segment(0, 1, " a"), segment(2, 3, " b"))
@@ -133,6 +131,66 @@ def test_a_hundred_hours_are_counted_on():
 
 def test_a_cue_lasts_even_if_its_segment_does_not():
     assert render(transcript(segment(1, 1, "a")), "tsv").endswith("\n1000\t1001\ta\n")
+
+
+def test_a_cue_ends_with_the_recording_at_the_latest():
+    late = transcript(segment(1, 7, "a"), segment(6, 8, "b"), segment(9, 9.5, "c"), duration=5.0006)
+    assert read_tsv(render(late, "tsv")) == [(1000, 5000, "a"), (4999, 5000, "b"), (4999, 5000, "c")]
+    assert read_srt(render(late, "srt")) == read_tsv(render(late, "tsv"))
+    times = [(s["start"], s["end"]) for s in json.loads(render(late, "json"))["segments"]]
+    assert times == [(1, 5.0006), (pytest.approx(4.9996), 5.0006), (pytest.approx(4.9996), 5.0006)]
+
+
+def test_times_that_are_no_numbers_become_some():
+    nan, inf = float("nan"), float("inf")
+    broken = transcript(segment(1, 2, "a"), segment(nan, nan, "b"), segment(-1, inf, "c"), duration=5)
+    assert read_tsv(render(broken, "tsv")) == [(1000, 2000, "a"), (1000, 1001, "b"), (1000, 1001, "c")]
+    assert [s["start"] for s in json.loads(render(broken, "json"))["segments"]] == [1, 1, 1]
+
+
+def test_json_has_null_for_what_is_not_a_number():
+    broken = replace(segment(0, 1, "a"), avg_logprob=float("nan"), compression_ratio=float("inf"))
+    rendered = render(transcript(broken), "json")
+    assert (rendered.count("NaN"), rendered.count("Infinity")) == (0, 0)
+    fields = json.loads(rendered)["segments"][0]
+    assert (fields["avg_logprob"], fields["compression_ratio"]) == (None, None)
+    assert json.loads(as_json({"ratios": [float("nan"), 1.0], "by name": {"a": float("-inf")}})) == {
+        "ratios": [None, 1.0],
+        "by name": {"a": None},
+    }
+
+
+def test_pretty_json_is_the_same_document_indented():
+    pretty = render(TWO, "json", Layout(pretty_json=True))
+    assert json.loads(pretty) == json.loads(render(TWO, "json"))
+    assert '\n  "segments": [\n' in pretty
+
+
+def test_lrc_stamps_each_line_with_minutes_and_hundredths():
+    assert render(TWO, "lrc") == "[00:00.00]Hello & welcome.\n[00:02.50]Is 1 < 2?\n"
+    late = transcript(segment(3599.999, 3601, " a"), segment(360_000, 360_001, " [Music]"))
+    assert render(late, "lrc") == "[59:59.99]a\n[6000:00.00] [Music]\n"  # not a second stamp
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "مرحبا بالعالم",
+        "\u200f\u05e9\u05dc\u05d5\u05dd, world\u200e!",
+        "我们今天去上海。",
+        "ありがとう",
+        "👨\u200d👩\u200d👧 ok",
+    ],
+)
+def test_other_scripts_and_marks_of_direction_are_unharmed(text):
+    for fmt in FORMATS:
+        assert text in render(transcript(segment(0, 1, f" {text}")), fmt)
+
+
+def test_control_characters_go_and_breaks_become_spaces():
+    noisy = transcript(segment(0, 1, " one\ntwo\r\nthree\x1b[2Jfour\0\u2028five\n\n"))
+    for fmt in ("txt", "srt", "vtt", "lrc"):
+        assert "one two three[2Jfour five\n" in render(noisy, fmt)
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones():
@@ -193,7 +251,9 @@ def read_tsv(content: str) -> list[tuple[int, int, str]]:
 
 
 def one_line(text: str) -> str:
-    return " ".join(text.replace("\0", "").splitlines()).strip()
+    """Without breaks, and without the other control characters but tabs."""
+    joined = " ".join(text.splitlines())
+    return "".join(c for c in joined if c == "\t" or unicodedata.category(c) != "Cc").strip()
 
 
 ANY_TEXT = st.text() | st.text(alphabet="a &<>-\n\r\t\0\u2028\x85\"'0", max_size=12)
@@ -218,183 +278,27 @@ def test_srt_vtt_and_tsv_read_back(spoken):
 
 @given(st.floats(0, 1e6), st.floats(0.001, 1e3), st.text(alphabet="ab", min_size=1))
 def test_times_are_the_nearest_milliseconds(start, seconds, text):
-    [(first, last, _)] = read_srt(render(transcript(segment(start, start + seconds, text)), "srt"))
+    spoken = transcript(segment(start, start + seconds, text), duration=2e6)
+    [(first, last, _)] = read_srt(render(spoken, "srt"))
     assert abs(first - 1000 * start) <= 0.5 + 1e-6
     assert abs(last - 1000 * (start + seconds)) <= 1 + 1e-6  # at least one after the first
 
 
 @given(ANY_TRANSCRIPT)
-def test_json_reads_back_exactly(spoken):
+def test_json_reads_back_exactly_but_for_times_that_cannot_be(spoken):
     rendered = render(spoken, "json")
     document = json.loads(rendered)
     assert rendered.count("\n") == 1
     assert document["text"] == spoken.text
-    assert [(s["start"], s["end"], s["text"]) for s in document["segments"]] == [
-        (s.start, s.end, s.text) for s in spoken.segments
-    ]
+    assert [s["text"] for s in document["segments"]] == [s.text for s in spoken.segments]
+    starts = [0.0, *(s.start for s in spoken.segments)]
+    valid = starts == sorted(starts) and all(s.end > s.start + 0.001 for s in spoken.segments)
+    if valid and all(s.end <= spoken.duration for s in spoken.segments):
+        times = [(s["start"], s["end"]) for s in document["segments"]]
+        assert times == [(s.start, s.end) for s in spoken.segments]
 
 
 @given(ANY_TRANSCRIPT)
 def test_txt_has_as_many_lines_as_segments_with_text(spoken):
     lines = render(spoken, "txt").splitlines()
     assert lines == [text for text in (one_line(each.text) for each in spoken.segments) if text]
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("talk.wav", "talk.srt"),
-        ("/a/b.c/talk.final.wav", "talk.final.srt"),
-        ("talk", "talk.srt"),
-        (".hidden", ".hidden.srt"),
-        ("talk.", "talk.srt"),
-        ("-", "stdin.srt"),
-        (Path("a/-"), "-.srt"),
-    ],
-)
-def test_an_output_is_named_after_its_source(source, name):
-    assert output_path(source, "srt", Path("out")) == Path("out") / name
-
-
-# Files
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def test_a_file_is_written_in_utf8_with_its_folders(tmp_path):
-    path = tmp_path / "a" / "b" / "talk.txt"
-    write_atomically(path, "Grüße\n")
-    assert path.read_bytes() == "Grüße\n".encode()
-    assert names(path.parent) == ["talk.txt"]
-
-
-def test_half_a_surrogate_pair_does_not_cost_the_rest(tmp_path):
-    write_atomically(tmp_path / "a.txt", "good \ud83d\n")
-    assert (tmp_path / "a.txt").read_text() == "good ?\n"
-
-
-def test_a_name_as_long_as_allowed_is_written(tmp_path):
-    write_atomically(tmp_path / ("a" * 251 + ".txt"), "x")
-    assert names(tmp_path) == ["a" * 251 + ".txt"]
-
-
-def test_a_new_file_obeys_the_umask_and_an_old_one_keeps_its_mode(tmp_path):
-    old_mask = os.umask(0o027)
-    try:
-        write_atomically(tmp_path / "new.txt", "x")
-        (tmp_path / "old.txt").touch()
-        (tmp_path / "old.txt").chmod(0o666)
-        write_atomically(tmp_path / "old.txt", "x")
-    finally:
-        os.umask(old_mask)
-    assert stat.S_IMODE((tmp_path / "new.txt").stat().st_mode) == 0o640
-    assert stat.S_IMODE((tmp_path / "old.txt").stat().st_mode) == 0o666
-
-
-def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    target, link = tmp_path / "elsewhere" / "real.txt", tmp_path / "link.txt"
-    for _ in range(2):  # a dangling link first
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
-        write_atomically(link, "x")
-        assert link.is_symlink()
-        assert target.read_text() == "x"
-    assert names(tmp_path / "elsewhere") == ["real.txt"]
-
-
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
-    pipe, received = tmp_path / "pipe", []
-    os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
-    reader.start()
-    write_atomically(pipe, "x")
-    reader.join()
-    assert received == ["x"]
-    assert pipe.is_fifo()
-
-
-@pytest.mark.parametrize("call", ["os.replace", "os.fsync"])
-@pytest.mark.parametrize("existing", [None, "what was there"])
-@pytest.mark.parametrize(
-    ("failure", "seen"),
-    [(OSError(errno.ENOSPC, "No space left on device"), OutputError), (KeyboardInterrupt(),) * 2],
-)
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call, existing, failure, seen):
-    path = tmp_path / "talk.txt"
-    if existing:
-        path.write_text(existing)
-
-    def fail(*_: object) -> None:
-        raise failure
-
-    monkeypatch.setattr(call, fail)
-    with pytest.raises(seen if isinstance(seen, type) else type(seen)):
-        write_atomically(path, "new")
-    assert names(tmp_path) == (["talk.txt"] if existing else [])
-    if existing:
-        assert path.read_text() == existing
-
-
-def test_a_full_disk_is_reported_in_one_line(tmp_path, monkeypatch):
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OutputError) as caught:
-        write_atomically(tmp_path / "talk.txt", "new")
-    assert str(caught.value) == (
-        f"{tmp_path}/talk.txt: cannot be written (No space left on device); "
-        "check the folder's permissions and free space, or choose another folder"
-    )
-
-
-def test_a_path_that_no_file_can_have_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "file" / "a.txt", tmp_path / "folder", tmp_path / "a\0.txt"):
-        with pytest.raises(OutputError, match="cannot be written"):
-            write_atomically(path, "x")
-    assert names(tmp_path) == ["file", "folder"]
-    assert names(tmp_path / "folder") == []
-
-
-def test_a_writable_folder_passes_the_check_and_is_left_as_it_was(tmp_path):
-    check_writable(tmp_path)
-    check_writable(tmp_path / "not" / "yet")
-    assert names(tmp_path) == []
-
-
-def test_the_current_folder_passes_the_check(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    check_writable(Path())
-    check_writable(Path("not/yet"))
-    assert names(tmp_path) == []
-
-
-def test_an_unwritable_folder_fails_the_check(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "dangling"):
-        with pytest.raises(OutputError, match="cannot be written to"):
-            check_writable(folder)
-
-    def deny(**_: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr("tempfile.TemporaryFile", deny)  # permission bits do not bind root
-    with pytest.raises(OutputError, match="Permission denied"):
-        check_writable(tmp_path)
-
-
-def test_every_format_of_a_transcript_can_be_written(tmp_path):
-    for fmt in FORMATS:
-        path = output_path("talk.wav", fmt, tmp_path)
-        write_atomically(path, render(replace(TWO, language="de"), fmt))
-        assert path.stat().st_size > 0
-    assert names(tmp_path) == sorted(f"talk.{fmt}" for fmt in FORMATS)

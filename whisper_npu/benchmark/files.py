@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.errors import OutputError, UsageError
+from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
-from whisper_npu.output import as_json, check_writable, write_atomically
+from whisper_npu.output import as_json, check_file, is_stream, write_atomically
 
 PLOT_FORMATS = (".png", ".svg")
 
@@ -32,10 +32,8 @@ class Files:
         """
         asked = [p for p in (self.markdown, self.json, self.csv, self.plot, self.trace) if p is not None]
         for path in asked:
-            if path.is_dir():
-                raise OutputError(f"{path}: is a folder; name a file in it")
-            check_writable(path.parent)
-        regular = [path.resolve() for path in asked if path.is_file() or not path.exists()]
+            check_file(path)
+        regular = [path.resolve() for path in asked if not is_stream(path)]
         for path in regular:
             if regular.count(path) > 1:
                 raise UsageError(f"{path}: would be written more than once; name different files")
