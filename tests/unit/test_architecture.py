@@ -39,6 +39,8 @@ ARROWS: dict[str, set[str]] = {
     "dtypes": set(),
     "cache": set(),
     "markdown": set(),
+    "screen": set(),
+    "page": {"markdown", "screen"},
     "extras": set(),
     "host": {"cache"},
     "energy": set(),

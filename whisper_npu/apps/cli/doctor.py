@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -29,10 +31,12 @@ def doctor(
     from whisper_npu.doctor import as_document, diagnose, this_machine
     from whisper_npu.doctor.text import as_text
     from whisper_npu.output import as_json
+    from whisper_npu.screen import Screen
 
     machine = this_machine(npu_options(kernels, timeout))
     if retry:
         machine.trials.forget_lost()
     diagnosis = diagnose(machine, device.value)
-    print(as_json(as_document(diagnosis)) if json else as_text(diagnosis), end="")
+    screen = Screen.of(sys.stdout, os.environ)
+    print(as_json(as_document(diagnosis)) if json else as_text(diagnosis, screen), end="")
     return 0 if diagnosis.works else 1
