@@ -15,6 +15,7 @@ from whisper_npu.markdown import as_table
 from whisper_npu.screen import WIDTH
 
 _GAP = 2  # between columns
+_TEXT = 16  # columns that a text is given at least, if it is that long
 _ITEM = re.compile(r"( *)- ")
 
 
@@ -57,14 +58,19 @@ def fitted(table: Table, width: int = WIDTH) -> str:
 
 
 def _widths(table: Table, width: int) -> dict[str, int]:
-    """The columns' widths. The first one, if it holds text, leaves room for the others where it can."""
+    """The columns' widths. The first one, if it holds text, leaves room for the others where it can.
+
+    Its words, which may be names to copy, are broken only where no other column would fit beside them.
+    """
     heads = list(table.rows[0])
     widths = {head: max(_longest_word(head), *(len(row[head]) for row in table.rows)) for head in heads}
     first, *others = heads
     if first in table.left:
         words = max(_longest_word(text) for text in (first, *(row[first] for row in table.rows)))
-        room = width - sum(_GAP + widths[head] for head in others)
-        widths[first] = min(widths[first], max(room, min(words, width // 2)))
+        beside_all = width - sum(_GAP + widths[head] for head in others)
+        least = [min(widths[head], _TEXT) if head in table.left else widths[head] for head in others]
+        beside_one = width - max((_GAP + columns for columns in least), default=0)
+        widths[first] = min(widths[first], max(beside_all, min(words, beside_one), _TEXT // 2))
     for head in others:
         if head in table.left:
             widths[head] = min(widths[head], width - widths[first] - _GAP)

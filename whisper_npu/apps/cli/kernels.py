@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -51,9 +53,10 @@ def kernels_list() -> None:
 
     For each design it says what one dispatch uses of the array and of DRAM.
     """
-    from whisper_npu.apps.cli.kernel_commands import list_designs
+    from whisper_npu.apps.cli.kernel_list import list_designs
+    from whisper_npu.screen import Screen
 
-    print(list_designs(), end="")
+    print(list_designs(screen=Screen.of(sys.stdout, os.environ)), end="")
 
 
 @kernels.command("show")
