@@ -58,7 +58,7 @@ def fitted(table: Table, width: int = WIDTH) -> str:
 
 
 def _widths(table: Table, width: int) -> dict[str, int]:
-    """The columns' widths. The first one, if it holds text, leaves room for the others where it can.
+    """The columns' widths. Where its texts can be wrapped for that, the first leaves room for all others.
 
     Its words, which may be names to copy, are broken only where no other column would fit beside them.
     """
@@ -68,9 +68,10 @@ def _widths(table: Table, width: int) -> dict[str, int]:
     if first in table.left:
         words = max(_longest_word(text) for text in (first, *(row[first] for row in table.rows)))
         beside_all = width - sum(_GAP + widths[head] for head in others)
+        wanted = beside_all if beside_all >= words else max(words, width // 3)
         least = [min(widths[head], _TEXT) if head in table.left else widths[head] for head in others]
         beside_one = width - max((_GAP + columns for columns in least), default=0)
-        widths[first] = min(widths[first], max(beside_all, min(words, beside_one), _TEXT // 2))
+        widths[first] = min(widths[first], wanted, max(beside_one, _TEXT // 2))
     for head in others:
         if head in table.left:
             widths[head] = min(widths[head], width - widths[first] - _GAP)

@@ -25,17 +25,26 @@ class Files:
     plot: Path | None = None
     trace: Path | None = None
 
+    @property
+    def asked(self) -> tuple[Path, ...]:
+        all_kinds = (self.markdown, self.json, self.csv, self.plot, self.trace)
+        return tuple(path for path in all_kinds if path is not None)
+
+    @property
+    def ending(self) -> str:
+        """The last line on the screen, once they are written; empty where there are none."""
+        return f"\nwrote {', '.join(map(str, self.asked))}\n" if self.asked else ""
+
     def check(self) -> None:
         """Check before the work what would fail after it.
 
         Raises OutputError, UsageError, MissingPackageError.
         """
-        asked = [p for p in (self.markdown, self.json, self.csv, self.plot, self.trace) if p is not None]
-        for path in asked:
+        for path in self.asked:
             if path.is_dir():
                 raise OutputError(f"{path}: is a folder; name a file in it")
             check_writable(path.parent)
-        regular = [path.resolve() for path in asked if path.is_file() or not path.exists()]
+        regular = [path.resolve() for path in self.asked if path.is_file() or not path.exists()]
         for path in regular:
             if regular.count(path) > 1:
                 raise UsageError(f"{path}: would be written more than once; name different files")

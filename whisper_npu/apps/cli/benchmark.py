@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -25,6 +26,10 @@ from whisper_npu.apps.cli.options import (
     TraceFile,
     npu_options,
 )
+
+if TYPE_CHECKING:
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.page import Page
 
 benchmark = typer.Typer(
     no_args_is_help=True,
@@ -63,7 +68,8 @@ def benchmark_projection(
     The product is (3001,512)@(512,512).
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.projection import as_markdown, run_projection, write_files
+    from whisper_npu.benchmark.projection import run_projection, write_files
+    from whisper_npu.benchmark.projection_text import page
     from whisper_npu.benchmark.strategies import check_names
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.npu.open import open_device
@@ -82,7 +88,7 @@ def benchmark_projection(
         from whisper_npu.output import write_bytes_atomically
 
         write_bytes_atomically(files.plot, projection_plot(done, files.plot.suffix.lower()))
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @benchmark.command("sizes")
@@ -104,14 +110,14 @@ def benchmark_sizes(
     It shows dispatches, MODELLED time, roofline and published times.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.sizes import as_markdown, run_sizes, write_files
+    from whisper_npu.benchmark.sizes import page, run_sizes, write_files
     from whisper_npu.host.threads import cores
 
     files = Files(markdown=markdown, json=json, csv=csv)
     files.check()
     done = run_sizes(repeats=repeats if measure else None, threads=threads or cores(), progress=_say)
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @benchmark.command("known-points")
@@ -125,12 +131,12 @@ def benchmark_known_points(
     They measured on XDNA1, each at a clock of their own.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.known_points import as_markdown, write_files
+    from whisper_npu.benchmark.known_points import page, write_files
 
     files = Files(markdown=markdown, json=json, csv=csv)
     files.check()
     write_files(files)
-    print(as_markdown(), end="")
+    _show(page(), files)
 
 
 @benchmark.command("call")
@@ -147,7 +153,7 @@ def benchmark_call(
 
     The steps are: allocate, convert, copy in, run, copy out.
     """
-    from whisper_npu.benchmark.call import as_markdown, run_calls, write_files
+    from whisper_npu.benchmark.call import page, run_calls, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.npu.open import open_device
@@ -158,7 +164,7 @@ def benchmark_call(
     with open_device(device.value, Fidelity.EXACT, npu=npu) as opened:
         done = run_calls(opened, repeats=repeats, progress=_say)
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @benchmark.command("pipeline")
@@ -182,7 +188,7 @@ def benchmark_pipeline(
     That is every stage, and every operation of the encoder.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.pipeline import as_markdown, run_pipeline, write_files
+    from whisper_npu.benchmark.pipeline import page, run_pipeline, write_files
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.npu.open import open_device
 
@@ -197,7 +203,7 @@ def benchmark_pipeline(
         from whisper_npu.output import write_bytes_atomically
 
         write_bytes_atomically(files.plot, pipeline_plot(done, files.plot.suffix.lower()))
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @benchmark.command("energy")
@@ -226,7 +232,7 @@ def benchmark_energy(
 
     The processor's sensor says them: RAPL or amdgpu's PPT.
     """
-    from whisper_npu.benchmark.energy import as_markdown, check_arguments, run_energy, write_files
+    from whisper_npu.benchmark.energy import check_arguments, page, run_energy, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.energy.sensors import open_sensor
     from whisper_npu.npu.emulator.device import Fidelity
@@ -249,7 +255,7 @@ def benchmark_energy(
             progress=_say,
         )
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @benchmark.command("wer")
@@ -289,7 +295,7 @@ def benchmark_wer(
     They are given per recording and in total. The extra wer (jiwer) is needed.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.word_errors import as_markdown, read_manifest, run_word_errors, write_files
+    from whisper_npu.benchmark.word_errors import page, read_manifest, run_word_errors, write_files
     from whisper_npu.npu.emulator.device import Fidelity
 
     files = Files(markdown=markdown, json=json, csv=csv)
@@ -306,7 +312,16 @@ def benchmark_wer(
         progress=_say,
     )
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
+
+
+def _show(page: Page, files: Files) -> None:
+    """On stdout: as wide as the terminal, and then which files were written."""
+    from whisper_npu.page import page_as_text
+    from whisper_npu.screen import Screen
+
+    screen = Screen.of(sys.stdout, os.environ)
+    print(page_as_text(page, screen.width) + files.ending, end="")
 
 
 def _say(step: str) -> None:
