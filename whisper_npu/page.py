@@ -51,10 +51,8 @@ def fitted(table: Table, width: int = WIDTH) -> str:
     Long heads and texts are wrapped; what has no room beside the first column follows in further tables.
     """
     widths = _widths(table, width)
-    return "\n".join(
-        "".join(f"{line}\n" for line in _lines(table, {head: widths[head] for head in heads}))
-        for heads in _cuts(widths, width)
-    )
+    cuts = [_widened({head: widths[head] for head in heads}, width) for heads in _cuts(widths, width)]
+    return "\n".join("".join(f"{line}\n" for line in _lines(table, cut)) for cut in cuts)
 
 
 def _widths(table: Table, width: int) -> dict[str, int]:
@@ -93,6 +91,17 @@ def _cuts(widths: Mapping[str, int], width: int) -> Iterator[list[str]]:
         heads.append(head)
         used += _GAP + widths[head]
     yield heads
+
+
+def _widened(widths: Mapping[str, int], width: int) -> dict[str, int]:
+    """With what is left of the screen given to heads that are wrapped, as far as that looks well."""
+    left = width - sum(widths.values()) - _GAP * (len(widths) - 1)
+    wider = {}
+    for head, columns in widths.items():
+        more = max(0, min(len(head), _TEXT) - columns)
+        wider[head] = columns + min(more, left)
+        left -= min(more, left)
+    return wider
 
 
 def _lines(table: Table, widths: Mapping[str, int]) -> Iterator[str]:

@@ -131,7 +131,7 @@ def _notes(projection: Projection, grouped: Sequence[Group]) -> Iterator[str]:
     yield ("MODELLED: what the dispatches would take on an NPU, optimistic to cautious; nobody measured it")
     repeats = "1 repeat" if projection.repeats == 1 else f"{projection.repeats} repeats"
     yield f"MEASURED: {repeats} on {device.description} ({machine_line()})"
-    if not device.clock.startswith("NPU"):
+    if device.clock != "NPU":
         yield "MEASURED seconds of a CPU say nothing about MODELLED ones of an NPU: do not compare them"
     if any(group.is_extrapolated for group in grouped):
         measured = next(group for group in grouped if group.is_extrapolated).rows[0].rows_measured
