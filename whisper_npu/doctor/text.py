@@ -49,13 +49,15 @@ def _remedied(check: Check, screen: Screen) -> Iterator[str]:
 
 def _detail(check: Check, screen: Screen) -> Iterator[str]:
     status = SIGNS[check.status] if screen.signs else f"{check.status.value:8}"
-    beside = screen.width >= BESIDE
-    first = f"  {status} {check.id:{ID}} " if beside else f"  {status.rstrip()} {check.id}: "
-    rest = " " * (len(first) if beside else 4)
-    line, *lines = wrap(check.found, screen.width, first=first, rest=rest)
-    status = status.rstrip()
-    yield line.replace(status, screen.styled(status, COLOURS[check.status]), 1)
-    yield from lines
+    first = f"  {status} {check.id:{ID}} "
+    longest = max(map(len, check.found.split()))  # perhaps a path
+    if screen.width >= max(BESIDE, len(first) + longest):
+        lines = wrap(check.found, screen.width, first=first, rest=" " * len(first))
+    else:
+        lines = wrap(f"{status.rstrip()} {check.id}: {check.found}", screen.width, first="  ", rest="    ")
+    word = status.rstrip()
+    yield lines[0].replace(word, screen.styled(word, COLOURS[check.status]), 1)
+    yield from lines[1:]
 
 
 def _ids(diagnosis: Diagnosis, status: Status) -> str:

@@ -174,7 +174,8 @@ def checked(machine: Machine, id: str) -> Check:
     (check,) = (check for check in diagnosis.checks if check.id == id)
     text = f"{unwrapped(as_text(diagnosis))} "
     if check.status is not Status.SKIPPED:
-        assert f" {check.status.value} {id} {unwrapped(check.found)} " in text
+        shown = (f" {check.status.value} {id}{then} {unwrapped(check.found)} " for then in ("", ":"))
+        assert any(line in text for line in shown)
     assert (check.remedy is not None) == (check.status is Status.PROBLEM)
     if check in diagnosis.causes or (check.is_problem and id not in NEEDS):
         assert f" {id}: {unwrapped(check.found)} -> {unwrapped(check.remedy or '')} " in text
@@ -328,6 +329,11 @@ def test_colours_change_nothing_but_the_colour(healthy: Machine) -> None:
 
 
 def test_a_path_is_never_broken(healthy: Machine) -> None:
+    for folder in (Path("/" + "a-folder-name/" * 5), Path("/" + "a-folder-with-a-long-name/" * 5)):
+        text = as_text(diagnose(replace(healthy, cache=folder)))
+        assert str(folder) in text
+        (line,) = (line for line in text.splitlines() if str(folder) in line)
+        assert len(line) <= max(PLAIN.width, len(f"    {folder},"))
     folder = Path("/" + "/".join(["a-folder-with-a-long-name"] * 5))
     assert str(folder) in as_text(diagnose(replace(healthy, kernel_folders=(folder,))))
 
