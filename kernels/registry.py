@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Family(Protocol):
     """What the module kernels/<family>/family.py gathers from the files beside it."""
 
+    NAME: str  # of its folder
+    MAKES: str  # what one dispatch makes, in a few words
     CONTRACT: type[Contract]  # the type of its contracts, which no other family has
 
     # for the planner, in kernel.py

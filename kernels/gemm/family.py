@@ -22,6 +22,8 @@ from whisper_npu.ops import Batched, Matmul, Op
 
 __all__ = [
     "CONTRACT",
+    "MAKES",
+    "NAME",
     "contract_named",
     "contracts",
     "core_sources",
@@ -37,6 +39,8 @@ __all__ = [
     "trial",
 ]
 
+NAME = "gemm"
+MAKES = "whole products, of any sizes"
 CONTRACT: type[Contract] = GemmContract
 
 

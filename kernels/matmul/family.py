@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRACT",
+    "MAKES",
+    "NAME",
     "contract_named",
     "contracts",
     "core_sources",
@@ -53,6 +55,8 @@ __all__ = [
     "trial",
 ]
 
+NAME = "matmul"
+MAKES = "tiles of products, of fixed sizes"
 CONTRACT: type[Contract] = MatmulContract
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRACT",
+    "MAKES",
+    "NAME",
     "contract_named",
     "contracts",
     "core_sources",
@@ -42,6 +44,8 @@ __all__ = [
     "trial",
 ]
 
+NAME = "norm"
+MAKES = "residual add and layer norm of rows"
 CONTRACT: type[Contract] = NormContract
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.kernel_commands import build_model, designs, find_design
+from whisper_npu.apps.cli.kernel_list import SUMMARY, ListOptions, list_designs
 from whisper_npu.errors import UnknownModelError
 from whisper_npu.kernels.build import BuildResult, DesignSource, array_part
 from whisper_npu.kernels.matmul import design as matmul_design
@@ -21,7 +23,10 @@ from whisper_npu.kernels.toolchain import G1, G4, GENERATIONS, NEWEST
 from whisper_npu.kernels.tools import Toolchain
 from whisper_npu.kernels.verifier import Design as ParsedDesign
 from whisper_npu.kernels.verifier import parse
+from whisper_npu.npu.artifacts import MANIFEST
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import NPU1
+from whisper_npu.screen import Screen
 
 ROOT = Path(__file__).parents[2]
 DESIGNS = designs()
@@ -36,13 +41,66 @@ def no_tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WHISPER_NPU_TOOLCHAIN", str(tmp_path / "toolchain"))
 
 
-def test_the_list_has_a_row_for_every_design_and_says_what_is_built(
+def build(contract: Contract, folder: Path) -> None:
+    """As far as the list looks."""
+    (folder / contract.name).mkdir(parents=True)
+    (folder / contract.name / MANIFEST).touch()
+
+
+def listed(family: str) -> int:
+    return sum(contract.name.startswith(f"{family}_") for contract in DESIGNS)
+
+
+def test_the_list_is_a_summary_by_family_and_says_what_can_be_done(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert run(["kernels", "list"]) == 0
     text = capsys.readouterr().out
-    for contract in DESIGNS:
-        assert f"| {contract.name} " in text
+    assert text.startswith(f"{len(DESIGNS)} designs for the XDNA1 NPU, none of them built.")
+    assert f"built: in {tmp_path}/kernels" in " ".join(text.split())
+    table = text.partition("------  ")[2].splitlines()[1:4]
+    assert [line.split()[0] for line in table] == ["matmul", "gemm", "norm"]
+    assert table[0].endswith(f" {listed('matmul')}      0       0  3,008 to 47")
+    assert table[1].endswith(f" {listed('gemm')}      0      {3 * 8}            1")
+    assert table[2].endswith(f" {listed('norm')}      0       0            -")
+    for command in ("fetch", "setup", "build", "verify", "list --all"):
+        assert f"  whisper-npu kernels {command}" in text
+
+
+@pytest.mark.parametrize("width", [45, 60, 80])
+def test_the_lists_fit_the_screen(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHISPER_NPU_KERNELS", "/home/anna/kernels")
+    for options in (SUMMARY, ListOptions(all=True)):
+        text = list_designs(options, Screen(width))
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_list_of_all_has_a_line_for_every_design(tmp_path: Path) -> None:
+    build(find_design("64x512"), tmp_path / "kernels")
+    lines = list_designs(ListOptions(all=True)).splitlines()
+    cells = {line.split()[0]: line.split() for line in lines if line.startswith(("matmul", "gemm_", "norm"))}
+    assert list(cells) == [contract.name for contract in DESIGNS]
+    assert [name for name, row in cells.items() if row[1] == "yes"] == ["matmul_64x512"]
+    assert cells["gemm_96x64x48_1536x768x3072"][2] == "small"
+    assert "1 of them built" in lines[0]
+
+
+def test_the_list_for_programs_has_every_figure() -> None:
+    document = json.loads(list_designs(ListOptions(json=True)))
+    assert document["schema"] == "whisper-npu/kernels-list"
+    rows = {row["name"]: row for row in document["designs"]}
+    assert list(rows) == [contract.name for contract in DESIGNS]
+    wide = rows["matmul_64x512"]
+    assert (wide["family"], wide["built"], wide["dispatches"]) == ("matmul", False, 376)
+    assert wide["modelled_work_seconds"]["optimistic"] < wide["modelled_work_seconds"]["cautious"]
+    assert rows["gemm_96x64x48_3072x256x384"]["chosen_for"] == ["tiny"]
+
+
+def test_the_wide_table_goes_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.md"
+    assert list_designs(ListOptions(markdown=path)).endswith(f"\nwrote {path}\n")
+    text = path.read_text(encoding="utf-8")
+    assert as_markdown(figures(DESIGNS)) in text
     assert f"Built in {tmp_path}/kernels: none" in text
     assert "MODELLED" in text
 
@@ -124,6 +182,7 @@ def test_a_kernel_of_the_emulator_alone_has_no_design(name: str, capsys: pytest.
     [
         (["show", "gemm_1x2x3_4x5x6"], "tile m = 1 must be a multiple of 16, at least 16"),
         (["show", "gemm_0x0x0_0x0x0"], "tile m = 0 must be a multiple of 16, at least 16"),
+        (["verify", "64x64", "gemm_32x64x16_100x64x64"], "M = 100 must be a multiple of 128, at least 128"),
         (["show", "norm_0x512"], "rows = 0 must be a multiple of 16, at least 16"),
         (["build", "64x512", "--target", "npu2"], "unknown target 'npu2': there are npu1, "),
     ],
@@ -294,7 +353,7 @@ def test_an_installed_wheel_lists_verifies_and_tries_to_build(tmp_path: Path) ->
         check=True,
     )
     assert where.stdout.startswith(str(site))
-    assert "| matmul_64x512 " in installed("list").stdout
+    assert "\nmatmul  " in installed("list").stdout
     assert installed("verify", "64x512").stdout.startswith("matmul_64x512: OK")
     assert "Peano" in installed("build", "64x512").stderr
     assert (site / "whisper_npu/kernels/matmul/matmul_64x512.mlir").is_file()

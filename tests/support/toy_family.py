@@ -139,6 +139,8 @@ class ToyFamily:
     """As kernels/registry.py asks for one. folder: where its C++ source is written."""
 
     folder: Path
+    NAME = "toy"
+    MAKES = "sums and differences of rows"
     CONTRACT: type[Contract] = SumsContract
 
     def core_sources(self) -> tuple[CoreSource, ...]:

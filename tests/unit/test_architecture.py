@@ -40,6 +40,8 @@ ARROWS: dict[str, set[str]] = {
     "near": set(),
     "cache": set(),
     "markdown": set(),
+    "screen": set(),
+    "page": {"markdown", "screen"},
     "extras": set(),
     "host": {"cache"},
     "energy": set(),

@@ -15,11 +15,11 @@ from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import DeviceError
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.kernels.matmul.kernel import MatmulContract, MatmulPlan, tiled_plan
-from whisper_npu.markdown import as_table
 from whisper_npu.npu.cost import Start, modelled_run_seconds, modelled_seconds, profiles
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.layout import Layout
 from whisper_npu.ops import Matmul
+from whisper_npu.page import Page, Table, page_as_markdown
 
 STEPS = ("allocate", "convert", "copy in", "run", "copy out")
 
@@ -102,6 +102,11 @@ def write_files(calls: Calls, files: Files) -> None:
 
 
 def as_markdown(calls: Calls) -> str:
+    return page_as_markdown(page(calls))
+
+
+def page(calls: Calls) -> Page:
+    """For people: the table, and the meaning of its columns."""
     rows = []
     for call in calls.calls:
         contract = call.plan.contract
@@ -115,13 +120,13 @@ def as_markdown(calls: Calls) -> str:
         rows.append(row)
     return (
         f"One dispatch of each kernel, MEASURED on {calls.device.description}\n({machine_line()}); "
-        f"medians of {calls.repeats} repeats after one to warm up.\n\n"
-        + as_table(rows, left=("kernel", "problem"))
-        + "\n- convert: operands rounded to bf16 and padded, in bulk; copy in: the device's own write\n"
+        f"medians of {calls.repeats} repeats after one to warm up.\n\n",
+        Table(rows, left=("kernel", "problem")),
+        "\n- convert: operands rounded to bf16 and padded, in bulk; copy in: the device's own write\n"
         + f"- run: on the {calls.device.clock} ({calls.device.name}), as the host sees it\n"
         + "- MODELLED us: the dispatch alone, on an NPU, optimistic to cautious; nobody measured it\n"
         + "".join(f"  - {profile.name}: {profile.basis}\n" for profile in profiles(calls.device.target))
-        + _one_after_another(calls)
+        + _one_after_another(calls),
     )
 
 

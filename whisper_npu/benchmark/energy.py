@@ -23,8 +23,8 @@ from whisper_npu.benchmark.timings import (
 from whisper_npu.energy.meter import Energy, Meter, Used
 from whisper_npu.energy.sensors import Sensor
 from whisper_npu.errors import EnergyError, UsageError
-from whisper_npu.markdown import as_table
 from whisper_npu.npu.device import Device
+from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.report import RunOn
 from whisper_npu.transcription.model import Model, load_model
 
@@ -216,9 +216,14 @@ def write_files(result: Result, files: Files) -> None:
 
 
 def as_markdown(result: Result) -> str:
+    return page_as_markdown(page(result))
+
+
+def page(result: Result) -> Page:
+    """For people: what was measured, every stage, and the sums per minute of audio."""
     ran_on, idle, load, total = result.ran_on, result.idle, result.load, result.total
     recordings = f"{result.recordings} recording{'' if result.recordings == 1 else 's'}"
-    text = (
+    return (
         f"{ran_on.model}, {ran_on.kernel} ({ran_on.kernel_choice}), {recordings}, "
         f"{result.audio_seconds:.2f} s of audio.\n"
         f"MEASURED on {ran_on.device_description}\n({machine_line()}); "
@@ -226,10 +231,14 @@ def as_markdown(result: Result) -> str:
         f"Energy of the whole package by {load.description}: {load.method}.\n"
         f"Idle: {short(idle.before.package_watts)} W in {idle.before.seconds:.1f} s before, "
         f"{short(idle.after.package_watts)} W in {idle.after.seconds:.1f} s after; their mean is "
-        "subtracted in the columns over idle.\n\n"
-        + as_table([_cells(row, result.total.cores_j is not None) for row in result.rows], left=("stage",))
-        + "\n"
+        "subtracted in the columns over idle.\n\n",
+        Table([_cells(row, total.cores_j is not None) for row in result.rows], left=("stage",)),
+        f"\n{_sums(result)}",
     )
+
+
+def _sums(result: Result) -> str:
+    total, text = result.total, ""
     per_minute = total.over_idle_j_per_minute
     if per_minute is not None:
         with_idle = [60 * joules / result.audio_seconds for joules in total.package_j]

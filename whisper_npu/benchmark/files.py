@@ -25,15 +25,24 @@ class Files:
     plot: Path | None = None
     trace: Path | None = None
 
+    @property
+    def asked(self) -> tuple[Path, ...]:
+        all_kinds = (self.markdown, self.json, self.csv, self.plot, self.trace)
+        return tuple(path for path in all_kinds if path is not None)
+
+    @property
+    def ending(self) -> str:
+        """The last line on the screen, once they are written; empty where there are none."""
+        return f"\nwrote {', '.join(map(str, self.asked))}\n" if self.asked else ""
+
     def check(self) -> None:
         """Check before the work what would fail after it.
 
         Raises OutputError, UsageError, MissingPackageError.
         """
-        asked = [p for p in (self.markdown, self.json, self.csv, self.plot, self.trace) if p is not None]
-        for path in asked:
+        for path in self.asked:
             check_file(path)
-        regular = [path.resolve() for path in asked if not is_stream(path)]
+        regular = [path.resolve() for path in self.asked if not is_stream(path)]
         for path in regular:
             if regular.count(path) > 1:
                 raise UsageError(f"{path}: would be written more than once; name different files")

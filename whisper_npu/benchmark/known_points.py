@@ -13,8 +13,8 @@ from whisper_npu.benchmark.published import (
     mean_ratio,
     mean_ratio_with_its_loop,
 )
-from whisper_npu.markdown import as_table
 from whisper_npu.npu.targets import NPU1
+from whisper_npu.page import Page, Table, page_as_markdown
 
 
 def write_files(files: Files) -> None:
@@ -23,6 +23,11 @@ def write_files(files: Files) -> None:
 
 def as_markdown() -> str:
     """docs/known-points.md."""
+    return page_as_markdown(page())
+
+
+def page() -> Page:
+    """For people."""
     ratios = [point.ratio for point in PUBLISHED]
     within = sum(point.is_within for point in PUBLISHED)
     record = next(point for point in PUBLISHED if point.machine is RECORD)
@@ -32,10 +37,10 @@ def as_markdown() -> str:
     machines = dict.fromkeys(point.machine for point in PUBLISHED)
     return (
         "# What others measured, beside the cost model\n\n"
-        f"`whisper-npu benchmark known-points` writes this. bf16 products on {NPU1.title}, one\n"
-        "dispatch each.\n\n"
-        + as_table([_cells(point) for point in PUBLISHED], left=("measured by", "M,K,N", "core tile", "C"))
-        + f"\nMODELLED middle over MEASURED: geometric mean {mean_ratio():.2f}, from {min(ratios):.2f} "
+        "`whisper-npu benchmark known-points --markdown FILE` writes this. bf16 products on\n"
+        f"{NPU1.title}, one dispatch each.\n\n",
+        Table([_cells(point) for point in PUBLISHED], left=("measured by", "M,K,N", "core tile", "C")),
+        f"\nMODELLED middle over MEASURED: geometric mean {mean_ratio():.2f}, from {min(ratios):.2f} "
         f"to {max(ratios):.2f}. {within} of {len(PUBLISHED)} measurements\nlie in their range. No parameter "
         "is fitted to these times: all points have the same ones, and only the\nclock is each machine's. But "
         f"{RECORD.name} and {IGNITE.name}, whose points are above, are sources of\nparameters too. Above "
@@ -53,14 +58,15 @@ def as_markdown() -> str:
         f"- {RECORD.name}: the point is the product whose sizes and core tile it gives, {flops:.2f}\n"
         f"  TFLOP/s; its best, {RECORD_FLOPS / 1e12:g} TFLOP/s, is the roofline of encoder-sizes.md\n"
         "- mean: of MODELLED middle / MEASURED, geometric; with its loop: with the rate of the compiled\n"
-        "  inner loop, where llvm-objdump has shown it, in place of the assumed rates\n\n"
-        + as_table([_source(machine) for machine in machines], left=("measured by", "clock", "source"))
-        + "\n## What the model is made of\n\n"
+        "  inner loop, where llvm-objdump has shown it, in place of the assumed rates\n\n",
+        Table([_source(machine) for machine in machines], left=("measured by", "clock", "source")),
+        "\n## What the model is made of\n\n"
         "A dispatch takes its latency, then the start of its tasks, then the longest of DRAM, of the\n"
         "busiest stream and of the busiest core. Padding is worked on, and cores that a kernel does not use\n"
         "do nothing. Between a dispatch and the start of its first transfer 25,000 to 32,000 cycles pass\n"
         "(xdna-emu, 2026-07-03); they are part of the latency, not charged besides it.\n"
-        "whisper_npu/npu/targets names every source.\n\n" + as_table(_parameters(), left=("what", "from"))
+        "whisper_npu/npu/targets names every source.\n\n",
+        Table(_parameters(), left=("what", "from")),
     )
 
 

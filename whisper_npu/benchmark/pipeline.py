@@ -15,10 +15,10 @@ from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import Timings, machine, machine_line, short
 from whisper_npu.benchmark.trace import Lane, Recorder, Span, as_trace
 from whisper_npu.errors import UsageError
-from whisper_npu.markdown import as_table
 from whisper_npu.npu.cost import BASELINE, profiles
 from whisper_npu.npu.device import Device
 from whisper_npu.output import write_atomically
+from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document, modelled_basis
 from whisper_npu.transcription.model import Model, load_model
 from whisper_npu.transcription.result import Transcription
@@ -118,7 +118,11 @@ def write_files(pipeline: Pipeline, files: Files) -> None:
 
 
 def as_markdown(pipeline: Pipeline) -> str:
-    """The tables for people: stages, operations, and the total against the baseline's."""
+    return page_as_markdown(page(pipeline))
+
+
+def page(pipeline: Pipeline) -> Page:
+    """For people: stages, operations, and the total against the baseline's."""
     last, total = pipeline.last, pipeline.total
     ran_on = last.ran_on
     stages = [
@@ -129,11 +133,11 @@ def as_markdown(pipeline: Pipeline) -> str:
     return (
         f"{ran_on.model}, {ran_on.kernel} ({ran_on.kernel_choice}), {recordings}, {last.audio_seconds:.2f} s "
         f"of audio, {last.windows} windows.\nMEASURED on {ran_on.device_description}\n({machine_line()}); "
-        f"median of {len(pipeline.reports)} repeats after one to warm up; load was measured once.\n\n"
-        + as_table(stages, left=("stage",))
-        + "\n"
-        + as_table([_operation_cells(pipeline, o) for o in last.operations], left=("operation",))
-        + f"\n- kernel: the device, here the {ran_on.clock} ({ran_on.device})\n"
+        f"median of {len(pipeline.reports)} repeats after one to warm up; load was measured once.\n\n",
+        Table(stages, left=("stage",)),
+        "\n",
+        Table([_operation_cells(pipeline, o) for o in last.operations], left=("operation",)),
+        f"\n- kernel: the device, here the {ran_on.clock} ({ran_on.device})\n"
         + "- MODELLED s: what the dispatches would take on an NPU, optimistic to cautious; not measured\n"
         + "".join(
             f"  - {p.name}: {last.modelled_seconds(p).in_units(1)} s in total; {modelled_basis(last, p)}\n"
@@ -142,7 +146,7 @@ def as_markdown(pipeline: Pipeline) -> str:
         + f"\nThe baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.\nThis whole pipeline, {last.stats.calls:,} products and all the rest, took "
         f"{short(total.median)} s, {total.median / BASELINE.seconds:.3g} of that,\n"
-        f"MEASURED on the {ran_on.device}.\n"
+        f"MEASURED on the {ran_on.device}.\n",
     )
 
 

@@ -7,66 +7,115 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from math import ceil, floor, log10
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullFormatter
 
 from whisper_npu.benchmark.pipeline import Pipeline
 from whisper_npu.benchmark.projection import Projection
+from whisper_npu.benchmark.projection_text import Group, finding, groups
 from whisper_npu.npu.cost import BASELINE, Modelled, profiles
 from whisper_npu.report import Report
 
 MODELLED_MARKERS = ("s", "^")  # in the order of `profiles`
+BLUE, ORANGE = "#0b4f8a", "#c96a12"  # one darker than the other: readable in grey, and by the colour-blind
 
 
 def projection_plot(projection: Projection, suffix: str) -> bytes:
-    """Dispatches and seconds of every strategy on log axes. suffix: ".png" or ".svg"."""
-    rows = projection.rows
-    y = range(len(rows))
-    figure = Figure(figsize=(11, 1.8 + 0.3 * len(rows)), layout="constrained")
-    dispatches, seconds = figure.subplots(1, 2, sharey=True)
+    """What was found: dispatches and seconds of all strategies, equal ones as one, on log axes.
 
-    dispatches.barh(
-        y, [row.strategy.plan.dispatches for row in rows], color="0.8", edgecolor="0.2", hatch="//", left=0
-    )
-    dispatches.axvline(BASELINE.dispatches, color="black", linestyle="--", linewidth=1)
-    for at, row in enumerate(rows):
+    What was MEASURED has a panel of its own: seconds of an emulator do not compare with those of an NPU.
+    suffix: ".png" or ".svg".
+    """
+    found = groups(projection.rows)
+    y = range(len(found))
+    figure = Figure(figsize=(12, 2.2 + 0.42 * len(found)), layout=ConstrainedLayoutEngine(w_pad=0.1))
+    dispatches, modelled, measured = figure.subplots(1, 3, sharey=True, width_ratios=(3, 4, 2.2))
+    for axes in (dispatches, modelled, measured):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+
+    counts = [group.dispatches for group in found]
+    dispatches.barh(y, counts, height=0.6, color=[BLUE if n == min(counts) else "0.78" for n in counts])
+    for at, count in enumerate(counts):
         dispatches.annotate(
-            f"{row.strategy.plan.dispatches:,}",
-            (row.strategy.plan.dispatches, at),
+            f"{count:,}",
+            (count, at),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
-            fontsize=8,
+            fontsize=9,
+            fontweight="bold" if count == min(counts) else "normal",
         )
-    dispatches.set_xlabel("dispatches of the whole product: COUNTED; naive: planned")
-    dispatches.set_yticks(list(y), [_label(projection, at) for at in y], fontsize=8)
+    dispatches.set_title("dispatches of the whole product", fontsize=9, loc="left")
+    dispatches.set_yticks(list(y), [_label(group) for group in found], fontsize=8)
     dispatches.invert_yaxis()
-    _log(dispatches, 0.7, 4 * BASELINE.dispatches)
+    _log(dispatches, 0.5, 6 * max(counts))
 
-    for profile, marker in zip(profiles(projection.device.target), MODELLED_MARKERS, strict=True):
-        modelled = [row.modelled_seconds(profile) for row in rows]
-        _ranges(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
-    device = f"{projection.device.name}, {projection.device.clock}"
-    full = [at for at in y if rows[at].extrapolated_seconds is None]
-    partial = [at for at in y if rows[at].extrapolated_seconds is not None]
-    seconds.plot(
-        [rows[at].total.median for at in full], full, "o", color="0.35", label=f"MEASURED here ({device})"
+    for profile, marker, colour in zip(
+        profiles(projection.device.target), MODELLED_MARKERS, (ORANGE, BLUE), strict=True
+    ):
+        ranges = [group.modelled(profile) for group in found]
+        _ranges(modelled, ranges, y, marker, f"MODELLED, {profile.name}", colour)
+    modelled.axvline(BASELINE.seconds, color="black", linestyle="--", linewidth=1)
+    modelled.annotate(
+        f"{BASELINE.seconds} s: the experiment,\nmeasured by its author",
+        (BASELINE.seconds, len(found) - 1),
+        xytext=(-5, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
     )
-    if partial:
-        seconds.plot(
-            [rows[at].extrapolated_seconds or 0.0 for at in partial],
-            partial,
-            "x",
-            color="0.35",
-            label=f"EXTRAPOLATED from {rows[partial[0]].rows_measured} rows measured here",
-        )
-    _baseline_line(seconds)
-    seconds.set_xlabel("seconds")
-    _log(seconds, None, None)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    figure.suptitle(f"{projection.problem} by every strategy", fontsize=11)
+    last = found[-1].modelled(projection.device.target.profile)
+    modelled.annotate(
+        f"{last.in_units(1e3)} ms",
+        (last.optimistic_s, len(found) - 1),
+        xytext=(0, 8),
+        textcoords="offset points",
+        fontsize=9,
+        fontweight="bold",
+        color=BLUE,
+    )
+    modelled.set_title("seconds on an NPU: MODELLED, nobody measured them", fontsize=9, loc="left")
+    _log(modelled, None, 3 * BASELINE.seconds)
+
+    _measured_panel(measured, projection, found)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    title = f"{finding(projection.rows)}: {projection.problem} by {len(projection.rows)} strategies"
+    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
     return _rendered(figure, suffix)
+
+
+def _measured_panel(axes: Axes, projection: Projection, found: Sequence[Group]) -> None:
+    device = f"{projection.device.name}, {projection.device.clock}"
+    full = [at for at, group in enumerate(found) if not group.is_extrapolated]
+    partial = [at for at, group in enumerate(found) if group.is_extrapolated]
+    axes.hlines(
+        range(len(found)),
+        [group.seconds[0] for group in found],
+        [group.seconds[1] for group in found],
+        color="0.4",
+        linewidth=2,
+    )
+    for ats, marker, label in (
+        (full, "o", f"MEASURED here ({device})"),
+        (partial, "x", "EXTRAPOLATED from a part measured here"),
+    ):
+        ends = [(seconds, at) for at in ats for seconds in found[at].seconds]
+        if ends:
+            axes.plot(*zip(*ends, strict=True), marker, color="0.4", markersize=5, label=label)
+    title = f"seconds here ({projection.device.name})"
+    if projection.device.clock != "NPU":
+        title += ":\nnot comparable with an NPU's"
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_facecolor("0.96")
+    low = min(group.seconds[0] for group in found)
+    high = max(group.seconds[1] for group in found)
+    _log(axes, 10 ** floor(log10(low)), 10 ** ceil(log10(high)))
 
 
 def pipeline_plot(pipeline: Pipeline, suffix: str) -> bytes:
@@ -103,7 +152,7 @@ def pipeline_plot(pipeline: Pipeline, suffix: str) -> bytes:
     seconds.plot(measured, y, "o", color="0.35", label=f"MEASURED here ({device})")
     for profile, marker in zip(profiles(last.ran_on.target), MODELLED_MARKERS, strict=True):
         modelled = [operation.modelled_seconds(profile) for operation in last.operations]
-        _ranges(seconds, modelled, y, marker, f"MODELLED, {profile.name}")
+        _ranges(seconds, modelled, y, marker, f"MODELLED, {profile.name}", "black")
     _baseline_line(seconds)
     total = pipeline.total.median
     seconds.axvline(
@@ -124,7 +173,9 @@ def _kernel(report: Report) -> str:
     return f"with {str(report.ran_on.kernel).removeprefix('matmul_')}"
 
 
-def _ranges(axes: Axes, modelled: Sequence[Modelled], y: Sequence[int], marker: str, label: str) -> None:
+def _ranges(
+    axes: Axes, modelled: Sequence[Modelled], y: Sequence[int], marker: str, label: str, colour: str
+) -> None:
     """The middles as open marks, with a bar from the optimistic end to the cautious one."""
     middles = [seconds.middle for seconds in modelled]
     below = [seconds.middle - seconds.optimistic_s for seconds in modelled]
@@ -136,8 +187,8 @@ def _ranges(axes: Axes, modelled: Sequence[Modelled], y: Sequence[int], marker: 
         linestyle="none",
         marker=marker,
         markerfacecolor="white",
-        markeredgecolor="black",
-        ecolor="black",
+        markeredgecolor=colour,
+        ecolor=colour,
         capsize=2,
         label=label,
         zorder=3,
@@ -154,15 +205,16 @@ def _baseline_line(axes: Axes) -> None:
     )
 
 
-def _label(projection: Projection, at: int) -> str:
-    strategy = projection.rows[at].strategy
-    kernel = strategy.plan.contract.name.removeprefix("matmul_")
-    return ", ".join(part for part in (strategy.name, strategy.variant, kernel) if part)
+def _label(group: Group) -> str:
+    """The strategies, and the kernel below them."""
+    return f"{group.strategies}\n{group.kernel}"
 
 
 def _log(axes: Axes, low: float | None, high: float | None) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low, high)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")  # 1, not 10 to the power of 0
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="x", color="0.85", linewidth=0.5)
     axes.set_axisbelow(True)
 

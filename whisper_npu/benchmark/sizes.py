@@ -20,11 +20,11 @@ from whisper_npu.dtypes import DType
 from whisper_npu.encoder import ModelDimensions, encoder_ops
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul, matmul_64x64, matmul_64x512
-from whisper_npu.markdown import as_table
 from whisper_npu.npu.cost import Modelled, overlay_change
 from whisper_npu.npu.planner import Alternative, Choice, choose, products
 from whisper_npu.npu.targets import NPU1, Target
 from whisper_npu.ops import Matmul
+from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.released import released_dimensions
 
 MODELS = ("tiny", "base", "small", "medium", "large-v3-turbo", "large-v3")
@@ -173,16 +173,22 @@ def write_files(sizes: Sizes, files: Files) -> None:
 
 
 def as_markdown(sizes: Sizes) -> str:
-    """The page for people; for all MODELS it is docs/encoder-sizes.md."""
+    """For all MODELS it is docs/encoder-sizes.md."""
+    return page_as_markdown(page(sizes))
+
+
+def page(sizes: Sizes) -> Page:
+    """For people: the table, and the meaning of its columns."""
     rows = [_cells(size) for size in sizes.sizes]
     measure = " --measure" if sizes.repeats is not None else ""
     profile = sizes.target.profile
     record, dram = RECORD_FLOPS / 1e12, sizes.target.best_dram.together / 1e9
     return (
         "# Every size of encoder\n\n"
-        f"One window of 30 s, 1,500 positions. `whisper-npu benchmark sizes{measure}` writes this.\n\n"
-        + as_table(rows, left=("model", "kernels"))
-        + "\n- dispatches: with the kernels that the planner chooses; then with one small kernel for all\n"
+        "One window of 30 s, 1,500 positions, as\n"
+        f"`whisper-npu benchmark sizes{measure} --markdown FILE` writes it.\n\n",
+        Table(rows, left=("model", "kernels")),
+        "\n- dispatches: with the kernels that the planner chooses; then with one small kernel for all\n"
         "- MODELLED products ms: the encoder's MATRIX PRODUCTS ONLY, as these dispatches on an NPU, changes\n"
         "  of overlay included, optimistic to cautious; nobody measured it. Softmax, GELU, norms, biases\n"
         "  and packing, which the CPU does, are not in it\n"
@@ -191,7 +197,7 @@ def as_markdown(sizes: Sizes) -> str:
         f"- MODELLED roofline ms: the same products: the larger of FLOPs over {record:g} TFLOP/s, this\n"
         f"  array's record (arXiv 2512.13282), and bytes over {dram:g} GB/s, the most that DRAM gave both\n"
         "  ways together, each operand read once in bf16 and each result written once in fp32,\n"
-        "  without padding\n" + _whole_notes(sizes) + _measured_notes(sizes)
+        "  without padding\n" + _whole_notes(sizes) + _measured_notes(sizes),
     )
 
 

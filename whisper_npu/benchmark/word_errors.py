@@ -17,10 +17,10 @@ from whisper_npu.benchmark.wer import EnglishNormalizer, WordErrorRate, word_err
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
 from whisper_npu.extras import require_package
-from whisper_npu.markdown import as_table
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
+from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.report import RunOn
 from whisper_npu.transcription.compute_type import AUTO
 from whisper_npu.transcription.loop import run_loop
@@ -196,10 +196,16 @@ def write_files(done: Sequence[WordErrors], files: Files) -> None:
 
 
 def as_markdown(done: Sequence[WordErrors]) -> str:
-    return "\n".join(_section(errors) for errors in done)
+    return page_as_markdown(page(done))
 
 
-def _section(errors: WordErrors) -> str:
+def page(done: Sequence[WordErrors]) -> Page:
+    """For people: one section for each model, kernel and device."""
+    blocks = [block for errors in done for block in ("\n", *_section(errors))]
+    return blocks[1:]
+
+
+def _section(errors: WordErrors) -> Page:
     ran_on = errors.ran_on
     rows = [
         {
@@ -219,17 +225,18 @@ def _section(errors: WordErrors) -> str:
     if errors.against is not None:
         rows[-1] |= _against(total(errors.against), sum(h.seconds for h in errors.against))
     rows = [{k: v for k, v in row.items() if k != "heard"} | {"heard": row["heard"]} for row in rows]
-    text = (
+    head = (
         f"{ran_on.model}, {ran_on.kernel}: word error rate {errors.total}, MEASURED on "
         f"{ran_on.device_description}\n({machine_line()}); {errors.normalizer}.\n\n"
-        + as_table(rows, left=("recording", "heard"))
     )
-    if errors.against is not None:
-        text += (
-            f"\nfaster-whisper's own float32 encoder: word error rate {total(errors.against)}.\n"
-            f"whisper-npu took {errors.time_ratio:.2f} times its seconds, MEASURED in turns.\n"
-        )
-    return text
+    table = Table(rows, left=("recording", "heard"))
+    if errors.against is None:
+        return head, table
+    end = (
+        f"\nfaster-whisper's own float32 encoder: word error rate {total(errors.against)}.\n"
+        f"whisper-npu took {errors.time_ratio:.2f} times its seconds, MEASURED in turns.\n"
+    )
+    return head, table, end
 
 
 def _against(rate: WordErrorRate, seconds: float) -> dict[str, str]:

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from whisper_npu.doctor import NEEDS, Check, Diagnosis, Status
+from whisper_npu.page import wrap
+from whisper_npu.screen import PLAIN, Screen
 
-WIDTH = 80  # of every terminal
 ID = 9  # the longest name of a check
+BESIDE = 60  # columns from which what was found stands beside its check's name, not below it
+SIGNS = {Status.OK: "✓", Status.PROBLEM: "✗"}
+COLOURS = {Status.OK: "green", Status.PROBLEM: "red"}
 
 
-def as_text(diagnosis: Diagnosis) -> str:
-    return "\n".join(_lines(diagnosis)) + "\n"
+def as_text(diagnosis: Diagnosis, screen: Screen = PLAIN) -> str:
+    return "\n".join(_lines(diagnosis, screen)) + "\n"
 
 
-def _lines(diagnosis: Diagnosis) -> Iterator[str]:
-    yield from _wrapped(diagnosis.verdict)
+def _lines(diagnosis: Diagnosis, screen: Screen) -> Iterator[str]:
+    verdict = wrap(diagnosis.verdict, screen.width)
+    yield from (screen.styled(line, "bold") for line in verdict)
     causes, others = diagnosis.causes, _others(diagnosis)
     if causes:
         yes = diagnosis.runs_on_npu
         yield from ("", "What is wrong all the same:" if yes else "What keeps it from the NPU:")
         for check in causes:
-            yield from _remedied(check)
+            yield from _remedied(check, screen)
         failing, unseen = (_ids(diagnosis, status) for status in (Status.PROBLEM, Status.SKIPPED))
         if failing:
-            yield from _wrapped(f"What follows: {failing}", first="  ", rest="    ")
+            yield from wrap(f"What follows: {failing}", screen.width, first="  ", rest="    ")
         if unseen:
-            yield from _wrapped(f"Not looked at: {unseen}", first="  ", rest="    ")
+            yield from wrap(f"Not looked at: {unseen}", screen.width, first="  ", rest="    ")
     if others:
         yield from ("", "What else could be better:")
         for check in others:
-            yield from _remedied(check)
+            yield from _remedied(check, screen)
     yield from ("", "Details:")
     for check in diagnosis.checks:
         if check.status is not Status.SKIPPED:
-            first = f"  {check.status.value:8} {check.id:{ID}} "
-            yield from _wrapped(check.found, first=first, rest=" " * len(first))
+            yield from _detail(check, screen)
 
 
-def _remedied(check: Check) -> Iterator[str]:
-    yield from _wrapped(f"{check.id}: {check.found}", first="  ", rest="    ")
-    yield from _wrapped(f"-> {check.remedy}", first="    ", rest="       ")
+def _remedied(check: Check, screen: Screen) -> Iterator[str]:
+    yield from wrap(f"{check.id}: {check.found}", screen.width, first="  ", rest="    ")
+    yield from wrap(f"-> {check.remedy}", screen.width, first="    ", rest="       ")
+
+
+def _detail(check: Check, screen: Screen) -> Iterator[str]:
+    status = SIGNS[check.status] if screen.signs else f"{check.status.value:8}"
+    first = f"  {status} {check.id:{ID}} "
+    longest = max(map(len, check.found.split()))  # perhaps a path
+    if screen.width >= max(BESIDE, len(first) + longest):
+        lines = wrap(check.found, screen.width, first=first, rest=" " * len(first))
+    else:
+        lines = wrap(f"{status.rstrip()} {check.id}: {check.found}", screen.width, first="  ", rest="    ")
+    word = status.rstrip()
+    yield lines[0].replace(word, screen.styled(word, COLOURS[check.status]), 1)
+    yield from lines[1:]
 
 
 def _ids(diagnosis: Diagnosis, status: Status) -> str:
@@ -51,15 +67,3 @@ def _ids(diagnosis: Diagnosis, status: Status) -> str:
 def _others(diagnosis: Diagnosis) -> tuple[Check, ...]:
     """Problems that the NPU has nothing to do with."""
     return tuple(check for check in diagnosis.checks if check.is_problem and check.id not in NEEDS)
-
-
-def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
-    """Neither words nor paths are broken."""
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

@@ -23,6 +23,7 @@ from whisper_npu.benchmark.energy import (
     Result,
     as_document,
     as_markdown,
+    page,
     run_energy,
     write_files,
 )
@@ -30,6 +31,7 @@ from whisper_npu.benchmark.files import Files
 from whisper_npu.energy.sensors import open_sensor
 from whisper_npu.errors import EnergyError
 from whisper_npu.npu.emulator.device import Emulator
+from whisper_npu.page import page_as_text
 from whisper_npu.transcription.model import Stage
 
 SPEECH = str(SAMPLES / "sns-0930.wav")
@@ -188,6 +190,8 @@ def test_what_is_outside_the_cores_is_derived_and_named_so(
     text = as_markdown(result)
     assert "DERIVED J outside cores, over idle" in text
     assert "The NPU is in it" in text
+    for width in (45, 80):
+        assert max(map(len, page_as_text(page(result), width).splitlines())) <= width
 
 
 def test_without_the_cores_nothing_is_derived(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,8 +283,8 @@ def test_one_recording(
     arguments = ["--model", model, "--repeats", "1", "--idle", "0.01", "--json", str(path)]
     assert run(["benchmark", "energy", SPEECH, *arguments]) == 0
     out = capsys.readouterr().out
-    assert "J per minute of audio over idle" in out
-    stages = {line.split()[1] for line in out.splitlines() if line.startswith("| ")}
+    assert "J per minute of audio over idle" in " ".join(out.split())
+    stages = {line.split()[0] for line in out.splitlines() if line}
     assert {"audio", "mel", "encoder", "decode", "total"} <= stages
     document = json.loads(path.read_text(encoding="utf-8"))
     assert document["idle"]["subtracted_package_w"] == pytest.approx(10.0)

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree
@@ -16,12 +17,15 @@ from tests.support.contracts import CONTRACTS, MATMUL_64X512
 from tests.support.trace_format import checked
 from whisper_npu.apps.cli import run
 from whisper_npu.benchmark.call import one_dispatch
-from whisper_npu.benchmark.projection import as_markdown, run_projection
+from whisper_npu.benchmark.projection import Projection, as_markdown, run_projection
+from whisper_npu.benchmark.projection_text import finding, groups, page
 from whisper_npu.errors import DeviceError
 from whisper_npu.kernels.matmul.kernel import MatmulContract, matmul_64x64_batch
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Matmul
+from whisper_npu.page import page_as_text
 
 FAST = ["benchmark", "projection", "--repeats", "1", "--strategy", "larger-kernel", "--strategy", "gemm"]
 COLUMNS = [
@@ -74,13 +78,16 @@ def test_every_file_of_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     files = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
     assert run([*FAST, "--strategy", "naive", *files]) == 0
     out = capsys.readouterr().out
+    assert max(map(len, out.partition("\nwrote ")[0].splitlines())) <= 80
+    assert out.startswith("3,008 dispatches become 1, by gemm; 1 of 5 strategies take 3,008.")
+    assert out.endswith(f"\nwrote {', '.join(map(str, paths.values()))}\n")
 
-    assert paths["markdown"].read_text(encoding="utf-8") == out
-    table = [line for line in out.splitlines() if line.startswith("|")]
+    markdown = paths["markdown"].read_text(encoding="utf-8")
+    table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(table) == 2 + 5
     assert len({len(line) for line in table}) == 1  # columns are aligned
-    assert "only if a larger" in out
-    assert "emulator (exact), no NPU" in out
+    assert "only if a larger" in markdown
+    assert "emulator (exact), no NPU" in markdown
 
     document = json.loads(paths["json"].read_text(encoding="utf-8"))
     assert document["schema"] == "whisper-npu/benchmark-projection"
@@ -112,6 +119,7 @@ def test_the_plot_as_svg(tmp_path: Path) -> None:
     assert run([*FAST, "--plot", str(tmp_path / "plot.SVG")]) == 0
     text = (tmp_path / "plot.SVG").read_text(encoding="utf-8")
     assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert "376 dispatches become 1: (3001,512)@(512,512) by 3 strategies" in text
     assert "MODELLED, baseline-2025" in text
     assert "MEASURED here (emulator, CPU)" in text
 
@@ -129,6 +137,73 @@ def test_without_matplotlib_one_line_says_how_to_get_it(
     assert "pip install 'whisper-npu[benchmark]'" in only_error(capsys)
 
 
+@pytest.fixture(scope="module")
+def small() -> Projection:
+    """Every strategy, for a product that takes no time."""
+    return run_projection(
+        Emulator(Fidelity.FAST),
+        names=[],
+        repeats=1,
+        naive_rows=64,
+        progress=lambda step: None,
+        problem=Matmul(200, 128, 512),
+    )
+
+
+def test_equal_strategies_are_one_group(small: Projection) -> None:
+    found = groups(small.rows)
+    assert sorted(id(row) for group in found for row in group.rows) == sorted(map(id, small.rows))
+    counts = [group.dispatches for group in found]
+    assert counts == sorted(counts, reverse=True)
+    for group in found:
+        assert len({row.strategy.plan.contract for row in group.rows}) == 1
+        assert {row.strategy.plan.dispatches for row in group.rows} == {group.dispatches}
+        assert len({row.extrapolated_seconds is None for row in group.rows}) == 1
+        whole = group.modelled(NPU1.profile)
+        for row in group.rows:
+            one = row.modelled_seconds(NPU1.profile)
+            assert whole.optimistic_s <= one.optimistic_s <= one.cautious_s <= whole.cautious_s
+    assert {group.strategies for group in found if group.kernel == "64x64"} == {
+        "tiled, host-batched (4), pipelined",
+        "run-list (4)",
+        "naive",
+    }
+
+
+def test_the_finding_is_that_of_the_rows(small: Projection) -> None:
+    """4 x 2 x 8 tiles of 64x64, and one gemm."""
+    assert finding(small.rows) == "64 dispatches become 1"
+    tiled = [row for row in small.rows if row.strategy.name == "tiled"]
+    wide = [row for row in small.rows if row.strategy.name == "larger-kernel"]
+    assert finding(tiled) == "64 dispatches"
+    assert finding([*tiled, *wide]) == "64 dispatches become 4"
+    assert finding(small.rows[-1:]) == "1 dispatch"
+    assert page_as_text(page(replace(small, rows=tuple(tiled)))).startswith(
+        "64 dispatches: MODELLED on an NPU, "
+    )
+
+
+@pytest.mark.parametrize("width", [40, 45, 80])
+def test_the_screen_is_never_wider_than_it_is(small: Projection, width: int) -> None:
+    text = page_as_text(page(small), width)
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    assert words.startswith(
+        "64 dispatches become 1, by gemm; 11 of 21 strategies take 64. MODELLED on an NPU"
+    )
+    assert "every result meets the bound: " in words
+    assert "EXTRAPOLATED from 64 rows" in words
+    assert "MODELLED s" in words
+    assert "MEASURED s" in words
+
+
+def test_a_result_beyond_the_bound_is_not_passed_over(small: Projection) -> None:
+    worse = replace(small.rows[0], max_error=1.0)
+    words = " ".join(page_as_text(page(replace(small, rows=(worse, *small.rows[1:])))).split())
+    assert "BEYOND THE BOUND of 0.004 from float64: tiled (1.00000)" in words
+    assert "every result" not in words
+
+
 class OnlyLarge(Emulator):
     """A device that has one kernel."""
 
@@ -143,7 +218,9 @@ def test_strategies_without_a_kernel_are_left_out_and_named() -> None:
     done = run_projection(device, names=names, repeats=1, naive_rows=64, progress=lambda step: None)
     assert [row.strategy.plan.contract for row in done.rows] == [MATMUL_64X512]
     assert len(done.left_out) == 2
-    assert "Left out: larger-kernel, matmul_128x512: no kernel matmul_128x512" in as_markdown(done)
+    left_out = "larger-kernel, matmul_128x512: no kernel matmul_128x512"
+    assert f"Left out: {left_out}" in as_markdown(done)
+    assert f"left out: {left_out}" in " ".join(page_as_text(page(done)).split())
     with pytest.raises(DeviceError, match="none of these strategies"):
         run_projection(device, names=["gemm"], repeats=1, naive_rows=64, progress=lambda step: None)
 
@@ -214,6 +291,7 @@ def test_one_dispatch_of_each_kernel(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run(["benchmark", "call", "--repeats", "1", *files]) == 0
     out = capsys.readouterr().out
     assert all(contract.name in out for contract in CONTRACTS)
+    assert max(map(len, out.partition("\nwrote ")[0].splitlines())) <= 80
     rows = json.loads((tmp_path / "call.json").read_text(encoding="utf-8"))["rows"]
     for row in rows:
         assert row["dispatches"] == 1

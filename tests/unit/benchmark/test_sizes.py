@@ -20,6 +20,7 @@ from whisper_npu.benchmark.sizes import (
     as_document,
     as_markdown,
     modelled_cells,
+    page,
     run_sizes,
     write_files,
 )
@@ -29,6 +30,7 @@ from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.errors import UnknownModelError
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul
+from whisper_npu.page import page_as_text
 from whisper_npu.released import RELEASED, released_dimensions
 
 PAGE = Path(__file__).parents[3] / "docs/encoder-sizes.md"
@@ -99,8 +101,8 @@ def test_both_sides_encode_a_window_of_random_weights() -> None:
     assert size.measured.ours.median > 0
     assert size.measured.ratio.median == size.measured.ours.median / size.measured.peer.median
     assert 0 < size.measured.host.median < size.measured.ours.median
-    page = as_markdown(run_sizes(["tiny"], repeats=None, threads=1, progress=silent))
-    assert "MEASURED emulator" not in page
+    text = as_markdown(run_sizes(["tiny"], repeats=None, threads=1, progress=silent))
+    assert "MEASURED emulator" not in text
 
 
 def test_what_stands_beside_a_whole_encoder_holds_the_hosts_work_too() -> None:
@@ -110,8 +112,10 @@ def test_what_stands_beside_a_whole_encoder_holds_the_hosts_work_too() -> None:
     measured = Comparison(ours=Timings((0.5,)), peer=Timings((0.6,)), host=Timings((0.1, 0.3, 0.2)))
     with_host = replace(size, measured=measured)
     assert with_host.whole_seconds == size.seconds.plus(0.2)
-    page = as_markdown(replace(MODELLED, sizes=(with_host,), repeats=3))
-    (row,) = rows(page)
+    sizes = replace(MODELLED, sizes=(with_host,), repeats=3)
+    for width in (45, 80):
+        assert max(map(len, page_as_text(page(sizes), width).splitlines())) <= width
+    (row,) = rows(as_markdown(sizes))
     assert row["MEASURED host ms"] == "200"
     assert row["MODELLED products + MEASURED host ms"] == size.seconds.plus(0.2).in_units(1e3)
     columns = list(row)

@@ -80,6 +80,8 @@ def test_each_recording_and_the_total_beside_faster_whisper(
     arguments = ["--model", model, "--kernel", "64x512", "--against", "faster-whisper", *files]
     assert run(["benchmark", "wer", str(EXPECTED), *arguments]) == 0
     out = capsys.readouterr().out
+    assert max(map(len, out.partition("\nwrote ")[0].splitlines())) <= 80
+    out = " ".join(out.split())
     assert "word error rate 2.9 % (2 of 70 words)" in out
     assert "EnglishTextNormalizer" in out
     (found,) = json.loads((tmp_path / "wer.json").read_text(encoding="utf-8"))["runs"]

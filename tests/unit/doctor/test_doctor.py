@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from whisper_npu.doctor import NEEDS, Check, Machine, Status, as_document, diagn
 from whisper_npu.doctor.hardware import FIRMWARE_FILES, HEAP_BYTES, OTHER_NPUS
 from whisper_npu.doctor.install import KNOWN
 from whisper_npu.doctor.machine import Actions, Opened, Process, Python, load_kernels
-from whisper_npu.doctor.text import WIDTH, as_text
+from whisper_npu.doctor.text import as_text
 from whisper_npu.errors import DeviceError, DeviceNotFoundError, NoAnswerError
 from whisper_npu.kernels import registry
 from whisper_npu.npu.device import Buffer, Device, Stats
@@ -36,6 +37,7 @@ from whisper_npu.npu.trials import Trials
 from whisper_npu.npu.xrt import clock
 from whisper_npu.npu.xrt.buffer import DOCTOR
 from whisper_npu.npu.xrt.device import import_pyxrt, open_npu
+from whisper_npu.screen import PLAIN, Screen
 
 LINUX = "6.17.8-amd64"
 RENDER, OTHERS = 992, 1000  # numbers of groups
@@ -172,7 +174,8 @@ def checked(machine: Machine, id: str) -> Check:
     (check,) = (check for check in diagnosis.checks if check.id == id)
     text = f"{unwrapped(as_text(diagnosis))} "
     if check.status is not Status.SKIPPED:
-        assert f" {check.status.value} {id} {unwrapped(check.found)} " in text
+        shown = (f" {check.status.value} {id}{then} {unwrapped(check.found)} " for then in ("", ":"))
+        assert any(line in text for line in shown)
     assert (check.remedy is not None) == (check.status is Status.PROBLEM)
     if check in diagnosis.causes or (check.is_problem and id not in NEEDS):
         assert f" {id}: {unwrapped(check.found)} -> {unwrapped(check.remedy or '')} " in text
@@ -294,7 +297,7 @@ def test_every_line_fits_into_80_columns_and_is_indented_below_its_first(healthy
     for machine in machines(replace(healthy, cache=Path("/home/anna/.cache/whisper-npu"))):
         short = replace(machine, kernel_folders=(Path("/home/anna/kernels"),))
         text = as_text(diagnose(short))
-        assert max(map(len, text.splitlines())) <= WIDTH
+        assert max(map(len, text.splitlines())) <= PLAIN.width
         details = text.partition("Details:\n")[2].splitlines()
         for line in details:
             assert line[:2] == "  "
@@ -302,7 +305,35 @@ def test_every_line_fits_into_80_columns_and_is_indented_below_its_first(healthy
             assert line[20] == " "
 
 
+@pytest.mark.parametrize("signs", [False, True])
+def test_a_narrow_screen_shows_the_same_words(healthy: Machine, signs: bool) -> None:
+    for machine in machines(replace(healthy, cache=Path("/home/anna/.cache/whisper-npu"))):
+        short = replace(machine, kernel_folders=(Path("/home/anna/kernels"),))
+        diagnosis = diagnose(short)
+        text = as_text(diagnosis, Screen(45, signs=signs))
+        for line in text.splitlines():
+            assert len(line) <= 45 or " " not in line.strip(), "only a path may be longer"
+        assert unwrapped(text).startswith(diagnosis.verdict)
+        ok, problem = ("✓", "✗") if signs else ("ok", "problem")
+        for check in diagnosis.checks:
+            sign = {Status.OK: ok, Status.PROBLEM: problem}.get(check.status)
+            assert sign is None or f" {sign} {check.id}: {unwrapped(check.found)}" in unwrapped(text)
+
+
+def test_colours_change_nothing_but_the_colour(healthy: Machine) -> None:
+    diagnosis = diagnose(without_an_npu(healthy))
+    text = as_text(diagnosis, Screen(colours=True))
+    assert text.startswith("\033[1mTranscription works here")
+    assert "\033[31mproblem\033[0m" not in text.partition("Details")[0]
+    assert re.sub(r"\033\[\d+m", "", text) == as_text(diagnosis)
+
+
 def test_a_path_is_never_broken(healthy: Machine) -> None:
+    for folder in (Path("/" + "a-folder-name/" * 5), Path("/" + "a-folder-with-a-long-name/" * 5)):
+        text = as_text(diagnose(replace(healthy, cache=folder)))
+        assert str(folder) in text
+        (line,) = (line for line in text.splitlines() if str(folder) in line)
+        assert len(line) <= max(PLAIN.width, len(f"    {folder},"))
     folder = Path("/" + "/".join(["a-folder-with-a-long-name"] * 5))
     assert str(folder) in as_text(diagnose(replace(healthy, kernel_folders=(folder,))))
 

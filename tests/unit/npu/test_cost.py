@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512
 from tests.support.toy_target import TOY
-from whisper_npu.benchmark.known_points import as_markdown
+from whisper_npu.benchmark.known_points import as_markdown, page
 from whisper_npu.benchmark.published import (
     IRON,
     PUBLISHED,
@@ -39,6 +39,7 @@ from whisper_npu.npu.cost import (
 )
 from whisper_npu.npu.targets import NPU1, CoreRate, Profile, Target
 from whisper_npu.ops import Matmul
+from whisper_npu.page import page_as_text
 
 PAGE = Path(__file__).parents[3] / "docs/known-points.md"
 
@@ -83,6 +84,11 @@ def test_nearly_all_that_was_measured_lies_in_its_range() -> None:
 
 def test_the_page_of_known_points_is_what_the_command_writes() -> None:
     assert PAGE.read_text(encoding="utf-8") == as_markdown()
+
+
+@pytest.mark.parametrize("width", [45, 80])
+def test_the_known_points_fit_the_screen(width: int) -> None:
+    assert max(map(len, page_as_text(page(), width).splitlines())) <= width
 
 
 # ------------------------------------------------------------------------------------------------- ranges

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whisper_npu.apps.cli.command import Argument, Group, command, option
 from whisper_npu.apps.cli.options import (
@@ -24,6 +26,10 @@ from whisper_npu.apps.cli.options import (
     repeats,
 )
 from whisper_npu.apps.cli.values import SWITCH, TEXT, Choice, Number
+
+if TYPE_CHECKING:
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.page import Page
 
 benchmark = Group(
     "benchmark",
@@ -75,7 +81,8 @@ def benchmark_projection(
     The product is (3001,512)@(512,512).
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.projection import as_markdown, run_projection, write_files
+    from whisper_npu.benchmark.projection import run_projection, write_files
+    from whisper_npu.benchmark.projection_text import page
     from whisper_npu.benchmark.strategies import check_names
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.npu.open import open_device
@@ -92,7 +99,7 @@ def benchmark_projection(
         from whisper_npu.output import write_bytes_atomically
 
         write_bytes_atomically(files.plot, projection_plot(done, files.plot.suffix.lower()))
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @command(
@@ -123,14 +130,14 @@ def benchmark_sizes(
     It shows dispatches, MODELLED time, roofline and published times.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.sizes import as_markdown, run_sizes, write_files
+    from whisper_npu.benchmark.sizes import page, run_sizes, write_files
     from whisper_npu.host.threads import cores
 
     files = Files(markdown=markdown, json=json, csv=csv)
     files.check()
     done = run_sizes(repeats=repeats if measure else None, threads=threads or cores(), progress=_say)
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @command(benchmark, "known-points", MARKDOWN, JSON, CSV)
@@ -140,12 +147,12 @@ def benchmark_known_points(markdown: Path | None, json: Path | None, csv: Path |
     They measured on XDNA1, each at a clock of their own.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.known_points import as_markdown, write_files
+    from whisper_npu.benchmark.known_points import page, write_files
 
     files = Files(markdown=markdown, json=json, csv=csv)
     files.check()
     write_files(files)
-    print(as_markdown(), end="")
+    _show(page(), files)
 
 
 @command(benchmark, "call", repeats(20), DEVICE, KERNELS, TIMEOUT, MARKDOWN, JSON, CSV)
@@ -162,7 +169,7 @@ def benchmark_call(
 
     The steps are: allocate, convert, copy in, run, copy out.
     """
-    from whisper_npu.benchmark.call import as_markdown, run_calls, write_files
+    from whisper_npu.benchmark.call import page, run_calls, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.npu.open import open_device
@@ -173,7 +180,7 @@ def benchmark_call(
     with open_device(device, Fidelity.EXACT, npu=npu) as opened:
         done = run_calls(opened, repeats=repeats, progress=_say)
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @command(
@@ -213,7 +220,7 @@ def benchmark_pipeline(
     That is every stage, and every operation of the encoder.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.pipeline import as_markdown, run_pipeline, write_files
+    from whisper_npu.benchmark.pipeline import page, run_pipeline, write_files
     from whisper_npu.npu.emulator.device import Fidelity
     from whisper_npu.npu.open import open_device
 
@@ -228,7 +235,7 @@ def benchmark_pipeline(
         from whisper_npu.output import write_bytes_atomically
 
         write_bytes_atomically(files.plot, pipeline_plot(done, files.plot.suffix.lower()))
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @command(
@@ -271,7 +278,7 @@ def benchmark_energy(
 
     The processor's sensor says them: RAPL or amdgpu's PPT.
     """
-    from whisper_npu.benchmark.energy import as_markdown, check_arguments, run_energy, write_files
+    from whisper_npu.benchmark.energy import check_arguments, page, run_energy, write_files
     from whisper_npu.benchmark.files import Files
     from whisper_npu.energy.sensors import open_sensor
     from whisper_npu.npu.emulator.device import Fidelity
@@ -294,7 +301,7 @@ def benchmark_energy(
             progress=_say,
         )
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
 
 
 @command(
@@ -345,7 +352,7 @@ def benchmark_wer(
     They are given per recording and in total. The extra wer (jiwer) is needed.
     """
     from whisper_npu.benchmark.files import Files
-    from whisper_npu.benchmark.word_errors import as_markdown, read_manifest, run_word_errors, write_files
+    from whisper_npu.benchmark.word_errors import page, read_manifest, run_word_errors, write_files
     from whisper_npu.npu.emulator.device import Fidelity
 
     files = Files(markdown=markdown, json=json, csv=csv)
@@ -362,7 +369,16 @@ def benchmark_wer(
         progress=_say,
     )
     write_files(done, files)
-    print(as_markdown(done), end="")
+    _show(page(done), files)
+
+
+def _show(page: Page, files: Files) -> None:
+    """On stdout: as wide as the terminal, and then which files were written."""
+    from whisper_npu.page import page_as_text
+    from whisper_npu.screen import Screen
+
+    screen = Screen.of(sys.stdout, os.environ)
+    print(page_as_text(page, screen.width) + files.ending, end="")
 
 
 def _say(step: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from whisper_npu.apps.cli.command import Command, option
@@ -21,12 +23,14 @@ def _doctor(device: str, kernels: tuple[Path, ...], timeout: float, retry: bool,
     from whisper_npu.doctor import as_document, diagnose, this_machine
     from whisper_npu.doctor.text import as_text
     from whisper_npu.output import as_json
+    from whisper_npu.screen import Screen
 
     machine = this_machine(npu_options(kernels, timeout))
     if retry:
         machine.trials.forget_lost()
     diagnosis = diagnose(machine, device)
-    print(as_json(as_document(diagnosis)) if json else as_text(diagnosis), end="")
+    screen = Screen.of(sys.stdout, os.environ)
+    print(as_json(as_document(diagnosis)) if json else as_text(diagnosis, screen), end="")
     return 0 if diagnosis.works else 1
 
 

@@ -1,4 +1,4 @@
-"""The work of `whisper-npu kernels ...`: list, show, verify and build designs."""
+"""The work of `whisper-npu kernels ...`: show, verify and build designs; kernel_list.py lists them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource, aie_opt_check, arrays, build
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm
 from whisper_npu.kernels.own_toolchain import site_packages
-from whisper_npu.kernels.table import as_markdown, figures
 from whisper_npu.kernels.toolchain import NEWEST, Generation, generation_named
 from whisper_npu.kernels.tools import Toolchain, UnknownArrayError
 from whisper_npu.kernels.verifier import Functions, Usage, parse
 from whisper_npu.kernels.verifier.core_functions import NoCompilerError
 from whisper_npu.kernels.verify import compiled_functions, numpy_functions, verify
-from whisper_npu.npu.artifacts import MANIFEST, kernel_folder
+from whisper_npu.npu.artifacts import kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.npu.kernel import Kernel
@@ -68,23 +67,6 @@ def find_design(name: str, target: Target = DEFAULT) -> Contract:
     return registry.find_contract(name, designs(target))
 
 
-def list_designs() -> str:
-    """A table of all designs, and which of them are built on this machine."""
-    folder, contracts, target = kernel_folder(os.environ), designs(), DEFAULT
-    built = [contract.name for contract in contracts if (folder / contract.name / MANIFEST).is_file()]
-    return (
-        as_markdown(figures(contracts))
-        + f"\nL1, memtile: bytes, of {target.core.memory_bytes:,} per core and "
-        f"{target.memtile.memory_bytes:,} per memtile; dispatches: for (3001,512)@(512,512).\n"
-        "Bank conflicts: pairs of buffers that a core reads at once and that share a bank of L1, at a cycle "
-        "for each such load.\n"
-        "tasks: DMA tasks that the shims start. MODELLED, optimistic to cautious: cycles of the busiest\n"
-        f"core, and a dispatch without its latency, at {target.profile.clock_hz / 1e9:g} GHz. "
-        "whisper-npu kernels verify NAME counts every DMA channel.\n"
-        + f"Built in {folder}: {', '.join(built) or 'none; whisper-npu kernels build'}\n"
-    )
-
-
 def show_design(name: str, toolchain: str | None) -> str:
     """The MLIR text of a design, as that generation of the toolchain spells it; a gemm may have any sizes.
 
@@ -94,8 +76,9 @@ def show_design(name: str, toolchain: str | None) -> str:
 
 
 def verify_designs(names: Sequence[str], wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
-    """Verify designs, one line each on stdout, and go on after a failure. Returns the exit code.
+    """Verify designs, one line each on stdout, and go on after a failure.
 
+    Returns the exit code: 1 where a design fails, 2 where one that is not listed cannot exist.
     wanted: the core functions, as `core_functions` takes it. mlir_aie: also the toolchain's own passes.
     toolchain: whose spelling; None for the one that is installed where its passes run, or the newest.
     """
@@ -113,7 +96,7 @@ def verify_model(model: str, wanted: str, toolchain: str | None, *, mlir_aie: bo
 def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
     tools = find_tools()
     spelling = _generation(toolchain, tools) if toolchain or mlir_aie else NEWEST
-    failed = False
+    exit_code = 0
     for contract in contracts:
         try:
             source = DesignSource.of(contract, spelling)
@@ -121,7 +104,8 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
             verdict = verify(contract, source.mlir_text, functions)
             accepted = f"accepted by {aie_opt_check(source, tools)}; " if mlir_aie else ""
         except WhisperNpuError as error:
-            failed = True
+            is_ours = contract in designs(contract.target)
+            exit_code = max(exit_code, 1 if is_ours else error.exit_code)
             reason = str(error).removeprefix(f"{contract.name}: ")
             print(error_line(f"{contract.name}: {reason}"), file=sys.stderr)
             continue
@@ -132,7 +116,7 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
             f"bound by {verdict.cycles.bound}; core functions: {origin}; {accepted}{verdict.seconds:.1f} s",
             flush=True,
         )
-    return 1 if failed else 0
+    return exit_code
 
 
 def _banks(usage: Usage) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,15 +33,23 @@ _MODEL_NEEDS = option(
 )
 
 
-@command(kernels, "list")
-def kernels_list() -> None:
-    """List the designs, and which of them are built.
+@command(
+    kernels,
+    "list",
+    option("--all", type=SWITCH, default=False, help="Every design, with what one dispatch uses."),
+    option("--json", type=SWITCH, default=False, help="Print a JSON document of every design instead."),
+    option("--markdown", type=FILE, metavar="FILE.md", help="Also write the whole table."),
+)
+def kernels_list(all: bool, json: bool, markdown: Path | None) -> None:
+    """List the families of designs, and which are built.
 
-    For each design it says what one dispatch uses of the array and of DRAM.
+    For each design --all says what one dispatch uses of the array and of DRAM.
     """
-    from whisper_npu.apps.cli.kernel_commands import list_designs
+    from whisper_npu.apps.cli.kernel_list import ListOptions, list_designs
+    from whisper_npu.screen import Screen
 
-    print(list_designs(), end="")
+    shown = list_designs(ListOptions(all, json, markdown), Screen.of(sys.stdout, os.environ))
+    print(shown, end="")
 
 
 @command(
