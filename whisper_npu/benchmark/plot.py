@@ -18,6 +18,7 @@ from whisper_npu.benchmark.pipeline import Pipeline
 from whisper_npu.benchmark.projection import Projection
 from whisper_npu.benchmark.projection_text import Group, finding, groups
 from whisper_npu.npu.cost import BASELINE, Modelled, profiles
+from whisper_npu.npu.targets import Profile
 from whisper_npu.report import Report
 
 MODELLED_MARKERS = ("s", "^")  # in the order of `profiles`
@@ -33,10 +34,7 @@ def projection_plot(projection: Projection, suffix: str) -> bytes:
     found = groups(projection.rows)
     y = range(len(found))
     figure = Figure(figsize=(12, 2.2 + 0.42 * len(found)), layout=ConstrainedLayoutEngine(w_pad=0.1))
-    dispatches, modelled, measured = figure.subplots(1, 3, sharey=True, width_ratios=(3, 4, 2.2))
-    for axes in (dispatches, modelled, measured):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+    dispatches, modelled, measured = _panels(figure)
 
     counts = [group.dispatches for group in found]
     dispatches.barh(y, counts, height=0.6, color=[BLUE if n == min(counts) else "0.78" for n in counts])
@@ -55,20 +53,12 @@ def projection_plot(projection: Projection, suffix: str) -> bytes:
     dispatches.invert_yaxis()
     _log(dispatches, 0.5, 6 * max(counts))
 
-    for profile, marker, colour in zip(
-        profiles(projection.device.target), MODELLED_MARKERS, (ORANGE, BLUE), strict=True
-    ):
-        ranges = [group.modelled(profile) for group in found]
-        _ranges(modelled, ranges, y, marker, f"MODELLED, {profile.name}", colour)
-    modelled.axvline(BASELINE.seconds, color="black", linestyle="--", linewidth=1)
-    modelled.annotate(
-        f"{BASELINE.seconds} s: the experiment,\nmeasured by its author",
-        (BASELINE.seconds, len(found) - 1),
-        xytext=(-5, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        fontsize=8,
+    _modelled_panel(
+        modelled,
+        [
+            (profile, [group.modelled(profile) for group in found])
+            for profile in profiles(projection.device.target)
+        ],
     )
     last = found[-1].modelled(projection.device.target.profile)
     modelled.annotate(
@@ -80,13 +70,9 @@ def projection_plot(projection: Projection, suffix: str) -> bytes:
         fontweight="bold",
         color=BLUE,
     )
-    modelled.set_title("seconds on an NPU: MODELLED, nobody measured them", fontsize=9, loc="left")
-    _log(modelled, None, 3 * BASELINE.seconds)
 
     _measured_panel(measured, projection, found)
-    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    title = f"{finding(projection.rows)}: {projection.problem} by {len(projection.rows)} strategies"
-    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+    _titled(figure, f"{finding(projection.rows)}: {projection.problem} by {len(projection.rows)} strategies")
     return _rendered(figure, suffix)
 
 
@@ -108,64 +94,52 @@ def _measured_panel(axes: Axes, projection: Projection, found: Sequence[Group]) 
         ends = [(seconds, at) for at in ats for seconds in found[at].seconds]
         if ends:
             axes.plot(*zip(*ends, strict=True), marker, color="0.4", markersize=5, label=label)
-    title = f"seconds here ({projection.device.name})"
-    if projection.device.clock != "NPU":
-        title += ":\nnot comparable with an NPU's"
-    axes.set_title(title, fontsize=9, loc="left")
-    axes.set_facecolor("0.96")
+    _seconds_here(axes, projection.device.name, projection.device.clock)
     low = min(group.seconds[0] for group in found)
     high = max(group.seconds[1] for group in found)
-    _log(axes, 10 ** floor(log10(low)), 10 ** ceil(log10(high)))
+    _log(axes, 10 ** floor(log10(0.8 * low)), 10 ** ceil(log10(1.25 * high)))
 
 
 def pipeline_plot(pipeline: Pipeline, suffix: str) -> bytes:
-    """Dispatches of every operation, and seconds of all stages and operations, on log axes."""
+    """Dispatches of every operation, and seconds of all operations, on log axes; MEASURED ones apart."""
     last = pipeline.last
     names = [operation.name for operation in last.operations]
     y = range(len(names))
-    figure = Figure(figsize=(11, 2.4 + 0.35 * len(names)), layout="constrained")
-    dispatches, seconds = figure.subplots(1, 2, sharey=True)
+    figure = Figure(figsize=(12, 2.4 + 0.35 * len(names)), layout=ConstrainedLayoutEngine(w_pad=0.1))
+    dispatches, modelled, measured = _panels(figure)
 
-    dispatches.barh(
-        y,
-        [o.stats.dispatches for o in last.operations],
-        color="0.8",
-        edgecolor="0.2",
-        hatch="//",
-        label=_kernel(last),
-    )
-    dispatches.plot(
-        [o.dispatches_64x64 for o in last.operations],
-        y,
-        "|",
-        color="black",
-        markersize=12,
-        label="with 64x64",
-    )
-    dispatches.set_xlabel("dispatches, COUNTED; with 64x64: planned")
+    counts = [operation.stats.dispatches for operation in last.operations]
+    small = [operation.dispatches_64x64 for operation in last.operations]
+    dispatches.barh(y, counts, height=0.6, color=BLUE, label=_kernel(last))
+    dispatches.plot(small, y, "|", color="black", markersize=12, label="with 64x64, planned")
+    dispatches.set_title("dispatches, COUNTED", fontsize=9, loc="left")
     dispatches.set_yticks(list(y), names, fontsize=8)
     dispatches.invert_yaxis()
-    _log(dispatches, 0.7, None)
+    _log(dispatches, 0.5, None)
 
-    measured = [pipeline.operation_timings(name)[1].median for name in names]
-    device = f"{last.ran_on.device}, {last.ran_on.clock}"
-    seconds.plot(measured, y, "o", color="0.35", label=f"MEASURED here ({device})")
-    for profile, marker in zip(profiles(last.ran_on.target), MODELLED_MARKERS, strict=True):
-        modelled = [operation.modelled_seconds(profile) for operation in last.operations]
-        _ranges(seconds, modelled, y, marker, f"MODELLED, {profile.name}", "black")
-    _baseline_line(seconds)
+    _modelled_panel(
+        modelled,
+        [
+            (profile, [operation.modelled_seconds(profile) for operation in last.operations])
+            for profile in profiles(last.ran_on.target)
+        ],
+    )
+
+    seconds = [pipeline.operation_timings(name)[1].median for name in names]
     total = pipeline.total.median
-    seconds.axvline(
+    device = f"{last.ran_on.device}, {last.ran_on.clock}"
+    measured.plot(seconds, y, "o", color="0.4", markersize=5, label=f"MEASURED here ({device})")
+    measured.axvline(
         total,
-        color="0.35",
+        color="0.4",
         linestyle=":",
         linewidth=1.5,
         label=f"whole pipeline: {total:.1f} s, MEASURED here",
     )
-    seconds.set_xlabel("seconds in the kernel")
-    _log(seconds, None, None)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    figure.suptitle(f"{last.ran_on.model}, {last.audio_seconds:.1f} s of audio", fontsize=11)
+    _seconds_here(measured, last.ran_on.device, last.ran_on.clock)
+    _log(measured, None, None)
+    found = f"{sum(counts):,} dispatches, where 64x64 would take {sum(small):,}"
+    _titled(figure, f"{found}: {last.ran_on.model}, {last.audio_seconds:.1f} s of audio")
     return _rendered(figure, suffix)
 
 
@@ -195,14 +169,45 @@ def _ranges(
     )
 
 
-def _baseline_line(axes: Axes) -> None:
-    axes.axvline(
-        BASELINE.seconds,
-        color="black",
-        linestyle="--",
-        linewidth=1,
-        label=f"the baseline: {BASELINE.seconds} s, one product",
+def _panels(figure: Figure) -> tuple[Axes, Axes, Axes]:
+    """For dispatches, for MODELLED seconds, and for MEASURED ones."""
+    dispatches, modelled, measured = figure.subplots(1, 3, sharey=True, width_ratios=(3, 4, 2.2))
+    for axes in (dispatches, modelled, measured):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    return dispatches, modelled, measured
+
+
+def _modelled_panel(axes: Axes, modelled: Sequence[tuple[Profile, Sequence[Modelled]]]) -> None:
+    """modelled: what each profile says of every row."""
+    rows = range(len(modelled[0][1]))
+    for (profile, seconds), marker, colour in zip(modelled, MODELLED_MARKERS, (ORANGE, BLUE), strict=True):
+        _ranges(axes, seconds, rows, marker, f"MODELLED, {profile.name}", colour)
+    axes.axvline(BASELINE.seconds, color="black", linestyle="--", linewidth=1)
+    axes.annotate(
+        f"{BASELINE.seconds} s: the experiment,\nmeasured by its author",
+        (BASELINE.seconds, rows[-1]),
+        xytext=(-5, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
     )
+    axes.set_title("seconds on an NPU: MODELLED, nobody measured them", fontsize=9, loc="left")
+    _log(axes, None, 3 * BASELINE.seconds)
+
+
+def _seconds_here(axes: Axes, device: str, clock: str) -> None:
+    title = f"seconds here ({device})"
+    if clock != "NPU":
+        title += ":\nnot comparable with an NPU's"
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_facecolor("0.96")
+
+
+def _titled(figure: Figure, title: str) -> None:
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
 
 
 def _label(group: Group) -> str:
