@@ -213,11 +213,6 @@ def test_silence_in_batches_is_no_text(base_model: Model) -> None:
     assert done.transcript.segments == ()
 
 
-def test_no_batch_is_refused() -> None:
-    with pytest.raises(UsageError, match="batch_size is 0, must be at least 1"):
-        TranscribeOptions(batch_size=0)
-
-
 def test_encoder_and_decoder_agree_on_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
     init = faster_whisper.WhisperModel.__init__

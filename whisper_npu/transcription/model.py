@@ -6,6 +6,7 @@ files, language detection, timestamps, VAD and temperature fallback all use this
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -252,7 +253,8 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
 
     def __init__(self, folder: Path, compute_type: str, encoder: AudioEncoder, threads: int) -> None:
         try:
-            super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
+            with _no_conversion_warning():
+                super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"CTranslate2 cannot open {folder}: {str(error).splitlines()[0]}"
@@ -392,6 +394,17 @@ class _MeasuredFeatures:
         self.seconds += end - start
         self.on_stage("mel", start, end)
         return mel
+
+
+@contextmanager
+def _no_conversion_warning() -> Iterator[None]:
+    """CTranslate2 warns if it converts the weights' type; `Model.compute_type` says what it took."""
+    before = ctranslate2.get_log_level()
+    ctranslate2.set_log_level(logging.ERROR)
+    try:
+        yield
+    finally:
+        ctranslate2.set_log_level(before)
 
 
 def _ignore_position(seconds: float) -> None:
