@@ -350,6 +350,38 @@ def test_interrupted_it_exits_130_and_leaves_nothing_half_written(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_what_was_decoded_is_kept_under_a_name_that_says_so(
+    number: int, code: int, said: str, tmp_path: Path
+) -> None:
+    samples = np.concatenate([soundfile.read(path)[0] for path in sorted(SAMPLES.glob("*.wav"))] * 12)
+    soundfile.write(tmp_path / "long.wav", samples, 16_000)
+    command = [sys.executable, "-m", "whisper_npu", str(tmp_path / "long.wav"), "--model", "tiny.en"]
+    with subprocess.Popen(
+        [*command, "-f", "srt,json", "-o", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline().strip()
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code
+    assert rest.splitlines()[-1] == f"whisper-npu: error: {said}"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "long.partial.json",
+        "long.partial.srt",
+    ]
+    kept = json.loads((tmp_path / "out/long.partial.json").read_text(encoding="utf-8"))
+    assert first in kept["text"]
+    assert kept["duration"] < len(samples) / 16_000
+
+
 def test_python_dash_m_is_the_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "whisper_npu", "--version"], capture_output=True, text=True, check=True

@@ -1,13 +1,14 @@
 """The program: its commands, and the only place that turns errors into one line and an exit code.
 
-Exit codes: 0 all done, 1 something failed, 2 the call was wrong, 130 interrupted. Heavy modules are imported
-only by the commands that need them, so that `--help` answers at once.
+Exit codes: 0 all done, 1 something failed, 2 the call was wrong, 130 interrupted, 143 terminated. Heavy
+modules are imported only by the commands that need them, so that `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 import click
@@ -26,8 +27,20 @@ from whisper_npu.apps.cli.version import print_version
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line
 from whisper_npu.near import did_you_mean
 
-INTERRUPTED = 130  # 128 + SIGINT, as in shells
+INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT, 128 + SIGTERM, as in shells
 VERSION_NAMES = ["-V", "--version"]
+
+
+class Terminated(KeyboardInterrupt):
+    """The system, or a supervisor, asked this process to end."""
+
+
+class Stopped(Exception):
+    """A command that ended by an interrupt."""
+
+    def __init__(self, by: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.by = by
 
 
 class Program(Group):
@@ -37,6 +50,12 @@ class Program(Group):
         if args and args[0].startswith("-") and args[0] not in (*HELP_NAMES, *VERSION_NAMES):
             args = ["transcribe", *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:  # click would print an empty line
+            raise Stopped(interrupt) from interrupt
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -78,9 +97,15 @@ def main() -> None:
     # Starting makes 50,000 objects and no garbage: looking for some takes 50 ms. Whatever must be closed is
     # closed when `run` returns: taking apart what is left takes another 100 ms.
     gc.set_threshold(100_000)
+    signal.signal(signal.SIGTERM, _terminate)  # what was decoded is kept, as after Ctrl-C
     code = run(sys.argv[1:])
     gc.freeze()
     sys.exit(code)
+
+
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever asks again means at once
+    raise Terminated
 
 
 def run(arguments: list[str]) -> int:
@@ -93,7 +118,11 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except click.UsageError as error:
         return _wrong(error)
-    except (KeyboardInterrupt, click.Abort):
+    except Stopped as stopped:
+        if isinstance(stopped.by, Terminated):
+            return _fail("terminated", TERMINATED)
+        return _fail("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort):  # before a command was called
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again at exit

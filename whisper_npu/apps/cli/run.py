@@ -77,13 +77,15 @@ class Run:
             )
             for number, recording in enumerate(todo, start=1):
                 work.transcribe(number, recording)
-                if work.interrupted:
+                if work.interrupted is not None:
                     break
             ran_on = RunOn.of(device, asked.model.name, asked.model.kernel, work.model)
         total_seconds = perf_counter() - self.started
-        self._report(Report(ran_on, tuple(work.results), work.load_seconds, total_seconds, meter.energy))
-        if work.interrupted:
-            raise KeyboardInterrupt
+        report = Report(ran_on, tuple(work.results), work.load_seconds, total_seconds, meter.energy)
+        if work.interrupted is None or report.audio_seconds:
+            self._report(report)
+        if work.interrupted is not None:
+            raise work.interrupted
         return 1 if any(result.error for result in work.results) else 0
 
     def _todo(self, recordings: Sequence[Recording]) -> tuple[list[Recording], int]:
@@ -128,7 +130,7 @@ class Work:
         self.model: Model | None = None  # loaded for the first recording that can be read
         self.load_seconds = 0.0
         self.results: list[FileResult] = []
-        self.interrupted = False
+        self.interrupted: KeyboardInterrupt | None = None
 
     def transcribe(self, number: int, recording: Recording) -> None:
         """Transcribe one recording and write its files. What fails is named on stderr, and in `results`."""
@@ -155,9 +157,9 @@ class Work:
         except (AudioError, DeviceError, OutputError) as failed:
             error = str(failed)
             self._progress.fail(error)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             error = INTERRUPTED
-            self.interrupted = True
+            self.interrupted = interrupt
         if error is not None and transcription is not None:
             self._rescue(recording, transcription)
         self.results.append(FileResult(recording.source, transcription, error))
