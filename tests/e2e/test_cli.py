@@ -187,7 +187,7 @@ def test_a_language_the_model_does_not_know_ends_the_run(capsys: pytest.CaptureF
     assert transcribe(AMIABLE, YOUNG_MAN, "--language", "French", "--quiet") == 2
     captured = capsys.readouterr()
     assert len(captured.err.splitlines()) == 1
-    assert "tiny.en does not know language 'French'" in captured.err
+    assert "tiny.en does not know French (fr)" in captured.err
 
 
 def test_a_report_is_written_even_where_every_recording_failed(tmp_path: Path) -> None:
