@@ -230,8 +230,8 @@ class Model:
             if options.task == "translate":
                 raise UsageError(f"model {name} cannot translate, {_ENGLISH_ONLY}")
             if options.multilingual or language not in (None, "en"):
-                asked = f"{name_of(language)} ({language})" if language else "several languages"
-                raise UsageError(f"model {name} does not know {asked}, {_ENGLISH_ONLY}")
+                why = f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
+                raise UsageError(f"model {name} {why}, {_ENGLISH_ONLY}")
         elif language and self._whisper.hf_tokenizer.token_to_id(f"<|{language}|>") is None:
             raise UsageError(
                 f"model {name} does not know {name_of(language)} ({language}): "

@@ -40,7 +40,10 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> str:
         ([SPEECH, "--output_format", "docx"], "output_format"),
         ([SPEECH, "--temperature", "2"], "temperature"),
         ([SPEECH, "--device", "gpu"], "device"),
-        ([SPEECH, "--compute_type", "float8"], "'float8' is none of this CPU's: auto, float32"),
+        (
+            [SPEECH, "--compute_type", "float8"],
+            "unknown compute type 'float8'; choose from auto, default, float32",
+        ),
         ([SPEECH, "--timeout", "0"], "timeout"),
         ([SPEECH, "--timeout", "nan"], "timeout"),
         ([SPEECH, "--timeout", "soon"], "timeout"),
