@@ -42,7 +42,7 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> str:
         ([SPEECH, "--device", "gpu"], "device"),
         (
             [SPEECH, "--compute_type", "float8"],
-            "unknown compute type 'float8'; choose from auto, default, float32",
+            "unknown compute type 'float8'; choose from auto",
         ),
         ([SPEECH, "--timeout", "0"], "timeout"),
         ([SPEECH, "--timeout", "nan"], "timeout"),
