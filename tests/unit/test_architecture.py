@@ -85,7 +85,6 @@ ARROWS: dict[str, set[str]] = {
         "npu.device",
         "npu.open",
         "npu.planner",
-        "without_torch",
     },
     "report": {
         "transcription",

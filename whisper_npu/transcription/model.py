@@ -111,7 +111,8 @@ class Model:
         """audio: a file, "-" for stdin, an open binary file, or (n_samples,) float32 mono at 16 kHz.
 
         on_segment is called with each segment as soon as it is decoded.
-        Raises AudioError, UsageError for a language or task that the model does not have, DeviceError.
+        Raises AudioError; DeviceError; UsageError for what the model does not know, or is too long for it,
+        and if this thread is in the middle of another stream of this model.
         """
         with self.stream(audio, options) as stream:
             for segment in stream:
@@ -123,7 +124,7 @@ class Model:
         """The segments of `audio`, each decoded when it is asked for. audio, and what is raised: as above.
 
         Returns when the audio is loaded and its language known. The model is at work until the stream is
-        exhausted, closed or dropped.
+        exhausted, closed or dropped; other threads wait for that.
         """
         options = options or TranscribeOptions()
         self._check(options)
@@ -159,6 +160,15 @@ class Model:
             start = perf_counter()
             elsewhere = 0.0  # seconds in the caller's hands, which do not count as decoding
 
+            @contextmanager
+            def handed_over() -> Iterator[None]:
+                nonlocal elsewhere
+                since = perf_counter()
+                try:
+                    yield
+                finally:
+                    elsewhere += perf_counter() - since
+
             def measure() -> None:
                 decoded.encoder, decoded.mel_seconds = self._whisper.measured()
                 measured = decoded.encoder.total_seconds + decoded.mel_seconds
@@ -172,27 +182,21 @@ class Model:
                     decoded.language_probability = float(info.language_probability)
                     self._whisper.follow(decoded.reach, options.clip_timestamps[0])
                     measure()
-                    handed_over = perf_counter()
-                    try:
+                    with handed_over():
                         yield None
-                    finally:
-                        elsewhere += perf_counter() - handed_over
                     for segment in spoken(found, samples, options):
                         one = as_segment(segment, id=len(decoded.segments), duration=decoded.duration)
                         decoded.segments.append(one)
                         decoded.reach(one.end)
                         measure()
-                        handed_over = perf_counter()
-                        try:
-                            with self._stage("other"):
-                                yield one
-                        finally:
-                            elsewhere += perf_counter() - handed_over
+                        with handed_over(), self._stage("other"):
+                            yield one
                 decoded.reach(decoded.duration)
                 decoded.finished = True
             finally:
                 measure()
                 self._whisper.follow(_ignore_position, 0.0)
+                self._whisper.carried = []
                 self._whisper.on_stage("transcribe", start, perf_counter())
 
     @contextmanager
@@ -224,17 +228,14 @@ class Model:
         language = options.language
         if not self._whisper.model.is_multilingual:
             if options.task == "translate":
-                raise UsageError(
-                    f"model {name} cannot translate, it knows English only: take one without .en"
-                )
+                raise UsageError(f"model {name} cannot translate, {_ENGLISH_ONLY}")
             if options.multilingual or language not in (None, "en"):
-                asked = (
-                    f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
-                )
-                raise UsageError(f"model {name} {asked}, it knows English only: take one without .en")
+                why = f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
+                raise UsageError(f"model {name} {why}, {_ENGLISH_ONLY}")
         elif language and self._whisper.hf_tokenizer.token_to_id(f"<|{language}|>") is None:
             raise UsageError(
-                f"model {name} does not know {name_of(language)} ({language}): take a later one, as turbo"
+                f"model {name} does not know {name_of(language)} ({language}): "
+                "take a later one, such as turbo"
             )
         check_tokens(self._whisper, options)
 

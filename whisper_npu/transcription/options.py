@@ -53,7 +53,7 @@ class TranscribeOptions:
     suppress_blank: bool = True
     suppress_tokens: tuple[int, ...] = (-1,)  # never said; -1: the symbols that nobody pronounces; (): none
     max_initial_timestamp: float = 1.0  # seconds into a window at which its first phrase begins at the latest
-    max_new_tokens: int | None = None  # per window
+    max_new_tokens: int | None = None  # per window, timestamps included
     without_timestamps: bool = False  # each window becomes one segment
 
     # Prompts

@@ -285,7 +285,7 @@ def test_what_an_english_model_cannot_do_is_refused(
 
 
 def test_a_language_without_a_token_is_refused(small: Model) -> None:
-    with pytest.raises(UsageError, match=r"does not know Cantonese \(yue\): take a later one, as turbo"):
+    with pytest.raises(UsageError, match=r"does not know Cantonese \(yue\): take a later one, such as turbo"):
         small.transcribe(noise(1), TranscribeOptions(language="cantonese"))
 
 
