@@ -132,7 +132,7 @@ def test_all_formats_are_written_and_stdout_still_has_the_text(
     assert transcribe(AMIABLE, *options) == 0
     assert "amiable" in capsys.readouterr().out
     assert {p.name for p in tmp_path.iterdir()} == {
-        f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json")
+        f"sns-0930.{e}" for e in ("txt", "srt", "vtt", "tsv", "json", "lrc")
     }
     assert (tmp_path / "sns-0930.srt").read_text(encoding="utf-8").startswith("1\n00:00:0")
     words = json.loads((tmp_path / "sns-0930.json").read_text(encoding="utf-8"))["segments"][0]["words"]
