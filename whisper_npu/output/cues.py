@@ -71,8 +71,7 @@ def one_line(text: str) -> str:
 
 
 def laid_out(segments: Sequence[Segment], layout: Layout) -> Iterator[list[Line]]:
-    """The lines of each cue."""
-    joins_segments = layout.max_line_count is not None
+    """The lines of each cue. A limit of lines joins segments, as openai/whisper does."""
     lines: list[Line] = []  # of the cue that is being filled
     width = 0  # of its last line
     last = 0.0  # start of the last word
@@ -81,17 +80,15 @@ def laid_out(segments: Sequence[Segment], layout: Layout) -> Iterator[list[Line]
             room = layout.max_line_width is None or width + len(word.word) <= layout.max_line_width
             pause = word.start - last > LONG_PAUSE
             last = word.start
-            if joins_segments:
-                goes_on = room and not pause
-                full = pause or len(lines) >= (layout.max_line_count or 0)
+            if layout.max_line_count is None:
+                new_cue = position == 0
             else:
-                goes_on = room and position > 0
-                full = position == 0
-            if lines and goes_on:
+                new_cue = pause or (not room and len(lines) >= layout.max_line_count)
+            if lines and room and not new_cue:
                 lines[-1].append(word)
                 width += len(word.word)
                 continue
-            if lines and full:
+            if lines and new_cue:
                 yield lines
                 lines = []
             first = replace(word, word=word.word.lstrip())

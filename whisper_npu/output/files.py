@@ -78,21 +78,24 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
     Raises OutputError if that fails: a folder in the way, no permission, a full disk. Raises BrokenPipeError
     if nobody reads stdout any more.
     """
+    descriptor = _descriptor(path)
     try:
-        descriptor = _descriptor(path)
         if descriptor is not None:
             _continue(descriptor, data)
-            return
-        target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)
         else:
-            _replace(target, data)
-    except BrokenPipeError:
-        raise
+            _write(Path(os.path.realpath(path)), data)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if descriptor is not None and isinstance(error, BrokenPipeError):
+            raise
         raise OutputError(f"{path}: cannot be written ({_reason(error)}); {_REMEDY}") from error
+
+
+def _write(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not target.is_file():
+        target.write_bytes(data)
+    else:
+        _replace(target, data)
 
 
 def _descriptor(path: Path) -> int | None:

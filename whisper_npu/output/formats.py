@@ -23,7 +23,6 @@ FORMATS: tuple[str, ...] = ("txt", "srt", "vtt", "tsv", "json", "lrc")
 
 _LEAST_SECONDS = 0.001  # for which a segment or word lasts in json
 _NO_LAYOUT = Layout()
-_TAB = "\t"
 
 
 def render(transcript: Transcript, fmt: str, layout: Layout = _NO_LAYOUT) -> str:
@@ -71,7 +70,7 @@ def check_format(fmt: str) -> None:
 
 
 def _check_words(transcript: Transcript) -> None:
-    if transcript.segments and not any(segment.words for segment in transcript.segments):
+    if transcript.segments and all(segment.words is None for segment in transcript.segments):
         raise UsageError(
             "max_line_width, max_words_per_line and highlight_words need the time of every word; "
             "transcribe with word_timestamps"
