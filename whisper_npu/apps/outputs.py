@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whisper_npu.apps.sources import STDIN
-from whisper_npu.errors import OutputError, UsageError, shown
-from whisper_npu.output import check_writable, output_path
+from whisper_npu.errors import UsageError, shown
+from whisper_npu.output import check_file, is_stream, output_path
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,17 @@ def check_outputs(sources: Sequence[str], outputs: OutputFiles, report: Path | N
     named = [(path, shown(source)) for path, source in written]
     if report is not None:
         named.append((report, "the report"))
-    for folder in dict.fromkeys(path.parent for path, _ in named):
-        check_writable(folder)
     recordings = {os.path.realpath(source): source for source in sources if source != STDIN}
     writers: dict[str, str] = {}  # the file that is written: for what
     for path, writer in named:
-        _check_name(path)
+        check_file(path)
         real = os.path.realpath(path)
         if real in recordings:
             raise UsageError(
                 f"{shown(path)}: is one of the recordings and would be overwritten; "
                 "name another folder with --output_dir"
             )
-        if _is_special(path):
+        if is_stream(path):
             continue
         if real in writers:
             raise UsageError(
@@ -75,22 +73,5 @@ def without_transcripts(sources: Sequence[str], outputs: OutputFiles) -> tuple[s
     )
 
 
-def _check_name(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise OutputError(f"{shown(path)}: is a folder; name a file, or move the folder away")
-        os.path.getsize(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except (OSError, ValueError) as error:  # among them a name that the file system has no room for
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"{shown(path)}: cannot be written ({reason}); choose another name") from error
-
-
 def _holds_something(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a device or pipe, such as /dev/null, to which several files may be written."""
-    return path.exists() and not path.is_file()
