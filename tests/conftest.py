@@ -11,6 +11,7 @@ from hypothesis import settings
 from tests.support.contracts import CONTRACTS
 from tests.support.fake_pyxrt import FakeXrt
 from tests.support.npu import XCLBIN, build_what_is_loaded, opened_npu
+from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.host.gemm import blas
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
@@ -25,6 +26,16 @@ EMULATORS: dict[str, Callable[[], Emulator]] = {
     "emulator-exact": lambda: Emulator(Fidelity.EXACT),
 }
 DEVICES = (*EMULATORS, "xrt-fake", "xrt")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_whoever_runs_the_tests(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Neither a config file nor variables may change what the program does here."""
+    for name in ("WHISPER_NPU_CONFIG", *(str(one.envvar) for one in transcribe.options if one.envvar)):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -444,7 +444,7 @@ def load_model(
     """Load a model by name, folder or hub id, and stage its encoder on a device.
 
     model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
-    device: "auto", "npu", "emulator", or a device from `open_device`; the model closes it.
+    device: "auto", "npu", "emulator", or a device from `open_device`. Closing the model closes it.
     kernel: "auto", "gemm", or a kernel's name.
     threads: for encoder and decoder, None for one per core; not used with a device that is open already.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
@@ -469,7 +469,8 @@ def load_model(
         )
         return Model(checkpoint, opened, kernel, compute_type=compute_type, decoder_folder=decoder_folder)
     except BaseException:
-        opened.close()
+        if isinstance(device, str):
+            opened.close()
         raise
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from whisper_npu.apps.cli import run
-from whisper_npu.apps.cli.refused import REFUSED
+from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.transcribe import transcribe
 
 PAGE = Path(__file__).parents[3] / "docs/coming-from-whisper.md"
@@ -100,3 +100,20 @@ def test_what_cannot_be_honoured_is_refused_with_the_reason(
     arguments = [name + "".join(value)] if value and value[0].startswith("=") else [name, *value]
     assert run(["talk.wav", *arguments]) == 2
     assert f"{name}: {REFUSED[name]}" in capsys.readouterr().err
+
+
+def test_the_page_has_every_option_of_whisper_cpp_that_is_refused() -> None:
+    page = PAGE.read_text(encoding="utf-8").split("## From whisper.cpp")[1]
+    there: set[str] = set()
+    for line in page.splitlines():
+        if line.startswith("| `"):
+            there |= set(re.findall(r"(?<=[` ])-[a-z]+", line.split("|")[1]))
+    assert there - {"-f", "-l"} == set(WHISPER_CPP)
+
+
+@pytest.mark.parametrize("name", sorted(WHISPER_CPP))
+def test_short_options_of_whisper_cpp_are_refused_with_what_to_write(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["talk.wav", name, "4"]) == 2
+    assert f"{name}: {WHISPER_CPP[name]}" in capsys.readouterr().err

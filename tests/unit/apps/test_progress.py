@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.support.terminal import Terminal, of_256_colors, terminal
-from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Progress, Recording, Ticker
+from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Awaited, Progress, Ticker
 from whisper_npu.apps.cli.progress_bar import composed
 from whisper_npu.apps.cli.tally import Tally, duration
 
@@ -61,7 +61,7 @@ class Shown:
             hands.append(Hand(every, action))
             return hands[0]
 
-        recordings = [Recording(f"{letter}.wav", s) for letter, s in zip("abcdefgh", seconds, strict=False)]
+        recordings = [Awaited(f"{letter}.wav", s) for letter, s in zip("abcdefgh", seconds, strict=False)]
         self.progress = Progress(
             recordings,
             quiet=quiet,
@@ -128,7 +128,7 @@ def test_a_thread_moves_the_bar_while_the_program_computes(tty: Terminal) -> Non
             super().__init__(0.01, act)
 
     before = threading.active_count()
-    with Progress([Recording("a.wav", 1.0)], quiet=False, stderr=tty.stream, ticker=Watched):
+    with Progress([Awaited("a.wav", 1.0)], quiet=False, stderr=tty.stream, ticker=Watched):
         tty.read()
         assert drawn.wait(10)
         assert "starting" in tty.read()
@@ -361,7 +361,7 @@ def test_a_closed_or_full_stderr_changes_no_exit_code(redirected: str) -> None:
     code = (
         "import sys\n"
         "from whisper_npu.apps.cli.progress import *\n"
-        "with Progress([Recording('a.wav', 1.0)], quiet=False) as progress:\n"
+        "with Progress([Awaited('a.wav', 1.0)], quiet=False) as progress:\n"
         "    progress.read(1); progress.begin(); progress.note('x'); progress.done()\n"
         "if sys.stderr: print('what others say', file=sys.stderr)\n"
         "print('done')"
@@ -376,9 +376,7 @@ def test_a_closed_or_full_stderr_changes_no_exit_code(redirected: str) -> None:
 
 
 def test_names_cannot_steer_the_terminal(tty: Terminal) -> None:
-    with Progress(
-        [Recording("a\x1b[2Jb\n.wav", 1.0)], quiet=False, stderr=tty.stream, ticker=Hand
-    ) as progress:
+    with Progress([Awaited("a\x1b[2Jb\n.wav", 1.0)], quiet=False, stderr=tty.stream, ticker=Hand) as progress:
         progress.read(1)
         progress.begin()
         assert "a[2Jb .wav" in tty.lines[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.app import app
-from whisper_npu.apps.cli.transcribe import FORMATS, transcribe
+from whisper_npu.apps.cli.command import Option
+from whisper_npu.apps.cli.transcribe import FORMATS, MODEL_NAMES, transcribe
+from whisper_npu.checkpoint.names import HUB_IDS
+from whisper_npu.transcription.options import MIN_SILENCE_MS, TranscribeOptions
 
 OPTIONS = {one.long_name: one for one in transcribe.options}
 SWITCHES = sorted(name for name, one in OPTIONS.items() if one.is_switch)
@@ -20,13 +24,9 @@ VALUED = sorted(name for name, one in OPTIONS.items() if not one.is_switch)
 WORDS = {True: ("True", "true", "TRUE", "yes", "on", "1"), False: ("False", "false", "no", "off", "0")}
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No config file and no variable of whoever runs the tests. Returns where the file would be."""
-    for one in OPTIONS.values():
-        if isinstance(one.envvar, str):
-            monkeypatch.delenv(one.envvar, raising=False)
-    monkeypatch.delenv("WHISPER_NPU_CONFIG", raising=False)
+@pytest.fixture
+def config_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the config file would be."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     (tmp_path / "whisper-npu").mkdir()
     return tmp_path / "whisper-npu/config.toml"
@@ -94,6 +94,8 @@ def test_what_comes_behind_two_dashes_is_a_recording() -> None:
     [
         (["--batched", "tru", "a.wav"], "--batched: 'tru' is neither True nor False"),
         (["--batched=maybe"], "--batched: 'maybe' is neither True nor False"),
+        (["-qv"], "write short options apart: -q"),
+        (["-o", "-f", "srt"], "-o needs a value"),
         (["--max_line", "3"], "may be --max_line_count or --max_line_width"),
         (["--patince", "1"], "did you mean --patience?"),
         (["-language", "de"], "did you mean --language?"),
@@ -145,9 +147,9 @@ def test_what_looks_like_a_recording_is_transcribed(word: str, capsys: pytest.Ca
 
 
 class TestSettings:
-    def test_the_order_of_precedence(self, nothing_is_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_order_of_precedence(self, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert parsed("a.wav")["model"] == "base"
-        nothing_is_set.write_text('model = "small"\nbeam-size = 2\noutput_format = ["srt", "vtt"]\n')
+        config_file.write_text('model = "small"\nbeam-size = 2\noutput_format = ["srt", "vtt"]\n')
         assert parsed("a.wav")["model"] == "small"
         assert parsed("a.wav")["beam_size"] == 2
         assert parsed("a.wav")["output_format"] == (("srt",), ("vtt",))
@@ -167,9 +169,9 @@ class TestSettings:
         ],
     )
     def test_what_is_wrong_in_the_file_is_named(
-        self, content: str, said: str, nothing_is_set: Path, capsys: pytest.CaptureFixture[str]
+        self, content: str, said: str, config_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        nothing_is_set.write_text(content)
+        config_file.write_text(content)
         assert run(["a.wav"]) == 2
         assert said in capsys.readouterr().err
 
@@ -188,30 +190,59 @@ class TestSettings:
         assert "there is no such file" in capsys.readouterr().err
 
     def test_config_says_what_is_set_and_by_what(
-        self, nothing_is_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        nothing_is_set.write_text("beam_size = 2\n")
+        config_file.write_text("beam_size = 2\n")
         monkeypatch.setenv("WHISPER_NPU_LANGUAGE", "de")
         assert run(["config"]) == 0
         out = capsys.readouterr().out
-        assert str(nothing_is_set) in out
+        assert str(config_file) in out
         assert "beam_size  2  (config file)" in out
         assert "language   de  (WHISPER_NPU_LANGUAGE)" in out
         assert "model" not in out.split("\n\n")[1]
         assert run(["config", "--all"]) == 0
         assert "temperature_increment_on_fallback" in capsys.readouterr().out
 
-    def test_the_example_is_the_programs_defaults(
-        self, nothing_is_set: Path, capsys: pytest.CaptureFixture[str]
+    def test_every_line_of_the_example_may_be_uncommented(
+        self, config_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         before = parsed("a.wav")
         assert run(["config", "--example"]) == 0
-        example = capsys.readouterr().out
-        settable = [one for one in transcribe.options if one.configurable and one.default is not None]
-        lines = [line.removeprefix("# ") for line in example.splitlines()]
-        names = {one.long_name[2:] for one in settable if not one.multiple}
-        nothing_is_set.write_text("\n".join(line for line in lines if line.split(" = ")[0] in names))
+        defaults, examples = capsys.readouterr().out.split("# These have none")
+
+        def uncommented(text: str) -> list[str]:
+            return [line[2:] for line in text.splitlines() if re.match(r"# \w+ = ", line)]
+
+        assert len(uncommented(defaults)) > 30
+        config_file.write_text("\n".join(uncommented(defaults)))
         assert parsed("a.wav") == before
+        assert len(uncommented(examples)) > 20
+        for line in uncommented(examples):
+            config_file.write_text(line)
+            assert parsed("a.wav") != before or "audio_track" in line, line
+
+    def test_a_mistyped_variable_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("WHISPER_NPU_MODLE", "small")
+        assert run(["config"]) == 0
+        assert "WHISPER_NPU_MODLE means nothing to this program; did you mean WHISPER_NPU_MODEL" in (
+            capsys.readouterr().out
+        )
+
+
+def test_a_shell_is_offered_every_model() -> None:
+    assert set(MODEL_NAMES) == set(HUB_IDS)
+
+
+@pytest.mark.parametrize(
+    "one", [one for one in OPTIONS.values() if re.search(r"\[[\d.]+\]$", one.help or "")], ids=str
+)
+def test_a_default_that_the_help_says_is_the_librarys(one: Option) -> None:
+    said = re.search(r"\[([\d.]+)\]$", str(one.help))
+    assert said
+    default = getattr(TranscribeOptions(), one.long_name[2:])
+    assert float(said[1]) == (MIN_SILENCE_MS if default is None else default)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -79,7 +79,7 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
             given["audio"], given["recursive"], given["audio_track"], given["skip_existing"]
         ),
         model=_model(given, typed),
-        options=_options(given, files, layout),
+        options=_options(given, typed, files, layout),
         files=files,
         layout=layout,
         print=AskedPrint(
@@ -118,7 +118,9 @@ def _model(given: Mapping[str, Any], typed: frozenset[str]) -> AskedModel:
     )
 
 
-def _options(given: Mapping[str, Any], files: OutputFiles, layout: Layout) -> TranscribeOptions:
+def _options(
+    given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles, layout: Layout
+) -> TranscribeOptions:
     names = {field.name for field in fields(TranscribeOptions)} & set(given)
     # Silero VAD's options have no None of their own: it stands for their default.
     values = {name: given[name] for name in names if not (name.startswith("vad_") and given[name] is None)}
@@ -127,13 +129,15 @@ def _options(given: Mapping[str, Any], files: OutputFiles, layout: Layout) -> Tr
         | {
             "temperature": temperatures(given["temperature"], given["temperature_increment_on_fallback"]),
             "log_prob_threshold": given["logprob_threshold"],
-            "word_timestamps": _word_timestamps(given, files, layout),
+            "word_timestamps": _word_timestamps(given, typed, files, layout),
             "batch_size": given["batch_size"] or (BATCH_SIZE if given["batched"] else None),
         }
     )
 
 
-def _word_timestamps(given: Mapping[str, Any], files: OutputFiles, layout: Layout) -> bool:
+def _word_timestamps(
+    given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles, layout: Layout
+) -> bool:
     """Whether words are timed: if asked for, or if something else needs it."""
     needed_by = [
         name
@@ -144,7 +148,7 @@ def _word_timestamps(given: Mapping[str, Any], files: OutputFiles, layout: Layou
         }.items()
         if is_needed
     ]
-    if needed_by and given["word_timestamps"] is False:
+    if needed_by and given["word_timestamps"] is False and "word_timestamps" in typed:
         raise UsageError(f"--word_timestamps False: {needed_by[0]} need them; leave one of the two out")
     return bool(given["word_timestamps"] or needed_by)
 
@@ -162,5 +166,5 @@ def _refuse_what_has_no_effect(given: Mapping[str, Any], typed: frozenset[str], 
                     raise UsageError("--pretty_json has no effect without json files: add -f json")
             elif not _has_subtitles(files):
                 raise UsageError(f"--{field.name} has no effect without subtitles: add -f srt, or vtt")
-    if given["verbose"] is False and not files.formats and given["report"] is None:
+    if "verbose" in typed and given["verbose"] is False and not files.formats and given["report"] is None:
         raise UsageError("--verbose False prints no text, and no file is written: add -f srt, or -o FOLDER")

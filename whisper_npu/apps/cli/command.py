@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 import click
 
 from whisper_npu.apps.cli.values import ParamType, Switch, as_switch
-from whisper_npu.near import did_you_mean
+from whisper_npu.near import did_you_mean, near_names
 
 HELP_NAMES = ["-h", "--help"]
 WIDTH = 80  # columns of every terminal; a narrower one gets less
@@ -28,6 +29,7 @@ class Option(click.Option):
 
     group: str = "Options"
     configurable: bool = False  # whether a config file may set it
+    example: str = ""  # a value for the example of a config file, as TOML, where there is no default
 
     @property
     def is_switch(self) -> bool:
@@ -49,14 +51,18 @@ class Option(click.Option):
     @property
     def default_text(self) -> str:
         """The default as the help shows it; empty where there is none, and for a switch that is off."""
-        default = self.default
         if self.is_switch:
-            return "on" if default is True else ""
-        if default is None or callable(default) or self.multiple:
-            return ""
-        if isinstance(default, (tuple, list)):
-            return ",".join(str(value) for value in default)
-        return f"{default:g}" if isinstance(default, float) else str(default)
+            return "on" if self.default is True else ""
+        return "" if self.multiple else value_text(self.default)
+
+
+def value_text(value: Any) -> str:
+    """An option's value as people write it; empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, (tuple, list)):
+        return ",".join(value_text(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def option(
@@ -66,9 +72,13 @@ def option(
     default: Any = None,
     metavar: str | None = None,
     multiple: bool = False,
+    example: str = "",
 ) -> Option:
-    """names: as in click, the parameter's own name first if it is not that of the longest option."""
-    return Option(
+    """names: as in click, the parameter's own name first if it is not that of the longest option.
+
+    example: of a value, as TOML, for an option without a default.
+    """
+    made = Option(
         names,
         type=type,
         help=help,
@@ -76,21 +86,29 @@ def option(
         metavar=metavar,
         multiple=multiple,
     )
+    made.example = example
+    return made
 
 
 def group(title: str, *options: Option) -> tuple[Option, ...]:
-    """These options stand below this title in the help."""
-    for one in options:
+    """Copies of the options that stand below this title in the help."""
+    copies = [copy(one) for one in options]
+    for one in copies:
         one.group = title
-    return options
+    return tuple(copies)
 
 
 def configurable(*options: Option) -> tuple[Option, ...]:
-    """A config file may set these, and an environment variable: WHISPER_NPU_ and the option's name."""
-    for one in options:
+    """Copies that a config file may set, and an environment variable: WHISPER_NPU_ and the option's name.
+
+    --kernels has no such variable: WHISPER_NPU_KERNELS means something else.
+    """
+    copies = [copy(one) for one in options]
+    for one in copies:
         one.configurable = True
-        one.envvar = f"WHISPER_NPU_{one.long_name.removeprefix('--').upper()}"
-    return options
+        if one.long_name != "--kernels":
+            one.envvar = f"WHISPER_NPU_{one.long_name.removeprefix('--').upper()}"
+    return tuple(copies)
 
 
 class Command(click.Command):
@@ -262,8 +280,8 @@ class _Spelling:
         value = joined[1:] or "True"
         if not joined and rest and as_switch(rest[0]) is not None:
             value = rest.pop(0)
-        elif not joined and rest and not may_be_recording(rest[0]) and not rest[0].startswith("-"):
-            value = rest.pop(0)  # neither: for example a mistyped True
+        elif not joined and rest and near_names(rest[0], ("True", "False")) and not may_be_recording(rest[0]):
+            value = rest.pop(0)  # mistyped
         if not meaning:
             if as_switch(value) is None:
                 raise click.BadParameter(f"{value!r} is neither True nor False", self._ctx, option)
@@ -276,7 +294,10 @@ class _Spelling:
         return [rest.pop(0)]
 
     def _is_option(self, token: str) -> bool:
-        return token.startswith("--") and "--" + token.partition("=")[0][2:].replace("-", "_") in self._named
+        name = token.partition("=")[0]
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+        return name in self._named
 
     def _find(self, name: str) -> Option | None:
         """By its name, or by the first letters of it; None if there is no such option."""
@@ -296,6 +317,11 @@ class _Spelling:
         long = "--" + token[1:].partition("=")[0].replace("-", "_")
         if token.startswith("-") and len(token) > 2 and long in self._named:
             raise self._unknown(token)  # -language: not -l anguage
+        short = self._named.get(token[:2])
+        if short is not None and short.is_switch:
+            raise click.UsageError(
+                f"no such option {token}; write short options apart: {token[:2]} ...", self._ctx
+            )
         if not token.startswith("-") or token == "-" or token in self._help or token[:2] in self._named:
             return token
         raise self._unknown(token)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from whisper_npu.apps.cli.command import WIDTH, Command, Option, option
+from whisper_npu.apps.cli.command import WIDTH, Command, Option, option, value_text
 from whisper_npu.apps.cli.settings import PRECEDENCE, config_file
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.values import SWITCH
+from whisper_npu.near import did_you_mean
+
+# They are read elsewhere, and are no options of `transcribe`.
+OTHER_VARIABLES = {
+    f"WHISPER_NPU_{name}" for name in ("CACHE", "CONFIG", "KERNELS", "KERNELS_FROM", "TOOLCHAIN")
+}
 
 
 def _config(all: bool, path: bool, example: bool) -> None:
@@ -45,64 +52,65 @@ def _shown(*, everything: bool) -> Iterator[str]:
     file = config_file()
     yield f"config file: {file}{'' if file.exists() else ' (there is none)'}"
     yield from textwrap.wrap(f"What counts, in this order: {PRECEDENCE}.", WIDTH)
-    rows = [_row(one, ctx) for ctx in [_parsed()] for one in transcribe.options if one.configurable]
-    shown = [row for row in rows if everything or row[2] != "default"]
-    if not shown:
-        yield ""
-        yield "Nothing is set; whisper-npu config --all lists what can be."
-        return
+    yield from _unknown_variables()
+    ctx = transcribe.make_context("transcribe", ["-"], parent=click.get_current_context().find_root())
+    rows = [_row(one, ctx) for one in transcribe.options if one.configurable]
+    shown = [row for row in rows if everything or row[2]]
     yield ""
-    width = max(len(name) for name, _, _ in shown)
+    if not shown:
+        yield "Nothing is set; whisper-npu config --all lists what can be."
+    width = max((len(name) for name, _, _ in shown), default=0)
     for name, value, source in shown:
-        yield f"{name:<{width}}  {value or '-'}{'' if source == 'default' else f'  ({source})'}"
+        yield f"{name:<{width}}  {value or '-'}{source and f'  ({source})'}"
 
 
-def _parsed() -> click.Context:
-    """transcribe without a command line: only its defaults, wherever they come from."""
-    required = [param for param in transcribe.params if param.required]
-    assert len(required) == 1
-    return transcribe.make_context("transcribe", ["-"], parent=click.Context(click.Command("whisper-npu")))
+def _unknown_variables() -> Iterator[str]:
+    """A mistyped variable would otherwise do nothing, and nobody would know."""
+    known = {str(one.envvar) for one in transcribe.options if one.envvar} | OTHER_VARIABLES
+    for name in sorted(os.environ):
+        if name.startswith("WHISPER_NPU_") and name not in known:
+            hint = did_you_mean(name, known)
+            yield f"{name} means nothing to this program{hint and f'; {hint}'}"
 
 
 def _row(one: Option, ctx: click.Context) -> tuple[str, str, str]:
-    value = ctx.params[str(one.name)]
-    sources = {
-        ParameterSource.ENVIRONMENT: str(one.envvar),
-        ParameterSource.DEFAULT_MAP: "config file",
-    }
+    """Name, value, and what set it; empty for the program's own default."""
     source = ctx.get_parameter_source(str(one.name))
-    return one.long_name.removeprefix("--"), _text(value), sources.get(source, "default")  # type: ignore[arg-type]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return ",".join(_text(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    said = ""
+    if source is ParameterSource.ENVIRONMENT:
+        said = str(one.envvar)
+    elif source is ParameterSource.DEFAULT_MAP:
+        said = "config file"
+    return one.long_name.removeprefix("--"), value_text(ctx.params[str(one.name)]), said
 
 
 def _example() -> Iterator[str]:
     yield f"# {config_file()}"
-    yield f"# What counts, in this order: {PRECEDENCE}."
+    yield from textwrap.wrap(
+        f"What counts, in this order: {PRECEDENCE}.", WIDTH, initial_indent="# ", subsequent_indent="# "
+    )
+    yield "# A line counts once its # is removed. These have a default, which is shown:"
+    settable = [one for one in transcribe.options if one.configurable]
+    yield from _lines([one for one in settable if one.default is not None])
+    yield ""
+    yield "# These have none, and are examples:"
+    yield from _lines([one for one in settable if one.default is None and one.example])
+
+
+def _lines(options: Sequence[Option]) -> Iterator[str]:
     group = ""
-    for one in transcribe.options:
-        if not one.configurable:
-            continue
+    for one in options:
         if one.group != group:
             group = one.group
-            yield f"\n# {group}"
-        yield f"# {one.long_name.removeprefix('--')} = {_toml(one)}"
+            yield f"\n## {group}"
+        yield f"# {one.long_name.removeprefix('--')} = {one.example or _toml(one.default)}"
 
 
-def _toml(one: Option) -> str:
-    """Its default as TOML; a text of the kind that it takes where it has none."""
-    default = one.default
-    if isinstance(default, bool) or one.is_switch:
+def _toml(default: Any) -> str:
+    if isinstance(default, bool):
         return "true" if default else "false"
     if isinstance(default, (int, float)):
         return f"{default:g}"
     if isinstance(default, tuple):
         return f"[{', '.join(f'{value:g}' for value in default)}]"
-    text = str(default if default is not None else one.metavar)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + str(default).replace("\\", "\\\\").replace('"', '\\"') + '"'

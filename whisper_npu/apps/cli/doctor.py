@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from whisper_npu.apps.cli.command import Command, option
+from whisper_npu.apps.cli.command import Command, configurable, option
 from whisper_npu.apps.cli.options import DEVICE, KERNELS, TIMEOUT, npu_options
 from whisper_npu.apps.cli.settings import configured
 from whisper_npu.apps.cli.values import SWITCH
@@ -38,9 +38,7 @@ doctor = Command(
     "doctor",
     _doctor,
     [
-        DEVICE,
-        KERNELS,
-        TIMEOUT,
+        *configurable(DEVICE, KERNELS, TIMEOUT),
         option("--retry", type=SWITCH, default=False, help="Try kernels again whose first run did not end."),
         option("--json", type=SWITCH, default=False, help="Print a JSON document instead."),
     ],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whisper_npu.apps.cli.command import Option, configurable, option
+from whisper_npu.apps.cli.command import Option, option
 from whisper_npu.apps.cli.values import FILE, FOLDER, TEXT, Choice, Number
 from whisper_npu.errors import UsageError
 
@@ -71,9 +71,6 @@ THREADS = option(
     metavar="N",
     help="CPU threads for encoder and decoder; 0: one per core.",
 )
-configurable(DEVICE, TIMEOUT, THREADS)
-KERNELS.configurable = True  # $WHISPER_NPU_KERNELS has another meaning
-
 REPEATS_HELP = "Measured runs, after one to warm up."
 
 

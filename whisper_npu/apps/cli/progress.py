@@ -23,7 +23,9 @@ HALF_A_MINUTE = 30.0
 
 
 @dataclass(frozen=True)
-class Recording:
+class Awaited:
+    """A recording that is to be transcribed."""
+
     name: str
     seconds: float | None  # of audio; None where its header does not tell
 
@@ -78,7 +80,7 @@ class Progress:
 
     def __init__(
         self,
-        recordings: Sequence[Recording],
+        recordings: Sequence[Awaited],
         *,
         quiet: bool,
         stderr: TextIO | None = None,

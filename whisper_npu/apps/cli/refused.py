@@ -20,11 +20,24 @@ REFUSED: dict[str, str] = {
     "--live_input_device_sample_rate": _LIVE,
 }
 
-# Of whisper.cpp; -osrt would mean --output_dir srt here.
+# Of whisper.cpp, most of which would mean something else here: -osrt, for example, --output_dir srt.
 WHISPER_CPP: dict[str, str] = {
-    **{f"-o{name}": f"write -f {name}" for name in ("txt", "srt", "vtt", "lrc")},
+    "-m": "write --model and a name, such as base.en: ggml files are not read",
+    "-otxt": "write -f txt",
+    "-osrt": "write -f srt",
+    "-ovtt": "write -f vtt",
+    "-olrc": "write -f lrc",
     "-oj": "write -f json",
     "-ojf": "write -f json --word_timestamps",
-    "-ocsv": "write -f tsv; csv is not written here",
+    "-ocsv": "csv is not written here; write -f tsv",
+    "-of": "files are named as their recordings; write -o and their folder",
     "-tr": "write --task translate",
+    "-t": "write --threads",
+    "-bs": "write --beam_size",
+    "-bo": "write --best_of",
+    "-ml": "write --max_line_width and --max_line_count 1",
+    "-sow": "lines are always split on words; write --max_line_width",
+    "-pc": "write --print_colors",
+    "-np": "write --quiet",
+    "-nt": "times are printed with --timestamps only; leave it out",
 }

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from whisper_npu.apps.cli.clock import START
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
 from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel
 from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
 from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number, Numbers, Text, Words
 
-START = perf_counter()  # as early as this program can take it
 FORMATS = ("txt", "srt", "vtt", "tsv", "json", "lrc")  # without importing the writers; a test compares
-MODEL_NAMES = ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium", "large-v3", "turbo")
+MODEL_NAMES = (  # without importing the checkpoints; a test compares
+    "tiny.en",
+    "tiny",
+    "base.en",
+    "base",
+    "small.en",
+    "small",
+    "medium.en",
+    "medium",
+    "large-v1",
+    "large-v2",
+    "large-v3",
+    "large",
+    "large-v3-turbo",
+    "turbo",
+    "distil-small.en",
+    "distil-medium.en",
+    "distil-large-v2",
+    "distil-large-v3",
+    "distil-large-v3.5",
+)
 
 AUDIO = Argument(
     "audio",
@@ -39,9 +58,15 @@ MODEL = group(
         "--model_directory",
         type=FOLDER,
         metavar="DIR",
-        help="The model's own folder, as whisper-ctranslate2 calls --model DIR.",
+        help="A folder that is the model, as --model DIR; whisper-ctranslate2's name for it.",
     ),
-    option("--model_dir", type=FOLDER, metavar="DIR", help="Where models are kept and downloaded to."),
+    option(
+        "--model_dir",
+        type=FOLDER,
+        example='"/data/models"',
+        metavar="DIR",
+        help="Where models are kept and downloaded to.",
+    ),
     option("--local_files_only", type=SWITCH, default=False, help="Never download anything."),
     DEVICE,
     THREADS,
@@ -55,12 +80,13 @@ MODEL = group(
     option(
         "--fp16",
         type=SWITCH,
-        help="Accepted, and without effect: encoder bf16, decoder as --compute_type.",
+        help="Taken for the sake of old scripts: the encoder multiplies in bf16 in any case.",
     ),
     option("--batched", type=SWITCH, default=False, help="Decode several windows at once, cut at pauses."),
     option(
         "--batch_size",
         type=Number(int, 1, or_none=True),
+        example="8",
         metavar="N",
         help="How many windows at once; turns --batched on. Default: 8 with --batched.",
     ),
@@ -69,7 +95,13 @@ MODEL = group(
 INPUT = group(
     "Recordings",
     option("--recursive", type=SWITCH, default=False, help="Take the recordings in folders, and below them."),
-    option("--audio_track", type=Number(int, 1), metavar="N", help="Of a video; default: the first, 1."),
+    option(
+        "--audio_track",
+        type=Number(int, 1),
+        example="1",
+        metavar="N",
+        help="Which audio track of a video; default: 1, the first.",
+    ),
     option(
         "--clip_timestamps",
         type=Numbers(float),
@@ -85,6 +117,7 @@ OUTPUT = group(
         "--output_dir",
         "-o",
         type=FOLDER,
+        example='"transcripts"',
         metavar="DIR",
         help="Folder for the files; alone it means -f all. Default with -f: the current folder.",
     ),
@@ -93,12 +126,13 @@ OUTPUT = group(
         "-f",
         type=Words((*FORMATS, "all"), all_of=FORMATS),
         multiple=True,
+        example='["srt", "vtt"]',
         metavar="LIST",
         help=f"Write a file per recording: {', '.join(FORMATS)} or all, or several: srt,vtt.",
     ),
-    option("--skip_existing", type=SWITCH, default=False, help="Leave out recordings that have their files."),
+    option("--skip_existing", type=SWITCH, default=False, help="Skip recordings whose files are there."),
     option("--pretty_json", "-p", type=SWITCH, default=False, help="Indent json files."),
-    option("--timestamps", type=SWITCH, default=False, help="Print when each line was said."),
+    option("--timestamps", type=SWITCH, default=False, help="Print the times of each line before it."),
     option("--print_colors", type=SWITCH, default=False, help="On a terminal: colour text by confidence."),
     option(
         "--verbose",
@@ -110,6 +144,7 @@ OUTPUT = group(
     option(
         "--report",
         type=FILE,
+        example='"report.json"',
         metavar="FILE.json",
         help="Write the report as JSON, with every figure; -: stdout.",
     ),
@@ -120,18 +155,21 @@ SUBTITLES = group(
     option(
         "--max_line_width",
         type=Number(int, 1, or_none=True),
+        example="42",
         metavar="N",
         help="Characters in a line of srt and vtt.",
     ),
     option(
         "--max_line_count",
         type=Number(int, 1, or_none=True),
+        example="2",
         metavar="N",
         help="Lines in a cue; with --max_line_width.",
     ),
     option(
         "--max_words_per_line",
         type=Number(int, 1, or_none=True),
+        example="4",
         metavar="N",
         help="Words in a cue; not with --max_line_width.",
     ),
@@ -151,6 +189,7 @@ SPEECH = group(
         "--language",
         "-l",
         type=TEXT,
+        example='"de"',
         metavar="NAME",
         help="Code or English name: de, German, de-DE. Default: auto, detected.",
     ),
@@ -158,10 +197,16 @@ SPEECH = group(
     option(
         "--initial_prompt",
         type=TEXT,
+        example='"A talk on NPUs."',
         metavar="TEXT",
         help="Text that comes before the first window, as context.",
     ),
-    option("--carry_initial_prompt", type=SWITCH, default=False, help="Before every window."),
+    option(
+        "--carry_initial_prompt",
+        type=SWITCH,
+        default=False,
+        help="--initial_prompt before every window.",
+    ),
     option(
         "--condition_on_previous_text",
         type=SWITCH,
@@ -173,10 +218,12 @@ SPEECH = group(
         type=Number(float, 0, 1),
         default=0.5,
         metavar="T",
-        help="Above it the text before is forgotten.",
+        help="Forget the text before a window that was decoded at a higher temperature.",
     ),
     option("--prefix", type=TEXT, metavar="TEXT", help="Text with which the first window begins."),
-    option("--hotwords", type=TEXT, metavar="TEXT", help="Names and words to expect."),
+    option(
+        "--hotwords", type=TEXT, example='"XDNA MLIR-AIE"', metavar="TEXT", help="Names and words to expect."
+    ),
     option(
         "--word_timestamps",
         type=SWITCH,
@@ -214,10 +261,17 @@ DECODING = group(
         metavar="N",
         help="Samples at temperatures above 0; None: 1.",
     ),
-    option("--patience", type=Number(float, 0, or_none=True), metavar="X", help="Of the beam search [1]"),
+    option(
+        "--patience",
+        type=Number(float, 0, or_none=True),
+        example="1",
+        metavar="X",
+        help="How many more candidates than beams the search may look at, as a factor [1]",
+    ),
     option(
         "--length_penalty",
         type=Number(float, or_none=True),
+        example="1",
         metavar="X",
         help="Exponent of the length by which a beam's score is divided [1]",
     ),
@@ -240,14 +294,14 @@ DECODING = group(
         type=Number(float, 0, 1),
         default=0.0,
         metavar="T",
-        help="The first to decode at; higher ones follow if that fails.",
+        help="Temperature to decode at first; higher ones follow if decoding fails.",
     ),
     option(
         "--temperature_increment_on_fallback",
         type=Number(float, 0, 1, or_none=True),
         default=0.2,
         metavar="T",
-        help="By how much higher; None: never.",
+        help="Steps from --temperature up to 1; None: only --temperature.",
     ),
     option(
         "--compression_ratio_threshold",
@@ -268,11 +322,12 @@ DECODING = group(
         type=Number(float, 0, 1, or_none=True),
         default=0.6,
         metavar="P",
-        help="Silence, if the model doubts more that anybody speaks.",
+        help="Probability of no speech above which a window that failed is silence.",
     ),
     option(
         "--hallucination_silence_threshold",
         type=Number(float, 0, or_none=True),
+        example="2",
         metavar="SECONDS",
         help="Skip longer silence where text seems invented; turns --word_timestamps on.",
     ),
@@ -284,10 +339,17 @@ DECODING = group(
         help="Ids of tokens never to decode; -1: most special characters.",
     ),
     option("--suppress_blank", type=SWITCH, default=True, help="Never begin a window with a blank."),
-    option("--max_new_tokens", type=Number(int, 1, or_none=True), metavar="N", help="Per window."),
+    option(
+        "--max_new_tokens",
+        type=Number(int, 1, or_none=True),
+        example="200",
+        metavar="N",
+        help="Most tokens that one window may have; default: no limit but the model's.",
+    ),
     option(
         "--chunk_length",
         type=Number(int, 1, 30, or_none=True),
+        example="30",
         metavar="SECONDS",
         help="Length of a window; default: the model's, 30.",
     ),
@@ -299,30 +361,35 @@ VAD = group(
     option(
         "--vad_threshold",
         type=Number(float, 0, 1, or_none=True),
+        example="0.5",
         metavar="P",
         help="Speech is what is at least this probable [0.5]",
     ),
     option(
         "--vad_min_speech_duration_ms",
         type=Number(int, 0, or_none=True),
+        example="0",
         metavar="MS",
         help="Shorter speech is dropped [0]",
     ),
     option(
         "--vad_max_speech_duration_s",
         type=Number(float, 0, or_none=True),
+        example="30",
         metavar="S",
         help="Longer speech is cut at a pause [no limit]",
     ),
     option(
         "--vad_min_silence_duration_ms",
         type=Number(int, 0, or_none=True),
+        example="2000",
         metavar="MS",
         help="Shorter pauses are kept [2000]",
     ),
     option(
         "--vad_speech_pad_ms",
         type=Number(int, 0, or_none=True),
+        example="400",
         metavar="MS",
         help="Kept around speech [400]",
     ),
@@ -336,8 +403,6 @@ ENGINE = group(
     TIMEOUT,
 )
 
-configurable(*MODEL, *INPUT, *OUTPUT, *SUBTITLES, *SPEECH, *DECODING, *VAD, *ENGINE[:2])
-
 
 def _transcribe(**given: Any) -> int:
     """Transcribe recordings; their text goes to stdout.
@@ -345,11 +410,11 @@ def _transcribe(**given: Any) -> int:
     Progress, what was written and a summary go to stderr.
     """
     from whisper_npu.apps.cli.asked import asked_for
-    from whisper_npu.apps.cli.run import Run
+    from whisper_npu.apps.cli.session import Session
 
     source = click.get_current_context().get_parameter_source
     typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
-    return Run(asked_for(given, typed), started=START).execute()
+    return Session(asked_for(given, typed), started=START).execute()
 
 
 def _defaults(options: Sequence[Option]) -> dict[str, Any]:
@@ -362,7 +427,7 @@ def _defaults(options: Sequence[Option]) -> dict[str, Any]:
 transcribe = Command(
     "transcribe",
     _transcribe,
-    [AUDIO, *MODEL, *INPUT, *OUTPUT, *SUBTITLES, *SPEECH, *DECODING, *VAD, *ENGINE],
+    [AUDIO, *configurable(*MODEL, *INPUT, *OUTPUT, *SUBTITLES, *SPEECH, *DECODING, *VAD, *ENGINE)],
     examples=(
         "whisper-npu talk.mp3",
         "whisper-npu talk.mp3 -f srt,vtt --max_line_width 40 --max_line_count 2",
