@@ -99,7 +99,7 @@ ARROWS: dict[str, set[str]] = {
 TOP = {"apps", "benchmark", "doctor", "__main__"}  # may import all that is below, and apps all of the others
 START_UP = [
     ["--help"],
-    ["config"],
+    ["config", "--example"],
     ["completion", "bash"],
     ["transcribe", "--help"],
     ["benchmark", "projection", "--help"],

@@ -43,13 +43,16 @@ class Scratch(local):
         return kept[:nbytes].view(dtype).reshape(shape)
 
 
+MOST = 1024  # threads; no machine that this is for has so many cores
+
+
 class Threads:
     """`count` threads for the host's work. May be called from several threads at once."""
 
     def __init__(self, count: int | None = None) -> None:
-        """count: from 1 up; None for the cores that this process may use. Raises UsageError."""
-        if count is not None and count < 1:
-            raise UsageError(f"threads is {count}, must be at least 1")
+        """count: 1 to MOST; None for the cores that this process may use. Raises UsageError."""
+        if count is not None and not 1 <= count <= MOST:
+            raise UsageError(f"threads is {count}, must be at least 1 and at most {MOST}")
         self.count = count or cores()
         self.scratch = Scratch()
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread

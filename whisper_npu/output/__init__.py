@@ -3,6 +3,7 @@
 from whisper_npu.output.files import (
     check_file,
     check_writable,
+    is_stdout,
     is_stream,
     output_path,
     partial_path,
@@ -18,6 +19,7 @@ __all__ = [
     "as_json",
     "check_file",
     "check_writable",
+    "is_stdout",
     "is_stream",
     "output_path",
     "partial_path",

@@ -62,6 +62,11 @@ def is_stream(path: Path) -> bool:
     return _descriptor(path) is not None or (os.path.exists(path) and not os.path.isfile(path))
 
 
+def is_stdout(path: Path) -> bool:
+    """Whether it means the standard output of this process: -, /dev/stdout, /dev/fd/1."""
+    return _descriptor(path) == 1
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` in UTF-8, as `write_bytes_atomically` does."""
     # Half a surrogate pair must not make the whole transcript fail.

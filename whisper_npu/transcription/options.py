@@ -14,6 +14,8 @@ from whisper_npu.transcription.language import check_language
 TASKS = ("transcribe", "translate")
 WINDOW_SECONDS = 30  # what Whisper hears at once
 MAX_NEW_TOKENS = 224  # per window: half of the decoder's 448 positions, the rest is the prompt's
+MAX_CANDIDATES = 100  # of a search; with more the decoder needs minutes and gigabytes for a window
+MAX_BATCH = 256  # windows
 WHOLE_RECORDING = (0.0,)
 
 # What Silero VAD keeps of a silence that ends speech, unless the options say otherwise; faster-whisper's.
@@ -255,9 +257,9 @@ def _duration(name: str, value: Any) -> float:
 _CHECKS: dict[str, Check] = {
     "language": _language,
     "task": _task,
-    "beam_size": _Whole(1, none=1),
-    "best_of": _Whole(1, none=1),
-    "patience": _Number(0, above=True, none=1.0),
+    "beam_size": _Whole(1, MAX_CANDIDATES, none=1),
+    "best_of": _Whole(1, MAX_CANDIDATES, none=1),
+    "patience": _Number(0, MAX_CANDIDATES, above=True, none=1.0),
     "length_penalty": _Number(0, none=1.0),
     "repetition_penalty": _Number(0, above=True),
     "no_repeat_ngram_size": _Whole(0),
@@ -282,7 +284,7 @@ _CHECKS: dict[str, Check] = {
     "hallucination_silence_threshold": _Number(0, optional=True),
     "multilingual": _boolean,
     "language_detection_threshold": _Number(0, 1, optional=True),
-    "language_detection_segments": _Whole(1),
+    "language_detection_segments": _Whole(1, 10_000),
     "vad_filter": _boolean,
     "vad_threshold": _Number(0, 1),
     "vad_neg_threshold": _Number(0, 1, optional=True),
@@ -292,7 +294,7 @@ _CHECKS: dict[str, Check] = {
     "vad_speech_pad_ms": _Whole(0),
     "clip_timestamps": _clip_timestamps,
     "chunk_length": _Whole(1, WINDOW_SECONDS, optional=True),
-    "batch_size": _Whole(1, optional=True),
+    "batch_size": _Whole(1, MAX_BATCH, optional=True),
 }
 
 _NEEDS_WORDS = ("prepend_punctuations", "append_punctuations", "hallucination_silence_threshold")
@@ -346,6 +348,11 @@ def _refuse_what_has_no_effect(options: TranscribeOptions) -> None:
         )
     if changed("patience") and options.beam_size == 1:
         raise UsageError("patience has no effect on one beam: raise beam_size, or leave it out")
+    if options.beam_size * options.patience > MAX_CANDIDATES:
+        raise UsageError(
+            f"patience is {options.patience:g}, with beam_size {options.beam_size} these are more than "
+            f"{MAX_CANDIDATES} candidates: lower one of the two"
+        )
     if round(options.beam_size * options.patience) < 1:
         raise UsageError(
             f"patience is {options.patience:g}, with beam_size {options.beam_size} no candidate is left: "

@@ -102,9 +102,9 @@ def test_what_comes_behind_two_dashes_is_a_recording() -> None:
         (["-osrt"], "-osrt: write -f srt"),
         (["--device", "cuda"], "no GPU is used"),
         (["--device", "emulater"], "did you mean emulator?"),
-        (["--beam_size", "1.5"], "'1.5' is no whole number, 1 or more"),
-        (["--no_speech_threshold", "nan"], "nan is no number from 0 to 1"),
-        (["--patience", "inf"], "inf is no number, 0 or more"),
+        (["--beam_size", "1.5"], "'1.5' must be a whole number, 1 or more"),
+        (["--no_speech_threshold", "nan"], "nan must be a number from 0 to 1"),
+        (["--patience", "inf"], "inf must be a number, 0 or more"),
         (["--no_beam_size", "3"], "no such option --no_beam_size"),
     ],
 )
@@ -161,7 +161,7 @@ class TestSettings:
         ("content", "said"),
         [
             ("modle = 'x'", "there is no option 'modle'; did you mean model?"),
-            ("beam_size = 'x'", "config.toml, beam_size: 'x' is no whole number"),
+            ("beam_size = 'x'", "config.toml, beam_size: 'x' must be a whole number"),
             ("vad_filter = 3", "config.toml, vad_filter: 3 is neither True nor False"),
             ("model = ", "is no TOML"),
             ("audio = 'a.wav'", "there is no option 'audio'"),
@@ -180,7 +180,7 @@ class TestSettings:
     ) -> None:
         monkeypatch.setenv("WHISPER_NPU_BEAM_SIZE", "many")
         assert run(["a.wav"]) == 2
-        assert "WHISPER_NPU_BEAM_SIZE: 'many' is no whole number" in capsys.readouterr().err
+        assert "WHISPER_NPU_BEAM_SIZE: 'many' must be a whole number" in capsys.readouterr().err
 
     def test_a_file_that_was_named_must_be_there(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]

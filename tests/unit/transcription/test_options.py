@@ -108,7 +108,7 @@ def test_what_is_refused_is_named_with_its_value(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"beam_size": 0}, "beam_size is 0, must be a whole number, at least 1"),
+        ({"beam_size": 0}, "beam_size is 0, must be a whole number from 1 to 100"),
         ({"log_prob_threshold": 1}, "log_prob_threshold is 1, must be a number, at most 0, or None"),
         ({"vad_threshold": 2}, "vad_threshold is 2, must be a number from 0 to 1"),
         ({"chunk_length": 40}, "chunk_length is 40, must be a whole number from 1 to 30, or None"),

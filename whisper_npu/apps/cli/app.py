@@ -13,6 +13,7 @@ import sys
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from whisper_npu.apps.cli.benchmark import benchmark
 from whisper_npu.apps.cli.command import HELP_NAMES, Group, Option, may_be_recording
@@ -51,6 +52,18 @@ class Program(Group):
             args = ["transcribe", *args]
         return super().parse_args(ctx, args)
 
+    def _all_names(self) -> list[str]:
+        """What may be typed after the program's name, its commands' commands included."""
+        groups = [one for one in self.commands.values() if isinstance(one, click.Group)]
+        below = [f"{one.name} {name}" for one in groups for name in one.commands]
+        return [*self.commands, *VERSION_NAMES, *below]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands; and what may follow `transcribe`, which may be left out."""
+        found = super().shell_complete(ctx, incomplete)
+        with click.Context(transcribe, parent=ctx, info_name="transcribe", resilient_parsing=True) as inner:
+            return [*found, *transcribe.shell_complete(inner, incomplete)]
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -61,9 +74,9 @@ class Program(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
-        if word not in self.commands and not ctx.resilient_parsing:
-            if not may_be_recording(word):
-                hint = did_you_mean(word, self.commands)
+        if word not in self.commands:
+            if not may_be_recording(word) and not ctx.resilient_parsing:
+                hint = did_you_mean(word, self._all_names())
                 raise click.UsageError(f"{word!r} is neither a command nor a file{hint and f'; {hint}'}", ctx)
             args = ["transcribe", *args]
         return super().resolve_command(ctx, args)
@@ -153,6 +166,10 @@ def _described(error: click.UsageError) -> str:
         return f"{_origin(error.param, error.ctx)}: {error.message.rstrip('.')}"
     if isinstance(error, click.BadOptionUsage):
         return f"{error.option_name} needs a value"
+    if error.message.startswith("Got unexpected extra argument"):
+        return f"one argument is too many:{error.message.partition('(')[2].rpartition(')')[0]!r}".replace(
+            ":'", ": '"
+        )
     return error.message.rstrip(".")
 
 

@@ -71,6 +71,7 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
 
     Raises UsageError for values that do not go together.
     """
+    given = _without_what_is_overruled(given, typed)
     files = _files(given)
     layout = Layout(**{field.name: given[field.name] for field in fields(Layout)})
     _refuse_what_has_no_effect(given, typed, files)
@@ -92,6 +93,40 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
         report=given["report"],
         notes=("--fp16 True has no effect: the encoder multiplies in bf16",) if given["fp16"] else (),
     )
+
+
+# What one option on the command line overrules of a config file or a variable, and by which value.
+_OVERRULED: Mapping[str, Mapping[str, Any]] = {
+    "model": {"model_directory": None},
+    "max_words_per_line": {"max_line_width": None, "max_line_count": None},
+    "max_line_width": {"max_words_per_line": None},
+    "clip_timestamps": {"vad_filter": False},
+    "vad_filter": {"clip_timestamps": (0.0,)},
+    "language": {"multilingual": False},
+    "multilingual": {"language": None},
+    "prefix": {"hotwords": None},
+    "hotwords": {"prefix": None},
+    "quiet": {"verbose": None},
+    "verbose": {"quiet": False},
+}
+_NEED_WORDS = {
+    "max_line_width": None,
+    "max_line_count": None,
+    "max_words_per_line": None,
+    "highlight_words": False,
+    "print_colors": False,
+    "hallucination_silence_threshold": None,
+}
+
+
+def _without_what_is_overruled(given: Mapping[str, Any], typed: frozenset[str]) -> dict[str, Any]:
+    """What stands on the command line counts, even where a default of the user's own is against it."""
+    values = dict(given)
+    for name in typed & _OVERRULED.keys():
+        values |= {other: value for other, value in _OVERRULED[name].items() if other not in typed}
+    if "word_timestamps" in typed and given["word_timestamps"] is False:
+        values |= {name: value for name, value in _NEED_WORDS.items() if name not in typed}
+    return values
 
 
 def _files(given: Mapping[str, Any]) -> OutputFiles:

@@ -36,7 +36,7 @@ benchmark = Group(
     help="Measure products, the pipeline, energy and word errors.\n\n"
     "Every number says whether it is MEASURED on this machine or MODELLED for an NPU.",
 )
-_RECORDINGS = Argument("audio", metavar="AUDIO...", many=True, help="Audio files.")
+_RECORDINGS = Argument("audio", metavar="AUDIO...", many=True, type=TEXT, help="Audio files.")
 _KERNEL = kernel("auto, or a kernel as in transcribe.")
 
 
@@ -374,9 +374,12 @@ def benchmark_wer(
 
 def _show(page: Page, files: Files) -> None:
     """On stdout: as wide as the terminal, and then which files were written."""
+    from whisper_npu.output import is_stdout
     from whisper_npu.page import page_as_text
     from whisper_npu.screen import Screen
 
+    if any(is_stdout(path) for path in files.asked):
+        return  # stdout has what was asked for, perhaps for another program
     screen = Screen.of(sys.stdout, os.environ)
     print(page_as_text(page, screen.width) + files.ending, end="")
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from whisper_npu.apps.cli.values import ParamType, Switch, as_switch
+from whisper_npu.errors import UsageError
 from whisper_npu.near import did_you_mean, near_names
 
 HELP_NAMES = ["-h", "--help"]
@@ -42,7 +43,8 @@ class Option(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         names = ", ".join(sorted(self.opts, key=len))
         value = "" if self.is_switch or self.is_flag else f" {self.make_metavar(ctx)}"
-        return f"{names}{value}", f"{self.help}{self._shown_default()}"
+        repeated = " May be repeated." if self.multiple else ""
+        return f"{names}{value}", f"{self.help}{repeated}{self._shown_default()}"
 
     def _shown_default(self) -> str:
         text = self.default_text
@@ -111,6 +113,9 @@ def configurable(*options: Option) -> tuple[Option, ...]:
     return tuple(copies)
 
 
+Defaults = Callable[[Sequence[Option]], dict[str, Any]]
+
+
 class Command(click.Command):
     """A command whose help has groups and examples.
 
@@ -126,7 +131,7 @@ class Command(click.Command):
         *,
         examples: Sequence[str] = (),
         refused: Mapping[str, str] | None = None,
-        defaults: Callable[[Sequence[Option]], dict[str, Any]] | None = None,
+        defaults: Defaults | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -148,6 +153,15 @@ class Command(click.Command):
                 ctx.default_map = self.defaults(self.options)
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Adds to a wrong value that the library finds which page helps, unless the message says it."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if "whisper-npu " in str(error):
+                raise
+            raise type(error)(f"{error}; see {ctx.command_path} --help") from error
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _format_examples(self.examples, formatter)
         if arguments := [p for p in self.params if isinstance(p, Argument)]:
@@ -163,15 +177,25 @@ class Command(click.Command):
         if any(one.is_switch for one in self.options):
             formatter.write_paragraph()
             formatter.write_text(
-                "A switch: --x, --x True, --x False, --no_x. Underscores or hyphens. -h, --help: this page."
+                "Options without a value are switches: --x or --x True, --x False or --no_x. Names may have "
+                "hyphens in place of underscores. -h, --help: this page."
             )
 
 
 class Argument(click.Argument):
     """An argument with a line in the help."""
 
-    def __init__(self, name: str, *, help: str, metavar: str, many: bool = False, required: bool = True):
-        super().__init__([name], metavar=metavar, nargs=-1 if many else 1, required=required)
+    def __init__(
+        self,
+        name: str,
+        *,
+        help: str,
+        metavar: str,
+        many: bool = False,
+        required: bool = True,
+        type: ParamType | None = None,
+    ) -> None:
+        super().__init__([name], metavar=metavar, nargs=-1 if many else 1, required=required, type=type)
         self.about = help  # click would print its own `help` in a section of its own
 
     def make_metavar(self, ctx: click.Context) -> str:
@@ -211,12 +235,12 @@ def command(
     parent: click.Group,
     name: str,
     *params: click.Parameter,
-    examples: Sequence[str] = (),
+    defaults: Defaults | None = None,
 ) -> Callable[[F], F]:
     """Make a function a command of a group. Its docstring is the help, and the first sentence the summary."""
 
     def declared(callback: F) -> F:
-        parent.add_command(Command(name, callback, params, examples=examples))
+        parent.add_command(Command(name, callback, params, defaults=defaults))
         return callback
 
     return declared

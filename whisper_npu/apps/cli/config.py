@@ -14,6 +14,7 @@ from whisper_npu.apps.cli.command import WIDTH, Command, Option, option, value_t
 from whisper_npu.apps.cli.settings import PRECEDENCE, config_file
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.values import SWITCH
+from whisper_npu.errors import UsageError, shown
 from whisper_npu.near import did_you_mean
 
 # They are read elsewhere, and are no options of `transcribe`.
@@ -35,6 +36,7 @@ def _config(all: bool, path: bool, example: bool) -> None:
         print("\n".join(_example()))
         return
     print("\n".join(_shown(everything=all)))
+    _check()
 
 
 config = Command(
@@ -53,7 +55,7 @@ def _shown(*, everything: bool) -> Iterator[str]:
     yield f"config file: {file}{'' if file.exists() else ' (there is none)'}"
     yield from textwrap.wrap(f"What counts, in this order: {PRECEDENCE}.", WIDTH)
     yield from _unknown_variables()
-    ctx = transcribe.make_context("transcribe", ["-"], parent=click.get_current_context().find_root())
+    ctx = _parsed()
     rows = [_row(one, ctx) for one in transcribe.options if one.configurable]
     shown = [row for row in rows if everything or row[2]]
     yield ""
@@ -62,6 +64,21 @@ def _shown(*, everything: bool) -> Iterator[str]:
     width = max((len(name) for name, _, _ in shown), default=0)
     for name, value, source in shown:
         yield f"{name:<{width}}  {value or '-'}{source and f'  ({source})'}"
+
+
+def _check() -> None:
+    """Whether `transcribe` would take these defaults. Raises UsageError."""
+    from whisper_npu.apps.cli.asked import asked_for
+
+    try:
+        asked_for(_parsed().params, frozenset())
+    except UsageError as error:
+        raise UsageError(f"transcribe would refuse these defaults: {error}") from error
+
+
+def _parsed() -> click.Context:
+    """transcribe without a command line: only its defaults, wherever they come from."""
+    return transcribe.make_context("transcribe", ["-"], parent=click.get_current_context().find_root())
 
 
 def _unknown_variables() -> Iterator[str]:
@@ -81,7 +98,7 @@ def _row(one: Option, ctx: click.Context) -> tuple[str, str, str]:
         said = str(one.envvar)
     elif source is ParameterSource.DEFAULT_MAP:
         said = "config file"
-    return one.long_name.removeprefix("--"), value_text(ctx.params[str(one.name)]), said
+    return one.long_name.removeprefix("--"), shown(value_text(ctx.params[str(one.name)])), said
 
 
 def _example() -> Iterator[str]:

@@ -46,10 +46,12 @@ def kernels_list(all: bool, json: bool, markdown: Path | None) -> None:
     For each design --all says what one dispatch uses of the array and of DRAM.
     """
     from whisper_npu.apps.cli.kernel_list import ListOptions, list_designs
+    from whisper_npu.output import is_stdout
     from whisper_npu.screen import Screen
 
     shown = list_designs(ListOptions(all, json, markdown), Screen.of(sys.stdout, os.environ))
-    print(shown, end="")
+    if markdown is None or not is_stdout(markdown):
+        print(shown, end="")
 
 
 @command(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whisper_npu.apps.cli.command import Argument, Group, command, option
+from whisper_npu.apps.cli.command import Argument, Group, command, configurable, option
+from whisper_npu.apps.cli.settings import configured
 from whisper_npu.apps.cli.transcribe import MODEL_NAMES
 from whisper_npu.apps.cli.values import FOLDER, SWITCH, Text
 
@@ -17,19 +18,19 @@ models = Group(
         "whisper-npu models remove small",
     ),
 )
-_MODEL_DIR = option(
-    "--model_dir", type=FOLDER, metavar="DIR", help="Where models are kept; default: the hub's cache."
+(_MODEL_DIR,) = configurable(
+    option("--model_dir", type=FOLDER, metavar="DIR", help="Where models are kept; default: the hub's cache.")
 )
 
 
 class _Names(Argument):
-    def __init__(self, *, required: bool) -> None:
+    def __init__(self, help: str, *, required: bool) -> None:
         super().__init__(
             "names",
             metavar="NAME..." if required else "[NAME...]",
             many=True,
             required=required,
-            help="Models." if required else "Models; default: all that are here.",
+            help=help,
         )
         self.type = Text(MODEL_NAMES)
 
@@ -40,6 +41,7 @@ class _Names(Argument):
     option("--all", type=SWITCH, default=False, help="Also those that can be downloaded."),
     option("--json", type=SWITCH, default=False, help="Print a JSON document instead."),
     _MODEL_DIR,
+    defaults=configured,
 )
 def models_list(all: bool, json: bool, model_dir: Path | None) -> None:
     """List the models that are here, with sizes and sources."""
@@ -48,7 +50,7 @@ def models_list(all: bool, json: bool, model_dir: Path | None) -> None:
     list_models(everything=all, as_json=json, model_dir=model_dir)
 
 
-@command(models, "download", _Names(required=True), _MODEL_DIR)
+@command(models, "download", _Names("Models.", required=True), _MODEL_DIR, defaults=configured)
 def models_download(names: tuple[str, ...], model_dir: Path | None) -> int:
     """Bring models here, ready for the first transcription."""
     from whisper_npu.apps.cli.model_commands import download_models
@@ -56,7 +58,7 @@ def models_download(names: tuple[str, ...], model_dir: Path | None) -> int:
     return download_models(names, model_dir=model_dir)
 
 
-@command(models, "path", Argument("name", metavar="NAME", help="A model."), _MODEL_DIR)
+@command(models, "path", Argument("name", metavar="NAME", help="A model."), _MODEL_DIR, defaults=configured)
 def models_path(name: str, model_dir: Path | None) -> None:
     """Print a model's folder, for scripts."""
     from whisper_npu.apps.cli.model_commands import print_path
@@ -64,7 +66,13 @@ def models_path(name: str, model_dir: Path | None) -> None:
     print_path(name, model_dir=model_dir)
 
 
-@command(models, "verify", _Names(required=False), _MODEL_DIR)
+@command(
+    models,
+    "verify",
+    _Names("Models; default: all that are here.", required=False),
+    _MODEL_DIR,
+    defaults=configured,
+)
 def models_verify(names: tuple[str, ...], model_dir: Path | None) -> int:
     """Check that models are as they were published."""
     from whisper_npu.apps.cli.model_commands import verify_models
@@ -75,10 +83,11 @@ def models_verify(names: tuple[str, ...], model_dir: Path | None) -> int:
 @command(
     models,
     "remove",
-    _Names(required=False),
-    option("--all", type=SWITCH, default=False, help="Every model that is here."),
+    _Names("Models, or others: what belongs to none of them.", required=False),
+    option("--all", type=SWITCH, default=False, help="Every model that is here, and the others."),
     option("--dry_run", type=SWITCH, default=False, help="Say what would be removed, and remove nothing."),
     _MODEL_DIR,
+    defaults=configured,
 )
 def models_remove(names: tuple[str, ...], all: bool, dry_run: bool, model_dir: Path | None) -> None:
     """Remove models from the caches, and say how much that frees."""

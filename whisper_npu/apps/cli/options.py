@@ -76,7 +76,7 @@ REPEATS_HELP = "Measured runs, after one to warm up."
 
 def repeats(default: int) -> Option:
     """--repeats, for commands with different defaults."""
-    return option("--repeats", type=Number(int, 1), default=default, metavar="N", help=REPEATS_HELP)
+    return option("--repeats", type=Number(int, 1, 10_000), default=default, metavar="N", help=REPEATS_HELP)
 
 
 def kernel(help: str = KERNEL_HELP) -> Option:

@@ -28,7 +28,9 @@ def config_file(environ: Mapping[str, str] = os.environ) -> Path:
     """$WHISPER_NPU_CONFIG, or whisper-npu/config.toml in the user's config folder."""
     if own := environ.get("WHISPER_NPU_CONFIG"):
         return Path(os.path.expanduser(own))
-    folder = environ.get("XDG_CONFIG_HOME") or "~/.config"
+    folder = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(folder):  # as the specification of XDG_CONFIG_HOME wants it
+        folder = "~/.config"
     return Path(os.path.expanduser(folder)) / "whisper-npu/config.toml"
 
 
@@ -38,7 +40,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises UsageError for a file that cannot be read, or is no TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if os.environ.get("WHISPER_NPU_CONFIG"):
             raise UsageError(
@@ -49,11 +51,16 @@ def read_config(path: Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UsageError(f"config file {path} cannot be read ({reason}): correct it, or move it") from error
     try:
-        return {name.replace("-", "_"): value for name, value in tomllib.loads(text).items()}
+        found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
             f"config file {path} is no TOML: {one_line(error)}; whisper-npu config --example shows one"
         ) from error
+    config = {name.replace("-", "_"): value for name, value in found.items()}
+    if len(config) < len(found):
+        twice = next(name for name in found if name.replace("-", "_") != name)
+        raise UsageError(f"config file {path}: {twice} is set twice, with - and with _; leave one out")
+    return config
 
 
 def checked_names(config: Mapping[str, Any], known: Sequence[Option], path: Path) -> None:

@@ -37,11 +37,20 @@ MODEL_NAMES = (  # without importing the checkpoints; a test compares
     "distil-large-v3",
     "distil-large-v3.5",
 )
+COMPUTE_TYPES = ("auto", "default", "int8", "int8_float32", "float32")
+
+
+def _languages() -> list[str]:
+    from whisper_npu.transcription.language import NAMES
+
+    return ["auto", *NAMES, *NAMES.values()]
+
 
 AUDIO = Argument(
     "audio",
     metavar="AUDIO...",
     many=True,
+    type=TEXT,
     help="Recordings: files of any audio or video format, quoted globs, folders (--recursive), - for stdin.",
 )
 
@@ -72,7 +81,7 @@ MODEL = group(
     THREADS,
     option(
         "--compute_type",
-        type=TEXT,
+        type=Text(COMPUTE_TYPES),
         default="auto",
         metavar="TYPE",
         help="Decoder's type, as CTranslate2 calls it: auto (int8 if the CPU has it), float32, int8, ...",
@@ -188,7 +197,7 @@ SPEECH = group(
     option(
         "--language",
         "-l",
-        type=TEXT,
+        type=Text(_languages),
         example='"de"',
         metavar="NAME",
         help="Code or English name: de, German, de-DE. Default: auto, detected.",

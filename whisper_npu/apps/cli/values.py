@@ -7,7 +7,7 @@ option, an environment variable or the config file.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +72,9 @@ class Number(ParamType):
                 raise ValueError
             number = self.kind(value)
         except (TypeError, ValueError):
-            raise click.BadParameter(f"{value!r} is no {self._words}{self._limits}", ctx, param) from None
+            raise click.BadParameter(f"{value!r} must be a {self._words}{self._limits}", ctx, param) from None
         if not self.low <= number <= self.high or math.isinf(number):  # False for NaN
-            raise click.BadParameter(f"{value} is no {self._words}{self._limits}", ctx, param)
+            raise click.BadParameter(f"{value} must be a {self._words}{self._limits}", ctx, param)
         return number
 
     @property
@@ -136,6 +136,12 @@ class Words(Choice):
         super().__init__(words)
         self.all_of = tuple(all_of)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + word) for word in self.words if word.startswith(last.lower())]
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         given = value if isinstance(value, (list, tuple)) else str(value).split(",")
         found = [super(Words, self).convert(str(word).strip(), param, ctx) for word in given]
@@ -144,11 +150,11 @@ class Words(Choice):
 
 
 class Text(ParamType):
-    """Any text. completed: what a shell offers."""
+    """Any text. completed: what a shell offers, or a function that says it."""
 
     name = "text"
 
-    def __init__(self, completed: Sequence[str] = ()) -> None:
+    def __init__(self, completed: Sequence[str] | Callable[[], Iterable[str]] = ()) -> None:
         self.completed = completed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -159,7 +165,8 @@ class Text(ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        found = [CompletionItem(word) for word in self.completed if word.startswith(incomplete)]
+        words = self.completed() if callable(self.completed) else self.completed
+        found = [CompletionItem(word) for word in words if word.lower().startswith(incomplete.lower())]
         return found or [CompletionItem(incomplete, type="file")]
 
 
