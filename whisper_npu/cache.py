@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from whisper_npu.errors import CacheError, one_line
@@ -20,6 +21,12 @@ def cache_folder(chosen: Path | None) -> Path:
     if own := os.environ.get("WHISPER_NPU_CACHE"):
         return Path(os.path.expanduser(own))
     return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "whisper-npu"
+
+
+def content_key(salt: str, hashes: Iterable[tuple[str, str]]) -> str:
+    """One sha256 over named file contents: equal only if all names and all bytes are equal."""
+    # JSON keeps the boundaries between names and hashes, so no two lists read alike.
+    return hashlib.sha256(json.dumps([salt, sorted(hashes)]).encode()).hexdigest()
 
 
 def find(cache: Path, key: str) -> Path | None:
@@ -65,6 +72,15 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     if found is None:
         raise CacheError(f"cache entry {folder} was removed while it was being built; try again")
     return found
+
+
+def discard(cache: Path, key: str) -> None:
+    """Remove an entry that whoever reads it found damaged, if the cache can be written."""
+    try:
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".building-") as scratch:
+            (cache / key).rename(Path(scratch) / "damaged")
+    except OSError:
+        pass  # `find_or_build` says so
 
 
 def _rename_or_lose(new: Path, folder: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from whisper_npu import cache
 from whisper_npu.checkpoint import huggingface_folder, vocabulary
-from whisper_npu.checkpoint.files import chunks, content_key, read_json, sha256
+from whisper_npu.checkpoint.files import chunks, read_json, sha256
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 
@@ -45,7 +45,7 @@ def ctranslate2_folder(folder: Path, cache_folder: Path, progress: Callable[[str
     """
     inputs = [folder / name for name in SMALL_FILES if (folder / name).is_file()]
     inputs += huggingface_folder.weight_files(folder)
-    key = content_key(f"converter {_CONVERTER_VERSION}", [(path.name, sha256(path)) for path in inputs])
+    key = cache.content_key(f"converter {_CONVERTER_VERSION}", [(path.name, sha256(path)) for path in inputs])
     if (found := cache.find(cache_folder, key)) is not None:
         return found
     progress(f"converting {folder} for the decoder, once")

@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from whisper_npu import cache
 from whisper_npu.checkpoint.ctranslate2_folder import (
     COMPANIONS,
+    MODEL,
     PREPROCESSOR,
     VOCABULARIES,
     ModelFile,
     parse_model,
     write_model,
 )
-from whisper_npu.checkpoint.files import chunks, content_key
+from whisper_npu.checkpoint.files import chunks, identity
 from whisper_npu.errors import CacheError
 
 # Part of every cache key: increase it whenever the same input would give another folder.
 _WRITER_VERSION = "1"
 
-_MODEL = "model.bin"
 _LATER_ENCODER_LAYER = re.compile(r"encoder/layer_[1-9]\d*/")
 _BLOCK = 1 << 17  # elements that are rounded at a time: they fit a core's cache
 
@@ -43,27 +43,22 @@ def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Call
     tells `progress` why.
     """
     companions = (*COMPANIONS, *VOCABULARIES, PREPROCESSOR)
-    files = [whole / _MODEL, *(file for name in companions if (file := whole / name).is_file())]
-    key = content_key(f"decoder {_WRITER_VERSION} {int8}", [(file.name, _identity(file)) for file in files])
+    files = [whole / MODEL, *(file for name in companions if (file := whole / name).is_file())]
+    key = cache.content_key(
+        f"decoder {_WRITER_VERSION} {int8}", [(file.name, identity(file)) for file in files]
+    )
 
     def build(out: Path) -> None:
         progress(f"storing the decoder of {whole} separately, once")
         for file in files[1:]:
             (out / file.name).write_bytes(b"".join(chunks(file)))
-        _write(parse_model(files[0]), out / _MODEL, int8=int8)
+        _write(parse_model(files[0]), out / MODEL, int8=int8)
 
     try:
         return cache.find_or_build(cache_folder, key, build)
     except CacheError as error:
         progress(f"the decoder is loaded with the encoder: {error}")
         return whole
-
-
-def _identity(file: Path) -> str:
-    """A text that changes when the file does. Hashing the file would cost as much time as is saved."""
-    real = file.resolve()
-    status = real.stat()
-    return f"{real} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _write(model: ModelFile, path: Path, *, int8: bool) -> None:

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import faster_whisper
 import numpy as np
-from faster_whisper.audio import pad_or_trim
-from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from whisper_npu.audio import SAMPLE_RATE
 from whisper_npu.dtypes import F32
+from whisper_npu.transcription.libraries import faster_whisper
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Segment, Word
 
@@ -81,7 +79,9 @@ class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[mi
                 if min(done, chunk["duration"] - done) >= SHORTEST_REST:
                     rest = window[:, round(done * self.model.frames_per_second) :]
                     left = {"offset": chunk["offset"] + done, "duration": chunk["duration"] - done}
-                    waiting.append((place, pad_or_trim(rest, window.shape[1]), chunk | left))
+                    waiting.append(
+                        (place, faster_whisper.audio.pad_or_trim(rest, window.shape[1]), chunk | left)
+                    )
         return segments
 
     def generate_segment_batched(self, features: F32, tokenizer: Any, options: Any) -> tuple[Any, Any]:
@@ -108,10 +108,11 @@ def spoken(segments: Iterator[Any], samples: F32) -> Iterator[Any]:
     faster-whisper keeps a segment that the model is sure of even if it hears no speech: "You" for 5 s of
     zeros. Such a segment is kept only if Silero VAD hears speech too.
     """
+    vad = faster_whisper.vad
     for segment in segments:
         heard = samples[int(segment.start * SAMPLE_RATE) : int(segment.end * SAMPLE_RATE)]
         doubtful = segment.no_speech_prob > NO_SPEECH_THRESHOLD or not heard.any()
-        if not doubtful or get_speech_timestamps(heard, VadOptions()):
+        if not doubtful or vad.get_speech_timestamps(heard, vad.VadOptions()):
             yield segment
 
 

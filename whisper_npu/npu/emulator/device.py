@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
@@ -41,7 +43,7 @@ from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
-from whisper_npu.ops import Attention, Linear, Norm, Op, Part
+from whisper_npu.ops import Attention, Linear, Matmul, Norm, Op, Part
 
 
 class Fidelity(Enum):
@@ -167,6 +169,24 @@ class Emulator(Device):
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
         gemm = self._gemm_of(form_of(layout)) if layout.operand in SIDES else None
         return EmulatedBuffer(layout, gemm, self.threads, out)
+
+    def kept_form(self, layer: Linear | Matmul) -> str | None:
+        with self._lock:
+            buffer = self._alloc_weight(layer)
+        assert isinstance(buffer, EmulatedBuffer)
+        form = buffer.form
+        return f"{form.rows} x {form.cols} {form.dtype} {form.rounding} as {buffer.gemm.form_of_rhs}"
+
+    def kept(self, buffer: Buffer) -> NDArray[Any]:
+        assert isinstance(buffer, EmulatedBuffer)
+        return buffer.written
+
+    def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
+        with self._lock:
+            buffer = self._alloc_weight(layer)
+        assert isinstance(buffer, EmulatedBuffer)
+        buffer.packed = kept
+        return buffer
 
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
         start = perf_counter()
