@@ -284,6 +284,9 @@ class Device(ABC):
         """As `stage`, from what `kept` gave for an equal `kept_form`. It is read only, and may be mapped."""
         raise NotImplementedError(f"{self.name} keeps its weights to itself")
 
+    def rest(self) -> None:  # noqa: B027  # most devices hold nothing of the kind
+        """Nothing runs for a while: what the device can have back at once need not be held meanwhile."""
+
     def _alloc_weight(self, layer: Linear | Matmul) -> Buffer:
         """For a weight of this layer's K and N. From here on all products of this size read it."""
         size = layer.K, layer.N

@@ -234,6 +234,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
                 for run in recording.runs:
                     self.on_run(run)
             encoded[number] = self._last[1]
+        self._npu_encoder.device.rest()  # while the decoder works, which takes as much memory
         end = perf_counter()
         self._encoder_seconds += end - start
         self.on_stage("encoder", start, end)

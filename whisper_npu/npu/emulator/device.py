@@ -19,6 +19,7 @@ from whisper_npu.errors import PlanError
 from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import vmac
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, blas, cpu_has_dot, fastest
+from whisper_npu.host.memory import give_back_pages
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
@@ -139,6 +140,7 @@ class Emulator(Device):
     ) -> None:
         super().__init__(target, threads or Threads())
         self.fidelity = fidelity
+        self._mapped: list[Packed] = []  # weights in files, of all views of this device
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
             build_meanwhile(host_gemm.SOURCE)
@@ -186,7 +188,13 @@ class Emulator(Device):
             buffer = self._alloc_weight(layer)
         assert isinstance(buffer, EmulatedBuffer)
         buffer.packed = kept
+        self._mapped.append(kept)
         return buffer
+
+    def rest(self) -> None:
+        with self._lock:
+            for kept in self._mapped:
+                give_back_pages(kept)
 
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
         start = perf_counter()
@@ -299,6 +307,7 @@ class Emulator(Device):
             self._record(product.name, plan, stats, begin, stop)
 
     def close(self) -> None:
+        self._mapped.clear()
         self.threads.close()
 
 
