@@ -102,12 +102,12 @@ def test_layers_run_with_mapped_weights(tmp_path: Path) -> None:
     assert np.allclose(results[0], x @ values()["first"], atol=0.3)
 
 
-def test_a_device_that_rested_has_its_weights_again(tmp_path: Path) -> None:
+def test_a_device_that_gave_memory_back_has_its_weights_again(tmp_path: Path) -> None:
     device = emulator()
     first = stage(weights([]), device, kept_in(tmp_path))
     again = stage(weights([]), device, kept_in(tmp_path))
     before = contents(device, first)
-    device.rest()
+    device.trim()
     assert contents(device, first) == contents(device, again) == before
 
 

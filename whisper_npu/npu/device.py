@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
+from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.npu.contract import Contract, in_order_of_trial
@@ -284,8 +285,9 @@ class Device(ABC):
         """As `stage`, from what `kept` gave for an equal `kept_form`. It is read only, and may be mapped."""
         raise NotImplementedError(f"{self.name} keeps its weights to itself")
 
-    def rest(self) -> None:  # noqa: B027  # most devices hold nothing of the kind
-        """Nothing runs for a while: what the device can have back at once need not be held meanwhile."""
+    def trim(self) -> None:
+        """Give the system what is free, and what can be had again at once: something else needs memory."""
+        give_back_free_memory()
 
     def _alloc_weight(self, layer: Linear | Matmul) -> Buffer:
         """For a weight of this layer's K and N. From here on all products of this size read it."""

@@ -223,6 +223,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
     def _encode(self, features: F32) -> Any:
         start = perf_counter()
         frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
+        self._npu_encoder.device.trim()  # what the decoder left
         windows = faster_whisper.audio.pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
         encoded = np.empty((len(windows), *self._npu_encoder.shape), np.float32)
         for number, mel in enumerate(windows):
@@ -234,7 +235,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
                 for run in recording.runs:
                     self.on_run(run)
             encoded[number] = self._last[1]
-        self._npu_encoder.device.rest()  # while the decoder works, which takes as much memory
+        self._npu_encoder.device.trim()  # for the decoder
         end = perf_counter()
         self._encoder_seconds += end - start
         self.on_stage("encoder", start, end)

@@ -191,10 +191,11 @@ class Emulator(Device):
         self._mapped.append(kept)
         return buffer
 
-    def rest(self) -> None:
+    def trim(self) -> None:
         with self._lock:
             for kept in self._mapped:
                 give_back_pages(kept)
+        super().trim()
 
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
         start = perf_counter()
