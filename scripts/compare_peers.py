@@ -2,6 +2,7 @@
 
     python scripts/compare_peers.py                 # tiny.en and base, clips of 11 s and 93 s
     python scripts/compare_peers.py --model base --audio talk.wav --repeats 9 --json peers.json
+    python scripts/compare_peers.py --compute_type int8 --command --without_avx512
 
 Every measurement is a process of its own; the programs take turns in one run. `cold` is the time from the
 start of the process to the end of its first transcription, with imports and loading; `warm` is the second
@@ -30,8 +31,10 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from statistics import median
 from time import monotonic, perf_counter, process_time
@@ -53,6 +56,7 @@ OPTIONAL = {
 # Temperatures at which a window is decoded again: faster-whisper's defaults, and ours.
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BEST_OF = 5
+COMPUTE_TYPES = ("float32", "int8")
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def main() -> None:
         measure_here(Side(name, compute_type), arguments)
         return
     present = [peer for peer in arguments.peers if all(find_spec(module) for module in OPTIONAL[peer])]
-    sides = [Side(name, t) for t in ("float32", "int8") for name in (OURS, PEER)]
+    sides = [Side(name, t) for t in arguments.compute_type for name in (OURS, PEER)]
     sides += [Side(peer, "") for peer in present]
     runs = []
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +111,8 @@ def main() -> None:
         from whisper_npu.benchmark.timings import machine
 
         settings = {
-            key: getattr(arguments, key) for key in ("device", "kernel", "beam_size", "threads", "weights")
+            key: getattr(arguments, key)
+            for key in ("device", "kernel", "beam_size", "threads", "weights", "command", "without_avx512")
         }
         document = {"machine": machine(), "settings": settings, "not_installed": absent, "runs": runs}
         arguments.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -122,6 +127,17 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", default="emulator")
     parser.add_argument("--kernel", default="auto")
+    parser.add_argument(
+        "--compute_type", action="append", choices=COMPUTE_TYPES, help="repeatable; default: both"
+    )
+    parser.add_argument(
+        "--command",
+        action="store_true",
+        help="run whisper-npu's command, not its library: then the warm run loads the model again",
+    )
+    parser.add_argument(
+        "--without_avx512", action="store_true", help="compute as on a CPU without AVX-512, on both sides"
+    )
     parser.add_argument(
         "--peers",
         nargs="*",
@@ -150,6 +166,9 @@ def parsed() -> argparse.Namespace:
         parser.add_argument(own, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.model = arguments.model or ["tiny.en", "base"]
+    arguments.compute_type = arguments.compute_type or list(COMPUTE_TYPES)
+    if arguments.compute_type == ["int8"]:
+        arguments.peers = []  # they compute in float32, and are compared with that
     arguments.weights = dict(arguments.weights)
     for peer, weights in arguments.weights.items():
         if len(arguments.model) > 1 and "{model}" not in weights:
@@ -183,6 +202,8 @@ def measure_here(side: Side, arguments: argparse.Namespace) -> None:
 
 def measured_here(side: Side, arguments: argparse.Namespace) -> Measured:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
+    if side.name == OURS and arguments.without_avx512:
+        hide_avx512_from_ours()
     transcribe = OPENED[side.name](side.compute_type, arguments)
     path = str(arguments.audio[0])
     text = transcribe(path)
@@ -199,10 +220,35 @@ def peak_mb() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
+def hide_avx512_from_ours() -> None:
+    """Compile and choose loops as a CPU without AVX-512 does. To be called before anything asks for them."""
+    from whisper_npu.host import native
+
+    others = tuple(flag for flag in native.cpu_flags() if not flag.startswith("avx512"))
+    native.FLAGS = (*native.FLAGS, "-mno-avx512f")
+    native.cpu_flags = lambda: others
+
+
+def avx512_off() -> dict[str, str]:
+    """The variables by which NumPy, its OpenBLAS, CTranslate2 and its oneDNN leave AVX-512 alone."""
+    import numpy as np
+
+    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return {
+        "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in found if name.startswith(("AVX512", "X86_V4"))),
+        "OPENBLAS_CORETYPE": "Haswell",
+        "CT2_FORCE_CPU_ISA": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "DNNL_MAX_CPU_ISA": "AVX2",
+    }
+
+
 Transcribe = Callable[[str], str]
 
 
 def open_ours(compute_type: str, arguments: argparse.Namespace) -> Transcribe:
+    if arguments.command:
+        return lambda path: said_by_command(path, compute_type, arguments)
     from whisper_npu import load_model
     from whisper_npu.transcription.options import TranscribeOptions
 
@@ -211,6 +257,28 @@ def open_ours(compute_type: str, arguments: argparse.Namespace) -> Transcribe:
         arguments.model[0], device=arguments.device, kernel=arguments.kernel, compute_type=compute_type
     )
     return lambda path: model.transcribe(path, options).text
+
+
+def said_by_command(path: str, compute_type: str, arguments: argparse.Namespace) -> str:
+    from whisper_npu.apps.cli.app import main as command
+
+    options = {
+        "model": arguments.model[0],
+        "device": arguments.device,
+        "kernel": arguments.kernel,
+        "compute_type": compute_type,
+        "beam_size": arguments.beam_size,
+        "threads": arguments.threads,
+        "language": "en",
+    }
+    sys.argv = ["whisper-npu", "transcribe", path, *(f"--{key}={value}" for key, value in options.items())]
+    with redirect_stdout(StringIO()) as said:
+        try:
+            command()
+        except SystemExit as end:
+            if end.code:
+                raise RuntimeError(f"the command ended with code {end.code}") from end
+    return said.getvalue()
 
 
 def open_faster_whisper(compute_type: str, arguments: argparse.Namespace) -> Transcribe:
@@ -322,6 +390,8 @@ def compared(model: str, clip: Clip, sides: list[Side], arguments: argparse.Name
     rate = word_errors(clip, checkpoint.normalizer)
     print(
         f"\n{model}, {clip.path.name} ({clip.seconds:.1f} s), {arguments.device}, kernel {arguments.kernel}, "
+        f"{'by the command, ' if arguments.command else ''}"
+        f"{'without AVX-512, ' if arguments.without_avx512 else ''}"
         f"beam {arguments.beam_size}, {arguments.threads} threads; medians of {arguments.repeats}; "
         f"MEASURED on {machine_line()}\n"
     )
@@ -376,10 +446,13 @@ def measure(side: Side, model: str, folder: str, clip: Clip, arguments: argparse
     }
     command = [sys.executable, __file__, *(f"--{key}={value}" for key, value in options.items())]
     command += [f"--weights={peer}={weights}" for peer, weights in arguments.weights.items()]
+    command += [f"--{flag}" for flag in ("command", "without_avx512") if getattr(arguments, flag)]
     # Threads that spin while they wait slow a busy machine; the same for all sides.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
     environment |= {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
+    if arguments.without_avx512:
+        environment |= avx512_off()
     try:
         done = subprocess.run(
             command,

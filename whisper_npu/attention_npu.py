@@ -69,8 +69,9 @@ class AttentionNPU:
             device = device.prepared(ops)
         self.device = device
         qkv, _, out = ops
-        self.qkv = LinearLayer(qkv, *fused_qkv(weights[:3], biases[:3], self.n_head), self.device)
-        self.out = LinearLayer(out, weights[3], biases[3], self.device)
+        qkv_weight, qkv_bias = (fused_qkv(q, k, v, self.n_head) for q, k, v, _ in (weights, biases))
+        self.qkv = LinearLayer(qkv, device.stage(qkv, qkv_weight.T), qkv_bias, device)
+        self.out = LinearLayer(out, device.stage(out, weights[3].T), biases[3], device)
 
     def __call__(self, x: F32, key_mask: ArrayLike | None = None) -> F32:
         """softmax(Q K^T / sqrt(d_head)) V, projected. x: (n_ctx, n_state) float32, n_ctx from 1 up.
@@ -103,15 +104,14 @@ class AttentionNPU:
         return x, {"mask": mask.astype(np.float32)}
 
 
-def fused_qkv(weights: list[Weight], biases: list[Weight], n_head: int) -> tuple[F32, F32]:
-    """The three projections as one, q divided by sqrt(d_head): (3 * n_state, n_state) and (3 * n_state,).
+def fused_qkv(q: Weight, k: Weight, v: Weight, n_head: int) -> F32:
+    """Three projections as one, q divided by sqrt(d_head): their weights, or their biases.
 
-    One product for three: x is packed once, and N has fewer part-filled tiles.
+    (n_state, ...) each; returns (3 * n_state, ...). One product for three: x is packed once, and N has fewer
+    part-filled tiles.
     """
-    scale = np.float32((len(weights[0]) // n_head) ** -0.5)
-    q, k, v = (weight.astype(np.float32) for weight in weights)
-    q_bias, k_bias, v_bias = (bias.astype(np.float32) for bias in biases)
-    return np.concatenate([q * scale, k, v]), np.concatenate([q_bias * scale, k_bias, v_bias])
+    scale = np.float32((len(q) // n_head) ** -0.5)
+    return np.concatenate([q.astype(np.float32) * scale, k.astype(np.float32), v.astype(np.float32)])
 
 
 def attention_ops(n_ctx: int, n_state: int, n_head: int) -> tuple[Linear, Attention, Linear]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +51,12 @@ def cache_folder(chosen: Path | None) -> Path:
     if own := os.environ.get("WHISPER_NPU_CACHE"):
         return Path(os.path.expanduser(own))
     return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "whisper-npu"
+
+
+def content_key(salt: str, hashes: Iterable[tuple[str, str]]) -> str:
+    """One sha256 over named file contents: equal only if all names and all bytes are equal."""
+    # JSON keeps the boundaries between names and hashes, so no two lists read alike.
+    return hashlib.sha256(json.dumps([salt, sorted(hashes)]).encode()).hexdigest()
 
 
 def find(cache: Path, key: str) -> Path | None:
@@ -166,6 +173,15 @@ def _about(folder: Path) -> About:
 
 def _describe(folder: Path, about: About) -> None:
     (folder / _ABOUT).write_text(json.dumps(asdict(about)), "utf-8")
+
+
+def discard(cache: Path, key: str) -> None:
+    """Remove an entry that whoever reads it found damaged, if the cache can be written."""
+    try:
+        with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
+            (cache / key).rename(Path(scratch) / "damaged")
+    except OSError:
+        pass  # `find_or_build` says so
 
 
 def _rename_or_lose(new: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from whisper_npu.attention_npu import fused_qkv
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
-from whisper_npu.layers import Conv1d, LayerNorm, conv1d_op
+from whisper_npu.layers import Conv1d, LayerNorm, conv1d_op, conv1d_weight
 from whisper_npu.npu.device import Device, Value
 from whisper_npu.ops import EncoderLayer, Linear, Norm, Op
+from whisper_npu.staging import KeptIn, Weight, stage
 
 Weights = Mapping[str, NDArray[np.floating]]
+# Part of the key of what is kept: increase it whenever `encoder_products` makes other values of the same
+# weights.
+_PRODUCTS_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -95,21 +99,52 @@ def encoder_ops(dims: ModelDimensions) -> tuple[Op, ...]:
     return (ops.conv1, ops.conv2, *ops.blocks, ops.ln_post)
 
 
+def encoder_products(dims: ModelDimensions, weights: Weights) -> dict[str, Weight]:
+    """Every weight of a matrix product, as the device multiplies by it, for `staging.stage`."""
+    ops = EncoderOps.of(dims)
+    products = {
+        "conv1": Weight(ops.conv1, lambda: conv1d_weight(weights["conv1.weight"])),
+        "conv2": Weight(ops.conv2, lambda: conv1d_weight(weights["conv2.weight"])),
+    }
+    for layer, op in enumerate(ops.blocks):
+        products |= _block_products(f"blocks.{layer}.", op, weights)
+    return products
+
+
+def _block_products(prefix: str, op: EncoderLayer, weights: Weights) -> dict[str, Weight]:
+    def qkv() -> F32:
+        q, k, v = (weights[f"{prefix}attn.{name}.weight"] for name in ("query", "key", "value"))
+        return fused_qkv(q, k, v, op.n_head).T
+
+    return {
+        f"{prefix}qkv": Weight(op.qkv, qkv),
+        f"{prefix}out": Weight(op.out, lambda: weights[f"{prefix}attn.out.weight"].T),
+        f"{prefix}mlp0": Weight(op.mlp0, lambda: weights[f"{prefix}mlp.0.weight"].T),
+        f"{prefix}mlp2": Weight(op.mlp2, lambda: weights[f"{prefix}mlp.2.weight"].T),
+    }
+
+
 class AudioEncoder:
     """Log-mel to the audio features that the decoder attends to. Weights are staged on the device here, once.
 
     weights: the arrays of `encoder_shapes(dims)`. device: prepared for `encoder_ops(dims)`, or as it is.
+    kept_in: where staged weights are kept for the next start; None: nowhere.
     Source: Radford et al., arXiv 2212.04356, section 2.2.
     """
 
-    def __init__(self, dims: ModelDimensions, weights: Weights, device: Device) -> None:
+    def __init__(
+        self, dims: ModelDimensions, weights: Weights, device: Device, kept_in: KeptIn | None = None
+    ) -> None:
         self.dims, self.device = dims, device
+        if kept_in is not None:
+            kept_in = replace(kept_in, identity=f"encoder {_PRODUCTS_VERSION} {kept_in.identity}")
+        staged = stage(encoder_products(dims, weights), device, kept_in)
         ops = EncoderOps.of(dims)
-        self.conv1 = Conv1d(ops.conv1, weights["conv1.weight"], weights["conv1.bias"], device, stride=1)
-        self.conv2 = Conv1d(ops.conv2, weights["conv2.weight"], weights["conv2.bias"], device, stride=2)
+        self.conv1 = Conv1d(ops.conv1, staged["conv1"], weights["conv1.bias"], device, stride=1)
+        self.conv2 = Conv1d(ops.conv2, staged["conv2"], weights["conv2.bias"], device, stride=2)
         self.positional_embedding = _f32(weights["positional_embedding"])  # (n_audio_ctx, n_state) f32
         self.blocks = [
-            ResidualAttentionBlock(op, _below(f"blocks.{layer}.", weights), device)
+            ResidualAttentionBlock(op, f"blocks.{layer}.", staged, weights, device)
             for layer, op in enumerate(ops.blocks)
         ]
         self.ln_post = LayerNorm(ops.ln_post, weights["ln_post.weight"], weights["ln_post.bias"], device)
@@ -140,25 +175,30 @@ class ResidualAttentionBlock:
     `ops.EncoderLayer` reads like the paper.
     """
 
-    def __init__(self, op: EncoderLayer, weights: Weights, device: Device) -> None:
+    def __init__(
+        self, op: EncoderLayer, prefix: str, staged: Mapping[str, Value], weights: Weights, device: Device
+    ) -> None:
+        """prefix: of the block's names in staged and weights."""
         self.op, self.device = op, device
-        q, k, v = (weights[f"attn.{name}.weight"] for name in ("query", "key", "value"))
-        k_bias = np.zeros(len(k), np.float32)  # the key projection has none
-        biases = [weights["attn.query.bias"], k_bias, weights["attn.value.bias"]]
-        qkv_weight, qkv_bias = fused_qkv([q, k, v], biases, op.n_head)
+
+        def vector(name: str) -> F32:
+            return _f32(weights[prefix + name])
+
+        q_bias, v_bias = vector("attn.query.bias"), vector("attn.value.bias")
+        k_bias = np.zeros_like(q_bias)  # the key projection has none
         self.weights: dict[str, Value] = {
-            "attn_ln_weight": _f32(weights["attn_ln.weight"]),
-            "attn_ln_bias": _f32(weights["attn_ln.bias"]),
-            "qkv_weight": device.stage(op.qkv, qkv_weight.T),
-            "qkv_bias": qkv_bias,
-            "out_weight": device.stage(op.out, weights["attn.out.weight"].T),
-            "out_bias": _f32(weights["attn.out.bias"]),
-            "mlp_ln_weight": _f32(weights["mlp_ln.weight"]),
-            "mlp_ln_bias": _f32(weights["mlp_ln.bias"]),
-            "mlp0_weight": device.stage(op.mlp0, weights["mlp.0.weight"].T),
-            "mlp0_bias": _f32(weights["mlp.0.bias"]),
-            "mlp2_weight": device.stage(op.mlp2, weights["mlp.2.weight"].T),
-            "mlp2_bias": _f32(weights["mlp.2.bias"]),
+            "attn_ln_weight": vector("attn_ln.weight"),
+            "attn_ln_bias": vector("attn_ln.bias"),
+            "qkv_weight": staged[f"{prefix}qkv"],
+            "qkv_bias": fused_qkv(q_bias, k_bias, v_bias, op.n_head),
+            "out_weight": staged[f"{prefix}out"],
+            "out_bias": vector("attn.out.bias"),
+            "mlp_ln_weight": vector("mlp_ln.weight"),
+            "mlp_ln_bias": vector("mlp_ln.bias"),
+            "mlp0_weight": staged[f"{prefix}mlp0"],
+            "mlp0_bias": vector("mlp.0.bias"),
+            "mlp2_weight": staged[f"{prefix}mlp2"],
+            "mlp2_bias": vector("mlp.2.bias"),
         }
 
     def __call__(self, x: F32) -> F32:
@@ -170,7 +210,3 @@ class ResidualAttentionBlock:
 
 def _f32(array: NDArray[np.floating]) -> F32:
     return array.astype(np.float32)
-
-
-def _below(prefix: str, weights: Weights) -> Weights:
-    return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}

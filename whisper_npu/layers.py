@@ -1,30 +1,28 @@
-"""Layers whose weights are staged on a device: each hands the device one op per call."""
+"""Layers whose weights lie on a device: each hands the device one op per call."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.npu.device import Device, Value
+from whisper_npu.npu.device import Buffer, Device, Value
 from whisper_npu.ops import Activation, Linear, Norm
 
 
 class LinearLayer:
-    """y = activation(x W^T + bias) + residual, for any number of rows.
+    """y = activation(x W + bias) + residual, for any number of rows.
 
     The op says what is done after the product.
     """
 
-    def __init__(
-        self, op: Linear, weight: NDArray[np.floating], bias: NDArray[np.floating], device: Device
-    ) -> None:
-        """weight: (out, in), as PyTorch stores it; it is staged here. bias: (out,)."""
-        self.op, self.device = op, device
-        self.weight = device.stage(op, weight.T)  # (in, out)
+    def __init__(self, op: Linear, weight: Buffer, bias: NDArray[np.floating], device: Device) -> None:
+        """weight: (in, out), as `device` staged it. bias: (out,)."""
+        self.op, self.device, self.weight = op, device, weight
         self.bias = bias.astype(np.float32)
 
     def __call__(self, x: F32, residual: F32 | None = None) -> F32:
@@ -42,14 +40,14 @@ class Conv1d(LinearLayer):
     def __init__(
         self,
         op: Linear,
-        weight: NDArray[np.floating],
+        weight: Buffer,
         bias: NDArray[np.floating],
         device: Device,
         *,
         stride: int,
     ) -> None:
-        """weight: (out, in, 3). op: of M = n_frames / stride rows and K = 3 * in."""
-        super().__init__(op, weight.transpose(0, 2, 1).reshape(len(weight), -1), bias, device)
+        """weight: `conv1d_weight`, staged. op: of M = n_frames / stride rows and K = 3 * in."""
+        super().__init__(op, weight, bias, device)
         self.stride = stride
 
     def __call__(self, x: F32, residual: F32 | None = None) -> F32:
@@ -59,6 +57,11 @@ class Conv1d(LinearLayer):
         # im2col without a copy: three rows of `padded` are 3 * in numbers that lie together.
         windows = sliding_window_view(padded.reshape(-1), 3 * x.shape[1])[:: self.stride * x.shape[1]]
         return super().__call__(windows, residual)
+
+
+def conv1d_weight(weight: NDArray[Any]) -> NDArray[Any]:
+    """(out, in, 3), as PyTorch stores it, as the product's (3 * in, out)."""
+    return weight.transpose(0, 2, 1).reshape(len(weight), -1).T
 
 
 def conv1d_op(n_frames: int, n_in: int, n_out: int, *, stride: int, residual: bool, name: str) -> Linear:

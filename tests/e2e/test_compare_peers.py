@@ -87,6 +87,13 @@ def test_all_optional_peers_take_part_or_those_named(parsed: Any) -> None:
     assert parsed("--peers").peers == []
 
 
+def test_both_compute_types_are_compared_or_those_named(parsed: Any) -> None:
+    assert parsed().compute_type == ["float32", "int8"]
+    only = parsed("--compute_type", "int8")
+    assert only.compute_type == ["int8"]
+    assert only.peers == []  # these compute in float32
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -293,3 +300,21 @@ def test_a_side_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None
     assert "whisper-npu int8 failed: " in done.stdout
     assert len(run["sides"]["faster-whisper int8"]) == 1
     assert not run["sides"]["whisper-npu int8"]
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_command_takes_part_as_on_a_cpu_without_avx512(tmp_path: Path) -> None:
+    written = tmp_path / "peers.json"
+    options = ["--model", require_weights("tiny.en"), "--audio", str(SAMPLES / "sns-0930.wav")]
+    options += ["--repeats", "1", "--threads", "1", "--json", str(written)]
+    options += ["--compute_type", "int8", "--command", "--without_avx512"]
+    done = subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, check=True)
+    assert "by the command, without AVX-512" in done.stdout
+    document = json.loads(written.read_text(encoding="utf-8"))
+    assert document["settings"]["command"]
+    assert document["settings"]["without_avx512"]
+    (run,) = document["runs"]
+    assert set(run["sides"]) == {"whisper-npu int8", "faster-whisper int8"}
+    for (measured,) in run["sides"].values():
+        assert "made amiable himself" in measured["text"]

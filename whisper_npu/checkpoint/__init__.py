@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.cache import cache_folder
+from whisper_npu.cache import cache_folder, content_key
 from whisper_npu.checkpoint import convert, ctranslate2_folder, huggingface_folder
+from whisper_npu.checkpoint.arrays import check_finite
+from whisper_npu.checkpoint.files import identity
 from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import locate, no_weights
 from whisper_npu.encoder import ModelDimensions
-from whisper_npu.errors import CheckpointError
 
 __all__ = ["Checkpoint", "known_models", "load_checkpoint", "models_here"]
 
@@ -33,6 +33,7 @@ class Checkpoint:
     source: str  # where it was found, in words
     dims: ModelDimensions
     encoder: Mapping[str, NDArray[Any]]  # encoder_shapes(dims): float16, float32 or bfloat16, all finite
+    encoder_identity: str  # another text as soon as a file that `encoder` is read from changes
     decoder_folder: Path  # faster_whisper.WhisperModel opens it without a hub
     normalizer: Path | None  # the checkpoint's normalizer.json
 
@@ -75,32 +76,32 @@ def load_checkpoint(
     `progress` is called with one line before every long step.
 
     Raises UnknownModelError if `model` names nothing, and CheckpointError if what it names is absent, damaged
-    or not a Whisper, or if the cache cannot be written.
+    or not a Whisper, or if the cache cannot be written. A model.bin's arrays are read when they are asked
+    for; then CheckpointError is raised for values that are not finite.
     """
     report = progress if progress is not None else _silent
     places = Places.of(cache_dir, model_dir, local_files_only=local_files_only)
     found = locate(model, places, report)
     if ctranslate2_folder.is_ctranslate2(found.folder):
+        encoder: Mapping[str, NDArray[Any]]
         dims, encoder = ctranslate2_folder.read_encoder(found.folder)
         ctranslate2_folder.check_companions(found.folder, dims)
-        decoder_folder = found.folder
-    elif huggingface_folder.weight_files(found.folder):
+        decoder_folder, files = found.folder, [found.folder / ctranslate2_folder.MODEL]
+    elif files := huggingface_folder.weight_files(found.folder):
+        files.append(found.folder / huggingface_folder.CONFIG)
         dims, encoder = huggingface_folder.read_encoder(found.folder)
+        for name, array in encoder.items():
+            check_finite(found.folder, name, array)
         decoder_folder = convert.ctranslate2_folder(found.folder, places.cache, report)
     else:
         raise no_weights(found.folder)
-    for name, array in encoder.items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(
-                f"{found.folder}: {name} of the encoder holds infinities or values that are not numbers; the "
-                "file is damaged or its training diverged: copy or train it again"
-            )
     normalizer = decoder_folder / "normalizer.json"
     return Checkpoint(
         name=found.name,
         source=found.source,
         dims=dims,
         encoder=encoder,
+        encoder_identity=content_key("encoder", [(file.name, identity(file)) for file in files]),
         decoder_folder=decoder_folder,
         normalizer=normalizer if normalizer.is_file() else None,
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from whisper_npu import cache
 from whisper_npu.checkpoint import huggingface_folder, vocabulary
-from whisper_npu.checkpoint.files import chunks, content_key, read_json, sha256
+from whisper_npu.checkpoint.files import chunks, read_json, sha256
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 
@@ -57,7 +57,9 @@ def cache_key(folder: Path) -> str:
     """The name of the conversion's entry: another one when the content of any file changes."""
     inputs = [folder / name for name in SMALL_FILES if (folder / name).is_file()]
     inputs += huggingface_folder.weight_files(folder)
-    return content_key(f"converter {_CONVERTER_VERSION}", [(path.name, sha256(path)) for path in inputs])
+    return cache.content_key(
+        f"converter {_CONVERTER_VERSION}", [(path.name, sha256(path)) for path in inputs]
+    )
 
 
 def convert(folder: Path, out: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_npu.checkpoint.arrays import ArraysOnDemand
 from whisper_npu.checkpoint.files import read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.errors import CheckpointError, one_line
@@ -67,6 +68,7 @@ _BLOCK = {
 }
 _QKV = "self_attention/linear_0"  # query, key and value stacked along the rows
 
+MODEL = "model.bin"
 # The files besides model.bin that faster-whisper opens, and would otherwise ask a hub for, or fail without.
 COMPANIONS = ("config.json", "tokenizer.json")
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
@@ -74,7 +76,7 @@ PREPROCESSOR = "preprocessor_config.json"
 
 
 def is_ctranslate2(folder: Path) -> bool:
-    return (folder / "model.bin").is_file()
+    return (folder / MODEL).is_file()
 
 
 def missing_companions(folder: Path) -> list[str]:
@@ -105,35 +107,37 @@ def check_companions(folder: Path, dims: ModelDimensions) -> None:
         )
 
 
-def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]]:
+def read_encoder(folder: Path) -> tuple[ModelDimensions, ArraysOnDemand]:
     """The encoder's sizes and arrays, under encoder_shapes' names and in its shapes.
 
     Arrays keep their dtype (float16, float32, bfloat16); int8 and int16 weights are returned as float32. The
-    file is mapped, and only its encoder is read.
+    file is mapped, and an array's data is read when the array is asked for.
 
     Raises CheckpointError, naming file, place, what was found and what was expected, if model.bin is
     truncated, is another kind of file, or does not hold a Whisper encoder.
     """
-    model = parse_model(folder / "model.bin")
+    model = parse_model(folder / MODEL)
     dims = _dimensions(model)
     shapes = encoder_shapes(dims)
     names = dict(_STEM)
     for layer in range(dims.n_audio_layer):
         names |= {f"blocks.{layer}.{ours}": f"layer_{layer}/{theirs}" for ours, theirs in _BLOCK.items()}
-    encoder = {ours: model.floats(f"encoder/{theirs}", shapes[ours]) for ours, theirs in names.items()}
+    read = {ours: model.floats(f"encoder/{theirs}", shapes[ours]) for ours, theirs in names.items()}
 
     n_state = dims.n_audio_state
     for layer in range(dims.n_audio_layer):
         stacked = f"encoder/layer_{layer}/{_QKV}"
-        weight = model.floats(f"{stacked}/weight", (3 * n_state, n_state))
-        bias = model.floats(f"{stacked}/bias", (3 * n_state,))
         for row, projection in enumerate(("query", "key", "value")):
             rows = slice(row * n_state, (row + 1) * n_state)
-            encoder[f"blocks.{layer}.attn.{projection}.weight"] = weight[rows]
+            read[f"blocks.{layer}.attn.{projection}.weight"] = model.floats(
+                f"{stacked}/weight", (3 * n_state, n_state), rows
+            )
             # A key bias b adds q.b to the scores of every key alike, and the softmax over the keys cancels
             # it. Whisper has none and CTranslate2 stores zeros: leaving it out changes nothing.
             if projection != "key":
-                encoder[f"blocks.{layer}.attn.{projection}.bias"] = bias[rows]
+                read[f"blocks.{layer}.attn.{projection}.bias"] = model.floats(
+                    f"{stacked}/bias", (3 * n_state,), rows
+                )
 
     used = {"encoder/num_heads", *(f"encoder/{name}" for name in names.values())}
     used |= {
@@ -145,7 +149,7 @@ def read_encoder(folder: Path) -> tuple[ModelDimensions, dict[str, NDArray[Any]]
                 f"{model.path}: variable {name} has no place in a Whisper encoder of {dims.n_audio_layer} "
                 "layers; convert the checkpoint again"
             )
-    return dims, encoder
+    return dims, ArraysOnDemand(folder, read)
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,13 @@ class ModelFile:
         data = self.content[variable.offset : variable.offset + n_bytes]
         return data.view(variable.dtype).reshape(variable.shape)
 
-    def floats(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-        """A copy of the variable in a floating-point dtype. Raises CheckpointError unless it has `shape`."""
+    def floats(
+        self, name: str, shape: tuple[int, ...], rows: slice = slice(None)
+    ) -> Callable[[], NDArray[Any]]:
+        """Reads a copy of the variable, or of some of its rows, in a floating-point dtype.
+
+        Raises CheckpointError, before anything is read, unless the variable has `shape`.
+        """
         found = self.variable(name)
         if found.shape != shape:
             raise CheckpointError(
@@ -183,7 +192,7 @@ class ModelFile:
                 "convert the checkpoint again"
             )
         if found.dtype.kind != "i":
-            return np.array(self.stored(name))
+            return lambda: np.array(self.stored(name)[rows])
         # Quantised as round(weight * weight_scale): one scale for each row (int8) or for all (int16).
         scale = self.stored(f"{name}_scale")
         if scale.dtype.kind == "i" or scale.shape not in ((), shape[:1]) or found.dtype.itemsize > 2:
@@ -191,9 +200,14 @@ class ModelFile:
                 f"{self.path}: variable {name} is {found.dtype} with a scale of {scale.dtype} {scale.shape}, "
                 f"expected int8 or int16 with one float scale or {shape[0]}; convert the checkpoint again"
             )
-        with np.errstate(all="ignore"):  # a scale of zero becomes inf, which the caller reports by name
-            rows = scale.astype(np.float32).reshape((-1,) + (1,) * (len(shape) - 1))
-            return np.asarray(self.stored(name).astype(np.float32) / rows)
+        scales = np.broadcast_to(scale.astype(np.float32), shape[:1])[rows]
+
+        def dequantised() -> NDArray[Any]:
+            with np.errstate(all="ignore"):  # a scale of zero becomes inf, which is reported by name
+                of_rows = scales.reshape((-1,) + (1,) * (len(shape) - 1))
+                return np.asarray(self.stored(name)[rows].astype(np.float32) / of_rows)
+
+        return dequantised
 
 
 def _dimensions(model: ModelFile) -> ModelDimensions:

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from whisper_npu import cache
 from whisper_npu.checkpoint.ctranslate2_folder import (
     COMPANIONS,
+    MODEL,
     PREPROCESSOR,
     VOCABULARIES,
     ModelFile,
     parse_model,
     write_model,
 )
-from whisper_npu.checkpoint.files import chunks, content_key
+from whisper_npu.checkpoint.files import chunks, identity
 from whisper_npu.errors import CacheError
 
 # Part of every cache key: increase it whenever the same input would give another folder.
@@ -34,7 +35,6 @@ _WRITER_VERSION = "1"
 DECODER = "decoder"  # the kind of cache entry; made from a CTranslate2 folder
 INT8 = "int8"  # the detail of an entry whose weights are stored in int8
 
-_MODEL = "model.bin"
 _LATER_ENCODER_LAYER = re.compile(r"encoder/layer_[1-9]\d*/")
 _BLOCK = 1 << 17  # elements that are rounded at a time: they fit a core's cache
 
@@ -60,8 +60,8 @@ def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Call
 
 def cache_key(whole: Path, *, int8: bool) -> str:
     """The name of the decoder's entry: another one when a file of the folder changes."""
-    hashes = [(file.name, _identity(file)) for file in _files(whole)]
-    return content_key(f"decoder {_WRITER_VERSION} {int8}", hashes)
+    hashes = [(file.name, identity(file)) for file in _files(whole)]
+    return cache.content_key(f"decoder {_WRITER_VERSION} {int8}", hashes)
 
 
 def write_decoder(whole: Path, out: Path, *, int8: bool) -> None:
@@ -69,19 +69,12 @@ def write_decoder(whole: Path, out: Path, *, int8: bool) -> None:
     model, *companions = _files(whole)
     for file in companions:
         (out / file.name).write_bytes(b"".join(chunks(file)))
-    _write(parse_model(model), out / _MODEL, int8=int8)
+    _write(parse_model(model), out / MODEL, int8=int8)
 
 
 def _files(whole: Path) -> list[Path]:
     companions = (*COMPANIONS, *VOCABULARIES, PREPROCESSOR)
-    return [whole / _MODEL, *(file for name in companions if (file := whole / name).is_file())]
-
-
-def _identity(file: Path) -> str:
-    """A text that changes when the file does. Hashing the file would cost as much time as is saved."""
-    real = file.resolve()
-    status = real.stat()
-    return f"{real} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    return [whole / MODEL, *(file for name in companions if (file := whole / name).is_file())]
 
 
 def _write(model: ModelFile, path: Path, *, int8: bool) -> None:

@@ -20,6 +20,7 @@ from whisper_npu.checkpoint.files import read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.errors import CheckpointError, one_line
 
+CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _PREFIXES = ("model.", "", "model.model.")  # before "encoder.": the full model, the bare one, a wrapped one
@@ -85,7 +86,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_config(folder: Path) -> tuple[ModelDimensions, DecoderDimensions]:
     """The sizes in config.json. Raises CheckpointError if it does not describe a Whisper model."""
-    path = folder / "config.json"
+    path = folder / CONFIG
     config = read_json(path)
 
     def require(key: str, expected: Any) -> None:

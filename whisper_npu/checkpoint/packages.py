@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from whisper_npu import cache
-from whisper_npu.checkpoint.files import chunks, content_key, sha256
+from whisper_npu.checkpoint.files import chunks, sha256
 from whisper_npu.checkpoint.names import WEIGHTS_PACKAGES, PackagedFile, PackagedModel
 from whisper_npu.errors import CheckpointError
 
@@ -81,7 +81,7 @@ def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Pat
 
 
 def _key(model: PackagedModel) -> str:
-    return content_key("weights package", [(file.name, file.sha256) for file in model.files])
+    return cache.content_key("weights package", [(file.name, file.sha256) for file in model.files])
 
 
 def _reinstall(model: PackagedModel) -> str:

@@ -59,6 +59,10 @@ class HostGemm(Protocol):
     def column_step(self) -> int:
         """Columns of C had better be multiplied from multiples of this."""
 
+    @property
+    def form_of_rhs(self) -> str:
+        """Names the bytes that `pack` makes of a B: increase the number whenever it makes others."""
+
     def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
         """An operand. matrix: (batch, rows, cols), any strides; into: what may be written over, or None."""
 
@@ -86,6 +90,7 @@ class Blas:
 
     longest_block = 768
     column_step = 1
+    form_of_rhs = "float32 in the matrix's own order, 1"
 
     def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
         # In the order of memory that the first had, so that K^T is not copied to be transposed.
@@ -131,6 +136,7 @@ class Bf16Dot:
 
     longest_block = 128
     column_step = PANEL
+    form_of_rhs = f"pairs of bf16 in panels of {PANEL}, 1"
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._library = compiled

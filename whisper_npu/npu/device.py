@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from time import perf_counter
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError
+from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.npu.contract import Contract, in_order_of_trial
@@ -264,16 +266,39 @@ class Device(ABC):
         weight: (K, N) float32, float16 or bfloat16, any strides.
         """
         with self._lock:
-            size = layer.K, layer.N
-            if self.choice is None and size not in self._weights:
-                self._weights[size] = self._chosen_for(layer)
-                self._plans.clear()  # those of other kernels would not read what is staged
-                self._schedules.clear()
-            plan = self._chosen_for(Matmul(1, *size)).plan_of_weight(*size)
-            self._load(plan.contract)
-            buffer = self.alloc(plan.inputs[1])
+            buffer = self._alloc_weight(layer)
             buffer.write(weight)
             return buffer
+
+    def kept_form(self, layer: Linear | Matmul) -> str | None:
+        """Everything besides its values that decides the bytes of a staged weight; `kept` gives them.
+
+        None where a weight does not lie in the host's memory: there is nothing to keep.
+        """
+        return None
+
+    def kept(self, buffer: Buffer) -> NDArray[Any]:
+        """What `stage` laid out. Only where `kept_form` is not None."""
+        raise NotImplementedError(f"{self.name} keeps its weights to itself")
+
+    def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
+        """As `stage`, from what `kept` gave for an equal `kept_form`. It is read only, and may be mapped."""
+        raise NotImplementedError(f"{self.name} keeps its weights to itself")
+
+    def trim(self) -> None:
+        """Give the system what is free, and what can be had again at once: something else needs memory."""
+        give_back_free_memory()
+
+    def _alloc_weight(self, layer: Linear | Matmul) -> Buffer:
+        """For a weight of this layer's K and N. From here on all products of this size read it."""
+        size = layer.K, layer.N
+        if self.choice is None and size not in self._weights:
+            self._weights[size] = self._chosen_for(layer)
+            self._plans.clear()  # those of other kernels would not read what is staged
+            self._schedules.clear()
+        plan = self._chosen_for(Matmul(1, *size)).plan_of_weight(*size)
+        self._load(plan.contract)
+        return self.alloc(plan.inputs[1])
 
     def run(self, op: Op, operands: Mapping[str, Value]) -> Stats:
         """Run an op. operands: for each of `op.operands` an array of its shape; results are written in place.

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import faster_whisper
 import numpy as np
-from faster_whisper.audio import pad_or_trim
-from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from whisper_npu.audio import SAMPLE_RATE
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import AudioError
+from whisper_npu.transcription.libraries import faster_whisper
 from whisper_npu.transcription.options import (
     MIN_SILENCE_IN_BATCHES_MS,
     MIN_SILENCE_MS,
@@ -96,13 +94,13 @@ def check_clips(options: TranscribeOptions, duration: float) -> None:
             )
 
 
-def vad_options(options: TranscribeOptions, window_seconds: float) -> VadOptions:
+def vad_options(options: TranscribeOptions, window_seconds: float) -> faster_whisper.vad.VadOptions:
     """Silero VAD's options. In batches speech is cut to windows, at shorter silences."""
     batched = options.batch_size is not None
     min_silence_ms = options.vad_min_silence_duration_ms
     if min_silence_ms is None:
         min_silence_ms = MIN_SILENCE_IN_BATCHES_MS if batched else MIN_SILENCE_MS
-    return VadOptions(
+    return faster_whisper.vad.VadOptions(
         threshold=options.vad_threshold,
         neg_threshold=options.vad_neg_threshold,
         min_speech_duration_ms=options.vad_min_speech_duration_ms,
@@ -145,7 +143,9 @@ class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[mi
                 if min(done, chunk["duration"] - done) >= SHORTEST_REST:
                     rest = window[:, round(done * self.model.frames_per_second) :]
                     left = {"offset": chunk["offset"] + done, "duration": chunk["duration"] - done}
-                    waiting.append((place, pad_or_trim(rest, window.shape[1]), chunk | left))
+                    waiting.append(
+                        (place, faster_whisper.audio.pad_or_trim(rest, window.shape[1]), chunk | left)
+                    )
         return segments
 
     def generate_segment_batched(self, features: F32, tokenizer: Any, options: Any) -> tuple[Any, Any]:
@@ -180,7 +180,7 @@ def spoken(segments: Iterator[Any], samples: F32, options: TranscribeOptions) ->
     for segment in segments:
         heard = samples[int(segment.start * SAMPLE_RATE) : int(segment.end * SAMPLE_RATE)]
         doubtful = segment.no_speech_prob > options.no_speech_threshold or not heard.any()
-        if not doubtful or get_speech_timestamps(heard, vad):
+        if not doubtful or faster_whisper.vad.get_speech_timestamps(heard, vad):
             yield segment
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,7 @@ from threading import Lock, get_ident
 from time import perf_counter
 from typing import Any, BinaryIO
 
-import ctranslate2
-import faster_whisper
 import numpy as np
-from faster_whisper.audio import pad_or_trim
 from numpy.typing import NDArray
 
 from whisper_npu.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio, log_mel
@@ -31,8 +29,10 @@ from whisper_npu.errors import CheckpointError, UsageError
 from whisper_npu.npu.device import Device, Run, merged
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.planner import Choice
+from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.compute_type import AUTO, computes_in_int8, resolve_compute_type
 from whisper_npu.transcription.language import name_of
+from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
 from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.prompt import check_tokens, prompt_tokens, with_prompt
@@ -57,6 +57,7 @@ class Model:
     Several threads may call it; one of them transcribes at a time.
 
     compute_type: the decoder's. decoder_folder: where the decoder is; None: in the checkpoint's own folder.
+    kept_in: where the encoder's staged weights are kept for the next start; None: nowhere.
     """
 
     def __init__(
@@ -67,18 +68,26 @@ class Model:
         *,
         compute_type: str = AUTO,
         decoder_folder: Path | None = None,
+        kept_in: KeptIn | None = None,
     ) -> None:
         self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
         self.device = device
         self._one_at_a_time = Lock()  # which another thread may release than the one that took it
         self._at_work: int | None = None  # the thread that took it
         self._stage: Stage = _no_context
-        prepared = device.prepared(encoder_ops(checkpoint.dims), kernel)
-        self.encoder = AudioEncoder(checkpoint.dims, checkpoint.encoder, prepared)
         folder = decoder_folder or checkpoint.decoder_folder
-        self._whisper = _EncodedOnDevice(
-            folder, resolve_compute_type(compute_type), self.encoder, device.threads.count
-        )
+        compute_type = resolve_compute_type(compute_type)
+
+        def staged_encoder() -> AudioEncoder:
+            prepared = device.prepared(encoder_ops(checkpoint.dims), kernel)
+            return AudioEncoder(checkpoint.dims, checkpoint.encoder, prepared, kept_in)
+
+        # The decoder on this thread: memory that is freed while it is loaded serves this thread again.
+        with ThreadPoolExecutor(1, "whisper-npu stages") as meanwhile:
+            encoder = meanwhile.submit(staged_encoder)
+            self._whisper = _EncodedOnDevice(folder, compute_type, device.threads.count)
+            self.encoder = encoder.result()
+        self._whisper.take(self.encoder)
 
     @property
     def compute_type(self) -> str:
@@ -250,9 +259,12 @@ _ENGLISH_ONLY = "it knows English only: take one without .en"
 
 
 class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
-    """faster-whisper's model with `encode` on the device; CTranslate2 does the decoding."""
+    """faster-whisper's model with `encode` on the device; CTranslate2 does the decoding.
 
-    def __init__(self, folder: Path, compute_type: str, encoder: AudioEncoder, threads: int) -> None:
+    It is loaded without an encoder, which `take` gives it.
+    """
+
+    def __init__(self, folder: Path, compute_type: str, threads: int) -> None:
         try:
             with _no_conversion_warning():
                 super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
@@ -260,12 +272,15 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
             raise CheckpointError(
                 f"CTranslate2 cannot open {folder}: {str(error).splitlines()[0]}"
             ) from error
-        self._npu_encoder = encoder
         self._runs: tuple[Run, ...] = ()  # of the encoder, since `start_measuring`
         self._last: tuple[F32, F32] | None = None  # the last window and its audio features
         self.on_stage: OnStage = _ignore_stage
         self.on_run: OnRun = _ignore_run
         self.stage: Stage = _no_context
+
+    def take(self, encoder: AudioEncoder) -> None:
+        """Encode by this from here on."""
+        self._npu_encoder = encoder
         self.carried: list[int] = []  # the tokens before every window's prompt
         self.follow(_ignore_position, 0.0)
         self.feature_extractor: _MeasuredFeatures = _MeasuredFeatures(encoder.dims)
@@ -286,7 +301,8 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
     def _encode(self, features: F32) -> Any:
         start = perf_counter()
         frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
-        windows = pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
+        self._npu_encoder.device.trim()  # what the decoder left
+        windows = faster_whisper.audio.pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
         encoded = np.empty((len(windows), *self._npu_encoder.shape), np.float32)
         for number, mel in enumerate(windows):
             if self._last is None or not np.array_equal(mel, self._last[0]):
@@ -297,6 +313,7 @@ class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fa
                 for run in recording.runs:
                     self.on_run(run)
             encoded[number] = self._last[1]
+        self._npu_encoder.device.trim()  # for the decoder
         end = perf_counter()
         self._encoder_seconds += end - start
         self.on_stage("encoder", start, end)
@@ -461,13 +478,22 @@ def load_model(
             local_files_only=local_files_only,
             progress=progress,
         )
+        cache, report = cache_folder(cache_dir), progress or _silent
         decoder_folder = decoder_alone(
             checkpoint.decoder_folder,
             int8=computes_in_int8(compute_type),
-            cache_folder=cache_folder(cache_dir),
-            progress=progress or _silent,
+            cache_folder=cache,
+            progress=report,
         )
-        return Model(checkpoint, opened, kernel, compute_type=compute_type, decoder_folder=decoder_folder)
+        kept_in = KeptIn(cache, checkpoint.encoder_identity, report, str(checkpoint.decoder_folder.resolve()))
+        return Model(
+            checkpoint,
+            opened,
+            kernel,
+            compute_type=compute_type,
+            decoder_folder=decoder_folder,
+            kept_in=kept_in,
+        )
     except BaseException:
         if isinstance(device, str):
             opened.close()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import faster_whisper
-from faster_whisper.tokenizer import Tokenizer
-
 from whisper_npu.errors import UsageError
+from whisper_npu.transcription.libraries import faster_whisper
 from whisper_npu.transcription.options import TranscribeOptions
 
 POSITIONS = 448  # of the decoder, for prompt and text
@@ -76,16 +74,18 @@ def with_prompt(prompt: Sequence[int], previous: Sequence[int]) -> list[int]:
     return [*prompt, *rest[max(0, len(rest) - (LONGEST_PROMPT - n)) :]]
 
 
-def _tokenizer(whisper: faster_whisper.WhisperModel, options: TranscribeOptions) -> Tokenizer:
-    return Tokenizer(
+def _tokenizer(
+    whisper: faster_whisper.WhisperModel, options: TranscribeOptions
+) -> faster_whisper.tokenizer.Tokenizer:
+    return faster_whisper.tokenizer.Tokenizer(
         whisper.hf_tokenizer, whisper.model.is_multilingual, options.task, options.language or "en"
     )
 
 
-def _length(tokenizer: Tokenizer, text: str | None) -> int:
+def _length(tokenizer: faster_whisper.tokenizer.Tokenizer, text: str | None) -> int:
     return len(_encoded(tokenizer, text))
 
 
-def _encoded(tokenizer: Tokenizer, text: str | None) -> list[int]:
+def _encoded(tokenizer: faster_whisper.tokenizer.Tokenizer, text: str | None) -> list[int]:
     tokens: list[int] = [] if text is None else tokenizer.encode(" " + text.strip())
     return tokens

@@ -67,7 +67,7 @@ def folder(pristine: Path, tmp_path: Path) -> Path:
 
 def failure(folder: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(folder)
+        dict(load_checkpoint(folder).encoder)  # every array is read
     message = str(caught.value)
     assert "\n" not in message
     assert str(folder) in message
@@ -129,7 +129,7 @@ def test_heads_of_64_are_assumed_where_the_file_does_not_say(tmp_path: Path) -> 
 
 
 def test_a_key_bias_is_left_out(folder: Path) -> None:
-    before = read_encoder(folder)[1]
+    before = dict(read_encoder(folder)[1])
     file = folder / "model.bin"
     content = bytearray(file.read_bytes())
     name = string("encoder/layer_0/self_attention/linear_0/bias")
@@ -196,8 +196,8 @@ def test_mel_bands_other_than_80_need_the_preprocessor_config(folder: Path) -> N
     assert "lacks preprocessor_config.json" in failure(folder)
 
 
-def test_the_encoder_is_copied_out_of_the_file(folder: Path) -> None:
-    encoder = read_encoder(folder)[1]
+def test_an_array_that_was_read_is_a_copy(folder: Path) -> None:
+    encoder = dict(read_encoder(folder)[1])
     before = {name: array.copy() for name, array in encoder.items()}
     size = (folder / "model.bin").stat().st_size
     (folder / "model.bin").write_bytes(bytes(size))

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError
 from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import vmac
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, blas, cpu_has_dot, fastest
+from whisper_npu.host.memory import give_back_pages
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
@@ -41,7 +44,7 @@ from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
-from whisper_npu.ops import Attention, Linear, Norm, Op, Part
+from whisper_npu.ops import Attention, Linear, Matmul, Norm, Op, Part
 
 
 class Fidelity(Enum):
@@ -137,6 +140,7 @@ class Emulator(Device):
     ) -> None:
         super().__init__(target, threads or Threads())
         self.fidelity = fidelity
+        self._mapped: list[Packed] = []  # weights in files, of all views of this device
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
             build_meanwhile(host_gemm.SOURCE)
@@ -167,6 +171,31 @@ class Emulator(Device):
     def alloc(self, layout: Layout, out: F32 | None = None) -> Buffer:
         gemm = self._gemm_of(form_of(layout)) if layout.operand in SIDES else None
         return EmulatedBuffer(layout, gemm, self.threads, out)
+
+    def kept_form(self, layer: Linear | Matmul) -> str | None:
+        with self._lock:
+            buffer = self._alloc_weight(layer)
+        assert isinstance(buffer, EmulatedBuffer)
+        form = buffer.form
+        return f"{form.rows} x {form.cols} {form.dtype} {form.rounding} as {buffer.gemm.form_of_rhs}"
+
+    def kept(self, buffer: Buffer) -> NDArray[Any]:
+        assert isinstance(buffer, EmulatedBuffer)
+        return buffer.written
+
+    def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
+        with self._lock:
+            buffer = self._alloc_weight(layer)
+        assert isinstance(buffer, EmulatedBuffer)
+        buffer.packed = kept
+        self._mapped.append(kept)
+        return buffer
+
+    def trim(self) -> None:
+        with self._lock:
+            for kept in self._mapped:
+                give_back_pages(kept)
+        super().trim()
 
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
         start = perf_counter()
@@ -279,6 +308,7 @@ class Emulator(Device):
             self._record(product.name, plan, stats, begin, stop)
 
     def close(self) -> None:
+        self._mapped.clear()
         self.threads.close()
 
 

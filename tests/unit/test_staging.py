@@ -1,0 +1,283 @@
+"""Staged weights that a later start maps: the same bytes as staged anew, or staged anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.support.checkpoints import write_tiny
+from whisper_npu import staging
+from whisper_npu.checkpoint import load_checkpoint
+from whisper_npu.encoder import AudioEncoder, encoder_products
+from whisper_npu.host.gemm import Blas, OperandForm, fastest
+from whisper_npu.npu.device import Buffer
+from whisper_npu.npu.emulator.device import Emulator, Fidelity
+from whisper_npu.ops import Linear
+from whisper_npu.staging import KeptIn, Weight, stage
+
+LAYERS = {"first": Linear(40, 96, 130), "second.of.them": Linear(40, 130, 96)}
+
+
+class OtherForm(Blas):
+    form_of_rhs = "as nobody else"
+
+
+def other_form(form: OperandForm) -> Blas:
+    return OtherForm()
+
+
+def blas(form: OperandForm) -> Blas:
+    return Blas()
+
+
+def values(seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    random = np.random.RandomState(seed)
+    return {name: random.randn(op.N, op.K).astype("f4").T for name, op in LAYERS.items()}
+
+
+def weights(made: list[str], seed: int = 0) -> dict[str, Weight]:
+    """made: is told which are made."""
+    arrays = values(seed)
+
+    def maker(name: str) -> Callable[[], NDArray[Any]]:
+        def make() -> NDArray[Any]:
+            made.append(name)
+            return arrays[name]
+
+        return make
+
+    return {name: Weight(op, maker(name)) for name, op in LAYERS.items()}
+
+
+def emulator(gemm_of: Any = blas) -> Emulator:
+    return Emulator(Fidelity.FAST, gemm_of=gemm_of)
+
+
+def kept_in(cache: Path, identity: str = "these", told: list[str] | None = None) -> KeptIn:
+    return KeptIn(cache, identity, ([] if told is None else told).append)
+
+
+def contents(device: Emulator, buffers: dict[str, Buffer]) -> dict[str, tuple[Any, ...]]:
+    arrays = {name: device.kept(buffer) for name, buffer in buffers.items()}
+    return {name: (x.dtype, x.shape, x.strides[1:], x.tobytes()) for name, x in arrays.items()}
+
+
+def entry(cache: Path) -> Path:
+    (found,) = cache.glob("staged-*")
+    return found
+
+
+@pytest.mark.parametrize("gemm_of", [blas, fastest])
+def test_what_was_kept_is_what_would_be_staged(tmp_path: Path, gemm_of: Any) -> None:
+    made: list[str] = []
+    device = emulator(gemm_of)
+    fresh = contents(device, stage(weights(made), device, None))
+    first = contents(device, stage(weights(made), device, kept_in(tmp_path)))
+    made.clear()
+    again = stage(weights(made), device, kept_in(tmp_path))
+    assert made == []
+    assert fresh == first == contents(device, again)
+    assert not any(device.kept(buffer).flags.writeable for buffer in again.values())
+
+
+def test_layers_run_with_mapped_weights(tmp_path: Path) -> None:
+    x = np.random.RandomState(1).randn(40, 96).astype("f4")
+    results = []
+    for _ in range(2):
+        device = emulator()
+        op, weight = LAYERS["first"], stage(weights([]), device, kept_in(tmp_path))["first"]
+        y = np.empty((40, 130), np.float32)
+        device.run(op, {"x": x, "weight": weight, "bias": np.zeros(130, np.float32), "y": y})
+        results.append(y)
+    assert results[0].tobytes() == results[1].tobytes()
+    assert np.allclose(results[0], x @ values()["first"], atol=0.3)
+
+
+def test_a_device_that_gave_memory_back_has_its_weights_again(tmp_path: Path) -> None:
+    device = emulator()
+    first = stage(weights([]), device, kept_in(tmp_path))
+    again = stage(weights([]), device, kept_in(tmp_path))
+    before = contents(device, first)
+    device.trim()
+    assert contents(device, first) == contents(device, again) == before
+
+
+def flip_a_bit(folder: Path) -> None:
+    file = folder / "first.npy"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 4
+    file.write_bytes(content)
+
+
+def lose_a_page(folder: Path) -> None:
+    file = folder / "second.of.them.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[:4096] + bytes(4096) + content[8192:])
+
+
+def cut_off(folder: Path) -> None:
+    os.truncate(folder / "first.npy", 1000)
+
+
+def lose_a_file(folder: Path) -> None:
+    (folder / "first.npy").unlink()
+
+
+def lose_the_sums(folder: Path) -> None:
+    (folder / "sums.json").write_text(" " * (folder / "sums.json").stat().st_size)
+
+
+def of_another_kind(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "model.bin").write_bytes(b"foreign")
+    (folder / ".sizes.json").write_text('{"model.bin": 7}')
+
+
+@pytest.mark.parametrize(
+    "damage", [flip_a_bit, lose_a_page, cut_off, lose_a_file, lose_the_sums, of_another_kind]
+)
+def test_a_damaged_entry_is_built_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    made: list[str] = []
+    device = emulator()
+    fresh = contents(device, stage(weights(made), device, kept_in(tmp_path)))
+    damage(entry(tmp_path))
+    made.clear()
+    assert contents(device, stage(weights(made), device, kept_in(tmp_path))) == fresh
+    assert made == list(LAYERS)
+    made.clear()
+    assert contents(device, stage(weights(made), device, kept_in(tmp_path))) == fresh
+    assert made == []
+    assert [path.name for path in tmp_path.iterdir()] == [entry(tmp_path).name]
+
+
+def test_other_weights_other_sizes_and_another_form_have_entries_of_their_own(tmp_path: Path) -> None:
+    device = emulator()
+    stage(weights([]), device, kept_in(tmp_path, "these"))
+    made: list[str] = []
+    others = contents(device, stage(weights(made, seed=5), device, kept_in(tmp_path, "those")))
+    assert made == list(LAYERS)
+    assert others == contents(device, stage(weights([], seed=5), device, None))
+    made.clear()
+    stage(weights(made), emulator(other_form), kept_in(tmp_path, "these"))
+    assert made == list(LAYERS)
+    wider = {name: replace(weight, layer=Linear(40, 8, 8)) for name, weight in weights([]).items()}
+    wider = {name: replace(weight, make=lambda: np.ones((8, 8), "f4")) for name, weight in wider.items()}
+    stage(wider, device, kept_in(tmp_path, "these"))
+    assert len(list(tmp_path.glob("staged-*"))) == 4
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    device, told = emulator(), list[str]()
+    for _ in range(2):
+        made: list[str] = []
+        staged = stage(weights(made), device, kept_in(tmp_path / "file" / "cache", told=told))
+        assert made == list(LAYERS)
+        assert contents(device, staged) == contents(device, stage(weights([]), device, None))
+    assert "cannot be written" in told[-1]
+
+
+def test_a_damaged_entry_in_a_cache_that_cannot_be_written_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = emulator()
+    fresh = contents(device, stage(weights([]), device, kept_in(tmp_path)))
+    flip_a_bit(entry(tmp_path))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(staging.cache.tempfile, "TemporaryDirectory", refuse)
+    assert contents(device, stage(weights([]), device, kept_in(tmp_path))) == fresh
+
+
+def test_two_that_stage_at_once_keep_one_entry(tmp_path: Path) -> None:
+    both = Barrier(2, timeout=60)
+    found: list[dict[str, tuple[Any, ...]]] = []
+
+    def start() -> None:
+        device = emulator()
+        jobs = weights([])
+        first = jobs["first"]
+
+        def make() -> NDArray[Any]:
+            both.wait()  # each has found no entry
+            return first.make()
+
+        jobs["first"] = replace(first, make=make)
+        found.append(contents(device, stage(jobs, device, kept_in(tmp_path))))
+
+    threads = [Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+class InItsOwnMemory(Emulator):
+    """As an NPU: nothing of a weight is left on the host."""
+
+    def kept_form(self, layer: Any) -> str | None:
+        return None
+
+
+def test_a_device_with_memory_of_its_own_keeps_nothing(tmp_path: Path) -> None:
+    stage(weights([]), InItsOwnMemory(gemm_of=blas), kept_in(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_from_the_cache_encodes_the_same_and_reads_no_large_array(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(write_tiny(tmp_path / "hf"), cache_dir=tmp_path / "cache")
+    checkpoint = load_checkpoint(checkpoint.decoder_folder)
+    dims, where = checkpoint.dims, kept_in(tmp_path / "cache", checkpoint.encoder_identity)
+    mel = np.random.RandomState(2).randn(dims.n_mels, 2 * dims.n_audio_ctx).astype("f4")
+    read: list[str] = []
+
+    class Told(dict[str, NDArray[Any]]):
+        def __getitem__(self, name: str) -> NDArray[Any]:
+            read.append(name)
+            return checkpoint.encoder[name]
+
+    encoded = []
+    for kept in (None, where, where):
+        read.clear()
+        encoded.append(AudioEncoder(dims, Told(), emulator(), kept)(mel).tobytes())
+    assert encoded[0] == encoded[1] == encoded[2]
+    assert {checkpoint.encoder[name].ndim for name in read if name != "positional_embedding"} == {1}
+
+
+def test_a_changed_model_is_another_one(tmp_path: Path) -> None:
+    folder = load_checkpoint(write_tiny(tmp_path / "hf"), cache_dir=tmp_path / "cache").decoder_folder
+    before = load_checkpoint(folder).encoder_identity
+    assert load_checkpoint(folder).encoder_identity == before
+    content = (folder / "model.bin").read_bytes()
+    (folder / "model.bin").unlink()
+    (folder / "model.bin").write_bytes(content)
+    assert load_checkpoint(folder).encoder_identity != before
+
+
+def test_the_kept_bytes_are_those_of_their_version(tmp_path: Path) -> None:
+    """If this fails, increase _PRODUCTS_VERSION, or the number in a gemm's form_of_rhs: entries are stale."""
+    checkpoint = load_checkpoint(write_tiny(tmp_path / "hf"), cache_dir=tmp_path / "cache")
+    random = np.random.RandomState(3)
+    arrays = {
+        name: (random.randint(-99, 99, array.shape) / 64).astype("f4")
+        for name, array in sorted(checkpoint.encoder.items())
+    }
+    device = emulator()
+    staged = stage(encoder_products(checkpoint.dims, arrays), device, None)
+    content = b"".join(device.kept(staged[name]).T.tobytes() for name in sorted(staged))
+    assert sha256(content).hexdigest()[:16] == "4e05b5d72a78b192"
