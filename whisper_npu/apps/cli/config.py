@@ -9,10 +9,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from whisper_npu.apps.cli.command import WIDTH, Command, Option, option
+from whisper_npu.apps.cli.command import Command, Option, option
 from whisper_npu.apps.cli.settings import PRECEDENCE, config_file
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.values import SWITCH
+from whisper_npu.screen import WIDTH
 
 
 def _config(all: bool, path: bool, example: bool) -> None:
