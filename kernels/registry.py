@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from whisper_npu.kernels.gemm import family as gemm
 from whisper_npu.kernels.matmul import family as matmul
 from whisper_npu.kernels.norm import family as norm
 from whisper_npu.kernels.toolchain import NEWEST, Generation
+from whisper_npu.near import did_you_mean
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.plan import Plan
@@ -134,9 +134,10 @@ def find_contract(name: str, known: Iterable[Contract], others: Iterable[str] = 
     if found is None:
         others = tuple(others)
         short = [*others, *(n.removeprefix("matmul_") for n in by_name)]
-        near = get_close_matches(name.removeprefix("matmul_"), short, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = did_you_mean(name.removeprefix("matmul_"), short)
         words = [other for other in others if other.isalpha()]
         there_are = f"there are {', '.join(words)}, and names of kernels: " if words else ""
-        raise UnknownKernelError(f"unknown kernel {name!r}: {hint}{there_are}see whisper-npu kernels list")
+        raise UnknownKernelError(
+            f"unknown kernel {name!r}: {hint and f'{hint} '}{there_are}see whisper-npu kernels list"
+        )
     return found

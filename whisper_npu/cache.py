@@ -145,15 +145,20 @@ def remove(folder: Path) -> int:
     return size
 
 
-def size_of(folder: Path) -> int:
-    """The bytes of all files below a folder; a link counts nothing."""
-    size = 0
+def size_of(folder: Path, *, with_links: bool = False) -> int:
+    """The bytes of all files below a folder, each counted once; 0 where there is none.
+
+    with_links: also of the files that links lead to, which removing the folder would not free. A model in the
+    hub's cache is a folder of links.
+    """
+    sizes: dict[tuple[int, int], int] = {}
     for path, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):  # removed meanwhile
-                status = os.lstat(os.path.join(path, name))
-                size += 0 if stat.S_ISLNK(status.st_mode) else status.st_size
-    return size
+            with suppress(OSError):  # removed meanwhile, or a link that leads nowhere
+                status = os.stat(os.path.join(path, name), follow_symlinks=with_links)
+                if stat.S_ISREG(status.st_mode):
+                    sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())
 
 
 def _folders(cache: Path) -> list[Path]:

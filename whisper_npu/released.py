@@ -6,10 +6,9 @@ config.json on the hub.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from whisper_npu.encoder import ModelDimensions
 from whisper_npu.errors import UnknownModelError
+from whisper_npu.near import did_you_mean
 
 
 def _dimensions(n_state: int, n_layer: int, n_mels: int = 80) -> ModelDimensions:
@@ -52,9 +51,8 @@ RELEASED: dict[str, ModelDimensions] = {
 def released_dimensions(model: str) -> ModelDimensions:
     """The encoder sizes of a released model. Raises UnknownModelError for any other name."""
     if model not in RELEASED:
-        near = get_close_matches(model.lower(), RELEASED, n=3)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = did_you_mean(model, RELEASED)
         raise UnknownModelError(
-            f"no sizes are known for model {model!r}: {hint}there are {', '.join(RELEASED)}"
+            f"no sizes are known for model {model!r}: {hint and f'{hint} '}there are {', '.join(RELEASED)}"
         )
     return RELEASED[model]

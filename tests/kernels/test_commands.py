@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.terminal import terminal
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.kernel_commands import build_model, designs, find_design
 from whisper_npu.apps.cli.kernel_list import SUMMARY, ListOptions, list_designs
@@ -207,6 +208,18 @@ def test_verify_says_ok_with_figures(functions: str, capsys: pytest.CaptureFixtu
          "bound by DMA channel out C_L2L3_0 of memtile (0,1); core functions"],
     ]  # fmt: skip
     assert ("NumPy" in lines[0]) == (functions == "numpy" or not any(map(shutil.which, ("c++", "g++"))))
+
+
+def test_verify_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with terminal() as tty:
+        monkeypatch.setattr("sys.stdout", tty.stream)
+        assert run(["kernels", "verify", "64x64", "--core-functions", "numpy"]) == 0
+        first, *others = tty.lines
+    assert first.startswith("matmul_64x64: OK, ")
+    assert others
+    assert all(line.startswith("    ") for line in others)
+    assert max(map(len, (first, *others))) <= 60
 
 
 def test_a_design_that_fails_does_not_stop_the_others(

@@ -174,7 +174,7 @@ def test_fetched_kernels_multiply(
         monkeypatch.setenv("WHISPER_NPU_KERNELS_FROM", address)
         assert run(["kernels", "fetch"]) == 0
         out, err = capsys.readouterr()
-        assert re.fullmatch(rf"fetching 3 of 3 kernels, \d\.\d MB, from {address}\n", err)
+        assert re.fullmatch(rf"whisper-npu: fetching 3 of 3 kernels, \d\.\d MB, from {address}\n", err)
         assert f"{GEMM}: fetched, {kernels / GEMM}\n" in out
         assert f"3 kernels, each as SHA256SUMS of {address} and this version say; no signature checked" in out
         assert "Nobody has run these kernels on a chip yet" in out

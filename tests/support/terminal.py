@@ -87,7 +87,7 @@ def on_screen(raw: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def of_256_colors(patch: pytest.MonkeyPatch) -> None:
+def of_256_colours(patch: pytest.MonkeyPatch) -> None:
     """What the environment tells of the terminal, whatever it is where the tests run."""
     for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         patch.delenv(name, raising=False)

@@ -86,4 +86,19 @@ def test_only_scratch_folders_of_long_ago_are_abandoned(store: Path) -> None:
 def test_a_link_adds_nothing_to_a_size(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "to nowhere").symlink_to(tmp_path / "nowhere")
     assert cache.size_of(tmp_path) == 1000
+    assert cache.size_of(tmp_path, with_links=True) == 1000
+
+
+def test_a_folder_of_links_has_the_size_of_what_they_lead_to(tmp_path: Path) -> None:
+    for name in ("blobs", "snapshot"):
+        (tmp_path / name).mkdir()
+    fill(tmp_path / "blobs")
+    for name in ("model", "the same"):
+        (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / "file")
+    os.link(tmp_path / "blobs" / "file", tmp_path / "blobs" / "again")
+    assert cache.size_of(tmp_path / "snapshot") == 0
+    assert cache.size_of(tmp_path / "snapshot", with_links=True) == 1000
+    assert cache.size_of(tmp_path) == 1000
+    assert cache.size_of(tmp_path / "nowhere") == 0

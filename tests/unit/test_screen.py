@@ -10,9 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.terminal import terminal
 from whisper_npu.markdown import as_table
 from whisper_npu.page import Table, fitted, page_as_markdown, page_as_text, wrapped_markdown
-from whisper_npu.screen import NARROWEST, PLAIN, WIDTH, Screen
+from whisper_npu.screen import (
+    NARROWEST,
+    PLAIN,
+    WIDTH,
+    Screen,
+    columns,
+    is_terminal,
+    knows_codes,
+    shows_colours,
+)
 
 
 class Terminal(io.StringIO):
@@ -27,32 +37,58 @@ class Terminal(io.StringIO):
         return self._encoding
 
     def isatty(self) -> bool:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
         return True
+
+
+XTERM = {"TERM": "xterm-256color"}
 
 
 @pytest.mark.parametrize(
     ("environ", "screen"),
     [
-        ({}, Screen(WIDTH, colours=True, signs=True)),
-        ({"COLUMNS": "45"}, Screen(45, colours=True, signs=True)),
-        ({"COLUMNS": "20"}, Screen(NARROWEST, colours=True, signs=True)),
-        ({"COLUMNS": "200"}, Screen(WIDTH, colours=True, signs=True)),
-        ({"COLUMNS": "0"}, Screen(WIDTH, colours=True, signs=True)),
-        ({"NO_COLOR": "1"}, Screen(WIDTH, colours=False, signs=True)),
-        ({"NO_COLOR": ""}, Screen(WIDTH, colours=True, signs=True)),
+        (XTERM, Screen(WIDTH, colours=True, signs=True)),
+        (XTERM | {"COLUMNS": "45"}, Screen(45, colours=True, signs=True)),
+        (XTERM | {"COLUMNS": "20"}, Screen(NARROWEST, colours=True, signs=True)),
+        (XTERM | {"COLUMNS": "200"}, Screen(WIDTH, colours=True, signs=True)),
+        (XTERM | {"COLUMNS": "0"}, Screen(WIDTH, colours=True, signs=True)),
+        (XTERM | {"NO_COLOR": "1"}, Screen(WIDTH, colours=False, signs=True)),
+        (XTERM | {"NO_COLOR": ""}, Screen(WIDTH, colours=True, signs=True)),
         ({"TERM": "dumb"}, PLAIN),
+        ({"TERM": "unknown"}, PLAIN),
+        ({"TERM": "Dumb ", "COLUMNS": "45"}, Screen(45)),
+        ({"TERM": ""}, PLAIN),
     ],
 )
 def test_what_a_terminal_shows(environ: Mapping[str, str], screen: Screen) -> None:
     assert Screen.of(Terminal(), environ) == screen
+    assert knows_codes(Terminal(), environ) == screen.signs
+    assert shows_colours(Terminal(), environ) == screen.colours
 
 
 def test_a_pipe_is_plain_whatever_the_environment_says() -> None:
-    assert Screen.of(io.StringIO(), {"COLUMNS": "45", "TERM": "xterm"}) == PLAIN
+    assert Screen.of(io.StringIO(), XTERM | {"COLUMNS": "45"}) == PLAIN
+
+
+def test_a_closed_stream_is_no_terminal() -> None:
+    closed = Terminal()
+    closed.close()
+    assert Screen.of(closed, XTERM) == PLAIN
+    assert not is_terminal(closed)
+    assert not is_terminal(None)
 
 
 def test_signs_need_an_encoding_that_has_them() -> None:
-    assert not Screen.of(Terminal("ascii"), {}).signs
+    assert not Screen.of(Terminal("ascii"), XTERM).signs
+
+
+@pytest.mark.parametrize(
+    ("told", "width"), [("", 30), ("0", 30), ("-5", 30), ("x", 30), ("45", 45), ("2000", 2000)]
+)
+def test_columns_counts_more_than_what_the_terminal_says(told: str, width: int) -> None:
+    with terminal(30) as tty:
+        assert columns(tty.stream, {"COLUMNS": told}) == width
 
 
 WORDS = st.text("abcdefg_,()", min_size=1, max_size=30)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, shown
 from whisper_npu.extras import require_package
 from whisper_npu.output import as_json, check_file, is_stream, write_atomically
 
@@ -33,7 +33,7 @@ class Files:
     @property
     def ending(self) -> str:
         """The last line on the screen, once they are written; empty where there are none."""
-        return f"\nwrote {', '.join(map(str, self.asked))}\n" if self.asked else ""
+        return f"\nwrote {', '.join(map(shown, self.asked))}\n" if self.asked else ""
 
     def check(self) -> None:
         """Check before the work what would fail after it.
@@ -45,10 +45,10 @@ class Files:
         regular = [path.resolve() for path in self.asked if not is_stream(path)]
         for path in regular:
             if regular.count(path) > 1:
-                raise UsageError(f"{path}: would be written more than once; name different files")
+                raise UsageError(f"{shown(path)}: would be written more than once; name different files")
         if self.plot is not None:
             if self.plot.suffix.lower() not in PLOT_FORMATS:
-                raise UsageError(f"{self.plot}: a plot's name ends in {' or '.join(PLOT_FORMATS)}")
+                raise UsageError(f"{shown(self.plot)}: a plot's name ends in {' or '.join(PLOT_FORMATS)}")
             require_package("matplotlib", "benchmark", "--plot")
 
     def write_tables(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from whisper_npu.benchmark.host_paths import HostPath, naive, pipelined, whole
 from whisper_npu.errors import UsageError
@@ -19,6 +18,7 @@ from whisper_npu.kernels.matmul.kernel import (
     matmul_128x512,
     tiled_plan,
 )
+from whisper_npu.near import did_you_mean
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Matmul
 
@@ -93,9 +93,8 @@ def check_names(names: Sequence[str]) -> None:
     """Raises UsageError for a name that no strategy has, and suggests the nearest one."""
     for name in names:
         if name not in NAMES:
-            near = get_close_matches(name, NAMES, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"unknown strategy {name!r}: {hint}there are {', '.join(NAMES)}")
+            hint = did_you_mean(name, NAMES)
+            raise UsageError(f"unknown strategy {name!r}: {hint and f'{hint} '}there are {', '.join(NAMES)}")
 
 
 def _whole(name: str, variant: str, plan: MatmulPlan) -> Strategy:

@@ -15,11 +15,12 @@ from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import machine, machine_line, short
 from whisper_npu.benchmark.wer import EnglishNormalizer, WordErrorRate, word_error_rate
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, shown
 from whisper_npu.extras import require_package
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
+from whisper_npu.output.cues import speech_line
 from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.report import RunOn
 from whisper_npu.transcription.compute_type import AUTO
@@ -209,10 +210,10 @@ def _section(errors: WordErrors) -> Page:
     ran_on = errors.ran_on
     rows = [
         {
-            "recording": reference.name,
+            "recording": shown(reference.name),
             "errors": str(hypothesis.rate),
             "MEASURED s": short(hypothesis.seconds),
-            "heard": hypothesis.text,
+            "heard": speech_line(hypothesis.text),
         }
         for reference, hypothesis in zip(errors.references, errors.hypotheses, strict=True)
     ]
@@ -280,7 +281,7 @@ def _lines(errors: WordErrors) -> list[dict[str, object]]:
             "words": hypothesis.rate.words,
             "measured_seconds": hypothesis.seconds,
             "said": reference.text,
-            "heard": hypothesis.text,
+            "heard": speech_line(hypothesis.text),
             "faster_whisper_errors": theirs and theirs.rate.errors,
             "measured_faster_whisper_seconds": theirs and theirs.seconds,
             "faster_whisper_heard": theirs and theirs.text,

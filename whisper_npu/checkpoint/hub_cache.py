@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from whisper_npu.cache import size_of
 from whisper_npu.checkpoint import hub
 from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2
 from whisper_npu.checkpoint.files import chunks, read_json, sha256
@@ -44,7 +45,7 @@ def downloads(cache: Path) -> tuple[Download, ...]:
         repository = folder.name.removeprefix(_PREFIX).replace("--", "/")
         snapshot = hub.find(repository, cache)
         if repository in HUB_IDS.values() or (snapshot is not None and _is_whisper(snapshot)):
-            found.append(Download(repository, folder, snapshot, _size(folder)))
+            found.append(Download(repository, folder, snapshot, size_of(folder)))
     return tuple(found)
 
 
@@ -106,14 +107,3 @@ def _git_sha1(file: Path) -> str:
     for chunk in chunks(file):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _size(folder: Path) -> int:
-    """The bytes of all files, each once, however many links lead to it."""
-    sizes = {}
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):  # a link that leads nowhere
-                real = os.path.realpath(os.path.join(path, name))
-                sizes[real] = os.stat(real).st_size
-    return sum(sizes.values())

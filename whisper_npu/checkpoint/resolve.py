@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.errors import CheckpointError, UnknownModelError
+from whisper_npu.near import did_you_mean
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
@@ -60,9 +60,8 @@ def unknown_model(model: str, others: Iterable[str] = ()) -> UnknownModelError:
     """The error for what names no model. others: what the user may have meant besides the known names."""
     # People also know them as whisper-base, faster-whisper-base and base_en.
     short = model.lower().rpartition("whisper-")[2].replace("_", "-")
-    close = difflib.get_close_matches(short, [*HUB_IDS, *others], n=3)
-    if close:
-        way = f"did you mean {' or '.join(close)}? whisper-npu models list --all shows all names; or pass"
+    if hint := did_you_mean(short, [*HUB_IDS, *others]):
+        way = f"{hint} whisper-npu models list --all shows all names; or pass"
     else:
         way = f"use a name ({', '.join(HUB_IDS)}),"
     return UnknownModelError(f"unknown model {model!r}; {way} a folder (./my-model), or a hub id (org/name)")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from whisper_npu.cache import size_of
 from whisper_npu.doctor.check import Check, ok, problem
 from whisper_npu.doctor.install import packages
 from whisper_npu.doctor.machine import Machine
@@ -45,7 +45,7 @@ def check_cache(machine: Machine) -> Check:
             f"{cache} cannot be written: nothing is kept from one run to the next",
             "set WHISPER_NPU_CACHE to a folder that can",
         )
-    return ok("cache", f"{cache}, {_size(cache) / MIB:,.0f} MiB")
+    return ok("cache", f"{cache}, {size_of(cache) / MIB:,.0f} MiB")
 
 
 def check_audio(machine: Machine) -> Check:
@@ -57,8 +57,3 @@ def check_audio(machine: Machine) -> Check:
             f"no audio file can be read: {one_line(error)}",
             "pip install --force-reinstall soundfile av",
         )
-
-
-def _size(folder: Path) -> int:
-    files = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
-    return sum(file.lstat().st_size for file in files)

@@ -56,13 +56,15 @@ def segment_lines(transcript: Transcript) -> list[Cue]:
     shown = [
         Cue(milliseconds(segment.start), milliseconds(segment.end), text)
         for segment in transcript.segments
-        if (text := one_line(segment.text).strip())
+        if (text := speech_line(segment.text).strip())
     ]
     return _in_order(shown, transcript)
 
 
-def one_line(text: str) -> str:
-    """Line breaks become spaces; control characters go, since players and terminals obey some of them.
+def speech_line(text: str) -> str:
+    """What was said, to be printed or written in one line.
+
+    Line breaks become spaces; control characters go, since players and terminals obey some of them.
 
     Marks that set the direction of writing stay.
     """
@@ -115,7 +117,7 @@ def _words(segment: Segment) -> Line:
     """
     words: Line = []
     for word in segment.words or (Word(segment.start, segment.end, segment.text, 1.0),):
-        text = one_line(word.word)
+        text = speech_line(word.word)
         if words and (not text.strip() or _belongs_to(words[-1].word, text)):
             words[-1] = replace(words[-1], end=word.end, word=words[-1].word + text)
         elif text.strip():

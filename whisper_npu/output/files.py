@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from whisper_npu.errors import OutputError
+from whisper_npu.errors import OutputError, shown
 from whisper_npu.output.formats import check_format
 
 STDOUT = Path("-")
@@ -37,7 +37,7 @@ def check_file(path: Path) -> None:
     Meant to be called before the work. Leaves nothing behind, and does not touch an existing file.
     """
     if os.path.isdir(path):
-        raise OutputError(f"{path}: is a folder; name a file in it, or move the folder away")
+        raise OutputError(f"{shown(path)}: is a folder; name a file in it, or move the folder away")
     if is_stream(path):
         return
     _check_names(path)
@@ -54,7 +54,7 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=_nearest(folder)):
             pass
     except (OSError, ValueError) as error:
-        raise OutputError(f"{folder}: cannot be written to ({_reason(error)}); {_REMEDY}") from error
+        raise OutputError(f"{shown(folder)}: cannot be written to ({_reason(error)}); {_REMEDY}") from error
 
 
 def is_stream(path: Path) -> bool:
@@ -92,7 +92,7 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         if descriptor is not None and isinstance(error, BrokenPipeError):
             raise
-        raise OutputError(f"{path}: cannot be written ({_reason(error)}); {_REMEDY}") from error
+        raise OutputError(f"{shown(path)}: cannot be written ({_reason(error)}); {_REMEDY}") from error
 
 
 def _write(target: Path, data: bytes) -> None:
@@ -170,11 +170,13 @@ def _check_names(path: Path) -> None:
     for name in path.relative_to(existing).parts:
         if (length := len(os.fsencode(name))) > limit:
             raise OutputError(
-                f"{path}: {name!r} has {length} bytes, a name in {existing} has at most {limit}; "
-                "give the recording or the folder a shorter name"
+                f"{shown(path)}: '{shown(name)}' has {length} bytes, a name in {shown(existing)} has at most "
+                f"{limit}; give the recording or the folder a shorter name"
             )
     if (length := len(os.fsencode(path))) >= whole:
-        raise OutputError(f"{path}: has {length} bytes, a path has fewer than {whole}; choose another folder")
+        raise OutputError(
+            f"{shown(path)}: has {length} bytes, a path has fewer than {whole}; choose another folder"
+        )
 
 
 def _reason(error: Exception) -> str:

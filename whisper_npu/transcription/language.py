@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whisper_npu.errors import UsageError
+from whisper_npu.near import did_you_mean
 
 # The codes of Whisper's language tokens, <|de|> and so on; ISO 639-1 but for "haw", "yue" and "jw" (jv).
 NAMES = {
@@ -172,6 +173,7 @@ def name_of(code: str) -> str:
     return NAMES.get(code, code)
 
 
+_CUTOFF = 0.75  # among a hundred names: "englsih" to "bengali" has 0.71
 _REMEDY = "Use a code such as de or a name such as German"
 _CODES = (
     {code: code for code in NAMES}
@@ -191,8 +193,5 @@ def _without_region(name: str) -> str | None:
 
 
 def _near(name: str) -> str:
-    from difflib import get_close_matches
-
-    names = [known for known in _CODES if len(known) > 3]
-    near = get_close_matches(name, names, n=2, cutoff=0.75)
-    return f": did you mean {' or '.join(known.title() for known in near)}?" if near else "."
+    hint = did_you_mean(name, [known.title() for known in _CODES if len(known) > 3], _CUTOFF)
+    return f": {hint}" if hint else "."

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.test_report import RAN_ON, executed, report
-from whisper_npu.apps.cli.ending import COLUMNS, ending, wrote
+from whisper_npu.apps.cli.ending import ending, wrote
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.npu.device import Run
 from whisper_npu.report import FileResult, Report, RunOn
+from whisper_npu.screen import WIDTH
 
 
 def of_files(*errors: str | None, ran_on: RunOn = RAN_ON, seconds: float = 10.0, runs: int = 1) -> Report:
@@ -61,7 +62,7 @@ def test_of_many_failures_as_many_are_named_as_fit() -> None:
     assert lines[-1].startswith("49 of 50 failed: b.wav, c.wav,")
     named, more = lines[-1].partition(": ")[2].split(" and ")
     assert len(named.split(", ")) + int(more.removesuffix(" more")) == 49
-    assert len(lines[-1]) <= COLUMNS < len(lines[-1]) + len(", x.wav") + 1
+    assert len(lines[-1]) <= WIDTH < len(lines[-1]) + len(", x.wav") + 1
 
 
 def test_of_several_recordings_the_files_were_said_before() -> None:
@@ -86,7 +87,7 @@ def test_no_more_than_three_lines_of_80_columns(
     ran_on = replace(RAN_ON, model=model, clock=clock)
     lines = ending(of_files(None, *errors, ran_on=ran_on, seconds=seconds, runs=runs), [Path("a.srt")])
     assert 2 <= len(lines) <= 3
-    assert max(map(len, lines)) <= COLUMNS
+    assert max(map(len, lines)) <= WIDTH
     assert any("MEASURED" in line and "one product" in line and "163.7 s" in line for line in lines)
 
 
@@ -101,7 +102,7 @@ def test_no_more_than_three_lines_of_80_columns(
             [f"o/a lecture of an hour.{f}" for f in ("txt", "srt", "vtt", "json")],
             "wrote a lecture of an hour.txt, .srt, .vtt, .json in o/",
         ),
-        (["a\n.srt"], "wrote a .srt"),
+        (["a\n.srt"], r"wrote a\n.srt"),
     ],
 )
 def test_what_was_written(paths: list[str], line: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.checkpoints import write_tiny
 from tests.support.hub_cache import nothing_downloaded, put_in_hub_cache
+from tests.support.terminal import terminal
 from whisper_npu.apps.cli.model_commands import (
-    WIDTH,
     download_models,
     human_size,
     list_models,
@@ -25,6 +25,7 @@ from whisper_npu.checkpoint import known_models, load_checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
 from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError
+from whisper_npu.screen import WIDTH
 
 SMALL = HUB_IDS["small"]
 
@@ -117,6 +118,19 @@ def test_the_list_fits_80_columns(small: Path, tmp_path: Path, printed: Callable
     assert (
         max(map(len, (line for line in printed().splitlines() if str(tmp_path) not in line))) <= WIDTH == 80
     )
+
+
+@pytest.mark.parametrize("columns", [45, 60])
+def test_the_list_fits_a_narrow_terminal(
+    columns: int, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with terminal(columns) as tty:
+        monkeypatch.setattr("sys.stdout", tty.stream)
+        show(everything=True)
+        lines = [line for line in tty.lines if str(tmp_path) not in line]
+    assert max(map(len, lines)) <= columns
+    assert "On the hub" in "\n".join(lines)
 
 
 def test_the_list_as_json_is_one_document(small: Path, cache: Path, printed: Callable[[], str]) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tests.support.terminal import Terminal, of_256_colors, terminal
+from tests.support.terminal import Terminal, of_256_colours, terminal
 from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Awaited, Progress, Ticker
 from whisper_npu.apps.cli.progress_bar import composed
 from whisper_npu.apps.cli.tally import Tally, duration
@@ -74,7 +74,7 @@ class Shown:
 
 @pytest.fixture(autouse=True)
 def known_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    of_256_colors(monkeypatch)
+    of_256_colours(monkeypatch)
 
 
 @pytest.fixture
@@ -136,6 +136,21 @@ def test_a_thread_moves_the_bar_while_the_program_computes(tty: Terminal) -> Non
     assert tty.lines == []
 
 
+@pytest.mark.parametrize("columns", [1, 2, 30, 200])
+def test_columns_counts_more_than_what_the_terminal_says(
+    columns: int, tty: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = Shown(100.0, 200.0, stderr=tty.stream)
+    with shown.progress as progress:
+        progress.read(1)
+        progress.begin()
+        shown.hand.wait(10)
+        (line,) = tty.lines
+        assert len(line) <= max(1, columns - 1)
+        assert (columns < 200) or len(line) > 60
+
+
 def test_what_is_printed_stands_above_the_bar(tty: Terminal) -> None:
     shown = Shown(10.0, stderr=tty.stream)
     with shown.progress as progress:
@@ -180,7 +195,7 @@ def test_an_interrupt_while_it_starts_leaves_no_bar(tty: Terminal, monkeypatch: 
     assert tty.lines == []
 
 
-def test_no_color_draws_the_bar_without_colors(tty: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_draws_the_bar_without_colours(tty: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     shown = Shown(10.0, stderr=tty.stream)
     with shown.progress as progress:
@@ -313,7 +328,7 @@ def test_a_dumb_terminal_gets_lines_and_no_escape_codes(
     ]
 
 
-def test_variables_that_force_colors_put_no_escape_code_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_force_colours_put_no_escape_code_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     stderr = io.StringIO()
     shown = Shown(300.0, stderr=stderr)
@@ -376,10 +391,12 @@ def test_a_closed_or_full_stderr_changes_no_exit_code(redirected: str) -> None:
 
 
 def test_names_cannot_steer_the_terminal(tty: Terminal) -> None:
-    with Progress([Awaited("a\x1b[2Jb\n.wav", 1.0)], quiet=False, stderr=tty.stream, ticker=Hand) as progress:
+    with Progress(
+        [Awaited("a\x1b[2J\u202e\n.wav", 1.0)], quiet=False, stderr=tty.stream, ticker=Hand
+    ) as progress:
         progress.read(1)
         progress.begin()
-        assert "a[2Jb .wav" in tty.lines[-1]
+        assert r"a\x1b[2J\u202e\n.wav" in tty.lines[-1]
 
 
 def test_recordings_of_unknown_length_are_taken_for_average() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.terminal import of_256_colors, terminal
-from whisper_npu.apps.cli.transcript import TranscriptPrinter, color, detected, no_speech, timestamp
+from tests.support.terminal import of_256_colours, terminal
+from whisper_npu.apps.cli.transcript import TranscriptPrinter, colour, detected, no_speech, timestamp
 from whisper_npu.transcription.result import Segment, Word
 
 
@@ -34,7 +34,7 @@ SAID = segment(
 
 @pytest.fixture(autouse=True)
 def known_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    of_256_colors(monkeypatch)
+    of_256_colours(monkeypatch)
 
 
 def printer(
@@ -70,7 +70,7 @@ def test_several_recordings_are_named_with_an_empty_line_between() -> None:
     for name in ("a/b.wav", "c\nd.wav"):
         p.recording(name)
         p.segment(SAID)
-    assert pipe.getvalue() == "==> a/b.wav <==\nGood morning.\n\n==> c d.wav <==\nGood morning.\n"
+    assert pipe.getvalue() == "==> a/b.wav <==\nGood morning.\n\n==> c\\nd.wav <==\nGood morning.\n"
 
 
 @pytest.mark.parametrize(
@@ -106,21 +106,34 @@ def test_a_terminal_gets_lines_broken_between_words(columns: int) -> None:
     assert " ".join(line.strip() for line in lines) == text
 
 
+def test_columns_counts_more_than_what_the_terminal_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    with terminal(80) as tty:
+        printer(tty.stream).segment(segment(" long" * 12))
+        assert [len(line.rstrip()) for line in tty.lines] == [29, 29]
+
+
+def test_a_name_cannot_reorder_its_heading() -> None:
+    pipe = io.StringIO()
+    printer(pipe, headings=True).recording("a\u202evaw.exe")
+    assert pipe.getvalue() == "==> a\\u202evaw.exe <==\n"
+
+
 def test_a_text_without_spaces_is_broken_anywhere_by_the_width_of_its_letters() -> None:
     with terminal(20) as tty:
         printer(tty.stream).segment(segment("本" * 25))
         assert [line.rstrip() for line in tty.lines] == ["本" * 10, "本" * 10, "本" * 5]
 
 
-def test_colors_go_from_red_to_green() -> None:
-    numbers = [color(step / 100) for step in range(101)]
+def test_colours_go_from_red_to_green() -> None:
+    numbers = [colour(step / 100) for step in range(101)]
     assert (numbers[0], numbers[-1]) == (196, 82)
     order = list(dict.fromkeys(numbers))
     assert [numbers.index(number) for number in order] == sorted(numbers.index(number) for number in order)
     assert len(order) == 10
 
 
-def test_words_are_colored_by_their_probability() -> None:
+def test_words_are_coloured_by_their_probability() -> None:
     with terminal() as tty:
         printer(tty.stream, colors=True, timestamps=True).segment(SAID)
         raw = tty.read()
@@ -128,7 +141,7 @@ def test_words_are_colored_by_their_probability() -> None:
     assert re.findall(r"38;5;(\d+)m([^\x1b]+)", raw) == [("82", "Good"), ("196", "morning.")]
 
 
-def test_segments_without_words_are_colored_by_theirs() -> None:
+def test_segments_without_words_are_coloured_by_theirs() -> None:
     with terminal() as tty:
         p = printer(tty.stream, colors=True)
         p.segment(segment(" Yes.", logprob=-0.01))
@@ -144,14 +157,15 @@ def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert tty.read() == "Good morning.\n"
 
 
-def test_a_dumb_terminal_gets_no_colors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "dumb")
+@pytest.mark.parametrize("kind", ["dumb", "unknown", ""])
+def test_a_dumb_terminal_gets_no_colours(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", kind)
     with terminal() as tty:
         printer(tty.stream, colors=True).segment(SAID)
         assert tty.read() == "Good morning.\n"
 
 
-def test_colors_asked_for_in_a_pipe_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_asked_for_in_a_pipe_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     pipe = io.StringIO()
     printer(pipe, colors=True).segment(SAID)
@@ -222,4 +236,4 @@ def test_a_closed_stdout_is_no_error() -> None:
 
 def test_what_was_heard_in_words() -> None:
     assert detected("English", 0.9812) == "detected English (98 %)"
-    assert no_speech("talk\n.wav") == "no speech was found in talk .wav"
+    assert no_speech("talk\n.wav") == r"no speech was found in talk\n.wav"

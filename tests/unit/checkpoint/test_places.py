@@ -132,6 +132,8 @@ def test_a_name_in_any_case_is_that_model(
     ("typed", "near"),
     [
         ("bsae", "base"),
+        ("tiny.e", "tiny.en"),
+        ("smal", "small"),
         ("whisper-small", "small"),
         ("faster-whisper-tiny.en", "tiny.en"),
         ("large_v3_turbo", "large-v3-turbo"),
@@ -149,7 +151,7 @@ def test_a_hint_stands_only_where_a_name_is_near(typed: str, near: str | None) -
         load_checkpoint(typed)
     text = str(caught.value)
     assert ("did you mean" in text) == (near is not None)
-    assert near is None or near in text.partition("did you mean ")[2].partition("?")[0].split(" or ")
+    assert near is None or near == text.partition("did you mean ")[2].partition("?")[0].split(" or ")[0]
 
 
 def test_a_model_of_unknown_sizes_has_the_same_hint() -> None:

@@ -25,6 +25,7 @@ from whisper_npu.apps.cli.options import (
     npu_options,
     repeats,
 )
+from whisper_npu.apps.cli.terminal import say
 from whisper_npu.apps.cli.values import SWITCH, TEXT, Choice, Number
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def benchmark_projection(
     npu = npu_options(kernels, timeout)
     files.check()
     with open_device(device, Fidelity(fidelity), npu=npu) as opened:
-        done = run_projection(opened, names=strategy, repeats=repeats, naive_rows=naive_rows, progress=_say)
+        done = run_projection(opened, names=strategy, repeats=repeats, naive_rows=naive_rows, progress=say)
     write_files(done, files)
     if files.plot:
         from whisper_npu.benchmark.plot import projection_plot
@@ -135,7 +136,7 @@ def benchmark_sizes(
 
     files = Files(markdown=markdown, json=json, csv=csv)
     files.check()
-    done = run_sizes(repeats=repeats if measure else None, threads=threads or cores(), progress=_say)
+    done = run_sizes(repeats=repeats if measure else None, threads=threads or cores(), progress=say)
     write_files(done, files)
     _show(page(done), files)
 
@@ -178,7 +179,7 @@ def benchmark_call(
     npu = npu_options(kernels, timeout)
     files.check()
     with open_device(device, Fidelity.EXACT, npu=npu) as opened:
-        done = run_calls(opened, repeats=repeats, progress=_say)
+        done = run_calls(opened, repeats=repeats, progress=say)
     write_files(done, files)
     _show(page(done), files)
 
@@ -228,7 +229,7 @@ def benchmark_pipeline(
     npu = npu_options(kernels, timeout)
     files.check()
     with open_device(device, Fidelity(fidelity), npu=npu) as opened:
-        done = run_pipeline(audio, opened, model=model, kernel=kernel, repeats=repeats, progress=_say)
+        done = run_pipeline(audio, opened, model=model, kernel=kernel, repeats=repeats, progress=say)
     write_files(done, files)
     if files.plot:
         from whisper_npu.benchmark.plot import pipeline_plot
@@ -298,7 +299,7 @@ def benchmark_energy(
             kernel=kernel,
             repeats=repeats,
             idle_seconds=idle,
-            progress=_say,
+            progress=say,
         )
     write_files(done, files)
     _show(page(done), files)
@@ -366,7 +367,7 @@ def benchmark_wer(
         fidelity=Fidelity(fidelity),
         npu=npu,
         against_faster_whisper=against is not None,
-        progress=_say,
+        progress=say,
     )
     write_files(done, files)
     _show(page(done), files)
@@ -382,7 +383,3 @@ def _show(page: Page, files: Files) -> None:
         return  # stdout has what was asked for, perhaps for another program
     screen = Screen.of(sys.stdout, os.environ)
     print(page_as_text(page, screen.width) + files.ending, end="")
-
-
-def _say(step: str) -> None:
-    print(f"whisper-npu: {step}", file=sys.stderr, flush=True)

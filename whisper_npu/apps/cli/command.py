@@ -17,9 +17,9 @@ import click
 from whisper_npu.apps.cli.values import ParamType, Switch, as_switch
 from whisper_npu.errors import UsageError
 from whisper_npu.near import did_you_mean, near_names
+from whisper_npu.screen import WIDTH
 
 HELP_NAMES = ["-h", "--help"]
-WIDTH = 80  # columns of every terminal; a narrower one gets less
 _EXAMPLES = "Examples"
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,12 +10,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from whisper_npu.apps.cli.command import WIDTH, Command, Option, option, value_text
+from whisper_npu.apps.cli.command import Command, Option, option, value_text
 from whisper_npu.apps.cli.settings import PRECEDENCE, config_file
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.values import SWITCH
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.near import did_you_mean
+from whisper_npu.screen import WIDTH
 
 # They are read elsewhere, and are no options of `transcribe`.
 OTHER_VARIABLES = {

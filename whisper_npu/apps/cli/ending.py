@@ -6,15 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from whisper_npu.apps.cli.terminal import printable
+from whisper_npu.errors import shown
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.report import Report
-
-COLUMNS = 80
+from whisper_npu.screen import WIDTH
 
 
 def ending(report: Report, written: Sequence[Path] = ()) -> list[str]:
-    """At most three lines, each of at most COLUMNS where the names in it permit.
+    """At most three lines, each of at most WIDTH columns where the names in it permit.
 
     written: the files of the only recording; those of several are said as they are written.
     Nothing if no window was encoded: the errors have said why.
@@ -32,13 +31,13 @@ def wrote(paths: Sequence[Path]) -> str:
     """`wrote a.srt, a.vtt in subtitles/`: the files of one recording."""
     folders = list(dict.fromkeys(path.parent for path in paths))
     if len(folders) > 1 or len(paths) == 1 or folders == [Path()]:
-        where, names = "", [str(path) for path in paths]
+        where, names = "", [shown(path) for path in paths]
     else:
-        where, names = f" in {folders[0]}{os.sep}", [path.name for path in paths]
+        where, names = f" in {shown(folders[0])}{os.sep}", [shown(path.name) for path in paths]
     forms = [f"wrote {', '.join(names)}{where}"]
     if len({path.with_suffix("") for path in paths}) == 1 < len(paths):
-        forms.append(f"wrote {', '.join([names[0], *(path.suffix for path in paths[1:])])}{where}")
-    return printable(_first_that_fits(*forms))
+        forms.append(f"wrote {', '.join([names[0], *(shown(path.suffix) for path in paths[1:])])}{where}")
+    return _first_that_fits(*forms)
 
 
 def _work(report: Report) -> str:
@@ -65,18 +64,18 @@ def _beside_baseline(report: Report) -> str:
 
 def _failed(report: Report) -> str:
     """As many names as fit, at least one."""
-    names = [printable(file.path) for file in report.files if file.error]
+    names = [shown(file.path) for file in report.files if file.error]
     start = f"{len(names)} of {len(report.files)} failed: "
-    for shown in range(len(names), 0, -1):
-        more = f" and {len(names) - shown} more" if shown < len(names) else ""
-        line = start + ", ".join(names[:shown]) + more
-        if len(line) <= COLUMNS:
+    for count in range(len(names), 0, -1):
+        more = f" and {len(names) - count} more" if count < len(names) else ""
+        line = start + ", ".join(names[:count]) + more
+        if len(line) <= WIDTH:
             break
     return line
 
 
 def _first_that_fits(*forms: str) -> str:
-    return next((form for form in forms if len(form) <= COLUMNS), forms[-1])
+    return next((form for form in forms if len(form) <= WIDTH), forms[-1])
 
 
 def _seconds(seconds: float) -> str:

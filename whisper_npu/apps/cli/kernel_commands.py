@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from whisper_npu.apps.cli.terminal import print_wrapped
 from whisper_npu.encoder import encoder_ops
 from whisper_npu.errors import UnknownKernelError, WhisperNpuError, error_line
 from whisper_npu.kernels import registry
@@ -76,7 +77,7 @@ def show_design(name: str, toolchain: str | None) -> str:
 
 
 def verify_designs(names: Sequence[str], wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
-    """Verify designs, one line each on stdout, and go on after a failure.
+    """Verify designs, one line each on stdout, wrapped on a terminal, and go on after a failure.
 
     Returns the exit code: 1 where a design fails, 2 where one that is not listed cannot exist.
     wanted: the core functions, as `core_functions` takes it. mlir_aie: also the toolchain's own passes.
@@ -109,12 +110,11 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
             reason = str(error).removeprefix(f"{contract.name}: ")
             print(error_line(f"{contract.name}: {reason}"), file=sys.stderr)
             continue
-        print(
+        print_wrapped(
             f"{verdict.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
             f"the tolerance), L1 {verdict.usage.l1_highest:,} B, {_banks(verdict.usage)}"
             f"at least {verdict.cycles.cycles:,} cycles MODELLED, "
-            f"bound by {verdict.cycles.bound}; core functions: {origin}; {accepted}{verdict.seconds:.1f} s",
-            flush=True,
+            f"bound by {verdict.cycles.bound}; core functions: {origin}; {accepted}{verdict.seconds:.1f} s"
         )
     return exit_code
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from whisper_npu.apps.cli.kernel_commands import LISTED_MODELS, designs
 from whisper_npu.encoder import encoder_ops
+from whisper_npu.errors import shown
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.registry import FAMILIES, Family, family_of
 from whisper_npu.kernels.table import Figures, as_markdown, figures
@@ -71,7 +72,7 @@ def list_designs(options: ListOptions = SUMMARY, screen: Screen = PLAIN) -> str:
     wrote = ""
     if options.markdown:
         write_atomically(options.markdown, _wide(listed, folder, target))
-        wrote = f"wrote {options.markdown}\n"
+        wrote = f"wrote {shown(options.markdown)}\n"
     if options.json:
         return as_json(_document(listed, folder, target))
     page = _every_design(listed, folder, target) if options.all else _summary(listed, folder, target)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from whisper_npu.apps.cli.terminal import print_wrapped, say
 from whisper_npu.cache import size_of
 from whisper_npu.checkpoint.library import (
     DOWNLOAD,
@@ -25,9 +26,10 @@ from whisper_npu.checkpoint.library import (
 from whisper_npu.checkpoint.names import HUB_IDS, download_size, main_name
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import locate
-from whisper_npu.errors import UsageError, WhisperNpuError, error_line
+from whisper_npu.errors import UsageError, WhisperNpuError, error_line, shown
+from whisper_npu.page import wrap
+from whisper_npu.screen import Screen
 
-WIDTH = 80  # columns
 _SIZE = 10  # columns of a size and what surrounds it
 
 
@@ -37,16 +39,18 @@ def list_models(*, everything: bool, as_json: bool, model_dir: Path | None = Non
     if as_json:
         print(json.dumps(_document(library, everything=everything), indent=2, ensure_ascii=False))
         return
+    width = Screen.of(sys.stdout, os.environ).width
     lines: list[str] = []
     for model in library.models:
-        lines += [model.name, *(line for part in model.parts for line in _part_lines(part)), ""]
+        lines += [model.name, *(line for part in model.parts for line in _part_lines(part, width)), ""]
     if not library.models:
-        lines += ["No model is here. whisper-npu models download base gets one.", ""]
-    lines += _other_lines(library.others)
+        lines += [*wrap("No model is here. whisper-npu models download base gets one.", width), ""]
+    lines += _other_lines(library.others, width)
     for folder, size in _folders(library).items():
-        lines.append(f"{human_size(size):>{_SIZE}}  in {folder}")
+        lines.append(f"{human_size(size):>{_SIZE}}  in {shown(folder)}")  # a path is not broken
     if everything:
-        lines += ["", "On the hub, with about the size of the download:", *_available_lines(library)]
+        lines += ["", *wrap("On the hub, with about the size of the download:", width)]
+        lines += _available_lines(library, width)
     print("\n".join(lines))
 
 
@@ -59,14 +63,14 @@ def download_models(names: Sequence[str], *, model_dir: Path | None = None) -> i
 
     def download(name: str) -> str:
         # Loading does all that the first transcription would have to wait for, and finds what is damaged.
-        load_model(name, device="emulator", model_dir=model_dir, progress=_say).close()
+        load_model(name, device="emulator", model_dir=model_dir, progress=say).close()
         places = Places.of(None, model_dir, local_files_only=True)
-        located = locate(name, places, _say)
+        located = locate(name, places, say)
         library = open_library(places)
         parts = library.find(name).parts
         built = sum(part.size for part in parts if part.entry is not None and part.folder != located.folder)
         made = f", and {human_size(built)} made from it in {places.cache}" if built else ""
-        size = human_size(_size_with_links(located.folder))
+        size = human_size(size_of(located.folder, with_links=True))
         return f"{located.name}: {size} from {located.source} in {located.folder}{made}"
 
     return _each(names, download)
@@ -74,7 +78,7 @@ def download_models(names: Sequence[str], *, model_dir: Path | None = None) -> i
 
 def print_path(name: str, *, model_dir: Path | None = None) -> None:
     """Print a model's folder and nothing else. Raises CheckpointError if it is not here."""
-    print(locate(name, Places.of(None, model_dir, local_files_only=True), _say).folder)
+    print(locate(name, Places.of(None, model_dir, local_files_only=True), say).folder)
 
 
 def verify_models(names: Sequence[str], *, model_dir: Path | None = None) -> int:
@@ -87,10 +91,10 @@ def verify_models(names: Sequence[str], *, model_dir: Path | None = None) -> int
         for verdict in verify(model, places):
             if verdict.problem:
                 damaged += 1
-                _print_wrapped(f"{model.name}: DAMAGED: {verdict.part.what}: {verdict.problem}")
-                _print_wrapped(f"  remedy: {verdict.remedy}")
+                print_wrapped(f"{model.name}: DAMAGED: {verdict.part.what}: {verdict.problem}")
+                print_wrapped(f"  remedy: {verdict.remedy}")
             else:
-                _print_wrapped(f"{model.name}: ok: {verdict.part.what} ({verdict.checked})")
+                print_wrapped(f"{model.name}: ok: {verdict.part.what} ({verdict.checked})")
     if not models:
         print("No model is here.")
     elif damaged:
@@ -118,7 +122,7 @@ def remove_models(
         print(f"{name}: {'would free' if dry_run else 'freed'} {human_size(freed)}", flush=True)
         for part in parts:
             if not part.removable:
-                print(f"  {part.what} stays: {_why_it_stays(part)}")
+                print_wrapped(f"  {part.what} stays: {_why_it_stays(part)}")
     if len(chosen) != 1:
         print(f"{'would free' if dry_run else 'freed'} {human_size(total)} in all")
 
@@ -155,7 +159,7 @@ def _each(names: Sequence[str], work: Callable[[str], str]) -> int:
     failed = False
     for name in names:
         try:
-            print(work(name), flush=True)
+            print_wrapped(work(name))
         except WhisperNpuError as error:
             if len(names) == 1:
                 raise
@@ -164,35 +168,17 @@ def _each(names: Sequence[str], work: Callable[[str], str]) -> int:
     return 1 if failed else 0
 
 
-def _say(line: str) -> None:
-    print(f"whisper-npu: {line}", file=sys.stderr, flush=True)
-
-
-def _part_lines(part: Part) -> list[str]:
+def _part_lines(part: Part, width: int) -> list[str]:
     what = part.what if part.complete or part.kind == DOWNLOAD else f"{part.what}, DAMAGED"
-    return _row(human_size(part.size), what)
+    return _row(human_size(part.size), what, width)
 
 
-def _print_wrapped(text: str) -> None:
-    lines = textwrap.wrap(
-        text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
-    print("\n".join(lines), flush=True)
-
-
-def _row(size: str, what: str) -> list[str]:
+def _row(size: str, what: str, width: int) -> list[str]:
     first, later = f"{size:>{_SIZE}}  ", " " * (_SIZE + 2)
-    return textwrap.wrap(
-        what,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=later,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrap(what, width, first=first, rest=later)
 
 
-def _other_lines(parts: Sequence[Part]) -> list[str]:
+def _other_lines(parts: Sequence[Part], width: int) -> list[str]:
     """One line for all that are described alike."""
     if not parts:
         return []
@@ -200,7 +186,7 @@ def _other_lines(parts: Sequence[Part]) -> list[str]:
     lines = [OTHERS]
     for what, count in counts.items():
         size = sum(part.size for part in parts if part.what == what)
-        lines += _row(human_size(size), what if count == 1 else f"{what}: {count} folders")
+        lines += _row(human_size(size), what if count == 1 else f"{what}: {count} folders", width)
     return [*lines, ""]
 
 
@@ -215,7 +201,7 @@ def _folders(library: Library) -> dict[Path, int]:
     return sizes
 
 
-def _available_lines(library: Library) -> list[str]:
+def _available_lines(library: Library, width: int) -> list[str]:
     here = {model.name for model in library.models}
     lines = []
     for name in HUB_IDS:
@@ -223,13 +209,8 @@ def _available_lines(library: Library) -> list[str]:
         same = f", the same as {main}" if main != name else ""
         mark = ", here" if main in here else ""
         size = human_size(download_size(name)).replace(".0 ", " ")
-        lines += _row(f"~{size}", f"{name}{same}{mark}")
+        lines += _row(f"~{size}", f"{name}{same}{mark}", width)
     return lines
-
-
-def _size_with_links(folder: Path) -> int:
-    """A checkpoint in the hub's cache is a folder of links."""
-    return size_of(folder) or sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _document(library: Library, *, everything: bool) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from time import perf_counter
 from typing import Protocol, TextIO
 
 from whisper_npu.apps.cli.tally import Tally, about, duration, left, of_all, percent, speed
-from whisper_npu.apps.cli.terminal import Stderr, can_redraw, printable
-from whisper_npu.errors import error_line
+from whisper_npu.apps.cli.terminal import Stderr
+from whisper_npu.errors import error_line, shown
+from whisper_npu.screen import knows_codes
 
 HALF_A_MINUTE = 30.0
 
@@ -87,7 +88,7 @@ class Progress:
         clock: Callable[[], float] = perf_counter,
         ticker: Callable[[float, Callable[[], None]], Ticker] = Ticker,
     ) -> None:
-        self._names = [printable(recording.name) for recording in recordings]
+        self._names = [shown(recording.name) for recording in recordings]
         self._tally = Tally([recording.seconds for recording in recordings], clock)
         self._quiet = quiet
         self._stderr = Stderr(stderr or sys.stderr)
@@ -115,7 +116,7 @@ class Progress:
     def say(self, step: str) -> None:
         """The program does something else than transcribing, such as loading a model."""
         with self._lock:
-            self._step = printable(step)
+            self._step = shown(step)
             self._show()
 
     def read(self, number: int) -> None:
@@ -161,7 +162,7 @@ class Progress:
         """Print a line for people on stderr, above the bar; nothing if quiet."""
         if not self._quiet:
             with self.above():
-                self._stderr.print(printable(line))
+                self._stderr.print(shown(line))
 
     @contextmanager
     def above(self) -> Iterator[None]:
@@ -200,7 +201,7 @@ class Progress:
 def _display(stderr: Stderr, quiet: bool) -> Display:
     if quiet:
         return _Nothing()
-    if stderr.stream is not None and can_redraw(stderr.stream, os.environ):
+    if knows_codes(stderr.stream, os.environ):
         from whisper_npu.apps.cli.progress_bar import ProgressBar  # rich, a tenth of a second
 
         return ProgressBar(stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -15,7 +15,8 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from whisper_npu.apps.cli.tally import Tally, left, of_all, percent, seconds_done, speed
-from whisper_npu.apps.cli.terminal import Stderr, columns, encodable
+from whisper_npu.apps.cli.terminal import Stderr, encodable
+from whisper_npu.screen import columns, shows_colours
 
 SHORTEST_TITLE, LONGEST_TITLE = 8, 32  # columns
 SHORTEST_BAR, LONGEST_BAR = 5, 30
@@ -47,16 +48,21 @@ class ProgressBar:
         self._marks = FINE if encodable(str(FINE), self._stream) == str(FINE) else ASCII
         self._frames = count()
         self._is_drawn = False
-        # rich looks for terminals itself, or in variables; whether this is one is known already.
+        # rich looks for terminals itself, or in variables; what this one is, is known already.
         self._console = Console(
-            file=cast(IO[str], _File(stderr)), force_terminal=True, highlight=False, markup=False, emoji=False
+            file=cast(IO[str], _File(stderr)),
+            force_terminal=True,
+            no_color=not shows_colours(self._stream, os.environ),
+            highlight=False,
+            markup=False,
+            emoji=False,
         )
 
     def changed(self, tally: Tally, name: str, step: str | None) -> None:
         self.tick(tally, name, step)
 
     def tick(self, tally: Tally, name: str, step: str | None) -> None:
-        width = columns(self._stream) - 1  # a full line would wrap on some terminals
+        width = max(1, columns(self._stream, os.environ) - 1)  # a full line would wrap on some terminals
         spinner = self._marks.spinner[next(self._frames) % len(self._marks.spinner)]
         line = composed(tally, name, step, spinner, width, self._marks)
         self._console.size = ConsoleDimensions(width, 1)  # or rich would look for a width of its own
@@ -132,7 +138,7 @@ def clock(seconds: float) -> str:
 def _shortened(title: str, width: int, cut: str) -> str:
     """Of a path that is too long, its last part; the beginning of what is still too long."""
     if cell_len(title) > width:
-        title = re.split(r"[\\/]", title)[-1]
+        title = os.path.basename(title)
     return title if cell_len(title) <= width else set_cell_size(title, max(0, width - 1)) + cut
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from whisper_npu.apps.cli.terminal import say
 from whisper_npu.errors import UsageError
 from whisper_npu.kernels.fetch import fetch, origin_of
 from whisper_npu.kernels.published import NEVER_RUN, SUMS, pack
@@ -34,7 +34,7 @@ def fetch_set(given: str | None, signer: Path | None, timeout_seconds: float) ->
         origin,
         kernel_folder(os.environ),
         trusted=keys,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=say,
     )
     for kernel in kernels:
         print(f"{kernel.name}: {kernel.outcome}, {kernel.folder}")

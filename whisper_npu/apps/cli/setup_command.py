@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from whisper_npu.apps.cli.terminal import say
 from whisper_npu.kernels.matmul.kernel import matmul_64x64
 from whisper_npu.kernels.own_toolchain import toolchain_folder
 from whisper_npu.kernels.setup import set_up
@@ -27,7 +28,7 @@ def set_up_toolchain(
         matmul_64x64(DEFAULT),
         python=_program(python) if python else Path(sys.executable),
         wheels=wheels.expanduser().absolute() if wheels else None,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=say,
     )
     outcome = "installed" if done.is_new else "were installed already"
     print(f"{generation.pair} {outcome} in {done.folder}, and built {done.kernel}.")

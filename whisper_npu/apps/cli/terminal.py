@@ -1,42 +1,15 @@
-"""Streams that people look at: what they can show, and what must not reach them."""
+"""Messages on stdout and stderr, whatever their encodings lack and wherever they lead."""
 
 from __future__ import annotations
 
 import os
-import unicodedata
-from collections.abc import Mapping
+import sys
 from contextlib import suppress
 from typing import TextIO
 
-DEFAULT_COLUMNS = 80
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody may be looking at it. A closed stream is none."""
-    try:
-        return stream is not None and stream.isatty()
-    except ValueError:  # closed
-        return False
-
-
-def can_redraw(stream: TextIO | None, environment: Mapping[str, str]) -> bool:
-    """Whether a line on it can be written over: a terminal that knows escape codes."""
-    terminal = environment.get("TERM", "" if os.name == "posix" else "windows")
-    return is_terminal(stream) and terminal.lower() not in ("", "dumb", "unknown")
-
-
-def columns(stream: TextIO) -> int:
-    """The width of the terminal behind a stream, as it is at this moment."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS
-    except (OSError, ValueError):
-        return DEFAULT_COLUMNS
-
-
-def printable(text: str) -> str:
-    """One line without control characters, with which a text or a file's name could steer the terminal."""
-    line = " ".join(text.splitlines()).replace("\t", " ")
-    return "".join(c for c in line if unicodedata.category(c) != "Cc").strip()
+from whisper_npu.errors import shown
+from whisper_npu.page import wrap
+from whisper_npu.screen import Screen, is_terminal
 
 
 def encodable(text: str, stream: TextIO) -> str:
@@ -68,3 +41,15 @@ class Stderr:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, broken.fileno())
                 os.close(nowhere)
+
+
+def say(step: str) -> None:
+    """On stderr, in one line: what a command does that takes a while."""
+    Stderr(sys.stderr).print(f"whisper-npu: {shown(step)}")
+
+
+def print_wrapped(line: str) -> None:
+    """On stdout: wrapped on a terminal, in one line elsewhere."""
+    if is_terminal(sys.stdout):
+        line = "\n".join(wrap(line, Screen.of(sys.stdout, os.environ).width, rest="    "))
+    print(line, flush=True)

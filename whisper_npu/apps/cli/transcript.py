@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from math import exp
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from whisper_npu.apps.cli.terminal import columns, encodable, is_terminal, printable
+from whisper_npu.apps.cli.terminal import encodable
+from whisper_npu.errors import shown
+from whisper_npu.output.cues import speech_line
+from whisper_npu.screen import columns, is_terminal, shows_colours
 
 if TYPE_CHECKING:
     from whisper_npu.transcription.result import Segment
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 # From red over yellow to green in the colour cube of 256-colour terminals, 16 + 36 r + 6 g + b.
 _RED_TO_YELLOW = [16 + 36 * 5 + 6 * green for green in range(6)]
 _YELLOW_TO_GREEN = [16 + 36 * red + 6 * 5 for red in range(4, 0, -1)]
-CONFIDENCE_COLORS = (*_RED_TO_YELLOW, *_YELLOW_TO_GREEN)
+CONFIDENCE_COLOURS = (*_RED_TO_YELLOW, *_YELLOW_TO_GREEN)
 
 
 class Part(NamedTuple):
@@ -49,22 +53,23 @@ class TranscriptPrinter:
         self._above = above
         self._headings = headings
         self._timestamps = timestamps
-        self._colors = colors and is_terminal(stdout)
+        self._colours = colors and shows_colours(stdout, os.environ)
         self._is_first = True
 
     def recording(self, name: str) -> None:
         """Its segments come next."""
         if self._headings:
             # As head and tail name several files.
-            self._print([Part(("" if self._is_first else "\n") + f"==> {printable(name)} <==")])
+            self._print([Part(("" if self._is_first else "\n") + f"==> {shown(name)} <==")])
         self._is_first = False
 
     def segment(self, segment: Segment) -> None:
         """Segments without text are left out."""
-        if not printable(segment.text):
+        text = speech_line(segment.text).strip()
+        if not text:
             return
         stamp = f"[{timestamp(segment.start)} --> {timestamp(segment.end)}] " if self._timestamps else ""
-        self._print([Part(stamp), *(parts(segment) if self._colors else [Part(printable(segment.text))])])
+        self._print([Part(stamp), *(parts(segment) if self._colours else [Part(text)])])
 
     def _print(self, line: list[Part]) -> None:
         if self._stdout is None:
@@ -79,13 +84,13 @@ class TranscriptPrinter:
 
         text = Text()
         for part in line:
-            style = "" if part.probability is None else f"color({color(part.probability)})"
+            style = "" if part.probability is None else f"color({colour(part.probability)})"
             text.append(encodable(part.text, self._stdout), style=style)
         console = Console(
             file=self._stdout,
-            width=columns(self._stdout),
+            width=columns(self._stdout, os.environ),
             height=1,  # of no interest, but without it rich looks for a width of its own
-            force_terminal=True,  # known to be one; NO_COLOR and TERM are obeyed by rich
+            force_terminal=True,  # known to be one; without styles it gets no escape codes
         )
         with self._above():
             console.print(text, overflow="fold", highlight=False)
@@ -94,19 +99,19 @@ class TranscriptPrinter:
 def parts(segment: Segment) -> list[Part]:
     """A segment's words, or where it has none all of it, with their probabilities."""
     if not segment.words:
-        return [Part(printable(segment.text), exp(min(0.0, segment.avg_logprob)))]
+        return [Part(speech_line(segment.text).strip(), exp(min(0.0, segment.avg_logprob)))]
     found: list[Part] = []
     for word in segment.words:
         if found and word.word[:1].isspace():
             found.append(Part(" "))
-        found.append(Part(printable(word.word), word.probability))
+        found.append(Part(speech_line(word.word).strip(), word.probability))
     return found
 
 
-def color(probability: float) -> int:
+def colour(probability: float) -> int:
     """A colour's number of 256. As in whisper.cpp, cubed: most words are near one."""
-    step = int(probability**3 * len(CONFIDENCE_COLORS))
-    return CONFIDENCE_COLORS[max(0, min(len(CONFIDENCE_COLORS) - 1, step))]
+    step = int(probability**3 * len(CONFIDENCE_COLOURS))
+    return CONFIDENCE_COLOURS[max(0, min(len(CONFIDENCE_COLOURS) - 1, step))]
 
 
 def timestamp(seconds: float) -> str:
@@ -125,4 +130,4 @@ def detected(language: str, probability: float) -> str:
 
 def no_speech(name: str) -> str:
     """For stderr, rather than silence."""
-    return f"no speech was found in {printable(name)}"
+    return f"no speech was found in {shown(name)}"
