@@ -1,5 +1,17 @@
-"""`python -m whisper_npu` is `whisper-npu`."""
+"""The console script; `python -m whisper_npu` is `whisper-npu`."""
 
-from whisper_npu.apps.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the program. Its imports may be interrupted too."""
+    try:
+        from whisper_npu.apps.cli import main as program
+    except KeyboardInterrupt:
+        print("whisper-npu: error: interrupted", file=sys.stderr)
+        sys.exit(130)
+    program()
+
+
+if __name__ == "__main__":
+    main()

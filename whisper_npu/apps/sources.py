@@ -165,11 +165,22 @@ def _is_recording(folder: str, name: str) -> bool:
     """By its name; and no pipe or socket, which would be waited for."""
     extension = os.path.splitext(name)[1].removeprefix(".").lower()
     path = os.path.join(folder, name)
+    if extension == "ts" and not _is_transport_stream(path):
+        return False  # a program in TypeScript
     return (
         extension in EXTENSIONS
         and not name.startswith(".")  # among them "._talk.wav", which macOS writes on foreign disks
         and (os.path.isfile(path) or os.path.islink(path))
     )
+
+
+def _is_transport_stream(path: str) -> bool:
+    """Whether it begins as MPEG's do. Source: ISO/IEC 13818-1, sync_byte."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            return file.read(1) == b"\x47"
+    except OSError:
+        return True  # whoever opens it says why it cannot be read
 
 
 def _none_in_folder(folder: str) -> Recording:

@@ -56,6 +56,12 @@ def locate(model: str | Path, places: Places, progress: Callable[[str], None]) -
     raise unknown_model(model)
 
 
+def check_name(model: str) -> None:
+    """Raises what `locate` raises for what names no model. Looks at no cache and no network."""
+    if model.lower() not in HUB_IDS and not HUB_ID.fullmatch(model):
+        locate(model, Places.of(None, local_files_only=True), lambda _: None)
+
+
 def unknown_model(model: str, others: Iterable[str] = ()) -> UnknownModelError:
     """The error for what names no model. others: what the user may have meant besides the known names."""
     # People also know them as whisper-base, faster-whisper-base and base_en.

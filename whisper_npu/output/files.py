@@ -14,6 +14,7 @@ from whisper_npu.output.formats import check_format
 STDOUT = Path("-")
 
 _REMEDY = "check the folder's permissions and free space, or choose another folder"
+_LONGEST_NAME = 255  # bytes; NAME_MAX of Linux's file systems
 
 
 def output_path(source_name: str | Path, fmt: str, folder: Path) -> Path:
@@ -28,7 +29,10 @@ def output_path(source_name: str | Path, fmt: str, folder: Path) -> Path:
 
 def partial_path(path: Path) -> Path:
     """Where an interrupted transcript goes, so that nobody takes it for whole: talk.partial.srt."""
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
+    stem, ending = path.stem, f".partial{path.suffix}"
+    while len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+        stem = stem[:-1]  # a name that only just fits loses its last letters
+    return path.with_name(stem + ending)
 
 
 def check_file(path: Path) -> None:
@@ -36,6 +40,8 @@ def check_file(path: Path) -> None:
 
     Meant to be called before the work. Leaves nothing behind, and does not touch an existing file.
     """
+    if is_stdout(path):
+        return
     if os.path.isdir(path):
         raise OutputError(f"{shown(path)}: is a folder; name a file in it, or move the folder away")
     if is_stream(path):

@@ -23,6 +23,7 @@ from whisper_npu.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio, log
 from whisper_npu.cache import cache_folder
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
+from whisper_npu.checkpoint.resolve import check_name
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder, ModelDimensions, encoder_ops
 from whisper_npu.errors import CheckpointError, UsageError
@@ -236,11 +237,7 @@ class Model:
         name = self.checkpoint.name
         language = options.language
         if not self._whisper.model.is_multilingual:
-            if options.task == "translate":
-                raise UsageError(f"model {name} cannot translate, {_ENGLISH_ONLY}")
-            if options.multilingual or language not in (None, "en"):
-                why = f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
-                raise UsageError(f"model {name} {why}, {_ENGLISH_ONLY}")
+            _check_english_only(name, options)
         elif language and self._whisper.hf_tokenizer.token_to_id(f"<|{language}|>") is None:
             raise UsageError(
                 f"model {name} does not know {name_of(language)} ({language}): "
@@ -255,7 +252,14 @@ class Model:
         return []
 
 
-_ENGLISH_ONLY = "it knows English only: take one without .en"
+def _check_english_only(name: str, options: TranscribeOptions) -> None:
+    language = options.language
+    remedy = "it knows English only: take one without .en"
+    if options.task == "translate":
+        raise UsageError(f"model {name} cannot translate, {remedy}")
+    if options.multilingual or language not in (None, "en"):
+        why = f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
+        raise UsageError(f"model {name} {why}, {remedy}")
 
 
 class _EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
@@ -444,6 +448,17 @@ def _no_context(stage: str) -> AbstractContextManager[None]:
 
 def _silent(step: str) -> None:
     """The default: no progress is shown."""
+
+
+def check_model(name: str, options: TranscribeOptions) -> None:
+    """What can be said of a model before it is loaded.
+
+    Raises what `load_model` and `Model.stream` would raise: for a name that means nothing, and for a language
+    or task that an English-only model (.en) does not have.
+    """
+    check_name(name)
+    if name.lower().endswith(".en"):
+        _check_english_only(name, options)
 
 
 def load_model(

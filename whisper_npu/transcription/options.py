@@ -64,7 +64,7 @@ class TranscribeOptions:
     initial_prompt: str | None = None  # what was said before; in batches before every window
     carry_initial_prompt: bool = False  # before every window, and the text so far behind it
     prefix: str | None = None  # how the first window's text begins
-    hotwords: str | None = None  # words to expect, before every window's prompt
+    hotwords: str | None = None  # words to expect, before every window's prompt; not before a prefix
 
     # Words
     word_timestamps: bool = False
@@ -330,8 +330,6 @@ def _refuse_what_has_no_effect(options: TranscribeOptions) -> None:
         raise UsageError("vad_filter has no effect beside clip_timestamps: leave one of them out")
     if options.carry_initial_prompt and options.initial_prompt is None:
         raise UsageError("carry_initial_prompt has no effect without initial_prompt: give one")
-    if options.prefix and options.hotwords:
-        raise UsageError("hotwords have no effect in the window that has a prefix: leave one of them out")
     if options.prefix and options.clip_timestamps[0] > 0:
         raise UsageError(
             f"prefix is how the recording begins, but clip_timestamps at {options.clip_timestamps[0]:g} s: "

@@ -85,6 +85,10 @@ def test_temperature_is_openais(arguments: list[str], temperature: tuple[float, 
         (["--batched", "True"], "batch_size", 8),
         (["--batched", "False"], "batch_size", None),
         (["--batch_size", "4"], "batch_size", 4),
+        (["--batched", "--temperature", "0.4"], "temperature", (0.4,)),
+        (["--initial_prompt", "None"], "initial_prompt", None),
+        (["--suppress_tokens", "None"], "suppress_tokens", ()),
+        (["--hotwords", "a", "--prefix", "b"], "prefix", "b"),
         (["--vad_filter", "--vad_threshold", "0.7"], "vad_threshold", 0.7),
         (["--vad_filter", "--vad_speech_pad_ms", "None"], "vad_speech_pad_ms", 400),
         (["--clip_timestamps", "0,5"], "clip_timestamps", (0.0, 5.0)),
@@ -104,14 +108,22 @@ def test_options_reach_the_library(arguments: list[str], field: str, value: Any)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-f", "srt", "--max_line_width", "32", "--word_timestamps", "False"], "leave one of the two out"),
+        (["-f", "srt", "--max_line_width", "32", "--word_timestamps", "False"], "leave one of"),
         (["--max_line_width", "32"], "--max_line_width has no effect without subtitles"),
         (["-f", "json", "--highlight_words"], "--highlight_words has no effect without subtitles"),
         (["-f", "srt", "--pretty_json"], "--pretty_json has no effect without json files"),
         (["-f", "srt", "--max_line_count", "2"], "max_line_width"),
         (["--verbose", "False"], "prints no text, and no file is written"),
         (["--model", "base", "--model_directory", "x"], "both name the model"),
-        (["--vad_threshold", "0.7"], "vad_filter"),
+        (["--vad_threshold", "0.7"], "--vad_threshold has no effect without --vad_filter"),
+        (["--vad_threshold", "0.5"], "--vad_threshold has no effect without --vad_filter"),
+        (["--batched", "False", "--batch_size", "4"], "leave one"),
+        (["--logprob_threshold", "1"], "^--logprob_threshold is 1.0"),
+        (["--batched", "--best_of", "3"], "leave out --batched"),
+        (["--batch_size", "4", "--best_of", "3"], "leave out --batch_size"),
+        (["--quiet", "--verbose"], "leave one of the two out"),
+        (["-o", "-", "-f", "srt"], "the text is on standard output"),
+        (["-f", "srt", "vtt"], "did you mean -f srt,vtt"),
         (["--language", "klingon"], "klingon"),
         (["--timeout", "0"], "timeout"),
     ],
@@ -119,6 +131,23 @@ def test_options_reach_the_library(arguments: list[str], field: str, value: Any)
 def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         asked(*arguments)
+
+
+def test_what_is_typed_overrules_a_default_of_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.toml"
+    monkeypatch.setenv("WHISPER_NPU_CONFIG", str(config))
+    config.write_text(
+        'model_directory = "there"\nmax_line_width = 40\nhighlight_words = true\nverbose = false\n'
+        'word_timestamps = false\nlanguage = "de"\n'
+    )
+    assert asked("--model", "tiny.en", "--language", "None").model.name == "tiny.en"
+    assert asked("-f", "srt", "--max_words_per_line", "3").layout.max_line_width is None
+    assert asked("-f", "srt").options.word_timestamps
+    assert not asked("-f", "srt", "--word_timestamps", "False").options.word_timestamps
+    assert asked("--multilingual").options.language is None
+    assert not asked().print.text
 
 
 def test_device_and_threads() -> None:

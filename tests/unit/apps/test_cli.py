@@ -121,8 +121,17 @@ def test_a_model_folder_that_is_not_there_fails(capsys: pytest.CaptureFixture[st
 def test_missing_audio_fails_before_a_model_is_looked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["transcribe", str(tmp_path / "no.wav"), "--model", "also-no-model"]) == 1
+    assert run(["transcribe", str(tmp_path / "no.wav"), "--model", "nobody/has-it"]) == 1
     assert "no.wav" in only_line(capsys)
+
+
+def test_a_model_that_can_be_nothing_fails_before_audio_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["transcribe", str(tmp_path / "no.wav"), "--model", "also-no-model"]) == 2
+    assert "also-no-model" in only_line(capsys)
+    assert run(["transcribe", str(tmp_path / "no.wav"), "--model", "tiny.en", "--language", "de"]) == 2
+    assert "tiny.en does not know German" in only_line(capsys)
 
 
 def test_a_folder_that_cannot_be_written_fails_first(

@@ -217,7 +217,10 @@ def test_a_folder_without_recursive_names_the_remedy():
 
 def test_a_folder_holds_what_ends_like_a_recording():
     names = ["a.wav", "B.MP3", "film.mkv", "x/y/c.webm", "x/d10.ts", "x/d9.ts"]
-    touch(*names, "notes.txt", "a.srt", "README", "wav", ".d.wav", "._a.wav", ".git/e.wav", "talk.wav.part")
+    others = ["notes.txt", "a.srt", "README", "wav", ".d.wav", "._a.wav", ".git/e.wav", "talk.wav.part"]
+    touch(*names, *others, "program.ts")
+    for name in ("x/d10.ts", "x/d9.ts"):
+        Path(name).write_bytes(b"\x47")  # how MPEG begins, and TypeScript does not
     assert sources(".", recursive=True) == [
         "./a.wav",
         "./B.MP3",

@@ -126,7 +126,6 @@ def test_what_is_refused_is_named_with_its_value(name: str, value: Any) -> None:
         ({"vad_min_silence_duration_ms": 2000}, "no effect without vad_filter: switch that on"),
         ({"vad_filter": True, "clip_timestamps": "5"}, "no effect beside clip_timestamps: leave one"),
         ({"carry_initial_prompt": True}, "no effect without initial_prompt: give one"),
-        ({"prefix": "a", "hotwords": "b"}, "hotwords have no effect in the window that has a prefix: leave"),
         ({"prefix": "a", "clip_timestamps": "5"}, "prefix is how the recording begins, but"),
         ({"multilingual": True, "language": "de"}, "language de has no effect: leave one of them out"),
         ({"without_timestamps": True, "max_initial_timestamp": 2}, "no effect beside without_timestamps"),

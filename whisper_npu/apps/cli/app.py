@@ -48,6 +48,8 @@ class Program(Group):
     """The commands; what looks like a recording, or an option of `transcribe`, means `transcribe`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
         if args and args[0].startswith("-") and args[0] not in (*HELP_NAMES, *VERSION_NAMES):
             args = ["transcribe", *args]
         return super().parse_args(ctx, args)
@@ -110,14 +112,15 @@ def main() -> None:
     # Starting makes 50,000 objects and no garbage: looking for some takes 50 ms. Whatever must be closed is
     # closed when `run` returns: taking apart what is left takes another 100 ms.
     gc.set_threshold(100_000)
-    signal.signal(signal.SIGTERM, _terminate)  # what was decoded is kept, as after Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what was decoded is kept, as after Ctrl-C
+        signal.signal(number, _terminate)
     code = run(sys.argv[1:])
     gc.freeze()
     sys.exit(code)
 
 
 def _terminate(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever asks again means at once
+    signal.signal(number, signal.SIG_DFL)  # whoever asks again means at once
     raise Terminated
 
 

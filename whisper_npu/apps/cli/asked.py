@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -72,15 +74,20 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
     Raises UsageError for values that do not go together.
     """
     given = _without_what_is_overruled(given, typed)
+    _refuse_formats_among_recordings(given)
     files = _files(given)
-    layout = Layout(**{field.name: given[field.name] for field in fields(Layout)})
-    _refuse_what_has_no_effect(given, typed, files)
+    try:
+        layout = Layout(**{field.name: given[field.name] for field in fields(Layout)})
+        _refuse_what_has_no_effect(given, typed, files)
+        options = _options(given, typed, files, layout)
+    except UsageError as error:
+        raise UsageError(_in_options_words(str(error), typed)) from error
     return Asked(
         recordings=AskedRecordings(
             given["audio"], given["recursive"], given["audio_track"], given["skip_existing"]
         ),
         model=_model(given, typed),
-        options=_options(given, typed, files, layout),
+        options=options,
         files=files,
         layout=layout,
         print=AskedPrint(
@@ -104,8 +111,6 @@ _OVERRULED: Mapping[str, Mapping[str, Any]] = {
     "vad_filter": {"clip_timestamps": (0.0,)},
     "language": {"multilingual": False},
     "multilingual": {"language": None},
-    "prefix": {"hotwords": None},
-    "hotwords": {"prefix": None},
     "quiet": {"verbose": None},
     "verbose": {"quiet": False},
 }
@@ -130,7 +135,7 @@ def _without_what_is_overruled(given: Mapping[str, Any], typed: frozenset[str]) 
 
 
 def _files(given: Mapping[str, Any]) -> OutputFiles:
-    formats = tuple(dict.fromkeys(fmt for chosen in given["output_format"] for fmt in chosen))
+    formats = tuple(dict.fromkeys(fmt for chosen in given["output_format"] for fmt in chosen or ()))
     if not formats and given["output_dir"] is not None:
         formats = FORMATS
     return OutputFiles(formats, (given["output_dir"] or Path()).expanduser())
@@ -162,12 +167,31 @@ def _options(
     return TranscribeOptions(
         **values
         | {
-            "temperature": temperatures(given["temperature"], given["temperature_increment_on_fallback"]),
+            "temperature": _temperatures(given, typed),
             "log_prob_threshold": given["logprob_threshold"],
             "word_timestamps": _word_timestamps(given, typed, files, layout),
-            "batch_size": given["batch_size"] or (BATCH_SIZE if given["batched"] else None),
+            "batch_size": _batch_size(given, typed),
         }
     )
+
+
+def _batch_size(given: Mapping[str, Any], typed: frozenset[str]) -> int | None:
+    """--batch_size alone turns --batched on; an explicit --batched False does not allow for that."""
+    size: int | None = given["batch_size"]
+    if "batched" in typed and not given["batched"]:
+        if size is not None and "batch_size" in typed:
+            raise UsageError(
+                f"--batch_size {size} has no effect beside --batched False: leave one of them out"
+            )
+        return None
+    return BATCH_SIZE if size is None and given["batched"] else size
+
+
+def _temperatures(given: Mapping[str, Any], typed: frozenset[str]) -> tuple[float, ...]:
+    increment = given["temperature_increment_on_fallback"]
+    if _batch_size(given, typed) and "temperature_increment_on_fallback" not in typed:
+        increment = None  # batches are decoded once
+    return temperatures(given["temperature"], increment)
 
 
 def _word_timestamps(
@@ -184,8 +208,14 @@ def _word_timestamps(
         if is_needed
     ]
     if needed_by and given["word_timestamps"] is False and "word_timestamps" in typed:
-        raise UsageError(f"--word_timestamps False: {needed_by[0]} need them; leave one of the two out")
+        raise UsageError(
+            f"--word_timestamps False: times of words are needed for {needed_by[0]}; leave one of them out"
+        )
     return bool(given["word_timestamps"] or needed_by)
+
+
+def _uses_vad(given: Mapping[str, Any], typed: frozenset[str]) -> bool:
+    return bool(given["vad_filter"] or _batch_size(given, typed))
 
 
 def _has_subtitles(files: OutputFiles) -> bool:
@@ -194,6 +224,14 @@ def _has_subtitles(files: OutputFiles) -> bool:
 
 def _refuse_what_has_no_effect(given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles) -> None:
     """Only what stands on the command line: a config file is for other runs too."""
+    if "vad_filter" not in typed or not given["vad_filter"]:
+        for name in sorted(typed):
+            if name.startswith("vad_") and name != "vad_filter" and not _uses_vad(given, typed):
+                raise UsageError(f"--{name} has no effect without --vad_filter: add it")
+    if {"quiet", "verbose"} <= typed and given["quiet"] and given["verbose"]:
+        raise UsageError("--quiet leaves out what --verbose asks for; leave one of the two out")
+    if str(given["output_dir"]) == "-":
+        raise UsageError("--output_dir -: the text is on standard output in any case; name a folder")
     for field in fields(Layout):
         if field.name in typed and given[field.name]:
             if field.name == "pretty_json":
@@ -203,3 +241,27 @@ def _refuse_what_has_no_effect(given: Mapping[str, Any], typed: frozenset[str], 
                 raise UsageError(f"--{field.name} has no effect without subtitles: add -f srt, or vtt")
     if "verbose" in typed and given["verbose"] is False and not files.formats and given["report"] is None:
         raise UsageError("--verbose False prints no text, and no file is written: add -f srt, or -o FOLDER")
+
+
+def _refuse_formats_among_recordings(given: Mapping[str, Any]) -> None:
+    """`-f srt vtt` for `-f srt,vtt`: otherwise vtt would be a recording that is not there."""
+    chosen = [fmt for several in given["output_format"] for fmt in several or ()]
+    for name in given["audio"]:
+        if chosen and name.lower() in FORMATS and not os.path.lexists(name):
+            formats = ",".join((*chosen, name.lower()))
+            raise UsageError(f"{name} is a format, and no file has this name; did you mean -f {formats}?")
+
+
+def _in_options_words(message: str, typed: frozenset[str]) -> str:
+    """A message of the library, whose options have no dashes and, two of them, other names."""
+    names = {field.name for kind in (TranscribeOptions, Layout) for field in fields(kind)}
+    theirs = {"log_prob_threshold": "logprob_threshold", "batch_size": "batched"}
+    if "batch_size" in typed:
+        del theirs["batch_size"]
+
+    def option(found: re.Match[str]) -> str:
+        return f"--{theirs.get(found[0], found[0])}"
+
+    # A name of one word may be a word of the sentence, but not where the sentence begins with its value.
+    pattern = "|".join(rf"(?<![-\w]){name}\b" + ("" if "_" in name else "(?= is )") for name in sorted(names))
+    return re.sub(pattern, option, message)

@@ -255,7 +255,7 @@ def _format_examples(examples: Sequence[str], formatter: click.HelpFormatter) ->
 
 def may_be_recording(word: str) -> bool:
     """Whether a word looks like a file, a folder, a glob, an address, or stdin."""
-    return word == "-" or os.path.lexists(word) or bool(set(word) & set("./\\*?[~:"))
+    return word in ("", "-") or os.path.lexists(word) or bool(set(word) & set("./\\*?[~:"))
 
 
 class _Spelling:

@@ -17,6 +17,7 @@ from typing import Protocol, TextIO
 
 from whisper_npu.apps.cli.tally import Tally, about, duration, left, of_all, percent, speed
 from whisper_npu.apps.cli.terminal import Stderr
+from whisper_npu.apps.sources import Recording
 from whisper_npu.errors import error_line, shown
 from whisper_npu.screen import knows_codes
 
@@ -29,6 +30,12 @@ class Awaited:
 
     name: str
     seconds: float | None  # of audio; None where its header does not tell
+
+
+def awaited(recordings: Sequence[Recording], seconds: Sequence[float | None] | None = None) -> list[Awaited]:
+    """seconds: their lengths; None: not known yet. What cannot be read has none."""
+    known = seconds or [None] * len(recordings)
+    return [Awaited(r.name, 0.0 if r.problem else s) for r, s in zip(recordings, known, strict=True)]
 
 
 class Ticker:
@@ -90,7 +97,7 @@ class Progress:
     ) -> None:
         self._names = [shown(recording.name) for recording in recordings]
         self._tally = Tally([recording.seconds for recording in recordings], clock)
-        self._quiet = quiet
+        self._quiet, self._clock = quiet, clock
         self._stderr = Stderr(stderr or sys.stderr)
         self._lock = RLock()
         self._position: Callable[[], float] | None = None  # of the recording at work
@@ -106,12 +113,18 @@ class Progress:
             if self._display.every:
                 self._ticker.start()
         except BaseException:  # an interrupt: __exit__ will not be called
-            self._close()
+            self.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self.close()
+
+    def expect(self, recordings: Sequence[Awaited]) -> None:
+        """These are to be transcribed, and not those that were named at first."""
+        with self._lock:
+            self._names = [shown(recording.name) for recording in recordings]
+            self._tally = Tally([recording.seconds for recording in recordings], self._clock)
 
     def say(self, step: str) -> None:
         """The program does something else than transcribing, such as loading a model."""
@@ -189,7 +202,8 @@ class Progress:
     def _name(self) -> str:
         return self._names[self._tally.number - 1] if self._tally.number else ""
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Nothing is shown any more. `fail` and `note` still print."""
         self._is_open = False
         try:
             self._ticker.stop()

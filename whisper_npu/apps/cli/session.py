@@ -12,11 +12,10 @@ from typing import TextIO
 
 from whisper_npu.apps.cli.asked import Asked
 from whisper_npu.apps.cli.ending import ending, wrote
-from whisper_npu.apps.cli.progress import Awaited, Progress
-from whisper_npu.apps.cli.terminal import Stderr
+from whisper_npu.apps.cli.progress import Progress, awaited
 from whisper_npu.apps.cli.transcript import TranscriptPrinter, detected, no_speech
 from whisper_npu.apps.outputs import check_outputs, without_transcripts
-from whisper_npu.apps.sources import STDIN, Recording, find_recordings
+from whisper_npu.apps.sources import STDIN, Recording
 from whisper_npu.audio import SAMPLE_RATE, Samples, audio_seconds, audio_tracks, load_audio
 from whisper_npu.energy.meter import Meter
 from whisper_npu.energy.sensors import find_sensor
@@ -27,7 +26,7 @@ from whisper_npu.output import as_json, partial_path, render, write_atomically
 from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcription.compute_type import resolve_compute_type
 from whisper_npu.transcription.language import name_of
-from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.model import Model, check_model, load_model
 from whisper_npu.transcription.result import Segment, Transcription
 from whisper_npu.transcription.stream import Stream
 
@@ -35,6 +34,8 @@ from whisper_npu.transcription.stream import Stream
 @dataclass(frozen=True)
 class Session:
     asked: Asked
+    found: Sequence[Recording]
+    progress: Progress  # open; closed when all is done
     started: float  # perf_counter at the start of the program
 
     def execute(self) -> int:
@@ -43,23 +44,21 @@ class Session:
         Returns the exit code: 0, or 1 if a recording failed. Raises WhisperNpuError if nothing can go on, and
         KeyboardInterrupt once what was decoded is written.
         """
-        asked, interrupt = self.asked, None
-        todo, n_skipped = self._todo()
-        check_outputs([r.source for r in todo if r.problem is None], asked.files, asked.report)
+        asked, progress, interrupt = self.asked, self.progress, None
+        check_outputs([r.source for r in self.found if r.problem is None], asked.files, asked.report)
+        check_model(asked.model.name, asked.options)
         resolve_compute_type(asked.model.compute_type)
+        todo = self._todo()
         # The device first, so that an absent NPU or an unknown kernel is reported before any work.
         with (
             Meter(find_sensor()) as meter,
             open_device(
                 asked.model.device, asked.model.fidelity, asked.model.npu, asked.model.threads
             ) as device,
-            Progress(_awaited(todo), quiet=asked.print.quiet) as progress,
         ):
             device.check_kernel(asked.model.kernel)
             for note in asked.notes:
                 progress.note(f"whisper-npu: {note}")
-            if n_skipped:
-                progress.note(f"whisper-npu: {n_skipped} skipped, for their files are there")
             work = Work(asked, device, meter, progress, n_recordings=len(todo))
             try:
                 for number, recording in enumerate(todo, start=1):
@@ -67,6 +66,7 @@ class Session:
             except KeyboardInterrupt as caught:
                 interrupt = caught
             ran_on = RunOn.of(device, asked.model.name, asked.model.kernel, work.model)
+        progress.close()
         total_seconds = perf_counter() - self.started
         report = Report(ran_on, tuple(work.results), work.load_seconds, total_seconds, meter.energy)
         if interrupt is None or report.audio_seconds:
@@ -75,26 +75,28 @@ class Session:
             raise interrupt
         return 1 if any(result.error for result in work.results) else 0
 
-    def _todo(self) -> tuple[list[Recording], int]:
-        """What is to be transcribed, and how many recordings have their files already."""
-        asked = self.asked.recordings
-        found = find_recordings(asked.names, recursive=asked.recursive)
-        if not asked.skip_existing:
-            return list(found), 0
-        sources = [recording.source for recording in found if recording.problem is None]
-        left = set(without_transcripts(sources, self.asked.files))
-        todo = [recording for recording in found if recording.problem or recording.source in left]
-        return todo, len(found) - len(todo)
+    def _todo(self) -> list[Recording]:
+        """What is to be transcribed: with --skip_existing, what has not all of its files yet."""
+        todo = list(self.found)
+        if self.asked.recordings.skip_existing:
+            sources = [recording.source for recording in todo if recording.problem is None]
+            left = set(without_transcripts(sources, self.asked.files))
+            todo = [recording for recording in todo if recording.problem or recording.source in left]
+            if n_skipped := len(self.found) - len(todo):
+                self.progress.note(f"whisper-npu: {n_skipped} skipped, for their files are there")
+        if len(todo) > 1:  # the length of one alone is known when it is read
+            lengths = [None if r.problem else audio_seconds(r.source) for r in todo]
+            self.progress.expect(awaited(todo, lengths))
+        return todo
 
     def _report(self, report: Report) -> None:
-        stderr = Stderr(sys.stderr)
         if not self.asked.print.quiet:
             only = report.files[0] if len(report.files) == 1 else None
             written = [] if only is None or only.error else self.asked.files.paths(only.path).values()
             for line in ending(report, list(written)):
-                stderr.print(line)
+                self.progress.note(line)
             if self.asked.print.long_report and report.windows:
-                stderr.print("\n" + as_text(report).rstrip("\n"))
+                print("\n" + as_text(report).rstrip("\n"), file=sys.stderr)
         if self.asked.report is not None:
             write_atomically(self.asked.report, as_json(as_document(report)))
 
@@ -133,7 +135,7 @@ class Work:
                 finally:
                     done = replace(_so_far(stream), audio_seconds=seconds)
         except (AudioError, DeviceError) as error:
-            self._fail(recording, done, str(error))
+            self._fail(recording, done, f"{recording.name}: {error}")
             self._rescue(recording, done)
         except KeyboardInterrupt:
             self.results.append(FileResult(recording.source, done, "interrupted"))
@@ -204,7 +206,7 @@ class Work:
     def _finish(self, recording: Recording, done: Transcription) -> None:
         """Write the files, each of them even where another cannot be written."""
         written, errors = self._write(done, self._asked.files.paths(recording.source))
-        if written and self._is_one_of_several:
+        if written and (self._is_one_of_several or errors):  # otherwise the ending says so
             self._progress.note(wrote(written))
         if not done.text.strip():
             self._progress.note(no_speech(recording.name) + self._other_tracks(recording))
@@ -219,7 +221,9 @@ class Work:
         if done is None or not done.text.strip():
             return
         paths = {fmt: partial_path(path) for fmt, path in self._asked.files.paths(recording.source).items()}
-        written, _ = self._write(done, paths)
+        written, errors = self._write(done, paths)
+        for error in errors:
+            self._progress.note(f"whisper-npu: what was decoded is lost: {error}")
         if written:
             self._progress.note(f"{wrote(written)}: the first {done.transcript.segments[-1].end:.0f} s")
 
@@ -265,9 +269,3 @@ def _so_far(stream: Stream) -> Transcription:
     if stream.finished:
         return done
     return replace(done, transcript=replace(done.transcript, duration=stream.seconds_done))
-
-
-def _awaited(recordings: Sequence[Recording]) -> list[Awaited]:
-    """For the progress. The length of one alone is known when it is read."""
-    alone = len(recordings) == 1
-    return [Awaited(r.name, None if alone or r.problem else audio_seconds(r.source)) for r in recordings]

@@ -11,9 +11,11 @@ from click.core import ParameterSource
 from whisper_npu.apps.cli.clock import START
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
 from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel
+from whisper_npu.apps.cli.progress import Progress, awaited
 from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
 from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number, Numbers, Text, Words
+from whisper_npu.apps.sources import find_recordings
 
 FORMATS = ("txt", "srt", "vtt", "tsv", "json", "lrc")  # without importing the writers; a test compares
 MODEL_NAMES = (  # without importing the checkpoints; a test compares
@@ -94,7 +96,7 @@ MODEL = group(
     option("--batched", type=SWITCH, default=False, help="Decode several windows at once, cut at pauses."),
     option(
         "--batch_size",
-        type=Number(int, 1, or_none=True),
+        type=Number(int, or_none=True),
         example="8",
         metavar="N",
         help="How many windows at once; turns --batched on. Default: 8 with --batched.",
@@ -163,21 +165,21 @@ SUBTITLES = group(
     "Subtitles (each turns --word_timestamps on)",
     option(
         "--max_line_width",
-        type=Number(int, 1, or_none=True),
+        type=Number(int, or_none=True),
         example="42",
         metavar="N",
         help="Characters in a line of srt and vtt.",
     ),
     option(
         "--max_line_count",
-        type=Number(int, 1, or_none=True),
+        type=Number(int, or_none=True),
         example="2",
         metavar="N",
         help="Lines in a cue; with --max_line_width.",
     ),
     option(
         "--max_words_per_line",
-        type=Number(int, 1, or_none=True),
+        type=Number(int, or_none=True),
         example="4",
         metavar="N",
         help="Words in a cue; not with --max_line_width.",
@@ -224,7 +226,7 @@ SPEECH = group(
     ),
     option(
         "--prompt_reset_on_temperature",
-        type=Number(float, 0, 1),
+        type=Number(float),
         default=0.5,
         metavar="T",
         help="Forget the text before a window that was decoded at a higher temperature.",
@@ -258,21 +260,21 @@ DECODING = group(
     "Decoding",
     option(
         "--beam_size",
-        type=Number(int, 1, or_none=True),
+        type=Number(int, or_none=True),
         default=5,
         metavar="N",
         help="Width of the beam search at temperature 0; None: 1.",
     ),
     option(
         "--best_of",
-        type=Number(int, 1, or_none=True),
+        type=Number(int, or_none=True),
         default=5,
         metavar="N",
         help="Samples at temperatures above 0; None: 1.",
     ),
     option(
         "--patience",
-        type=Number(float, 0, or_none=True),
+        type=Number(float, or_none=True),
         example="1",
         metavar="X",
         help="How many more candidates than beams the search may look at, as a factor [1]",
@@ -286,28 +288,28 @@ DECODING = group(
     ),
     option(
         "--repetition_penalty",
-        type=Number(float, 0),
+        type=Number(float),
         default=1.0,
         metavar="X",
         help="Above 1: against words said before.",
     ),
     option(
         "--no_repeat_ngram_size",
-        type=Number(int, 0),
+        type=Number(int),
         default=0,
         metavar="N",
         help="No group of N tokens comes twice; 0: off.",
     ),
     option(
         "--temperature",
-        type=Number(float, 0, 1),
+        type=Number(float),
         default=0.0,
         metavar="T",
         help="Temperature to decode at first; higher ones follow if decoding fails.",
     ),
     option(
         "--temperature_increment_on_fallback",
-        type=Number(float, 0, 1, or_none=True),
+        type=Number(float, or_none=True),
         default=0.2,
         metavar="T",
         help="Steps from --temperature up to 1; None: only --temperature.",
@@ -328,14 +330,14 @@ DECODING = group(
     ),
     option(
         "--no_speech_threshold",
-        type=Number(float, 0, 1, or_none=True),
+        type=Number(float, or_none=True),
         default=0.6,
         metavar="P",
         help="Probability of no speech above which a window that failed is silence.",
     ),
     option(
         "--hallucination_silence_threshold",
-        type=Number(float, 0, or_none=True),
+        type=Number(float, or_none=True),
         example="2",
         metavar="SECONDS",
         help="Skip longer silence where text seems invented; turns --word_timestamps on.",
@@ -350,14 +352,14 @@ DECODING = group(
     option("--suppress_blank", type=SWITCH, default=True, help="Never begin a window with a blank."),
     option(
         "--max_new_tokens",
-        type=Number(int, 1, or_none=True),
+        type=Number(int, or_none=True),
         example="200",
         metavar="N",
         help="Most tokens that one window may have; default: no limit but the model's.",
     ),
     option(
         "--chunk_length",
-        type=Number(int, 1, 30, or_none=True),
+        type=Number(int, or_none=True),
         example="30",
         metavar="SECONDS",
         help="Length of a window; default: the model's, 30.",
@@ -369,35 +371,35 @@ VAD = group(
     option("--vad_filter", type=SWITCH, default=False, help="Skip parts without speech."),
     option(
         "--vad_threshold",
-        type=Number(float, 0, 1, or_none=True),
+        type=Number(float, or_none=True),
         example="0.5",
         metavar="P",
         help="Speech is what is at least this probable [0.5]",
     ),
     option(
         "--vad_min_speech_duration_ms",
-        type=Number(int, 0, or_none=True),
+        type=Number(int, or_none=True),
         example="0",
         metavar="MS",
         help="Shorter speech is dropped [0]",
     ),
     option(
         "--vad_max_speech_duration_s",
-        type=Number(float, 0, or_none=True),
+        type=Number(float, or_none=True),
         example="30",
         metavar="S",
         help="Longer speech is cut at a pause [no limit]",
     ),
     option(
         "--vad_min_silence_duration_ms",
-        type=Number(int, 0, or_none=True),
+        type=Number(int, or_none=True),
         example="2000",
         metavar="MS",
         help="Shorter pauses are kept [2000]",
     ),
     option(
         "--vad_speech_pad_ms",
-        type=Number(int, 0, or_none=True),
+        type=Number(int, or_none=True),
         example="400",
         metavar="MS",
         help="Kept around speech [400]",
@@ -418,12 +420,15 @@ def _transcribe(**given: Any) -> int:
 
     Progress, what was written and a summary go to stderr.
     """
-    from whisper_npu.apps.cli.asked import asked_for
-    from whisper_npu.apps.cli.session import Session
-
     source = click.get_current_context().get_parameter_source
     typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
-    return Session(asked_for(given, typed), started=START).execute()
+    recordings = find_recordings(given["audio"], recursive=given["recursive"])
+    with Progress(awaited(recordings), quiet=given["quiet"]) as progress:
+        # These take a second: somebody looks at the terminal already.
+        from whisper_npu.apps.cli.asked import asked_for
+        from whisper_npu.apps.cli.session import Session
+
+        return Session(asked_for(given, typed), recordings, progress, START).execute()
 
 
 def _defaults(options: Sequence[Option]) -> dict[str, Any]:

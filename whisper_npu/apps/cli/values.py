@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 else:
     ParamType = click.ParamType  # generic in new versions of click only
 
+NO_VALUE = "None"  # as other Whisper programs spell it
 _SWITCHES = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -64,7 +65,7 @@ class Number(ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | float | None:
-        if self.or_none and value == "None":
+        if self.or_none and value == NO_VALUE:
             return None
         try:
             # A config file has numbers of its own, and True is one of Python's.
@@ -73,7 +74,7 @@ class Number(ParamType):
             number = self.kind(value)
         except (TypeError, ValueError):
             raise click.BadParameter(f"{value!r} must be a {self._words}{self._limits}", ctx, param) from None
-        if not self.low <= number <= self.high or math.isinf(number):  # False for NaN
+        if not self.low <= number <= self.high:  # NaN is within no limits
             raise click.BadParameter(f"{value} must be a {self._words}{self._limits}", ctx, param)
         return number
 
@@ -111,7 +112,7 @@ class Choice(ParamType):
         known = {name.lower(): name for name in self.words} | dict(self.also)
         if (found := known.get(word.lower())) is not None:
             return found
-        if (reason := self.refused.get(word.lower())) is not None:
+        if (reason := self.refused.get(word.lower().partition(":")[0])) is not None:  # cuda:0
             raise click.BadParameter(f"{word}: {reason}", ctx, param)
         hint = did_you_mean(word, known)
         raise click.BadParameter(
@@ -143,6 +144,8 @@ class Words(Choice):
         return [CompletionItem(before + comma + word) for word in self.words if word.startswith(last.lower())]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == NO_VALUE:
+            return ()
         given = value if isinstance(value, (list, tuple)) else str(value).split(",")
         found = [super(Words, self).convert(str(word).strip(), param, ctx) for word in given]
         names = [name for word in found for name in (self.all_of if word == "all" else (word,))]
@@ -157,7 +160,9 @@ class Text(ParamType):
     def __init__(self, completed: Sequence[str] | Callable[[], Iterable[str]] = ()) -> None:
         self.completed = completed
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | None:
+        if value == NO_VALUE:
+            return None
         if not isinstance(value, (str, int, float)) or isinstance(value, bool):
             raise click.BadParameter(f"{value!r} is no text", ctx, param)
         return str(value)
@@ -181,6 +186,8 @@ class Numbers(ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int | float, ...]:
+        if value == NO_VALUE:
+            return ()
         given = value if isinstance(value, (list, tuple)) else str(value).split(",")
         try:
             return tuple(self.kind(number) for number in given if str(number).strip())
@@ -197,7 +204,9 @@ class File(ParamType):
     def __init__(self, only: str = "file") -> None:
         self.only = only
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | None:
+        if value == NO_VALUE:
+            return None
         if not isinstance(value, (str, Path)) or str(value) == "":
             raise click.BadParameter(f"{value!r} names no file or folder", ctx, param)
         return Path(value)
