@@ -99,6 +99,7 @@ ARROWS: dict[str, set[str]] = {
         "npu.cost",
         "npu.targets",
         "energy",
+        "page",
     },
 }
 TOP = {"apps", "benchmark", "doctor", "__main__"}  # may import all that is below, and apps all of the others

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from whisper_npu.errors import shown
 from whisper_npu.page import wrap
-from whisper_npu.screen import Screen, is_terminal
+from whisper_npu.screen import Screen, cells, columns, is_terminal
 
 
 def encodable(text: str, stream: TextIO) -> str:
@@ -24,9 +24,19 @@ class Stderr:
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream
 
-    def print(self, line: str) -> None:
-        if self.stream is not None:
-            self.write(encodable(line, self.stream) + "\n")
+    @property
+    def columns(self) -> int | None:
+        """How wide the terminal is at this moment; None where it is none."""
+        if self.stream is None or not is_terminal(self.stream):
+            return None
+        return columns(self.stream, os.environ)
+
+    def print(self, text: str) -> None:
+        """On a terminal lines that are too long are wrapped between words."""
+        if self.stream is None:
+            return
+        text, width = encodable(text, self.stream), self.columns
+        self.write(f"{text}\n" if width is None else fitting(text, width))
 
     def write(self, text: str) -> None:
         """Raises nothing; after an error nothing more is written."""
@@ -41,6 +51,14 @@ class Stderr:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, broken.fileno())
                 os.close(nowhere)
+
+
+def fitting(text: str, width: int) -> str:
+    """The text, with a line break at its end and between words of lines that are wider."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines += [line] if cells(line) <= width else wrap(line, width)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def say(step: str) -> None:
