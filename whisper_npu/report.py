@@ -15,6 +15,7 @@ from whisper_npu.npu.cost import BASELINE, Modelled, dispatches_seconds, overlay
 from whisper_npu.npu.device import Device, Run, Stats, merged
 from whisper_npu.npu.targets import Profile, Target
 from whisper_npu.page import wrap
+from whisper_npu.screen import WIDTH
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 
@@ -407,7 +408,8 @@ def _energy_line(report: Report) -> list[str]:
 
 def _modelled(report: Report, profile: Profile, width: int) -> list[str]:
     seconds = f"  {profile.name:<14}{report.modelled_seconds(profile).in_units(1):>14} s   "
-    return wrap(seconds + modelled_basis(report, profile), width, rest=" " * len(seconds))
+    indent = len(seconds) if width >= WIDTH else 4  # below the text, where that leaves it room
+    return wrap(seconds + modelled_basis(report, profile), width, rest=" " * indent)
 
 
 def modelled_basis(report: Report, profile: Profile) -> str:

@@ -100,6 +100,7 @@ ARROWS: dict[str, set[str]] = {
         "npu.targets",
         "energy",
         "page",
+        "screen",
     },
 }
 TOP = {"apps", "benchmark", "doctor", "__main__"}  # may import all that is below, and apps all of the others

@@ -541,8 +541,8 @@ def test_messages_are_wrapped_between_words_on_a_terminal() -> None:
         Stderr(tty.stream).print("four words that fit\n\n  a table       1")
         assert tty.lines == [
             "whisper-npu: error:",
-            "/a/path/that/is/wider/than/the/terminal/is.wav:",
-            "it has no audio track",
+            "    /a/path/that/is/wider/than/the/terminal/is.wav:",
+            "    it has no audio track",
             "four words that fit",
             "",
             "  a table       1",
@@ -552,7 +552,7 @@ def test_messages_are_wrapped_between_words_on_a_terminal() -> None:
 def test_wide_letters_are_counted_as_wide_as_they_are() -> None:
     with terminal(20) as tty:
         Stderr(tty.stream).print("本本本本 本本本 本本本")
-        assert tty.lines == ["本本本本 本本本", "本本本"]
+        assert tty.lines == ["本本本本 本本本", "    本本本"]
 
 
 @given(st.text("ab本 \n", max_size=60), st.integers(1, 30))

@@ -11,6 +11,8 @@ from whisper_npu.errors import shown
 from whisper_npu.page import wrap
 from whisper_npu.screen import Screen, cells, columns, is_terminal
 
+CONTINUED = "    "  # begins the second line of one that is too long for a terminal
+
 
 def encodable(text: str, stream: TextIO) -> str:
     """The text with ? for every character that the stream's encoding lacks."""
@@ -57,7 +59,7 @@ def fitting(text: str, width: int) -> str:
     """The text, with a line break at its end and between words of lines that are wider."""
     lines: list[str] = []
     for line in text.split("\n"):
-        lines += [line] if cells(line) <= width else wrap(line, width)
+        lines += [line] if cells(line) <= width else wrap(line, width, rest=CONTINUED)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -69,5 +71,5 @@ def say(step: str) -> None:
 def print_wrapped(line: str) -> None:
     """On stdout: wrapped on a terminal, in one line elsewhere."""
     if is_terminal(sys.stdout):
-        line = "\n".join(wrap(line, Screen.of(sys.stdout, os.environ).width, rest="    "))
+        line = "\n".join(wrap(line, Screen.of(sys.stdout, os.environ).width, rest=CONTINUED))
     print(line, flush=True)
