@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from whisper_npu.markdown import as_table
-from whisper_npu.screen import WIDTH
+from whisper_npu.screen import WIDTH, cells
 
 _GAP = 2  # between columns
 _TEXT = 16  # columns that a text is given at least, if it is that long
+_FILLING = "\0"  # behind a wide character while lines are counted; no text that is shown has it
 _ITEM = re.compile(r"( *)- ")
 
 
@@ -148,11 +149,17 @@ def _wrapped(parts: Sequence[str], width: int) -> Iterator[str]:
 
 def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
     """Lines of at most so many columns, unless a word is longer: neither words nor paths are broken."""
-    return textwrap.wrap(
-        text,
+    lines = textwrap.wrap(
+        text if text.isascii() else "".join(map(_as_wide_as_shown, text)),
         width,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(_FILLING, "") for line in lines]
+
+
+def _as_wide_as_shown(character: str) -> str:
+    """For textwrap, which counts characters: of a character that takes two columns it makes two."""
+    return character + _FILLING * (cells(character) - 1)

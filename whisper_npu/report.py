@@ -7,7 +7,6 @@ fields are described in docs/report.md; `SCHEMA_VERSION` changes when one is rem
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from textwrap import wrap
 
 from whisper_npu import __version__
 from whisper_npu.energy.meter import Energy, Used
@@ -15,20 +14,38 @@ from whisper_npu.kernels.matmul.kernel import MatmulPlan, matmul_64x64, tiled_pl
 from whisper_npu.npu.cost import BASELINE, Modelled, dispatches_seconds, overlay_change, profiles, total
 from whisper_npu.npu.device import Device, Run, Stats, merged
 from whisper_npu.npu.targets import Profile, Target
+from whisper_npu.page import wrap
+from whisper_npu.screen import WIDTH
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 
 SCHEMA_VERSION = 2
-COLUMNS = 96
+COLUMNS, FEWEST_COLUMNS = 96, 60  # of the report for people
+INTERRUPTED = "interrupted"  # in place of an error
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """One recording: transcribed, or failed with one line, or transcribed and then not written."""
+    """One recording: transcribed, or failed with one line, or transcribed and then not written.
+
+    error: INTERRUPTED for the one in which the user ended the run.
+    """
 
     path: str
     transcription: Transcription | None
     error: str | None = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self.error == INTERRUPTED
+
+    @property
+    def audio_seconds(self) -> float | None:
+        """Seconds of audio that were to be transcribed: its clips, of an interrupted one as far as done."""
+        done = self.transcription
+        if done is None:
+            return None
+        return done.transcript.duration if done.heard_seconds is None else done.heard_seconds
 
 
 @dataclass(frozen=True)
@@ -94,13 +111,17 @@ class Operation:
 
 @dataclass(frozen=True)
 class Report:
-    """One run of the program over some recordings."""
+    """One run of the program over some recordings.
+
+    n_asked: how many recordings were to be transcribed, where an interrupt left some of them out of `files`.
+    """
 
     ran_on: RunOn
     files: tuple[FileResult, ...]
     load_seconds: float
     total_seconds: float
     energy: Energy | None = None  # None where it could not be read
+    n_asked: int | None = None
     operations: tuple[Operation, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,8 +135,26 @@ class Report:
         return [f.transcription for f in self.files if f.transcription]
 
     @property
+    def failed(self) -> list[FileResult]:
+        return [file for file in self.files if file.error and not file.is_interrupted]
+
+    @property
+    def n_recordings(self) -> int:
+        return len(self.files) if self.n_asked is None else self.n_asked
+
+    @property
+    def n_done(self) -> int:
+        return sum(file.error is None for file in self.files)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """In a recording, or between two."""
+        return len(self.files) < self.n_recordings or any(file.is_interrupted for file in self.files)
+
+    @property
     def audio_seconds(self) -> float:
-        return sum(t.transcript.duration for t in self.transcriptions)
+        """Seconds of audio that were to be transcribed, of the recordings that were."""
+        return sum(file.audio_seconds or 0.0 for file in self.files)
 
     @property
     def windows(self) -> int:
@@ -279,79 +318,98 @@ def _file(file: FileResult) -> dict[str, object]:
     return {
         "path": file.path,
         "error": file.error,
-        "audio_seconds": done and done.transcript.duration,
+        "audio_seconds": file.audio_seconds,
         "language": done and done.transcript.language,
         "text": done and done.text,
     }
 
 
-def as_text(report: Report) -> str:
-    """The report for people, COLUMNS wide at most but for long names of models."""
-    ran_on, parts = report.ran_on, report.encoder_stages
+_MODELLED = "MODELLED time of the same dispatches on an NPU, not measured: optimistic to cautious"
+
+
+def as_text(report: Report, width: int = COLUMNS) -> str:
+    """The report for people, in `width` columns, from FEWEST_COLUMNS to COLUMNS, but for long names."""
+    width = min(max(width, FEWEST_COLUMNS), COLUMNS)
+    lines = [
+        *_heading(report.ran_on, width),
+        "",
+        *_dispatches(report, width),
+        "",
+        f"MEASURED on this machine, kernels on the {report.ran_on.clock} ({report.ran_on.device})",
+        *_wrapped(_measured(report), width, "    "),
+        *_wrapped([_MODELLED], width, "  "),
+        *(line for profile in profiles(report.ran_on.target) for line in _modelled(report, profile, width)),
+        *_wrapped(_beside_baseline(report), width, "  "),
+        *_not_done(report),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _wrapped(lines: list[str], width: int, rest: str) -> list[str]:
+    """rest: what begins the second line of one that is too long."""
+    return [part for line in lines for part in wrap(line, width, rest=rest)]
+
+
+def _heading(ran_on: RunOn, width: int) -> list[str]:
+    indent = " " * len("decoder  ")
     lines = [
         f"model    {ran_on.model} ({ran_on.weights})",
         f"device   {ran_on.device_description}",
         f"kernel   {ran_on.kernel}, {ran_on.kernel_choice}",
-        *_reason(ran_on),
+        *([indent + ran_on.kernel_reason] if ran_on.kernel_reason else []),
         f"decoder  CTranslate2, {ran_on.compute_type}",
-        "",
-        _row(f"encoder, {_count(report.windows, 'window')}", "products", "dispatches", "with 64x64"),
+    ]
+    return _wrapped(lines, width, indent)
+
+
+def _dispatches(report: Report, width: int) -> list[str]:
+    """A table: what each operation of the encoder needed."""
+    name_width = 24
+    column_width = min(14, (width - name_width) // 3)
+
+    def row(name: str, *values: int | str) -> str:
+        texts = [value if isinstance(value, str) else f"{value:,}" for value in values]
+        return f"{name:<{name_width}}" + "".join(f"{text:>{column_width}}" for text in texts)
+
+    return [
+        row(f"encoder, {_count(report.windows, 'window')}", "products", "dispatches", "with 64x64"),
         *(
-            _row(f"  {o.name}", o.stats.calls, o.stats.dispatches, o.dispatches_64x64)
+            row(f"  {o.name}", o.stats.calls, o.stats.dispatches, o.dispatches_64x64)
             for o in report.operations
         ),
-        _row("  in all", report.stats.calls, report.stats.dispatches, report.dispatches_64x64),
-        "",
-        f"MEASURED on this machine, kernels on the {ran_on.clock} ({ran_on.device})",
+        row("  in all", report.stats.calls, report.stats.dispatches, report.dispatches_64x64),
+    ]
+
+
+def _measured(report: Report) -> list[str]:
+    parts = report.encoder_stages
+    return [
         "  " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.stages.items()) + " s",
         "  encoder: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items()) + " s",
         f"  total {report.total_seconds:.2f} s for {report.audio_seconds:.2f} s of audio"
         + (f": real-time factor {report.real_time_factor:.2f}" if report.real_time_factor else ""),
-        *_energy_lines(report),
-        "MODELLED time of the same dispatches on an NPU, not measured: optimistic to cautious",
-        *(line for profile in profiles(ran_on.target) for line in _modelled(report, profile)),
-        f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
-        f"{BASELINE.problem}.",
-        *_beside_baseline(report),
+        *_energy_line(report),
     ]
-    failed = [f for f in report.files if f.error]
-    if failed:
-        lines.append(f"{len(failed)} of {_count(len(report.files), 'file')} failed")
-    return "\n".join(lines) + "\n"
 
 
-def _energy_lines(report: Report) -> list[str]:
+def _energy_line(report: Report) -> list[str]:
     energy, per_minute = report.energy, report.joules_per_audio_minute
     if energy is None:
         return []
     total, cores = energy.total, energy.total.joules.cores
     stages = ", ".join(f"{name} {used.joules.package:.1f}" for name, used in report.energy_stages.items())
-    text = (
-        f"energy of the package, idle included, by {energy.description}: {stages}, "
+    return [
+        f"  energy of the package, idle included, by {energy.description}: {stages}, "
         f"total {total.joules.package:.1f} J in {total.seconds:.2f} s"
         + (f", {cores:.1f} J of it by the cores" if cores is not None else "")
         + (f": {per_minute:.1f} J per minute of audio" if per_minute is not None else "")
-    )
-    return wrap(text, COLUMNS, initial_indent="  ", subsequent_indent="    ")
+    ]
 
 
-def _reason(ran_on: RunOn) -> list[str]:
-    indent = " " * 9
-    text = ran_on.kernel_reason or ""
-    return wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=indent)
-
-
-def _row(name: str, calls: int | str, dispatches: int | str, dispatches_64x64: int | str) -> str:
-    def column(value: int | str) -> str:
-        return f"{value if isinstance(value, str) else f'{value:,}':>14}"
-
-    return f"{name:<24}{column(calls)}{column(dispatches)}{column(dispatches_64x64)}"
-
-
-def _modelled(report: Report, profile: Profile) -> list[str]:
+def _modelled(report: Report, profile: Profile, width: int) -> list[str]:
     seconds = f"  {profile.name:<14}{report.modelled_seconds(profile).in_units(1):>14} s   "
-    basis = modelled_basis(report, profile)
-    return wrap(seconds + basis, COLUMNS, subsequent_indent=" " * len(seconds), drop_whitespace=True)
+    indent = len(seconds) if width >= WIDTH else 4  # below the text, where that leaves it room
+    return wrap(seconds + modelled_basis(report, profile), width, rest=" " * indent)
 
 
 def modelled_basis(report: Report, profile: Profile) -> str:
@@ -371,9 +429,20 @@ def _beside_baseline(report: Report) -> list[str]:
     else:
         times = f"{seconds / BASELINE.seconds:.1f} times more"
     return [
+        f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
+        f"{BASELINE.problem}.",
         f"This whole run took {seconds:.2f} s, {times} than that one product, on the {report.ran_on.device}:",
         f"loading, {_count(report.stats.calls, 'product')} in {windows} of the encoder, decoding, all else.",
     ]
+
+
+def _not_done(report: Report) -> list[str]:
+    lines = []
+    if report.failed:
+        lines.append(f"{len(report.failed)} of {_count(report.n_recordings, 'file')} failed")
+    if report.is_interrupted:
+        lines.append(f"interrupted, {report.n_done} of {_count(report.n_recordings, 'file')} done")
+    return lines
 
 
 def _count(n: int, what: str) -> str:

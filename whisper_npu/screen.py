@@ -44,6 +44,15 @@ def columns(stream: TextIO, environ: Mapping[str, str]) -> int:
         return WIDTH
 
 
+def cells(text: str) -> int:
+    """Columns that a text takes on a terminal: a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # 20 ms
+
+    return cell_len(text)
+
+
 @dataclass(frozen=True)
 class Screen:
     """What to lay text out for. The default is what a pipe or a file gets."""

@@ -99,6 +99,8 @@ ARROWS: dict[str, set[str]] = {
         "npu.cost",
         "npu.targets",
         "energy",
+        "page",
+        "screen",
     },
 }
 TOP = {"apps", "benchmark", "doctor", "__main__"}  # may import all that is below, and apps all of the others

@@ -21,7 +21,7 @@ from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.planner import Choice
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Attention, Linear, Matmul
-from whisper_npu.report import COLUMNS, FileResult, Report, RunOn, as_document, as_text
+from whisper_npu.report import COLUMNS, FEWEST_COLUMNS, FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcription.result import EncoderRun, Transcript, Transcription
 
 RAN_ON = RunOn(
@@ -231,3 +231,42 @@ def test_energy_without_audio_has_no_figure_per_minute() -> None:
     assert isinstance(found, dict)
     assert "package_measured_j_per_audio_minute" not in found
     assert "per minute" not in as_text(done)
+
+
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 96, 200])
+def test_the_report_is_as_wide_as_asked_for(width: int) -> None:
+    reason = "gemm_96x64x48 for all: 38 dispatches, 115 ms MODELLED (xdna1); " * 3
+    done = replace(with_energy(4.0), ran_on=replace(RAN_ON, kernel_reason=reason))
+    lines = as_text(done, width).splitlines()
+    most = min(max(width, FEWEST_COLUMNS), COLUMNS)
+    assert max(map(len, lines)) <= most
+    assert max(map(len, lines)) > most - 12
+    assert " ".join(" ".join(lines).split()) == " ".join(as_text(done).split())
+
+
+def test_a_run_that_encoded_nothing_has_a_report() -> None:
+    silent = report()
+    silent = replace(silent, files=tuple(replace(f, transcription=_without_windows(f)) for f in silent.files))
+    text = as_text(silent)
+    assert "encoder, 0 windows" in text
+    assert "total 10.00 s for 20.00 s of audio" in text
+    assert "The baseline took 163.7 s" in text
+    jsonschema.validate(as_document(silent), json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def _without_windows(file: FileResult) -> Transcription:
+    assert file.transcription is not None
+    return replace(file.transcription, encoder=EncoderRun(windows=0, runs=(), total_seconds=0.0))
+
+
+def test_only_the_seconds_of_clips_count_as_audio() -> None:
+    done = report(executed("attention.out", 1500))
+    one = done.files[0].transcription
+    assert one is not None
+    done = replace(done, files=(FileResult("a.wav", replace(one, heard_seconds=5.0)), *done.files))
+    document = as_document(done)
+    assert document["audio_seconds"] == 25.0
+    assert document["real_time_factor"] == 0.4
+    files = document["files"]
+    assert isinstance(files, list)
+    assert [file["audio_seconds"] for file in files] == [5.0, 20.0]

@@ -138,7 +138,7 @@ class Model:
         """
         options = options or TranscribeOptions()
         self._check(options)
-        decoded = Decoded()
+        decoded = Decoded(clips=options.clip_timestamps)
         return Stream(self._decode(audio, options, decoded), decoded)
 
     def detect_language(self, audio: Audio) -> tuple[str, float]:

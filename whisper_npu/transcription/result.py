@@ -78,6 +78,7 @@ class Transcription:
     audio_seconds: float  # reading, resampling
     mel_seconds: float
     decode_seconds: float  # faster-whisper's loop and CTranslate2's decoder
+    heard_seconds: float | None = None  # of the recording: its clips, as far as decoded; None: all of it
 
     @property
     def text(self) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from whisper_npu.transcription.clips import seconds_within
+from whisper_npu.transcription.options import WHOLE_RECORDING
 from whisper_npu.transcription.result import EncoderRun, Segment, Transcript, Transcription
 
 
@@ -14,6 +16,7 @@ class Decoded:
     """What is known of one recording so far. `Model` fills it in, `Stream` reads it."""
 
     duration: float = 0.0  # seconds
+    clips: tuple[float, ...] = WHOLE_RECORDING  # as `TranscribeOptions.clip_timestamps`
     language: str = ""
     language_probability: float = 0.0
     segments: list[Segment] = field(default_factory=list)
@@ -86,6 +89,7 @@ class Stream:
             audio_seconds=decoded.audio_seconds,
             mel_seconds=decoded.mel_seconds,
             decode_seconds=decoded.decode_seconds,
+            heard_seconds=seconds_within(decoded.clips, decoded.seconds_done),
         )
 
     def close(self) -> None:

@@ -13,8 +13,10 @@ from tests.unit.test_report import RAN_ON, executed, report
 from whisper_npu.apps.cli.ending import ending, wrote
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.npu.device import Run
-from whisper_npu.report import FileResult, Report, RunOn
+from whisper_npu.report import INTERRUPTED, FileResult, Report, RunOn, as_text
 from whisper_npu.screen import WIDTH
+
+FOLDER = "/a/folder/that/lies/deep/below/others/and/has/a/name/of/more/than/seventy/columns"
 
 
 def of_files(*errors: str | None, ran_on: RunOn = RAN_ON, seconds: float = 10.0, runs: int = 1) -> Report:
@@ -74,6 +76,88 @@ def test_where_nothing_was_transcribed_the_errors_have_said_it() -> None:
     assert ending(of_files("is damaged", "is damaged")) == []
 
 
+def test_a_recording_in_which_nothing_was_encoded_has_an_ending_too() -> None:
+    lines = ending(of_files(None, runs=0), [Path("silence.srt")])
+    assert lines[:2] == [
+        "wrote silence.srt",
+        "10 s for 20 s of audio (2.0x), base on the CPU (emulated NPU), no dispatches",
+    ]
+    assert "163.7 s" in lines[2]
+
+
+def of_clips(done: Report, heard_seconds: float) -> Report:
+    one = done.files[0].transcription
+    assert one is not None
+    part = replace(one, heard_seconds=heard_seconds)
+    return replace(done, files=(replace(done.files[0], transcription=part), *done.files[1:]))
+
+
+def test_only_what_was_to_be_transcribed_counts() -> None:
+    done = of_clips(of_files(None), 5.0)
+    assert done.audio_seconds == 5.0
+    assert ending(done)[0].startswith("10 s for 5.0 s of audio (0.5x), base on")
+
+
+def interrupted(report: Report, number: int, n_asked: int | None, path: str) -> Report:
+    """In the recording with this number, from 1."""
+    files = [*report.files[: number - 1], replace(report.files[number - 1], path=path, error=INTERRUPTED)]
+    return replace(report, files=tuple(files), n_asked=n_asked)
+
+
+@pytest.mark.parametrize(
+    ("errors", "path", "last"),
+    [
+        ([None] * 5, "c04.wav", "interrupted in c04.wav, 4 of 20 done"),
+        ([None, "bad", None, None, None], "c04.wav", "interrupted in c04.wav, 3 of 20 done, 1 failed"),
+        ([None] * 5, f"{'x' * 80}/c04.wav", "interrupted in c04.wav, 4 of 20 done"),
+        ([None] * 5, "x" * 80, "interrupted, 4 of 20 done"),
+    ],
+)
+def test_an_interrupt_is_no_failure(errors: list[str | None], path: str, last: str) -> None:
+    done = interrupted(of_files(*errors), 5, 20, path)
+    lines = ending(done, [Path("a.srt")])
+    assert len(lines) == 3
+    assert lines[-1] == last
+    assert "interrupted, " in as_text(done)
+    assert ("1 of 20 files failed" in as_text(done)) == ("bad" in errors)
+
+
+def test_an_interrupt_between_two_recordings_is_told_without_a_name() -> None:
+    done = replace(of_files(None), n_asked=3)
+    assert ending(done, [Path("a.srt")])[1:] == [ending(done)[1], "interrupted, 1 of 3 done"]
+
+
+def test_of_the_only_recording_nobody_needs_to_be_told_that_it_was_interrupted() -> None:
+    assert len(ending(interrupted(of_files(None), 1, 1, "a.wav"))) == 2
+    assert ending(interrupted(of_files("bad"), 1, 1, "a.wav")) == []
+
+
+def test_where_no_audio_was_done_there_is_no_speed() -> None:
+    done = of_clips(interrupted(of_files(None), 1, 1, "a.wav"), 0.0)
+    assert ending(done)[0] == f"10 s, base on the CPU (emulated NPU), {done.stats.dispatches} dispatches"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("/a/long/path/that/nobody/wants/to/read/of/a/folder/with/tiny.en", " tiny.en on"),
+        ("folder/tiny/", " tiny on"),
+        ("x" * 80, "real time) on"),
+    ],
+)
+def test_of_a_models_path_its_last_part_is_shown(model: str, said: str) -> None:
+    work = ending(of_files(None, ran_on=replace(RAN_ON, model=model)))[0]
+    assert said.removeprefix("real time") in work
+    assert "/" not in work
+    assert len(work) <= WIDTH
+
+
+def test_names_of_failures_that_do_not_fit_are_left_out() -> None:
+    done = of_files(None, "bad")
+    failed = FileResult("本" * 40, None, "bad")
+    assert ending(replace(done, files=(done.files[0], failed)))[-1] == "1 of 2 failed"
+
+
 @given(
     st.floats(0.01, 9999),
     st.integers(1, 4),
@@ -103,6 +187,24 @@ def test_no_more_than_three_lines_of_80_columns(
             "wrote a lecture of an hour.txt, .srt, .vtt, .json in o/",
         ),
         (["a\n.srt"], r"wrote a\n.srt"),
+        ([f"{FOLDER}/a.srt"], "wrote a.srt"),
+        ([f"{FOLDER}/a.srt", f"{FOLDER}/a.vtt"], "wrote a.srt, a.vtt"),
+        (
+            [f"{FOLDER}/a lecture of an hour.{f}" for f in ("txt", "srt", "vtt", "json")],
+            "wrote a lecture of an hour.txt, .srt, .vtt, .json",
+        ),
+        ([f"o/{'x' * 80}.{f}" for f in ("srt", "vtt")], "wrote 2 files in o/"),
+        ([f"/{'x' * 80}.{f}" for f in ("srt", "vtt")], "wrote 2 files in /"),
+        ([f"{FOLDER}/{'x' * 80}.srt"], f"wrote {FOLDER}/{'x' * 80}.srt"),
+        ([f"{'x' * 80}.{f}" for f in ("srt", "vtt")], f"wrote {'x' * 80}.srt, {'x' * 80}.vtt"),
+        (
+            [f"o/{'本' * 25}.{f}" for f in ("srt", "vtt")],
+            f"wrote {'本' * 25}.srt, .vtt in o/",
+        ),
+        (
+            [f"{FOLDER}/{'x' * 80}.{f}" for f in ("srt", "vtt")],
+            f"wrote {'x' * 80}.srt, {'x' * 80}.vtt in {FOLDER}/",
+        ),
     ],
 )
 def test_what_was_written(paths: list[str], line: str) -> None:

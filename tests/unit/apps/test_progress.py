@@ -21,6 +21,7 @@ from tests.support.terminal import Terminal, of_256_colours, terminal
 from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Awaited, Progress, Ticker
 from whisper_npu.apps.cli.progress_bar import composed
 from whisper_npu.apps.cli.tally import Tally, duration
+from whisper_npu.apps.cli.terminal import Stderr, fitting
 
 ROOT = Path(__file__).parents[3]
 
@@ -54,7 +55,13 @@ class Hand(Ticker):
 class Shown:
     """A Progress and the hand that moves its clock."""
 
-    def __init__(self, *seconds: float | None, stderr: io.TextIOBase, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        *seconds: float | None,
+        stderr: io.TextIOBase,
+        quiet: bool = False,
+        clips: tuple[float, ...] = (0.0,),
+    ) -> None:
         hands: list[Hand] = []
 
         def ticker(every: float, action: Callable[[], None]) -> Hand:
@@ -65,6 +72,7 @@ class Shown:
         self.progress = Progress(
             recordings,
             quiet=quiet,
+            clips=clips,
             stderr=stderr,  # type: ignore[arg-type]
             clock=lambda: hands[0].now if hands else 0.0,
             ticker=ticker,
@@ -102,6 +110,45 @@ def test_the_bar_tells_how_far_how_fast_and_how_long(tty: Terminal) -> None:
     for part in ("2 of 3", "b.wav", " 25 %", "150 of 600 s", "10.0x", "44 s left", "0:21"):
         assert part in line
     assert tty.lines == []
+
+
+def test_between_two_windows_the_time_left_is_counted_down_and_the_speed_stays(tty: Terminal) -> None:
+    shown = Shown(300.0, stderr=tty.stream)
+    position = [0.0]
+    with shown.progress as progress:
+        progress.read(1)
+        progress.begin(300.0)
+        progress.follow(lambda: position[0])
+        shown.hand.wait(9.9)
+        position[0] = 30.0
+        lines = []
+        for _ in range(4):
+            shown.hand.wait(2.5)
+            lines.append(tty.lines[-1])
+    assert all("3.0x" in line for line in lines)
+    left = [int(re.search(r"(\d+) s left", line)[1]) for line in lines]  # type: ignore[index]
+    assert left == sorted(left, reverse=True)
+    assert left[0] - left[-1] in (7, 8)
+
+
+def test_only_seconds_within_clips_count(tty: Terminal) -> None:
+    shown = Shown(150.0, None, stderr=tty.stream, clips=(100.0, 110.0, 120.0, 150.0))
+    position = [100.0]
+    with shown.progress as progress:
+        progress.read(1)
+        progress.begin(150.0)
+        progress.follow(lambda: position[0])
+        shown.hand.wait(1)
+        assert " 0 of ~80 s" in tty.lines[-1]
+        position[0] = 130.0
+        shown.hand.wait(1)
+        assert " 25 %" in tty.lines[-1]
+        assert " 20 of ~80 s" in tty.lines[-1]
+        progress.done()
+        progress.read(2)
+        progress.begin(105.0)
+        shown.hand.wait(1)
+        assert " 40 of 45 s" in tty.lines[-1]
 
 
 def test_the_bar_moves_though_nothing_is_done(tty: Terminal) -> None:
@@ -306,11 +353,14 @@ def test_one_recording_is_named_and_not_counted() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", ["dumb", "unknown", ""])
+@pytest.mark.parametrize("kind", ["dumb", "unknown", "", None])
 def test_a_dumb_terminal_gets_lines_and_no_escape_codes(
-    kind: str, tty: Terminal, monkeypatch: pytest.MonkeyPatch
+    kind: str | None, tty: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TERM", kind)
+    if kind is None:
+        monkeypatch.delenv("TERM")
+    else:
+        monkeypatch.setenv("TERM", kind)
     shown = Shown(300.0, stderr=tty.stream)
     with shown.progress as progress:
         progress.read(1)
@@ -411,6 +461,31 @@ def test_recordings_of_unknown_length_are_taken_for_average() -> None:
     assert tally.done == 50.0
 
 
+def test_what_cannot_be_read_says_nothing_about_the_length_of_others() -> None:
+    tally = Tally([0.0, None, 100.0, 0.0], lambda: 0.0)
+    assert tally.total == 200.0
+    assert Tally([0.0, None], lambda: 0.0).total is None
+
+
+def test_where_no_recording_can_be_read_no_length_is_shown(tty: Terminal) -> None:
+    stderr = io.StringIO()
+    for stream in (stderr, tty.stream):
+        shown = Shown(0.0, 0.0, stderr=stream)  # type: ignore[arg-type]
+        with shown.progress as progress:
+            progress.read(1)
+            progress.fail("a.wav: is damaged")
+            progress.read(2)
+            progress.begin()
+            shown.hand.wait(30.5)
+            if stream is tty.stream:
+                assert re.fullmatch(r"\S 2 of 2 b\.wav 0:30", tty.lines[-1])
+    assert stderr.getvalue().splitlines() == [
+        "whisper-npu: error: a.wav: is damaged",
+        "whisper-npu: transcribing 2 recordings",
+        "whisper-npu: 2 of 2, 30 s so far",
+    ]
+
+
 def test_what_failed_is_no_work_any_more_and_is_not_done() -> None:
     tally = Tally([100.0, 100.0, 100.0], lambda: 0.0)
     tally.take(1)
@@ -455,3 +530,42 @@ def test_at_the_end_all_is_done(lengths: list[float | None], data: st.DataObject
 )
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+LONG = "whisper-npu: error: /a/path/that/is/wider/than/the/terminal/is.wav: it has no audio track"
+
+
+def test_messages_are_wrapped_between_words_on_a_terminal() -> None:
+    with terminal(45) as tty:
+        Stderr(tty.stream).print(LONG)
+        Stderr(tty.stream).print("four words that fit\n\n  a table       1")
+        assert tty.lines == [
+            "whisper-npu: error:",
+            "    /a/path/that/is/wider/than/the/terminal/is.wav:",
+            "    it has no audio track",
+            "four words that fit",
+            "",
+            "  a table       1",
+        ]
+
+
+def test_wide_letters_are_counted_as_wide_as_they_are() -> None:
+    with terminal(20) as tty:
+        Stderr(tty.stream).print("本本本本 本本本 本本本")
+        assert tty.lines == ["本本本本 本本本", "    本本本"]
+
+
+@given(st.text("ab本 \n", max_size=60), st.integers(1, 30))
+def test_wrapping_changes_nothing_but_spaces(text: str, width: int) -> None:
+    wrapped = fitting(text, width)
+    assert wrapped.split() == text.split()
+    for line in wrapped.splitlines():
+        assert cell_len(line) <= width or " " not in line.strip()
+
+
+def test_messages_in_a_log_are_one_line_each() -> None:
+    log = io.StringIO()
+    Stderr(log).print(LONG)
+    assert log.getvalue() == f"{LONG}\n"
+    assert Stderr(log).columns is None
+    assert Stderr(None).columns is None

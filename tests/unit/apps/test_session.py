@@ -70,9 +70,9 @@ def test_text_headings_language_files_and_summary(
     assert said.out == "==> a.wav <==\nthe\n\n==> b.wav <==\nan\n"
     assert said.err.splitlines()[:-2] == [
         "whisper-npu: transcribing 2 recordings (6.0 s)",
-        "detected German (75 %)",
+        "a.wav: detected German (75 %)",
         "wrote a.srt, a.vtt in out/",
-        "detected German (75 %)",
+        "b.wav: detected German (75 %)",
         "wrote b.srt, b.vtt in out/",
     ]
     assert "on the CPU (emulated NPU)" in said.err.splitlines()[-2]

@@ -119,6 +119,13 @@ def test_a_name_cannot_reorder_its_heading() -> None:
     assert pipe.getvalue() == "==> a\\u202evaw.exe <==\n"
 
 
+@pytest.mark.parametrize("name", ["本" * 30, "a lecture of an hour.wav"])
+def test_a_heading_is_not_wrapped(name: str) -> None:
+    with terminal(20) as tty:
+        printer(tty.stream, headings=True).recording(name)
+        assert tty.lines == [f"==> {name} <=="]
+
+
 def test_a_text_without_spaces_is_broken_anywhere_by_the_width_of_its_letters() -> None:
     with terminal(20) as tty:
         printer(tty.stream).segment(segment("本" * 25))
@@ -157,9 +164,12 @@ def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert tty.read() == "Good morning.\n"
 
 
-@pytest.mark.parametrize("kind", ["dumb", "unknown", ""])
-def test_a_dumb_terminal_gets_no_colours(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", kind)
+@pytest.mark.parametrize("kind", ["dumb", "unknown", "", None])
+def test_a_dumb_terminal_gets_no_colours(kind: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind is None:
+        monkeypatch.delenv("TERM")
+    else:
+        monkeypatch.setenv("TERM", kind)
     with terminal() as tty:
         printer(tty.stream, colors=True).segment(SAID)
         assert tty.read() == "Good morning.\n"
@@ -236,4 +246,5 @@ def test_a_closed_stdout_is_no_error() -> None:
 
 def test_what_was_heard_in_words() -> None:
     assert detected("English", 0.9812) == "detected English (98 %)"
+    assert detected("English", 0.97, "talk\n.wav") == r"talk\n.wav: detected English (97 %)"
     assert no_speech("talk\n.wav") == r"no speech was found in talk\n.wav"

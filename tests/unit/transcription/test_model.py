@@ -11,6 +11,7 @@ import pytest
 from tests.support.scripted_decoder import SILENT, ScriptedDecoder, Window, small_model
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import AudioError, UsageError
+from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 
@@ -241,8 +242,34 @@ def test_windows_may_be_shorter(small: Model, decoder: ScriptedDecoder) -> None:
 def test_only_the_clips_are_decoded(small: Model, decoder: ScriptedDecoder) -> None:
     decoder.windows = [Window([(0.0, " the", 5.0)]), Window([(0.0, " an", 20.0)])]
     options = TranscribeOptions(language="de", clip_timestamps=(5.0, 10.0, 40.0))
-    segments = small.transcribe(noise(60), options).transcript.segments
-    assert [(s.start, s.end) for s in segments] == [(5, 10), (40, 60)]
+    done = small.transcribe(noise(60), options)
+    assert [(s.start, s.end) for s in done.transcript.segments] == [(5, 10), (40, 60)]
+    assert (done.heard_seconds, done.transcript.duration) == (25, 60)
+
+
+def test_of_clips_that_were_not_all_decoded_what_was_counts(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [Window([(0.0, " the", 5.0)])]
+    options = TranscribeOptions(language="de", clip_timestamps=(5.0, 10.0, 40.0))
+    with small.stream(noise(60), options) as stream:
+        next(stream)
+    assert stream.result().heard_seconds == 5
+
+
+@pytest.mark.parametrize(
+    ("clips", "end", "seconds"),
+    [
+        ((0.0,), 60.0, 60.0),
+        ((0.0,), 0.0, 0.0),
+        ((0.0, 5.0), 60.0, 5.0),
+        ((0.0, 5.0), 3.0, 3.0),
+        ((10.0,), 60.0, 50.0),
+        ((10.0, 20.0, 30.0), 5.0, 0.0),
+        ((10.0, 20.0, 30.0), 25.0, 10.0),
+        ((10.0, 20.0, 30.0), 60.0, 40.0),
+    ],
+)
+def test_seconds_within_clips(clips: tuple[float, ...], end: float, seconds: float) -> None:
+    assert seconds_within(clips, end) == seconds
 
 
 def test_a_clip_behind_the_end_is_refused(small: Model) -> None:

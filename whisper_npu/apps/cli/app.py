@@ -23,6 +23,7 @@ from whisper_npu.apps.cli.doctor import doctor
 from whisper_npu.apps.cli.kernels import kernels
 from whisper_npu.apps.cli.models import models
 from whisper_npu.apps.cli.settings import config_file
+from whisper_npu.apps.cli.terminal import Stderr
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.version import print_version
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line
@@ -148,7 +149,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, exit_code: int) -> int:
-    print(error_line(message), file=sys.stderr)
+    Stderr(sys.stderr).print(error_line(message))
     return exit_code
 
 

@@ -20,6 +20,7 @@ from whisper_npu.apps.cli.terminal import Stderr
 from whisper_npu.apps.sources import Recording
 from whisper_npu.errors import error_line, shown
 from whisper_npu.screen import knows_codes
+from whisper_npu.transcription.clips import seconds_within
 
 HALF_A_MINUTE = 30.0
 
@@ -81,6 +82,8 @@ class Progress:
     """A context manager for the time in which recordings are transcribed.
 
     quiet: show nothing but failures. stderr: where; None where it is closed.
+    clips: what is transcribed of each recording, as `TranscribeOptions.clip_timestamps`. Nothing else counts:
+    neither in lengths nor in what is done.
     clock, ticker: the time, and what calls `tick`; a test has its own.
 
     All methods may be called in any thread. None fails because stderr does.
@@ -91,12 +94,14 @@ class Progress:
         recordings: Sequence[Awaited],
         *,
         quiet: bool,
+        clips: Sequence[float] = (0.0,),
         stderr: TextIO | None = None,
         clock: Callable[[], float] = perf_counter,
         ticker: Callable[[float, Callable[[], None]], Ticker] = Ticker,
     ) -> None:
         self._names = [shown(recording.name) for recording in recordings]
-        self._tally = Tally([recording.seconds for recording in recordings], clock)
+        self._clips = clips
+        self._tally = Tally([self._heard(recording.seconds) for recording in recordings], clock)
         self._quiet, self._clock = quiet, clock
         self._stderr = Stderr(stderr or sys.stderr)
         self._lock = RLock()
@@ -120,11 +125,12 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def expect(self, recordings: Sequence[Awaited]) -> None:
-        """These are to be transcribed, and not those that were named at first."""
+    def expect(self, recordings: Sequence[Awaited], clips: Sequence[float]) -> None:
+        """These, and of each these clips, are to be transcribed, and not what was named at first."""
         with self._lock:
+            self._clips = clips
             self._names = [shown(recording.name) for recording in recordings]
-            self._tally = Tally([recording.seconds for recording in recordings], self._clock)
+            self._tally = Tally([self._heard(recording.seconds) for recording in recordings], self._clock)
 
     def say(self, step: str) -> None:
         """The program does something else than transcribing, such as loading a model."""
@@ -140,20 +146,20 @@ class Progress:
             self._show()
 
     def begin(self, seconds: float | None = None) -> None:
-        """It is being transcribed. seconds: its length, which reading it has shown."""
+        """It is being transcribed. seconds: the recording's length, which reading it has shown."""
         with self._lock:
             self._step = None
             self._position = None
-            self._tally.begin(seconds)
+            self._tally.begin(self._heard(seconds))
             self._show()
 
     def advance(self, seconds: float) -> None:
-        """seconds: of audio of this recording that are done, from its start."""
+        """seconds: how far this recording is done, from its start."""
         with self._lock:
-            self._tally.advance(seconds)
+            self._tally.advance(seconds_within(self._clips, seconds))
 
     def follow(self, position: Callable[[], float]) -> None:
-        """Ask this, in any thread, how many seconds of the recording are done."""
+        """Ask this, in any thread, how far the recording is done: seconds from its start."""
         with self._lock:
             self._position = position
 
@@ -195,8 +201,12 @@ class Progress:
         with self._lock:
             if self._is_open:
                 if self._position is not None:
-                    self._tally.advance(self._position())
+                    self.advance(self._position())
                 self._display.tick(self._tally, self._name, self._step)
+
+    def _heard(self, length: float | None) -> float | None:
+        """Seconds of a recording that are transcribed."""
+        return None if length is None else seconds_within(self._clips, length)
 
     @property
     def _name(self) -> str:
@@ -248,7 +258,7 @@ class _Lines:
         if tally.has_begun and not self._has_begun:
             self._has_begun = True
             what = name if tally.count == 1 else f"{tally.count} recordings"
-            length = "" if tally.total is None else f" ({about(tally)}{tally.total:,.1f} s)"
+            length = f" ({about(tally)}{tally.total:,.1f} s)" if tally.total else ""
             self._stderr.print(f"whisper-npu: transcribing {what}{length}")
 
     def tick(self, tally: Tally, name: str, step: str | None) -> None:
@@ -256,7 +266,7 @@ class _Lines:
             self._stderr.print(f"whisper-npu: {step}, {duration(tally.elapsed)} so far")
             return
         parts = [of_all(tally), percent(tally)]
-        if tally.total is not None:
+        if tally.total:
             parts.append(f"{tally.done:,.0f} s of {about(tally)}{tally.total:,.0f} s")
         if tally.speed is None:
             parts.append(f"{duration(tally.elapsed)} so far")

@@ -13,6 +13,7 @@ from typing import TextIO
 from whisper_npu.apps.cli.asked import Asked
 from whisper_npu.apps.cli.ending import ending, wrote
 from whisper_npu.apps.cli.progress import Progress, awaited
+from whisper_npu.apps.cli.terminal import Stderr
 from whisper_npu.apps.cli.transcript import TranscriptPrinter, detected, no_speech
 from whisper_npu.apps.outputs import check_outputs, without_transcripts
 from whisper_npu.apps.sources import STDIN, Recording
@@ -23,7 +24,7 @@ from whisper_npu.errors import AudioError, DeviceError, OutputError, WhisperNpuE
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.open import open_device
 from whisper_npu.output import as_json, partial_path, render, write_atomically
-from whisper_npu.report import FileResult, Report, RunOn, as_document, as_text
+from whisper_npu.report import COLUMNS, INTERRUPTED, FileResult, Report, RunOn, as_document, as_text
 from whisper_npu.transcription.compute_type import resolve_compute_type
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.model import Model, check_model, load_model
@@ -68,8 +69,15 @@ class Session:
             ran_on = RunOn.of(device, asked.model.name, asked.model.kernel, work.model)
         progress.close()
         total_seconds = perf_counter() - self.started
-        report = Report(ran_on, tuple(work.results), work.load_seconds, total_seconds, meter.energy)
-        if interrupt is None or report.audio_seconds:
+        report = Report(
+            ran_on,
+            tuple(work.results),
+            work.load_seconds,
+            total_seconds,
+            meter.energy,
+            n_asked=len(todo),
+        )
+        if interrupt is None or report.transcriptions:
             self._report(report)
         if interrupt is not None:
             raise interrupt
@@ -84,19 +92,20 @@ class Session:
             todo = [recording for recording in todo if recording.problem or recording.source in left]
             if n_skipped := len(self.found) - len(todo):
                 self.progress.note(f"whisper-npu: {n_skipped} skipped, for their files are there")
-        if len(todo) > 1:  # the length of one alone is known when it is read
-            lengths = [None if r.problem else audio_seconds(r.source) for r in todo]
-            self.progress.expect(awaited(todo, lengths))
+        alone = len(todo) == 1  # its length is known when it is read
+        lengths = [None if alone or r.problem else audio_seconds(r.source) for r in todo]
+        self.progress.expect(awaited(todo, lengths), self.asked.options.clip_timestamps)
         return todo
 
     def _report(self, report: Report) -> None:
+        stderr = Stderr(sys.stderr)
         if not self.asked.print.quiet:
             only = report.files[0] if len(report.files) == 1 else None
             written = [] if only is None or only.error else self.asked.files.paths(only.path).values()
             for line in ending(report, list(written)):
-                self.progress.note(line)
-            if self.asked.print.long_report and report.windows:
-                print("\n" + as_text(report).rstrip("\n"), file=sys.stderr)
+                stderr.print(line)
+            if self.asked.print.long_report and report.transcriptions:
+                stderr.print("\n" + as_text(report, stderr.columns or COLUMNS).rstrip("\n"))
         if self.asked.report is not None:
             write_atomically(self.asked.report, as_json(as_document(report)))
 
@@ -138,7 +147,7 @@ class Work:
             self._fail(recording, done, f"{recording.name}: {error}")
             self._rescue(recording, done)
         except KeyboardInterrupt:
-            self.results.append(FileResult(recording.source, done, "interrupted"))
+            self.results.append(FileResult(recording.source, done, INTERRUPTED))
             self._rescue(recording, done)
             raise
         else:
@@ -177,7 +186,8 @@ class Work:
         self._print_heading(recording)
         # An English-only model is sure without listening.
         if self._asked.options.language is None and stream.duration and stream.language_probability < 1:
-            self._progress.note(detected(name_of(stream.language), stream.language_probability))
+            name = recording.name if self._is_one_of_several else None
+            self._progress.note(detected(name_of(stream.language), stream.language_probability, name))
         self._progress.follow(lambda: stream.seconds_done)
         for segment in stream:
             with self._meter.stage("other"):

@@ -1,7 +1,7 @@
 """How much of all recordings is done, how fast, and how long the rest will take.
 
 Work is counted in seconds of audio. A recording whose length is not known yet is taken to be as long as those
-that are known are on average.
+that are known are on average; those of 0 s, which cannot be read or failed, say nothing about the others.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ class Tally:
             self._began = self._advanced = self._clock()
 
     def advance(self, seconds: float) -> None:
-        """seconds: of this recording that are done, from its start."""
+        """seconds: of this recording that are done, from its start. May be called though nothing is new."""
         length = self._seconds[self.number - 1]
-        self._current = seconds if length is None else min(seconds, length)
-        self._advanced = self._clock()
+        reached = seconds if length is None else min(seconds, length)
+        if reached > self._current:  # otherwise the time since then is still to be counted down from `left`
+            self._current = reached
+            self._advanced = self._clock()
 
     def finish(self) -> None:
         """It is done."""
@@ -82,7 +84,11 @@ class Tally:
     def total(self) -> float | None:
         """Seconds of audio; None where nothing is known of any recording."""
         known = [seconds for seconds in self._seconds if seconds is not None]
-        return sum(known) / len(known) * self.count if known else None
+        n_unknown = self.count - len(known)
+        if not n_unknown:
+            return sum(known)
+        lengths = [seconds for seconds in known if seconds > 0]
+        return sum(lengths) / len(lengths) * (len(lengths) + n_unknown) if lengths else None
 
     @property
     def fraction(self) -> float | None:
@@ -129,7 +135,7 @@ def left(tally: Tally) -> str:
 
 
 def seconds_done(tally: Tally) -> str:
-    return "" if tally.total is None else f"{tally.done:,.0f} of {about(tally)}{tally.total:,.0f} s"
+    return f"{tally.done:,.0f} of {about(tally)}{tally.total:,.0f} s" if tally.total else ""
 
 
 def duration(seconds: float) -> str:

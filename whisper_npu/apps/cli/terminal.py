@@ -9,7 +9,9 @@ from typing import TextIO
 
 from whisper_npu.errors import shown
 from whisper_npu.page import wrap
-from whisper_npu.screen import Screen, is_terminal
+from whisper_npu.screen import Screen, cells, columns, is_terminal
+
+CONTINUED = "    "  # begins the second line of one that is too long for a terminal
 
 
 def encodable(text: str, stream: TextIO) -> str:
@@ -24,9 +26,19 @@ class Stderr:
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream
 
-    def print(self, line: str) -> None:
-        if self.stream is not None:
-            self.write(encodable(line, self.stream) + "\n")
+    @property
+    def columns(self) -> int | None:
+        """How wide the terminal is at this moment; None where it is none."""
+        if self.stream is None or not is_terminal(self.stream):
+            return None
+        return columns(self.stream, os.environ)
+
+    def print(self, text: str) -> None:
+        """On a terminal lines that are too long are wrapped between words."""
+        if self.stream is None:
+            return
+        text, width = encodable(text, self.stream), self.columns
+        self.write(f"{text}\n" if width is None else fitting(text, width))
 
     def write(self, text: str) -> None:
         """Raises nothing; after an error nothing more is written."""
@@ -43,6 +55,14 @@ class Stderr:
                 os.close(nowhere)
 
 
+def fitting(text: str, width: int) -> str:
+    """The text, with a line break at its end and between words of lines that are wider."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines += [line] if cells(line) <= width else wrap(line, width, rest=CONTINUED)
+    return "".join(f"{line}\n" for line in lines)
+
+
 def say(step: str) -> None:
     """On stderr, in one line: what a command does that takes a while."""
     Stderr(sys.stderr).print(f"whisper-npu: {shown(step)}")
@@ -51,5 +71,5 @@ def say(step: str) -> None:
 def print_wrapped(line: str) -> None:
     """On stdout: wrapped on a terminal, in one line elsewhere."""
     if is_terminal(sys.stdout):
-        line = "\n".join(wrap(line, Screen.of(sys.stdout, os.environ).width, rest="    "))
+        line = "\n".join(wrap(line, Screen.of(sys.stdout, os.environ).width, rest=CONTINUED))
     print(line, flush=True)

@@ -60,7 +60,7 @@ class TranscriptPrinter:
         """Its segments come next."""
         if self._headings:
             # As head and tail name several files.
-            self._print([Part(("" if self._is_first else "\n") + f"==> {shown(name)} <==")])
+            self._print_line(("" if self._is_first else "\n") + f"==> {shown(name)} <==")
         self._is_first = False
 
     def segment(self, segment: Segment) -> None:
@@ -71,13 +71,16 @@ class TranscriptPrinter:
         stamp = f"[{timestamp(segment.start)} --> {timestamp(segment.end)}] " if self._timestamps else ""
         self._print([Part(stamp), *(parts(segment) if self._colours else [Part(text)])])
 
-    def _print(self, line: list[Part]) -> None:
-        if self._stdout is None:
-            return
-        if not is_terminal(self._stdout):
-            whole = "".join(part.text for part in line)
+    def _print_line(self, text: str) -> None:
+        """As it is, however long."""
+        if self._stdout is not None:
             with self._above():
-                print(encodable(whole, self._stdout), file=self._stdout, flush=True)
+                print(encodable(text, self._stdout), file=self._stdout, flush=True)
+
+    def _print(self, line: list[Part]) -> None:
+        """On a terminal wrapped between words."""
+        if self._stdout is None or not is_terminal(self._stdout):
+            self._print_line("".join(part.text for part in line))
             return
         from rich.console import Console
         from rich.text import Text
@@ -123,9 +126,10 @@ def timestamp(seconds: float) -> str:
     return f"{hours:02d}:{clock}" if hours else clock
 
 
-def detected(language: str, probability: float) -> str:
-    """For stderr. language: its English name."""
-    return f"detected {language} ({100 * probability:.0f} %)"
+def detected(language: str, probability: float, name: str | None = None) -> str:
+    """For stderr. language: its English name. name: of the recording, where there are several."""
+    start = "" if name is None else f"{shown(name)}: "
+    return f"{start}detected {language} ({100 * probability:.0f} %)"
 
 
 def no_speech(name: str) -> str:
