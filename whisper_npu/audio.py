@@ -17,7 +17,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, BinaryIO
@@ -56,7 +57,7 @@ _SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
 # RuntimeError; TypeError comes from a stream without a time base.
 _LIBRARY_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
-_BLOCK = 2**21  # samples, of all channels, to decode or resample in one call: about 0.1 s of work
+_BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a few hundredths of a second
 _BELIEVED = 2**26  # samples, 256 MiB, for which memory is set aside because a header states them
 
 _streams_lock = threading.Lock()
@@ -367,7 +368,7 @@ def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | N
 
 def _read_mono(sound: Any) -> Samples:
     """Read a SoundFile block by block: its header may state far more samples than there are."""
-    # soundfile would seek to the end of each block, after which libmpg123 gives slightly different samples.
+    # soundfile would seek to the end of each block, after which mp3 and opus decode to other samples.
     sound.seekable = lambda: False
     n_channels, n_samples = sound.channels, sound.frames
     n_block = min(max(1, _BLOCK // n_channels), n_samples)
@@ -503,32 +504,31 @@ def _packets_seconds(file: BinaryIO) -> float:
         return 0.0
 
 
-class _Seekable:
-    """A file as PyAV shall see it. It prints the traceback of what `seek` raises, as where a damaged
-    header names a place before the start of the file.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.read = file.read
-        self.tell = file.tell
-
-    def seek(self, offset: int, whence: int) -> int:
-        try:
-            return self._file.seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1  # FFmpeg's word for a failure
-
-
 def _open_container(file: BinaryIO) -> Any:
     import av
 
-    file.seek(0)
     try:
-        return av.open(_Seekable(file), mode="r", options=_THIS_FILE_ONLY)
+        return av.open(_AvFile(file), mode="r", options=_THIS_FILE_ONLY)
     except UnicodeDecodeError:  # PyAV before 19, for tags in another encoding than UTF-8
-        file.seek(0)
-        return av.open(_Seekable(file), mode="r", options=_THIS_FILE_ONLY, metadata_errors="ignore")
+        return av.open(_AvFile(file), mode="r", options=_THIS_FILE_ONLY, metadata_errors="ignore")
+
+
+class _AvFile:
+    """A file, from its start, as PyAV shall see it.
+
+    Where a damaged header names a place before the start, C's `lseek` answers -1; of what Python's raises,
+    PyAV prints the traceback. No method is written in Python: Ctrl-C could end it, which PyAV would ignore.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        raw = FileIO(file.fileno(), closefd=False)
+        raw.seek(0)
+        lseek = ctypes.CDLL(None).lseek
+        lseek.argtypes = ctypes.c_int, ctypes.c_int64, ctypes.c_int
+        lseek.restype = ctypes.c_int64
+        self.read = raw.read
+        self.tell = raw.tell
+        self.seek = partial(lseek, raw.fileno())
 
 
 def _frame_to_float(frame: Any) -> Samples:
