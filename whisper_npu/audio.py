@@ -8,6 +8,7 @@ not used: it runs commands such as ffmpeg, which open whatever file or address a
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import stat
@@ -16,7 +17,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, BinaryIO
@@ -51,7 +53,14 @@ _LISTED_TRACKS = 20  # in a message
 
 _SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
 
-_stderr_lock = threading.Lock()
+# What soundfile, PyAV and soxr raise for one recording, besides av.FFmpegError. soundfile.SoundFileError is a
+# RuntimeError; TypeError comes from a stream without a time base.
+_LIBRARY_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+_BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a few hundredths of a second
+_BELIEVED = 2**26  # samples, 256 MiB, for which memory is set aside because a header states them
+
+_streams_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -95,25 +104,30 @@ def load_audio(
     into a pipe cannot know the length. A flac, mp4, mkv or webm that ends before its stated length is an
     error.
 
-    Raises AudioError where the source is missing, empty, not audio, damaged, or holds NaN or infinity, and
-    where it has no such track.
+    Raises AudioError where the source is missing, empty, not audio, damaged, too long for the memory, or
+    holds NaN or infinity, and where it has no such track.
     """
     if audio_track is not None:
         _check_track_number(audio_track)
-    if isinstance(source, np.ndarray):
-        if audio_track is not None:
-            raise AudioError(f"audio_track={audio_track} is for files; an array is one track: leave it out")
-        name = "the array"
-        mono, rate = _array_to_mono(source), SAMPLE_RATE if sample_rate is None else sample_rate
-    elif sample_rate is not None:
+    if isinstance(source, np.ndarray) and audio_track is not None:
+        raise AudioError(f"audio_track={audio_track} is for files; an array is one track: leave it out")
+    if not isinstance(source, np.ndarray) and sample_rate is not None:
         raise AudioError(f"sample_rate={sample_rate!r} is for arrays; a file states its own: leave it out")
-    else:
-        name, file = _fetch(source)
-        with file:
-            mono, rate = _decode(name, file, audio_track or 1)
-    _check_rate(name, rate)
-    _check_finite(name, mono, rate)
-    return _resample(mono, rate)
+    name = _name(source)
+    try:
+        if isinstance(source, np.ndarray):
+            mono, rate = _array_to_mono(source), SAMPLE_RATE if sample_rate is None else sample_rate
+        else:
+            with _fetch(name, source) as file:
+                mono, rate = _decode(name, file, audio_track or 1)
+        _check_rate(name, rate)
+        _check_finite(name, mono, rate)
+        return _resample(name, mono, rate)
+    except MemoryError as error:
+        raise AudioError(
+            f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
+            "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
+        ) from error
 
 
 def audio_tracks(source: str | os.PathLike[str] | BinaryIO) -> tuple[AudioTrack, ...]:
@@ -126,8 +140,7 @@ def audio_tracks(source: str | os.PathLike[str] | BinaryIO) -> tuple[AudioTrack,
     """
     if _only_once(source):
         return ()
-    _, file = _fetch(source)
-    with file:
+    with _fetch(_name(source), source) as file:
         return _tracks(file)
 
 
@@ -140,7 +153,7 @@ def audio_seconds(source: str | os.PathLike[str] | BinaryIO) -> float | None:
     if _only_once(source):
         return None
     try:
-        _, file = _fetch(source)
+        file = _fetch(_name(source), source)
     except AudioError:
         return None
     with file:
@@ -211,27 +224,51 @@ def _array_to_mono(array: npt.NDArray[Any]) -> Samples:
         return _to_mono(array.astype(np.float32, copy=False))
 
 
-def _fetch(source: object) -> tuple[str, BinaryIO]:
-    """The source's name for messages, and its content as a nameless file in which decoders can seek."""
+def _name(source: object) -> str:
+    """What messages call it."""
+    if isinstance(source, np.ndarray):
+        return "the array"
+    if not isinstance(source, (str, os.PathLike)):
+        return "the open file"
+    return "standard input" if source == "-" else shown(os.fsdecode(source)) or "''"
+
+
+def _fetch(name: str, source: object) -> BinaryIO:
+    """The source's content as a nameless file in which decoders can seek."""
     content: BinaryIO | bytes
     if source == "-":
-        name = "standard input"
-        if sys.stdin.isatty():
-            raise AudioError("standard input is a terminal; send audio into it: whisper-npu ... - < talk.wav")
-        content = sys.stdin.buffer.read()
+        content = _read(name, _standard_input())
     elif isinstance(source, (str, os.PathLike)):
-        path = os.fsdecode(source)
-        name = shown(path) or "''"
-        content = _open(path, name)
+        content = _open(os.fsdecode(source), name)
     elif hasattr(source, "read"):
-        name = "the open file"
-        content = source.read()
-        if not isinstance(content, bytes):
-            raise AudioError(f"{name} gives {type(content).__name__}, not bytes; open it with mode 'rb'")
+        content = _read(name, source)
     else:
         kind = type(source).__name__
         raise AudioError(f"cannot load audio from {kind}; give a path, an array, a binary file, or '-'")
-    return name, _temporary_file(name, content) if isinstance(content, bytes) else content
+    return _temporary_file(name, content) if isinstance(content, bytes) else content
+
+
+def _standard_input() -> Any:
+    """It as a binary file."""
+    remedy = "send audio into it: whisper-npu ... - < talk.wav"
+    stdin: Any = sys.stdin  # None if the process has none, and any object that a program puts there
+    if stdin is None or getattr(stdin, "closed", False):
+        raise AudioError(f"standard input is closed; {remedy}")
+    if stdin.isatty():
+        raise AudioError(f"standard input is a terminal; {remedy}")
+    if not hasattr(stdin, "buffer"):
+        raise AudioError(f"standard input is a {type(stdin).__name__}, which gives text only; {remedy}")
+    return stdin.buffer
+
+
+def _read(name: str, file: Any) -> bytes:
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise AudioError(f"{name}: cannot be read ({_reason(error)}); check where it comes from") from error
+    if not isinstance(content, bytes):
+        raise AudioError(f"{name} gives {type(content).__name__}, not bytes; open it with mode 'rb'")
+    return content
 
 
 def _open(path: str, name: str) -> BinaryIO | bytes:
@@ -248,8 +285,11 @@ def _open(path: str, name: str) -> BinaryIO | bytes:
     except PermissionError as error:
         raise AudioError(f"{name}: may not be read; ask its owner for permission: chmod +r FILE") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f"{name}: cannot be read ({reason}); check the name and the disk") from error
+        raise AudioError(f"{name}: cannot be read ({_reason(error)}); check the name and the disk") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _open_unnamed(path: str) -> BinaryIO:
@@ -303,20 +343,17 @@ def _decode(name: str, file: BinaryIO, track: int) -> tuple[Samples, int]:
 
 def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | None:
     """Samples and rate; None if libsndfile does not know the format, or finds no samples."""
-    import soundfile
-
-    with _silent_stderr():
-        sound = _open_soundfile(name, file)
-        if sound is None:
+    sound = _open_soundfile(name, file)
+    if sound is None:
+        return None
+    with sound:
+        if sound.frames in (0, _UNKNOWN_FRAMES):
             return None
-        with sound:
-            if sound.frames in (0, _UNKNOWN_FRAMES):
-                return None
-            try:
-                samples = sound.read(dtype="float32")  # (n_samples,) or (n_samples, n_channels)
-            except soundfile.SoundFileError as error:
-                raise AudioError(f"{name}: is damaged or cut short ({error}); {_SALVAGE}") from error
-    mono, rate = _to_mono(samples.T), int(sound.samplerate)
+        try:
+            mono = _read_mono(sound)
+        except _LIBRARY_ERRORS as error:
+            raise AudioError(f"{name}: is damaged or cut short ({error}); {_SALVAGE}") from error
+    rate = int(sound.samplerate)
     seconds = len(mono) / rate
     if sound.format in _ESTIMATED_LENGTH:
         if _packets_seconds(file) > seconds + LENGTH_SLACK:
@@ -329,25 +366,48 @@ def _decode_with_soundfile(name: str, file: BinaryIO) -> tuple[Samples, int] | N
     return mono, rate
 
 
+def _read_mono(sound: Any) -> Samples:
+    """Read a SoundFile block by block: its header may state far more samples than there are."""
+    # soundfile would seek to the end of each block, after which mp3 and opus decode to other samples.
+    sound.seekable = lambda: False
+    n_channels, n_samples = sound.channels, sound.frames
+    n_block = min(max(1, _BLOCK // n_channels), n_samples)
+    block = np.empty(n_block if n_channels == 1 else (n_block, n_channels), np.float32)
+    mono = np.empty(min(n_samples, _BELIEVED), np.float32)
+    n_read = 0
+    while n_read < n_samples:
+        with _silent_libraries():
+            part = sound.read(out=block[: n_samples - n_read])  # (n_samples,) or (n_samples, n_channels)
+        end = n_read + len(part)
+        if end > len(mono):
+            mono.resize(min(n_samples, len(mono) + _BELIEVED), refcheck=False)  # in place: never two copies
+        mono[n_read:end] = _to_mono(part.T)
+        n_read = end
+        if len(part) < n_block:
+            break
+    return mono[:n_read]
+
+
 def _open_soundfile(name: str, file: BinaryIO) -> Any:
     """A SoundFile; None if libsndfile does not know the format."""
     import soundfile
 
     # libsndfile looks for a Mac's resource fork in the file's folder, and trusts it; this folder has none.
     path = f"/dev/fd/{file.fileno()}"
-    try:
-        return soundfile.SoundFile(path)
-    except soundfile.SoundFileError:
-        if Path(name).suffix.lower() != ".mp3":
+    with _silent_libraries():
+        try:
+            return soundfile.SoundFile(path)
+        except _LIBRARY_ERRORS:
+            if Path(name).suffix.lower() != ".mp3":
+                return None
+        # As librosa does: libsndfile finds an mp3 behind leading junk, but only under that extension.
+        try:
+            with TemporaryDirectory() as folder:
+                link = Path(folder, "recording.mp3")
+                link.symlink_to(path)
+                return soundfile.SoundFile(str(link))
+        except _LIBRARY_ERRORS:
             return None
-    # As with librosa: libsndfile finds an mp3 behind leading junk, but only in a file with that extension.
-    try:
-        with TemporaryDirectory() as folder:
-            link = Path(folder, "recording.mp3")
-            link.symlink_to(path)
-            return soundfile.SoundFile(str(link))
-    except (soundfile.SoundFileError, OSError):
-        return None
 
 
 def _decode_with_av(name: str, file: BinaryIO, track: int) -> tuple[Samples, int] | None:
@@ -356,7 +416,7 @@ def _decode_with_av(name: str, file: BinaryIO, track: int) -> tuple[Samples, int
 
     try:
         container = _open_container(file)
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, *_LIBRARY_ERRORS):
         return None
     with container:
         if not container.streams.audio:
@@ -375,7 +435,7 @@ def _decode_with_av(name: str, file: BinaryIO, track: int) -> tuple[Samples, int
                         pieces.append(_to_mono(_frame_to_float(frame)))
                         # A stream's header may state half of the frames' rate (HE-AAC).
                         rates.add(int(frame.sample_rate))
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, *_LIBRARY_ERRORS) as error:
             raise AudioError(f"{name}: is damaged or cut short after {end:.1f} s; {_SALVAGE}") from error
         if container.duration and (container.format.name in _STATED_LENGTH or not pieces):
             stated = container.duration / av.time_base
@@ -397,7 +457,7 @@ def _tracks(file: BinaryIO) -> tuple[AudioTrack, ...]:
     try:
         with _open_container(file) as container:
             tracks = tuple(map(_track, range(1, len(container.streams.audio) + 1), container.streams.audio))
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, *_LIBRARY_ERRORS):
         tracks = ()
     if not tracks and _soundfile_seconds(file) is not None:
         tracks = (AudioTrack(1, "", ""),)
@@ -411,12 +471,11 @@ def _track(number: int, stream: Any) -> AudioTrack:
 
 def _soundfile_seconds(file: BinaryIO) -> float | None:
     """The length by the header; None if libsndfile does not know the format, or the length."""
-    with _silent_stderr():
-        sound = _open_soundfile("", file)
-        if sound is None:
-            return None
-        with sound:
-            frames, rate = sound.frames, sound.samplerate
+    sound = _open_soundfile("", file)
+    if sound is None:
+        return None
+    with sound:
+        frames, rate = sound.frames, sound.samplerate
     return None if frames == _UNKNOWN_FRAMES or rate < MIN_SAMPLE_RATE else float(frames / rate)
 
 
@@ -428,7 +487,7 @@ def _container_seconds(file: BinaryIO) -> float | None:
         with _open_container(file) as container:
             seconds = (container.duration or 0) / av.time_base
             return seconds if container.streams.audio and seconds > 0 else None
-    except (av.FFmpegError, ValueError):
+    except (av.FFmpegError, *_LIBRARY_ERRORS):
         return None
 
 
@@ -441,19 +500,35 @@ def _packets_seconds(file: BinaryIO) -> float:
             stream = container.streams.audio[0]
             ticks = sum(packet.duration or 0 for packet in container.demux(stream))
             return float(ticks * stream.time_base)
-    except (av.FFmpegError, ValueError, IndexError):
+    except (av.FFmpegError, *_LIBRARY_ERRORS):
         return 0.0
 
 
 def _open_container(file: BinaryIO) -> Any:
     import av
 
-    file.seek(0)
     try:
-        return av.open(file, mode="r", options=_THIS_FILE_ONLY)
+        return av.open(_AvFile(file), mode="r", options=_THIS_FILE_ONLY)
     except UnicodeDecodeError:  # PyAV before 19, for tags in another encoding than UTF-8
-        file.seek(0)
-        return av.open(file, mode="r", options=_THIS_FILE_ONLY, metadata_errors="ignore")
+        return av.open(_AvFile(file), mode="r", options=_THIS_FILE_ONLY, metadata_errors="ignore")
+
+
+class _AvFile:
+    """A file, from its start, as PyAV shall see it.
+
+    Where a damaged header names a place before the start, C's `lseek` answers -1; of what Python's raises,
+    PyAV prints the traceback. No method is written in Python: Ctrl-C could end it, which PyAV would ignore.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        raw = FileIO(file.fileno(), closefd=False)
+        raw.seek(0)
+        lseek = ctypes.CDLL(None).lseek
+        lseek.argtypes = ctypes.c_int, ctypes.c_int64, ctypes.c_int
+        lseek.restype = ctypes.c_int64
+        self.read = raw.read
+        self.tell = raw.tell
+        self.seek = partial(lseek, raw.fileno())
 
 
 def _frame_to_float(frame: Any) -> Samples:
@@ -477,15 +552,27 @@ def _to_mono(samples: Samples) -> Samples:
     return mono
 
 
-def _resample(mono: Samples, rate: int) -> Samples:
+def _resample(name: str, mono: Samples, rate: int) -> Samples:
     """Resample to 16 kHz like librosa.resample: default quality, ceil(n_samples * 16000 / rate) samples."""
     if rate == SAMPLE_RATE:
         return mono
     import soxr
 
-    n_samples = math.ceil(len(mono) * (float(SAMPLE_RATE) / rate))
-    resampled: Samples = soxr.resample(mono, rate, SAMPLE_RATE, quality="soxr_hq")[:n_samples]
-    return np.pad(resampled, (0, n_samples - len(resampled)))
+    resampled = np.zeros(math.ceil(len(mono) * (float(SAMPLE_RATE) / rate)), np.float32)
+    n_done = 0
+    try:
+        stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="soxr_hq")
+        for start in range(0, len(mono), _BLOCK):  # between blocks, Ctrl-C is heeded
+            last = start + _BLOCK >= len(mono)
+            part = stream.resample_chunk(mono[start : start + _BLOCK], last)[: len(resampled) - n_done]
+            resampled[n_done : n_done + len(part)] = part
+            n_done += len(part)
+    except _LIBRARY_ERRORS as error:
+        raise AudioError(
+            f"{name}: cannot be resampled from {rate} Hz ({error}); "
+            "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
+        ) from error
+    return resampled
 
 
 def _check_rate(name: str, rate: object) -> None:
@@ -524,19 +611,35 @@ def _cut_short(name: str, seconds: float, stated: float) -> AudioError:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Silence file descriptor 2, to which libmpg123 writes directly. One thread at a time."""
-    with _stderr_lock:
+def _silent_libraries() -> Iterator[None]:
+    """Silence C libraries: libmpg123 prints on stderr, and libsndfile on stdout, what they find damaged. Only
+    one thread at a time may be here.
+
+    libsndfile gives no door to libmpg123's MPG123_QUIET (github.com/libsndfile/libsndfile,
+    src/mpeg_decode.c). So C's `stdout` and `stderr` are another stream meanwhile, which glibc allows (its
+    manual, "Standard Streams"). Python uses file descriptors instead: what another thread prints, such as a
+    progress bar, still appears.
+    """
+    variables, null = _c_streams()
+    with _streams_lock:
+        kept = [variable.value for variable in variables]
         try:
-            kept = os.dup(2)
-        except OSError:  # a service without stderr
-            kept = None
-        try:
-            if kept is not None:
-                with open(os.devnull, "wb") as null:
-                    os.dup2(null.fileno(), 2)
+            for variable in variables:
+                variable.value = null
             yield
         finally:
-            if kept is not None:
-                os.dup2(kept, 2)
-                os.close(kept)
+            for variable, stream in zip(variables, kept, strict=True):
+                variable.value = stream
+
+
+@cache
+def _c_streams() -> tuple[list[ctypes.c_void_p], int | None]:
+    """C's variables `stdout` and `stderr`, and a stream to nowhere; none where these are constants (musl)."""
+    if "CS_GNU_LIBC_VERSION" not in os.confstr_names:
+        return [], None
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    null = libc.fopen(os.fsencode(os.devnull), b"we")
+    if null is None:
+        return [], None
+    return [ctypes.c_void_p.in_dll(libc, name) for name in ("stdout", "stderr")], null

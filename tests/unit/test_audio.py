@@ -19,13 +19,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from whisper_npu.audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, SAMPLE_RATE, load_audio, log_mel
+import whisper_npu.audio
+from whisper_npu.audio import (
+    HOP_LENGTH,
+    N_FRAMES,
+    N_SAMPLES,
+    SAMPLE_RATE,
+    audio_seconds,
+    audio_tracks,
+    load_audio,
+    log_mel,
+)
 from whisper_npu.errors import AudioError, UsageError
 
 av = pytest.importorskip("av")
 librosa = pytest.importorskip("librosa")
 soundfile = pytest.importorskip("soundfile")
+soxr = pytest.importorskip("soxr")
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("*.wav"))
 RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
@@ -129,6 +142,18 @@ def test_files_load_bit_for_bit_as_with_librosa(tmp_path, name, codec, n_channel
         samples = load_audio(path)
         assert samples.dtype == np.float32
         assert np.array_equal(samples, expected), rate
+
+
+@pytest.mark.parametrize(("name", "codec"), CODECS.items(), ids=CODECS)
+def test_the_size_of_the_blocks_changes_no_sample(tmp_path, monkeypatch, name, codec):
+    fmt, subtype, channels, _ = codec
+    for n_channels in channels:
+        path = write(tmp_path / name, noise(20_011, n_channels), 48_000, fmt, subtype)
+        expected = load_with_librosa(path)
+        for frames in (257, 5_000):
+            monkeypatch.setattr(whisper_npu.audio, "_BLOCK", frames * n_channels)
+            monkeypatch.setattr(whisper_npu.audio, "_BELIEVED", frames)
+            assert np.array_equal(load_audio(path), expected), (n_channels, frames)
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
@@ -307,6 +332,27 @@ def test_a_variable_rate_mp3_without_a_length_loads_to_the_end(tmp_path):
     assert len(load_audio(path)) == pytest.approx(10 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
 
 
+@pytest.mark.parametrize("n_samples", [2**36 - 2, 2**35], ids=hex)
+def test_a_flac_that_states_more_than_any_memory_holds_is_cut_short(tmp_path, n_samples):
+    path = write(tmp_path / "a.flac", noise(32_000), 16_000, "FLAC", "PCM_16")
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | n_samples >> 32  # STREAMINFO: the number of samples, 36 bits
+    content[22:26] = (n_samples & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    assert f"cut short: 2.0 s of {n_samples / 16_000:.1f} s are there" in refusal(path)
+
+
+def test_an_mp3_that_states_more_than_any_memory_holds_loads_as_far_as_it_goes(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(44_100, 2), 44_100, "MP3", "MPEG_LAYER_III")
+    expected = load_audio(path)
+    content = bytearray(path.read_bytes())
+    place = content.find(b"Xing") + 8
+    assert place > 8
+    content[place : place + 4] = b"\xff" * 4  # frames of 1152 samples
+    path.write_bytes(content)
+    assert np.array_equal(load_audio(path)[: len(expected) - 1_000], expected[:-1_000])
+
+
 # Refusals
 
 
@@ -343,6 +389,39 @@ def test_a_file_open_as_text_is_refused():
 def test_a_terminal_as_stdin_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     assert "is a terminal" in refusal("-")
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO("RIFF")], ids=["closed", "text"])
+def test_a_stdin_that_gives_no_bytes_is_refused(monkeypatch, stdin):
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert refusal("-").endswith("send audio into it: whisper-npu ... - < talk.wav")
+
+
+def test_a_closed_source_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
+    with path.open("rb") as file:
+        pass
+    assert "the open file: cannot be read" in refusal(file)
+    with path.open() as text:
+        pass
+    monkeypatch.setattr(sys, "stdin", text)
+    assert "standard input is closed" in refusal("-")
+
+
+def test_a_stdin_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with closing(SimpleNamespace(close=lambda: os.close(folder))):
+        buffer = SimpleNamespace(read=lambda: os.read(folder, 1))
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=buffer))
+        assert "standard input: cannot be read (Is a directory)" in refusal("-")
+
+
+def test_a_pipe_that_does_not_block_and_is_empty_is_refused(monkeypatch):
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(writing, "wb"), open(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert "standard input gives NoneType, not bytes" in refusal("-")
 
 
 def test_no_room_for_what_is_not_a_file_is_refused(tmp_path, monkeypatch):
@@ -432,6 +511,78 @@ def test_a_sample_rate_for_a_file_is_refused(tmp_path):
     assert "is for arrays" in refusal(tmp_path / "a.wav", sample_rate=16_000)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, OSError, EOFError, OverflowError, MemoryError])
+@pytest.mark.parametrize(
+    ("library", "function"),
+    [(soundfile.SoundFile, "read"), (soxr.ResampleStream, "resample_chunk")],
+    ids=["soundfile", "soxr"],
+)
+def test_what_a_library_raises_for_a_recording_names_it(tmp_path, monkeypatch, library, function, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error("for a reason")
+
+    path = write(tmp_path / "a.wav", noise(10), 44_100, "WAV", "PCM_16")
+    monkeypatch.setattr(library, function, fail)
+    message = refusal(path)
+    assert message.startswith(f"{path}: ")
+    assert ("does not fit into the memory" if error is MemoryError else "for a reason") in message
+
+
+INTACT = (
+    "pcm16.wav",
+    "pcm16.flac",
+    "vorbis.ogg",
+    "opus.ogg",
+    "layer3.mp3",
+    "pcm16.aiff",
+    "alac.caf",
+    "aac.m4a",
+)
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A short recording in each format."""
+    folder, sound = tmp_path_factory.mktemp("intact"), noise(9_600, 2)
+    codecs = {"pcm16.aiff": ("AIFF", "PCM_16"), "alac.caf": ("CAF", "ALAC_16")}
+    codecs |= {name: codec[:2] for name, codec in CODECS.items() if name in INTACT}
+    paths = [write(folder / name, sound, 48_000, *codec) for name, codec in codecs.items()]
+    paths.append(write_container(folder / "aac.m4a", "ipod", "aac", sound, 48_000))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+DAMAGE = st.tuples(
+    st.integers(0, 2**16),  # where, modulo the length of the header or of the file
+    st.sampled_from([b"\xff", b"\xff" * 4, b"\xff" * 8, b"\x7f" + b"\xff" * 7, bytes(4), bytes(200)])
+    | st.binary(min_size=1, max_size=8),
+)
+
+
+@pytest.mark.parametrize("name", INTACT)
+@settings(derandomize=True, max_examples=25)
+@given(damages=st.lists(DAMAGE, max_size=4), header=st.booleans(), size=st.none() | st.floats(0, 2))
+def test_a_damaged_file_gives_samples_or_one_line(intact, tmp_path_factory, name, damages, header, size):
+    content = bytearray(intact[name])
+    for place, damage in damages:
+        place %= 300 if header else len(content)
+        content[place : place + len(damage)] = damage
+    if size is not None:  # cut, or joined to a copy of itself
+        content = (2 * content)[: int(size * len(content))]
+    path = tmp_path_factory.getbasetemp() / f"damaged.{name}"
+    path.write_bytes(content)
+    audio_seconds(path)
+    audio_tracks(path)
+    samples, refused = np.empty(0, np.float32), ""
+    try:
+        samples = load_audio(path)
+    except AudioError as error:
+        refused = str(error)
+    assert samples.dtype == np.float32
+    assert np.isfinite(samples).all()
+    assert not refused or refused.startswith(f"{path}: ")
+    assert "\n" not in refused
+
+
 # Processes of their own
 
 
@@ -460,6 +611,20 @@ def test_nothing_but_the_refusal_is_printed(tmp_path):
     mp4 = cut(write_container(tmp_path / "a.mp4", "mp4", "aac", noise(44_100, 2), 44_100))  # FFmpeg would
     text = tmp_path / "b.mp3"
     text.write_text("Call me Ishmael.\n" * 500)
+    # libsndfile prints on stdout what it finds wrong with the sizes of ALAC's packets.
+    alac = write(tmp_path / "a.caf", noise(12_000, 2), 24_000, "CAF", "ALAC_16")
+    content = bytearray(alac.read_bytes())
+    sizes = content.find(b"pakt") + 36
+    assert sizes > 36
+    content[sizes : sizes + 8] = b"\xff" * 8
+    alac.write_bytes(content)
+    # PyAV would print the traceback of a seek to before the start of the file.
+    caf = write(tmp_path / "b.caf", noise(12_000), 24_000, "CAF", "PCM_16")
+    content = bytearray(caf.read_bytes())
+    free = content.find(b"free") + 11  # the last byte of this chunk's size
+    assert free > 11
+    content[free : free + 8] = b"\x7f" + b"\xff" * 7
+    caf.write_bytes(content)
     code = """
 import os, sys
 from whisper_npu.audio import load_audio
@@ -471,8 +636,44 @@ for path in sys.argv[1:]:
         print("refused")
     os.write(2, b"heard\\n")
 """
-    done = run(code, mp3, mp4, text)
-    assert (done.stdout, done.stderr) == ("refused\nrefused\n", "heard\nheard\nheard\n")
+    done = run(code, mp3, mp4, text, alac, caf, caf)
+    assert (done.stdout, done.stderr) == ("refused\n" * 5, "heard\n" * 6)
+
+
+def test_what_others_print_while_a_file_is_read_appears(tmp_path):
+    mp3 = cut(write(tmp_path / "a.mp3", noise(44_100), 44_100, "MP3", "MPEG_LAYER_III"))  # libmpg123 warns
+    code = """
+import os, sys, threading
+import soundfile
+from whisper_npu.audio import load_audio
+read = soundfile.SoundFile.read
+def draw():
+    os.write(1, b"to stdout\\n")
+    os.write(2, b"to stderr\\n")
+def read_while_another_thread_draws(*arguments, **options):
+    samples = read(*arguments, **options)
+    thread = threading.Thread(target=draw)
+    thread.start()
+    thread.join()
+    return samples
+soundfile.SoundFile.read = read_while_another_thread_draws
+load_audio(sys.argv[1])
+"""
+    done = run(code, mp3)
+    assert (done.stdout, done.stderr) == ("to stdout\n", "to stderr\n")
+
+
+def test_a_process_without_stdin_refuses_it_in_one_line():
+    code = """
+import sys
+from whisper_npu.audio import load_audio
+try:
+    load_audio("-")
+except Exception as error:
+    print(repr(error))
+"""
+    done = run(f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, '-c', {code!r}])")
+    assert done.stdout.startswith("AudioError('standard input is closed; ")
 
 
 def test_a_process_without_stderr_loads_audio(tmp_path):
