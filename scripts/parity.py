@@ -35,7 +35,7 @@ from whisper_npu.errors import WhisperNpuError, error_line  # noqa: E402
 from whisper_npu.extras import require_package  # noqa: E402
 from whisper_npu.markdown import as_table  # noqa: E402
 from whisper_npu.npu.emulator.device import Emulator, Fidelity  # noqa: E402
-from whisper_npu.transcription.model import load_model  # noqa: E402
+from whisper_npu.transcription.load import load_model  # noqa: E402
 
 FLOAT32 = "float32"
 

@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
     "TranscribeOptions": "whisper_npu.transcription.options",
-    "load_model": "whisper_npu.transcription.model",
+    "load_model": "whisper_npu.transcription.load",
     "open_device": "whisper_npu.npu.open",
-    "transcribe": "whisper_npu.transcription.model",
+    "transcribe": "whisper_npu.transcription.load",
 }
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
     from whisper_npu.npu.open import open_device
-    from whisper_npu.transcription.model import load_model, transcribe
+    from whisper_npu.transcription.load import load_model, transcribe
     from whisper_npu.transcription.options import TranscribeOptions
 
 

@@ -13,7 +13,8 @@ from tests.support.weights import require_weights
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.npu.emulator.device import Emulator
-from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.load import load_model
+from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Transcript
 

@@ -59,7 +59,7 @@ def test_a_module_that_is_missing_is_named_when_it_is_used(modules: Path) -> Non
 def test_transcribing_imports_neither_ffmpeg_nor_asyncio_until_it_needs_them() -> None:
     code = """
 import sys
-from whisper_npu.transcription import model
+from whisper_npu.transcription import load
 print(sorted({"av", "asyncio", "onnxruntime", "transformers"} & set(sys.modules)))
 from faster_whisper import audio
 print(audio.av.open.__module__)

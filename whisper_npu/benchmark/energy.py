@@ -26,7 +26,8 @@ from whisper_npu.errors import EnergyError, UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.report import RunOn
-from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.load import load_model
+from whisper_npu.transcription.model import Model
 
 # Seconds between the work and the second measurement of idle. The driver lets an NPU sleep after 5 s:
 # github.com/amd/xdna-driver, issue 535.

@@ -20,7 +20,8 @@ from whisper_npu.npu.device import Device
 from whisper_npu.output import write_atomically
 from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document, modelled_basis
-from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.load import load_model
+from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 
 

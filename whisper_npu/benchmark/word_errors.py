@@ -24,8 +24,9 @@ from whisper_npu.output.cues import speech_line
 from whisper_npu.page import Page, Table, page_as_markdown
 from whisper_npu.report import RunOn
 from whisper_npu.transcription.compute_type import AUTO
+from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.loop import run_loop
-from whisper_npu.transcription.model import Model, load_model
+from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 
 OPTIONS = TranscribeOptions(language="en")

@@ -39,7 +39,7 @@ def scripted(model: Model, monkeypatch: pytest.MonkeyPatch) -> Scripted:
         decoder = ScriptedDecoder(model)
         decoder.windows = list(windows)
         monkeypatch.setattr(model._whisper, "model", decoder)
-        monkeypatch.setattr("whisper_npu.apps.cli.session.load_model", lambda *_, **__: model)
+        monkeypatch.setattr("whisper_npu.apps.cli.work.load_model", lambda *_, **__: model)
         return decoder
 
     return scripted
@@ -147,16 +147,16 @@ def test_what_was_decoded_is_kept(
 def test_a_file_that_cannot_be_written_leaves_the_others_whole(
     scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from whisper_npu.apps.cli import session
+    from whisper_npu.apps.cli import work
 
-    written = session.write_atomically
+    written = work.write_atomically
 
     def full(path: Path, text: str) -> None:
         if path.suffix == ".srt":
             raise OutputError(f"{path}: no space left")
         written(path, text)
 
-    monkeypatch.setattr(session, "write_atomically", full)
+    monkeypatch.setattr(work, "write_atomically", full)
     scripted(THE)
     assert run([tone("a.wav"), "-f", "srt,vtt"]) == 1
     assert names(here) == ["a.vtt", "a.wav"]
@@ -172,7 +172,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_run(
         calls.append(1)
         raise DeviceError("no memory on the device")
 
-    monkeypatch.setattr("whisper_npu.apps.cli.session.load_model", broken)
+    monkeypatch.setattr("whisper_npu.apps.cli.work.load_model", broken)
     assert run([tone("a.wav"), tone("b.wav")]) == 1
     assert len(calls) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "whisper-npu: error: no memory on the device"
@@ -210,11 +210,11 @@ def test_files_are_written_though_nobody_reads_the_text(here: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
         "from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model\n"
-        "from whisper_npu.apps.cli import run, session\n"
+        "from whisper_npu.apps.cli import run, work\n"
         "model = small_model(Path('model'))\n"
         "model._whisper.model = decoder = ScriptedDecoder(model)\n"
         "decoder.windows = [Window([(0.0, ' the', 2.0)])]\n"
-        "session.load_model = lambda *_, **__: model\n"
+        "work.load_model = lambda *_, **__: model\n"
         "sys.exit(run(['a.wav', '-f', 'txt']))\n"
     )
     reader, writer = os.pipe()

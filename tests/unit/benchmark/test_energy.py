@@ -32,7 +32,7 @@ from whisper_npu.energy.sensors import open_sensor
 from whisper_npu.errors import EnergyError
 from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.page import page_as_text
-from whisper_npu.transcription.model import Stage
+from whisper_npu.transcription.stages import Stage
 
 SPEECH = str(SAMPLES / "sns-0930.wav")
 AUDIO_SECONDS = 30.0  # of each recording, as far as the made-up model tells

@@ -59,7 +59,7 @@ def download_models(names: Sequence[str], *, model_dir: Path | None = None) -> i
 
     Goes on after a failure. Returns the exit code. What takes a while is said on stderr.
     """
-    from whisper_npu.transcription.model import load_model
+    from whisper_npu.transcription.load import load_model
 
     def download(name: str) -> str:
         # Loading does all that the first transcription would have to wait for, and finds what is damaged.

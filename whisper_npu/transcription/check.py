@@ -1,0 +1,43 @@
+"""Refusing what a model cannot do, before any work."""
+
+from __future__ import annotations
+
+from whisper_npu.checkpoint.resolve import check_name
+from whisper_npu.errors import UsageError
+from whisper_npu.transcription.language import name_of
+from whisper_npu.transcription.libraries import faster_whisper
+from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.prompt import check_tokens
+
+
+def check_model(name: str, options: TranscribeOptions) -> None:
+    """What can be said of a model before it is loaded.
+
+    Raises what `load_model` and `Model.stream` would raise: for a name that means nothing, and for a language
+    or task that an English-only model (.en) does not have.
+    """
+    check_name(name)
+    if name.lower().endswith(".en"):
+        _check_english_only(name, options)
+
+
+def check_options(name: str, whisper: faster_whisper.WhisperModel, options: TranscribeOptions) -> None:
+    """Raises UsageError for what the loaded model of this name does not know, or is too long for it."""
+    language = options.language
+    if not whisper.model.is_multilingual:
+        _check_english_only(name, options)
+    elif language and whisper.hf_tokenizer.token_to_id(f"<|{language}|>") is None:
+        raise UsageError(
+            f"model {name} does not know {name_of(language)} ({language}): take a later one, such as turbo"
+        )
+    check_tokens(whisper, options)
+
+
+def _check_english_only(name: str, options: TranscribeOptions) -> None:
+    language = options.language
+    remedy = "it knows English only: take one without .en"
+    if options.task == "translate":
+        raise UsageError(f"model {name} cannot translate, {remedy}")
+    if options.multilingual or language not in (None, "en"):
+        why = f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
+        raise UsageError(f"model {name} {why}, {remedy}")

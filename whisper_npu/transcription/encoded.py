@@ -1,0 +1,163 @@
+"""faster-whisper's model, with its audio features from the encoder of this project.
+
+faster-whisper gets the audio features in one place, `WhisperModel.encode`. It is replaced here, so that long
+files, language detection, timestamps, VAD and temperature fallback all use this project's encoder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from whisper_npu.dtypes import F32
+from whisper_npu.encoder import AudioEncoder
+from whisper_npu.errors import CheckpointError
+from whisper_npu.npu.device import Run, merged
+from whisper_npu.transcription.features import MeasuredFeatures
+from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
+from whisper_npu.transcription.prompt import with_prompt
+from whisper_npu.transcription.result import EncoderRun
+from whisper_npu.transcription.stages import OnRun, OnStage, Stage, ignore_run, ignore_stage, no_context
+
+
+class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
+    """faster-whisper's model with `encode` on the device; CTranslate2 does the decoding.
+
+    It is loaded without an encoder, which `take` gives it.
+    """
+
+    def __init__(self, folder: Path, compute_type: str, threads: int) -> None:
+        try:
+            with _no_conversion_warning():
+                super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"CTranslate2 cannot open {folder}: {str(error).splitlines()[0]}"
+            ) from error
+        self._runs: tuple[Run, ...] = ()  # of the encoder, since `start_measuring`
+        self._last: tuple[F32, F32] | None = None  # the last window and its audio features
+        self.on_stage: OnStage = ignore_stage
+        self.on_run: OnRun = ignore_run
+        self.stage: Stage = no_context
+
+    def take(self, encoder: AudioEncoder) -> None:
+        """Encode by this from here on."""
+        self._npu_encoder = encoder
+        self.carried: list[int] = []  # the tokens before every window's prompt
+        self.follow(ignore_position, 0.0)
+        self.feature_extractor: MeasuredFeatures = MeasuredFeatures(encoder.dims)
+        self.start_measuring()
+
+    def encode(self, features: F32) -> Any:
+        """features: (n_mels, n_frames) or (batch, n_mels, n_frames) float32.
+
+        Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32. The window in which the language
+        was detected is not encoded again.
+        """
+        self._on_position(self._position)
+        # If nobody speaks in this window, the next one begins at its end.
+        self._position += self.feature_extractor.nb_max_frames * self.feature_extractor.time_per_frame
+        with self.stage("encoder"):
+            return self._encode(features)
+
+    def _encode(self, features: F32) -> Any:
+        start = perf_counter()
+        frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
+        self._npu_encoder.device.trim()  # what the decoder left
+        windows = faster_whisper.audio.pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
+        encoded = np.empty((len(windows), *self._npu_encoder.shape), np.float32)
+        for number, mel in enumerate(windows):
+            if self._last is None or not np.array_equal(mel, self._last[0]):
+                with self._npu_encoder.device.recording() as recording:
+                    self._last = mel.copy(), self._npu_encoder(mel)
+                self._windows += 1
+                self._runs = merged([*self._runs, *recording.runs])
+                for run in recording.runs:
+                    self.on_run(run)
+            encoded[number] = self._last[1]
+        self._npu_encoder.device.trim()  # for the decoder
+        end = perf_counter()
+        self._encoder_seconds += end - start
+        self.on_stage("encoder", start, end)
+        return ctranslate2.StorageView.from_array(encoded)
+
+    def detect_language(
+        self,
+        audio: F32 | None = None,
+        features: F32 | None = None,
+        vad_filter: bool = False,
+        vad_parameters: Any = None,
+        language_detection_segments: int = 1,
+        language_detection_threshold: float = 0.5,
+    ) -> Any:
+        """features: (n_mels, n_frames) float32, with one frame behind the recording's end.
+
+        Without that frame the window equals the first one that is decoded, and need not be encoded twice.
+        """
+        if features is not None:
+            features = features[:, : max(1, features.shape[1] - 1)]
+        return super().detect_language(
+            audio,
+            features,
+            vad_filter,
+            vad_parameters,
+            language_detection_segments=language_detection_segments,
+            language_detection_threshold=language_detection_threshold,
+        )
+
+    def get_prompt(
+        self,
+        tokenizer: Any,
+        previous_tokens: list[int],
+        without_timestamps: bool = False,
+        prefix: str | None = None,
+        hotwords: str | None = None,
+    ) -> Any:
+        """The tokens that a decoder reads before a window's text."""
+        if self.carried:
+            previous_tokens = with_prompt(self.carried, previous_tokens)
+        return super().get_prompt(tokenizer, previous_tokens, without_timestamps, prefix, hotwords)
+
+    def follow(self, on_position: Callable[[float], None], start: float) -> None:
+        """Before each window is decoded, call this with the seconds where it begins. start: the first's."""
+        self._on_position = on_position
+        self._position = start
+
+    def _split_segments_by_timestamps(self, **window: Any) -> Any:
+        """faster-whisper calls it with what was said in a window, and learns where the next one begins."""
+        segments, seek, ended = super()._split_segments_by_timestamps(**window)
+        frames = seek - window["seek"]
+        self._position = window["time_offset"] + frames * self.feature_extractor.time_per_frame
+        return segments, seek, ended
+
+    def start_measuring(self) -> None:
+        self._last = None
+        self._windows = 0
+        self._encoder_seconds = 0.0
+        self.feature_extractor.seconds = 0.0
+        self._runs = ()
+
+    def measured(self) -> tuple[EncoderRun, float]:
+        """What the encoder ran since `start_measuring`, and the seconds that the log-mel took."""
+        return EncoderRun(self._windows, self._runs, self._encoder_seconds), self.feature_extractor.seconds
+
+
+@contextmanager
+def _no_conversion_warning() -> Iterator[None]:
+    """CTranslate2 warns if it converts the weights' type; `Model.compute_type` says what it took."""
+    before = ctranslate2.get_log_level()
+    ctranslate2.set_log_level(logging.ERROR)
+    try:
+        yield
+    finally:
+        ctranslate2.set_log_level(before)
+
+
+def ignore_position(seconds: float) -> None:
+    """The default: nobody follows."""

@@ -1,0 +1,85 @@
+"""Loading a model by its name, and transcribing with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from whisper_npu.cache import cache_folder
+from whisper_npu.checkpoint import load_checkpoint
+from whisper_npu.checkpoint.decoder import decoder_alone
+from whisper_npu.npu.device import Device
+from whisper_npu.npu.open import open_device
+from whisper_npu.staging import KeptIn
+from whisper_npu.transcription.compute_type import AUTO, computes_in_int8, resolve_compute_type
+from whisper_npu.transcription.model import Audio, Model
+from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.result import Transcription
+
+DEFAULT_MODEL = "base"
+
+
+def load_model(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    device: str | Device = "auto",
+    kernel: str = "auto",
+    threads: int | None = None,
+    compute_type: str = AUTO,
+    cache_dir: Path | None = None,
+    model_dir: Path | None = None,
+    local_files_only: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Model:
+    """Load a model by name, folder or hub id, and stage its encoder on a device.
+
+    model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
+    device: "auto", "npu", "emulator", or a device from `open_device`. Closing the model closes it.
+    kernel: "auto", "gemm", or a kernel's name.
+    threads: for encoder and decoder, None for one per core; not used with a device that is open already.
+    compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
+
+    Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
+    """
+    opened = open_device(device, threads=threads) if isinstance(device, str) else device
+    try:
+        compute_type = resolve_compute_type(compute_type)
+        checkpoint = load_checkpoint(
+            model,
+            cache_dir=cache_dir,
+            model_dir=model_dir,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+        cache, report = cache_folder(cache_dir), progress or _silent
+        decoder_folder = decoder_alone(
+            checkpoint.decoder_folder,
+            int8=computes_in_int8(compute_type),
+            cache_folder=cache,
+            progress=report,
+        )
+        kept_in = KeptIn(cache, checkpoint.encoder_identity, report, str(checkpoint.decoder_folder.resolve()))
+        return Model(
+            checkpoint,
+            opened,
+            kernel,
+            compute_type=compute_type,
+            decoder_folder=decoder_folder,
+            kept_in=kept_in,
+        )
+    except BaseException:
+        if isinstance(device, str):
+            opened.close()
+        raise
+
+
+def transcribe(
+    audio: Audio, *, model: str | Path = DEFAULT_MODEL, options: TranscribeOptions | None = None
+) -> Transcription:
+    """Transcribe one recording. `load_model` is for several, and for choosing device and kernel."""
+    with load_model(model) as loaded:
+        return loaded.transcribe(audio, options)
+
+
+def _silent(step: str) -> None:
+    """The default: no progress is shown."""
