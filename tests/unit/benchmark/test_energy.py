@@ -251,7 +251,7 @@ def test_where_nothing_can_be_read_one_line_says_why(
     [
         ([SPEECH, "--idle", "0"], 2, "idle is 0 s, must be 1 to 3600"),
         ([SPEECH, "--idle", "-1"], 2, "idle is -1 s"),
-        ([SPEECH, "--idle", "nan"], 2, "nan is no number"),
+        ([SPEECH, "--idle", "nan"], 2, "nan must be a number"),
         (["-"], 2, "name files"),
         (["no.wav"], 1, "no such file"),
     ],
