@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import whisper_npu.audio
+import whisper_npu.audio.load
 from whisper_npu.audio import (
     HOP_LENGTH,
     N_FRAMES,
@@ -40,7 +40,7 @@ librosa = pytest.importorskip("librosa")
 soundfile = pytest.importorskip("soundfile")
 soxr = pytest.importorskip("soxr")
 
-SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("*.wav"))
+SAMPLES = sorted((Path(__file__).parents[3] / "samples").glob("*.wav"))
 RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
 CODECS = {  # extension: format, subtype, channels, rates
     "pcm16.wav": ("WAV", "PCM_16", (1, 2, 3), RATES),
@@ -151,8 +151,8 @@ def test_the_size_of_the_blocks_changes_no_sample(tmp_path, monkeypatch, name, c
         path = write(tmp_path / name, noise(20_011, n_channels), 48_000, fmt, subtype)
         expected = load_with_librosa(path)
         for frames in (257, 5_000):
-            monkeypatch.setattr(whisper_npu.audio, "_BLOCK", frames * n_channels)
-            monkeypatch.setattr(whisper_npu.audio, "_BELIEVED", frames)
+            monkeypatch.setattr(whisper_npu.audio.load, "_BLOCK", frames * n_channels)
+            monkeypatch.setattr(whisper_npu.audio.load, "_BELIEVED", frames)
             assert np.array_equal(load_audio(path), expected), (n_channels, frames)
 
 
