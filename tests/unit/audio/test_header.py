@@ -218,7 +218,7 @@ def test_no_sample_is_decoded_for_a_length(tmp_path, monkeypatch):
         raise AssertionError("decoded")
 
     monkeypatch.setattr(soundfile.SoundFile, "read", refuse)
-    monkeypatch.setattr("whisper_npu.audio.load._frame_to_float", refuse)
+    monkeypatch.setattr("whisper_npu.audio.by_ffmpeg._frame_to_float", refuse)
     assert audio_seconds(wav) == 1.0
     assert audio_seconds(film) == pytest.approx(1.0, abs=0.1)
     with pytest.raises(AssertionError):

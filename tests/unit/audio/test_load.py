@@ -22,7 +22,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import whisper_npu.audio.load
 from whisper_npu.audio import (
     HOP_LENGTH,
     N_FRAMES,
@@ -151,8 +150,9 @@ def test_the_size_of_the_blocks_changes_no_sample(tmp_path, monkeypatch, name, c
         path = write(tmp_path / name, noise(20_011, n_channels), 48_000, fmt, subtype)
         expected = load_with_librosa(path)
         for frames in (257, 5_000):
-            monkeypatch.setattr(whisper_npu.audio.load, "_BLOCK", frames * n_channels)
-            monkeypatch.setattr(whisper_npu.audio.load, "_BELIEVED", frames)
+            monkeypatch.setattr("whisper_npu.audio.by_libsndfile.BLOCK", frames * n_channels)
+            monkeypatch.setattr("whisper_npu.audio.samples.BLOCK", frames * n_channels)
+            monkeypatch.setattr("whisper_npu.audio.by_libsndfile._BELIEVED", frames)
             assert np.array_equal(load_audio(path), expected), (n_channels, frames)
 
 
