@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.recordings import refusal
 from whisper_npu.audio import SAMPLE_RATE, AudioTrack, audio_seconds, audio_tracks, load_audio
 from whisper_npu.errors import AudioError
 
@@ -83,13 +84,6 @@ def level(samples: np.ndarray) -> float:
     """The root of the mean square, without the ends, where codecs start and stop."""
     middle = samples[SAMPLE_RATE // 10 : -SAMPLE_RATE // 10]
     return float(np.sqrt(np.mean(middle**2)))
-
-
-def refusal(source: object, **options: object) -> str:
-    with pytest.raises(AudioError) as caught:
-        load_audio(source, **options)
-    assert str(caught.value).isprintable()
-    return str(caught.value)
 
 
 # Video files

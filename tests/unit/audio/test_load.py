@@ -1,38 +1,19 @@
-"""load_audio against librosa itself and against damaged files; log_mel against transformers."""
+"""load_audio against librosa itself and against damaged files."""
 
 from __future__ import annotations
 
-import ctypes
 import io
-import os
-import socket
-import struct
-import subprocess
-import sys
-import tempfile
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import closing, suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_npu.audio import (
-    HOP_LENGTH,
-    N_FRAMES,
-    N_SAMPLES,
-    SAMPLE_RATE,
-    audio_seconds,
-    audio_tracks,
-    load_audio,
-    log_mel,
-)
-from whisper_npu.errors import AudioError, UsageError
+from tests.support.recordings import cut, noise, refusal, run, write, write_container
+from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
+from whisper_npu.errors import AudioError
 
 av = pytest.importorskip("av")
 librosa = pytest.importorskip("librosa")
@@ -54,76 +35,10 @@ CODECS = {  # extension: format, subtype, channels, rates
 }
 
 
-def noise(n_samples: int, n_channels: int = 1) -> np.ndarray:
-    """(n_samples, n_channels) float32: white, so that every resampling error shows."""
-    return np.random.default_rng(0).uniform(-0.5, 0.5, (n_samples, n_channels)).astype(np.float32)
-
-
-def write(path: Path, samples: np.ndarray, rate: int, fmt: str, subtype: str) -> Path:
-    """By blocks: libsndfile's Vorbis encoder overflows its stack on a long one."""
-    if fmt not in soundfile.available_formats() or subtype not in soundfile.available_subtypes(fmt):
-        pytest.skip(f"this libsndfile cannot write {fmt} {subtype}")
-    with soundfile.SoundFile(path, "w", rate, samples.shape[1], subtype=subtype, format=fmt) as file:
-        for first in range(0, len(samples), 4096):
-            file.write(samples[first : first + 4096])
-    return path
-
-
-def write_container(
-    path: Path,
-    fmt: str,
-    codec: str,
-    samples: np.ndarray,
-    rate: int,
-    *,
-    video: bool = False,
-    sound: bool = True,
-) -> Path:
-    """`samples` (n_samples, 2) in a container by PyAV; the video stream comes first."""
-    with av.open(
-        str(path), "w", format=fmt, options={"movflags": "faststart"} if fmt == "mp4" else {}
-    ) as file:
-        if video:
-            pictures = file.add_stream("mpeg4", rate=10)
-            pictures.width = pictures.height = 64
-            pictures.pix_fmt = "yuv420p"
-        if sound:
-            stream = file.add_stream(codec, rate=rate, layout="stereo")
-        if video:
-            for _ in range(10):
-                picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-                file.mux(pictures.encode(picture))
-            file.mux(pictures.encode(None))
-        if sound:
-            frame = av.AudioFrame.from_ndarray(samples.T.copy(), format="fltp", layout="stereo")
-            frame.sample_rate = rate
-            resampler = av.AudioResampler(stream.format.name, "stereo", rate, frame_size=stream.frame_size)
-            for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-                file.mux(stream.encode(piece))
-            for packet in stream.encode(None):
-                file.mux(packet)
-    return path
-
-
-def cut(path: Path, fraction: float = 0.5) -> Path:
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * fraction)])
-    return path
-
-
 def load_with_librosa(path: Path) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its audioread imports modules that Python deprecates
         return librosa.load(path, sr=SAMPLE_RATE, mono=True)[0]
-
-
-def refusal(source: object, **options: object) -> str:
-    """The message of the AudioError that loading `source` raises; it must be one line."""
-    with pytest.raises(AudioError) as caught:
-        load_audio(source, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 # What librosa returns is right
@@ -189,36 +104,6 @@ def test_a_valid_file_without_samples_is_empty(tmp_path, fmt, subtype):
     assert load_audio(path).shape == (0,)
 
 
-# Sources
-
-
-def test_a_string_a_path_an_open_file_and_stdin_give_the_same(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.flac", noise(44_100, 2), 44_100, "FLAC", "PCM_16")
-    expected = load_audio(path)
-    assert np.array_equal(load_audio(str(path)), expected)
-    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), expected)
-    with path.open("rb") as file:
-        assert np.array_equal(load_audio(file), expected)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
-    assert np.array_equal(load_audio("-"), expected)
-
-
-def test_an_mp3_from_memory_gives_the_same(tmp_path):
-    path = write(tmp_path / "a.mp3", noise(44_100, 2), 44_100, "MP3", "MPEG_LAYER_III")
-    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), load_audio(path))
-
-
-def test_a_named_pipe_is_read(tmp_path):
-    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
-    writer.start()
-    samples = load_audio(pipe)
-    writer.join()
-    assert np.array_equal(samples, load_audio(path))
-
-
 def test_a_float32_mono_array_at_16_khz_is_returned_itself():
     array = noise(100)[:, 0]
     assert load_audio(array) is array
@@ -227,13 +112,6 @@ def test_a_float32_mono_array_at_16_khz_is_returned_itself():
 def test_a_float64_array_becomes_float32():
     array = noise(100)[:, 0].astype(np.float64)
     assert np.array_equal(load_audio(array), array.astype(np.float32))
-
-
-@pytest.mark.parametrize("extension", ["mp3", "raw", "gsm", "txt", ""])
-def test_the_content_counts_and_not_the_extension(tmp_path, extension):
-    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
-    expected = load_audio(path)
-    assert np.array_equal(load_audio(path.rename(tmp_path / f"a.{extension}")), expected)
 
 
 # Containers
@@ -354,89 +232,6 @@ def test_an_mp3_that_states_more_than_any_memory_holds_loads_as_far_as_it_goes(t
 
 
 # Refusals
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    assert "no such file" in refusal(tmp_path / "none.wav")
-
-
-def test_a_folder_is_refused(tmp_path):
-    assert "is a folder" in refusal(tmp_path)
-
-
-def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
-    def deny(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
-    monkeypatch.setattr(os, "open", deny)  # permission bits do not bind root
-    assert "may not be read" in refusal(path)
-
-
-def test_a_name_that_no_file_can_have_is_refused():
-    assert "null byte" in refusal("a\0b.wav")
-
-
-@pytest.mark.parametrize("source", [3, None, b"RIFF", [0.0, 0.1]], ids=repr)
-def test_a_source_of_another_type_is_refused(source):
-    assert "give a path" in refusal(source)
-
-
-def test_a_file_open_as_text_is_refused():
-    assert "mode 'rb'" in refusal(io.StringIO("RIFF"))
-
-
-def test_a_terminal_as_stdin_is_refused(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    assert "is a terminal" in refusal("-")
-
-
-@pytest.mark.parametrize("stdin", [None, io.StringIO("RIFF")], ids=["closed", "text"])
-def test_a_stdin_that_gives_no_bytes_is_refused(monkeypatch, stdin):
-    monkeypatch.setattr(sys, "stdin", stdin)
-    assert refusal("-").endswith("send audio into it: whisper-npu ... - < talk.wav")
-
-
-def test_a_closed_source_is_refused(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
-    with path.open("rb") as file:
-        pass
-    assert "the open file: cannot be read" in refusal(file)
-    with path.open() as text:
-        pass
-    monkeypatch.setattr(sys, "stdin", text)
-    assert "standard input is closed" in refusal("-")
-
-
-def test_a_stdin_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
-    folder = os.open(tmp_path, os.O_RDONLY)
-    with closing(SimpleNamespace(close=lambda: os.close(folder))):
-        buffer = SimpleNamespace(read=lambda: os.read(folder, 1))
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=buffer))
-        assert "standard input: cannot be read (Is a directory)" in refusal("-")
-
-
-def test_a_pipe_that_does_not_block_and_is_empty_is_refused(monkeypatch):
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    with open(writing, "wb"), open(reading) as stdin:
-        monkeypatch.setattr(sys, "stdin", stdin)
-        assert "standard input gives NoneType, not bytes" in refusal("-")
-
-
-def test_no_room_for_what_is_not_a_file_is_refused(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
-    assert "set TMPDIR" in refusal(io.BytesIO(path.read_bytes()))
-    assert len(load_audio(path)) == 10
-
-
-def test_an_empty_file_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "a.wav"
-    path.touch()
-    assert f"{path}: is empty" in refusal(path)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-    assert "standard input: is empty" in refusal("-")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.flac", "a.m4a", "a.vox", "a"])
@@ -586,11 +381,6 @@ def test_a_damaged_file_gives_samples_or_one_line(intact, tmp_path_factory, name
 # Processes of their own
 
 
-def run(code: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
-
-
 def test_importing_the_module_imports_no_audio_library():
     code = "import sys, whisper_npu.audio; print(*{'av', 'librosa', 'soundfile', 'soxr'} & set(sys.modules))"
     assert run(code).stdout.strip() == ""
@@ -663,19 +453,6 @@ load_audio(sys.argv[1])
     assert (done.stdout, done.stderr) == ("to stdout\n", "to stderr\n")
 
 
-def test_a_process_without_stdin_refuses_it_in_one_line():
-    code = """
-import sys
-from whisper_npu.audio import load_audio
-try:
-    load_audio("-")
-except Exception as error:
-    print(repr(error))
-"""
-    done = run(f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, '-c', {code!r}])")
-    assert done.stdout.startswith("AudioError('standard input is closed; ")
-
-
 def test_a_process_without_stderr_loads_audio(tmp_path):
     path = write(tmp_path / "a.wav", noise(100), 16_000, "WAV", "PCM_16")
     code = (
@@ -683,280 +460,3 @@ def test_a_process_without_stderr_loads_audio(tmp_path):
         "os.close(2); print(len(load_audio(sys.argv[1])))"
     )
     assert run(code, path).stdout == "100\n"
-
-
-# No recording makes us open another file or address
-
-
-class Trap:
-    """A folder with what a recording may be after, a web server, and the commands that decode audio."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "trap"
-        self.folder.mkdir()
-        self.secret = write(self.folder / "secret.wav", noise(16_000), 16_000, "WAV", "PCM_16")
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.setblocking(False)
-        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/secret.wav"
-        self.commands = folder / "commands"
-        self.commands.mkdir()
-        for name in ("ffmpeg", "avconv", "ffprobe", "gst-launch-1.0", "mpg123", "sox"):
-            (self.commands / name).write_text('#!/bin/sh\n: > "$0.called"\nexit 1\n')
-            (self.commands / name).chmod(0o755)
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._opened = libc.inotify_init1(os.O_NONBLOCK)
-        open_event = 0x20  # IN_OPEN
-        assert libc.inotify_add_watch(self._opened, os.fsencode(self.folder), open_event) >= 0
-        self.opened()
-
-    def opened(self) -> set[str]:
-        """Which files of the folder were opened since the last call, and what else was touched."""
-        names = set()
-        with suppress(BlockingIOError):
-            while events := os.read(self._opened, 1 << 16):
-                while events:
-                    length = int.from_bytes(events[12:16], sys.byteorder)
-                    names.add(os.fsdecode(events[16 : 16 + length].rstrip(b"\0")))
-                    events = events[16 + length :]
-        with suppress(BlockingIOError):
-            self._server.accept()[0].close()
-            names.add(self.url)
-        return (names | {path.name for path in self.commands.glob("*.called")}) - {""}  # "": it was listed
-
-    def close(self) -> None:
-        os.close(self._opened)
-        self._server.close()
-
-
-@pytest.fixture
-def trap(tmp_path: Path) -> Iterator[Trap]:
-    if sys.platform != "linux":
-        pytest.skip("inotify, which tells what was opened, is Linux's")
-    with closing(Trap(tmp_path)) as trap:
-        yield trap
-
-
-def mov_of_another_file(path: Path, target: str) -> bytes:
-    """A QuickTime movie whose sound is in `target`, by a Macintosh alias, and not in itself."""
-    content = write_container(path, "mov", "pcm_s16le", noise(48_000, 2), 16_000).read_bytes()
-    path.unlink()
-    place = content.rindex(b"dref") + 12
-    assert content[place : place + 12] == b"\0\0\0\x0curl \0\0\0\1"  # in this file
-    name = target.encode() + b"\0" * (len(target) % 2)
-    levels = struct.pack(">HH", 1, 1)  # one folder up, one down
-    alias = bytes(10 + 1 + 27 + 12 + 1 + 63 + 16) + levels + bytes(16)
-    alias += struct.pack(">HH", 2, len(name)) + name + struct.pack(">hH", -1, 0)
-    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
-    moved = bytearray(content[:place] + entry + content[place + 12 :])
-    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
-        size = moved.rindex(box, 0, place) - 4
-        moved[size : size + 4] = (int.from_bytes(moved[size : size + 4], "big") + len(entry) - 12).to_bytes(
-            4, "big"
-        )
-    return bytes(moved)
-
-
-def references(trap: Trap) -> dict[str, bytes]:
-    """Every kind of file that holds no sound but says where some is."""
-    path, url = trap.secret, trap.url
-    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n{}#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"
-    dash = (
-        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-        'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" mediaPresentationDuration="PT9S"><Period>'
-        '<AdaptationSet mimeType="audio/wav"><Representation id="1" bandwidth="1"><BaseURL>{}</BaseURL>'
-        "</Representation></AdaptationSet></Period></MPD>"
-    )
-    texts = {
-        "ffconcat": "ffconcat version 1.0\nfile secret.wav\n",
-        "ffconcat-absolute": f"ffconcat version 1.0\nfile '{path}'\n",
-        "ffconcat-url": f"ffconcat version 1.0\nfile '{url}'\n",
-        "ffconcat-concat": "ffconcat version 1.0\nfile 'concat:secret.wav|secret.wav'\n",
-        "ffconcat-subfile": "ffconcat version 1.0\nfile 'subfile,,start,0,end,32044,,:secret.wav'\n",
-        "hls": playlist.format("", "secret.wav"),
-        "hls-absolute": playlist.format("", f"file://{path}"),
-        "hls-url": playlist.format("", url),
-        "hls-key": playlist.format(f'#EXT-X-KEY:METHOD=AES-128,URI="{url}"\n', "secret.wav"),
-        "hls-map": playlist.format('#EXT-X-MAP:URI="secret.wav"\n', "secret.wav"),
-        "m3u": f"{path}\nsecret.wav\n{url}\n",
-        "pls": f"[playlist]\nFile1=secret.wav\nFile2={url}\nNumberOfEntries=2\n",
-        "asx": f'<asx version="3.0"><entry><ref href="{url}"/></entry></asx>',
-        "asf-reference": f"[Reference]\nRef1={url}\n",
-        "smil": f'<smil><body><audio src="{url}"/><audio src="secret.wav"/></body></smil>',
-        "xspf": f"<playlist><trackList><track><location>{url}</location></track></trackList></playlist>",
-        "cue": 'FILE "secret.wav" WAVE\n  TRACK 01 AUDIO\n    INDEX 01 00:00:00\n',
-        "dash": dash.format("secret.wav"),
-        "dash-url": dash.format(url),
-        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
-        "rtsp": f"RTSPtext{url.replace('http', 'rtsp')}\n",
-        "vobsub": "# VobSub index file, v7 (do not modify this line!)\nid: en, index: 0\n",
-        "sequence": "a%03d.wav\n",
-        "lavfi": "amovie=secret.wav",
-        "avisynth": 'WavSource("secret.wav")',
-        "url": url,
-        "path": str(path),
-    }
-    mov = {"mov": mov_of_another_file(trap.folder / "mov", "secret.wav")}
-    return mov | {name: text.encode() for name, text in texts.items()}
-
-
-@pytest.mark.parametrize("door", ["path", "open file", "stdin"])
-def test_references_to_files_and_addresses_open_nothing(trap, door):
-    extensions = ("", ".wav", ".mp3", ".mov", ".m3u8") if door == "path" else ("",)
-    names = []
-    for kind, content in references(trap).items():
-        for extension in extensions:
-            names.append(kind + extension)
-            (trap.folder / names[-1]).write_bytes(content)
-    (trap.folder / "a001.wav").symlink_to("secret.wav")
-    (trap.folder / "vobsub.sub").symlink_to("secret.wav")
-    trap.opened()
-    code = """
-import io, sys
-from whisper_npu.audio import load_audio
-from whisper_npu.errors import AudioError
-door, *names = sys.argv[1:]
-for name in names:
-    source = name
-    if door == "open file":
-        source = open(name, "rb")
-    elif door == "stdin":
-        with open(name, "rb") as file:
-            sys.stdin = io.TextIOWrapper(io.BytesIO(file.read()))
-        source = "-"
-    try:
-        print(name, "gives", len(load_audio(source)), "samples")
-    except AudioError:
-        pass
-    if door == "open file":
-        source.close()
-print(*{"audioread", "gi", "librosa", "mad"} & set(sys.modules))
-"""
-    environment = {**os.environ, "PATH": str(trap.commands)}
-    done = run(code, door, *names, cwd=trap.folder, env=environment, timeout=60)
-    assert (done.stdout, done.stderr) == ("\n", "")
-    assert trap.opened() == set(names)
-
-
-def test_the_trap_catches(trap):
-    """What the test above would see if FFmpeg were let loose, and if a command were run."""
-    loose = {"protocol_whitelist": "file,http,tcp", "safe": "0", "enable_drefs": "1"}
-    for name, target in (("ffconcat", "secret.wav"), ("ffconcat-url", trap.url), ("mov", "secret.wav")):
-        path = trap.folder / name
-        path.write_bytes(references(trap)[name])
-        trap.opened()
-        with suppress(av.FFmpegError):
-            av.open(str(path), options=loose, timeout=0.5).close()
-        assert trap.opened() == {name, target}
-    subprocess.run(["ffmpeg"], env={"PATH": str(trap.commands)}, check=False)
-    assert trap.opened() == {"ffmpeg.called"}
-
-
-@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.sd2", "a"])
-def test_a_resource_fork_beside_a_file_is_not_opened(trap, monkeypatch, name):
-    monkeypatch.chdir(trap.folder)
-    (trap.folder / ".AppleDouble").mkdir()
-    for fork in (f"._{name}", "._", f".AppleDouble/{name}"):
-        (trap.folder / fork).write_bytes(b"\0\5\x16\7 a fork")
-    path = trap.folder / name
-    write(path, noise(44_100), 44_100, "MP3", "MPEG_LAYER_III")  # libsndfile looks for a fork of these first
-    trap.opened()
-    expected = load_audio(path)
-    assert len(expected) > 15_000
-    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), expected)
-    path.write_bytes(noise(10_000).tobytes())
-    assert "is not audio" in refusal(path)
-    assert trap.opened() == {name}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "-",
-        "concat:a|b",
-        "subfile,,start,0,end,9,,:a",
-        "http:",
-        "pipe:0",
-        "fd:0",
-        "data:a",
-        "a%03d",
-        "a\n\\'b",
-        "é",
-    ],
-)
-def test_any_name_is_just_a_name(trap, monkeypatch, name):
-    monkeypatch.chdir(trap.folder)
-    sound = noise(16_000, 2)
-    wav = trap.secret.rename(trap.folder / name)
-    expected = load_audio(trap.folder / name)
-    assert len(expected) == 16_000
-    assert np.array_equal(load_audio(Path(name)), expected)
-    wav.unlink()
-    write_container(trap.folder / "a.mov", "mov", "pcm_s16le", sound, 16_000).rename(wav)  # for FFmpeg
-    trap.opened()
-    assert len(load_audio(Path(name))) == 16_000
-    assert trap.opened() == {name}
-
-
-@pytest.mark.parametrize(
-    "form", ["{url}", "concat:{path}|{path}", "subfile,,start,0,end,9,,:{path}", "file:{path}"]
-)
-def test_an_address_is_no_file(trap, form):
-    assert "no such file" in refusal(form.format(url=trap.url, path=trap.secret))
-    assert trap.opened() == set()
-
-
-# log-mel
-
-
-@pytest.mark.parametrize("n_mels", [80, 128])
-def test_log_mel_agrees_with_transformers(n_mels):
-    from transformers import WhisperFeatureExtractor
-
-    theirs = WhisperFeatureExtractor(feature_size=n_mels)
-    for path in SAMPLES:
-        samples = load_audio(path)
-        features = log_mel(samples, n_mels)
-        assert features.dtype == np.float32
-        assert features.shape == (n_mels, len(samples) // HOP_LENGTH + 1)
-        expected = theirs(samples, sampling_rate=SAMPLE_RATE, return_tensors="np").input_features[0]
-        assert expected.shape == (n_mels, N_FRAMES)
-        # Theirs are in float64 up to the logarithm, ours in float32: 6e-6 apart on these, in a range of 2.
-        np.testing.assert_allclose(features, expected[:, : features.shape[1]], rtol=0, atol=3e-5)
-
-
-def test_log_mel_builds_the_filters_once_and_gives_what_new_ones_give(monkeypatch):
-    from faster_whisper.feature_extractor import FeatureExtractor
-
-    n_mels = 81  # of no model, so that nothing before has built them
-    samples = [noise(n)[:, 0] for n in (0, 1, 399, 48_000)]
-    expected = [FeatureExtractor(feature_size=n_mels)(one) for one in samples]
-    build, built = FeatureExtractor.get_mel_filters, []
-
-    def count(*arguments: int, n_mels: int) -> np.ndarray:
-        built.append(n_mels)
-        return build(*arguments, n_mels=n_mels)
-
-    monkeypatch.setattr(FeatureExtractor, "get_mel_filters", staticmethod(count))
-    for one, features in zip(samples * 2, expected * 2, strict=True):
-        assert np.array_equal(log_mel(one, n_mels), features)
-    assert built == [n_mels]
-
-
-@pytest.mark.parametrize("n_samples", [0, 1, 50, 159, 160, 161, 199, 200, 201, 399, 400, 1_000])
-def test_log_mel_of_short_audio_is_that_of_the_audio_in_silence(n_samples):
-    samples = noise(n_samples)[:, 0]
-    features = log_mel(samples, 80)
-    in_silence = log_mel(np.pad(samples, (0, N_SAMPLES - n_samples)), 80)
-    assert features.shape == (80, n_samples // HOP_LENGTH + 1)
-    np.testing.assert_allclose(features, in_silence[:, : features.shape[1]], rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("n_mels", [0, -80])
-def test_log_mel_refuses_a_number_of_bands_below_1(n_mels):
-    with pytest.raises(UsageError, match="at least 1"):
-        log_mel(np.zeros(160, np.float32), n_mels)
-
-
-def test_log_mel_refuses_samples_in_channels():
-    with pytest.raises(AudioError, match="expected"):
-        log_mel(np.zeros((2, 160), np.float32), 80)
