@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.recordings import refusal
 from whisper_npu.audio import SAMPLE_RATE, AudioTrack, audio_seconds, audio_tracks, load_audio
 from whisper_npu.errors import AudioError
 
@@ -83,13 +84,6 @@ def level(samples: np.ndarray) -> float:
     """The root of the mean square, without the ends, where codecs start and stop."""
     middle = samples[SAMPLE_RATE // 10 : -SAMPLE_RATE // 10]
     return float(np.sqrt(np.mean(middle**2)))
-
-
-def refusal(source: object, **options: object) -> str:
-    with pytest.raises(AudioError) as caught:
-        load_audio(source, **options)
-    assert str(caught.value).isprintable()
-    return str(caught.value)
 
 
 # Video files
@@ -218,7 +212,7 @@ def test_no_sample_is_decoded_for_a_length(tmp_path, monkeypatch):
         raise AssertionError("decoded")
 
     monkeypatch.setattr(soundfile.SoundFile, "read", refuse)
-    monkeypatch.setattr("whisper_npu.audio._frame_to_float", refuse)
+    monkeypatch.setattr("whisper_npu.audio.by_ffmpeg._frame_to_float", refuse)
     assert audio_seconds(wav) == 1.0
     assert audio_seconds(film) == pytest.approx(1.0, abs=0.1)
     with pytest.raises(AssertionError):

@@ -1,0 +1,462 @@
+"""load_audio against librosa itself and against damaged files."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.recordings import cut, noise, refusal, run, write, write_container
+from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
+from whisper_npu.errors import AudioError
+
+av = pytest.importorskip("av")
+librosa = pytest.importorskip("librosa")
+soundfile = pytest.importorskip("soundfile")
+soxr = pytest.importorskip("soxr")
+
+SAMPLES = sorted((Path(__file__).parents[3] / "samples").glob("*.wav"))
+RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
+CODECS = {  # extension: format, subtype, channels, rates
+    "pcm16.wav": ("WAV", "PCM_16", (1, 2, 3), RATES),
+    "pcm24.wav": ("WAV", "PCM_24", (1, 2, 3), RATES),
+    "float.wav": ("WAV", "FLOAT", (1, 2, 3), RATES),
+    "u8.wav": ("WAV", "PCM_U8", (1, 2, 3), RATES),
+    "pcm16.flac": ("FLAC", "PCM_16", (1, 2, 3), RATES),
+    "pcm24.flac": ("FLAC", "PCM_24", (1, 2, 3), RATES),
+    "vorbis.ogg": ("OGG", "VORBIS", (1, 2, 3), RATES),
+    "opus.ogg": ("OGG", "OPUS", (1, 2), (8_000, 16_000, 48_000)),
+    "layer3.mp3": ("MP3", "MPEG_LAYER_III", (1, 2), RATES[:-1]),
+}
+
+
+def load_with_librosa(path: Path) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its audioread imports modules that Python deprecates
+        return librosa.load(path, sr=SAMPLE_RATE, mono=True)[0]
+
+
+# What librosa returns is right
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "n_channels"), [(n, c, k) for n, c in CODECS.items() for k in c[2]]
+)
+def test_files_load_bit_for_bit_as_with_librosa(tmp_path, name, codec, n_channels):
+    fmt, subtype, _, rates = codec
+    for rate in rates:
+        # A prime number of samples: resampling leaves a fraction.
+        path = write(tmp_path / f"{rate}.{name}", noise(5_003, n_channels), rate, fmt, subtype)
+        expected = load_with_librosa(path)
+        samples = load_audio(path)
+        assert samples.dtype == np.float32
+        assert np.array_equal(samples, expected), rate
+
+
+@pytest.mark.parametrize(("name", "codec"), CODECS.items(), ids=CODECS)
+def test_the_size_of_the_blocks_changes_no_sample(tmp_path, monkeypatch, name, codec):
+    fmt, subtype, channels, _ = codec
+    for n_channels in channels:
+        path = write(tmp_path / name, noise(20_011, n_channels), 48_000, fmt, subtype)
+        expected = load_with_librosa(path)
+        for frames in (257, 5_000):
+            monkeypatch.setattr("whisper_npu.audio.by_libsndfile.BLOCK", frames * n_channels)
+            monkeypatch.setattr("whisper_npu.audio.samples.BLOCK", frames * n_channels)
+            monkeypatch.setattr("whisper_npu.audio.by_libsndfile._BELIEVED", frames)
+            assert np.array_equal(load_audio(path), expected), (n_channels, frames)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_samples_load_bit_for_bit_as_with_librosa(path):
+    assert np.array_equal(load_audio(path), load_with_librosa(path))
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("shape", [(5_003,), (1, 5_003), (2, 5_003), (3, 5_003)], ids=str)
+def test_arrays_load_bit_for_bit_as_with_librosa(shape, rate):
+    array = noise(5_003, 3).T[: shape[0]] if len(shape) == 2 else noise(5_003)[:, 0]
+    expected = librosa.resample(librosa.to_mono(array), orig_sr=rate, target_sr=SAMPLE_RATE)
+    assert np.array_equal(load_audio(array, sample_rate=rate), expected)
+
+
+def test_an_mp3_behind_junk_loads_as_with_librosa(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(44_100), 44_100, "MP3", "MPEG_LAYER_III")
+    path.write_bytes(np.random.default_rng(1).bytes(3_000) + path.read_bytes())
+    assert np.array_equal(load_audio(path), load_with_librosa(path))
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 2, 7, 500])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_few_or_no_samples_load(tmp_path, n_samples, rate):
+    path = write(tmp_path / "short.wav", noise(n_samples, 2), rate, "WAV", "PCM_16")
+    expected = load_with_librosa(path) if n_samples else np.empty(0, np.float32)
+    assert np.array_equal(load_audio(path), expected)
+
+
+@pytest.mark.parametrize(("fmt", "subtype"), [("AIFF", "PCM_16"), ("OGG", "VORBIS"), ("CAF", "PCM_16")])
+def test_a_valid_file_without_samples_is_empty(tmp_path, fmt, subtype):
+    path = write(tmp_path / "none", noise(0, 2), 44_100, fmt, subtype)
+    assert load_audio(path).shape == (0,)
+
+
+def test_a_float32_mono_array_at_16_khz_is_returned_itself():
+    array = noise(100)[:, 0]
+    assert load_audio(array) is array
+
+
+def test_a_float64_array_becomes_float32():
+    array = noise(100)[:, 0].astype(np.float64)
+    assert np.array_equal(load_audio(array), array.astype(np.float32))
+
+
+# Containers
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize(
+    ("fmt", "codec"),
+    [("matroska", "pcm_s16le"), ("mov", "pcm_s16le"), ("matroska", "pcm_u8"), ("ipod", "alac")],
+)
+def test_lossless_sound_in_a_container_equals_the_wav(tmp_path, fmt, codec, rate):
+    whole = np.round(noise(20_011, 2) * 128) / 128  # exact in 8 bits and more
+    wav = write(tmp_path / "a.wav", whole, rate, "WAV", "PCM_16")
+    path = write_container(tmp_path / "a", fmt, codec, whole, rate)
+    assert np.array_equal(load_audio(path), load_audio(wav))
+
+
+@pytest.mark.parametrize(
+    ("fmt", "codec", "rate"),
+    [
+        ("ipod", "aac", 44_100),
+        ("webm", "libopus", 48_000),
+        ("adts", "aac", 22_050),
+        ("mpegts", "aac", 48_000),
+    ],
+)
+def test_lossy_sound_in_a_container_is_what_librosa_makes_of_the_decoded_frames(tmp_path, fmt, codec, rate):
+    path = write_container(tmp_path / "a", fmt, codec, noise(2 * rate, 2), rate)
+    with av.open(str(path)) as file:
+        decoded = np.concatenate([frame.to_ndarray() for frame in file.decode(audio=0)], axis=1)
+    expected = librosa.resample(librosa.to_mono(decoded), orig_sr=rate, target_sr=SAMPLE_RATE)
+    assert np.array_equal(load_audio(path), expected)
+    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), expected)
+
+
+def test_tags_in_another_encoding_are_no_obstacle(tmp_path):
+    path = write_container(tmp_path / "a.mkv", "matroska", "pcm_s16le", noise(16_000, 2), 16_000)
+    expected = load_audio(path)
+    assert b"Lavf" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"Lavf", "éééé".encode("latin-1")))
+    assert np.array_equal(load_audio(path), expected)
+
+
+def test_the_sound_of_a_video_is_found_behind_its_pictures(tmp_path):
+    sound = noise(44_100, 2)
+    video = write_container(tmp_path / "v.mp4", "mp4", "aac", sound, 44_100, video=True)
+    alone = write_container(tmp_path / "a.mp4", "mp4", "aac", sound, 44_100)
+    assert np.array_equal(load_audio(video), load_audio(alone))
+
+
+# Lengths
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF], ids=hex)
+def test_a_wav_from_a_pipe_whose_header_cannot_know_its_size_loads_whole(tmp_path, size):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    expected = load_audio(path)
+    content = bytearray(path.read_bytes())
+    data = content.find(b"data")
+    content[4:8] = content[data + 4 : data + 8] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert np.array_equal(load_audio(path), expected)
+
+
+def test_a_wav_shorter_than_its_header_says_gives_what_is_there(tmp_path):
+    path = write(tmp_path / "a.wav", noise(32_000), 16_000, "WAV", "PCM_16")
+    expected = load_audio(path)
+    samples = load_audio(cut(path))
+    assert len(samples) == (path.stat().st_size - 44) // 2
+    assert np.array_equal(samples, expected[: len(samples)])
+
+
+def test_a_flac_stream_without_a_length_loads_whole(tmp_path):
+    path = write(tmp_path / "a.flac", noise(44_100), 44_100, "FLAC", "PCM_16")
+    expected = load_audio(path)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # STREAMINFO: the number of samples, 36 bits, 0 for unknown
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert np.array_equal(load_audio(path), expected)
+
+
+@pytest.mark.parametrize(("fmt", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
+def test_two_files_joined_into_one_load_to_the_end(tmp_path, fmt, subtype):
+    path = write(tmp_path / "a", noise(5 * 48_000), 48_000, fmt, subtype)
+    path.write_bytes(2 * path.read_bytes())
+    assert len(load_audio(path)) == pytest.approx(10 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+
+
+def test_a_variable_rate_mp3_without_a_length_loads_to_the_end(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(10 * 44_100), 44_100, "MP3", "MPEG_LAYER_III")
+    content = path.read_bytes()
+    header = content.find(b"Xing")
+    assert header > 0
+    path.write_bytes(content[content.find(content[:2], header) :])  # without the frame that states the length
+    assert len(load_audio(path)) == pytest.approx(10 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("n_samples", [2**36 - 2, 2**35], ids=hex)
+def test_a_flac_that_states_more_than_any_memory_holds_is_cut_short(tmp_path, n_samples):
+    path = write(tmp_path / "a.flac", noise(32_000), 16_000, "FLAC", "PCM_16")
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | n_samples >> 32  # STREAMINFO: the number of samples, 36 bits
+    content[22:26] = (n_samples & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    assert f"cut short: 2.0 s of {n_samples / 16_000:.1f} s are there" in refusal(path)
+
+
+def test_an_mp3_that_states_more_than_any_memory_holds_loads_as_far_as_it_goes(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(44_100, 2), 44_100, "MP3", "MPEG_LAYER_III")
+    expected = load_audio(path)
+    content = bytearray(path.read_bytes())
+    place = content.find(b"Xing") + 8
+    assert place > 8
+    content[place : place + 4] = b"\xff" * 4  # frames of 1152 samples
+    path.write_bytes(content)
+    assert np.array_equal(load_audio(path)[: len(expected) - 1_000], expected[:-1_000])
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.flac", "a.m4a", "a.vox", "a"])
+@pytest.mark.parametrize("content", [b"Call me Ishmael.\n" * 500, np.random.default_rng(2).bytes(100_000)])
+def test_text_and_random_bytes_are_refused(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert refusal(path).startswith(f"{path}: is ")
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.99])
+def test_a_truncated_flac_is_refused(tmp_path, fraction):
+    path = write(tmp_path / "a.flac", noise(3 * 44_100), 44_100, "FLAC", "PCM_16")
+    assert "cut short" in refusal(cut(path, fraction))
+
+
+def test_a_truncated_mp4_is_refused_with_its_index_and_without(tmp_path):
+    for fmt in ("ipod", "mp4"):  # the index (moov) comes last, or first
+        path = write_container(tmp_path / fmt, fmt, "aac", noise(10 * 44_100, 2), 44_100)
+        assert "damaged" in refusal(cut(path))
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.8])
+@pytest.mark.parametrize(("fmt", "codec", "video"), [("webm", "libopus", False), ("matroska", "aac", True)])
+def test_a_truncated_webm_or_mkv_is_refused(tmp_path, fmt, codec, video, fraction):
+    path = write_container(tmp_path / "a", fmt, codec, noise(10 * 48_000, 2), 48_000, video=video)
+    assert "s of 10.0 s are there" in refusal(cut(path, fraction))
+
+
+def test_a_video_without_sound_is_refused(tmp_path):
+    path = write_container(tmp_path / "v.mp4", "mp4", "", noise(0, 2), 0, video=True, sound=False)
+    assert "no audio stream (only video)" in refusal(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_numbers_are_refused_with_their_place(tmp_path, bad):
+    samples = noise(48_000, 2)
+    samples[24_000:30_000, 1] = bad
+    path = write(tmp_path / "a.wav", samples, 48_000, "WAV", "FLOAT")
+    assert "sample 24000 (at 0.500 s)" in refusal(path)
+    assert "sample 24000 (at 0.500 s)" in refusal(samples.T, sample_rate=48_000)
+
+
+def test_a_number_too_large_for_float32_is_refused():
+    assert "sample 1 " in refusal(np.array([0.0, 1e300]))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "uint8", "bool", "complex64", "object"])
+def test_an_array_of_anything_but_floats_is_refused(dtype):
+    assert "scale it" in refusal(np.zeros(10, dtype))
+
+
+@pytest.mark.parametrize("shape", [(), (1, 2, 3), (0, 5), (480_000, 2)], ids=str)
+def test_an_array_of_another_shape_is_refused(shape):
+    assert str(shape) in refusal(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("rate", [0, -16_000, 1, 44_100.5, float("nan"), "16000", True], ids=repr)
+def test_a_senseless_sample_rate_is_refused(rate):
+    assert "sample rate" in refusal(np.zeros(10, np.float32), sample_rate=rate)
+
+
+def test_a_header_with_a_senseless_sample_rate_is_refused(tmp_path):
+    path = write(tmp_path / "a.wav", noise(100_000), 16_000, "WAV", "PCM_16")
+    content = bytearray(path.read_bytes())
+    content[24:28] = (1).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert "sample rate 1" in refusal(path)
+
+
+def test_a_sample_rate_for_a_file_is_refused(tmp_path):
+    assert "is for arrays" in refusal(tmp_path / "a.wav", sample_rate=16_000)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, OSError, EOFError, OverflowError, MemoryError])
+@pytest.mark.parametrize(
+    ("library", "function"),
+    [(soundfile.SoundFile, "read"), (soxr.ResampleStream, "resample_chunk")],
+    ids=["soundfile", "soxr"],
+)
+def test_what_a_library_raises_for_a_recording_names_it(tmp_path, monkeypatch, library, function, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error("for a reason")
+
+    path = write(tmp_path / "a.wav", noise(10), 44_100, "WAV", "PCM_16")
+    monkeypatch.setattr(library, function, fail)
+    message = refusal(path)
+    assert message.startswith(f"{path}: ")
+    assert ("does not fit into the memory" if error is MemoryError else "for a reason") in message
+
+
+INTACT = (
+    "pcm16.wav",
+    "pcm16.flac",
+    "vorbis.ogg",
+    "opus.ogg",
+    "layer3.mp3",
+    "pcm16.aiff",
+    "alac.caf",
+    "aac.m4a",
+)
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A short recording in each format."""
+    folder, sound = tmp_path_factory.mktemp("intact"), noise(9_600, 2)
+    codecs = {"pcm16.aiff": ("AIFF", "PCM_16"), "alac.caf": ("CAF", "ALAC_16")}
+    codecs |= {name: codec[:2] for name, codec in CODECS.items() if name in INTACT}
+    paths = [write(folder / name, sound, 48_000, *codec) for name, codec in codecs.items()]
+    paths.append(write_container(folder / "aac.m4a", "ipod", "aac", sound, 48_000))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+DAMAGE = st.tuples(
+    st.integers(0, 2**16),  # where, modulo the length of the header or of the file
+    st.sampled_from([b"\xff", b"\xff" * 4, b"\xff" * 8, b"\x7f" + b"\xff" * 7, bytes(4), bytes(200)])
+    | st.binary(min_size=1, max_size=8),
+)
+
+
+@pytest.mark.parametrize("name", INTACT)
+@settings(derandomize=True, max_examples=25)
+@given(damages=st.lists(DAMAGE, max_size=4), header=st.booleans(), size=st.none() | st.floats(0, 2))
+def test_a_damaged_file_gives_samples_or_one_line(intact, tmp_path_factory, name, damages, header, size):
+    content = bytearray(intact[name])
+    for place, damage in damages:
+        place %= 300 if header else len(content)
+        content[place : place + len(damage)] = damage
+    if size is not None:  # cut, or joined to a copy of itself
+        content = (2 * content)[: int(size * len(content))]
+    path = tmp_path_factory.getbasetemp() / f"damaged.{name}"
+    path.write_bytes(content)
+    audio_seconds(path)
+    audio_tracks(path)
+    samples, refused = np.empty(0, np.float32), ""
+    try:
+        samples = load_audio(path)
+    except AudioError as error:
+        refused = str(error)
+    assert samples.dtype == np.float32
+    assert np.isfinite(samples).all()
+    assert not refused or refused.startswith(f"{path}: ")
+    assert "\n" not in refused
+
+
+# Processes of their own
+
+
+def test_importing_the_module_imports_no_audio_library():
+    code = "import sys, whisper_npu.audio; print(*{'av', 'librosa', 'soundfile', 'soxr'} & set(sys.modules))"
+    assert run(code).stdout.strip() == ""
+
+
+def test_a_wav_at_another_rate_loads_without_importing_librosa(tmp_path):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    code = (
+        "import sys; from whisper_npu.audio import load_audio; "
+        "print(len(load_audio(sys.argv[1])), {'librosa', 'numba'} & set(sys.modules))"
+    )
+    done = run(code, path)
+    assert (done.stdout, done.stderr) == ("16000 set()\n", "")
+
+
+def test_nothing_but_the_refusal_is_printed(tmp_path):
+    mp3 = cut(write(tmp_path / "a.mp3", noise(44_100), 44_100, "MP3", "MPEG_LAYER_III"))  # libmpg123 warns
+    mp4 = cut(write_container(tmp_path / "a.mp4", "mp4", "aac", noise(44_100, 2), 44_100))  # FFmpeg would
+    text = tmp_path / "b.mp3"
+    text.write_text("Call me Ishmael.\n" * 500)
+    # libsndfile prints on stdout what it finds wrong with the sizes of ALAC's packets.
+    alac = write(tmp_path / "a.caf", noise(12_000, 2), 24_000, "CAF", "ALAC_16")
+    content = bytearray(alac.read_bytes())
+    sizes = content.find(b"pakt") + 36
+    assert sizes > 36
+    content[sizes : sizes + 8] = b"\xff" * 8
+    alac.write_bytes(content)
+    # PyAV would print the traceback of a seek to before the start of the file.
+    caf = write(tmp_path / "b.caf", noise(12_000), 24_000, "CAF", "PCM_16")
+    content = bytearray(caf.read_bytes())
+    free = content.find(b"free") + 11  # the last byte of this chunk's size
+    assert free > 11
+    content[free : free + 8] = b"\x7f" + b"\xff" * 7
+    caf.write_bytes(content)
+    code = """
+import os, sys
+from whisper_npu.audio import load_audio
+from whisper_npu.errors import AudioError
+for path in sys.argv[1:]:
+    try:
+        load_audio(path)
+    except AudioError:
+        print("refused")
+    os.write(2, b"heard\\n")
+"""
+    done = run(code, mp3, mp4, text, alac, caf, caf)
+    assert (done.stdout, done.stderr) == ("refused\n" * 5, "heard\n" * 6)
+
+
+def test_what_others_print_while_a_file_is_read_appears(tmp_path):
+    mp3 = cut(write(tmp_path / "a.mp3", noise(44_100), 44_100, "MP3", "MPEG_LAYER_III"))  # libmpg123 warns
+    code = """
+import os, sys, threading
+import soundfile
+from whisper_npu.audio import load_audio
+read = soundfile.SoundFile.read
+def draw():
+    os.write(1, b"to stdout\\n")
+    os.write(2, b"to stderr\\n")
+def read_while_another_thread_draws(*arguments, **options):
+    samples = read(*arguments, **options)
+    thread = threading.Thread(target=draw)
+    thread.start()
+    thread.join()
+    return samples
+soundfile.SoundFile.read = read_while_another_thread_draws
+load_audio(sys.argv[1])
+"""
+    done = run(code, mp3)
+    assert (done.stdout, done.stderr) == ("to stdout\n", "to stderr\n")
+
+
+def test_a_process_without_stderr_loads_audio(tmp_path):
+    path = write(tmp_path / "a.wav", noise(100), 16_000, "WAV", "PCM_16")
+    code = (
+        "import os, sys; from whisper_npu.audio import load_audio; "
+        "os.close(2); print(len(load_audio(sys.argv[1])))"
+    )
+    assert run(code, path).stdout == "100\n"

@@ -1,0 +1,147 @@
+"""Paths, standard input, open files and pipes: all give the same, or one line that says why not."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+import threading
+from contextlib import closing
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.support.recordings import noise, refusal, run, write
+from whisper_npu.audio import load_audio
+
+
+def test_a_string_a_path_an_open_file_and_stdin_give_the_same(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.flac", noise(44_100, 2), 44_100, "FLAC", "PCM_16")
+    expected = load_audio(path)
+    assert np.array_equal(load_audio(str(path)), expected)
+    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), expected)
+    with path.open("rb") as file:
+        assert np.array_equal(load_audio(file), expected)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert np.array_equal(load_audio("-"), expected)
+
+
+def test_an_mp3_from_memory_gives_the_same(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(44_100, 2), 44_100, "MP3", "MPEG_LAYER_III")
+    assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), load_audio(path))
+
+
+def test_a_named_pipe_is_read(tmp_path):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    samples = load_audio(pipe)
+    writer.join()
+    assert np.array_equal(samples, load_audio(path))
+
+
+@pytest.mark.parametrize("extension", ["mp3", "raw", "gsm", "txt", ""])
+def test_the_content_counts_and_not_the_extension(tmp_path, extension):
+    path = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16")
+    expected = load_audio(path)
+    assert np.array_equal(load_audio(path.rename(tmp_path / f"a.{extension}")), expected)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert "no such file" in refusal(tmp_path / "none.wav")
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_a_file_without_permission_is_refused(tmp_path, monkeypatch):
+    def deny(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
+    monkeypatch.setattr(os, "open", deny)  # permission bits do not bind root
+    assert "may not be read" in refusal(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    assert "null byte" in refusal("a\0b.wav")
+
+
+@pytest.mark.parametrize("source", [3, None, b"RIFF", [0.0, 0.1]], ids=repr)
+def test_a_source_of_another_type_is_refused(source):
+    assert "give a path" in refusal(source)
+
+
+def test_a_file_open_as_text_is_refused():
+    assert "mode 'rb'" in refusal(io.StringIO("RIFF"))
+
+
+def test_a_terminal_as_stdin_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    assert "is a terminal" in refusal("-")
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO("RIFF")], ids=["closed", "text"])
+def test_a_stdin_that_gives_no_bytes_is_refused(monkeypatch, stdin):
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert refusal("-").endswith("send audio into it: whisper-npu ... - < talk.wav")
+
+
+def test_a_closed_source_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
+    with path.open("rb") as file:
+        pass
+    assert "the open file: cannot be read" in refusal(file)
+    with path.open() as text:
+        pass
+    monkeypatch.setattr(sys, "stdin", text)
+    assert "standard input is closed" in refusal("-")
+
+
+def test_a_stdin_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with closing(SimpleNamespace(close=lambda: os.close(folder))):
+        buffer = SimpleNamespace(read=lambda: os.read(folder, 1))
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=buffer))
+        assert "standard input: cannot be read (Is a directory)" in refusal("-")
+
+
+def test_a_pipe_that_does_not_block_and_is_empty_is_refused(monkeypatch):
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(writing, "wb"), open(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert "standard input gives NoneType, not bytes" in refusal("-")
+
+
+def test_no_room_for_what_is_not_a_file_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert "set TMPDIR" in refusal(io.BytesIO(path.read_bytes()))
+    assert len(load_audio(path)) == 10
+
+
+def test_an_empty_file_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.touch()
+    assert f"{path}: is empty" in refusal(path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    assert "standard input: is empty" in refusal("-")
+
+
+def test_a_process_without_stdin_refuses_it_in_one_line():
+    code = """
+import sys
+from whisper_npu.audio import load_audio
+try:
+    load_audio("-")
+except Exception as error:
+    print(repr(error))
+"""
+    done = run(f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, '-c', {code!r}])")
+    assert done.stdout.startswith("AudioError('standard input is closed; ")

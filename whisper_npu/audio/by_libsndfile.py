@@ -1,0 +1,100 @@
+"""libsndfile, by soundfile: wav, flac, ogg, mp3 and more, decoded as librosa does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from whisper_npu.audio.damage import LIBRARY_ERRORS, SALVAGE, cut_short
+from whisper_npu.audio.quiet import silent_libraries
+from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Samples, to_mono
+from whisper_npu.errors import AudioError
+
+# libsndfile only estimates the length of these, and stops at the estimate.
+_ESTIMATED_LENGTH = ("MP3", "OGG")
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
+_BELIEVED = 2**26  # samples, 256 MiB, for which memory is set aside because a header states them
+
+
+def decode(name: str, file: BinaryIO) -> Decoded | None:
+    """The samples; None if libsndfile does not know the format, or finds no samples."""
+    sound = _open(name, file)
+    if sound is None:
+        return None
+    with sound:
+        if sound.frames in (0, _UNKNOWN_FRAMES):
+            return None
+        try:
+            mono = _read_mono(sound)
+        except LIBRARY_ERRORS as error:
+            raise AudioError(f"{name}: is damaged or cut short ({error}); {SALVAGE}") from error
+    decoded = Decoded(mono, int(sound.samplerate), length_is_estimated=sound.format in _ESTIMATED_LENGTH)
+    if len(mono) < sound.frames and not decoded.length_is_estimated:
+        raise cut_short(name, decoded.seconds, sound.frames / decoded.rate)
+    return decoded
+
+
+def seconds(file: BinaryIO) -> float | None:
+    """The length by the header; None if libsndfile does not know the format, or the length."""
+    sound = _open("", file)
+    if sound is None:
+        return None
+    with sound:
+        frames, rate = sound.frames, sound.samplerate
+    return None if frames == _UNKNOWN_FRAMES or rate < MIN_SAMPLE_RATE else float(frames / rate)
+
+
+def formats() -> str:
+    """The main formats and the library, in words. Raises ImportError or OSError if it does not load."""
+    import soundfile
+
+    known = soundfile.available_formats()
+    named = [name.lower() for name in ("WAV", "FLAC", "OGG", "MP3") if name in known]
+    return f"{', '.join(named)} by libsndfile {soundfile.__libsndfile_version__}"
+
+
+def _open(name: str, file: BinaryIO) -> Any:
+    """A SoundFile; None if libsndfile does not know the format."""
+    import soundfile
+
+    # libsndfile looks for a Mac's resource fork in the file's folder, and trusts it; this folder has none.
+    path = f"/dev/fd/{file.fileno()}"
+    with silent_libraries():
+        try:
+            return soundfile.SoundFile(path)
+        except LIBRARY_ERRORS:
+            if Path(name).suffix.lower() != ".mp3":
+                return None
+        # As librosa does: libsndfile finds an mp3 behind leading junk, but only under that extension.
+        try:
+            with TemporaryDirectory() as folder:
+                link = Path(folder, "recording.mp3")
+                link.symlink_to(path)
+                return soundfile.SoundFile(str(link))
+        except LIBRARY_ERRORS:
+            return None
+
+
+def _read_mono(sound: Any) -> Samples:
+    """Read a SoundFile block by block: its header may state far more samples than there are."""
+    # soundfile would seek to the end of each block, after which mp3 and opus decode to other samples.
+    sound.seekable = lambda: False
+    n_channels, n_samples = sound.channels, sound.frames
+    n_block = min(max(1, BLOCK // n_channels), n_samples)
+    block = np.empty(n_block if n_channels == 1 else (n_block, n_channels), np.float32)
+    mono = np.empty(min(n_samples, _BELIEVED), np.float32)
+    n_read = 0
+    while n_read < n_samples:
+        with silent_libraries():
+            part = sound.read(out=block[: n_samples - n_read])  # (n_samples,) or (n_samples, n_channels)
+        end = n_read + len(part)
+        if end > len(mono):
+            mono.resize(min(n_samples, len(mono) + _BELIEVED), refcheck=False)  # in place: never two copies
+        mono[n_read:end] = to_mono(part.T)
+        n_read = end
+        if len(part) < n_block:
+            break
+    return mono[:n_read]

@@ -1,0 +1,126 @@
+"""From a recording to float32 mono samples at 16 kHz.
+
+The samples are those of `librosa.load(path, sr=16000, mono=True)`. Importing librosa takes seconds, so they
+come from the libraries that librosa itself uses: soundfile decodes, soxr resamples. PyAV decodes the
+containers that soundfile does not know, such as m4a, mp4, webm and mkv. librosa's last resort, audioread, is
+not used: it runs commands such as ffmpeg, which open whatever file or address a recording names.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from whisper_npu.audio import by_ffmpeg, by_libsndfile
+from whisper_npu.audio.damage import LENGTH_SLACK
+from whisper_npu.audio.header import tracks_in
+from whisper_npu.audio.samples import (
+    SAMPLE_RATE,
+    Decoded,
+    Samples,
+    array_to_mono,
+    check_finite,
+    check_rate,
+    resample,
+)
+from whisper_npu.audio.source import fetch, name_of
+from whisper_npu.audio.tracks import check_track_number, no_such_track
+from whisper_npu.errors import AudioError
+
+
+def load_audio(
+    source: str | os.PathLike[str] | npt.NDArray[Any] | BinaryIO,
+    *,
+    sample_rate: int | None = None,
+    audio_track: int | None = None,
+) -> Samples:
+    """Decode, mix down to mono, and resample to 16 kHz.
+
+    `source` is a path, "-" for standard input, an open binary file, or an array: floats of shape
+    (n_samples,) or (n_channels, n_samples) at `sample_rate` Hz (16000 if None). `sample_rate` is for arrays
+    only. A file's format is recognised by its content.
+
+    `audio_track` chooses among the audio tracks of a file, counted from 1 as mpv's --aid does, whatever other
+    streams lie between them. None is the first, even if the file marks another one as its default.
+
+    Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
+    already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
+    `librosa.load(path, sr=16000, mono=True)`, bit for bit. One exception: if libsndfile, and with it
+    librosa, stops early in an mp3 or ogg (no length in the header, several files joined into one), PyAV
+    decodes all of it.
+
+    Nothing else is opened and no command is run, whatever the source contains: playlists and other references
+    to files or addresses are not audio.
+
+    A wav, mp3, ogg or other stream is used as far as it goes, whatever its header says: recorders that write
+    into a pipe cannot know the length. A flac, mp4, mkv or webm that ends before its stated length is an
+    error.
+
+    Raises AudioError where the source is missing, empty, not audio, damaged, too long for the memory, or
+    holds NaN or infinity, and where it has no such track.
+    """
+    if audio_track is not None:
+        check_track_number(audio_track)
+    if isinstance(source, np.ndarray) and audio_track is not None:
+        raise AudioError(f"audio_track={audio_track} is for files; an array is one track: leave it out")
+    if not isinstance(source, np.ndarray) and sample_rate is not None:
+        raise AudioError(f"sample_rate={sample_rate!r} is for arrays; a file states its own: leave it out")
+    name = name_of(source)
+    try:
+        if isinstance(source, np.ndarray):
+            mono, rate = array_to_mono(source), SAMPLE_RATE if sample_rate is None else sample_rate
+        else:
+            with fetch(name, source) as file:
+                decoded = _decode(name, file, audio_track or 1)
+            mono, rate = decoded.mono, decoded.rate
+        check_rate(name, rate)
+        check_finite(name, mono, rate)
+        return resample(name, mono, rate)
+    except MemoryError as error:
+        raise AudioError(
+            f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
+            "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
+        ) from error
+
+
+def audio_formats() -> str:
+    """What `load_audio` reads and by which libraries, in words.
+
+    Raises ImportError or OSError where these do not load.
+    """
+    return f"{by_libsndfile.formats()}; {by_ffmpeg.formats()}"
+
+
+def _decode(name: str, file: BinaryIO, track: int) -> Decoded:
+    """Mono samples of a track at the file's own rate."""
+    if os.fstat(file.fileno()).st_size == 0:
+        raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
+    if track == 1:
+        decoded = _decode_first_track(name, file)
+    else:  # libsndfile knows one track only
+        tracks = tracks_in(file)
+        if tracks and track > len(tracks):
+            raise no_such_track(name, track, tracks)
+        decoded = by_ffmpeg.decode(name, file, track)
+    if decoded is None:
+        raise AudioError(
+            f"{name}: is not audio, or too damaged to read; "
+            "check what it is, copy it again, or convert it: ffmpeg -i FILE converted.wav"
+        )
+    return decoded
+
+
+def _decode_first_track(name: str, file: BinaryIO) -> Decoded | None:
+    """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, or stops early."""
+    decoded = by_libsndfile.decode(name, file)
+    if decoded is None:
+        return by_ffmpeg.decode(name, file, track=1)
+    if decoded.length_is_estimated and by_ffmpeg.packets_seconds(file) > decoded.seconds + LENGTH_SLACK:
+        # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
+        whole = by_ffmpeg.decode(name, file, track=1)
+        if whole is not None and whole.seconds > decoded.seconds + LENGTH_SLACK:
+            return whole
+    return decoded
