@@ -29,6 +29,7 @@ ALLOWED = (
         "whisper_npu.cache",
         "whisper_npu.dtypes",
         "whisper_npu.errors",
+        "whisper_npu.near",
         "whisper_npu.markdown",
     ),
     *(
