@@ -33,6 +33,8 @@ def decode(name: str, file: BinaryIO, track: int) -> Decoded | None:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise AudioError(f"{name}: has no audio stream (only {kinds}); choose a file with sound")
         stream = container.streams.audio[track - 1]
+        if stream.codec_context is None:  # PyAV 17 would crash on its first packet
+            raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
         pieces: list[Samples] = []
         rates: set[int] = set()
         end = 0.0  # seconds: the end of the last packet of any stream

@@ -155,7 +155,7 @@ def test_of_a_models_path_its_last_part_is_shown(model: str, said: str) -> None:
 def test_names_of_failures_that_do_not_fit_are_left_out() -> None:
     done = of_files(None, "bad")
     failed = FileResult("本" * 40, None, "bad")
-    assert ending(replace(done, files=(done.files[0], failed)))[-1] == "1 of 2 failed"
+    assert ending(replace(done, files=(done.files[0], failed)))[-1] == f"1 of 2 failed: {'本' * 40}"
 
 
 @given(
@@ -187,23 +187,23 @@ def test_no_more_than_three_lines_of_80_columns(
             "wrote a lecture of an hour.txt, .srt, .vtt, .json in o/",
         ),
         (["a\n.srt"], r"wrote a\n.srt"),
-        ([f"{FOLDER}/a.srt"], "wrote a.srt"),
-        ([f"{FOLDER}/a.srt", f"{FOLDER}/a.vtt"], "wrote a.srt, a.vtt"),
+        ([f"{FOLDER}/a.srt"], f"wrote {FOLDER}/a.srt"),
+        ([f"{FOLDER}/a.srt", f"{FOLDER}/a.vtt"], f"wrote a.srt, .vtt in {FOLDER}/"),
         (
             [f"{FOLDER}/a lecture of an hour.{f}" for f in ("txt", "srt", "vtt", "json")],
-            "wrote a lecture of an hour.txt, .srt, .vtt, .json",
+            f"wrote a lecture of an hour.txt, .srt, .vtt, .json in {FOLDER}/",
         ),
         ([f"o/{'x' * 80}.{f}" for f in ("srt", "vtt")], "wrote 2 files in o/"),
         ([f"/{'x' * 80}.{f}" for f in ("srt", "vtt")], "wrote 2 files in /"),
         ([f"{FOLDER}/{'x' * 80}.srt"], f"wrote {FOLDER}/{'x' * 80}.srt"),
-        ([f"{'x' * 80}.{f}" for f in ("srt", "vtt")], f"wrote {'x' * 80}.srt, {'x' * 80}.vtt"),
+        ([f"{'x' * 80}.{f}" for f in ("srt", "vtt")], f"wrote {'x' * 80}.srt, .vtt"),
         (
             [f"o/{'本' * 25}.{f}" for f in ("srt", "vtt")],
             f"wrote {'本' * 25}.srt, .vtt in o/",
         ),
         (
             [f"{FOLDER}/{'x' * 80}.{f}" for f in ("srt", "vtt")],
-            f"wrote {'x' * 80}.srt, {'x' * 80}.vtt in {FOLDER}/",
+            f"wrote {'x' * 80}.srt, .vtt in {FOLDER}/",
         ),
     ],
 )

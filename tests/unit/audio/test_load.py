@@ -460,3 +460,13 @@ def test_a_process_without_stderr_loads_audio(tmp_path):
         "os.close(2); print(len(load_audio(sys.argv[1])))"
     )
     assert run(code, path).stdout == "100\n"
+
+
+def test_a_wav_of_an_unknown_codec_is_refused(tmp_path):
+    path = tmp_path / "unknown.wav"
+    soundfile.write(path, noise(9_600), 48_000)
+    content = bytearray(path.read_bytes())
+    content[20:22] = bytes(2)  # the format's tag
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=r"unknown\.wav: .*codec"):
+        load_audio(path)

@@ -40,13 +40,11 @@ def wrote(paths: Sequence[Path]) -> str:
     lists = [", ".join(names)]
     if len({path.stem for path in paths}) == 1 < len(paths):
         lists.append(", ".join([names[0], *(shown(path.suffix) for path in paths[1:])]))
-    names_alone = [f"wrote {one}" for one in lists]
     if len(paths) == 1:
-        whole = f"wrote {shown(paths[0])}"
-        return _first_that_fits(whole, *names_alone, whole)
+        return f"wrote {shown(paths[0])}"
     in_folder = [f"wrote {one}{where}" for one in lists]
     count = [f"wrote {len(paths)} files{where}"] if where else []
-    return _first_that_fits(*in_folder, *names_alone, *count, in_folder[0])
+    return _first_that_fits(*in_folder, *count, in_folder[-1])  # a file without its folder is not found
 
 
 def _work(report: Report) -> str:
@@ -88,7 +86,7 @@ def _interrupted(report: Report) -> str:
 
 
 def _failed(report: Report) -> str:
-    """As many names as fit."""
+    """As many names as fit, at least one."""
     names = [shown(file.path) for file in report.failed]
     count = f"{len(names)} of {report.n_recordings} failed"
 
@@ -97,7 +95,7 @@ def _failed(report: Report) -> str:
         return f"{count}: {', '.join(names[:n])}{more}"
 
     most = min(len(names), WIDTH // len("a, "))
-    return _first_that_fits(*map(named, range(most, 0, -1)), count)
+    return _first_that_fits(*map(named, range(most, 0, -1)))
 
 
 def _last_part(path: str) -> str:
