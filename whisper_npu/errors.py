@@ -27,6 +27,10 @@ class UsageError(WhisperNpuError):
     exit_code = 2
 
 
+class NoEffectError(UsageError):
+    """An option that could have no effect beside the others."""
+
+
 class UnknownModelError(UsageError):
     """A `--model` that is neither a known name nor a folder nor a hub id."""
 

@@ -8,7 +8,7 @@ from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import NoEffectError, UsageError
 from whisper_npu.transcription.language import check_language
 
 TASKS = ("transcribe", "translate")
@@ -320,32 +320,32 @@ def _refuse_what_has_no_effect(options: TranscribeOptions) -> None:
 
     for name in _NEEDS_WORDS:
         if changed(name) and not options.word_timestamps:
-            raise UsageError(
+            raise NoEffectError(
                 f"{name} has no effect without word_timestamps: switch that on, or leave this out"
             )
     for name in _NEEDS_VAD:
         if changed(name) and not (options.vad_filter or options.batch_size):
-            raise UsageError(f"{name} has no effect without vad_filter: switch that on, or leave this out")
+            raise NoEffectError(f"{name} has no effect without vad_filter: switch that on, or leave this out")
     if options.vad_filter and changed("clip_timestamps"):
-        raise UsageError("vad_filter has no effect beside clip_timestamps: leave one of them out")
+        raise NoEffectError("vad_filter has no effect beside clip_timestamps: leave one of them out")
     if options.carry_initial_prompt and options.initial_prompt is None:
-        raise UsageError("carry_initial_prompt has no effect without initial_prompt: give one")
+        raise NoEffectError("carry_initial_prompt has no effect without initial_prompt: give one")
     if options.prefix and options.clip_timestamps[0] > 0:
-        raise UsageError(
+        raise NoEffectError(
             f"prefix is how the recording begins, but clip_timestamps at {options.clip_timestamps[0]:g} s: "
             "leave one of them out"
         )
     if options.multilingual and options.language is not None:
-        raise UsageError(
+        raise NoEffectError(
             f"multilingual detects the language of every window, language {options.language} has no effect: "
             "leave one of them out"
         )
     if changed("max_initial_timestamp") and options.without_timestamps:
-        raise UsageError(
+        raise NoEffectError(
             "max_initial_timestamp has no effect beside without_timestamps: leave one of them out"
         )
     if changed("patience") and options.beam_size == 1:
-        raise UsageError("patience has no effect on one beam: raise beam_size, or leave it out")
+        raise NoEffectError("patience has no effect on one beam: raise beam_size, or leave it out")
     if options.beam_size * options.patience > MAX_CANDIDATES:
         raise UsageError(
             f"patience is {options.patience:g}, with beam_size {options.beam_size} these are more than "
@@ -370,9 +370,9 @@ def _refuse_what_batches_cannot(options: TranscribeOptions) -> None:
     for name, taken in _IN_BATCHES.items():
         value = getattr(options, name)
         if value not in [_default(name) if one is _DEFAULT else one for one in taken]:
-            raise UsageError(f"{name} has no effect in batches: leave it out, or leave out batch_size")
+            raise NoEffectError(f"{name} has no effect in batches: leave it out, or leave out batch_size")
     if len(options.temperature) > 1 and options.temperature != _default("temperature"):
-        raise UsageError(
+        raise NoEffectError(
             f"temperature is {', '.join(f'{t:g}' for t in options.temperature)}, but batches decode at one: "
             "give one, or leave out batch_size"
         )

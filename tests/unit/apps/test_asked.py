@@ -9,8 +9,10 @@ import click
 import pytest
 from click.core import ParameterSource
 
+from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.app import app
 from whisper_npu.apps.cli.asked import Asked, asked_for
+from whisper_npu.apps.cli.command import Option
 from whisper_npu.apps.cli.transcribe import FORMATS, transcribe
 from whisper_npu.errors import UsageError
 from whisper_npu.output import FORMATS as WRITERS
@@ -148,6 +150,55 @@ def test_what_is_typed_overrules_a_default_of_the_users_own(
     assert not asked("-f", "srt", "--word_timestamps", "False").options.word_timestamps
     assert asked("--multilingual").options.language is None
     assert not asked().print.text
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "field", "value"),
+    [
+        ("vad_threshold = 0.4", [], "vad_threshold", 0.5),
+        ("vad_threshold = 0.4", ["--vad_filter"], "vad_threshold", 0.4),
+        ("vad_filter = true\nvad_threshold = 0.4", [], "vad_threshold", 0.4),
+        ('prepend_punctuations = "("', [], "word_timestamps", False),
+        ("carry_initial_prompt = true", [], "carry_initial_prompt", False),
+        ("carry_initial_prompt = true", ["--initial_prompt", "a"], "carry_initial_prompt", True),
+        ("batched = true", ["--best_of", "3"], "batch_size", None),
+        ("batched = true", ["--best_of", "3"], "temperature", (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        ("batched = true", [], "batch_size", 8),
+        ("clip_timestamps = [0, 5]", ["--batched"], "clip_timestamps", (0.0,)),
+        ("beam_size = 1", ["--patience", "2"], "beam_size", 5),
+        ('language = "de"', ["--model", "tiny.en"], "language", None),
+        ("max_line_count = 2", ["-f", "srt"], "word_timestamps", False),
+        ("skip_existing = true", [], "language", None),
+    ],
+)
+def test_a_default_of_the_users_own_that_can_have_no_effect_is_left_out(
+    config: str,
+    arguments: list[str],
+    field: str,
+    value: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "config.toml").write_text(config)
+    monkeypatch.setenv("WHISPER_NPU_CONFIG", str(tmp_path / "config.toml"))
+    assert getattr(asked(*arguments).options, field) == pytest.approx(value)
+
+
+def test_a_wrong_default_of_the_users_own_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text("beam_size = 5000")
+    monkeypatch.setenv("WHISPER_NPU_CONFIG", str(tmp_path / "config.toml"))
+    with pytest.raises(UsageError, match=r"^--beam_size is 5000.*whisper-npu config shows what set it"):
+        asked()
+
+
+@pytest.mark.parametrize("one", transcribe.options, ids=lambda one: one.long_name)
+def test_none_is_a_value_or_is_refused(one: Option, capsys: pytest.CaptureFixture[str]) -> None:
+    """No option ends in a traceback, and none takes None for a recording."""
+    code = run([one.long_name, "None", "missing.wav"])
+    said = capsys.readouterr().err
+    assert code in (1, 2)
+    assert said.startswith("whisper-npu: error: ")
+    assert "None: no such file" not in said
 
 
 def test_device_and_threads() -> None:

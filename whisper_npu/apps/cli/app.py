@@ -1,7 +1,7 @@
 """The program: its commands, and the only place that turns errors into one line and an exit code.
 
-Exit codes: 0 all done, 1 something failed, 2 the call was wrong, 130 interrupted, 143 terminated. Heavy
-modules are imported only by the commands that need them, so that `--help` answers at once.
+Exit codes: 0 all done, 1 something failed, 2 the call was wrong, 130 interrupted, 143 or 129 terminated.
+Heavy modules are imported only by the commands that need them, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ from whisper_npu.apps.cli.version import print_version
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line
 from whisper_npu.near import did_you_mean
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT, 128 + SIGTERM, as in shells
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 VERSION_NAMES = ["-V", "--version"]
 
 
 class Terminated(KeyboardInterrupt):
-    """The system, or a supervisor, asked this process to end."""
+    """The system, a supervisor, or a terminal that was closed asked this process to end."""
+
+    def __init__(self, exit_code: int = 128 + signal.SIGTERM) -> None:
+        super().__init__()
+        self.exit_code = exit_code
 
 
 class Stopped(Exception):
@@ -114,7 +118,8 @@ def main() -> None:
     # closed when `run` returns: taking apart what is left takes another 100 ms.
     gc.set_threshold(100_000)
     for number in (signal.SIGTERM, signal.SIGHUP):  # what was decoded is kept, as after Ctrl-C
-        signal.signal(number, _terminate)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _terminate)
     code = run(sys.argv[1:])
     gc.freeze()
     sys.exit(code)
@@ -122,7 +127,7 @@ def main() -> None:
 
 def _terminate(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)  # whoever asks again means at once
-    raise Terminated
+    raise Terminated(128 + number)
 
 
 def run(arguments: list[str]) -> int:
@@ -137,7 +142,7 @@ def run(arguments: list[str]) -> int:
         return _wrong(error)
     except Stopped as stopped:
         if isinstance(stopped.by, Terminated):
-            return _fail("terminated", TERMINATED)
+            return _fail("terminated", stopped.by.exit_code)
         return _fail("interrupted", INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):  # before a command was called
         return _fail("interrupted", INTERRUPTED)
@@ -171,9 +176,7 @@ def _described(error: click.UsageError) -> str:
     if isinstance(error, click.BadOptionUsage):
         return f"{error.option_name} needs a value"
     if error.message.startswith("Got unexpected extra argument"):
-        return f"one argument is too many:{error.message.partition('(')[2].rpartition(')')[0]!r}".replace(
-            ":'", ": '"
-        )
+        return f"too many arguments: {error.message.partition('(')[2].rpartition(')')[0]}"
     return error.message.rstrip(".")
 
 

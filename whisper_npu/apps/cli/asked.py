@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from whisper_npu.apps.cli.asked_options import batch_size, in_options_words, transcribe_options
 from whisper_npu.apps.cli.options import npu_options
 from whisper_npu.apps.outputs import OutputFiles
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.output import FORMATS, Layout
-from whisper_npu.transcription.options import TranscribeOptions, temperatures
-
-BATCH_SIZE = 8  # faster-whisper's default
+from whisper_npu.transcription.options import TranscribeOptions
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,10 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
     try:
         layout = Layout(**{field.name: given[field.name] for field in fields(Layout)})
         _refuse_what_has_no_effect(given, typed, files)
-        options = _options(given, typed, files, layout)
+        words = _word_timestamps(given, typed, files, layout)
+        options = transcribe_options(given, typed, word_timestamps=words)
     except UsageError as error:
-        raise UsageError(_in_options_words(str(error), typed)) from error
+        raise UsageError(in_options_words(str(error), typed)) from error
     return Asked(
         recordings=AskedRecordings(
             given["audio"], given["recursive"], given["audio_track"], given["skip_existing"]
@@ -107,10 +106,6 @@ _OVERRULED: Mapping[str, Mapping[str, Any]] = {
     "model": {"model_directory": None},
     "max_words_per_line": {"max_line_width": None, "max_line_count": None},
     "max_line_width": {"max_words_per_line": None},
-    "clip_timestamps": {"vad_filter": False},
-    "vad_filter": {"clip_timestamps": (0.0,)},
-    "language": {"multilingual": False},
-    "multilingual": {"language": None},
     "quiet": {"verbose": None},
     "verbose": {"quiet": False},
 }
@@ -131,6 +126,13 @@ def _without_what_is_overruled(given: Mapping[str, Any], typed: frozenset[str]) 
         values |= {other: value for other, value in _OVERRULED[name].items() if other not in typed}
     if "word_timestamps" in typed and given["word_timestamps"] is False:
         values |= {name: value for name, value in _NEED_WORDS.items() if name not in typed}
+    if "model" in typed and str(values["model"]).lower().endswith(".en"):
+        english_only = {"language": None, "multilingual": False, "task": "transcribe"}
+        values |= {name: value for name, value in english_only.items() if name not in typed}
+    if values["max_line_width"] is None and "max_line_count" not in typed:
+        values["max_line_count"] = None
+    if "skip_existing" not in typed and not _files(values).formats:
+        values["skip_existing"] = False
     return values
 
 
@@ -158,42 +160,6 @@ def _model(given: Mapping[str, Any], typed: frozenset[str]) -> AskedModel:
     )
 
 
-def _options(
-    given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles, layout: Layout
-) -> TranscribeOptions:
-    names = {field.name for field in fields(TranscribeOptions)} & set(given)
-    # Silero VAD's options have no None of their own: it stands for their default.
-    values = {name: given[name] for name in names if not (name.startswith("vad_") and given[name] is None)}
-    return TranscribeOptions(
-        **values
-        | {
-            "temperature": _temperatures(given, typed),
-            "log_prob_threshold": given["logprob_threshold"],
-            "word_timestamps": _word_timestamps(given, typed, files, layout),
-            "batch_size": _batch_size(given, typed),
-        }
-    )
-
-
-def _batch_size(given: Mapping[str, Any], typed: frozenset[str]) -> int | None:
-    """--batch_size alone turns --batched on; an explicit --batched False does not allow for that."""
-    size: int | None = given["batch_size"]
-    if "batched" in typed and not given["batched"]:
-        if size is not None and "batch_size" in typed:
-            raise UsageError(
-                f"--batch_size {size} has no effect beside --batched False: leave one of them out"
-            )
-        return None
-    return BATCH_SIZE if size is None and given["batched"] else size
-
-
-def _temperatures(given: Mapping[str, Any], typed: frozenset[str]) -> tuple[float, ...]:
-    increment = given["temperature_increment_on_fallback"]
-    if _batch_size(given, typed) and "temperature_increment_on_fallback" not in typed:
-        increment = None  # batches are decoded once
-    return temperatures(given["temperature"], increment)
-
-
 def _word_timestamps(
     given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles, layout: Layout
 ) -> bool:
@@ -215,7 +181,7 @@ def _word_timestamps(
 
 
 def _uses_vad(given: Mapping[str, Any], typed: frozenset[str]) -> bool:
-    return bool(given["vad_filter"] or _batch_size(given, typed))
+    return bool(given["vad_filter"] or batch_size(given, typed))
 
 
 def _has_subtitles(files: OutputFiles) -> bool:
@@ -250,18 +216,3 @@ def _refuse_formats_among_recordings(given: Mapping[str, Any]) -> None:
         if chosen and name.lower() in FORMATS and not os.path.lexists(name):
             formats = ",".join((*chosen, name.lower()))
             raise UsageError(f"{name} is a format, and no file has this name; did you mean -f {formats}?")
-
-
-def _in_options_words(message: str, typed: frozenset[str]) -> str:
-    """A message of the library, whose options have no dashes and, two of them, other names."""
-    names = {field.name for kind in (TranscribeOptions, Layout) for field in fields(kind)}
-    theirs = {"log_prob_threshold": "logprob_threshold", "batch_size": "batched"}
-    if "batch_size" in typed:
-        del theirs["batch_size"]
-
-    def option(found: re.Match[str]) -> str:
-        return f"--{theirs.get(found[0], found[0])}"
-
-    # A name of one word may be a word of the sentence, but not where the sentence begins with its value.
-    pattern = "|".join(rf"(?<![-\w]){name}\b" + ("" if "_" in name else "(?= is )") for name in sorted(names))
-    return re.sub(pattern, option, message)

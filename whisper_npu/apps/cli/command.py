@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from whisper_npu.apps.cli.values import ParamType, Switch, as_switch
+from whisper_npu.apps.cli.values import NO_VALUE, ParamType, Switch, as_switch
 from whisper_npu.errors import UsageError
 from whisper_npu.near import did_you_mean, near_names
 from whisper_npu.screen import WIDTH
@@ -302,7 +302,7 @@ class _Spelling:
     def _switch(self, option: Option, joined: str, rest: list[str], *, meaning: bool) -> list[str]:
         """joined: "=True" and so on, or empty, and then the next argument may be the value."""
         value = joined[1:] or "True"
-        if not joined and rest and as_switch(rest[0]) is not None:
+        if not joined and rest and (as_switch(rest[0]) is not None or rest[0] == NO_VALUE):
             value = rest.pop(0)
         elif not joined and rest and near_names(rest[0], ("True", "False")) and not may_be_recording(rest[0]):
             value = rest.pop(0)  # mistyped

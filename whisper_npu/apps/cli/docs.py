@@ -50,7 +50,7 @@ def _command(path: str, command: Command) -> str:
 def _row(one: Option) -> str:
     names = ", ".join(f"`{name}`" for name in sorted(one.opts, key=len))
     value = "" if one.is_switch else f"`{one.metavar}`"
-    default = f"`{one.default_text}`" if one.default_text else "off" if one.is_switch else ""
+    default = f"`{one.default_text}`" if one.default_text else "off" if one.default is False else ""
     meaning = f"{one.help}{' May be repeated.' if one.multiple else ''}"
     cells = [names, value, default, meaning]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"

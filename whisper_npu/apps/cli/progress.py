@@ -218,8 +218,11 @@ class Progress:
         try:
             self._ticker.stop()
         finally:
-            with self._lock:
-                self._display.clear()
+            if self._lock.acquire(timeout=1.0):  # the ticker holds it while it hangs in a held terminal
+                try:
+                    self._display.clear()
+                finally:
+                    self._lock.release()
 
 
 def _display(stderr: Stderr, quiet: bool) -> Display:

@@ -14,7 +14,18 @@ from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fide
 from whisper_npu.apps.cli.progress import Progress, awaited
 from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
-from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number, Numbers, Text, Words
+from whisper_npu.apps.cli.values import (
+    FILE_OR_NONE,
+    FOLDER_OR_NONE,
+    SWITCH,
+    TEXT,
+    TEXT_OR_NONE,
+    Choice,
+    Number,
+    Numbers,
+    Text,
+    Words,
+)
 from whisper_npu.apps.sources import find_recordings
 
 FORMATS = ("txt", "srt", "vtt", "tsv", "json", "lrc")  # without importing the writers; a test compares
@@ -67,13 +78,13 @@ MODEL = group(
     ),
     option(
         "--model_directory",
-        type=FOLDER,
+        type=FOLDER_OR_NONE,
         metavar="DIR",
         help="A folder that is the model, as --model DIR; whisper-ctranslate2's name for it.",
     ),
     option(
         "--model_dir",
-        type=FOLDER,
+        type=FOLDER_OR_NONE,
         example='"/data/models"',
         metavar="DIR",
         help="Where models are kept and downloaded to.",
@@ -127,7 +138,7 @@ OUTPUT = group(
     option(
         "--output_dir",
         "-o",
-        type=FOLDER,
+        type=FOLDER_OR_NONE,
         example='"transcripts"',
         metavar="DIR",
         help="Folder for the files; alone it means -f all. Default with -f: the current folder.",
@@ -154,7 +165,7 @@ OUTPUT = group(
     option("--quiet", "-q", type=SWITCH, default=False, help="Print only the text, no progress, no summary."),
     option(
         "--report",
-        type=FILE,
+        type=FILE_OR_NONE,
         example='"report.json"',
         metavar="FILE.json",
         help="Write the report as JSON, with every figure; -: stdout.",
@@ -199,7 +210,7 @@ SPEECH = group(
     option(
         "--language",
         "-l",
-        type=Text(_languages),
+        type=Text(_languages, or_none=True),
         example='"de"',
         metavar="NAME",
         help="Code or English name: de, German, de-DE. Default: auto, detected.",
@@ -207,7 +218,7 @@ SPEECH = group(
     option("--multilingual", type=SWITCH, default=False, help="Detect the language of every window."),
     option(
         "--initial_prompt",
-        type=TEXT,
+        type=TEXT_OR_NONE,
         example='"A talk on NPUs."',
         metavar="TEXT",
         help="Text that comes before the first window, as context.",
@@ -231,9 +242,13 @@ SPEECH = group(
         metavar="T",
         help="Forget the text before a window that was decoded at a higher temperature.",
     ),
-    option("--prefix", type=TEXT, metavar="TEXT", help="Text with which the first window begins."),
+    option("--prefix", type=TEXT_OR_NONE, metavar="TEXT", help="Text with which the first window begins."),
     option(
-        "--hotwords", type=TEXT, example='"XDNA MLIR-AIE"', metavar="TEXT", help="Names and words to expect."
+        "--hotwords",
+        type=TEXT_OR_NONE,
+        example='"XDNA MLIR-AIE"',
+        metavar="TEXT",
+        help="Names and words to expect.",
     ),
     option(
         "--word_timestamps",

@@ -38,9 +38,11 @@ class Switch(ParamType):
 
     name = "switch"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool | None:
         if isinstance(value, bool):
             return value
+        if value == NO_VALUE and isinstance(param, click.Option) and param.default is None:
+            return None
         meant = as_switch(str(value))
         if meant is None:
             raise click.BadParameter(f"{value!r} is neither True nor False", ctx, param)
@@ -157,11 +159,13 @@ class Text(ParamType):
 
     name = "text"
 
-    def __init__(self, completed: Sequence[str] | Callable[[], Iterable[str]] = ()) -> None:
-        self.completed = completed
+    def __init__(
+        self, completed: Sequence[str] | Callable[[], Iterable[str]] = (), *, or_none: bool = False
+    ) -> None:
+        self.completed, self.or_none = completed, or_none
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | None:
-        if value == NO_VALUE:
+        if self.or_none and value == NO_VALUE:
             return None
         if not isinstance(value, (str, int, float)) or isinstance(value, bool):
             raise click.BadParameter(f"{value!r} is no text", ctx, param)
@@ -201,11 +205,11 @@ class File(ParamType):
 
     name = "path"
 
-    def __init__(self, only: str = "file") -> None:
-        self.only = only
+    def __init__(self, only: str = "file", *, or_none: bool = False) -> None:
+        self.only, self.or_none = only, or_none
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | None:
-        if value == NO_VALUE:
+        if self.or_none and value == NO_VALUE:
             return None
         if not isinstance(value, (str, Path)) or str(value) == "":
             raise click.BadParameter(f"{value!r} names no file or folder", ctx, param)
@@ -218,6 +222,6 @@ class File(ParamType):
 
 
 SWITCH = Switch()
-TEXT = Text()
-FILE = File()
-FOLDER = File("dir")
+TEXT, TEXT_OR_NONE = Text(), Text(or_none=True)
+FILE, FILE_OR_NONE = File(), File(or_none=True)
+FOLDER, FOLDER_OR_NONE = File("dir"), File("dir", or_none=True)
