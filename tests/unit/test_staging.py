@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -124,6 +127,20 @@ def lose_a_page(folder: Path) -> None:
     file.write_bytes(content[:4096] + bytes(4096) + content[8192:])
 
 
+def swap_two_pages(folder: Path) -> None:
+    file = folder / "second.of.them.npy"
+    content = file.read_bytes()
+    assert content[4096:8192] != content[8192:12288]
+    file.write_bytes(content[:4096] + content[8192:12288] + content[4096:8192] + content[12288:])
+
+
+def swap_two_words(folder: Path) -> None:
+    file = folder / "second.of.them.npy"
+    content = file.read_bytes()
+    assert content[4096:4104] != content[4104:4112]
+    file.write_bytes(content[:4096] + content[4104:4112] + content[4096:4104] + content[4112:])
+
+
 def cut_off(folder: Path) -> None:
     os.truncate(folder / "first.npy", 1000)
 
@@ -132,8 +149,13 @@ def lose_a_file(folder: Path) -> None:
     (folder / "first.npy").unlink()
 
 
-def lose_the_sums(folder: Path) -> None:
-    (folder / "sums.json").write_text(" " * (folder / "sums.json").stat().st_size)
+def lose_the_digests(folder: Path) -> None:
+    (folder / "digests.json").write_text(" " * (folder / "digests.json").stat().st_size)
+
+
+def lose_a_digest(folder: Path) -> None:
+    file = folder / "digests.json"
+    file.write_text(file.read_text("utf-8").replace("first", "fir5t"), "utf-8")
 
 
 def of_another_kind(folder: Path) -> None:
@@ -143,9 +165,20 @@ def of_another_kind(folder: Path) -> None:
     (folder / ".sizes.json").write_text('{"model.bin": 7}')
 
 
-@pytest.mark.parametrize(
-    "damage", [flip_a_bit, lose_a_page, cut_off, lose_a_file, lose_the_sums, of_another_kind]
-)
+DAMAGES = [
+    flip_a_bit,
+    lose_a_page,
+    swap_two_pages,
+    swap_two_words,
+    cut_off,
+    lose_a_file,
+    lose_the_digests,
+    lose_a_digest,
+    of_another_kind,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_built_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     made: list[str] = []
     device = emulator()
@@ -158,6 +191,66 @@ def test_a_damaged_entry_is_built_again(tmp_path: Path, damage: Callable[[Path],
     assert contents(device, stage(weights(made), device, kept_in(tmp_path))) == fresh
     assert made == []
     assert [path.name for path in tmp_path.iterdir()] == [entry(tmp_path).name]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_named(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    device = emulator()
+    stage(weights([]), device, kept_in(tmp_path))
+    assert staging.damaged(entry(tmp_path)) == []
+    damage(entry(tmp_path))
+    assert staging.damaged(entry(tmp_path)) != []
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("opened_by", ["memmap", "load"])
+def test_a_system_that_cannot_open_a_sound_entry_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, opened_by: str
+) -> None:
+    device, told, made = emulator(), list[str](), list[str]()
+    fresh = contents(device, stage(weights(made), device, kept_in(tmp_path)))
+    before = {path: path.stat() for path in tmp_path.rglob("*")}
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    made.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(staging.np, opened_by, refuse)
+        staged = stage(weights(made), device, kept_in(tmp_path, told=told))
+    assert contents(device, staged) == fresh
+    assert made == list(LAYERS)
+    assert os.strerror(number) in told[-1]
+    after = {path: path.stat() for path in tmp_path.rglob("*")}
+    assert {p: (s.st_ino, s.st_mtime_ns) for p, s in before.items()} == {
+        p: (s.st_ino, s.st_mtime_ns) for p, s in after.items()
+    }
+    made.clear()
+    assert contents(device, stage(weights(made), device, kept_in(tmp_path))) == fresh
+    assert made == []
+
+
+def test_a_device_holds_no_file_of_weights_that_are_gone(tmp_path: Path) -> None:
+    device = emulator()
+    stage(weights([]), device, kept_in(tmp_path))  # kept, not mapped
+
+    def files_after(times: int) -> int:
+        for _ in range(times):
+            view = device.prepared(LAYERS.values())
+            staged = stage(weights([]), view, kept_in(tmp_path))
+            device.trim()
+            maps.extend(weakref.ref(device.kept(buffer)) for buffer in staged.values())
+            del staged, view
+            gc.collect()
+        return sum(kept() is not None for kept in maps)
+
+    maps: list[weakref.ref[NDArray[Any]]] = []
+    assert files_after(3) == 0
+    assert len(maps) == 3 * len(LAYERS)
+    if os.path.isdir("/proc/self/fd"):  # Linux's list of this process's open files
+        before = len(os.listdir("/proc/self/fd"))
+        files_after(3)
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_other_weights_other_sizes_and_another_form_have_entries_of_their_own(tmp_path: Path) -> None:
