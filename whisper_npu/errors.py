@@ -47,6 +47,10 @@ class CheckpointError(WhisperNpuError):
     """A model folder or package whose files are missing, damaged, or have a wrong name, shape or dtype."""
 
 
+class DecoderFolderError(CheckpointError):
+    """A folder with a decoder that CTranslate2 cannot open."""
+
+
 class CacheError(WhisperNpuError):
     """The cache folder cannot be written."""
 

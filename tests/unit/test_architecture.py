@@ -71,7 +71,7 @@ ARROWS: dict[str, set[str]] = {
     "audio": set(),
     "without_torch": set(),
     "deferred": set(),
-    "checkpoint": {"encoder", "cache", "without_torch", "output"},
+    "checkpoint": {"encoder", "cache", "staging", "without_torch", "output"},
     "output": {"transcription.result"},
     "transcription.language": set(),
     "transcription.options": {"transcription.language"},

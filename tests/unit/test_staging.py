@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import gc
 import os
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -18,7 +22,8 @@ from tests.support.checkpoints import write_tiny
 from whisper_npu import staging
 from whisper_npu.checkpoint import load_checkpoint
 from whisper_npu.encoder import AudioEncoder, encoder_products
-from whisper_npu.host.gemm import Blas, OperandForm, fastest
+from whisper_npu.host import gemm
+from whisper_npu.host.gemm import Bf16Dot, Blas, OperandForm, bf16_dot, fastest
 from whisper_npu.npu.device import Buffer
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.ops import Linear
@@ -124,6 +129,20 @@ def lose_a_page(folder: Path) -> None:
     file.write_bytes(content[:4096] + bytes(4096) + content[8192:])
 
 
+def swap_two_pages(folder: Path) -> None:
+    file = folder / "second.of.them.npy"
+    content = file.read_bytes()
+    assert content[4096:8192] != content[8192:12288]
+    file.write_bytes(content[:4096] + content[8192:12288] + content[4096:8192] + content[12288:])
+
+
+def swap_two_words(folder: Path) -> None:
+    file = folder / "second.of.them.npy"
+    content = file.read_bytes()
+    assert content[4096:4104] != content[4104:4112]
+    file.write_bytes(content[:4096] + content[4104:4112] + content[4096:4104] + content[4112:])
+
+
 def cut_off(folder: Path) -> None:
     os.truncate(folder / "first.npy", 1000)
 
@@ -132,8 +151,13 @@ def lose_a_file(folder: Path) -> None:
     (folder / "first.npy").unlink()
 
 
-def lose_the_sums(folder: Path) -> None:
-    (folder / "sums.json").write_text(" " * (folder / "sums.json").stat().st_size)
+def lose_the_digests(folder: Path) -> None:
+    (folder / "digests.json").write_text(" " * (folder / "digests.json").stat().st_size)
+
+
+def lose_a_digest(folder: Path) -> None:
+    file = folder / "digests.json"
+    file.write_text(file.read_text("utf-8").replace("first", "fir5t"), "utf-8")
 
 
 def of_another_kind(folder: Path) -> None:
@@ -143,9 +167,20 @@ def of_another_kind(folder: Path) -> None:
     (folder / ".sizes.json").write_text('{"model.bin": 7}')
 
 
-@pytest.mark.parametrize(
-    "damage", [flip_a_bit, lose_a_page, cut_off, lose_a_file, lose_the_sums, of_another_kind]
-)
+DAMAGES = [
+    flip_a_bit,
+    lose_a_page,
+    swap_two_pages,
+    swap_two_words,
+    cut_off,
+    lose_a_file,
+    lose_the_digests,
+    lose_a_digest,
+    of_another_kind,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_built_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     made: list[str] = []
     device = emulator()
@@ -158,6 +193,66 @@ def test_a_damaged_entry_is_built_again(tmp_path: Path, damage: Callable[[Path],
     assert contents(device, stage(weights(made), device, kept_in(tmp_path))) == fresh
     assert made == []
     assert [path.name for path in tmp_path.iterdir()] == [entry(tmp_path).name]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_named(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    device = emulator()
+    stage(weights([]), device, kept_in(tmp_path))
+    assert staging.damaged(entry(tmp_path)) == []
+    damage(entry(tmp_path))
+    assert staging.damaged(entry(tmp_path)) != []
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("opened_by", ["memmap", "load"])
+def test_a_system_that_cannot_open_a_sound_entry_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, opened_by: str
+) -> None:
+    device, told, made = emulator(), list[str](), list[str]()
+    fresh = contents(device, stage(weights(made), device, kept_in(tmp_path)))
+    before = {path: path.stat() for path in tmp_path.rglob("*")}
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    made.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(staging.np, opened_by, refuse)
+        staged = stage(weights(made), device, kept_in(tmp_path, told=told))
+    assert contents(device, staged) == fresh
+    assert made == list(LAYERS)
+    assert os.strerror(number) in told[-1]
+    after = {path: path.stat() for path in tmp_path.rglob("*")}
+    assert {p: (s.st_ino, s.st_mtime_ns) for p, s in before.items()} == {
+        p: (s.st_ino, s.st_mtime_ns) for p, s in after.items()
+    }
+    made.clear()
+    assert contents(device, stage(weights(made), device, kept_in(tmp_path))) == fresh
+    assert made == []
+
+
+def test_a_device_holds_no_file_of_weights_that_are_gone(tmp_path: Path) -> None:
+    device = emulator()
+    stage(weights([]), device, kept_in(tmp_path))  # kept, not mapped
+
+    def files_after(times: int) -> int:
+        for _ in range(times):
+            view = device.prepared(LAYERS.values())
+            staged = stage(weights([]), view, kept_in(tmp_path))
+            device.trim()
+            maps.extend(weakref.ref(device.kept(buffer)) for buffer in staged.values())
+            del staged, view
+            gc.collect()
+        return sum(kept() is not None for kept in maps)
+
+    maps: list[weakref.ref[NDArray[Any]]] = []
+    assert files_after(3) == 0
+    assert len(maps) == 3 * len(LAYERS)
+    if os.path.isdir("/proc/self/fd"):  # Linux's list of this process's open files
+        before = len(os.listdir("/proc/self/fd"))
+        files_after(3)
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_other_weights_other_sizes_and_another_form_have_entries_of_their_own(tmp_path: Path) -> None:
@@ -269,15 +364,37 @@ def test_a_changed_model_is_another_one(tmp_path: Path) -> None:
     assert load_checkpoint(folder).encoder_identity != before
 
 
-def test_the_kept_bytes_are_those_of_their_version(tmp_path: Path) -> None:
-    """If this fails, increase _PRODUCTS_VERSION, or the number in a gemm's form_of_rhs: entries are stale."""
+@pytest.mark.parametrize(("gemm_of", "golden"), [(blas, "4e05b5d72a78b192"), (fastest, "90762c1362e86859")])
+def test_the_kept_bytes_are_those_of_their_version(tmp_path: Path, gemm_of: Any, golden: str) -> None:
+    """If this fails, increase _PRODUCTS_VERSION, or the number in a gemm's form_of_rhs: entries are stale.
+
+    What bf16_dot.cc writes has the source's digest in its form: change that golden alone if the source has
+    changed.
+    """
+    if gemm_of is fastest and bf16_dot() is None:
+        pytest.skip("no dot product of bf16 pairs here, or no compiler")
     checkpoint = load_checkpoint(write_tiny(tmp_path / "hf"), cache_dir=tmp_path / "cache")
     random = np.random.RandomState(3)
     arrays = {
         name: (random.randint(-99, 99, array.shape) / 64).astype("f4")
         for name, array in sorted(checkpoint.encoder.items())
     }
-    device = emulator()
+    device = emulator(gemm_of)
     staged = stage(encoder_products(checkpoint.dims, arrays), device, None)
     content = b"".join(device.kept(staged[name]).T.tobytes() for name in sorted(staged))
-    assert sha256(content).hexdigest()[:16] == "4e05b5d72a78b192"
+    assert sha256(content).hexdigest()[:16] == golden
+
+
+def test_another_source_of_the_dot_product_is_another_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dot = Bf16Dot(ctypes.pythonapi)  # any library: nothing of it is called
+    before = dot.form_of_rhs
+    changed = tmp_path / "bf16_dot.cc"
+    changed.write_bytes(gemm.SOURCE.read_bytes() + b"\n")
+    monkeypatch.setattr(gemm, "SOURCE", changed)
+    gemm._digest_of_source.cache_clear()
+    assert dot.form_of_rhs != before
+    gemm._digest_of_source.cache_clear()
+    monkeypatch.undo()
+    assert dot.form_of_rhs == before

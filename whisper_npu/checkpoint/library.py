@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu import cache
+from whisper_npu import cache, staging
 from whisper_npu.checkpoint import convert, decoder, foreign_formats, hub_cache, huggingface_folder, packages
 from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_companions, parse_model
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES, main_name
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import HUB_ID, in_model_dir, unknown_model
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import CheckpointError, one_line
 
 # Kinds of parts, besides those of cache entries.
 DOWNLOAD, OWN_FOLDER, INSTALLED = "hub", "folder", "installed package"
@@ -233,6 +233,8 @@ def _verdict(model: StoredModel, part: Part, places: Places) -> Verdict:
         problem, checked = _compare(model, part, places)
     except CheckpointError as error:
         problem, checked = str(error), "structure"
+    except OSError as error:
+        problem, checked = f"cannot be read: {one_line(error)}", "sizes"
     return Verdict(part, problem, checked, _remedy(model, part) if problem else "")
 
 
@@ -249,6 +251,8 @@ def _compare(model: StoredModel, part: Part, places: Places) -> tuple[str, str]:
         return "", "structure; the hub's cache has no hashes without links"
     if part.entry is not None and (derive := _derivation(part.entry)) is not None:
         return _other_content(_differing(part.folder, derive, places.cache)), "equal to one that is made anew"
+    if part.kind == staging.STAGED:
+        return _other_content(staging.damaged(part.folder)), "digest of every file, as it was kept"
     if part.kind == OWN_FOLDER or (part.folder / "model.bin").is_file():
         _check_structure(part.folder)
         return "", "structure" if part.kind == OWN_FOLDER else "sizes and structure"

@@ -11,6 +11,8 @@ import ctypes
 from ctypes import c_int64, c_void_p
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,10 +138,13 @@ class Bf16Dot:
 
     longest_block = 128
     column_step = PANEL
-    form_of_rhs = f"pairs of bf16 in panels of {PANEL}, 1"
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._library = compiled
+
+    @property
+    def form_of_rhs(self) -> str:
+        return f"pairs of bf16 in panels of {PANEL}, 1, as {_digest_of_source()} writes them"
 
     def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
         return (self._pack_lhs if form.side is Side.LHS else self._pack_rhs)(matrix, form, threads, into)
@@ -232,6 +237,11 @@ class Bf16Dot:
             c_int64(-(-(ks.stop - ks.start) // 2)),
             c_int64(out.shape[1]),
         )
+
+
+@lru_cache(maxsize=1)
+def _digest_of_source() -> str:
+    return sha256(SOURCE.read_bytes()).hexdigest()[:16]
 
 
 def _even(size: int) -> int:

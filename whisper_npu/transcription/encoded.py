@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import DecoderFolderError, DeviceError, one_line
 from whisper_npu.npu.device import Run, merged
 from whisper_npu.transcription.features import MeasuredFeatures
 from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
@@ -36,15 +37,25 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         try:
             with _no_conversion_warning():
                 super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
-        except (RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"CTranslate2 cannot open {folder}: {str(error).splitlines()[0]}"
+        except Exception as error:  # the tokenizer's library raises no narrower one
+            raise DecoderFolderError(
+                f"CTranslate2 cannot open {folder}: {one_line(error)}; "
+                "whisper-npu models verify finds what is damaged"
             ) from error
         self._runs: tuple[Run, ...] = ()  # of the encoder, since `start_measuring`
         self._last: tuple[F32, F32] | None = None  # the last window and its audio features
         self.on_stage: OnStage = ignore_stage
         self.on_run: OnRun = ignore_run
         self.stage: Stage = no_context
+
+    @property
+    def model(self) -> Any:
+        """CTranslate2's model: faster-whisper sets it, and calls it for all of the decoding."""
+        return self._decoder
+
+    @model.setter
+    def model(self, whisper: Any) -> None:
+        self._decoder = whisper if isinstance(whisper, _Decoder) else _Decoder(whisper)
 
     def take(self, encoder: AudioEncoder) -> None:
         """Encode by this from here on."""
@@ -85,7 +96,8 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         end = perf_counter()
         self._encoder_seconds += end - start
         self.on_stage("encoder", start, end)
-        return ctranslate2.StorageView.from_array(encoded)
+        with _decoder_failures("take the encoder's features"):
+            return ctranslate2.StorageView.from_array(encoded)
 
     def detect_language(
         self,
@@ -146,6 +158,38 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
     def measured(self) -> tuple[EncoderRun, float]:
         """What the encoder ran since `start_measuring`, and the seconds that the log-mel took."""
         return EncoderRun(self._windows, self._runs, self._encoder_seconds), self.feature_extractor.seconds
+
+
+class _Decoder:
+    """CTranslate2's model, whose calls raise DeviceError where it fails."""
+
+    def __init__(self, whisper: Any) -> None:
+        self._whisper = whisper
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._whisper, name)
+        if not callable(found):
+            return found
+
+        @wraps(found)
+        def call(*given: Any, **named: Any) -> Any:
+            with _decoder_failures(name):
+                return found(*given, **named)
+
+        return call
+
+
+@contextmanager
+def _decoder_failures(doing: str) -> Iterator[None]:
+    """CTranslate2 raises RuntimeError and ValueError for whatever fails within it, such as a full memory."""
+    try:
+        yield
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise DeviceError(
+            f"the decoder (CTranslate2 on the CPU) failed to {doing.replace('_', ' ')}: {one_line(error)}; "
+            "free memory, or lower the batch size or the beam size; "
+            "whisper-npu models verify finds a damaged model"
+        ) from error
 
 
 @contextmanager

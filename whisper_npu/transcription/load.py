@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from whisper_npu.cache import cache_folder
+from whisper_npu.cache import cache_folder, discard
 from whisper_npu.checkpoint import load_checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
+from whisper_npu.errors import DecoderFolderError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.open import open_device
 from whisper_npu.staging import KeptIn
@@ -34,6 +35,8 @@ def load_model(
     """Load a model by name, folder or hub id, and stage its encoder on a device.
 
     model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
+    progress may be called in another thread than this one, while the encoder is staged; never after the
+    return.
     device: "auto", "npu", "emulator", or a device from `open_device`. Closing the model closes it.
     kernel: "auto", "gemm", or a kernel's name.
     threads: for encoder and decoder, None for one per core; not used with a device that is open already.
@@ -52,21 +55,31 @@ def load_model(
             progress=progress,
         )
         cache, report = cache_folder(cache_dir), progress or _silent
-        decoder_folder = decoder_alone(
-            checkpoint.decoder_folder,
-            int8=computes_in_int8(compute_type),
-            cache_folder=cache,
-            progress=report,
-        )
         kept_in = KeptIn(cache, checkpoint.encoder_identity, report, str(checkpoint.decoder_folder.resolve()))
-        return Model(
-            checkpoint,
-            opened,
-            kernel,
-            compute_type=compute_type,
-            decoder_folder=decoder_folder,
-            kept_in=kept_in,
-        )
+
+        def stored_decoder() -> Path:
+            whole, int8 = checkpoint.decoder_folder, computes_in_int8(compute_type)
+            return decoder_alone(whole, int8=int8, cache_folder=cache, progress=report)
+
+        def with_decoder(folder: Path) -> Model:
+            return Model(
+                checkpoint,
+                opened,
+                kernel,
+                compute_type=compute_type,
+                decoder_folder=folder,
+                kept_in=kept_in,
+            )
+
+        stored = stored_decoder()
+        try:
+            return with_decoder(stored)
+        except DecoderFolderError:
+            if stored == checkpoint.decoder_folder:  # not ours to make anew
+                raise
+            report("the stored decoder is damaged")
+            discard(cache, stored.name)
+            return with_decoder(stored_decoder())
     except BaseException:
         if isinstance(device, str):
             opened.close()

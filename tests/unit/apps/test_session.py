@@ -144,6 +144,27 @@ def test_what_was_decoded_is_kept(
     assert "wrote b.partial.json: the first 30 s" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("raised", [RuntimeError, ValueError, MemoryError])
+def test_a_decoder_that_fails_ends_one_recording(
+    raised: type[Exception], scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder = scripted(THE, LONG, AN)
+    failed: list[int] = []
+
+    def fail() -> None:
+        if len(decoder.prompts) == 2 and not failed:
+            failed.append(len(decoder.prompts))
+            raise raised("mkl_malloc: failed to allocate memory\nsomewhere")
+
+    decoder.on_window = fail
+    assert run([tone("a.wav"), tone("b.wav", 60.0), tone("c.wav"), "-f", "txt"]) == 1
+    assert names(here) == ["a.txt", "a.wav", "b.partial.txt", "b.wav", "c.txt", "c.wav"]
+    assert (here / "b.partial.txt").read_text(encoding="utf-8").split() == ["the", "an"]
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "b.wav: the decoder (CTranslate2 on the CPU) failed to generate: mkl_malloc" in error
+    assert "whisper-npu models verify" in error
+
+
 def test_a_file_that_cannot_be_written_leaves_the_others_whole(
     scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

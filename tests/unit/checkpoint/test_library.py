@@ -11,13 +11,14 @@ import pytest
 
 from tests.support.checkpoints import write_tiny
 from tests.support.hub_cache import nothing_downloaded, put_in_hub_cache
-from whisper_npu import cache
+from whisper_npu import cache, staging
 from whisper_npu.checkpoint import library, load_checkpoint, packages, resolve
 from whisper_npu.checkpoint.decoder import decoder_alone
 from whisper_npu.checkpoint.library import Library, StoredModel, Verdict, open_library, remove, verify
 from whisper_npu.checkpoint.names import HUB_IDS, PARAMETERS, PackagedFile, PackagedModel, PackagedPart
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.errors import CheckpointError, UnknownModelError
+from whisper_npu.transcription.load import load_model
 
 SMALL = HUB_IDS["small"]
 PACKAGE = "tiny-weights"
@@ -314,6 +315,25 @@ def test_a_download_without_links_is_compared_in_structure(
     model = snapshot / "model.bin"
     model.write_bytes(model.read_bytes()[:-100])
     assert "model.bin" in problems(open_library(places))[f"hub {SMALL}"].problem
+
+
+def test_staged_weights_with_a_flipped_bit(
+    places: Places, hub_folder: Path, ct2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_hub_cache(hub_folder, SMALL, ct2)
+    load_model("small", device="emulator", cache_dir=places.cache).close()
+    verdict = problems(open_library(places))[staging.STAGED]
+    assert (verdict.problem, verdict.checked) == ("", "digest of every file, as it was kept")
+    flip_a_byte(verdict.part.folder / "blocks.0.out.npy")
+    verdict = problems(open_library(places))[staging.STAGED]
+    assert verdict.problem == "other content than expected: blocks.0.out.npy"
+    assert str(verdict.part.folder) in verdict.remedy
+
+    def refuse(_folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(staging, "damaged", refuse)
+    assert "cannot be read" in problems(open_library(places))[staging.STAGED].problem
 
 
 def test_an_interrupted_download_is_not_sound(places: Places, hub_folder: Path, ct2: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.scripted_decoder import SILENT, ScriptedDecoder, Window, small_model
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import AudioError, UsageError
+from whisper_npu.errors import AudioError, DeviceError, UsageError
 from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
@@ -283,6 +283,22 @@ def test_the_language_of_a_recording(small: Model, decoder: ScriptedDecoder, eng
     with pytest.raises(AudioError):
         small.detect_language("no such file.wav")
     assert decoder.prompts == []
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, ValueError])
+def test_a_decoder_that_cannot_tell_the_language(
+    small: Model, decoder: ScriptedDecoder, monkeypatch: pytest.MonkeyPatch, raised: type[Exception]
+) -> None:
+    def fail(_encoded: object) -> None:
+        raise raised("no memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decoder, "detect_language", fail)
+        with pytest.raises(DeviceError, match="failed to detect language: no memory"):
+            small.detect_language(noise(1))
+        with pytest.raises(DeviceError, match="failed to detect language: no memory"):
+            small.transcribe(noise(1))
+    assert small.detect_language(noise(1)) == ("de", 0.75)
 
 
 def test_faster_whispers_way_to_detect_a_language_works(small: Model, decoder: ScriptedDecoder) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +141,7 @@ class Emulator(Device):
     ) -> None:
         super().__init__(target, threads or Threads())
         self.fidelity = fidelity
-        self._mapped: list[Packed] = []  # weights in files, of all views of this device
+        self._mapped: WeakSet[EmulatedBuffer] = WeakSet()  # weights in files, of all views of this device
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
             build_meanwhile(host_gemm.SOURCE)
@@ -186,15 +187,16 @@ class Emulator(Device):
     def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
         with self._lock:
             buffer = self._alloc_weight(layer)
-        assert isinstance(buffer, EmulatedBuffer)
-        buffer.packed = kept
-        self._mapped.append(kept)
+            assert isinstance(buffer, EmulatedBuffer)
+            buffer.packed = kept
+            self._mapped.add(buffer)  # its file is closed with it: a device may outlive its models
         return buffer
 
     def trim(self) -> None:
         with self._lock:
-            for kept in self._mapped:
-                give_back_pages(kept)
+            for buffer in self._mapped:
+                if buffer.packed is not None:
+                    give_back_pages(buffer.packed)
         super().trim()
 
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
