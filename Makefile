@@ -40,7 +40,7 @@ $(VENV)/created:
 	touch $@
 
 $(VENV)/installed-demo: $(VENV)/created pyproject.toml
-	@echo "Installing into $(VENV): about 0.7 GB, a few minutes the first time"
+	@echo "Installing into $(VENV): about 0.6 GB, a few minutes the first time"
 	$(PIP) --editable '.[demo]'
 	touch $@
 
