@@ -15,6 +15,7 @@ TASKS = ("transcribe", "translate")
 WINDOW_SECONDS = 30  # what Whisper hears at once
 MAX_NEW_TOKENS = 224  # per window: half of the decoder's 448 positions, the rest is the prompt's
 MAX_CANDIDATES = 100  # of a search; with more the decoder needs minutes and gigabytes for a window
+LEAST_STEP = 0.01  # between temperatures; a window is decoded once for each
 MAX_BATCH = 256  # windows
 WHOLE_RECORDING = (0.0,)
 
@@ -102,11 +103,11 @@ class TranscribeOptions:
 def temperatures(start: float, increment: float | None) -> tuple[float, ...]:
     """From `start` to 1 in steps, as openai/whisper's --temperature_increment_on_fallback makes them.
 
-    increment: None for `start` alone. Raises UsageError for a start outside 0 to 1, or a step that is not
-    above 0.
+    increment: None for `start` alone. Raises UsageError for a start outside 0 to 1, or a step below
+    LEAST_STEP.
     """
     (start,) = _temperature("temperature", start)
-    step = _Number(0, above=True, optional=True)("temperature_increment_on_fallback", increment)
+    step = _Number(LEAST_STEP, optional=True)("temperature_increment_on_fallback", increment)
     if step is None:
         return (start,)
     # The slack takes in 1.0 itself, which a sum of steps may miss by a rounding error.
@@ -186,6 +187,10 @@ def _boolean(name: str, value: Any) -> bool:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _refuse(name, value, "text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes of the command line in another encoding
+        raise _refuse(name, value, "text in UTF-8") from None
     return value
 
 

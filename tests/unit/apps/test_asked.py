@@ -116,7 +116,6 @@ def test_options_reach_the_library(arguments: list[str], field: str, value: Any)
         (["-f", "srt", "--pretty_json"], "--pretty_json has no effect without json files"),
         (["-f", "srt", "--max_line_count", "2"], "max_line_width"),
         (["--verbose", "False"], "prints no text, and no file is written"),
-        (["--model", "base", "--model_directory", "x"], "both name the model"),
         (["--vad_threshold", "0.7"], "--vad_threshold has no effect without --vad_filter"),
         (["--vad_threshold", "0.5"], "--vad_threshold has no effect without --vad_filter"),
         (["--batched", "False", "--batch_size", "4"], "leave one"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from whisper_npu.apps.cli import run
-from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
+from whisper_npu.apps.cli.refused import HARMLESS, REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.transcribe import transcribe
 
 PAGE = Path(__file__).parents[3] / "docs/coming-from-whisper.md"
@@ -107,7 +107,7 @@ def test_the_page_has_every_option_of_whisper_cpp_that_is_refused() -> None:
     there: set[str] = set()
     for line in page.splitlines():
         if line.startswith("| `"):
-            there |= set(re.findall(r"(?<=[` ])-[a-z]+", line.split("|")[1]))
+            there |= set(re.findall(r"(?<=[` ])--?[a-z]+", line.split("|")[1]))
     assert there - {"-f", "-l"} == set(WHISPER_CPP)
 
 
@@ -117,3 +117,13 @@ def test_short_options_of_whisper_cpp_are_refused_with_what_to_write(
 ) -> None:
     assert run(["talk.wav", name, "4"]) == 2
     assert f"{name}: {WHISPER_CPP[name]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(HARMLESS))
+def test_a_refused_option_that_asks_for_nothing_is_taken(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for value in HARMLESS[name]:
+        for arguments in ([name, value], [f"{name}={value}"]):
+            assert run(["missing.wav", *arguments]) == 1
+            assert "missing.wav: no such file" in capsys.readouterr().err

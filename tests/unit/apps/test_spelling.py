@@ -114,7 +114,7 @@ def test_what_is_wrong_is_named_with_the_page_that_helps(
     assert run(["transcribe", "b.wav", *arguments]) == 2
     line = capsys.readouterr().err
     assert said in line
-    assert line.endswith("; see whisper-npu transcribe --help\n")
+    assert line.endswith(" see whisper-npu transcribe --help\n")
     for word in ("Value error", "Invalid value", "Input should", "Error:"):
         assert word not in line
 

@@ -212,7 +212,7 @@ def test_a_start_that_is_no_temperature_is_refused(start: Any, increment: float)
 
 @pytest.mark.parametrize("increment", [0, -0.2, nan, inf, "0.2"])
 def test_a_step_that_is_none_is_refused(increment: Any) -> None:
-    message = r"temperature_increment_on_fallback is .*, must be a number above 0, or None"
+    message = r"temperature_increment_on_fallback is .*, must be a number, at least 0.01, or None"
     with pytest.raises(UsageError, match=message):
         temperatures(0, increment)
 

@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from whisper_npu.apps.cli.benchmark import benchmark
-from whisper_npu.apps.cli.command import HELP_NAMES, Group, Option, may_be_recording
+from whisper_npu.apps.cli.command import HELP_NAMES, Group, Option, may_be_recording, with_page
 from whisper_npu.apps.cli.completion import completion
 from whisper_npu.apps.cli.config import config
 from whisper_npu.apps.cli.doctor import doctor
@@ -164,7 +164,7 @@ def _wrong(error: click.UsageError) -> int:
         print(error.format_message(), file=sys.stderr)
         return UsageError.exit_code
     command = error.ctx.command_path if error.ctx else "whisper-npu"
-    return _fail(f"{_described(error)}; see {command} --help", UsageError.exit_code)
+    return _fail(with_page(_described(error), command), UsageError.exit_code)
 
 
 def _described(error: click.UsageError) -> str:

@@ -85,7 +85,7 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
         recordings=AskedRecordings(
             given["audio"], given["recursive"], given["audio_track"], given["skip_existing"]
         ),
-        model=_model(given, typed),
+        model=_model(given),
         options=options,
         files=files,
         layout=layout,
@@ -103,7 +103,7 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
 
 # What one option on the command line overrules of a config file or a variable, and by which value.
 _OVERRULED: Mapping[str, Mapping[str, Any]] = {
-    "model": {"model_directory": None},
+    "model": {"model_directory": None},  # typed both, the directory is the model
     "max_words_per_line": {"max_line_width": None, "max_line_count": None},
     "max_line_width": {"max_words_per_line": None},
     "quiet": {"verbose": None},
@@ -143,10 +143,8 @@ def _files(given: Mapping[str, Any]) -> OutputFiles:
     return OutputFiles(formats, (given["output_dir"] or Path()).expanduser())
 
 
-def _model(given: Mapping[str, Any], typed: frozenset[str]) -> AskedModel:
+def _model(given: Mapping[str, Any]) -> AskedModel:
     name, folder = given["model"], given["model_directory"]
-    if folder is not None and "model" in typed:
-        raise UsageError(f"--model {name} and --model_directory {folder}: both name the model; give one")
     return AskedModel(
         name=name if folder is None else str(folder.absolute()),
         folder=given["model_dir"],

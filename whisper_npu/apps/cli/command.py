@@ -67,6 +67,11 @@ def value_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def with_page(message: str, command: str) -> str:
+    """An error message, and which page helps."""
+    return f"{message}{'' if message.endswith('?') else ';'} see {command} --help"
+
+
 def option(
     *names: str,
     type: ParamType,
@@ -120,6 +125,7 @@ class Command(click.Command):
     """A command whose help has groups and examples.
 
     refused: options of other programs that this one does not have, with the reason.
+    harmless: values of these with which they ask for nothing, so that they are taken.
     defaults: what a config file says of these options, read when the command line is parsed.
     """
 
@@ -131,6 +137,7 @@ class Command(click.Command):
         *,
         examples: Sequence[str] = (),
         refused: Mapping[str, str] | None = None,
+        harmless: Mapping[str, tuple[str, ...]] | None = None,
         defaults: Defaults | None = None,
     ) -> None:
         super().__init__(
@@ -141,6 +148,7 @@ class Command(click.Command):
             context_settings={"help_option_names": HELP_NAMES, "max_content_width": WIDTH},
         )
         self.examples, self.refused, self.defaults = tuple(examples), refused or {}, defaults
+        self.harmless = harmless or {}
 
     @property
     def options(self) -> list[Option]:
@@ -160,7 +168,7 @@ class Command(click.Command):
         except UsageError as error:
             if "whisper-npu " in str(error):
                 raise
-            raise type(error)(f"{error}; see {ctx.command_path} --help") from error
+            raise type(error)(with_page(str(error), ctx.command_path)) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _format_examples(self.examples, formatter)
@@ -288,6 +296,12 @@ class _Spelling:
         name = "--" + given[2:].replace("-", "_")
         if name in self._help:
             return [name]
+        harmless = self._command.harmless.get(name, ())
+        if equals and value in harmless:
+            return []
+        if not equals and rest and rest[0] in harmless:
+            del rest[0]
+            return []
         meaning = True
         if (option := self._find(name)) is None and name.startswith("--no_"):
             option, meaning = self._find("--" + name[5:]), False

@@ -20,6 +20,18 @@ REFUSED: dict[str, str] = {
     "--live_input_device_sample_rate": _LIVE,
 }
 
+# Their defaults, with which nothing is asked for: scripts that write out every option go on.
+HARMLESS: dict[str, tuple[str, ...]] = {
+    "--device_index": ("0",),
+    "--hf_token": ("",),
+    "--speaker_name": ("SPEAKER",),
+    "--speaker_num": ("2",),
+    "--live_transcribe": ("False", "false"),
+    "--live_volume_threshold": ("0.2",),
+    "--live_input_device": ("None",),
+    "--live_input_device_sample_rate": ("16000",),
+}
+
 # Of whisper.cpp, most of which would mean something else here: -osrt, for example, --output_dir srt.
 WHISPER_CPP: dict[str, str] = {
     "-m": "write --model and a name, such as base.en: ggml files are not read",
@@ -39,5 +51,7 @@ WHISPER_CPP: dict[str, str] = {
     "-sow": "lines are always split on words; write --max_line_width",
     "-pc": "write --print_colors",
     "-np": "write --quiet",
+    "--vad": "write --vad_filter",
+    "--prompt": "write --initial_prompt",
     "-nt": "times are printed with --timestamps only; leave it out",
 }

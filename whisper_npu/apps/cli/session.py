@@ -17,6 +17,7 @@ from whisper_npu.apps.sources import Recording
 from whisper_npu.audio import audio_seconds
 from whisper_npu.energy.meter import Meter
 from whisper_npu.energy.sensors import find_sensor
+from whisper_npu.errors import UsageError
 from whisper_npu.npu.open import open_device
 from whisper_npu.output import as_json, write_atomically
 from whisper_npu.report import COLUMNS, Report, RunOn, as_document, as_text
@@ -38,6 +39,8 @@ class Session:
         KeyboardInterrupt once what was decoded is written.
         """
         asked, progress, interrupt = self.asked, self.progress, None
+        if sys.stdout is None and not asked.files.formats and asked.report is None:
+            raise UsageError("standard output is closed, and no file is written: add -f txt, or -o FOLDER")
         check_outputs([r.source for r in self.found if r.problem is None], asked.files, asked.report)
         check_model(asked.model.name, asked.options)
         resolve_compute_type(asked.model.compute_type)

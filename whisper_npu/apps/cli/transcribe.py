@@ -12,7 +12,7 @@ from whisper_npu.apps.cli.clock import START
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
 from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel
 from whisper_npu.apps.cli.progress import Progress, awaited
-from whisper_npu.apps.cli.refused import REFUSED, WHISPER_CPP
+from whisper_npu.apps.cli.refused import HARMLESS, REFUSED, WHISPER_CPP
 from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
 from whisper_npu.apps.cli.values import (
     FILE_OR_NONE,
@@ -168,7 +168,7 @@ OUTPUT = group(
         type=FILE_OR_NONE,
         example='"report.json"',
         metavar="FILE.json",
-        help="Write the report as JSON, with every figure; -: stdout.",
+        help="Write the report as JSON, with every figure; -: stdout, after the text.",
     ),
 )
 
@@ -463,5 +463,6 @@ transcribe = Command(
         "whisper-npu --recursive lectures/ -o text/ --skip_existing",
     ),
     refused=REFUSED | WHISPER_CPP,
+    harmless=HARMLESS,
     defaults=_defaults,
 )

@@ -140,6 +140,8 @@ class Work:
         if errors:
             self._fail(recording, done, errors[0])
         else:
+            for path in written:
+                partial_path(path).unlink(missing_ok=True)  # of an earlier run, which was interrupted
             self._progress.done()
             self.results.append(FileResult(recording.source, done))
 
