@@ -77,6 +77,7 @@ def test_the_parser_does_what_the_table_says(row: Row) -> None:
         return
     assert (row.verdict == "refused") == (row.names[0] in REFUSED)
     if row.verdict == "refused":
+        assert row.how.strip() == REFUSED[row.names[0]]
         assert row.names[0] not in PARSER
         return
     assert {PARSER[name] for name in row.names} == {PARSER[row.names[0]]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _SPEAKERS = (
-    "speakers are not told apart here; pyannote.audio can do that, and its turns be matched to the words of "
+    "speakers are not told apart here; pyannote.audio can, and its turns can be matched to the words of "
     "--word_timestamps True -f json"
 )
 _LIVE = "a microphone is not listened to here; record first, then transcribe the file"
