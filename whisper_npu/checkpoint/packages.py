@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 from whisper_npu import cache
 from whisper_npu.checkpoint.files import chunks, sha256
 from whisper_npu.checkpoint.names import WEIGHTS_PACKAGES, PackagedFile, PackagedModel
-from whisper_npu.errors import CheckpointError
+from whisper_npu.errors import CacheError, CheckpointError
 
 WEIGHTS_PACKAGE = "weights package"  # the kind of cache entry; made from a model's name
 
@@ -58,6 +61,8 @@ def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Pat
     The packages are found through their metadata and never imported. Returns None if no package contains the
     model, or if one of them is not installed. Raises CheckpointError, naming package, file, what was found
     and what was expected, if version or content are not the pinned ones.
+
+    If the cache cannot be written, the copy lasts as long as this process, and `progress` is told why.
     """
     model = WEIGHTS_PACKAGES.get(name)
     if model is None:
@@ -77,7 +82,14 @@ def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Pat
             _copy_verified(file, model, installed, folder / file.name)
 
     progress(f"verifying and copying {describe(model)}, once")
-    return cache.find_or_build(cache_folder, _key(model), copy_all, cache.About(WEIGHTS_PACKAGE, name))
+    try:
+        return cache.find_or_build(cache_folder, _key(model), copy_all, cache.About(WEIGHTS_PACKAGE, name))
+    except CacheError as error:
+        folder = Path(tempfile.mkdtemp(prefix="whisper-npu-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        progress(f"copying it for this run only: {error}")
+        copy_all(folder)
+        return folder
 
 
 def _key(model: PackagedModel) -> str:
