@@ -18,7 +18,7 @@ from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.trials import Trials
 from whisper_npu.npu.xrt.device import XrtDevice, open_npu
 
-XCLBIN = "WHISPER_NPU_TEST_XCLBIN"  # for the real pyxrt: any xclbin that the driver, or its stand-in, takes
+XCLBIN = "XRT_TEST_XCLBIN"  # for the real pyxrt: any xclbin that the driver, or its stand-in, takes
 
 
 def opened_npu(

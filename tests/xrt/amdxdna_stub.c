@@ -5,15 +5,15 @@
  * fills and only SYNC_BO reads (XRT needs `force_driver_sync`), and it works on a command when that is waited for,
  * not before. So a missing sync, a result read too early or an operand overwritten too early gives wrong results.
  *
- *   WHISPER_NPU_STUB_FAULT    KIND@N, for the N-th dispatch (from 1) unless said otherwise:
+ *   XRT_STUB_FAULT    KIND@N, for the N-th dispatch (from 1) unless said otherwise:
  *                             hang (until the driver's own timeout), timeout, abort, error, zeros,
  *                             part (the last element of the last result is wrong), enomem (N-th bo),
  *                             context (N-th hw_context), gone (from the N-th ioctl on)
- *   WHISPER_NPU_STUB_TIMEOUT  the driver's own timeout in ms, 2000 if not set
- *   WHISPER_NPU_STUB_WAIT_CMD contexts have no syncobj, so that XRT waits with WAIT_CMD: it ignores errors of the
+ *   XRT_STUB_TIMEOUT  the driver's own timeout in ms, 2000 if not set
+ *   XRT_STUB_WAIT_CMD contexts have no syncobj, so that XRT waits with WAIT_CMD: it ignores errors of the
  *                             other wait, and reports its own timeout as "unexpected command state"
- *   WHISPER_NPU_STUB_SHARED   the array reads and writes the host's memory; XRT syncs as it does on hardware
- *   WHISPER_NPU_STUB_COUNTS   a file for what was counted, written as JSON when the process ends
+ *   XRT_STUB_SHARED   the array reads and writes the host's memory; XRT syncs as it does on hardware
+ *   XRT_STUB_COUNTS   a file for what was counted, written as JSON when the process ends
  *
  * A program in the same process may call amdxdna_stub_fault, amdxdna_stub_count, and amdxdna_stub_instant, after
  * which nothing is computed: what is left is the cost of the host. It may also take over what is the text of a
@@ -801,7 +801,7 @@ static int64_t nanoseconds(const struct timespec *time)
 /* When the driver gives up what is hanging, in ns. */
 static int64_t driver_deadline(void)
 {
-    const char *timeout = getenv("WHISPER_NPU_STUB_TIMEOUT");
+    const char *timeout = getenv("XRT_STUB_TIMEOUT");
     return nanoseconds(&node.hanging_since) + (timeout == NULL ? 2000 : atoll(timeout)) * 1000000;
 }
 
@@ -872,7 +872,7 @@ static int create_context(struct amdxdna_drm_create_hwctx *call)
         return EINVAL;
     node.contexts[handle] = (struct context){.used = true};
     call->handle = handle;
-    call->syncobj_handle = getenv("WHISPER_NPU_STUB_WAIT_CMD") == NULL ? handle : AMDXDNA_INVALID_FENCE_HANDLE;
+    call->syncobj_handle = getenv("XRT_STUB_WAIT_CMD") == NULL ? handle : AMDXDNA_INVALID_FENCE_HANDLE;
     call->umq_doorbell = AMDXDNA_INVALID_DOORBELL_OFFSET;
     counts.contexts++;
     return 0;
@@ -1063,13 +1063,13 @@ int ioctl(int fd, unsigned long request, ...)
 
 __attribute__((constructor)) static void begin(void)
 {
-    shared = getenv("WHISPER_NPU_STUB_SHARED") != NULL;
-    amdxdna_stub_fault(getenv("WHISPER_NPU_STUB_FAULT"));
+    shared = getenv("XRT_STUB_SHARED") != NULL;
+    amdxdna_stub_fault(getenv("XRT_STUB_FAULT"));
 }
 
 __attribute__((destructor)) static void end(void)
 {
-    const char *path = getenv("WHISPER_NPU_STUB_COUNTS");
+    const char *path = getenv("XRT_STUB_COUNTS");
     if (path == NULL || counts.ioctls == 0)
         return;
     FILE *file = fopen(path, "w");

@@ -45,7 +45,7 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture
 def xclbin(stub: Stub) -> Path:
-    return Path(os.environ["WHISPER_NPU_TEST_XCLBIN"])
+    return Path(os.environ["XRT_TEST_XCLBIN"])
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What a dispatch costs the host: through our device, and through pyxrt alone in the same loop.
 
     python -m tests.xrt.dispatch_cost                                                 # with an NPU
-    WHISPER_NPU_STUB_SHARED=1 tests/xrt/run.sh python3 -m tests.xrt.dispatch_cost     # without, and as root
+    XRT_STUB_SHARED=1 tests/xrt/run.sh python3 -m tests.xrt.dispatch_cost     # without, and as root
 
 Without an NPU the genuine pyxrt runs above the stub of the driver, which here computes nothing: no time of an
 NPU or of a system call is in the figures. Seconds are MEASURED, all loops alternating in one run; their
@@ -131,7 +131,7 @@ def main() -> None:
         folders = (*arguments.kernels, Path(scratch))
         stub = ctypes.CDLL(None) if hasattr(ctypes.CDLL(None), "amdxdna_stub_instant") else None
         if stub is not None:
-            write_kernel(Path(scratch), CONTRACT, Path(os.environ["WHISPER_NPU_TEST_XCLBIN"]).read_bytes())
+            write_kernel(Path(scratch), CONTRACT, Path(os.environ["XRT_TEST_XCLBIN"]).read_bytes())
         with open_device("npu", npu=NpuOptions(folders)) as device:
             device.load(CONTRACT)
             if stub is not None:

@@ -43,10 +43,10 @@ if [ $# = 0 ]; then
 fi
 # Not as root: XRT would not read XRT_INI_PATH, and no file would be out of reach.
 exec env -i PATH=/usr/sbin:/usr/bin HOME=/tmp LC_ALL=C.UTF-8 ${CI:+CI="$CI"} \
-    $(env | grep -o '^WHISPER_NPU_STUB_[A-Z]*=[^ ]*' || true) \
+    $(env | grep -o '^XRT_STUB_[A-Z]*=[^ ]*' || true) \
     chroot --userspec 65534:65534 "$root" /bin/sh -c '
         cd "$0/checkout"
         export LD_PRELOAD="$0/amdxdna_stub.so" PYTHONPATH="$PWD:/opt/packages" PYTHONDONTWRITEBYTECODE=1
-        export WHISPER_NPU_TEST_XCLBIN="$0/stand-in.xclbin" HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
-        [ -n "${WHISPER_NPU_STUB_SHARED:-}" ] || export XRT_INI_PATH="$0/xrt.ini"
+        export XRT_TEST_XCLBIN="$0/stand-in.xclbin" HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
+        [ -n "${XRT_STUB_SHARED:-}" ] || export XRT_INI_PATH="$0/xrt.ini"
         exec "$@"' "$place" "$@"

@@ -228,10 +228,10 @@ def test_how_a_wait_that_is_too_short_ends(
 ) -> None:
     """By the driver's older interface XRT 2.25 raises, by its newer one it returns TIMEOUT."""
     if waits_by == "WAIT_CMD":
-        monkeypatch.setenv("WHISPER_NPU_STUB_WAIT_CMD", "1")
+        monkeypatch.setenv("XRT_STUB_WAIT_CMD", "1")
         binding.context = binding.pyxrt.hw_context(binding.device, binding.context.get_xclbin_uuid())
         binding.kernel = binding.pyxrt.kernel(binding.context, "MLIR_AIE")
-    monkeypatch.setenv("WHISPER_NPU_STUB_TIMEOUT", "200")  # else the run could not be given back
+    monkeypatch.setenv("XRT_STUB_TIMEOUT", "200")  # else the run could not be given back
     run = binding.new_run()
     stub.fault("hang@1")
     run.start()

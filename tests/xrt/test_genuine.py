@@ -124,7 +124,7 @@ def test_a_dispatch_that_fails_is_named_and_the_next_product_is_right(
 
 
 def test_the_drivers_own_timeout_is_told_of(npu: Open, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WHISPER_NPU_STUB_TIMEOUT", "10")
+    monkeypatch.setenv("XRT_STUB_TIMEOUT", "10")
     multiply = Multiply(npu(MATMUL_64X64), MATMUL_64X64)
     a, b = integers(3)
     stub.fault("hang@3")
@@ -226,7 +226,7 @@ try:
 except DeviceError as error:
     print(type(error).__name__, error)
 ctypes.CDLL(None).amdxdna_stub_fault(None)
-time.sleep(2 * float(os.environ["WHISPER_NPU_STUB_TIMEOUT"]) / 1000)
+time.sleep(2 * float(os.environ["XRT_STUB_TIMEOUT"]) / 1000)
 assert (multiply(a, b) == a @ b).all()
 """
 
@@ -238,7 +238,7 @@ def fails_and_goes_on(xclbin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Of its own, for XRT aborts a process that destroys a run in progress, and what cannot be destroyed stays.
     """
     write_kernel(tmp_path, MATMUL_64X64, xclbin.read_bytes())
-    monkeypatch.setenv("WHISPER_NPU_STUB_TIMEOUT", "200")  # ms, after which the driver ends what hangs
+    monkeypatch.setenv("XRT_STUB_TIMEOUT", "200")  # ms, after which the driver ends what hangs
     return lambda fault: in_another_process(FAILS_AND_GOES_ON, tmp_path, fault)
 
 
@@ -248,7 +248,7 @@ def test_a_dispatch_that_hangs_longer_than_allowed_is_a_timeout(
     fails_and_goes_on: Callable[[str], str], at: int, waits_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if waits_by == "WAIT_CMD":
-        monkeypatch.setenv("WHISPER_NPU_STUB_WAIT_CMD", "1")
+        monkeypatch.setenv("XRT_STUB_WAIT_CMD", "1")
     error = fails_and_goes_on(f"hang@{at}")
     assert error.startswith("NoAnswerError")
     assert "TIMEOUT (0.05 s allowed)" in error
@@ -271,7 +271,7 @@ def test_a_transcription(
     require_weights("tiny.en")
     write_kernel(tmp_path, contract, xclbin.read_bytes())
     report, counts = tmp_path / "report.json", tmp_path / "counts.json"
-    monkeypatch.setenv("WHISPER_NPU_STUB_COUNTS", str(counts))
+    monkeypatch.setenv("XRT_STUB_COUNTS", str(counts))
     command = ["transcribe", str(SAMPLES / "sns-0930.wav"), "--model", "tiny.en", "--kernel", contract.name]
     command += ["--kernels", str(tmp_path), "--report", str(report)]
     said = {}

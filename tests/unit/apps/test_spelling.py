@@ -226,9 +226,10 @@ class TestSettings:
     ) -> None:
         monkeypatch.setenv("WHISPER_NPU_MODLE", "small")
         assert run(["config"]) == 0
-        assert "WHISPER_NPU_MODLE means nothing to this program; did you mean WHISPER_NPU_MODEL" in (
-            capsys.readouterr().out
-        )
+        line = "WHISPER_NPU_MODLE means nothing to this program; did you mean WHISPER_NPU_MODEL"
+        assert line in capsys.readouterr().out
+        assert run(["missing.wav"]) == 1
+        assert line in capsys.readouterr().err
 
 
 def test_a_shell_is_offered_every_model() -> None:

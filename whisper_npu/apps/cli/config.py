@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,17 +10,11 @@ import click
 from click.core import ParameterSource
 
 from whisper_npu.apps.cli.command import Command, Option, option, value_text
-from whisper_npu.apps.cli.settings import PRECEDENCE, config_file
+from whisper_npu.apps.cli.settings import PRECEDENCE, config_file, unknown_variables
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.values import SWITCH
 from whisper_npu.errors import UsageError, shown
-from whisper_npu.near import did_you_mean
 from whisper_npu.screen import WIDTH
-
-# They are read elsewhere, and are no options of `transcribe`.
-OTHER_VARIABLES = {
-    f"WHISPER_NPU_{name}" for name in ("CACHE", "CONFIG", "KERNELS", "KERNELS_FROM", "TOOLCHAIN")
-}
 
 
 def _config(all: bool, path: bool, example: bool) -> None:
@@ -55,7 +48,7 @@ def _shown(*, everything: bool) -> Iterator[str]:
     file = config_file()
     yield f"config file: {file}{'' if file.exists() else ' (there is none)'}"
     yield from textwrap.wrap(f"What counts, in this order: {PRECEDENCE}.", WIDTH)
-    yield from _unknown_variables()
+    yield from unknown_variables(transcribe.options)
     ctx = _parsed()
     rows = [_row(one, ctx) for one in transcribe.options if one.configurable]
     shown = [row for row in rows if everything or row[2]]
@@ -80,15 +73,6 @@ def _check() -> None:
 def _parsed() -> click.Context:
     """transcribe without a command line: only its defaults, wherever they come from."""
     return transcribe.make_context("transcribe", ["-"], parent=click.get_current_context().find_root())
-
-
-def _unknown_variables() -> Iterator[str]:
-    """A mistyped variable would otherwise do nothing, and nobody would know."""
-    known = {str(one.envvar) for one in transcribe.options if one.envvar} | OTHER_VARIABLES
-    for name in sorted(os.environ):
-        if name.startswith("WHISPER_NPU_") and name not in known:
-            hint = did_you_mean(name, known)
-            yield f"{name} means nothing to this program{hint and f'; {hint}'}"
 
 
 def _row(one: Option, ctx: click.Context) -> tuple[str, str, str]:

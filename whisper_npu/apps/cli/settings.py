@@ -21,6 +21,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+# They are read elsewhere, and are no options of `transcribe`.
+_OTHER_VARIABLES = {
+    f"WHISPER_NPU_{name}" for name in ("CACHE", "CONFIG", "KERNELS", "KERNELS_FROM", "TOOLCHAIN")
+}
 PRECEDENCE = "the command line, then environment variables, then the config file, then the program's defaults"
 
 
@@ -73,6 +77,17 @@ def checked_names(config: Mapping[str, Any], known: Sequence[Option], path: Path
                 f"config file {path}: there is no option {name!r}; "
                 + (hint or "whisper-npu config --all lists them")
             )
+
+
+def unknown_variables(options: Sequence[Option], environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A line for every WHISPER_NPU_... variable that is none: mistyped ones would do nothing unseen."""
+    known = {str(option.envvar) for option in options if option.envvar} | _OTHER_VARIABLES
+    lines = []
+    for name in sorted(environ):
+        if name.startswith("WHISPER_NPU_") and name not in known:
+            hint = did_you_mean(name, known)
+            lines.append(f"{name} means nothing to this program{hint and f'; {hint}'}")
+    return lines
 
 
 def configured(options: Sequence[Option]) -> dict[str, Any]:

@@ -13,7 +13,13 @@ from whisper_npu.apps.cli.command import Argument, Command, Option, configurable
 from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel
 from whisper_npu.apps.cli.progress import Progress, awaited
 from whisper_npu.apps.cli.refused import HARMLESS, REFUSED, WHISPER_CPP
-from whisper_npu.apps.cli.settings import checked_names, config_file, defaults_for, read_config
+from whisper_npu.apps.cli.settings import (
+    checked_names,
+    config_file,
+    defaults_for,
+    read_config,
+    unknown_variables,
+)
 from whisper_npu.apps.cli.values import (
     FILE_OR_NONE,
     FOLDER_OR_NONE,
@@ -439,6 +445,8 @@ def _transcribe(**given: Any) -> int:
     typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
     recordings = find_recordings(given["audio"], recursive=given["recursive"])
     with Progress(awaited(recordings), quiet=given["quiet"]) as progress:
+        for line in unknown_variables(transcribe.options):
+            progress.note(f"whisper-npu: {line}")
         # These take a second: somebody looks at the terminal already.
         from whisper_npu.apps.cli.asked import asked_for
         from whisper_npu.apps.cli.session import Session
