@@ -23,7 +23,7 @@ from whisper_npu.apps.cli.doctor import doctor
 from whisper_npu.apps.cli.kernels import kernels
 from whisper_npu.apps.cli.models import models
 from whisper_npu.apps.cli.settings import config_file
-from whisper_npu.apps.cli.terminal import Stderr
+from whisper_npu.apps.cli.terminal import Stderr, give_up
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.version import print_version
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line
@@ -147,7 +147,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):  # before a command was called
         return _fail("interrupted", INTERRUPTED)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again at exit
+        give_up(sys.stdout)
         if isinstance(error, BrokenPipeError):  # the reader of stdout, for example head, has closed it
             return 1
         return _fail(f"{error.filename or 'standard output'} cannot be used: {error.strerror}", 1)

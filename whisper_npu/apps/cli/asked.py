@@ -35,8 +35,6 @@ class AskedModel:
 
 @dataclass(frozen=True)
 class AskedRecordings:
-    names: tuple[str, ...]  # as they were typed
-    recursive: bool
     audio_track: int | None
     skip_existing: bool
 
@@ -82,9 +80,7 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
     except UsageError as error:
         raise UsageError(in_options_words(str(error), typed)) from error
     return Asked(
-        recordings=AskedRecordings(
-            given["audio"], given["recursive"], given["audio_track"], given["skip_existing"]
-        ),
+        recordings=AskedRecordings(given["audio_track"], given["skip_existing"]),
         model=_model(given),
         options=options,
         files=files,
@@ -178,19 +174,15 @@ def _word_timestamps(
     return bool(given["word_timestamps"] or needed_by)
 
 
-def _uses_vad(given: Mapping[str, Any], typed: frozenset[str]) -> bool:
-    return bool(given["vad_filter"] or batch_size(given, typed))
-
-
 def _has_subtitles(files: OutputFiles) -> bool:
     return not {"srt", "vtt"}.isdisjoint(files.formats)
 
 
 def _refuse_what_has_no_effect(given: Mapping[str, Any], typed: frozenset[str], files: OutputFiles) -> None:
     """Only what stands on the command line: a config file is for other runs too."""
-    if "vad_filter" not in typed or not given["vad_filter"]:
-        for name in sorted(typed):
-            if name.startswith("vad_") and name != "vad_filter" and not _uses_vad(given, typed):
+    if not given["vad_filter"] and batch_size(given, typed) is None:
+        for name in sorted(typed - {"vad_filter"}):
+            if name.startswith("vad_"):
                 raise UsageError(f"--{name} has no effect without --vad_filter: add it")
     if {"quiet", "verbose"} <= typed and given["quiet"] and given["verbose"]:
         raise UsageError("--quiet leaves out what --verbose asks for; leave one of the two out")

@@ -266,6 +266,12 @@ def may_be_recording(word: str) -> bool:
     return word in ("", "-") or os.path.lexists(word) or bool(set(word) & set("./\\*?[~:"))
 
 
+def _underscored(token: str) -> str:
+    """The name of a long option, with underscores and without a value; any other token without its value."""
+    name = token.partition("=")[0]
+    return "--" + name[2:].replace("-", "_") if name.startswith("--") else name
+
+
 class _Spelling:
     """One command line in the spelling that click knows: --name=value for every long option."""
 
@@ -293,7 +299,7 @@ class _Spelling:
 
     def _long(self, token: str, rest: list[str]) -> list[str]:
         given, equals, value = token.partition("=")
-        name = "--" + given[2:].replace("-", "_")
+        name = _underscored(token)
         if name in self._help:
             return [name]
         harmless = self._command.harmless.get(name, ())
@@ -332,10 +338,7 @@ class _Spelling:
         return [rest.pop(0)]
 
     def _is_option(self, token: str) -> bool:
-        name = token.partition("=")[0]
-        if name.startswith("--"):
-            name = "--" + name[2:].replace("-", "_")
-        return name in self._named
+        return _underscored(token) in self._named
 
     def _find(self, name: str) -> Option | None:
         """By its name, or by the first letters of it; None if there is no such option."""
@@ -352,8 +355,7 @@ class _Spelling:
         """A recording, or a short option with its value behind it, such as -fsrt."""
         if (reason := self._command.refused.get(token)) is not None:
             raise click.UsageError(f"{token}: {reason}", self._ctx)
-        long = "--" + token[1:].partition("=")[0].replace("-", "_")
-        if token.startswith("-") and len(token) > 2 and long in self._named:
+        if token.startswith("-") and len(token) > 2 and self._is_option("-" + token):
             raise self._unknown(token)  # -language: not -l anguage
         short = self._named.get(token[:2])
         if short is not None and short.is_switch:
@@ -365,7 +367,7 @@ class _Spelling:
         raise self._unknown(token)
 
     def _unknown(self, given: str) -> click.UsageError:
-        hint = did_you_mean("--" + given.lstrip("-").replace("-", "_"), self._named)
+        hint = did_you_mean(_underscored("--" + given.lstrip("-")), self._named)
         if not hint and os.path.lexists(given):
             hint = f"for the file of this name write ./{given}"
         return click.UsageError(f"no such option {given}{hint and f'; {hint}'}", self._ctx)

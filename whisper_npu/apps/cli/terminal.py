@@ -20,6 +20,15 @@ def encodable(text: str, stream: TextIO) -> str:
     return text.encode(encoding, errors="replace").decode(encoding)
 
 
+def give_up(stream: TextIO | None) -> None:
+    """Nothing more can be written to it: without this Python would fail once more when it flushes at exit."""
+    with suppress(OSError, ValueError):
+        if stream is not None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
 class Stderr:
     """Standard error for messages that may get lost: where it is closed or broken, the work goes on."""
 
@@ -49,10 +58,7 @@ class Stderr:
             self.stream.flush()
         except (OSError, ValueError):
             broken, self.stream = self.stream, None
-            with suppress(OSError, ValueError):  # or Python would fail once more when it flushes at exit
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, broken.fileno())
-                os.close(nowhere)
+            give_up(broken)
 
 
 def fitting(text: str, width: int) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from whisper_npu.apps.cli.asked import Asked
 from whisper_npu.apps.cli.ending import wrote
 from whisper_npu.apps.cli.progress import Progress
+from whisper_npu.apps.cli.terminal import give_up
 from whisper_npu.apps.cli.transcript import TranscriptPrinter, detected, no_speech
 from whisper_npu.apps.sources import STDIN, Recording
 from whisper_npu.audio import SAMPLE_RATE, Samples, audio_tracks, load_audio
@@ -23,8 +24,10 @@ from whisper_npu.report import INTERRUPTED, FileResult
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
-from whisper_npu.transcription.result import Segment, Transcription
+from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stream import Stream
+
+What = TypeVar("What")
 
 
 class Work:
@@ -100,7 +103,7 @@ class Work:
 
     def _decode(self, recording: Recording, stream: Stream) -> None:
         """Decode all segments, and print each at once."""
-        self._print_heading(recording)
+        self._print(self._printer.recording, recording.name)
         # An English-only model is sure without listening.
         if self._asked.options.language is None and stream.duration and stream.language_probability < 1:
             name = recording.name if self._is_one_of_several else None
@@ -108,27 +111,19 @@ class Work:
         self._progress.follow(lambda: stream.seconds_done)
         for segment in stream:
             with self._meter.stage("other"):
-                self._print_segment(segment)
+                self._print(self._printer.segment, segment)
 
-    def _print_heading(self, recording: Recording) -> None:
+    def _print(self, show: Callable[[What], None], what: What) -> None:
+        """If nobody reads stdout any more, or its disk is full, files are still written if asked for."""
         try:
-            self._printer.recording(recording.name)
+            show(what)
         except OSError as error:
-            self._print_no_more(error)
-
-    def _print_segment(self, segment: Segment) -> None:
-        try:
-            self._printer.segment(segment)
-        except OSError as error:
-            self._print_no_more(error)
-
-    def _print_no_more(self, error: OSError) -> None:
-        """Nobody reads stdout any more, or its disk is full. Files that were asked for are still written."""
-        if not self._asked.files.formats and self._asked.report is None:
-            raise error
-        self._printer = self._printer_to(None)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail again at exit
-        self._progress.note(f"whisper-npu: no more text on standard output ({error.strerror}), only in files")
+            if not self._asked.files.formats and self._asked.report is None:
+                raise
+            self._printer = self._printer_to(None)
+            give_up(sys.stdout)
+            reason = f"({error.strerror}), only in files"
+            self._progress.note(f"whisper-npu: no more text on standard output {reason}")
 
     def _finish(self, recording: Recording, done: Transcription) -> None:
         """Write the files, each of them even where another cannot be written."""
