@@ -29,7 +29,9 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         if not self.host:
-            raise UsageError("host is empty, must be an address or a name; 127.0.0.1 is for this machine only")
+            raise UsageError(
+                "host is empty, must be an address or a name; 127.0.0.1 is for this machine only"
+            )
         if not 0 <= self.port <= 65535:
             raise UsageError(f"port is {self.port}, must be from 0 to 65535; 0 takes a free one")
         if self.api_key is not None and not _is_key(self.api_key):
