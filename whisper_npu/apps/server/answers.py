@@ -13,7 +13,7 @@ from whisper_npu.apps.server.work import Finished, Happening, Progress, Waiting
 from whisper_npu.npu.device import Device
 from whisper_npu.output import render
 from whisper_npu.transcription.language import name_of
-from whisper_npu.transcription.result import Segment, Transcript
+from whisper_npu.transcription.transcript import Segment, Transcript
 
 DEVICE_HEADER = "X-Whisper-NPU-Device"
 DESCRIPTION_HEADER = "X-Whisper-NPU-Device-Description"

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 import whisper_npu
 from whisper_npu.apps.server import openai_api, whisper_cpp
+from whisper_npu.apps.server.gate import Gate
 from whisper_npu.apps.server.log import RequestLog
 from whisper_npu.apps.server.metrics import CONTENT_TYPE, Metrics
 from whisper_npu.apps.server.refusals import FieldError, refusal_of
@@ -76,5 +77,6 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
 
     for kind in (HTTPException, FieldError, Exception):
         app.add_exception_handler(kind, refuse)
-    app.add_middleware(RequestLog, metrics=metrics)
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    app.add_middleware(RequestLog)
     return app

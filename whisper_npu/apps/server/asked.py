@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from whisper_npu.apps.cli.values import as_switch
@@ -32,7 +32,6 @@ REFUSED = {
 }
 _SPEAKERS = "diarized_json: speakers are not told apart here; take verbose_json"
 _SERVER_VAD = "only auto is honoured; vad_filter and vad_threshold, vad_speech_pad_ms, ... are options here"
-
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Asked:
     options: TranscribeOptions
     response_format: str = "json"
     granularities: frozenset[str] = frozenset({"segment"})  # what verbose_json tells of
-    layout: Layout = Layout()
+    layout: Layout = field(default_factory=Layout)
     stream: bool = False
     audio_track: int | None = None
 
@@ -209,9 +208,9 @@ def _options(given: Mapping[str, Any], task: str | None, *, word_timestamps: boo
     try:
         return TranscribeOptions(temperature=_temperatures(given), **values)
     except UsageError as error:
-        own = _blamed(str(error), values)
-        sent = next((name for name, known in names.items() if known == own), own)
-        message = re.sub(rf"\b{own}\b", sent, str(error)) if own and sent else str(error)
+        blamed = _blamed(str(error), values)
+        sent = next((name for name, own in names.items() if own == blamed), blamed)
+        message = re.sub(rf"\b{blamed}\b", sent, str(error)) if blamed and sent else str(error)
         raise FieldError(sent, message) from error
 
 
@@ -229,10 +228,9 @@ def _blamed(message: str, values: Mapping[str, Any]) -> str | None:
         except UsageError as error:
             if str(error) == message:
                 return name
-    return _first_word(message, {*(field.name for field in fields(TranscribeOptions)), *_OWN})
+    return _first_word(message, {*(one.name for one in fields(TranscribeOptions)), *_OWN})
 
 
 def _first_word(message: str, names: Any) -> str | None:
     first = message.partition(" ")[0].rstrip(":")
     return first if first in names else None
-

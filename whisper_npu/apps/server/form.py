@@ -10,6 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from whisper_npu.apps.server.refusals import FieldError
+from whisper_npu.errors import shown
 
 MOST_FIELDS = 200  # the options are fewer
 LONGEST_FIELD = 1_000_000  # bytes of a text field; a prompt of 224 tokens has a few thousand
@@ -33,14 +34,14 @@ async def read_form(request: Request) -> Form:
     Raises FieldError for what is no such form, and ClientDisconnect if the client goes away meanwhile.
     """
     if request.query_params:
-        name = next(iter(request.query_params))
+        name = shown(next(iter(request.query_params))[:100])
         raise FieldError(name, f"{name} stands in the address; options are fields of the form")
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":
         raise FieldError(
             None,
-            f"the body's type is {kind or 'not given'}, must be multipart/form-data, as curl -F file=@talk.wav "
-            "sends it",
+            f"the body's type is {shown(kind[:100]) or 'not given'}, must be multipart/form-data, as "
+            "curl -F file=@talk.wav sends it",
             status=415,
         )
     parser = MultiPartParser(

@@ -7,8 +7,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_npu.apps.server.metrics import Metrics
-from whisper_npu.apps.server.refusals import CLIENT_GONE
+from whisper_npu.apps.server.gate import CLIENT_GONE
 from whisper_npu.errors import shown
 
 LOG = logging.getLogger("whisper_npu.server")
@@ -18,8 +17,8 @@ LONGEST_PATH = 200  # characters
 class RequestLog:
     """ASGI middleware, the outermost one."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,13 +35,11 @@ class RequestLog:
             await send(message)
 
         try:
-            with self._metrics.in_flight():
-                await self._app(scope, receive, noted)
+            await self._app(scope, receive, noted)
         except Exception:
             status = 500
             raise
         finally:
-            self._metrics.request(scope["path"], status)
             LOG.info("%s", _line(scope, status, perf_counter() - start, state.get("audio_seconds")))
 
 

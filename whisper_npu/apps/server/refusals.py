@@ -10,11 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from whisper_npu.apps.server.error_body import error_body
+from whisper_npu.apps.server.gate import CLIENT_GONE
 from whisper_npu.apps.server.metrics import ErrorKind
 from whisper_npu.apps.server.queue import QueueFullError
 from whisper_npu.errors import AudioError, UsageError, WhisperNpuError, one_line
 
-CLIENT_GONE = 499  # nginx's number: nobody reads the answer
 _NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients would ask twice more after a 5xx
 
 

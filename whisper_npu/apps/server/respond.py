@@ -10,8 +10,10 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from whisper_npu.apps.server.addresses import client_of
 from whisper_npu.apps.server.answers import (
     DISPATCHES_HEADER,
     KEEP_ALIVE,
@@ -51,14 +53,11 @@ async def respond(request: Request, asked_for: AskedFor, answer: Answer) -> Resp
     return response
 
 
-async def _answered(
-    request: Request, service: Service, form: Form, asked: Asked, answer: Answer
-) -> Response:
+async def _answered(request: Request, service: Service, form: Form, asked: Asked, answer: Answer) -> Response:
     served: Served = request.app.state.served
     served.check(asked.model)
     await service.check(form.file, asked)
-    client = request.client.host if request.client else ""
-    happenings = _followed(service.happenings(form.file, asked, client), request)
+    happenings = _followed(service.happenings(form.file, asked, client_of(request.scope)), request)
     if asked.stream:
         # What refuses it at once, such as a full queue, is an answer with a status of its own.
         first = await anext(happenings)
@@ -74,7 +73,7 @@ async def _answered(
 async def _followed(
     happenings: AsyncGenerator[Happening, None], request: Request
 ) -> AsyncGenerator[Happening, None]:
-    """What happens, as long as the client is there. Raises ClientGoneError. Notes for the log how long it is."""
+    """What happens while the client is there, noted for the log. Raises ClientGoneError."""
     async with aclosing(happenings):
         async for happening in happenings:
             if isinstance(happening, Progress):
@@ -135,7 +134,8 @@ async def _chained(first: Any, others: AsyncIterator[Any]) -> AsyncIterator[Any]
 
 def _refused(error: Exception, service: Service) -> Refusal:
     refusal = refusal_of(error)
-    service.metrics.error(refusal.kind)
+    if not isinstance(error, ClientDisconnect):  # a body that ends early, which the gate has seen
+        service.metrics.error(refusal.kind)
     if refusal.kind == "internal":
         LOG.error("a defect of this program:", exc_info=error)
     elif refusal.kind == "device":

@@ -1,7 +1,7 @@
 """whisper.cpp's API: https://github.com/ggml-org/whisper.cpp, examples/server.
 
-`POST /inference` takes its fields, which are turned into those of OpenAI's API, and these as well. Its answers
-have its shapes.
+`POST /inference` takes its fields, which are turned into those of OpenAI's API, and takes these as well. The
+answers have its shapes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from whisper_npu.apps.server.asked import Asked, asked_for
 from whisper_npu.apps.server.refusals import FieldError
 from whisper_npu.apps.server.respond import respond
 from whisper_npu.apps.server.work import Finished
-from whisper_npu.transcription.result import Transcript
+from whisper_npu.transcription.transcript import Transcript
 
 # Its names for options that mean the same.
 NAMES = {
@@ -84,7 +84,10 @@ def asked_as_there(sent: Mapping[str, str]) -> Asked:
             fields[NAMES[name]] = "none"
         else:
             fields[NAMES.get(name, name)] = text
-    if fields.get("response_format") == "verbose_json" and as_switch(fields.get("without_timestamps", "0")) is False:
+    if (
+        fields.get("response_format") == "verbose_json"
+        and as_switch(fields.get("without_timestamps", "0")) is False
+    ):
         fields.setdefault("word_timestamps", "true")
     return asked_for(fields)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event
 from time import perf_counter
 from typing import BinaryIO
@@ -17,13 +17,14 @@ from typing import BinaryIO
 from whisper_npu.apps.server.asked import Asked
 from whisper_npu.apps.server.metrics import Metrics
 from whisper_npu.apps.server.queue import Queue
-from whisper_npu.apps.server.refusals import ClientGoneError, StoppingError, TimeLimitError, TooLongError
+from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError, TooLongError
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
-from whisper_npu.errors import AudioError
+from whisper_npu.errors import AudioError, CancelledError
 from whisper_npu.transcription.model import Model
-from whisper_npu.transcription.result import Segment, Transcription
+from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stream import Stream
+from whisper_npu.transcription.transcript import Segment
 
 TICK = 0.5  # seconds after which a client hears of progress, and is looked after
 
@@ -53,7 +54,7 @@ class Finished:
 
     @property
     def dispatches(self) -> int:
-        return sum(run.stats.dispatches for run in self.done.encoder.runs)
+        return self.done.took.encoder.stats.dispatches
 
 
 Happening = Waiting | Progress | Segment | Quiet | Finished
@@ -68,11 +69,10 @@ class Job:
         self._stream: Stream | None = None
 
     def work(self, tell: Callable[[Happening], None]) -> Finished:
-        """Raises AudioError, DeviceError, UsageError; ClientGoneError if it was cancelled."""
+        """Raises AudioError, DeviceError, UsageError; CancelledError if it was cancelled."""
         start = perf_counter()
         self._go_on()
         samples = load_audio(self._file, audio_track=self._asked.audio_track)  # (n_samples,) float32
-        read_seconds = perf_counter() - start
         check_length(len(samples) / SAMPLE_RATE, self._max_seconds)
         self._go_on()
         with self._model.stream(samples, self._asked.options) as stream:
@@ -81,24 +81,24 @@ class Job:
             self._go_on()
             for segment in stream:
                 tell(segment)
-                self._go_on()
-            done = replace(stream.result(), audio_seconds=read_seconds)
+            done = stream.result()
         return Finished(done, perf_counter() - start)
 
     def cancel(self) -> None:
+        """`work` ends soon; at once if it has not begun."""
         self._cancelled.set()
+        if self._stream is not None:
+            self._stream.cancel()
 
     def progress(self) -> Happening:
         stream = self._stream
         if stream is None:
             return Quiet()
-        return Progress(
-            stream.seconds_done, stream.duration, stream.language, stream.language_probability
-        )
+        return Progress(stream.seconds_done, stream.duration, stream.language, stream.language_probability)
 
     def _go_on(self) -> None:
         if self._cancelled.is_set():
-            raise ClientGoneError("the request was given up")
+            raise CancelledError("the request was given up")
 
 
 class Service:
@@ -125,9 +125,7 @@ class Service:
 
         await asyncio.get_running_loop().run_in_executor(self._reader, look)
 
-    async def happenings(
-        self, file: BinaryIO, asked: Asked, client: str
-    ) -> AsyncGenerator[Happening, None]:
+    async def happenings(self, file: BinaryIO, asked: Asked, client: str) -> AsyncGenerator[Happening, None]:
         """What becomes of a request, Finished in the end. To be closed: that ends the work.
 
         Raises what `Job.work` does, QueueFullError, TimeLimitError, StoppingError.
@@ -177,9 +175,7 @@ class Service:
                 job.cancel()
                 await _end_of(work)
             finished = work.result()
-        self.metrics.done(
-            finished.done.transcript.duration, finished.seconds, finished.dispatches
-        )
+        self.metrics.done(finished.done.transcript.duration, finished.seconds, finished.dispatches)
         return finished
 
     def _ended(self, task: asyncio.Task[Finished]) -> None:
@@ -216,4 +212,6 @@ async def _end_of(work: asyncio.Future[Finished]) -> None:
 
 def check_length(seconds: float, limit: float) -> None:
     if seconds > limit:
-        raise TooLongError(f"file lasts {seconds:.1f} s, and no more than {limit:g} s are taken at once: cut it")
+        raise TooLongError(
+            f"file lasts {seconds:.1f} s, and no more than {limit:g} s are taken at once: cut it"
+        )
