@@ -84,10 +84,8 @@ def asked_as_there(sent: Mapping[str, str]) -> Asked:
             fields[NAMES[name]] = "none"
         else:
             fields[NAMES.get(name, name)] = text
-    if (
-        fields.get("response_format") == "verbose_json"
-        and as_switch(fields.get("without_timestamps", "0")) is False
-    ):
+    timed = as_switch(fields.get("without_timestamps") or "false") is False
+    if fields.get("response_format") == "verbose_json" and timed:
         fields.setdefault("word_timestamps", "true")
     return asked_for(fields)
 
