@@ -61,8 +61,8 @@ def test_a_stream_decodes_what_is_asked_for(small: Model, decoder: ScriptedDecod
         (2, 3000, 30.0, 60.0),
     ]
     assert (done.transcript.language, done.transcript.duration) == ("de", 60.0)
-    assert done.encoder.windows == 2
-    assert done.decode_seconds > 0
+    assert done.took.encoder.windows == 2
+    assert done.took.decode_seconds > 0
 
 
 def test_transcribe_hands_over_what_the_stream_has(small: Model, decoder: ScriptedDecoder) -> None:
@@ -108,7 +108,7 @@ def test_an_interrupt_leaves_what_was_decoded(small: Model, decoder: ScriptedDec
         assert list(stream) == []
     done = stream.result()
     assert [segment.text for segment in done.transcript.segments] == [" the", " an"]
-    assert done.encoder.windows == 2
+    assert done.took.encoder.windows == 2
     assert not stream.finished
     assert stream.seconds_done == 30
     decoder.on_window = lambda: None
@@ -244,7 +244,7 @@ def test_only_the_clips_are_decoded(small: Model, decoder: ScriptedDecoder) -> N
     options = TranscribeOptions(language="de", clip_timestamps=(5.0, 10.0, 40.0))
     done = small.transcribe(noise(60), options)
     assert [(s.start, s.end) for s in done.transcript.segments] == [(5, 10), (40, 60)]
-    assert (done.heard_seconds, done.transcript.duration) == (25, 60)
+    assert (done.took.heard_seconds, done.transcript.duration) == (25, 60)
 
 
 def test_of_clips_that_were_not_all_decoded_what_was_counts(small: Model, decoder: ScriptedDecoder) -> None:
@@ -252,7 +252,7 @@ def test_of_clips_that_were_not_all_decoded_what_was_counts(small: Model, decode
     options = TranscribeOptions(language="de", clip_timestamps=(5.0, 10.0, 40.0))
     with small.stream(noise(60), options) as stream:
         next(stream)
-    assert stream.result().heard_seconds == 5
+    assert stream.result().took.heard_seconds == 5
 
 
 @pytest.mark.parametrize(
