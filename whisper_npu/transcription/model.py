@@ -175,6 +175,10 @@ class Model:
 
         return Stream(self._decode(load, options, decoded), decoded)
 
+    def check(self, options: TranscribeOptions) -> None:
+        """Raises UsageError for what the model does not know, or is too long for it, as `stream` would."""
+        check_options(self.checkpoint.name, self._whisper, options)
+
     def detect_language(
         self, audio: AudioSource, *, sampling_rate: int | None = None, audio_track: int | None = None
     ) -> tuple[str, float]:

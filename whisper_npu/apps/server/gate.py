@@ -1,0 +1,342 @@
+"""Who may ask at all, and how much they may send: checked before the application sees a request."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from whisper_npu.apps.server.addresses import Host, KnownHosts, Origin, client_of
+from whisper_npu.apps.server.error_body import error_body
+from whisper_npu.apps.server.incoming_body import Ending, IncomingBody, Patience
+from whisper_npu.errors import shown
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from whisper_npu.apps.server.metrics import ErrorKind, Metrics
+    from whisper_npu.apps.server.settings import ServerSettings
+
+log = logging.getLogger(__name__)
+
+BEING_SENT = 8  # requests that may send their bodies while the queue is full
+CLIENT_GONE = 499  # the status that is counted where no answer was possible
+EXPOSED = "X-Whisper-NPU-Device, X-Whisper-NPU-Device-Description, X-Whisper-NPU-Dispatches, Retry-After"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer of the gate's own."""
+
+    status: int
+    message: str
+    code: str
+    kind: ErrorKind
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """A request's head, and who asks."""
+
+    method: str
+    path: str
+    scheme: str
+    headers: Headers
+    is_of_page: bool
+    client: str
+
+    @property
+    def is_preflight(self) -> bool:
+        return self.method == "OPTIONS" and "access-control-request-method" in self.headers
+
+
+class Gate:
+    """ASGI middleware around the whole application: `app.add_middleware(Gate, ...)`.
+
+    In this order: the Host header (DNS rebinding), Origin and Sec-Fetch-Site (pages of other sites), the API
+    key, the size and speed of the body. Every answer gets security headers and is counted. An exception that
+    nothing within handles becomes an answer with status 500. WebSockets are refused.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        metrics: Metrics,
+        page_paths: Collection[str] = ("/",),
+        patience: Patience | None = None,
+    ) -> None:
+        """page_paths: the page and its files, which need no key, no more than /health does."""
+        self._app = app
+        self._metrics = metrics
+        self._page_paths = frozenset(page_paths)
+        self._patience = patience or Patience()
+        self._limit = settings.max_upload_bytes
+        self._hosts = KnownHosts(settings.host, settings.allowed_hosts)
+        self._every_origin = "*" in settings.allowed_origins
+        self._origins = {Origin.parse(text) for text in settings.allowed_origins} - {None}
+        self._key = None if settings.api_key is None else _digest(settings.api_key.encode())
+        self._most_bodies = settings.max_queue + 1 + BEING_SENT
+        self._bodies: Counter[str] = Counter()  # requests with a body under way, by client
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            with self._metrics.in_flight():
+                await self._answer(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # policy violation (RFC 6455, 7.4.1)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        path = scope["path"]
+        asking = _Asking(
+            scope["method"], path, scope["scheme"], headers, path in self._page_paths, client_of(scope)
+        )
+        has_body = headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
+        body = IncomingBody(receive, has_body, self._limit, self._patience)
+        answer = _Answer(send, body, asking, self._is_guest(asking), scope.get("http_version", "1.1"))
+        counted = False
+        try:
+            refusal = self._refusal(asking, has_body)
+            if refusal is not None:
+                await self._refuse(answer, refusal)
+            elif asking.is_preflight:
+                await answer.pass_on_whole(204, _preflight(headers))
+            else:
+                counted = has_body
+                self._bodies[asking.client] += counted
+                await self._run(scope, body, answer)
+        finally:
+            if counted:
+                self._bodies -= Counter([asking.client])
+            self._metrics.request(path, answer.status or CLIENT_GONE)
+
+    async def _run(self, scope: Scope, body: IncomingBody, answer: _Answer) -> None:
+        try:
+            await self._app(scope, body.receive, answer.send)
+        except Exception:
+            if answer.status is not None:
+                raise  # nothing can be said any more: the server closes the connection
+            if not body.is_refused and body.ending is not Ending.GONE:
+                log.exception("%s %s failed", scope["method"], shown(scope["path"]))
+                await self._refuse(answer, _failed())
+        if body.is_refused and answer.status is None:
+            await self._refuse(
+                answer, self._too_large() if body.ending is Ending.TOO_LARGE else self._too_slow()
+            )
+
+    async def _refuse(self, answer: _Answer, refusal: Refusal) -> None:
+        self._metrics.error(refusal.kind)
+        kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
+        content = json.dumps(error_body(refusal.message, kind, code=refusal.code)).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        await answer.pass_on_whole(refusal.status, {**headers, **dict(refusal.headers)}, content)
+
+    def _refusal(self, asking: _Asking, has_body: bool) -> Refusal | None:
+        return (
+            self._wrong_host(asking)
+            or self._wrong_origin(asking)
+            or self._wrong_key(asking)
+            or self._wrong_length(asking)
+            or (self._too_many(asking) if has_body else None)
+        )
+
+    def _wrong_host(self, asking: _Asking) -> Refusal | None:
+        given = asking.headers.getlist("host")
+        host = Host.parse(given[0]) if len(given) == 1 else None
+        if host is None:
+            return Refusal(
+                400, "the request must have one Host header, with a name or address", "bad_host", "host"
+            )
+        if host in self._hosts:
+            return None
+        return Refusal(
+            421,
+            f"this server does not answer to the name {_quoted(host.name)}; if it is its name, start it with "
+            f"--allowed-hosts {_quoted(host.name)}",
+            "host_not_allowed",
+            "host",
+        )
+
+    def _is_guest(self, asking: _Asking) -> bool:
+        """Whether a page of another site asks that may."""
+        given = asking.headers.getlist("origin")
+        if len(given) != 1:
+            return False
+        origin = Origin.parse(given[0])
+        return origin is not None and (self._every_origin or origin in self._origins)
+
+    def _wrong_origin(self, asking: _Asking) -> Refusal | None:
+        given = asking.headers.getlist("origin")
+        site = asking.headers.get("sec-fetch-site")
+        if self._is_guest(asking) or (
+            site in (None, "same-origin", "none") and self._is_own(asking, given, site)
+        ):
+            return None
+        is_link = asking.headers.get("sec-fetch-mode") == "navigate" and asking.method in ("GET", "HEAD")
+        if is_link and asking.is_of_page and not given:
+            return None  # it gives the other site nothing, and asks for nothing
+        name = _quoted(given[0]) if given else "another site"
+        return Refusal(
+            403,
+            f"a web page of {name} may not use this server; to let it, start the server with "
+            "--allowed-origins and the page's origin, such as https://example.com",
+            "origin_not_allowed",
+            "origin",
+        )
+
+    def _is_own(self, asking: _Asking, given: list[str], site: str | None) -> bool:
+        if not given:
+            return True
+        origin = Origin.parse(given[0]) if len(given) == 1 else None
+        host = Host.parse(asking.headers["host"])
+        if origin is None or host is None or not origin.is_at(host):
+            return False
+        # Behind a proxy with TLS the schemes differ; then the browser, which knows both, must say so.
+        return origin.scheme == asking.scheme or site == "same-origin"
+
+    def _wrong_key(self, asking: _Asking) -> Refusal | None:
+        is_open = asking.is_of_page or asking.path == "/health" or asking.is_preflight
+        if self._key is None or is_open:
+            return None
+        given = asking.headers.getlist("authorization")
+        scheme, _, key = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
+        same = hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key)
+        if same and scheme.lower() == "bearer":
+            return None
+        message = "a wrong API key" if key else "an API key is needed"
+        return Refusal(
+            401,
+            f"{message}: send the header `Authorization: Bearer KEY` with the key of --api-key",
+            "invalid_api_key",
+            "key",
+            (("WWW-Authenticate", 'Bearer realm="whisper-npu"'),),
+        )
+
+    def _wrong_length(self, asking: _Asking) -> Refusal | None:
+        given = asking.headers.getlist("content-length")
+        if not given:
+            return None
+        digits = given[0].strip()
+        is_number = digits.isascii() and digits.isdigit()
+        if len(given) > 1 or not is_number or "transfer-encoding" in asking.headers:
+            return Refusal(
+                400, "Content-Length must be one number, and without Transfer-Encoding", "bad_length", "body"
+            )
+        if len(digits) > 18 or int(digits) > self._limit:
+            return self._too_large()
+        return None
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            413,
+            f"the request's body is larger than the {self._limit / 1e6:g} MB that this server takes "
+            "(--max-upload-mb)",
+            "body_too_large",
+            "body",
+        )
+
+    def _too_slow(self) -> Refusal:
+        return Refusal(408, "the request's body came too slowly, or not at all", "body_too_slow", "body")
+
+    def _too_many(self, asking: _Asking) -> Refusal | None:
+        most = self._most_bodies
+        if self._bodies.total() < most and self._bodies[asking.client] < (most + 1) // 2:
+            return None
+        return Refusal(
+            429,
+            f"{self._bodies.total()} requests are under way, {self._bodies[asking.client]} of them yours; "
+            "no more are taken in before one ends",
+            "too_many_requests",
+            "busy",
+            (("Retry-After", "5"),),
+        )
+
+
+class _Answer:
+    """Stands between the application and the server's `send`."""
+
+    def __init__(
+        self, send: Send, body: IncomingBody, asking: _Asking, is_guest: bool, http_version: str
+    ) -> None:
+        self._send = send
+        self._body = body
+        self._asking = asking
+        self._is_guest = is_guest
+        self._http_version = http_version
+        self.status: int | None = None  # None: nothing is said yet
+
+    async def send(self, message: Message) -> None:
+        """For the application; what it says after the gate has refused the body does not reach the client."""
+        if self._body.is_refused and self.status is None:
+            return
+        await self._pass_on(message)
+
+    async def pass_on_whole(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await self._pass_on({"type": "http.response.start", "status": status, "headers": raw})
+        await self._pass_on({"type": "http.response.body", "body": content})
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._with_ours(list(message.get("headers", [])))}
+        elif (
+            message["type"] == "http.response.body"
+            and not message.get("more_body", False)
+            and self._body.may_go_on
+        ):
+            await self._send({**message, "more_body": True})
+            await self._body.take_in_the_rest()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    def _with_ours(self, raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        headers = MutableHeaders(raw=raw)
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["X-Frame-Options"] = "DENY"
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin" if self._is_guest else "same-origin"
+        if self._is_guest:
+            headers["Access-Control-Allow-Origin"] = self._asking.headers["origin"]
+            headers["Access-Control-Expose-Headers"] = EXPOSED
+        headers.add_vary_header("Origin")
+        if not self._asking.is_of_page:
+            headers["Cache-Control"] = "no-store"
+        if self._body.may_go_on and self._http_version.startswith("1"):
+            headers["Connection"] = (
+                "close"  # else the rest of the body would be read to its end, if it has one
+            )
+        return headers.raw
+
+
+def _preflight(headers: Headers) -> dict[str, str]:
+    """What a page of an allowed origin may send."""
+    return {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": headers.get("access-control-request-headers", "Authorization"),
+        "Access-Control-Max-Age": "600",
+    }
+
+
+def _failed() -> Refusal:
+    return Refusal(500, "the server failed; its log says why", "internal_error", "internal")
+
+
+def _digest(key: bytes) -> bytes:
+    """Of the same length for every key, so that comparing takes the same time."""
+    return hashlib.sha256(key).digest()
+
+
+def _quoted(text: str) -> str:
+    return shown(text if len(text) <= 100 else text[:97] + "...")

@@ -1,0 +1,166 @@
+"""One device and many who want it: a fair queue with a bounded length."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from math import ceil
+
+from whisper_npu.errors import WhisperNpuError
+
+FIRST_GUESS = 5.0  # seconds of a turn, before one has ended
+NEWEST = 0.25  # how much the newest turn counts in the estimate of the next one
+
+
+class QueueFullError(WhisperNpuError):
+    """No place is left, or none for this client."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds  # when a place is likely to be free; at least 1
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """One request: it waits, then has its turn."""
+
+    client: str
+    since: float
+    position: int = 0  # turns that end before its own begins; 0: it is its turn
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # the position changed
+
+
+class Queue:
+    """Hands the device to one request at a time.
+
+    Clients take turns, and the requests of one client are served in the order of their arrival: while a
+    client waits, every other one gets at most one turn before it. At most `max_waiting` requests wait, those
+    of one client in at most half of the places (rounded up), so that one client never shuts out the others.
+
+    For one event loop, and to be called within it only.
+    """
+
+    def __init__(
+        self,
+        max_waiting: int,
+        on_waited: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """on_waited: told how many seconds a request waited, when its turn begins."""
+        self._max_waiting = max_waiting
+        self._share = (max_waiting + 1) // 2
+        self._on_waited = on_waited
+        self._clock = clock
+        self._clients: dict[str, deque[_Waiter]] = {}  # those that wait; the first one has the next turn
+        self._at_work: _Waiter | None = None
+        self._began = 0.0  # when the turn did that is under way
+        self._usual = FIRST_GUESS  # seconds of a turn
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait; the one that has its turn is not among them."""
+        return sum(map(len, self._clients.values()))
+
+    @property
+    def busy(self) -> bool:
+        return self._at_work is not None
+
+    @asynccontextmanager
+    async def turn(
+        self, client: str, on_position: Callable[[int], None] | None = None
+    ) -> AsyncIterator[None]:
+        """The device is the caller's within the block; the next one gets it however the block ends.
+
+        on_position: told, in the caller's own task, how many turns end before its own begins: whenever that
+        changes (a newcomer may raise it), and 0 when the turn is there.
+
+        Raises QueueFullError.
+        """
+        mine = self._enter(client)
+        try:
+            told = None
+            while True:
+                if on_position is not None and mine.position != told:
+                    told = mine.position
+                    on_position(told)
+                if self._at_work is mine:
+                    break
+                mine.news.clear()
+                await mine.news.wait()
+            if self._on_waited is not None:
+                self._on_waited(self._clock() - mine.since)
+            yield
+        finally:
+            self._leave(mine)
+
+    def _enter(self, client: str) -> _Waiter:
+        mine = _Waiter(client, self._clock())
+        if self._at_work is None:  # then nobody waits either
+            self._begin(mine)
+            return mine
+        own = self._clients.get(client) or deque()
+        if self.waiting >= self._max_waiting:
+            raise QueueFullError(
+                f"the queue is full: {self.waiting} requests wait, and no more may (max_queue)",
+                self._seconds_until(1),
+            )
+        if len(own) >= self._share:
+            raise QueueFullError(
+                f"{len(own)} requests of yours wait, and one client may have no more than half of the "
+                f"{self._max_waiting} places of the queue (max_queue)",
+                self._seconds_until(own[0].position),
+            )
+        self._clients.setdefault(client, deque()).append(mine)
+        # Whoever is served right now comes after all others, newcomers too.
+        served = self._clients.pop(self._at_work.client, None)
+        if served is not None:
+            self._clients[self._at_work.client] = served
+        self._count()
+        return mine
+
+    def _leave(self, mine: _Waiter) -> None:
+        if self._at_work is mine:
+            self._usual += NEWEST * (self._clock() - self._began - self._usual)
+            self._at_work = None
+            if self._clients:
+                self._begin(self._next())
+        else:
+            own = self._clients[mine.client]
+            own.remove(mine)
+            if not own:
+                del self._clients[mine.client]
+        self._count()
+
+    def _next(self) -> _Waiter:
+        client = next(iter(self._clients))
+        own = self._clients.pop(client)
+        first = own.popleft()
+        if own:
+            self._clients[client] = own  # behind all others
+        return first
+
+    def _begin(self, waiter: _Waiter) -> None:
+        self._at_work = waiter
+        self._began = self._clock()
+        waiter.position = 0
+        waiter.news.set()
+
+    def _count(self) -> None:
+        """Every position anew: in each round, every client that still waits has one turn."""
+        position = 0
+        for turn in range(max(map(len, self._clients.values()), default=0)):
+            for own in self._clients.values():
+                if turn < len(own):
+                    position += 1
+                    if own[turn].position != position:
+                        own[turn].position = position
+                        own[turn].news.set()
+
+    def _seconds_until(self, turns: int) -> int:
+        """Until so many turns have ended, the one under way among them."""
+        elapsed = self._clock() - self._began
+        return max(1, ceil(max(0.0, self._usual - elapsed) + (turns - 1) * self._usual))
