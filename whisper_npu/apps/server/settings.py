@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 
-from whisper_npu.errors import UsageError
+from whisper_npu.apps.server.addresses import Host, Origin
+from whisper_npu.errors import UsageError, shown
 
 MEGABYTE = 1_000_000
 
@@ -40,6 +41,16 @@ class ServerSettings:
             value = getattr(self, name)
             if not isfinite(value) or value <= 0:
                 raise UsageError(f"{name} is {value:g}, must be above 0")
+        for host in self.allowed_hosts:
+            if host != "*" and Host.parse(host.removeprefix("*.")) is None:
+                raise UsageError(
+                    f"allowed_hosts has {shown(host)!r}, must be names such as speech.example.com"
+                )
+        for origin in self.allowed_origins:
+            if origin != "*" and Origin.parse(origin) is None:
+                raise UsageError(
+                    f"allowed_origins has {shown(origin)!r}, must be origins such as https://example.com"
+                )
         if self.max_queue < 0:
             raise UsageError(f"max_queue is {self.max_queue}, must be 0 or more")
 
