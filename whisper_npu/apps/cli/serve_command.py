@@ -6,7 +6,7 @@ import errno
 import logging
 import socket
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_address
 
 import uvicorn
@@ -53,10 +53,9 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
             progress=say,
         )
         _log_to_stderr()
-        try:
+        with suppress(KeyboardInterrupt):  # uvicorn passes the signal on that has ended it
             _Server(model, settings, listening).run(sockets=[listening])
-        except KeyboardInterrupt:  # uvicorn has ended, and passes the signal on
-            say("ended")
+        say("ended")
     return 0
 
 
