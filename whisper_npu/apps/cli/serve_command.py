@@ -14,6 +14,7 @@ import uvicorn
 from whisper_npu.apps.cli.asked import AskedModel
 from whisper_npu.apps.cli.terminal import say
 from whisper_npu.apps.server.app import create_app
+from whisper_npu.apps.server.connection import Connection
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.apps.server.work import Service
 from whisper_npu.checkpoint.resolve import check_name
@@ -71,6 +72,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 log_config=None,
+                http=Connection,
                 access_log=False,  # ours says how long it took
                 server_header=False,
                 proxy_headers=False,  # anybody can send them, and the queue is fair by address
