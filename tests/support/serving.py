@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import io
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-uvicorn = pytest.importorskip("uvicorn", reason="the extra server is not installed")
-pytest.importorskip("fastapi", reason="the extra server is not installed")
+pytest.importorskip("uvicorn", reason="the extra server is not installed")
+for package in ("fastapi", "prometheus_client", "python_multipart"):
+    pytest.importorskip(package, reason="the extra server is not installed")
 
 import soundfile  # noqa: E402
 
 from whisper_npu.apps.server.app import create_app  # noqa: E402
+from whisper_npu.apps.server.listening import Server, bound  # noqa: E402
 from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
 from whisper_npu.apps.server.work import Service  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
@@ -32,6 +33,7 @@ class Live:
 
     address: str  # http://127.0.0.1:12345
     service: Service
+    stop: Callable[[], None]  # tells it to end, and does not wait for that
 
     @property
     def port(self) -> int:
@@ -40,18 +42,23 @@ class Live:
 
 @contextmanager
 def serving(model: Model, **settings: Any) -> Iterator[Live]:
-    """A real uvicorn in a thread. settings: as `ServerSettings`."""
-    asked = replace(ServerSettings(port=0), **settings)
+    """A real uvicorn in a thread, on a free port. settings: as `ServerSettings`."""
+    asked = ServerSettings(port=0, **settings)
     app = create_app(model, asked)
-    config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=5)
-    with socket.create_server((asked.host, 0)) as listening:
-        server = uvicorn.Server(config)
+    started = threading.Event()
+    server = Server(app, started.set)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    with closing(bound(asked.host, asked.port)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            yield Live(f"http://{asked.host}:{listening.getsockname()[1]}", app.state.service)
+            assert started.wait(30)
+            yield Live(f"http://{asked.host}:{listening.getsockname()[1]}", app.state.service, stop)
         finally:
-            server.should_exit = True
+            stop()
             thread.join()
 
 

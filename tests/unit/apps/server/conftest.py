@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from threading import Event
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,19 +20,25 @@ LONGEST_WAIT = 30  # seconds, for what happens at once
 
 
 class Speaker(ScriptedDecoder):
-    """Says SAYS where a test has not written down anything else, and can be held before a window."""
+    """Says SAYS where a test has not written down anything else.
+
+    It can be held before a window, until it is let go or its work is cancelled.
+    """
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
+        self._served = model
         self.go_on, self.is_held = Event(), Event()
         self.go_on.set()
         self.on_window = self._hold
 
     def _hold(self) -> None:
         self.windows = self.windows or [SAYS]
-        if not self.go_on.is_set():
-            self.is_held.set()
-            assert self.go_on.wait(LONGEST_WAIT)
+        self.is_held.set()
+        end = monotonic() + LONGEST_WAIT
+        while not self.go_on.wait(0.01):
+            self._served._whisper.go_on()  # raises CancelledError once the work is to end
+            assert monotonic() < end
 
     def hold(self) -> None:
         self.is_held.clear()

@@ -75,9 +75,7 @@ def test_verbose_json(transcriptions: Any) -> None:
 
 
 @pytest.mark.parametrize("language", ["de", "German"])
-def test_what_is_asked_for_reaches_the_decoder(
-    transcriptions: Any, speaker: Speaker, language: str
-) -> None:
+def test_what_is_asked_for_reaches_the_decoder(transcriptions: Any, speaker: Speaker, language: str) -> None:
     transcriptions.create(
         file=FILE,
         model="whisper-1",
@@ -92,10 +90,8 @@ def test_what_is_asked_for_reaches_the_decoder(
 
 
 def test_translations(client: Any, speaker: Speaker) -> None:
-    with pytest.warns(DeprecationWarning):  # OpenAI ends it
-        done = client.audio.translations.create(
-            file=FILE, model="whisper-1", response_format="verbose_json"
-        )
+    with pytest.warns(DeprecationWarning, match="deprecated"):  # by OpenAI
+        done = client.audio.translations.create(file=FILE, model="whisper-1", response_format="verbose_json")
     assert (done.task, done.language, done.text) == ("translate", "english", TEXT)
     assert "<|translate|>" in speaker.text(speaker.prompts[0])
 
@@ -134,9 +130,7 @@ def test_a_stream_tells_of_a_segment_when_it_is_decoded(transcriptions: Any, spe
 
 def test_asynchronously(live: Live, speaker: Speaker) -> None:
     async def asked() -> tuple[list[str], str]:
-        async with openai.AsyncOpenAI(
-            base_url=f"{live.address}/v1", api_key="any", max_retries=0
-        ) as client:
+        async with openai.AsyncOpenAI(base_url=f"{live.address}/v1", api_key="any", max_retries=0) as client:
             whole = client.audio.transcriptions.create(file=FILE, model="whisper-1")
             stream = await client.audio.transcriptions.create(file=FILE, model="whisper-1", stream=True)
             return [event.type async for event in stream], (await whole).text
@@ -151,7 +145,7 @@ def test_models(live: Live, client: Any) -> None:
     name = live.service.model.checkpoint.name
     assert "whisper-1" in [model.id for model in models.list()]
     assert models.retrieve("whisper-1").owned_by == "whisper-npu"
-    with pytest.raises(openai.NotFoundError, match="gpt-4o-transcribe.* is not served here"):
+    with pytest.raises(openai.NotFoundError, match=r"gpt-4o-transcribe.* is not served here"):
         models.retrieve("gpt-4o-transcribe")
     assert models.list().data[0].id == name.rpartition("/")[2]
 
