@@ -3,12 +3,12 @@
     python scripts/server_load.py                       # tiny.en, samples/, float32 and int8
     python scripts/server_load.py --model base --compute_type int8 --in_flight 1 8 --json load.json
 
-Both sides are processes of their own that serve `create_app` by uvicorn: same API, queue, gate and settings,
-same options, compute type, threads and weights. On one side the model is ours. On the other it is
-faster-whisper's own WhisperModel, which makes the log-mel and has CTranslate2 encode and decode. Both are
-loaded and warmed up before anything is measured, then they take turns. In a turn one of them gets --requests
-requests, so many at a time, each a whole POST /v1/audio/transcriptions; the other waits, and uses next to no
-CPU time. The client runs on the same cores.
+Both sides are processes of their own that serve `create_app` as `whisper-npu serve` does: same API, queue,
+gate and settings, same options, compute type, threads and weights. On one side the model is ours. On the
+other it is faster-whisper's own WhisperModel, which makes the log-mel and has CTranslate2 encode and decode.
+Both are loaded and warmed up before anything is measured, then they take turns. In a turn one of them gets
+--requests requests, so many at a time, each a whole POST /v1/audio/transcriptions; the other waits, and uses
+next to no CPU time. The client runs on the same cores.
 
 Everything is MEASURED on this machine, without an NPU unless --device says so. Quote the ratios, which are
 medians over pairs of turns: seconds vary with what else the machine does.
@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -113,9 +112,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--in_flight", type=positive, nargs="+", default=[1, 2, 8], metavar="N")
     parser.add_argument("--requests", type=positive, default=20, help="of each turn; default: 20")
     parser.add_argument("--repeats", type=positive, default=5, help="turns of each kind; default: 5")
-    parser.add_argument(
-        "--compute_type", action="append", choices=COMPUTE_TYPES, help="repeatable; default: both"
-    )
+    parser.add_argument("--compute_type", action="append", help="repeatable; default: float32 and int8")
     parser.add_argument("--json", type=Path, metavar="FILE.json")
     add_server_options(parser)
     arguments = parser.parse_args()
@@ -145,27 +142,25 @@ def positive(text: str) -> int:
 
 def serve(arguments: argparse.Namespace) -> None:
     """Serve until stdin ends; stdout's one line is the port. What libraries print goes to stderr."""
-    import uvicorn
-
     from whisper_npu.apps.server.app import create_app
+    from whisper_npu.apps.server.listening import Server, bound
     from whisper_npu.apps.server.settings import ServerSettings
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     opened = open_ours if arguments.side == OURS else open_faster_whisper
-    with opened(arguments) as model, socket.create_server(("127.0.0.1", 0)) as listening:
+    with opened(arguments) as model, bound("127.0.0.1", 0) as listening:
         # One client may have half of the places, and all requests come from one.
         settings = ServerSettings(port=0, max_queue=2 * arguments.in_flight[0])
-        app = create_app(model, settings)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        port = listening.getsockname()[1]
+        server = Server(create_app(model, settings), lambda: print(port, file=stdout, flush=True))
 
         def end_with_stdin() -> None:
             sys.stdin.read()
             server.should_exit = True
 
         threading.Thread(target=end_with_stdin, daemon=True).start()
-        print(listening.getsockname()[1], file=stdout, flush=True)
         server.run(sockets=[listening])
 
 
@@ -196,8 +191,8 @@ def open_faster_whisper(arguments: argparse.Namespace) -> Model:
     class NoDevice(Emulator):
         """Runs nothing; the server asks what it is."""
 
-        name = PEER  # type: ignore[assignment]
-        description = "plain faster-whisper: CTranslate2's encoder and decoder on this CPU"  # type: ignore[assignment]
+        name = PEER
+        description = "plain faster-whisper: CTranslate2's encoder and decoder on this CPU"
 
     class Plain(Model):
         """Decodes by faster-whisper's own WhisperModel; how it is asked and what it answers are Model's."""
@@ -254,7 +249,8 @@ class Served:
         port = self.process.stdout.readline()
         if not port:
             raise SystemExit(f"{name} ended with status {self.process.wait()}")
-        self.url = f"http://127.0.0.1:{int(port)}"
+        self.port = int(port)
+        self.url = f"http://127.0.0.1:{self.port}"
 
     @property
     def cpu_seconds(self) -> float:
@@ -268,7 +264,10 @@ class Served:
         self.process.communicate()
 
 
-def server_of(side: str, model: str, compute_type: str, arguments: argparse.Namespace) -> Served:
+def server_of(
+    side: str, model: str, compute_type: str, in_flight: int, arguments: argparse.Namespace
+) -> Served:
+    """in_flight: how many requests it must be able to hold."""
     threads = str(arguments.threads)
     options = {
         "side": side,
@@ -277,7 +276,7 @@ def server_of(side: str, model: str, compute_type: str, arguments: argparse.Name
         "threads": threads,
         "device": arguments.device,
         "kernel": arguments.kernel,
-        "in_flight": str(max(arguments.in_flight)),
+        "in_flight": str(in_flight),
     }
     command = [
         sys.executable,
@@ -305,9 +304,11 @@ def compared(
     from whisper_npu.benchmark.timings import machine_line
     from whisper_npu.markdown import as_table
 
+    most = max(arguments.in_flight)
     with ExitStack() as stack:
         sides = [
-            Side(name, stack.enter_context(server_of(name, model, compute_type, arguments))) for name in SIDES
+            Side(name, stack.enter_context(server_of(name, model, compute_type, most, arguments)))
+            for name in SIDES
         ]
         for side in sides:
             side.ran_on = asked_what_runs(side.server)

@@ -73,9 +73,12 @@ class ScriptedDecoder:
         return [self._begin + round(start / STEP), *self.tokens(text), self._begin + round(end / STEP)]
 
 
-def small_model(folder: Path, *, multilingual: bool = True) -> Model:
-    """A random model that knows English, German and Hawaiian, or English only."""
-    config = tiny_config(vocab_size=1788 if multilingual else 1787)
+def small_model(folder: Path, *, multilingual: bool = True, n_audio_ctx: int = 1500) -> Model:
+    """A random model that knows English, German and Hawaiian, or English only.
+
+    n_audio_ctx: positions of a window, 0.02 s each; with fewer a window is encoded sooner.
+    """
+    config = tiny_config(vocab_size=1788 if multilingual else 1787, max_source_positions=n_audio_ctx)
     written = write_checkpoint(
         folder / "hf", config, tiny_tensors(config), tokenizer_json=tiny_tokenizer(multilingual=multilingual)
     )
