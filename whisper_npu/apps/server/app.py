@@ -15,6 +15,7 @@ from whisper_npu.apps.server import openai_api, whisper_cpp
 from whisper_npu.apps.server.gate import Gate
 from whisper_npu.apps.server.log import RequestLog
 from whisper_npu.apps.server.metrics import CONTENT_TYPE, Metrics
+from whisper_npu.apps.server.page import PAGE_PATHS, add_page
 from whisper_npu.apps.server.refusals import FieldError, refusal_of
 from whisper_npu.apps.server.served import Served
 from whisper_npu.apps.server.settings import ServerSettings
@@ -57,6 +58,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     app.state.service, app.state.served = service, served
     app.include_router(openai_api.router)
     app.include_router(whisper_cpp.router)
+    add_page(app, model)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -77,6 +79,6 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
 
     for kind in (HTTPException, FieldError, Exception):
         app.add_exception_handler(kind, refuse)
-    app.add_middleware(Gate, settings=settings, metrics=metrics)
+    app.add_middleware(Gate, settings=settings, metrics=metrics, page_paths=PAGE_PATHS)
     app.add_middleware(RequestLog)
     return app
