@@ -39,7 +39,10 @@ LEAST_CONTRAST = """() => {
     return pen.getImageData(0, 0, 1, 1).data;
   };
   const light = (colour) => {
-    const part = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+    const part = (byte) => {
+      const value = byte / 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    };
     return 0.2126 * part(colour[0]) + 0.7152 * part(colour[1]) + 0.0722 * part(colour[2]);
   };
   const behind = (element) => {

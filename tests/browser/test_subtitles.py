@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.conftest import opened
 from whisper_npu.output import render
 from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 WRITTEN = """async ([format, segments, rest]) => {
   const { written } = await import("/page/subtitles.js");
@@ -39,7 +41,9 @@ def word(start: float, end: float, text: str) -> Word:
 
 TRANSCRIPTS = {
     "nothing": Transcript((), "en", 1.0, 3.0),
-    "two": Transcript((segment(0.0, 1.5, " Fish & chips"), segment(1.5, 2.25, " <b>now</b>")), "en", 1.0, 3.0),
+    "two": Transcript(
+        (segment(0.0, 1.5, " Fish & chips"), segment(1.5, 2.25, " <b>now</b>")), "en", 1.0, 3.0
+    ),
     "words": Transcript(
         (segment(0.0, 1.0, " It is", (word(0.25, 0.5, " It"), word(0.5, 0.75, " is"))),), "en", 0.75, 3.0
     ),
@@ -47,10 +51,21 @@ TRANSCRIPTS = {
     "marks": Transcript((segment(0.0, 1.0, " a\r\nb\x07c\x85d\u2028e\tf\u200ff"),), "en", 1.0, 3.0),
     "empty": Transcript((segment(0.0, 1.0, "  "), segment(1.0, 2.0, " x")), "en", 1.0, 3.0),
     "hours": Transcript((segment(3723.4564, 36_000.9996, " late"),), "de", 0.5, 40_000.0),
-    "disorder": Transcript((segment(2.0, 1.0, " a"), segment(0.5, 0.5, " b"), segment(9, 11, " c")), "en", 1.0, 10.0),
+    "disorder": Transcript(
+        (segment(2.0, 1.0, " a"), segment(0.5, 0.5, " b"), segment(9, 11, " c")), "en", 1.0, 10.0
+    ),
     "beyond": Transcript((segment(2.0, 2.4, " a"), segment(2.3, 2.5, " b")), "en", 1.0, 2.3),
-    "japanese": Transcript((segment(0, 1, "東京", (word(0, 0.5, "東"), word(0.5, 1, "京"))),), "ja", 1.0, 1.0),
-}  # fmt: skip
+    "japanese": Transcript(
+        (segment(0, 1, "東京", (word(0, 0.5, "東"), word(0.5, 1, "京"))),), "ja", 1.0, 1.0
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """One page for all of them: nothing on it changes."""
+    with opened(browser, address) as page:
+        yield page
 
 
 @pytest.mark.parametrize("name", TRANSCRIPTS)
