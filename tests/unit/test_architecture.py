@@ -124,6 +124,7 @@ START_UP = [
     ["config", "--example"],
     ["completion", "bash"],
     ["transcribe", "--help"],
+    ["serve", "--help"],
     ["benchmark", "projection", "--help"],
     ["kernels", "--help"],
     ["models", "--help"],
@@ -142,6 +143,8 @@ HEAVY = {
     "onnxruntime",
     "matplotlib",
     "jiwer",
+    "fastapi",
+    "uvicorn",
 }
 
 

@@ -83,6 +83,11 @@ class Model:
         return name
 
     @property
+    def is_multilingual(self) -> bool:
+        """Whether it knows other languages than English."""
+        return bool(self._whisper.model.is_multilingual)
+
+    @property
     def choice(self) -> Choice:
         """The encoder's kernels, and why they were chosen."""
         choice = self.encoder.device.choice

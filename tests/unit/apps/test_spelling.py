@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.app import app
 from whisper_npu.apps.cli.command import Option
-from whisper_npu.apps.cli.transcribe import FORMATS, MODEL_NAMES, transcribe
+from whisper_npu.apps.cli.options import MODEL_NAMES
+from whisper_npu.apps.cli.transcribe import FORMATS, transcribe
 from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.transcription.options import MIN_SILENCE_MS, TranscribeOptions
 

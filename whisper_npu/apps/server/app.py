@@ -58,7 +58,6 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     app.state.service, app.state.served = service, served
     app.include_router(openai_api.router)
     app.include_router(whisper_cpp.router)
-    add_page(app, model)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -79,6 +78,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
 
     for kind in (HTTPException, FieldError, Exception):
         app.add_exception_handler(kind, refuse)
+    add_page(app, model)
     app.add_middleware(Gate, settings=settings, metrics=metrics, page_paths=PAGE_PATHS)
     app.add_middleware(RequestLog)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -44,15 +45,8 @@ async def read_form(request: Request) -> Form:
             "curl -F file=@talk.wav sends it",
             status=415,
         )
-    parser = MultiPartParser(
-        request.headers,
-        request.stream(),
-        max_files=1,
-        max_fields=MOST_FIELDS,
-        max_part_size=LONGEST_FIELD,
-    )
     try:
-        sent = await parser.parse()
+        sent = await _Parser(request).parse()
     except MultiPartException as error:
         raise FieldError(None, f"the form cannot be read: {error.message}") from error
     try:
@@ -60,6 +54,29 @@ async def read_form(request: Request) -> Form:
     except BaseException:
         await sent.close()
         raise
+
+
+class _Parser(MultiPartParser):
+    """Refuses a form whose end is missing, and then closes its files, as for any other error."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(
+            request.headers,
+            self._to_its_end(request),
+            max_files=1,
+            max_fields=MOST_FIELDS,
+            max_part_size=LONGEST_FIELD,
+        )
+        self._ended = False
+
+    def on_end(self) -> None:
+        self._ended = True
+
+    async def _to_its_end(self, request: Request) -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            yield chunk
+        if not self._ended:
+            raise FieldError(None, "the form is cut off: its last boundary is missing")
 
 
 def _file(sent: FormData) -> BinaryIO:
@@ -71,7 +88,7 @@ def _file(sent: FormData) -> BinaryIO:
     if file is None:
         other = next((name for name, value in sent.multi_items() if isinstance(value, UploadFile)), None)
         sent_as = f"; {other} is one, but the field's name is file" if other else ""
-        raise FieldError("file", f"there is no file in the form, or it is cut off{sent_as}")
+        raise FieldError("file", f"there is no file in the form{sent_as}")
     if file.size == 0:
         raise FieldError("file", "file is empty (0 bytes)", code="invalid_audio")
     return file.file

@@ -127,13 +127,13 @@ class Gate:
         except Exception:
             if answer.status is not None:
                 raise  # nothing can be said any more: the server closes the connection
-            if not body.is_refused and body.ending is not Ending.GONE:
+            if not body.is_cut_off:
                 log.exception("%s %s failed", scope["method"], shown(scope["path"]))
                 await self._refuse(answer, _failed())
-        if body.is_refused and answer.status is None:
-            await self._refuse(
-                answer, self._too_large() if body.ending is Ending.TOO_LARGE else self._too_slow()
-            )
+        if answer.status is None and body.ending is Ending.TOO_LARGE:
+            await self._refuse(answer, self._too_large())
+        elif answer.status is None and body.ending is Ending.TOO_SLOW:
+            await self._refuse(answer, _too_slow())
 
     async def _refuse(self, answer: _Answer, refusal: Refusal) -> None:
         self._metrics.error(refusal.kind)
@@ -246,9 +246,6 @@ class Gate:
             "body",
         )
 
-    def _too_slow(self) -> Refusal:
-        return Refusal(408, "the request's body came too slowly, or not at all", "body_too_slow", "body")
-
     def _too_many(self, asking: _Asking) -> Refusal | None:
         most = self._most_bodies
         if self._bodies.total() < most and self._bodies[asking.client] < (most + 1) // 2:
@@ -277,8 +274,8 @@ class _Answer:
         self.status: int | None = None  # None: nothing is said yet
 
     async def send(self, message: Message) -> None:
-        """For the application; what it says after the gate has refused the body does not reach the client."""
-        if self._body.is_refused and self.status is None:
+        """For the application; what it says first to a client that it takes for gone reaches nobody."""
+        if self._body.is_cut_off and self.status is None:
             return
         await self._pass_on(message)
 
@@ -327,6 +324,10 @@ def _preflight(headers: Headers) -> dict[str, str]:
         "Access-Control-Allow-Headers": headers.get("access-control-request-headers", "Authorization"),
         "Access-Control-Max-Age": "600",
     }
+
+
+def _too_slow() -> Refusal:
+    return Refusal(408, "the request's body came too slowly, or not at all", "body_too_slow", "body")
 
 
 def _failed() -> Refusal:

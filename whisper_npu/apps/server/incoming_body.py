@@ -50,13 +50,14 @@ class IncomingBody:
         self.ending = Ending.OPEN if has_body else Ending.COMPLETE
 
     @property
-    def is_refused(self) -> bool:
-        return self.ending in (Ending.TOO_LARGE, Ending.TOO_SLOW)
+    def is_cut_off(self) -> bool:
+        """Whether the application was told that the client is gone."""
+        return self.ending not in (Ending.OPEN, Ending.COMPLETE)
 
     @property
     def may_go_on(self) -> bool:
         """Whether the client may still be sending."""
-        return self.ending in (Ending.OPEN, Ending.TOO_LARGE, Ending.TOO_SLOW)
+        return self.ending not in (Ending.COMPLETE, Ending.GONE)
 
     async def receive(self) -> Message:
         if self.ending is Ending.OPEN:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from whisper_npu.apps.server.gate import CLIENT_GONE
 from whisper_npu.errors import shown
 
-LOG = logging.getLogger("whisper_npu.server")
+LOG = logging.getLogger(__name__)
 LONGEST_PATH = 200  # characters
 
 

@@ -28,7 +28,7 @@ from whisper_npu.apps.server.served import Served
 from whisper_npu.apps.server.work import Finished, Happening, Progress, Service
 
 KEEP_ALIVE_SECONDS = 10.0
-LOG = logging.getLogger("whisper_npu.server")
+LOG = logging.getLogger(__name__)
 
 AskedFor = Callable[[Mapping[str, str]], Asked]
 Answer = Callable[[Finished, Asked], Response]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 
+from whisper_npu.apps.server.addresses import Host, Origin
 from whisper_npu.errors import UsageError
 
 MEGABYTE = 1_000_000
@@ -42,10 +43,32 @@ class ServerSettings:
                 raise UsageError(f"{name} is {value:g}, must be above 0")
         if self.max_queue < 0:
             raise UsageError(f"max_queue is {self.max_queue}, must be 0 or more")
+        for name in self.allowed_hosts:
+            if name != "*" and not _is_host_name(name.removeprefix("*.")):
+                raise UsageError(
+                    f"allowed_hosts has {name!r}, must be a name without scheme and port, such as "
+                    "box.example.com, or *.example.com for all below it"
+                )
+        for origin in self.allowed_origins:
+            if origin != "*" and Origin.parse(origin) is None:
+                raise UsageError(
+                    f"allowed_origins has {origin!r}, must be a page's scheme, name and port without a path, "
+                    "such as https://example.com or http://localhost:3000"
+                )
+        if "*" in (*self.allowed_hosts, *self.allowed_origins) and self.api_key is None:
+            raise UsageError(
+                "'*' without an api_key lets every web page use the server from the browser of whoever opens "
+                "it: name the hosts and origins, or set an api_key"
+            )
 
     @property
     def max_upload_bytes(self) -> int:
         return int(self.max_upload_mb * MEGABYTE)
+
+
+def _is_host_name(text: str) -> bool:
+    host = Host.parse(text)
+    return host is not None and host.port is None
 
 
 def _is_key(key: str) -> bool:

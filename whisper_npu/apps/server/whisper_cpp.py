@@ -19,6 +19,7 @@ from whisper_npu.apps.server.asked import Asked, asked_for
 from whisper_npu.apps.server.refusals import FieldError
 from whisper_npu.apps.server.respond import respond
 from whisper_npu.apps.server.work import Finished
+from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.transcript import Transcript
 
 # Its names for options that mean the same.
@@ -84,10 +85,8 @@ def asked_as_there(sent: Mapping[str, str]) -> Asked:
             fields[NAMES[name]] = "none"
         else:
             fields[NAMES.get(name, name)] = text
-    if (
-        fields.get("response_format") == "verbose_json"
-        and as_switch(fields.get("without_timestamps", "0")) is False
-    ):
+    timed = as_switch(fields.get("without_timestamps") or "false") is False
+    if fields.get("response_format") == "verbose_json" and timed:
         fields.setdefault("word_timestamps", "true")
     return asked_for(fields)
 
@@ -115,7 +114,7 @@ def _verbose(transcript: Transcript, asked: Asked) -> dict[str, Any]:
         "language": language_of(transcript, asked),
         "duration": transcript.duration,
         "text": _lines(transcript),
-        "detected_language": language_of(transcript, asked),
+        "detected_language": name_of(language).lower(),
         "detected_language_probability": probability,
         "language_probabilities": {language: probability},
         "segments": [_segment(one, asked) for one in document(transcript)["segments"]],

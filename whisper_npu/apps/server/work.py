@@ -77,8 +77,8 @@ class Job:
         self._go_on()
         with self._model.stream(samples, self._asked.options) as stream:
             self._stream = stream
-            tell(self.progress())
             self._go_on()
+            tell(self.progress())
             for segment in stream:
                 tell(segment)
             done = stream.result()
@@ -102,7 +102,7 @@ class Job:
 
 
 class Service:
-    """One model, and the queue of those who want it. `stop` it before the event loop ends, then `close` it."""
+    """One model, and the queue of those who want it."""
 
     def __init__(self, model: Model, settings: ServerSettings, metrics: Metrics) -> None:
         self.model, self.settings, self.metrics = model, settings, metrics
@@ -135,35 +135,38 @@ class Service:
         task = asyncio.create_task(self._in_turn(job, client, happened.put_nowait))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        told: Happening = Quiet()
+        progress: Happening = Quiet()
         try:
             while not (task.done() and happened.empty()):
-                waiting = asyncio.ensure_future(happened.get())
+                next_one = asyncio.ensure_future(happened.get())
                 try:
-                    await asyncio.wait({waiting, task}, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({next_one, task}, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    if not waiting.done():
-                        waiting.cancel()
-                if waiting.done() and not waiting.cancelled():
-                    yield waiting.result()
+                    next_one.cancel()  # no effect on one that is there
+                if next_one.done() and not next_one.cancelled():
+                    happening = next_one.result()
+                    if isinstance(happening, Progress):
+                        progress = happening
+                    yield happening
                 elif not task.done():
-                    progress = job.progress()
-                    yield Quiet() if progress == told else progress
-                    told = progress
+                    before, progress = progress, job.progress()
+                    yield Quiet() if progress == before else progress
             if task.cancelled():
-                raise StoppingError("the server is being stopped; ask again when it is back")
+                raise _stopping()
             yield task.result()
         finally:
             task.cancel()
 
     async def _in_turn(self, job: Job, client: str, tell: Callable[[Happening], None]) -> Finished:
         if self._stopping:
-            raise StoppingError("the server is being stopped; ask again when it is back")
+            raise _stopping()
         loop = asyncio.get_running_loop()
         async with self.queue.turn(client, lambda position: tell(Waiting(position))):
-            work = loop.run_in_executor(
-                self._device, job.work, lambda what: loop.call_soon_threadsafe(tell, what)
-            )
+
+            def tell_in_loop(what: Happening) -> None:
+                loop.call_soon_threadsafe(tell, what)
+
+            work = loop.run_in_executor(self._device, job.work, tell_in_loop)
             try:
                 await asyncio.wait({work}, timeout=self.settings.request_timeout)
                 if not work.done():
@@ -198,14 +201,19 @@ class Service:
         self._device.shutdown()
 
 
+def _stopping() -> StoppingError:
+    return StoppingError("the server is being stopped; ask again when it is back")
+
+
 async def _end_of(work: asyncio.Future[Finished]) -> None:
-    """Whatever happens meanwhile: as long as the thread works, the device is not free."""
+    """Waits for it, whatever happens meanwhile: as long as the thread works, the device is not free."""
     cancelled = False
     while not work.done():
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:
             cancelled = True
+    work.exception()  # it is told by whoever asks for the result, or by nobody
     if cancelled:
         raise asyncio.CancelledError
 
@@ -213,5 +221,5 @@ async def _end_of(work: asyncio.Future[Finished]) -> None:
 def check_length(seconds: float, limit: float) -> None:
     if seconds > limit:
         raise TooLongError(
-            f"file lasts {seconds:.1f} s, and no more than {limit:g} s are taken at once: cut it"
+            f"file lasts {seconds:.1f} s, must be {limit:g} s or less (max_audio_seconds); send it in parts"
         )
