@@ -287,7 +287,8 @@ class _Answer:
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": self._with_ours(list(message.get("headers", [])))}
+            headers = self._with_ours(message["status"], list(message.get("headers", [])))
+            message = {**message, "headers": headers}
         elif (
             message["type"] == "http.response.body"
             and not message.get("more_body", False)
@@ -298,7 +299,7 @@ class _Answer:
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
-    def _with_ours(self, raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _with_ours(self, status: int, raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = MutableHeaders(raw=raw)
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
@@ -308,7 +309,7 @@ class _Answer:
             headers["Access-Control-Allow-Origin"] = self._asking.headers["origin"]
             headers["Access-Control-Expose-Headers"] = EXPOSED
         headers.add_vary_header("Origin")
-        if not self._asking.is_of_page:
+        if not self._asking.is_of_page or status >= 400:
             headers["Cache-Control"] = "no-store"
         if self._body.may_go_on and self._http_version.startswith("1"):
             headers["Connection"] = (
