@@ -11,7 +11,7 @@ from hypothesis import settings
 from tests.support.contracts import CONTRACTS
 from tests.support.fake_pyxrt import FakeXrt
 from tests.support.npu import XCLBIN, build_what_is_loaded, opened_npu
-from whisper_npu.apps.cli.transcribe import transcribe
+from whisper_npu.apps.cli.transcribe import CONFIGURABLE
 from whisper_npu.host.gemm import blas
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
@@ -33,7 +33,7 @@ def no_settings_of_whoever_runs_the_tests(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Neither a config file nor variables may change what the program does here."""
-    for name in ("WHISPER_NPU_CONFIG", *(str(one.envvar) for one in transcribe.options if one.envvar)):
+    for name in ("WHISPER_NPU_CONFIG", *(str(one.envvar) for one in CONFIGURABLE if one.envvar)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
 

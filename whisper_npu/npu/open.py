@@ -13,7 +13,7 @@ from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.options import NpuOptions
 
-DEVICE_NAMES = ("auto", "npu", "emulator")
+DEVICE_NAMES = ("auto", "npu", "emulator", "cpu")
 
 
 def open_device(
@@ -24,15 +24,16 @@ def open_device(
 ) -> Device:
     """Open `npu`, `emulator`, or with `auto` an NPU that can be used and otherwise the emulator.
 
-    What was opened says so in its `name` and `description`. `fidelity` concerns the emulator only, `npu` the
-    NPU.
+    `cpu` is another name of the emulator. What was opened says so in its `name` and `description`. `fidelity`
+    concerns the emulator only, `npu` the NPU.
     threads: of the host; None for one per core. Raises DeviceNotFoundError where `npu` is asked for and none
     answers, UsageError for another name or no thread.
     """
     if name not in DEVICE_NAMES:
-        raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}")
+        no_gpu = ", and no GPU is used" if name in ("cuda", "gpu", "mps", "rocm", "xpu") else ""
+        raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}{no_gpu}")
     build_meanwhile(ROWS)  # what every device's host needs, while a model is read
-    if name == "emulator":
+    if name in ("emulator", "cpu"):
         return Emulator(fidelity, Threads(threads))
     from whisper_npu.npu.xrt.device import open_npu  # the emulator starts without it
 

@@ -32,6 +32,22 @@ class AskedModel:
     kernel: str
     compute_type: str  # of the decoder
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> AskedModel:
+        """given: by the options' names; --model_directory is not every command's. Raises UsageError."""
+        folder = given.get("model_directory")
+        return cls(
+            name=given["model"] if folder is None else str(folder.absolute()),
+            folder=given["model_dir"],
+            local_files_only=given["local_files_only"],
+            device=given["device"],
+            fidelity=Fidelity(given["fidelity"]),
+            npu=npu_options(given["kernels"], given["timeout"]),
+            threads=given["threads"] or None,
+            kernel=given["kernel"],
+            compute_type=given["compute_type"],
+        )
+
 
 @dataclass(frozen=True)
 class AskedRecordings:
@@ -81,7 +97,7 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
         raise UsageError(in_options_words(str(error), typed)) from error
     return Asked(
         recordings=AskedRecordings(given["audio_track"], given["skip_existing"]),
-        model=_model(given),
+        model=AskedModel.of(given),
         options=options,
         files=files,
         layout=layout,
@@ -137,21 +153,6 @@ def _files(given: Mapping[str, Any]) -> OutputFiles:
     if not formats and given["output_dir"] is not None:
         formats = FORMATS
     return OutputFiles(formats, (given["output_dir"] or Path()).expanduser())
-
-
-def _model(given: Mapping[str, Any]) -> AskedModel:
-    name, folder = given["model"], given["model_directory"]
-    return AskedModel(
-        name=name if folder is None else str(folder.absolute()),
-        folder=given["model_dir"],
-        local_files_only=given["local_files_only"],
-        device=given["device"],
-        fidelity=Fidelity(given["fidelity"]),
-        npu=npu_options(given["kernels"], given["timeout"]),
-        threads=given["threads"] or None,
-        kernel=given["kernel"],
-        compute_type=given["compute_type"],
-    )
 
 
 def _word_timestamps(

@@ -10,11 +10,15 @@ import click
 from click.core import ParameterSource
 
 from whisper_npu.apps.cli.command import Command, Option, option, value_text
+from whisper_npu.apps.cli.serve import serve
+from whisper_npu.apps.cli.serve_options import SERVER
 from whisper_npu.apps.cli.settings import PRECEDENCE, config_file, unknown_variables
-from whisper_npu.apps.cli.transcribe import transcribe
+from whisper_npu.apps.cli.transcribe import CONFIGURABLE, transcribe
 from whisper_npu.apps.cli.values import SWITCH
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.screen import WIDTH
+
+SECRET = "(not shown)"
 
 
 def _config(all: bool, path: bool, example: bool) -> None:
@@ -48,9 +52,8 @@ def _shown(*, everything: bool) -> Iterator[str]:
     file = config_file()
     yield f"config file: {file}{'' if file.exists() else ' (there is none)'}"
     yield from textwrap.wrap(f"What counts, in this order: {PRECEDENCE}.", WIDTH)
-    yield from unknown_variables(transcribe.options)
-    ctx = _parsed()
-    rows = [_row(one, ctx) for one in transcribe.options if one.configurable]
+    yield from unknown_variables(CONFIGURABLE)
+    rows = [_row(one, ctx) for ctx, options in _parsed() for one in options if one.configurable]
     shown = [row for row in rows if everything or row[2]]
     yield ""
     if not shown:
@@ -65,14 +68,18 @@ def _check() -> None:
     from whisper_npu.apps.cli.asked import asked_for
 
     try:
-        asked_for(_parsed().params, frozenset())
+        asked_for(_parsed()[0][0].params, frozenset())
     except UsageError as error:
         raise UsageError(f"transcribe would refuse these defaults: {error}") from error
 
 
-def _parsed() -> click.Context:
-    """transcribe without a command line: only its defaults, wherever they come from."""
-    return transcribe.make_context("transcribe", ["-"], parent=click.get_current_context().find_root())
+def _parsed() -> list[tuple[click.Context, Sequence[Option]]]:
+    """Commands without a command line, only their defaults, and which of their options no earlier one has."""
+    root = click.get_current_context().find_root()
+    return [
+        (transcribe.make_context("transcribe", ["-"], parent=root), transcribe.options),
+        (serve.make_context("serve", [], parent=root), SERVER),
+    ]
 
 
 def _row(one: Option, ctx: click.Context) -> tuple[str, str, str]:
@@ -83,7 +90,8 @@ def _row(one: Option, ctx: click.Context) -> tuple[str, str, str]:
         said = str(one.envvar)
     elif source is ParameterSource.DEFAULT_MAP:
         said = "config file"
-    return one.long_name.removeprefix("--"), shown(value_text(ctx.params[str(one.name)])), said
+    name, value = one.long_name.removeprefix("--"), ctx.params[str(one.name)]
+    return name, SECRET if value and name == "api_key" else shown(value_text(value)), said
 
 
 def _example() -> Iterator[str]:
@@ -92,7 +100,7 @@ def _example() -> Iterator[str]:
         f"What counts, in this order: {PRECEDENCE}.", WIDTH, initial_indent="# ", subsequent_indent="# "
     )
     yield "# A line counts once its # is removed. These have a default, which is shown:"
-    settable = [one for one in transcribe.options if one.configurable]
+    settable = [one for one in CONFIGURABLE if one.configurable]
     yield from _lines([one for one in settable if one.default is not None])
     yield ""
     yield "# These have none, and are examples:"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from whisper_npu.apps.cli.command import Argument, Group, command, configurable, option
+from whisper_npu.apps.cli.options import MODEL_NAMES
 from whisper_npu.apps.cli.settings import configured
-from whisper_npu.apps.cli.transcribe import MODEL_NAMES
 from whisper_npu.apps.cli.values import FOLDER, SWITCH, Text
 
 models = Group(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whisper_npu.apps.cli.command import Option, option
-from whisper_npu.apps.cli.values import FILE, FOLDER, TEXT, Choice, Number
+from whisper_npu.apps.cli.values import FILE, FOLDER, FOLDER_OR_NONE, SWITCH, TEXT, Choice, Number, Text
 from whisper_npu.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,28 @@ KERNEL_HELP = (
     "64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, "
     "64x512_k2048; 64x64_baseline."
 )
+MODEL_NAMES = (  # without importing the checkpoints; a test compares
+    "tiny.en",
+    "tiny",
+    "base.en",
+    "base",
+    "small.en",
+    "small",
+    "medium.en",
+    "medium",
+    "large-v1",
+    "large-v2",
+    "large-v3",
+    "large",
+    "large-v3-turbo",
+    "turbo",
+    "distil-small.en",
+    "distil-medium.en",
+    "distil-large-v2",
+    "distil-large-v3",
+    "distil-large-v3.5",
+)
+COMPUTE_TYPES = ("auto", "default", "int8", "int8_float32", "float32")
 DEVICES = Choice(
     ("auto", "npu", "emulator", "cpu"),
     also={"cpu": "emulator"},
@@ -84,6 +106,28 @@ def kernel(help: str = KERNEL_HELP) -> Option:
     return option("--kernel", type=TEXT, default="auto", metavar="NAME", help=help)
 
 
+WHISPER_MODEL = option(
+    "--model",
+    type=Text(MODEL_NAMES),
+    default="base",
+    metavar="NAME",
+    help="Name (tiny.en, base, large-v3-turbo, ...), folder, or hub id.",
+)
+MODEL_DIR = option(
+    "--model_dir",
+    type=FOLDER_OR_NONE,
+    example='"/data/models"',
+    metavar="DIR",
+    help="Where models are kept and downloaded to.",
+)
+LOCAL_FILES_ONLY = option("--local_files_only", type=SWITCH, default=False, help="Never download anything.")
+COMPUTE_TYPE = option(
+    "--compute_type",
+    type=Text(COMPUTE_TYPES),
+    default="auto",
+    metavar="TYPE",
+    help="Decoder's type, as CTranslate2 calls it: auto (int8 if the CPU has it), float32, int8, ...",
+)
 MODEL = option("--model", type=TEXT, default="base", metavar="NAME", help="Name, folder, or hub id.")
 MARKDOWN = option("--markdown", type=FILE, metavar="FILE.md", help="Also write the whole table.")
 JSON = option("--json", type=FILE, metavar="FILE.json", help="Write all results as JSON.")

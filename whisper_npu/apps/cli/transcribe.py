@@ -10,9 +10,21 @@ from click.core import ParameterSource
 
 from whisper_npu.apps.cli.clock import START
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
-from whisper_npu.apps.cli.options import DEVICE, KERNELS, THREADS, TIMEOUT, fidelity, kernel
+from whisper_npu.apps.cli.options import (
+    COMPUTE_TYPE,
+    DEVICE,
+    KERNELS,
+    LOCAL_FILES_ONLY,
+    MODEL_DIR,
+    THREADS,
+    TIMEOUT,
+    WHISPER_MODEL,
+    fidelity,
+    kernel,
+)
 from whisper_npu.apps.cli.progress import Progress, awaited
 from whisper_npu.apps.cli.refused import HARMLESS, REFUSED, WHISPER_CPP
+from whisper_npu.apps.cli.serve_options import SERVER
 from whisper_npu.apps.cli.settings import (
     checked_names,
     config_file,
@@ -35,28 +47,6 @@ from whisper_npu.apps.cli.values import (
 from whisper_npu.apps.sources import find_recordings
 
 FORMATS = ("txt", "srt", "vtt", "tsv", "json", "lrc")  # without importing the writers; a test compares
-MODEL_NAMES = (  # without importing the checkpoints; a test compares
-    "tiny.en",
-    "tiny",
-    "base.en",
-    "base",
-    "small.en",
-    "small",
-    "medium.en",
-    "medium",
-    "large-v1",
-    "large-v2",
-    "large-v3",
-    "large",
-    "large-v3-turbo",
-    "turbo",
-    "distil-small.en",
-    "distil-medium.en",
-    "distil-large-v2",
-    "distil-large-v3",
-    "distil-large-v3.5",
-)
-COMPUTE_TYPES = ("auto", "default", "int8", "int8_float32", "float32")
 
 
 def _languages() -> list[str]:
@@ -75,36 +65,18 @@ AUDIO = Argument(
 
 MODEL = group(
     "Model and device",
-    option(
-        "--model",
-        type=Text(MODEL_NAMES),
-        default="base",
-        metavar="NAME",
-        help="Name (tiny.en, base, large-v3-turbo, ...), folder, or hub id.",
-    ),
+    WHISPER_MODEL,
     option(
         "--model_directory",
         type=FOLDER_OR_NONE,
         metavar="DIR",
         help="A folder that is the model, as --model DIR; whisper-ctranslate2's name for it.",
     ),
-    option(
-        "--model_dir",
-        type=FOLDER_OR_NONE,
-        example='"/data/models"',
-        metavar="DIR",
-        help="Where models are kept and downloaded to.",
-    ),
-    option("--local_files_only", type=SWITCH, default=False, help="Never download anything."),
+    MODEL_DIR,
+    LOCAL_FILES_ONLY,
     DEVICE,
     THREADS,
-    option(
-        "--compute_type",
-        type=Text(COMPUTE_TYPES),
-        default="auto",
-        metavar="TYPE",
-        help="Decoder's type, as CTranslate2 calls it: auto (int8 if the CPU has it), float32, int8, ...",
-    ),
+    COMPUTE_TYPE,
     option(
         "--fp16",
         type=SWITCH,
@@ -445,7 +417,7 @@ def _transcribe(**given: Any) -> int:
     typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
     recordings = find_recordings(given["audio"], recursive=given["recursive"])
     with Progress(awaited(recordings), quiet=given["quiet"]) as progress:
-        for line in unknown_variables(transcribe.options):
+        for line in unknown_variables(CONFIGURABLE):
             progress.note(f"whisper-npu: {line}")
         # These take a second: somebody looks at the terminal already.
         from whisper_npu.apps.cli.asked import asked_for
@@ -454,10 +426,11 @@ def _transcribe(**given: Any) -> int:
         return Session(asked_for(given, typed), recordings, progress, START).execute()
 
 
-def _defaults(options: Sequence[Option]) -> dict[str, Any]:
+def checked_defaults(options: Sequence[Option]) -> dict[str, Any]:
+    """What the config file says of these options. Raises UsageError for a name that no command knows."""
     path = config_file()
     config = read_config(path)
-    checked_names(config, options, path)
+    checked_names(config, CONFIGURABLE, path)
     return defaults_for(options, config)
 
 
@@ -472,5 +445,6 @@ transcribe = Command(
     ),
     refused=REFUSED | WHISPER_CPP,
     harmless=HARMLESS,
-    defaults=_defaults,
+    defaults=checked_defaults,
 )
+CONFIGURABLE = (*transcribe.options, *SERVER)  # what a config file and variables may set

@@ -179,6 +179,22 @@ class Text(ParamType):
         return found or [CompletionItem(incomplete, type="file")]
 
 
+class Texts(ParamType):
+    """Words separated by commas, or a list in a config file."""
+
+    name = "texts"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if value == NO_VALUE:
+            return ()
+        given = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        if not all(isinstance(one, str) for one in given):
+            raise click.BadParameter(f"{value!r} is no list of words", ctx, param)
+        return tuple(one.strip() for one in given if one.strip())
+
+
 class Numbers(ParamType):
     """Numbers separated by commas, or a list in a config file."""
 

@@ -1,0 +1,357 @@
+"""Requests of every kind, the worst ones too: a status with OpenAI's error body, and the next one works."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+pytest.importorskip("tests.support.serving", reason="the extra server is not installed")
+
+from tests.support.scripted_decoder import Window  # noqa: E402
+from tests.support.serving import Live, recording, serving  # noqa: E402
+from tests.unit.apps.server.conftest import LONGEST_WAIT, Speaker  # noqa: E402
+from whisper_npu.transcription.model import Model  # noqa: E402
+
+FILE = {"file": ("talk.wav", recording())}
+HERE = "/v1/audio/transcriptions"
+
+
+def refused(answer: Any) -> dict[str, Any]:
+    """The error of an answer, which is OpenAI's and one line, with nothing of the program's inside."""
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"error"}
+    error: dict[str, Any] = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    assert "\n" not in error["message"]
+    assert "Traceback" not in error["message"]
+    return error
+
+
+def works(http: Any) -> None:
+    answer = http.post(HERE, files=FILE)
+    assert (answer.status_code, answer.json()["text"]) == (200, "the an")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "message"),
+    [
+        ({"temperature": "nan"}, "temperature", "temperature is nan, must be a number from 0 to 1"),
+        ({"temperature": "warm"}, "temperature", "must be a number"),
+        ({"beam_size": "1e3"}, "beam_size", "must be a whole number"),
+        ({"beam_size": "0"}, "beam_size", "at least 1|from 1 to"),
+        ({"stream": "maybe"}, "stream", "must be true or false"),
+        ({"language": "klingon"}, "language", "unknown language"),
+        ({"prompt": "an " * 2000}, None, "prompt"),
+        ({"response_format": "docx"}, "response_format", "must be one of json, text, srt, verbose_json, vtt"),
+        ({"response_format": "diarized_json"}, "response_format", "speakers are not told apart"),
+        ({"response_format": "srt", "stream": "1"}, "response_format", "cannot be streamed"),
+        ({"timestamp_granularities[]": "word"}, "timestamp_granularities", "must be verbose_json"),
+        ({"max_line_width": "40"}, "max_line_width", "must be srt or vtt"),
+        ({"vad_threshold": "0.5001"}, "vad_threshold", "no effect without vad_filter"),
+        ({"include[]": "logprobs"}, "include", "not told"),
+        ({"chunking_strategy[type]": "server_vad"}, "chunking_strategy", "only auto"),
+        ({"known_speaker_names[]": "me"}, "known_speaker_names", "speakers"),
+        ({"langauge": "de"}, "langauge", "did you mean language"),
+        ({"task": "sing"}, "task", "unknown task"),
+        ({"\x1b[31m": "x"}, r"\x1b[31m", "there is no field"),
+        ({"language": ["de", "en"]}, "language", "given twice"),
+        ({"prompt": "x", "initial_prompt": "y"}, "prompt", "the same option"),
+        ({"audio_track": "7"}, "file", "no audio track 7"),
+        ({"clip_timestamps": "100,200"}, "file", "lasts 2.00 s"),
+    ],
+)
+def test_a_field_that_is_wrong(http: Any, fields: dict[str, Any], param: str | None, message: str) -> None:
+    answer = http.post(HERE, files=FILE, data=fields)
+    assert answer.status_code == 400
+    error = refused(answer)
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
+    assert re.search(message, error["message"]), error["message"]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "https://example.com/a.wav", "/dev/stdin", "-", "a\0b"])
+def test_what_a_client_calls_its_file_means_nothing(http: Any, name: str) -> None:
+    answer = http.post(HERE, files={"file": (name, recording())})
+    assert answer.json()["text"] == "the an"
+
+
+def form(*parts: tuple[str, bytes], end: bytes = b"--x--\r\n") -> bytes:
+    """parts: the header of each, and its content."""
+    return b"".join(b"--x\r\n%s\r\n\r\n%s\r\n" % (head.encode(), body) for head, body in parts) + end
+
+
+A_FILE = 'Content-Disposition: form-data; name="file"; filename="a.wav"'
+MULTIPART = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "status", "message"),
+    [
+        (None, b"", 415, "multipart/form-data"),
+        ("application/json", b'{"file": "a.wav"}', 415, "application/json"),
+        ("application/x-www-form-urlencoded", b"file=a.wav", 415, "multipart/form-data"),
+        ("multipart/form-data", b"--x--", 400, "boundary"),
+        (MULTIPART, b"", 400, "cut off"),
+        (MULTIPART, form(), 400, "no file"),
+        (MULTIPART, b"garbage" * 100, 400, "cannot be read"),
+        (MULTIPART, bytes(range(256)) * 100, 400, "cannot be read"),
+        (MULTIPART, form((A_FILE, recording()), end=b""), 400, "cut off"),
+        (MULTIPART, form((A_FILE, recording()))[:3000], 400, "cut off"),
+        (MULTIPART, form((A_FILE, b"")), 400, "empty"),
+        (MULTIPART, form((A_FILE, recording()), (A_FILE, recording())), 400, "Too many files"),
+        (MULTIPART, form(('Content-Disposition: form-data; name="file"', b"x")), 400, "file is text"),
+        (MULTIPART, form((A_FILE.replace("file", "audio", 1), recording())), 400, "the field's name is file"),
+        (MULTIPART, form((A_FILE.replace('"file"', '"prompt"'), b"x")), 400, "prompt is one"),
+        (MULTIPART, form((A_FILE, b"#EXTM3U\nhttps://example.com/a.mp3")), 400, "is not audio"),
+        (MULTIPART, form(("Content-Disposition: form-data", b"x")), 400, "name"),
+        (
+            MULTIPART,
+            form(('Content-Disposition: form-data; name="prompt"', b"x" * 2_000_000), (A_FILE, recording())),
+            400,
+            "exceeded",
+        ),
+    ],
+)
+def test_a_body_that_is_wrong(http: Any, kind: str | None, content: bytes, status: int, message: str) -> None:
+    answer = http.post(HERE, content=content, headers={"Content-Type": kind} if kind else {})
+    assert answer.status_code == status, answer.text
+    assert message in refused(answer)["message"]
+
+
+def test_after_all_these_the_next_one_works(http: Any) -> None:
+    for content in (b"", b"garbage", form((A_FILE, recording()), end=b""), form((A_FILE, b"no audio"))):
+        assert http.post(HERE, content=content, headers={"Content-Type": MULTIPART}).status_code == 400
+        works(http)
+
+
+def test_a_recording_without_samples_is_one(http: Any) -> None:
+    """As on the command line."""
+    answer = http.post(
+        HERE, files={"file": ("a.wav", recording(0))}, data={"response_format": "verbose_json"}
+    )
+    assert (answer.status_code, answer.json()["segments"], answer.json()["text"]) == (200, [], "")
+
+
+def test_addresses_and_methods(http: Any) -> None:
+    for path in ("/v1/audio/speech", "/docs", "/openapi.json", "/redoc", "/v1/models/"):
+        answer = http.get(path)
+        assert answer.status_code == 404, path
+        refused(answer)
+    answer = http.get(HERE)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    refused(answer)
+    answer = http.post(f"{HERE}?language=de", files=FILE)
+    assert (answer.status_code, refused(answer)["param"]) == (400, "language")
+
+
+def test_a_body_beyond_the_limit(small: Model, speaker: Speaker) -> None:
+    with serving(small, max_upload_mb=0.1) as live, httpx.Client(base_url=live.address) as http:
+        answer = http.post(HERE, files=FILE, data={"prompt": "x" * 200_000})
+        assert answer.status_code == 413
+        refused(answer)
+        works(http)
+
+
+def test_a_defect_of_ours_is_one_line(http: Any, speaker: Speaker, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("secret")
+
+    on_window, speaker.on_window = speaker.on_window, fail
+    with caplog.at_level(logging.ERROR):
+        answer = http.post(HERE, files=FILE)
+    assert answer.status_code == 500
+    error = refused(answer)
+    assert (error["type"], error["code"]) == ("server_error", "internal")
+    assert "ZeroDivisionError" in error["message"]
+    assert "secret" not in error["message"]
+    assert "secret" in caplog.text  # the operator sees all of it
+    streamed = events(http.post(HERE, files=FILE, data={"stream": "true"}))
+    assert streamed[-1]["error"]["code"] == "internal"
+    speaker.on_window = on_window
+    works(http)
+
+
+def events(answer: Any) -> list[dict[str, Any]]:
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in answer.text.split("\n\n") if line]
+    assert all(line.startswith(("data: ", ":")) for line in lines)
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+
+def test_a_stream_for_the_page(http: Any) -> None:
+    """Also of a translation, which the page asks for in the same way."""
+    for path in (HERE, "/v1/audio/translations"):
+        told = events(http.post(path, files=FILE, data={"stream": "true", "response_format": "verbose_json"}))
+        assert told[0] == {"type": "transcript.progress", "queue_position": 0}
+        assert told[1] == {
+            "type": "transcript.progress",
+            "seconds_done": 0.0,
+            "duration": 2.0,
+            "language": "de",
+            "language_probability": 0.75,
+        }
+        first, second = (one for one in told if one["type"] == "transcript.text.delta")
+        assert {name: first["segment"][name] for name in ("id", "start", "end", "text", "words")} == {
+            "id": 0,
+            "start": 0.0,
+            "end": 1.0,
+            "text": " the",
+            "words": None,
+        }
+        assert second["segment"]["id"] == 1
+        done = told[-1]
+        assert done["type"] == "transcript.text.done"
+        assert (done["language"], done["duration"], done["device"]) == ("de", 2.0, "emulator")
+        assert done["dispatches"] > 0
+        assert done["real_time_factor"] == done["measured_seconds"] / 2.0
+
+
+def test_no_field_is_an_option_that_cannot_be_set(http: Any) -> None:
+    answer = http.post(
+        HERE,
+        files=FILE,
+        data={
+            "model": "",
+            "language": "",
+            "prompt": "",
+            "temperature": "",
+            "stream": "",
+            "chunking_strategy": "auto",
+            "vad_filter": "False",
+            "beam_size": "1",
+            "condition_on_previous_text": "off",
+            "compression_ratio_threshold": "none",
+            "suppress_tokens": "",
+        },
+    )
+    assert answer.status_code == 200
+
+
+# Clients that go away.
+
+
+@contextmanager
+def sent(live: Live, *, stream: bool = False) -> Iterator[socket.socket]:
+    """A request whose answer nobody has read yet."""
+    fields = [('Content-Disposition: form-data; name="stream"', b"true")] if stream else []
+    content = form((A_FILE, recording()), *fields)
+    head = f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n"
+    with socket.create_connection(("127.0.0.1", live.port)) as connection:
+        connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        yield connection
+
+
+def wait_until(happened: Any) -> None:
+    never = Event()
+    for _ in range(100 * LONGEST_WAIT):
+        if happened():
+            return
+        never.wait(0.01)
+    pytest.fail("it did not happen")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_work_of_a_client_that_goes_away_ends(
+    live: Live, http: Any, speaker: Speaker, stream: bool
+) -> None:
+    speaker.windows = [Window([(0.0, " the", 30.0)]) for _ in range(3)]
+    speaker.hold()
+    queue = live.service.queue
+    with sent(live, stream=stream):
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        with sent(live, stream=stream):
+            wait_until(lambda: queue.waiting == 1)
+        wait_until(lambda: queue.waiting == 0)  # the one that waited has left
+        assert queue.busy
+    wait_until(lambda: not queue.busy)
+    assert speaker.prompts == []  # nothing was decoded
+    speaker.windows = []
+    speaker.go_on.set()
+    works(http)
+
+
+def test_half_a_body(live: Live, http: Any) -> None:
+    with socket.create_connection(("127.0.0.1", live.port)) as connection:
+        connection.sendall(
+            f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n"
+            "Content-Length: 10000\r\n\r\n--x\r\n".encode()
+        )
+    works(http)
+
+
+def test_work_beyond_the_limit_ends(small: Model, speaker: Speaker) -> None:
+    with serving(small, request_timeout=0.2) as live, httpx.Client(base_url=live.address, timeout=30) as http:
+        speaker.hold()
+        answer = http.post(HERE, files=FILE)
+        assert (answer.status_code, refused(answer)["code"]) == (503, "time_limit")
+        assert answer.headers["x-should-retry"] == "false"
+        streamed = events(http.post(HERE, files=FILE, data={"stream": "true"}))
+        assert [one["error"]["code"] for one in streamed] == ["time_limit"]
+        assert not live.service.queue.busy
+        assert speaker.prompts == []
+
+
+def test_a_server_that_is_stopped_says_so(small: Model, speaker: Speaker) -> None:
+    answers: list[Any] = []
+    with serving(small) as live:
+        speaker.hold()
+        asking = Thread(
+            target=lambda: answers.append(httpx.post(live.address + HERE, files=FILE, timeout=30))
+        )
+        asking.start()
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        live.stop()
+    asking.join()
+    assert (answers[0].status_code, refused(answers[0])["code"]) == (503, "stopping")
+
+
+# What else there is.
+
+
+def test_health_and_metrics_answer_while_the_device_works(live: Live, http: Any, speaker: Speaker) -> None:
+    speaker.hold()
+    with sent(live), sent(live):
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        wait_until(lambda: live.service.queue.waiting == 1)
+        health = http.get("/health").json()
+        assert health == {
+            "status": "ok",
+            "model": health["model"],
+            "device": "emulator",
+            "device_description": live.service.model.device.description,
+            "queue": 1,
+        }
+        metrics = http.get("/metrics")
+        assert metrics.headers["content-type"].startswith("text/plain")
+        assert "whisper_npu_device_busy 1.0" in metrics.text
+        assert "whisper_npu_queue_length 1.0" in metrics.text
+        speaker.go_on.set()
+        wait_until(lambda: not live.service.queue.busy)
+
+
+def test_a_line_for_each_request(http: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "whisper_npu.apps.server.log"):
+        http.post(HERE, files=FILE, data={"prompt": "a secret prompt"})
+        http.get("/a%0a%1b[31mb")
+    lines = [record.getMessage() for record in caplog.records if record.name.endswith("server.log")]
+    assert re.fullmatch(r"POST /v1/audio/transcriptions 200 \d+\.\d{3} s, 2\.0 s of audio", lines[0])
+    assert lines[1].startswith(r"GET /a\n\x1b[31mb 404 ")
+    assert "secret" not in caplog.text
+    assert " the" not in lines[0]
+
+
+def test_nothing_is_left_on_the_disk(http: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    works(http)
+    assert list(tmp_path.iterdir()) == []

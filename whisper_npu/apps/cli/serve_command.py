@@ -1,0 +1,72 @@
+"""The work of `whisper-npu serve`: an address, a model on a device, and a server until it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from contextlib import closing, suppress
+from ipaddress import ip_address
+
+from whisper_npu.apps.cli.asked import AskedModel
+from whisper_npu.apps.cli.terminal import say
+from whisper_npu.apps.server.app import create_app
+from whisper_npu.apps.server.listening import Server, bound
+from whisper_npu.apps.server.settings import ServerSettings
+from whisper_npu.checkpoint.resolve import check_name
+from whisper_npu.errors import shown
+from whisper_npu.npu.open import open_device
+from whisper_npu.transcription.compute_type import resolve_compute_type
+from whisper_npu.transcription.load import load_model
+from whisper_npu.transcription.model import Model
+
+
+def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
+    """Returns 0 when it has been told to end. Raises WhisperNpuError where it cannot begin.
+
+    What can be wrong is found before the model is loaded; connections are taken once it is.
+    """
+    check_name(asked.name)
+    resolve_compute_type(asked.compute_type)
+    with (
+        closing(bound(settings.host, settings.port)) as listening,
+        open_device(asked.device, asked.fidelity, asked.npu, asked.threads) as device,
+    ):
+        device.check_kernel(asked.kernel)
+        say(f"loading {asked.name}")
+        model = load_model(
+            asked.name,
+            device=device,
+            kernel=asked.kernel,
+            compute_type=asked.compute_type,
+            model_dir=asked.folder,
+            local_files_only=asked.local_files_only,
+            progress=say,
+        )
+        _log_to_stderr()
+        server = Server(create_app(model, settings), lambda: _say_where(listening, model, settings))
+        with suppress(KeyboardInterrupt):  # uvicorn passes the signal on that has ended it
+            server.run(sockets=[listening])
+        say("ended")
+    return 0
+
+
+def _say_where(listening: socket.socket, model: Model, settings: ServerSettings) -> None:
+    host, port = listening.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    clock = model.device.clock
+    on = "the CPU, which emulates the NPU" if clock == "CPU" else f"the {clock}"
+    say(f"listening on {address} ({shown(model.checkpoint.name)} on {on}; Ctrl-C ends it)")
+    if settings.api_key is None and not ip_address(host.partition("%")[0]).is_loopback:
+        say(f"WARNING: whoever reaches {address} may use this server; --api_key_file is for a key")
+
+
+def _log_to_stderr() -> None:
+    """Requests and failures, each a line with its time; what libraries say only where something is wrong."""
+    logging.raiseExceptions = False  # where stderr is closed, the work goes on
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    for name, level in (("whisper_npu", logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(level)

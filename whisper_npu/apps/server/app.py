@@ -1,0 +1,84 @@
+"""The server as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+import whisper_npu
+from whisper_npu.apps.server import openai_api, whisper_cpp
+from whisper_npu.apps.server.gate import Gate
+from whisper_npu.apps.server.log import RequestLog
+from whisper_npu.apps.server.metrics import CONTENT_TYPE, Metrics
+from whisper_npu.apps.server.page import PAGE_PATHS, add_page
+from whisper_npu.apps.server.refusals import FieldError, refusal_of
+from whisper_npu.apps.server.served import Served
+from whisper_npu.apps.server.settings import ServerSettings
+from whisper_npu.apps.server.work import Service
+from whisper_npu.transcription.model import Model
+
+ENDPOINTS = (
+    "/",
+    "/health",
+    "/inference",
+    "/metrics",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/models",
+)
+
+
+def create_app(model: Model, settings: ServerSettings) -> FastAPI:
+    """Serve a model. It is not closed when the server ends.
+
+    `app.state.service.stop()` ends all work: call it when the server is asked to end.
+    """
+    served = Served(model.checkpoint.name)
+    metrics = Metrics(served.id, model.device.name, model.device.description, ENDPOINTS)
+    service = Service(model, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.close()
+
+    app = FastAPI(
+        title="whisper-npu",
+        version=whisper_npu.__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        # Its pages load scripts from elsewhere, and it knows nothing of forms that are read field by field.
+        openapi_url=None,
+    )
+    app.state.service, app.state.served = service, served
+    app.include_router(openai_api.router)
+    app.include_router(whisper_cpp.router)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "model": served.id,
+            "device": model.device.name,
+            "device_description": model.device.description,
+            "queue": service.queue.waiting,
+        }
+
+    @app.get("/metrics")
+    async def text_of_metrics() -> Response:
+        return Response(metrics.text(service.queue), media_type=CONTENT_TYPE)
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        return refusal_of(error).response()
+
+    for kind in (HTTPException, FieldError, Exception):
+        app.add_exception_handler(kind, refuse)
+    add_page(app, model)
+    app.add_middleware(Gate, settings=settings, metrics=metrics, page_paths=PAGE_PATHS)
+    app.add_middleware(RequestLog)
+    return app

@@ -1,0 +1,48 @@
+"""One line for each request: what was asked for and how it ended, and nothing of what was said."""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from whisper_npu.apps.server.gate import CLIENT_GONE
+from whisper_npu.errors import shown
+
+LOG = logging.getLogger(__name__)
+LONGEST_PATH = 200  # characters
+
+
+class RequestLog:
+    """ASGI middleware, the outermost one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = perf_counter()
+        status = CLIENT_GONE  # unless an answer begins
+        state = scope.setdefault("state", {})
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception:
+            status = 500
+            raise
+        finally:
+            LOG.info("%s", _line(scope, status, perf_counter() - start, state.get("audio_seconds")))
+
+
+def _line(scope: Scope, status: int, seconds: float, audio_seconds: float | None) -> str:
+    audio = "" if audio_seconds is None else f", {audio_seconds:.1f} s of audio"
+    return f"{scope['method']} {shown(scope['path'][:LONGEST_PATH])} {status} {seconds:.3f} s{audio}"

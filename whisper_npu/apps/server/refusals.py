@@ -1,0 +1,112 @@
+"""Errors as answers: a status, and OpenAI's error body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from whisper_npu.apps.server.error_body import error_body
+from whisper_npu.apps.server.gate import CLIENT_GONE
+from whisper_npu.apps.server.metrics import ErrorKind
+from whisper_npu.apps.server.queue import QueueFullError
+from whisper_npu.errors import AudioError, UsageError, WhisperNpuError, one_line
+
+_NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients would ask twice more after a 5xx
+
+
+class FieldError(UsageError):
+    """A field of a form that is missing, unknown or wrong."""
+
+    def __init__(self, param: str | None, message: str, status: int = 400, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param, self.status, self.code = param, status, code
+
+
+class TooLongError(AudioError):
+    """A recording beyond max_audio_seconds."""
+
+
+class TimeLimitError(WhisperNpuError):
+    """Work on one request beyond request_timeout."""
+
+
+class StoppingError(WhisperNpuError):
+    """The server is asked to end."""
+
+
+class ClientGoneError(WhisperNpuError):
+    """Nobody waits for the answer any more."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One error, as a client and an operator see it."""
+
+    status: int
+    message: str
+    kind: ErrorKind  # for the metrics
+    param: str | None = None  # the field that is wrong
+    code: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def body(self) -> dict[str, dict[str, str | None]]:
+        return error_body(self.message, self._type, self.param, self.code)
+
+    @property
+    def _type(self) -> str:
+        if self.status == 429:
+            return "rate_limit_error"
+        return "server_error" if self.status >= 500 else "invalid_request_error"
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body, self.status, headers=dict(self.headers))
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """Never a traceback, and nothing of this machine but what our own messages say."""
+    message = _message(error)
+    match error:
+        case FieldError():
+            return Refusal(error.status, message, "request", error.param, error.code)
+        case TooLongError():
+            return Refusal(413, message, "audio", "file", "audio_too_long")
+        case AudioError():
+            return Refusal(400, message, "audio", "file", "invalid_audio")
+        case UsageError():
+            return Refusal(400, message, "request")
+        case QueueFullError():
+            retry = {"Retry-After": str(error.retry_after_seconds)}
+            return Refusal(429, message, "queue_full", code="queue_full", headers=retry)
+        case TimeLimitError():
+            return Refusal(503, message, "timeout", code="time_limit", headers=_NO_RETRY)
+        case StoppingError():
+            return Refusal(503, message, "busy", code="stopping", headers={"Retry-After": "10"})
+        case ClientGoneError() | ClientDisconnect():
+            return Refusal(CLIENT_GONE, "the client has gone", "client_gone", code="client_gone")
+        case WhisperNpuError():
+            return Refusal(500, message, "device", code="device_failed", headers=_NO_RETRY)
+        case HTTPException():
+            headers = dict(error.headers or {})
+            return Refusal(error.status_code, _http_message(error), "request", headers=headers)
+    described = f"the server failed on this request ({type(error).__name__}); its log says more"
+    return Refusal(500, described, "internal", code="internal", headers=_NO_RETRY)
+
+
+def _message(error: BaseException) -> str:
+    """On one line. What the library calls the open file is the field `file` here."""
+    text = " ".join(str(error).split())
+    return text.replace("the open file", "file") if isinstance(error, AudioError) else text
+
+
+def _http_message(error: HTTPException) -> str:
+    if error.status_code == 404:
+        return "there is nothing at this address; docs/server.md lists what there is"
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return f"this method is not allowed here; use {allowed}"
+    return one_line(Exception(error.detail))
