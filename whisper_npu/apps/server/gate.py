@@ -163,7 +163,7 @@ class Gate:
         return Refusal(
             421,
             f"this server does not answer to the name {_quoted(host.name)}; if it is its name, start it with "
-            f"--allowed-hosts {_quoted(host.name)}",
+            f"--allowed_hosts {_quoted(host.name)}",
             "host_not_allowed",
             "host",
         )
@@ -190,7 +190,7 @@ class Gate:
         return Refusal(
             403,
             f"a web page of {name} may not use this server; to let it, start the server with "
-            "--allowed-origins and the page's origin, such as https://example.com",
+            "--allowed_origins and the page's origin, such as https://example.com",
             "origin_not_allowed",
             "origin",
         )
@@ -217,7 +217,7 @@ class Gate:
         message = "a wrong API key" if key else "an API key is needed"
         return Refusal(
             401,
-            f"{message}: send the header `Authorization: Bearer KEY` with the key of --api-key",
+            f"{message}: send the header `Authorization: Bearer KEY` with the server's key",
             "invalid_api_key",
             "key",
             (("WWW-Authenticate", 'Bearer realm="whisper-npu"'),),
@@ -241,7 +241,7 @@ class Gate:
         return Refusal(
             413,
             f"the request's body is larger than the {self._limit / 1e6:g} MB that this server takes "
-            "(--max-upload-mb)",
+            "(--max_upload_mb)",
             "body_too_large",
             "body",
         )

@@ -111,7 +111,7 @@ def test_the_machines_own_names_and_addresses_are_answered(host: str) -> None:
 def test_another_name_is_refused_and_the_option_is_named(host: str) -> None:
     server = Server()
     reply = server.get("/", ("Host", host))
-    assert f"--allowed-hosts {host.split(':')[0]}" in refused(reply, 421, "host_not_allowed")
+    assert f"--allowed_hosts {host.split(':')[0]}" in refused(reply, 421, "host_not_allowed")
     assert server.app.asked == 0
     assert server.count('whisper_npu_errors_total{kind="host"}') == 1
 
@@ -169,7 +169,7 @@ def test_pages_of_other_sites_are_refused(origin: str, method: str) -> None:
     server = Server()
     for path in ("/", "/health", POST):
         reply = server.get(path, ("Origin", origin), method=method)
-        assert "--allowed-origins" in refused(reply, 403, "origin_not_allowed")
+        assert "--allowed_origins" in refused(reply, 403, "origin_not_allowed")
         assert not any(name.startswith("access-control") for name in reply.headers)
     assert server.app.asked == 0
 
@@ -368,7 +368,7 @@ def test_a_chunked_body_is_cut_off_at_the_limit() -> None:
     server = Server(max_upload_mb=1)
     sent = chunks(*[megabytes(0.3)] * 10)
     reply = server.post(sent, ("Transfer-Encoding", "chunked"))
-    assert "--max-upload-mb" in refused(reply, 413, "body_too_large")
+    assert "--max_upload_mb" in refused(reply, 413, "body_too_large")
     # It ended as with a client that is gone, and what it said then was not heard.
     assert server.app.saw == ["http.request"] * 3 + ["http.disconnect"]
     # The rest is taken in, so that the client comes to read the answer, which is on its way already.
