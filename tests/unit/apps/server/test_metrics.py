@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ import whisper_npu
 from whisper_npu.apps.server.metrics import ALL, OTHER, Metrics, table
 from whisper_npu.apps.server.queue import Queue
 
+DOCS = Path(__file__).parents[4] / "docs" / "server.md"
 ENDPOINTS = ("/", "/health", "/v1/audio/transcriptions")
 
 
@@ -124,3 +126,7 @@ def test_the_table_has_every_metric_as_it_is() -> None:
         for label in one.labels:
             assert f"`{label}`" in row
             assert f'{label}="' in text or one.name == "whisper_npu_requests_total"
+
+
+def test_the_docs_have_the_table() -> None:
+    assert table() in DOCS.read_text(encoding="utf-8")
