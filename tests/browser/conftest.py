@@ -65,7 +65,7 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimedDecoder]:
 def address(decoder: TimedDecoder) -> Iterator[str]:
     from tests.browser.server import serving
 
-    with serving(decoder.whisper) as at:
+    with serving(decoder.model) as at:
         yield at
 
 
@@ -120,7 +120,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 def opened(browser: Browser, address: str, **context: object) -> Iterator[Page]:
     with browser.new_context(**context) as own:  # type: ignore[arg-type]
         page = own.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(6_000)
         page.watched = watched = Watched(page)  # type: ignore[attr-defined]
         page.goto(address)
         page.locator("#about:not(:empty)").wait_for()

@@ -51,6 +51,7 @@ class TimedDecoder(ScriptedDecoder):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
+        self.model = model
         self.unsure = ""  # a phrase
         self.go_on = threading.Event()
         self.go_on.set()

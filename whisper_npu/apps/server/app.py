@@ -78,7 +78,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
 
     for kind in (HTTPException, FieldError, Exception):
         app.add_exception_handler(kind, refuse)
-    add_page(app, multilingual=model.is_multilingual)
+    add_page(app, model)
     app.add_middleware(Gate, settings=settings, metrics=metrics, page_paths=PAGE_PATHS)
     app.add_middleware(RequestLog)
     return app

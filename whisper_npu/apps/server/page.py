@@ -9,7 +9,10 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.routing import Route
 
+from whisper_npu.errors import UsageError
 from whisper_npu.transcription.language import NAMES
+from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.options import TranscribeOptions
 
 _FOLDER = Path(__file__).parent / "page"
 _TYPES = {
@@ -34,12 +37,27 @@ _FILES = {_address(path): path for path in sorted(_FOLDER.iterdir()) if path.suf
 PAGE_PATHS = frozenset(_FILES)  # what a browser asks for before it has a key
 
 
-def add_page(app: FastAPI, *, multilingual: bool = True) -> None:
-    """Adds the routes PAGE_PATHS. multilingual: whether the model knows more than English."""
-    languages = {"": "Automatic", **NAMES} if multilingual else {"en": NAMES["en"]}
+def add_page(app: FastAPI, model: Model) -> None:
+    """Adds the routes PAGE_PATHS. The page offers the languages that the model knows."""
+    options = _options(_languages(model))
     for address, path in _FILES.items():
-        content = path.read_text(encoding="utf-8").replace(_LANGUAGES, _options(languages))
+        content = path.read_text(encoding="utf-8").replace(_LANGUAGES, options)
         app.router.routes.append(_route(address, content, _TYPES[path.suffix]))
+
+
+def _languages(model: Model) -> dict[str, str]:
+    """Names by their codes, in order; "" has the language detected, where there is a choice."""
+    known = sorted((name, code) for code, name in NAMES.items() if _knows(model, code))
+    automatic = {"": "Automatic"} if len(known) > 1 else {}
+    return automatic | {code: name for name, code in known}
+
+
+def _knows(model: Model, code: str) -> bool:
+    try:
+        model.check(TranscribeOptions(language=code))
+    except UsageError:
+        return False
+    return True
 
 
 def _route(address: str, content: str, media_type: str) -> Route:
@@ -55,7 +73,7 @@ def _route(address: str, content: str, media_type: str) -> Route:
 
 
 def _options(languages: dict[str, str]) -> str:
-    by_name = sorted(languages.items(), key=lambda one: (one[0] != "", one[1]))
     return "\n".join(
-        f'            <option value="{escape(code)}">{escape(name)}</option>' for code, name in by_name
+        f'            <option value="{escape(code)}">{escape(name)}</option>'
+        for code, name in languages.items()
     )

@@ -217,7 +217,30 @@ def test_a_stream_for_the_page(http: Any) -> None:
         assert done["real_time_factor"] == done["measured_seconds"] / 2.0
 
 
-def test_no_field_is_an_option_that_cannot_be_set(http: Any) -> None:
+def test_a_stream_shows_that_it_lives(
+    live: Live, http: Any, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it waits, and while a window is decoded."""
+    monkeypatch.setattr("whisper_npu.apps.server.respond.KEEP_ALIVE_SECONDS", 0.0)
+    speaker.hold()
+    with (
+        sent(live),
+        http.stream("POST", HERE, files=FILE, data={"stream": "true"}) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(lines).startswith(":")
+        assert live.service.queue.waiting == 1
+        speaker.go_on.set()
+        assert next(line for line in lines if line.startswith("data:")) == (
+            'data: {"type": "transcript.text.delta", "delta": " the"}'
+        )
+        assert [json.loads(line[6:])["type"] for line in lines if line.startswith("data:")] == [
+            "transcript.text.delta",
+            "transcript.text.done",
+        ]
+
+
+def test_an_empty_field_is_not_given(http: Any) -> None:
     answer = http.post(
         HERE,
         files=FILE,

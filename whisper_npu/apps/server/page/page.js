@@ -16,6 +16,7 @@ const $ = (id) => document.getElementById(id);
 
 const recordings = [];
 let chosen = null; // the recording that is shown
+let followed = null; // the recording that is shown because its text was the last to appear
 let work = null; // the AbortController of the one that is transcribed
 let recorder = null;
 let about = {};
@@ -79,6 +80,7 @@ async function start() {
   if (work) return;
   const again = chosen && chosen.state !== "ready" && !recordings.some(({ state }) => state === "ready");
   if (again) chosen.state = "ready";
+  followed = chosen;
   tell("");
   for (let next; (next = recordings.find(({ state }) => state === "ready")); ) {
     if (!(await run(next))) break;
@@ -97,8 +99,7 @@ async function run(recording) {
     unsaved: false,
   });
   const focused = document.activeElement === $("start");
-  const elsewhere = player.playing || $("result").contains(document.activeElement);
-  if (!elsewhere || chosen === recording) choose(recording); // else somebody corrects another one
+  if (chosen === recording) choose(recording); // without the text that it had before
   show();
   if (focused) $("cancel").focus();
   say(`${recording.name}: sending`);
@@ -142,10 +143,19 @@ function take(recording, event) {
     const phrase = phraseOf(event.segment);
     recording.phrases.push(phrase);
     if (chosen === recording) append(phrase);
+    else if (recording.phrases.length === 1) follow(recording);
   } else if (event.type === "transcript.text.done") {
     recording.report = { ...recording.report, ...event };
   }
   show();
+}
+
+// Shows the text of the next recording, unless somebody hears or corrects the last one, or chose another.
+function follow(recording) {
+  const busy = player.playing || $("result").contains(document.activeElement);
+  if (chosen !== followed || busy) return;
+  followed = recording;
+  choose(recording);
 }
 
 // Whoever reads the last line keeps on seeing the last line.
@@ -179,7 +189,8 @@ function failed(recording, error) {
     return false;
   }
   if (!(error instanceof ServerError)) console.error(error);
-  tell(recordings.length > 1 ? `${recording.name}: ${error.message}` : error.message);
+  const message = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  tell(recordings.length > 1 ? `${recording.name}: ${error.message}` : message);
   return !(error instanceof UnreachableError); // the next one would have no answer either
 }
 
