@@ -29,11 +29,15 @@ FLAGS = (
 )
 
 
+PATIENCE = 30_000  # ms; machines may be slow
+
+
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no chromium")
+    playwright.expect.set_options(timeout=PATIENCE)
     root = ("--no-sandbox",) if os.geteuid() == 0 else ()
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *root, *flags])
@@ -120,8 +124,9 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 def opened(browser: Browser, address: str, **context: object) -> Iterator[Page]:
     with browser.new_context(**context) as own:  # type: ignore[arg-type]
         page = own.new_page()
-        page.set_default_timeout(6_000)
+        page.set_default_timeout(PATIENCE)
         page.watched = watched = Watched(page)  # type: ignore[attr-defined]
+        page.on("filechooser", lambda chooser: None)  # from the start: the first one would not be seen
         page.goto(address)
         page.locator("#about:not(:empty)").wait_for()
         yield page

@@ -18,7 +18,6 @@ from tests.support.scripted_decoder import Window
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
-expect.set_options(timeout=6_000)  # machines may be slow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -442,6 +441,18 @@ def test_a_microphone_that_is_not_there_is_one_line(page: Page) -> None:
     page.get_by_role("button", name="Record").click()
     assert re.search("microphone.*choose a file", problem(page))
     expect(page.get_by_role("button", name="Record")).to_be_enabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("NotAllowedError", "not allowed"), ("NotFoundError", "no microphone")]
+)
+def test_a_browser_that_does_not_record_says_why(page: Page, name: str, said: str) -> None:
+    page.evaluate(
+        "name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', name)); }",
+        name,
+    )
+    page.get_by_role("button", name="Record").click()
+    assert re.search(f"{said}.*choose a file", problem(page))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
