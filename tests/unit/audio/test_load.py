@@ -470,3 +470,60 @@ def test_a_wav_of_an_unknown_codec_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(AudioError, match=r"unknown\.wav: .*codec"):
         load_audio(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "silence", "loudest"), [("int16", 0, 2**15), ("int32", 0, 2**31), ("uint8", 128, 128)]
+)
+def test_whole_numbers_are_what_a_wav_file_of_them_holds(tmp_path, dtype, silence, loudest):
+    floats = noise(5_003)
+    whole = np.round(floats * (loudest - 1) + silence).astype(dtype)
+    subtype = {"int16": "PCM_16", "int32": "PCM_32", "uint8": "PCM_U8"}[dtype]
+    path = tmp_path / "a.wav"
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype) as file:
+        file.write(floats)
+    loaded = load_audio(whole)
+    assert loaded.dtype == np.float32
+    assert np.abs(loaded - load_audio(path)).max() <= 1.01 / loudest
+    assert np.array_equal(load_audio(np.full(10, silence, dtype)), np.zeros(10))
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 6])
+def test_channels_may_come_first_or_last(n_channels):
+    array = noise(5_003, n_channels)
+    assert np.array_equal(load_audio(array), load_audio(array.T))
+
+
+def test_the_bytes_of_a_file_are_a_recording(tmp_path):
+    content = write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16").read_bytes()
+    for source in (content, bytearray(content), memoryview(content)):
+        assert np.array_equal(load_audio(source), load_audio(tmp_path / "a.wav"))
+    assert "the bytes: is not audio" in refusal(b"nothing")
+
+
+def test_what_can_be_seen_as_an_array_is_one():
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            return np.ones(10, np.float32)
+
+    class OnAnotherDevice:
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    assert np.array_equal(load_audio(Tensor()), np.ones(10))
+    assert "tensor.detach().cpu().numpy()" in refusal(OnAnotherDevice())
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ({"array": np.ones(3), "sampling_rate": 8_000}, 'audio["array"], sampling_rate='),
+        ([0.0, 1.0], "np.asarray"),
+        (["a.wav", "b.wav"], "one recording at a time"),
+        (5, "give a path"),
+        (None, "give a path"),
+    ],
+    ids=str,
+)
+def test_what_is_no_recording_is_refused_with_the_remedy(source, remedy):
+    assert remedy in refusal(source)

@@ -30,7 +30,7 @@ ENGINE = group("Kernels, for engineers", kernel(), fidelity("fast"), KERNELS, TI
 
 
 def _serve(**given: Any) -> int:
-    """Serve OpenAI's and whisper.cpp's APIs for speech, and a page, on this machine.
+    """Serve OpenAI's and whisper.cpp's speech APIs, and a page.
 
     It needs the extra server: pip install 'whisper-npu[server]'. One line for each request goes to stderr.
     Ctrl-C or SIGTERM ends it, with exit code 0; a request that is worked on is given up.
