@@ -17,7 +17,6 @@ import os
 import pty
 import re
 import shutil
-import socket
 import struct
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import tempfile
 import termios
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import StringIO
 from pathlib import Path
 
@@ -97,18 +96,22 @@ def picture_page() -> None:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    import uvicorn
-
     from whisper_npu import load_model
     from whisper_npu.apps.server.app import create_app
+    from whisper_npu.apps.server.listening import Server, bound
     from whisper_npu.apps.server.settings import ServerSettings
 
-    with load_model(MODEL, device="emulator") as model, socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(create_app(model, ServerSettings()), log_level="warning")
-        server = uvicorn.Server(config)
+    settings = ServerSettings(port=0)
+    with (
+        load_model(MODEL, device="emulator") as model,
+        closing(bound(settings.host, settings.port)) as listening,
+    ):
+        started = threading.Event()
+        server = Server(create_app(model, settings), started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
+            started.wait()
             yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         finally:
             server.should_exit = True
@@ -127,7 +130,9 @@ def terminal_svg() -> str:
         shutil.copytree(ROOT / "samples", Path(folder, "samples"))
         shown = run_in_terminal(COMMAND, folder)
         subtitles = Path(folder, "sns-0930.srt").read_text(encoding="utf-8").rstrip("\n")
-    console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True, legacy_windows=False)
+    console = Console(
+        record=True, width=COLUMNS + 1, file=StringIO(), force_terminal=True, legacy_windows=False
+    )
     console.print(Text.assemble(("$ ", "bold green"), f"whisper-npu {' '.join(COMMAND)}"))
     console.print(Text.from_ansi(shown))
     console.print(Text.assemble(("$ ", "bold green"), "cat sns-0930.srt"))

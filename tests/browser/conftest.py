@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from tests.browser.server import TimedDecoder
+    from tests.browser.timed_decoder import TimedDecoder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -57,7 +57,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimedDecoder]:
     pytest.importorskip("uvicorn")
-    from tests.browser.server import TimedDecoder
+    from tests.browser.timed_decoder import TimedDecoder
     from tests.support.scripted_decoder import small_model
 
     with small_model(tmp_path_factory.mktemp("small")) as model:
@@ -67,10 +67,10 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimedDecoder]:
 
 @pytest.fixture(scope="module")
 def address(decoder: TimedDecoder) -> Iterator[str]:
-    from tests.browser.server import serving
+    from tests.support.serving import serving
 
-    with serving(decoder.model) as at:
-        yield at
+    with serving(decoder.model) as live:
+        yield live.address
 
 
 @pytest.fixture(autouse=True)

@@ -28,11 +28,11 @@ def speech(samples: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    from tests.browser.server import serving
+    from tests.support.serving import serving
     from whisper_npu import load_model
 
-    with load_model(require_weights("tiny.en"), device="emulator") as model, serving(model) as at:
-        yield at
+    with load_model(require_weights("tiny.en"), device="emulator") as model, serving(model) as live:
+        yield live.address
 
 
 @pytest.fixture(scope="module")
