@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from tests.browser.conftest import Watched, opened
-from tests.browser.server import TimedDecoder, recording, says, serving
-from tests.support.scripted_decoder import Window
+from tests.browser.timed_decoder import TimedDecoder, says
+from tests.support.scripted_decoder import Window, small_model
+from tests.support.serving import recording, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
-expect.set_options(timeout=6_000)  # machines may be slow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -161,7 +161,7 @@ def test_what_ran_is_told(page: Page, address: str, decoder: TimedDecoder) -> No
     assert re.search(r"Language\s+German 75 % sure", report)
     decoder.windows = [FIRST]
     answer = httpx.post(
-        f"{address}v1/audio/transcriptions", files={"file": recording(10)}, data={"language": "de"}
+        f"{address}/v1/audio/transcriptions", files={"file": recording(10)}, data={"language": "de"}
     )
     dispatches = answer.headers["X-Whisper-NPU-Dispatches"]
     assert re.search(rf"Dispatches\s+{dispatches}\b", report.replace(",", ""))
@@ -312,8 +312,8 @@ def test_a_device_that_fails_midway_is_one_line(page: Page, decoder: TimedDecode
 def test_a_server_that_is_gone_is_said_to_be_gone(browser: Browser, decoder: TimedDecoder) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        with serving(decoder.model) as address:
-            page.goto(address)
+        with serving(decoder.model) as live:
+            page.goto(live.address)
             page.locator("#about:not(:empty)").wait_for()
         choose(page, SHORT)
         start(page)
@@ -322,7 +322,7 @@ def test_a_server_that_is_gone_is_said_to_be_gone(browser: Browser, decoder: Tim
 
 def test_a_key_is_asked_for_and_kept_with_the_tab(browser: Browser, decoder: TimedDecoder) -> None:
     decoder.windows = [FIRST, SECOND]
-    with serving(decoder.model, api_key="open-sesame") as address, opened(browser, address) as page:
+    with serving(decoder.model, api_key="open-sesame") as live, opened(browser, live.address) as page:
         choose(page, SHORT)
         start(page)
         key = page.get_by_label("This server asks for an API key")
@@ -444,6 +444,18 @@ def test_a_microphone_that_is_not_there_is_one_line(page: Page) -> None:
     expect(page.get_by_role("button", name="Record")).to_be_enabled()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("NotAllowedError", "not allowed"), ("NotFoundError", "no microphone")]
+)
+def test_a_browser_that_does_not_record_says_why(page: Page, name: str, said: str) -> None:
+    page.evaluate(
+        "name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', name)); }",
+        name,
+    )
+    page.get_by_role("button", name="Record").click()
+    assert re.search(f"{said}.*choose a file", problem(page))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_can_be_read_in_every_state(
     browser: Browser, address: str, held: TimedDecoder, scheme: str
@@ -540,12 +552,10 @@ def test_nothing_moves_for_those_who_want_no_motion(browser: Browser, address: s
 def test_an_english_model_offers_english_only(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from tests.support.scripted_decoder import small_model
-
     with (
         small_model(tmp_path_factory.mktemp("english"), multilingual=False) as model,
-        serving(model) as address,
-        opened(browser, address) as page,
+        serving(model) as live,
+        opened(browser, live.address) as page,
     ):
         expect(page.get_by_label("Language").locator("option")).to_have_text(["English"])
         expect(page.get_by_label("Task")).to_be_disabled()

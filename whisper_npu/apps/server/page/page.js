@@ -256,8 +256,10 @@ function showResult() {
   $("result").hidden = !chosen || (!any && chosen.state !== "done");
   $("empty").hidden = any || chosen?.state !== "done";
   $("hint").hidden = !any;
-  const heard = player.refused ? "This browser cannot play this kind of recording." : "Click a word to hear it from there.";
-  set($("hint"), "textContent", `${heard} Double-click to correct, Enter to keep it.`);
+  const touch = matchMedia("(hover: none)").matches;
+  const hear = `${touch ? "Tap" : "Click"} a word to hear it from there.`;
+  const heard = player.refused ? "This browser cannot play this kind of recording." : hear;
+  set($("hint"), "textContent", touch ? heard : `${heard} Double-click to correct, Enter to keep it.`);
   $("outputs").hidden = !any || !over;
   const report = chosen?.state === "done" ? lines(chosen.report) : [];
   $("report").hidden = !report.length;

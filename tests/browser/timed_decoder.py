@@ -1,46 +1,21 @@
-"""The server in a thread of its own, for a browser."""
+"""A scripted decoder that can be held, and knows the times of words."""
 
 from __future__ import annotations
 
-import io
-import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import soundfile
-import uvicorn
 
 from tests.support.scripted_decoder import ScriptedDecoder, Window
-from whisper_npu.apps.server.app import create_app
-from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.transcription.model import Model
 
 PER_SECOND = 50  # positions that the decoder attends to
 PROBABILITY = 0.9  # of every token but those of `unsure`
 UNSURE = 0.2
-
-
-@contextmanager
-def serving(model: Model, api_key: str | None = None) -> Iterator[str]:
-    """The address of the page; any free port."""
-    settings = ServerSettings(port=0, api_key=api_key)
-    config = uvicorn.Config(
-        create_app(model, settings), log_level="warning", ws="none", timeout_graceful_shutdown=5
-    )
-    with socket.create_server((settings.host, 0)) as listening:
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://{settings.host}:{listening.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 class TimedDecoder(ScriptedDecoder):
@@ -93,11 +68,3 @@ class TimedDecoder(ScriptedDecoder):
 
 def says(*phrases: tuple[float, str, float]) -> Window:
     return Window(phrases)
-
-
-def recording(seconds: float) -> bytes:
-    """A WAV file with noise of this length."""
-    file = io.BytesIO()
-    noise = np.random.default_rng(0).standard_normal(round(seconds * 16_000)) / 10
-    soundfile.write(file, noise, 16_000, format="WAV")
-    return file.getvalue()
