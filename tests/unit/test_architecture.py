@@ -98,6 +98,15 @@ ARROWS: dict[str, set[str]] = {
         "npu.open",
         "staging",
     },
+    "compat": {
+        "transcription",
+        "transcription.load",
+        "encoder",
+        "checkpoint",
+        "npu.device",
+        "npu.open",
+        "staging",
+    },
     "report": {
         "transcription",
         "transcription.result",
