@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
     "TranscribeOptions": "whisper_npu.transcription.options",
+    "WhisperModel": "whisper_npu.compat.faster_whisper",
     "load_model": "whisper_npu.transcription.load",
     "open_device": "whisper_npu.npu.open",
     "transcribe": "whisper_npu.transcription.load",
@@ -20,6 +21,7 @@ _HOMES = {
 __all__ = [
     "AttentionNPU",
     "TranscribeOptions",
+    "WhisperModel",
     "__version__",
     "load_model",
     "open_device",
@@ -28,6 +30,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
+    from whisper_npu.compat.faster_whisper import WhisperModel
     from whisper_npu.npu.open import open_device
     from whisper_npu.transcription.load import load_model, transcribe
     from whisper_npu.transcription.options import TranscribeOptions

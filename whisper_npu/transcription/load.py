@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from whisper_npu.cache import cache_folder, discard
 from whisper_npu.checkpoint import load_checkpoint
-from whisper_npu.checkpoint.decoder import decoder_alone
-from whisper_npu.errors import DecoderFolderError
 from whisper_npu.npu.device import Device
-from whisper_npu.npu.open import open_device
-from whisper_npu.staging import KeptIn
-from whisper_npu.transcription.compute_type import AUTO, computes_in_int8, resolve_compute_type
+from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
 from whisper_npu.transcription.model import Audio, Model
+from whisper_npu.transcription.opening import device_for, kept_in, silent, with_decoder
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Transcription
 
@@ -37,15 +33,16 @@ def load_model(
     model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
     progress may be called in another thread than this one, while the encoder is staged; never after the
     return.
-    device: "auto", "npu", "emulator", or a device from `open_device`. Closing the model closes it.
+    device: "auto", "npu", "emulator" ("cpu" means the same), or a device from `open_device`. Closing the
+    model closes it.
     kernel: "auto", "gemm", or a kernel's name.
     threads: for encoder and decoder, None for one per core; not used with a device that is open already.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
     Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
     """
-    opened = open_device(device, threads=threads) if isinstance(device, str) else device
-    try:
+    report = progress or silent
+    with device_for(device, threads) as opened:
         compute_type = resolve_compute_type(compute_type)
         checkpoint = load_checkpoint(
             model,
@@ -54,36 +51,18 @@ def load_model(
             local_files_only=local_files_only,
             progress=progress,
         )
-        cache, report = cache_folder(cache_dir), progress or _silent
-        kept_in = KeptIn(cache, checkpoint.encoder_identity, report, str(checkpoint.decoder_folder.resolve()))
 
-        def stored_decoder() -> Path:
-            whole, int8 = checkpoint.decoder_folder, computes_in_int8(compute_type)
-            return decoder_alone(whole, int8=int8, cache_folder=cache, progress=report)
-
-        def with_decoder(folder: Path) -> Model:
+        def with_folder(folder: Path) -> Model:
             return Model(
                 checkpoint,
                 opened,
                 kernel,
                 compute_type=compute_type,
                 decoder_folder=folder,
-                kept_in=kept_in,
+                kept_in=kept_in(checkpoint, cache_dir, report),
             )
 
-        stored = stored_decoder()
-        try:
-            return with_decoder(stored)
-        except DecoderFolderError:
-            if stored == checkpoint.decoder_folder:  # not ours to make anew
-                raise
-            report("the stored decoder is damaged")
-            discard(cache, stored.name)
-            return with_decoder(stored_decoder())
-    except BaseException:
-        if isinstance(device, str):
-            opened.close()
-        raise
+        return with_decoder(checkpoint, compute_type, cache_dir, report, with_folder)
 
 
 def transcribe(
@@ -92,7 +71,3 @@ def transcribe(
     """Transcribe one recording. `load_model` is for several, and for choosing device and kernel."""
     with load_model(model) as loaded:
         return loaded.transcribe(audio, options)
-
-
-def _silent(step: str) -> None:
-    """The default: no progress is shown."""

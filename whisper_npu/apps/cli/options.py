@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from whisper_npu.apps.cli.command import Option, option
 from whisper_npu.apps.cli.values import FILE, FOLDER, TEXT, Choice, Number
 from whisper_npu.errors import UsageError
+from whisper_npu.npu.device_names import ALSO, DEVICE_NAMES, NOT_USED
 
 if TYPE_CHECKING:
     from whisper_npu.npu.options import NpuOptions
@@ -19,14 +20,7 @@ KERNEL_HELP = (
     "64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, "
     "64x512_k2048; 64x64_baseline."
 )
-DEVICES = Choice(
-    ("auto", "npu", "emulator", "cpu"),
-    also={"cpu": "emulator"},
-    refused=dict.fromkeys(
-        ("cuda", "gpu", "mps", "rocm", "xpu"),
-        "no GPU is used; npu is the NPU, cpu is this processor, auto takes the NPU if there is one",
-    ),
-)
+DEVICES = Choice(DEVICE_NAMES, also=ALSO, refused=NOT_USED)
 
 DEVICE = option(
     "--device",
