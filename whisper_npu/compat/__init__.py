@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whisper_npu.errors import UsageError
-
 if TYPE_CHECKING:
     from whisper_npu.compat.attached import Attached
     from whisper_npu.npu.device import Device
@@ -40,6 +38,8 @@ def attach(
     Raises UsageError for another kind of model, for one that has this encoder already, and for a checkpoint
     of other weights; and what `load_model` raises.
     """
+    from whisper_npu.compat.attached import unknown_kind
+
     packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
     if "faster_whisper" in packages:
         from whisper_npu.compat.faster_whisper import attach as to_faster_whisper
@@ -55,7 +55,4 @@ def attach(
             local_files_only=local_files_only,
             progress=progress,
         )
-    raise UsageError(
-        f"model is a {type(model).__name__}, must be a WhisperModel or BatchedInferencePipeline of "
-        "faster-whisper, a Whisper or pipeline of transformers, or a model of openai-whisper"
-    )
+    raise unknown_kind(model)

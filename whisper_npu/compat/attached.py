@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -77,3 +78,13 @@ class Attached:
 
     def __exit__(self, *_: object) -> None:
         self.detach()
+
+
+def unknown_kind(model: Any) -> UsageError:
+    """The error for what `attach` cannot attach to."""
+    kind = type(model)
+    return UsageError(
+        f"model is a {kind.__module__}.{kind.__qualname__}, must be faster-whisper's WhisperModel or "
+        "BatchedInferencePipeline, transformers' WhisperForConditionalGeneration or a pipeline with one, or "
+        "what openai-whisper's load_model gives"
+    )

@@ -2,7 +2,7 @@
 
 faster-whisper gives every window to `encode` of CTranslate2's model, and does all else with what comes back.
 That one method is replaced, so that its loop, its batches, detection of languages, word timestamps and
-fallback are its own.
+fallback are its own. This module has faster-whisper's public names, so that it can be imported in its place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from whisper_npu.audio import N_FRAMES, SAMPLE_RATE, log_mel
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.checkpoint.resolve import check_name
-from whisper_npu.compat.attached import Attached
+from whisper_npu.compat.attached import Attached, unknown_kind
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
 from whisper_npu.errors import CheckpointError, DecoderFolderError, UsageError, one_line
@@ -27,9 +27,27 @@ from whisper_npu.transcription.encoded import EncodedOnDevice, opening_decoder
 from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
 from whisper_npu.transcription.opening import Progress, device_for, kept_in, silent, with_decoder
 
+BatchedInferencePipeline = faster_whisper.BatchedInferencePipeline
+available_models = faster_whisper.available_models
+decode_audio = faster_whisper.decode_audio
+download_model = faster_whisper.download_model
+format_timestamp = faster_whisper.format_timestamp
+__version__ = faster_whisper.__version__
+
+__all__ = [
+    "BatchedInferencePipeline",
+    "WhisperModel",
+    "__version__",
+    "attach",
+    "available_models",
+    "decode_audio",
+    "download_model",
+    "format_timestamp",
+]
+
 # How far two encoders of the same weights may be apart, in the median of a window's positions: the length of
 # the difference over the length of the features. MEASURED with tiny.en and base: 0.006 in float32, where the
-# kernels' bf16 operands are all of the difference, and 0.044 where CTranslate2 multiplies in int8. Weights
+# kernels' bf16 operands are all of the difference, and 0.040 where CTranslate2 multiplies in int8. Weights
 # that differ by 10 % are 0.3 apart, other models above 1.
 SAME = 0.05
 SAME_IN_INT8 = 0.15
@@ -44,7 +62,6 @@ class WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster
     """
 
     model: Any  # CTranslate2's; faster-whisper sets it, and calls it for all of the decoding
-    feat_kwargs: dict[str, Any]  # faster-whisper's: of the feature extractor
     attached: Attached  # the encoder: what device it runs on, and what it dispatches
 
     def __init__(
@@ -119,9 +136,6 @@ class WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster
                 )
                 with_decoder(checkpoint, decodes_in, None, silent, open_decoder)
                 self.attached = Attached(encoder.result(), self._end, opened.close)
-        # The weights say how many bands there are; preprocessor_config.json may be absent.
-        self.feat_kwargs = {**self.feat_kwargs, "feature_size": checkpoint.dims.n_mels}
-        self.feature_extractor = faster_whisper.feature_extractor.FeatureExtractor(**self.feat_kwargs)
         self.model = _Encoded(self.model, self.attached.encode, self.attached.encoder)
 
     def close(self) -> None:
@@ -151,7 +165,9 @@ def attach(
     progress: Progress | None = None,
 ) -> Attached:
     """As `whisper_npu.compat.attach`, for a WhisperModel or a BatchedInferencePipeline."""
-    whisper = model.model if isinstance(model, faster_whisper.BatchedInferencePipeline) else model
+    whisper = model.model if isinstance(model, BatchedInferencePipeline) else model
+    if not isinstance(whisper, faster_whisper.WhisperModel):
+        raise unknown_kind(model)
     if isinstance(whisper, EncodedOnDevice | WhisperModel) or isinstance(whisper.model, _Encoded):
         raise UsageError("this model encodes on the device already: detach that encoder first")
     if checkpoint is None:
@@ -160,6 +176,8 @@ def attach(
             'was made of, such as attach(model, "base")'
         )
     own = whisper.model
+    if not own.model_is_loaded:
+        raise UsageError("the model is unloaded: load it again, with its model.load_model(), before attach")
     with device_for(device, threads) as opened:
         found = load_checkpoint(
             checkpoint,
@@ -264,7 +282,7 @@ def _model(
     check_name(str(asked))
     try:
         return Path(
-            faster_whisper.utils.download_model(
+            download_model(
                 str(asked),
                 local_files_only=local_files_only,
                 cache_dir=None if download_root is None else str(download_root),
@@ -298,7 +316,8 @@ def _own_features(own: Any, checkpoint: Checkpoint) -> F32:
     if own.n_mels != dims.n_mels:
         raise _other(checkpoint.name, f"it takes {dims.n_mels} mel bands, the model {own.n_mels}")
     window = ctranslate2.StorageView.from_array(_window(dims.n_mels)[None])
-    features: F32 = np.asarray(own.encode(window, to_cpu=True).to(ctranslate2.DataType.float32))[0]
+    encoded = own.encode(window, to_cpu=True)
+    features: F32 = np.asarray(encoded.to(ctranslate2.DataType.float32))[0]
     if features.shape != (dims.n_audio_ctx, dims.n_audio_state):
         raise _other(
             checkpoint.name, f"its encoder is {dims.n_audio_state} wide, the model's {features.shape[-1]}"
