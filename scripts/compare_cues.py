@@ -269,7 +269,7 @@ def our_cues(transcript: Any, fmt: str, case: Case) -> list[Cue]:
 
 def as_transcript(document: Mapping[str, Any], duration: float) -> Any:
     """A peer's json document."""
-    from whisper_npu.transcription.result import Segment, Transcript, Word
+    from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
     segments = []
     for each in document["segments"]:

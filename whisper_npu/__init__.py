@@ -11,7 +11,19 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
+    "AudioError": "whisper_npu.errors",
+    "CancelledError": "whisper_npu.errors",
+    "DeviceError": "whisper_npu.errors",
+    "Model": "whisper_npu.transcription.model",
+    "Segment": "whisper_npu.transcription.transcript",
+    "Stream": "whisper_npu.transcription.stream",
     "TranscribeOptions": "whisper_npu.transcription.options",
+    "Transcript": "whisper_npu.transcription.transcript",
+    "Transcription": "whisper_npu.transcription.result",
+    "UsageError": "whisper_npu.errors",
+    "WhisperNpuError": "whisper_npu.errors",
+    "Word": "whisper_npu.transcription.transcript",
+    "load_audio": "whisper_npu.audio",
     "WhisperModel": "whisper_npu.compat.faster_whisper",
     "load_model": "whisper_npu.transcription.load",
     "open_device": "whisper_npu.npu.open",
@@ -20,9 +32,21 @@ _HOMES = {
 
 __all__ = [
     "AttentionNPU",
+    "AudioError",
+    "CancelledError",
+    "DeviceError",
+    "Model",
+    "Segment",
+    "Stream",
     "TranscribeOptions",
+    "Transcript",
+    "Transcription",
+    "UsageError",
     "WhisperModel",
+    "WhisperNpuError",
+    "Word",
     "__version__",
+    "load_audio",
     "load_model",
     "open_device",
     "transcribe",
@@ -30,10 +54,20 @@ __all__ = [
 
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
+    from whisper_npu.audio import load_audio
     from whisper_npu.compat.faster_whisper import WhisperModel
+    from whisper_npu.errors import AudioError, CancelledError, DeviceError, UsageError, WhisperNpuError
     from whisper_npu.npu.open import open_device
     from whisper_npu.transcription.load import load_model, transcribe
+    from whisper_npu.transcription.model import Model
     from whisper_npu.transcription.options import TranscribeOptions
+    from whisper_npu.transcription.result import Transcription
+    from whisper_npu.transcription.stream import Stream
+    from whisper_npu.transcription.transcript import Segment, Transcript, Word
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

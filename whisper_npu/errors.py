@@ -27,6 +27,10 @@ class UsageError(WhisperNpuError):
     exit_code = 2
 
 
+class CancelledError(WhisperNpuError):
+    """A transcription that was ended from outside, by `Stream.cancel`."""
+
+
 class NoEffectError(UsageError):
     """An option that could have no effect beside the others."""
 

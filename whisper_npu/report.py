@@ -6,18 +6,21 @@ fields are described in docs/report.md; `SCHEMA_VERSION` changes when one is rem
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from whisper_npu import __version__
 from whisper_npu.energy.meter import Energy, Used
 from whisper_npu.kernels.matmul.kernel import MatmulPlan, matmul_64x64, tiled_plan
 from whisper_npu.npu.cost import BASELINE, Modelled, dispatches_seconds, overlay_change, profiles, total
-from whisper_npu.npu.device import Device, Run, Stats, merged
+from whisper_npu.npu.device import Run, Stats, merged
 from whisper_npu.npu.targets import Profile, Target
+from whisper_npu.output import as_json, write_atomically
 from whisper_npu.page import wrap
 from whisper_npu.screen import WIDTH
-from whisper_npu.transcription.model import Model
-from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.took import RunOn, Took
+from whisper_npu.transcription.transcript import Transcript
 
 SCHEMA_VERSION = 2
 COLUMNS, FEWEST_COLUMNS = 96, 60  # of the report for people
@@ -32,7 +35,8 @@ class FileResult:
     """
 
     path: str
-    transcription: Transcription | None
+    transcript: Transcript | None
+    took: Took | None
     error: str | None = None
 
     @property
@@ -42,42 +46,10 @@ class FileResult:
     @property
     def audio_seconds(self) -> float | None:
         """Seconds of audio that were to be transcribed: its clips, of an interrupted one as far as done."""
-        done = self.transcription
-        if done is None:
+        if self.transcript is None or self.took is None:
             return None
-        return done.transcript.duration if done.heard_seconds is None else done.heard_seconds
-
-
-@dataclass(frozen=True)
-class RunOn:
-    """What a run ran on, in words."""
-
-    model: str
-    weights: str | None  # None: no model was loaded, for no recording could be read
-    device: str
-    device_description: str
-    clock: str  # whose seconds the device measured
-    target: Target
-    kernel: str | None
-    kernel_choice: str
-    kernel_reason: str | None = None  # of the planner; None where it had no say
-    compute_type: str | None = None  # the decoder's
-
-    @classmethod
-    def of(cls, device: Device, model_name: str, kernel: str, model: Model | None) -> RunOn:
-        """kernel: as asked for. model: None where no recording got as far as needing one."""
-        return cls(
-            model=model_name,
-            weights=model.checkpoint.source if model else None,
-            device=device.name,
-            device_description=device.description,
-            clock=device.clock,
-            target=device.target,
-            kernel=model.choice.name if model else None,
-            kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
-            kernel_reason=(model.choice.reason or None) if model else None,
-            compute_type=model.compute_type if model else None,
-        )
+        heard = self.took.heard_seconds
+        return self.transcript.duration if heard is None else heard
 
 
 @dataclass(frozen=True)
@@ -125,14 +97,15 @@ class Report:
     operations: tuple[Operation, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        runs = merged(run for t in self.transcriptions for run in t.encoder.runs)
+        runs = merged(run for took in self.took for run in took.encoder.runs)
         names = dict.fromkeys(run.name for run in runs)  # in the order of the work
         operations = (Operation(n, tuple(run for run in runs if run.name == n)) for n in names)
         object.__setattr__(self, "operations", tuple(operations))
 
     @property
-    def transcriptions(self) -> list[Transcription]:
-        return [f.transcription for f in self.files if f.transcription]
+    def took(self) -> list[Took]:
+        """Of each recording that was transcribed."""
+        return [file.took for file in self.files if file.took]
 
     @property
     def failed(self) -> list[FileResult]:
@@ -158,7 +131,7 @@ class Report:
 
     @property
     def windows(self) -> int:
-        return sum(t.encoder.windows for t in self.transcriptions)
+        return sum(took.encoder.windows for took in self.took)
 
     @property
     def stats(self) -> Stats:
@@ -175,7 +148,7 @@ class Report:
     @property
     def stages(self) -> dict[str, float]:
         """MEASURED seconds of each stage, in the order of the work; `other` is start-up and writing."""
-        done = self.transcriptions
+        done = self.took
         stages = {
             "load": self.load_seconds,
             "audio": sum(t.audio_seconds for t in done),
@@ -188,7 +161,7 @@ class Report:
     @property
     def encoder_stages(self) -> dict[str, float]:
         """MEASURED seconds: the parts of the encoder stage."""
-        runs = [t.encoder for t in self.transcriptions]
+        runs = [took.encoder for took in self.took]
         return {
             "pack": sum(r.pack_seconds for r in runs),
             "kernel": sum(r.kernel_seconds for r in runs),
@@ -214,7 +187,20 @@ class Report:
 
     @property
     def real_time_factor(self) -> float | None:
+        """MEASURED seconds of the run per second of audio; None without audio."""
         return self.total_seconds / self.audio_seconds if self.audio_seconds else None
+
+    def to_dict(self) -> dict[str, object]:
+        """For programs; docs/report.md describes every field."""
+        return as_document(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON. Raises OutputError."""
+        write_atomically(Path(path).expanduser(), as_json(as_document(self)))
+
+    def __str__(self) -> str:
+        """For people."""
+        return as_text(self)
 
 
 def as_document(report: Report) -> dict[str, object]:
@@ -314,12 +300,12 @@ def _product(run: Run, plan: MatmulPlan) -> dict[str, object]:
 
 
 def _file(file: FileResult) -> dict[str, object]:
-    done = file.transcription
+    done = file.transcript
     return {
         "path": file.path,
         "error": file.error,
         "audio_seconds": file.audio_seconds,
-        "language": done and done.transcript.language,
+        "language": done and done.language,
         "text": done and done.text,
     }
 
@@ -424,6 +410,7 @@ def modelled_basis(report: Report, profile: Profile) -> str:
 def _beside_baseline(report: Report) -> list[str]:
     """What is compared is named: everything that this run did, and one product."""
     seconds, windows = report.total_seconds, _count(report.windows, "window")
+    loading = "loading, " if report.load_seconds else ""
     if seconds <= BASELINE.seconds:
         times = f"{BASELINE.seconds / seconds:.1f} times less"
     else:
@@ -432,7 +419,7 @@ def _beside_baseline(report: Report) -> list[str]:
         f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.",
         f"This whole run took {seconds:.2f} s, {times} than that one product, on the {report.ran_on.device}:",
-        f"loading, {_count(report.stats.calls, 'product')} in {windows} of the encoder, decoding, all else.",
+        f"{loading}{_count(report.stats.calls, 'product')} in {windows} of the encoder, decoding, all else.",
     ]
 
 

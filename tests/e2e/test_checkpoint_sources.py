@@ -16,7 +16,7 @@ from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
-from whisper_npu.transcription.result import Transcript
+from whisper_npu.transcription.transcript import Transcript
 
 pytestmark = pytest.mark.weights
 

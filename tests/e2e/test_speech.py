@@ -98,7 +98,7 @@ def test_the_transcript_comes_from_the_weights_on_the_device(
 
 
 def test_every_encoder_product_is_on_record(tiny_model: Model, speech: dict[str, F32]) -> None:
-    run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).encoder
+    run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).took.encoder
     dims = tiny_model.checkpoint.dims
     assert run.windows == 1
     assert {one.name: one.stats.calls for one in run.runs} == {
@@ -128,7 +128,7 @@ def test_the_language_is_detected(base_model: Model, speech: dict[str, F32], bat
     done = base_model.transcribe(speech["sns-0870.wav"], TranscribeOptions(batch_size=batch_size))
     assert done.transcript.language == "en"
     assert done.transcript.language_probability > 0.5
-    assert done.encoder.windows == 1  # the window in which it was detected is not encoded again
+    assert done.took.encoder.windows == 1  # the window in which it was detected is not encoded again
 
 
 def test_threads_may_share_a_model(tiny_model: Model, speech: dict[str, F32]) -> None:
@@ -137,7 +137,7 @@ def test_threads_may_share_a_model(tiny_model: Model, speech: dict[str, F32]) ->
         transcriptions = threads.map(lambda samples: tiny_model.transcribe(samples, ENGLISH), speech.values())
         done = dict(zip(speech, transcriptions, strict=True))
     assert {name: one.text for name, one in done.items()} == right
-    assert [one.encoder.windows for one in done.values()] == [1] * len(speech)
+    assert [one.took.encoder.windows for one in done.values()] == [1] * len(speech)
 
 
 def test_a_closed_model_says_so(tiny_en: Checkpoint, speech: dict[str, F32]) -> None:
@@ -150,7 +150,7 @@ def test_a_closed_model_says_so(tiny_en: Checkpoint, speech: dict[str, F32]) -> 
 def test_the_same_recording_is_encoded_again(tiny_model: Model, speech: dict[str, F32]) -> None:
     """What is remembered of a window does not outlive the recording: each report counts its own."""
     for _ in range(2):
-        run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).encoder
+        run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).took.encoder
         assert run.windows == 1
         assert run.runs
 
@@ -167,7 +167,7 @@ def test_a_long_recording_is_transcribed_window_by_window(
     tiny_model: Model, long_speech: F32, said: dict[str, str]
 ) -> None:
     done = tiny_model.transcribe(long_speech, ENGLISH)
-    assert done.encoder.windows >= 2
+    assert done.took.encoder.windows >= 2
     segments = done.transcript.segments
     assert segments[-1].end > 35
     assert [s.start for s in segments] == sorted(s.start for s in segments)
@@ -179,8 +179,8 @@ def test_windows_in_batches_say_the_same(tiny_model: Model, long_speech: F32) ->
     weights = [block.weights["mlp0_weight"] for block in blocks]
     done = tiny_model.transcribe(long_speech, TranscribeOptions(language="en", batch_size=2))
     assert [block.weights["mlp0_weight"] for block in blocks] == weights  # nothing staged anew
-    assert done.encoder.windows >= 2
-    assert {run.name: run.stats.calls for run in done.encoder.runs}["conv1"] == done.encoder.windows
+    assert done.took.encoder.windows >= 2
+    assert {run.name: run.stats.calls for run in done.took.encoder.runs}["conv1"] == done.took.encoder.windows
     segments = done.transcript.segments
     assert segments[-1].end > 35
     assert len(segments) > 2  # not one for each window

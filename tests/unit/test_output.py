@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from whisper_npu.errors import UsageError
 from whisper_npu.output import FORMATS, Layout, as_json, output_path, render
-from whisper_npu.transcription.result import Segment, Transcript, Word
+from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
 
 def segment(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.test_output import milliseconds, segment, transcript
 from whisper_npu.errors import UsageError
 from whisper_npu.output import FORMATS, Layout, render
-from whisper_npu.transcription.result import Segment, Transcript, Word
+from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
 
 def said(*timed: tuple[float, float, str], id: int = 0) -> Segment:

@@ -21,8 +21,9 @@ from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.npu.planner import Choice
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Attention, Linear, Matmul
-from whisper_npu.report import COLUMNS, FEWEST_COLUMNS, FileResult, Report, RunOn, as_document, as_text
-from whisper_npu.transcription.result import EncoderRun, Transcript, Transcription
+from whisper_npu.report import COLUMNS, FEWEST_COLUMNS, FileResult, Report, as_document, as_text
+from whisper_npu.transcription.took import EncoderRun, RunOn, Took
+from whisper_npu.transcription.transcript import Transcript
 
 RAN_ON = RunOn(
     "base",
@@ -54,8 +55,8 @@ def executed(name: str, M: int) -> Run:
 def report(*runs: Run, seconds: float = 10.0) -> Report:
     transcript = Transcript(segments=(), language="en", language_probability=1.0, duration=20.0)
     encoder = EncoderRun(windows=1, runs=runs, total_seconds=3.0)
-    done = Transcription(transcript, encoder, audio_seconds=0.5, mel_seconds=0.25, decode_seconds=2.0)
-    return Report(RAN_ON, (FileResult("a.wav", done),), load_seconds=1.0, total_seconds=seconds)
+    took = Took(encoder, audio_seconds=0.5, mel_seconds=0.25, decode_seconds=2.0)
+    return Report(RAN_ON, (FileResult("a.wav", transcript, took),), load_seconds=1.0, total_seconds=seconds)
 
 
 def test_the_report_says_why_the_kernel_was_chosen() -> None:
@@ -246,7 +247,7 @@ def test_the_report_is_as_wide_as_asked_for(width: int) -> None:
 
 def test_a_run_that_encoded_nothing_has_a_report() -> None:
     silent = report()
-    silent = replace(silent, files=tuple(replace(f, transcription=_without_windows(f)) for f in silent.files))
+    silent = replace(silent, files=tuple(replace(f, took=_without_windows(f)) for f in silent.files))
     text = as_text(silent)
     assert "encoder, 0 windows" in text
     assert "total 10.00 s for 20.00 s of audio" in text
@@ -254,16 +255,16 @@ def test_a_run_that_encoded_nothing_has_a_report() -> None:
     jsonschema.validate(as_document(silent), json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
-def _without_windows(file: FileResult) -> Transcription:
-    assert file.transcription is not None
-    return replace(file.transcription, encoder=EncoderRun(windows=0, runs=(), total_seconds=0.0))
+def _without_windows(file: FileResult) -> Took:
+    assert file.took is not None
+    return replace(file.took, encoder=EncoderRun(windows=0, runs=(), total_seconds=0.0))
 
 
 def test_only_the_seconds_of_clips_count_as_audio() -> None:
     done = report(executed("attention.out", 1500))
-    one = done.files[0].transcription
-    assert one is not None
-    done = replace(done, files=(FileResult("a.wav", replace(one, heard_seconds=5.0)), *done.files))
+    one = done.files[0]
+    assert one.took is not None
+    done = replace(done, files=(replace(one, took=replace(one.took, heard_seconds=5.0)), *done.files))
     document = as_document(done)
     assert document["audio_seconds"] == 25.0
     assert document["real_time_factor"] == 0.4

@@ -8,6 +8,7 @@ from whisper_npu.audio.header import audio_seconds, audio_tracks
 from whisper_npu.audio.load import audio_formats, load_audio
 from whisper_npu.audio.mel import CHUNK_SECONDS, HOP_LENGTH, N_FRAMES, N_SAMPLES, log_mel
 from whisper_npu.audio.samples import SAMPLE_RATE, Samples
+from whisper_npu.audio.source import AudioSource, name_of
 from whisper_npu.audio.tracks import AudioTrack
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "N_FRAMES",
     "N_SAMPLES",
     "SAMPLE_RATE",
+    "AudioSource",
     "AudioTrack",
     "Samples",
     "audio_formats",
@@ -23,4 +25,5 @@ __all__ = [
     "audio_tracks",
     "load_audio",
     "log_mel",
+    "name_of",
 ]

@@ -9,10 +9,7 @@ not used: it runs commands such as ffmpeg, which open whatever file or address a
 from __future__ import annotations
 
 import os
-from typing import Any, BinaryIO
-
-import numpy as np
-import numpy.typing as npt
+from typing import BinaryIO
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
 from whisper_npu.audio.damage import LENGTH_SLACK
@@ -22,26 +19,31 @@ from whisper_npu.audio.samples import (
     Decoded,
     Samples,
     array_to_mono,
+    as_array,
     check_finite,
     check_rate,
     resample,
 )
-from whisper_npu.audio.source import fetch, name_of
+from whisper_npu.audio.source import AudioSource, fetch, name_of
 from whisper_npu.audio.tracks import check_track_number, no_such_track
 from whisper_npu.errors import AudioError
 
 
 def load_audio(
-    source: str | os.PathLike[str] | npt.NDArray[Any] | BinaryIO,
+    source: AudioSource,
     *,
-    sample_rate: int | None = None,
+    sampling_rate: int | None = None,
     audio_track: int | None = None,
 ) -> Samples:
     """Decode, mix down to mono, and resample to 16 kHz.
 
-    `source` is a path, "-" for standard input, an open binary file, or an array: floats of shape
-    (n_samples,) or (n_channels, n_samples) at `sample_rate` Hz (16000 if None). `sample_rate` is for arrays
-    only. A file's format is recognised by its content.
+    `source` is a path, "-" for standard input, an open binary file, the bytes of a file, or an array at
+    `sampling_rate` Hz (16000 if None). `sampling_rate` is for arrays only. A file's format is recognised by
+    its content.
+
+    An array has shape (n_samples,), (n_channels, n_samples) or (n_samples, n_channels): of two axes the
+    shorter one is the channels. It holds floats in -1..1, or int16, int32 or uint8 as wav files do. What has
+    `__array__`, such as a PyTorch tensor on the CPU, is an array too.
 
     `audio_track` chooses among the audio tracks of a file, counted from 1 as mpv's --aid does, whatever other
     streams lie between them. None is the first, even if the file marks another one as its default.
@@ -64,14 +66,17 @@ def load_audio(
     """
     if audio_track is not None:
         check_track_number(audio_track)
-    if isinstance(source, np.ndarray) and audio_track is not None:
+    array = as_array(source)
+    if array is not None and audio_track is not None:
         raise AudioError(f"audio_track={audio_track} is for files; an array is one track: leave it out")
-    if not isinstance(source, np.ndarray) and sample_rate is not None:
-        raise AudioError(f"sample_rate={sample_rate!r} is for arrays; a file states its own: leave it out")
+    if array is None and sampling_rate is not None:
+        raise AudioError(
+            f"sampling_rate={sampling_rate!r} is for arrays; a file states its own: leave it out"
+        )
     name = name_of(source)
     try:
-        if isinstance(source, np.ndarray):
-            mono, rate = array_to_mono(source), SAMPLE_RATE if sample_rate is None else sample_rate
+        if array is not None:
+            mono, rate = array_to_mono(array), SAMPLE_RATE if sampling_rate is None else sampling_rate
         else:
             with fetch(name, source) as file:
                 decoded = _decode(name, file, audio_track or 1)

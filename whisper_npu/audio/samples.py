@@ -10,13 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS
-from whisper_npu.errors import AudioError
+from whisper_npu.errors import AudioError, one_line
 
 Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header, and upsampling would fill the memory
 MAX_CHANNELS = 64  # an array with more is probably (n_samples, n_channels), transposed
+# Of whole numbers as wav files hold them: the value of silence, and how far the loudest sample is from it.
+_MIDDLE_AND_SCALE = {
+    np.dtype(np.int16): (0, 2**15),
+    np.dtype(np.int32): (0, 2**31),
+    np.dtype(np.uint8): (128, 2**7),
+}
 BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a few hundredths of a second
 
 
@@ -42,23 +48,56 @@ def to_mono(samples: Samples) -> Samples:
     return mono
 
 
-def array_to_mono(array: npt.NDArray[Any]) -> Samples:
-    if array.dtype.kind != "f":
+def as_array(source: object) -> npt.NDArray[Any] | None:
+    """An array, or what can be seen as one, such as a PyTorch tensor; None for all else.
+
+    Raises AudioError for what says that it can and cannot, such as a tensor on a GPU.
+    """
+    if isinstance(source, np.ndarray):
+        return source
+    if not hasattr(source, "__array__"):
+        return None
+    try:
+        return np.asarray(source)
+    except Exception as error:  # whatever another library raises
         raise AudioError(
-            f"the array holds {array.dtype}; expected floats in -1..1: scale it, "
-            "such as array.astype(np.float32) / 32768 for int16"
-        )
+            f"cannot make an array of {type(source).__name__} ({one_line(error)}); "
+            "give a NumPy array, such as tensor.detach().cpu().numpy()"
+        ) from error
+
+
+def array_to_mono(array: npt.NDArray[Any]) -> Samples:
+    """(n_samples,), (n_channels, n_samples) or (n_samples, n_channels) -> (n_samples,) in -1..1."""
     if array.ndim not in (1, 2):
         raise AudioError(
             f"the array has shape {array.shape}; expected (n_samples,) or (n_channels, n_samples): reshape it"
         )
-    if array.ndim == 2 and not 1 <= len(array) <= MAX_CHANNELS:
+    if array.ndim == 2:
+        if array.shape[0] > array.shape[1] > 0:  # as soundfile gives them
+            array = array.T
+        if not 1 <= len(array) <= MAX_CHANNELS:
+            raise AudioError(
+                f"the array has shape {array.shape}, so {len(array)} channels, outside 1..{MAX_CHANNELS}; "
+                "expected (n_channels, n_samples) or (n_samples, n_channels): reshape it"
+            )
+    return to_mono(_as_floats(array))
+
+
+def _as_floats(array: npt.NDArray[Any]) -> Samples:
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity, which is reported
+            return array.astype(np.float32, copy=False)
+    if array.dtype not in _MIDDLE_AND_SCALE:
+        known = ", ".join(map(str, _MIDDLE_AND_SCALE))
         raise AudioError(
-            f"the array has shape {array.shape}, so {len(array)} channels, outside 1..{MAX_CHANNELS}; "
-            "expected (n_channels, n_samples): transpose it with array.T"
+            f"the array holds {array.dtype}; expected floats in -1..1, or one of {known}: scale it, "
+            "such as array.astype(np.float32) / 32768 for samples of 16 bits"
         )
-    with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity, which is reported
-        return to_mono(array.astype(np.float32, copy=False))
+    middle, scale = _MIDDLE_AND_SCALE[array.dtype]
+    samples = array.astype(np.float32)
+    samples -= np.float32(middle)
+    samples *= np.float32(1 / scale)
+    return samples
 
 
 def resample(name: str, mono: Samples, rate: int) -> Samples:

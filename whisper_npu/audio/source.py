@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Union
 
-import numpy as np
+import numpy.typing as npt
 
 from whisper_npu.errors import AudioError, shown
+
+# What `load_audio` takes. Of an array-like, such as a PyTorch tensor, the type is not known here.
+AudioSource = Union[str, "os.PathLike[str]", BinaryIO, bytes, npt.NDArray[Any]]
 
 
 def name_of(source: object) -> str:
     """What messages call a source, which may be an array too."""
-    if isinstance(source, np.ndarray):
+    if hasattr(source, "__array__"):
         return "the array"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "the bytes"
     if not isinstance(source, (str, os.PathLike)):
         return "the open file"
     return "standard input" if source == "-" else shown(os.fsdecode(source)) or "''"
@@ -30,12 +36,23 @@ def fetch(name: str, source: object) -> BinaryIO:
         content = _read(name, _standard_input())
     elif isinstance(source, (str, os.PathLike)):
         content = _open(os.fsdecode(source), name)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        content = bytes(source)
     elif hasattr(source, "read"):
         content = _read(name, source)
     else:
-        kind = type(source).__name__
-        raise AudioError(f"cannot load audio from {kind}; give a path, an array, a binary file, or '-'")
+        raise AudioError(f"cannot load audio from {type(source).__name__}; {_remedy(source)}")
     return _temporary_file(name, content) if isinstance(content, bytes) else content
+
+
+def _remedy(source: object) -> str:
+    if isinstance(source, Mapping) and {"array", "sampling_rate"} <= source.keys():
+        return 'give audio["array"], sampling_rate=audio["sampling_rate"]'
+    if isinstance(source, (list, tuple)):
+        if source and isinstance(source[0], (str, os.PathLike)):
+            return "give one recording at a time"
+        return "give np.asarray(samples, np.float32)"
+    return "give a path, an array, a binary file, bytes, or '-'"
 
 
 def only_once(source: object) -> bool:

@@ -25,9 +25,9 @@ from whisper_npu.energy.sensors import Sensor
 from whisper_npu.errors import EnergyError, UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.page import Page, Table, page_as_markdown
-from whisper_npu.report import RunOn
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.took import RunOn
 
 # Seconds between the work and the second measurement of idle. The driver lets an NPU sleep after 5 s:
 # github.com/amd/xdna-driver, issue 535.
@@ -192,7 +192,7 @@ def run_energy(
             passes.append(measured)
     sleep(SETTLE_SECONDS)
     return Result(
-        ran_on=RunOn.of(device, model, kernel, loaded),
+        ran_on=loaded.ran_on,
         idle=Idle(before, idle("after the work")),
         load=loading,
         passes=tuple(passes),

@@ -19,10 +19,9 @@ from whisper_npu.npu.cost import BASELINE, profiles
 from whisper_npu.npu.device import Device
 from whisper_npu.output import write_atomically
 from whisper_npu.page import Page, Table, page_as_markdown
-from whisper_npu.report import FileResult, Operation, Report, RunOn, as_document, modelled_basis
+from whisper_npu.report import FileResult, Operation, Report, as_document, modelled_basis
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
-from whisper_npu.transcription.result import Transcription
 
 
 @dataclass(frozen=True)
@@ -87,13 +86,13 @@ def run_pipeline(
     load_seconds = perf_counter() - start
     recorder.on_stage("load", start, start + load_seconds)
     loaded.observe(recorder.on_run, recorder.on_stage)
-    ran_on = RunOn.of(device, model, kernel, loaded)
+    ran_on = loaded.ran_on
     reports = []
     for repeat in range(repeats + 1):
         name = f"repeat {repeat} of {repeats}" if repeat else "warm-up"
         progress(f"{name}: {len(audio)} recordings")
         start = perf_counter()
-        results = tuple(FileResult(path, _transcribed(path, loaded, recorder)) for path in audio)
+        results = tuple(_transcribed(path, loaded, recorder) for path in audio)
         end = perf_counter()
         recorder.add(Span(Lane.RUNS, name, start, end))
         if repeat:
@@ -101,12 +100,12 @@ def run_pipeline(
     return Pipeline(tuple(reports), tuple(recorder.spans))
 
 
-def _transcribed(path: str, model: Model, recorder: Recorder) -> Transcription:
+def _transcribed(path: str, model: Model, recorder: Recorder) -> FileResult:
     start = perf_counter()
     done = model.transcribe(path)
     details: dict[str, object] = {"audio_seconds": done.transcript.duration, "text": done.text.strip()}
     recorder.add(Span(Lane.RECORDINGS, path, start, perf_counter(), details))
-    return done
+    return FileResult(path, done.transcript, done.took)
 
 
 def write_files(pipeline: Pipeline, files: Files) -> None:

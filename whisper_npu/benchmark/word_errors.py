@@ -22,12 +22,12 @@ from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.output.cues import speech_line
 from whisper_npu.page import Page, Table, page_as_markdown
-from whisper_npu.report import RunOn
 from whisper_npu.transcription.compute_type import AUTO
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.loop import run_loop
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.took import RunOn
 
 OPTIONS = TranscribeOptions(language="en")
 
@@ -132,7 +132,7 @@ def run_word_errors(
                     kernel=kernel,
                     compute_type="float32" if against_faster_whisper else AUTO,  # the same for both decoders
                 ) as model:
-                    ran_on = RunOn.of(model.device, name, kernel, model)
+                    ran_on = model.ran_on
                     done.append(
                         _one(
                             model, ran_on, references, samples, against_faster_whisper=against_faster_whisper

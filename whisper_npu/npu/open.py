@@ -23,8 +23,8 @@ def open_device(
 ) -> Device:
     """Open `npu`, `emulator`, or with `auto` an NPU that can be used and otherwise the emulator.
 
-    `cpu` means the emulator too. What was opened says so in its `name` and `description`. `fidelity` concerns
-    the emulator only, `npu` the NPU.
+    `cpu` is another name of the emulator. What was opened says so in its `name` and `description`. `fidelity`
+    concerns the emulator only, `npu` the NPU.
     threads: of the host; None for one per core. Raises DeviceNotFoundError where `npu` is asked for and none
     answers, UsageError for another name or no thread.
     """

@@ -10,12 +10,13 @@ from whisper_npu.output.files import (
     write_atomically,
     write_bytes_atomically,
 )
-from whisper_npu.output.formats import FORMATS, as_json, render
+from whisper_npu.output.formats import FORMATS, as_document, as_json, render
 from whisper_npu.output.layout import Layout
 
 __all__ = [
     "FORMATS",
     "Layout",
+    "as_document",
     "as_json",
     "check_file",
     "check_writable",

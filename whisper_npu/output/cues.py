@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from whisper_npu.output.layout import Layout
 from whisper_npu.output.times import in_order, milliseconds
-from whisper_npu.transcription.result import Segment, Transcript, Word
+from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
 LONG_PAUSE = 3.0  # seconds from word to word after which a cue that joins segments ends
 _LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")

@@ -17,7 +17,7 @@ from whisper_npu.errors import UsageError
 from whisper_npu.output.cues import cues, segment_lines, timed_lines
 from whisper_npu.output.layout import Layout
 from whisper_npu.output.times import in_order
-from whisper_npu.transcription.result import Transcript
+from whisper_npu.transcription.transcript import Transcript
 
 FORMATS: tuple[str, ...] = ("txt", "srt", "vtt", "tsv", "json", "lrc")
 
@@ -55,7 +55,7 @@ def render(transcript: Transcript, fmt: str, layout: Layout = _NO_LAYOUT) -> str
         return "".join(
             f"[{_stamp(start)}]{_apart(text)}\n" for start, _, text in timed_lines(transcript, layout)
         )
-    return _dumped(_document(transcript), indent=2 if layout.pretty_json else None)
+    return _dumped(as_document(transcript), indent=2 if layout.pretty_json else None)
 
 
 def as_json(document: Mapping[str, object]) -> str:
@@ -101,7 +101,8 @@ def _without_arrows(text: str) -> str:
     return re.sub("-{2,}>", "->", text)
 
 
-def _document(transcript: Transcript) -> dict[str, Any]:
+def as_document(transcript: Transcript) -> dict[str, Any]:
+    """The content of a json file."""
     return {
         "text": transcript.text,
         "segments": list(_segments(transcript)),

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
 
 from whisper_npu.errors import UsageError
+from whisper_npu.near import did_you_mean
+
+
+class LayoutKeywords(TypedDict, total=False):
+    """`Layout`'s options, as keywords."""
+
+    max_line_width: int | None
+    max_line_count: int | None
+    max_words_per_line: int | None
+    highlight_words: bool
+    pretty_json: bool
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,16 @@ class Layout:
                 f"max_words_per_line {self.max_words_per_line} and max_line_width {self.max_line_width}: "
                 "lines are limited in words or in characters, not in both; give one of the two"
             )
+
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any]) -> Layout:
+        """Raises UsageError for a name that is no option's."""
+        names = [field.name for field in fields(cls)]
+        for name in keywords:
+            if name not in names:
+                hint = did_you_mean(name, names) or f"there are {', '.join(names)}"
+                raise UsageError(f"there is no option {name!r} of a layout: {hint}")
+        return cls(**keywords)
 
     @property
     def needs_words(self) -> bool:

@@ -23,8 +23,8 @@ from whisper_npu.npu.device import Run, merged
 from whisper_npu.transcription.features import MeasuredFeatures
 from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
 from whisper_npu.transcription.prompt import with_prompt
-from whisper_npu.transcription.result import EncoderRun
 from whisper_npu.transcription.stages import OnRun, OnStage, Stage, ignore_run, ignore_stage, no_context
+from whisper_npu.transcription.took import EncoderRun
 
 
 class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
@@ -41,6 +41,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.on_stage: OnStage = ignore_stage
         self.on_run: OnRun = ignore_run
         self.stage: Stage = no_context
+        self.go_on = no_question  # raises where the work is to end
 
     @property
     def model(self) -> Any:
@@ -49,7 +50,8 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
 
     @model.setter
     def model(self, whisper: Any) -> None:
-        self._decoder = whisper if isinstance(whisper, _Decoder) else _Decoder(whisper)
+        whole = whisper if isinstance(whisper, _Decoder) else _Decoder(whisper, lambda: self.go_on())
+        self._decoder = whole
 
     def take(self, encoder: AudioEncoder) -> None:
         """Encode by this from here on."""
@@ -65,6 +67,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         Returns a StorageView (batch, n_audio_ctx, n_audio_state) float32. The window in which the language
         was detected is not encoded again.
         """
+        self.go_on()
         self._on_position(self._position)
         # If nobody speaks in this window, the next one begins at its end.
         self._position += self.feature_extractor.nb_max_frames * self.feature_extractor.time_per_frame
@@ -157,8 +160,9 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
 class _Decoder:
     """CTranslate2's model, whose calls raise DeviceError where it fails."""
 
-    def __init__(self, whisper: Any) -> None:
-        self._whisper = whisper
+    def __init__(self, whisper: Any, go_on: Callable[[], None]) -> None:
+        """go_on: called before each call; raises where the work is to end."""
+        self._whisper, self._go_on = whisper, go_on
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._whisper, name)
@@ -167,6 +171,7 @@ class _Decoder:
 
         @wraps(found)
         def call(*given: Any, **named: Any) -> Any:
+            self._go_on()
             with _decoder_failures(name):
                 return found(*given, **named)
 
@@ -204,6 +209,10 @@ def opening_decoder(folder: Path) -> Iterator[None]:
         ) from error
     finally:
         ctranslate2.set_log_level(before)
+
+
+def no_question() -> None:
+    """The default: the work goes on."""
 
 
 def ignore_position(seconds: float) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from whisper_npu.audio import AudioSource
 from whisper_npu.checkpoint import load_checkpoint
+from whisper_npu.errors import UsageError
 from whisper_npu.npu.device import Device
+from whisper_npu.npu.emulator.device import Fidelity
+from whisper_npu.npu.options import NpuOptions
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
-from whisper_npu.transcription.model import Audio, Model
+from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.opening import device_for, kept_in, silent, with_decoder
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Transcription
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from whisper_npu.transcription.keywords import TranscribeKeywords
 
 DEFAULT_MODEL = "base"
 
@@ -21,6 +31,9 @@ def load_model(
     *,
     device: str | Device = "auto",
     kernel: str = "auto",
+    fidelity: str | Fidelity = Fidelity.FAST,
+    kernels: Sequence[str | Path] = (),
+    timeout: float = NpuOptions.timeout_seconds,
     threads: int | None = None,
     compute_type: str = AUTO,
     cache_dir: Path | None = None,
@@ -33,16 +46,24 @@ def load_model(
     model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
     progress may be called in another thread than this one, while the encoder is staged; never after the
     return.
-    device: "auto", "npu", "emulator" ("cpu" means the same), or a device from `open_device`. Closing the
-    model closes it.
+    device: "auto", "npu", "emulator" (or "cpu", which means the same), or a device from `open_device`, for
+    which fidelity, kernels, timeout and threads have no effect. Closing the model closes it.
     kernel: "auto", "gemm", or a kernel's name.
-    threads: for encoder and decoder, None for one per core; not used with a device that is open already.
+    fidelity: the emulator's, "fast" or "exact". kernels: folders of built ones for an NPU, searched first.
+    timeout: seconds that one submission to an NPU may take.
+    threads: for encoder and decoder, None for one per core.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
     Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
+
+    >>> from whisper_npu import load_model
+    >>> with load_model("tiny.en", device="emulator") as model:
+    ...     print(model.device.name, model.transcribe("samples/sns-0930.wav"))
+    emulator He might even have been made amiable himself.
     """
     report = progress or silent
-    with device_for(device, threads) as opened:
+    npu = NpuOptions(tuple(Path(folder).expanduser() for folder in kernels), timeout)
+    with device_for(device, threads, _fidelity(fidelity), npu) as opened:
         compute_type = resolve_compute_type(compute_type)
         checkpoint = load_checkpoint(
             model,
@@ -66,8 +87,27 @@ def load_model(
 
 
 def transcribe(
-    audio: Audio, *, model: str | Path = DEFAULT_MODEL, options: TranscribeOptions | None = None
+    audio: AudioSource,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    options: TranscribeOptions | None = None,
+    sampling_rate: int | None = None,
+    audio_track: int | None = None,
+    **keywords: Unpack[TranscribeKeywords],
 ) -> Transcription:
-    """Transcribe one recording. `load_model` is for several, and for choosing device and kernel."""
+    """Transcribe one recording. `load_model` is for several, and for choosing device and kernel.
+
+    All but model is as in `Model.transcribe`.
+    """
     with load_model(model) as loaded:
-        return loaded.transcribe(audio, options)
+        return loaded.transcribe(
+            audio, options, sampling_rate=sampling_rate, audio_track=audio_track, **keywords
+        )
+
+
+def _fidelity(name: str | Fidelity) -> Fidelity:
+    try:
+        return Fidelity(name)
+    except ValueError:
+        known = " and ".join(one.value for one in Fidelity)
+        raise UsageError(f"unknown fidelity {name!r}: there are {known}") from None

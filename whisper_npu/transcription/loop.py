@@ -19,7 +19,7 @@ from whisper_npu.transcription.options import (
     WINDOW_SECONDS,
     TranscribeOptions,
 )
-from whisper_npu.transcription.result import Segment, Word
+from whisper_npu.transcription.transcript import Segment, Word
 
 SHORTEST_REST = 1.0  # seconds at the end of a window that are decoded separately; VAD pads speech by 0.4
 

@@ -9,12 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock, get_ident
 from time import perf_counter
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from whisper_npu.audio import SAMPLE_RATE, load_audio
+from whisper_npu.audio import SAMPLE_RATE, AudioSource, Samples, load_audio, name_of
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
 from whisper_npu.errors import UsageError
@@ -23,15 +20,21 @@ from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.check import check_options
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
-from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position
+from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position, no_question
+from whisper_npu.transcription.keywords import with_keywords
 from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.prompt import prompt_tokens
-from whisper_npu.transcription.result import Segment, Transcription
+from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context
-from whisper_npu.transcription.stream import Decoded, Stream
+from whisper_npu.transcription.stream import Decoded, OnProgress, Stream, ignore_progress
+from whisper_npu.transcription.took import RunOn, Took
+from whisper_npu.transcription.transcript import Segment
 
-Audio = str | Path | BinaryIO | NDArray[np.floating]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from whisper_npu.transcription.keywords import TranscribeKeywords
 
 
 class Model:
@@ -55,6 +58,7 @@ class Model:
     ) -> None:
         self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
         self.device = device
+        self.kernel = kernel  # as asked for
         self._one_at_a_time = Lock()  # which another thread may release than the one that took it
         self._at_work: int | None = None  # the thread that took it
         self._stage: Stage = no_context
@@ -83,6 +87,17 @@ class Model:
         assert choice is not None
         return choice
 
+    @property
+    def ran_on(self) -> RunOn:
+        """Model, device and kernels, for reports."""
+        return replace(
+            RunOn.of(self.device, self.checkpoint.name, self.kernel),
+            weights=self.checkpoint.source,
+            kernel=self.choice.name,
+            kernel_reason=self.choice.reason or None,
+            compute_type=self.compute_type,
+        )
+
     def observe(self, on_run: OnRun, on_stage: OnStage) -> None:
         """Call these with every run and every stage, soon after each ends."""
         self._whisper.on_run = on_run
@@ -94,40 +109,80 @@ class Model:
 
     def transcribe(
         self,
-        audio: Audio,
+        audio: AudioSource,
         options: TranscribeOptions | None = None,
         on_segment: Callable[[Segment], None] | None = None,
+        *,
+        on_progress: OnProgress = ignore_progress,
+        sampling_rate: int | None = None,
+        audio_track: int | None = None,
+        **keywords: Unpack[TranscribeKeywords],
     ) -> Transcription:
-        """audio: a file, "-" for stdin, an open binary file, or (n_samples,) float32 mono at 16 kHz.
+        """The whole of a recording. Any thread may call, and waits until the model is free.
 
-        on_segment is called with each segment as soon as it is decoded.
-        Raises AudioError; DeviceError; UsageError for what the model does not know, or is too long for it,
-        and if this thread is in the middle of another stream of this model.
+        audio, sampling_rate, audio_track: as in `whisper_npu.load_audio`.
+        options, keywords: a `TranscribeOptions`, its fields one by one, or both: a keyword counts more.
+        on_segment is called with each segment as soon as it is decoded, on_progress with the seconds of the
+        recording that are done, and its seconds in all. An exception of theirs ends the work.
+
+        Raises AudioError; DeviceError; UsageError for an option or value that does not exist, for what the
+        model does not know, or is too long for it, and if this thread is in the middle of another stream of
+        this model.
+
+        >>> from whisper_npu import load_model
+        >>> model = load_model("tiny.en")
+        >>> result = model.transcribe("samples/sns-0930.wav", beam_size=1, hotwords="amiable")
+        >>> print(result)
+        He might even have been made amiable himself.
+        >>> model.close()
         """
-        with self.stream(audio, options) as stream:
+        with self.stream(
+            audio,
+            options,
+            on_progress=on_progress,
+            sampling_rate=sampling_rate,
+            audio_track=audio_track,
+            **keywords,
+        ) as stream:
             for segment in stream:
                 if on_segment:
                     on_segment(segment)
             return stream.result()
 
-    def stream(self, audio: Audio, options: TranscribeOptions | None = None) -> Stream:
-        """The segments of `audio`, each decoded when it is asked for. audio, and what is raised: as above.
+    def stream(
+        self,
+        audio: AudioSource,
+        options: TranscribeOptions | None = None,
+        *,
+        on_progress: OnProgress = ignore_progress,
+        sampling_rate: int | None = None,
+        audio_track: int | None = None,
+        **keywords: Unpack[TranscribeKeywords],
+    ) -> Stream:
+        """The segments of a recording, each decoded when it is asked for. All else is as in `transcribe`.
 
         Returns when the audio is loaded and its language known. The model is at work until the stream is
         exhausted, closed or dropped; other threads wait for that.
         """
-        options = options or TranscribeOptions()
+        options = with_keywords(options, keywords)
         check_options(self.checkpoint.name, self._whisper, options)
-        decoded = Decoded(clips=options.clip_timestamps)
-        return Stream(self._decode(audio, options, decoded), decoded)
+        decoded = Decoded(name_of(audio), self.ran_on, on_progress, clips=options.clip_timestamps)
 
-    def detect_language(self, audio: Audio) -> tuple[str, float]:
+        def load() -> Samples:
+            return load_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
+
+        return Stream(self._decode(load, options, decoded), decoded)
+
+    def detect_language(
+        self, audio: AudioSource, *, sampling_rate: int | None = None, audio_track: int | None = None
+    ) -> tuple[str, float]:
         """The code of the language of the first 30 s, and its probability from 0 to 1.
 
-        An English-only model says ("en", 1.0). audio: as for `transcribe`. Raises AudioError, DeviceError.
+        An English-only model says ("en", 1.0). audio, sampling_rate, audio_track: as in `transcribe`.
+        Raises AudioError, DeviceError.
         """
         with self._alone():
-            samples = load_audio(audio)  # (n_samples,) float32
+            samples = load_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
             if not self._whisper.model.is_multilingual:
                 return "en", 1.0
             self._whisper.start_measuring()
@@ -135,15 +190,15 @@ class Model:
             return language, float(probability)
 
     def _decode(
-        self, audio: Audio, options: TranscribeOptions, decoded: Decoded
+        self, load: Callable[[], Samples], options: TranscribeOptions, decoded: Decoded
     ) -> Generator[Segment | None, None, None]:
         """The work of a stream: yields None once the language is known, then the segments."""
         with self._alone():
             with self._stage("audio"):
                 start = perf_counter()
-                samples = load_audio(audio)  # (n_samples,) float32
-                decoded.audio_seconds = perf_counter() - start
-            self._whisper.on_stage("audio", start, start + decoded.audio_seconds)
+                samples = load()  # (n_samples,) float32
+                audio_seconds = perf_counter() - start
+            self._whisper.on_stage("audio", start, start + audio_seconds)
             decoded.duration = len(samples) / SAMPLE_RATE
             check_clips(options, decoded.duration)
             self._whisper.start_measuring()
@@ -160,12 +215,13 @@ class Model:
                     elsewhere += perf_counter() - since
 
             def measure() -> None:
-                decoded.encoder, decoded.mel_seconds = self._whisper.measured()
-                measured = decoded.encoder.total_seconds + decoded.mel_seconds
-                decoded.decode_seconds = perf_counter() - start - elsewhere - measured
+                encoder, mel_seconds = self._whisper.measured()
+                decode_seconds = perf_counter() - start - elsewhere - encoder.total_seconds - mel_seconds
+                decoded.took = Took(encoder, audio_seconds, mel_seconds, decode_seconds)
 
             try:
                 with self._stage("decode"):
+                    self._whisper.go_on = decoded.go_on
                     self._whisper.carried = self._carried(options)
                     found, info = run_loop(self._whisper, samples, options)
                     decoded.language = info.language
@@ -186,6 +242,7 @@ class Model:
             finally:
                 measure()
                 self._whisper.follow(ignore_position, 0.0)
+                self._whisper.go_on = no_question
                 self._whisper.carried = []
                 self._whisper.on_stage("transcribe", start, perf_counter())
 

@@ -12,7 +12,9 @@ from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
 from whisper_npu.errors import DecoderFolderError
 from whisper_npu.npu.device import Device
+from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.open import open_device
+from whisper_npu.npu.options import NpuOptions
 from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.compute_type import computes_in_int8
 
@@ -21,12 +23,17 @@ T = TypeVar("T")
 
 
 @contextmanager
-def device_for(device: str | Device, threads: int | None) -> Iterator[Device]:
+def device_for(
+    device: str | Device,
+    threads: int | None,
+    fidelity: Fidelity = Fidelity.FAST,
+    npu: NpuOptions | None = None,
+) -> Iterator[Device]:
     """The device of this name, closed again if what is done with it here fails; or one that is open already.
 
-    threads: of the host, None for one per core; not used with a device that is open already.
+    threads, fidelity, npu: as for `open_device`; not used with a device that is open already.
     """
-    opened = open_device(device, threads=threads) if isinstance(device, str) else device
+    opened = open_device(device, fidelity, npu, threads) if isinstance(device, str) else device
     try:
         yield opened
     except BaseException:

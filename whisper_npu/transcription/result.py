@@ -1,85 +1,141 @@
-"""The transcript of a recording, and what it took. Times are in seconds from the start of the audio."""
+"""The result of a transcription: the transcript, what it took, and the files that can be made of it."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from whisper_npu.npu.device import Run
+from whisper_npu.errors import UsageError, shown
+from whisper_npu.output import FORMATS, Layout, as_document, render, write_atomically
+from whisper_npu.report import FileResult, Report
+from whisper_npu.transcription.took import RunOn, Took
+from whisper_npu.transcription.transcript import Segment, Transcript
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-@dataclass(frozen=True)
-class Word:
-    start: float
-    end: float
-    word: str  # with the space before it, if it has one
-    probability: float  # 0..1
+    from whisper_npu.output.layout import LayoutKeywords
 
-
-@dataclass(frozen=True)
-class Segment:
-    """A phrase, with the fields of openai/whisper's segments."""
-
-    id: int
-    seek: int  # where its window starts, in frames of 10 ms; without what vad_filter cut out
-    start: float
-    end: float
-    text: str  # with the space before it, if it has one
-    tokens: tuple[int, ...]
-    avg_logprob: float  # mean over the tokens, natural logarithm
-    no_speech_prob: float  # 0..1
-    compression_ratio: float  # of the text by zlib; high if it repeats itself
-    temperature: float  # with which it was sampled; 0 is greedy
-    words: tuple[Word, ...] | None  # None without word timestamps
+_SHOWN_OF_TEXT = 60  # characters, in a repr
 
 
-@dataclass(frozen=True)
-class Transcript:
-    segments: tuple[Segment, ...]
-    language: str  # ISO 639-1 code, such as "en"
-    language_probability: float  # 0..1
-    duration: float  # of the audio
-
-    @property
-    def text(self) -> str:
-        """The segments' texts, joined."""
-        return "".join(segment.text for segment in self.segments)
-
-
-@dataclass(frozen=True)
-class EncoderRun:
-    """What the encoder did for one recording. Seconds are MEASURED."""
-
-    windows: int  # of 30 s
-    runs: tuple[Run, ...]  # one per product's name and plan
-    total_seconds: float
-
-    @property
-    def pack_seconds(self) -> float:
-        """Time to round operands to bf16 and lay them out for the kernel."""
-        return sum(run.stats.pack_measured_s for run in self.runs)
-
-    @property
-    def kernel_seconds(self) -> float:
-        """Time inside the device."""
-        return sum(run.stats.kernel_measured_s for run in self.runs)
-
-    @property
-    def host_seconds(self) -> float:
-        """The rest: softmax, GELU, norms, biases, residuals."""
-        return self.total_seconds - self.pack_seconds - self.kernel_seconds
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Transcription:
-    """A transcript and what it took. Seconds are MEASURED."""
+    """A transcript and what it took.
+
+    str() gives the text. The methods `to_...` take a `Layout`'s options by their names: max_line_width,
+    max_line_count, max_words_per_line, highlight_words, pretty_json. Those that need the time of every word
+    raise UsageError if it was not transcribed with word_timestamps.
+
+    >>> import whisper_npu
+    >>> result = whisper_npu.transcribe("samples/sns-0930.wav", model="tiny.en", word_timestamps=True)
+    >>> result.language, result.duration
+    ('en', 3.29)
+    >>> print(result.to_srt(max_line_width=24, max_line_count=2))
+    1
+    00:00:00,... --> 00:00:0...
+    He might even have been
+    made amiable himself.
+    ...
+    >>> [word.word for word in result.segments[0].words]
+    [' He', ' might', ' even', ' have', ' been', ' made', ' amiable', ' himself.']
+    >>> result.report.stats.dispatches
+    26
+    """
 
     transcript: Transcript
-    encoder: EncoderRun
-    audio_seconds: float  # reading, resampling
-    mel_seconds: float
-    decode_seconds: float  # faster-whisper's loop and CTranslate2's decoder
-    heard_seconds: float | None = None  # of the recording: its clips, as far as decoded; None: all of it
+    took: Took
+    ran_on: RunOn
+    source: str  # the recording's name, in words where it has none
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return self.transcript.segments
 
     @property
     def text(self) -> str:
+        """The segments' texts, joined; as in openai/whisper it may begin with a space."""
         return self.transcript.text
+
+    @property
+    def language(self) -> str:
+        """The code of the language, such as "en"."""
+        return self.transcript.language
+
+    @property
+    def language_probability(self) -> float:
+        """From 0 to 1; 1 if the language was given."""
+        return self.transcript.language_probability
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the recording."""
+        return self.transcript.duration
+
+    @property
+    def report(self) -> Report:
+        """Device, kernel, dispatches, seconds of every stage MEASURED, and MODELLED for an NPU.
+
+        The seconds in which the model was loaded are not in it.
+        """
+        done = FileResult(self.source, self.transcript, self.took)
+        return Report(self.ran_on, (done,), load_seconds=0.0, total_seconds=self.took.total_seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of a json file: text, segments, language, as openai/whisper's result has them."""
+        return as_document(self.transcript)
+
+    def to_txt(self) -> str:
+        """One segment per line."""
+        return render(self.transcript, "txt")
+
+    def to_srt(self, **layout: Unpack[LayoutKeywords]) -> str:
+        return render(self.transcript, "srt", Layout.of(layout))
+
+    def to_vtt(self, **layout: Unpack[LayoutKeywords]) -> str:
+        return render(self.transcript, "vtt", Layout.of(layout))
+
+    def to_tsv(self) -> str:
+        return render(self.transcript, "tsv")
+
+    def to_lrc(self, **layout: Unpack[LayoutKeywords]) -> str:
+        return render(self.transcript, "lrc", Layout.of(layout))
+
+    def to_json(self, **layout: Unpack[LayoutKeywords]) -> str:
+        return render(self.transcript, "json", Layout.of(layout))
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        output_format: str | None = None,
+        **layout: Unpack[LayoutKeywords],
+    ) -> Path:
+        """Write the transcript to a file, completely or not at all, and return its path.
+
+        output_format: one of txt, srt, vtt, tsv, json, lrc; None: the one that the path ends with.
+        Raises UsageError for another format, and OutputError if the file cannot be written.
+        """
+        target = Path(path).expanduser()
+        fmt = output_format or target.suffix.removeprefix(".").lower()
+        if fmt not in FORMATS:
+            raise UsageError(
+                f"{shown(target)} ends with no format of transcripts: end it with "
+                f".{', .'.join(FORMATS)}, or give output_format"
+                if output_format is None
+                else f"unknown output format {output_format!r}; choose from {', '.join(FORMATS)}"
+            )
+        write_atomically(target, render(self.transcript, fmt, Layout.of(layout)))
+        return target
+
+    def __str__(self) -> str:
+        return self.text.strip()
+
+    def __repr__(self) -> str:
+        text = self.text.strip()
+        if len(text) > _SHOWN_OF_TEXT:
+            text = f"{text[:_SHOWN_OF_TEXT]}..."
+        n = len(self.segments)
+        return f"<Transcription {self.language}, {self.duration:.2f} s, {n} segments: {text!r}>"

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
+from whisper_npu.errors import CancelledError
 from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.options import WHOLE_RECORDING
-from whisper_npu.transcription.result import EncoderRun, Segment, Transcript, Transcription
+from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.took import RunOn, Took
+from whisper_npu.transcription.transcript import Segment, Transcript
+
+OnProgress = Callable[[float, float], None]  # seconds that are done, of how many
+
+
+def ignore_progress(seconds_done: float, duration: float) -> None:
+    """The default: nobody follows."""
 
 
 @dataclass
 class Decoded:
     """What is known of one recording so far. `Model` fills it in, `Stream` reads it."""
 
+    source: str  # the recording's name
+    ran_on: RunOn
+    on_progress: OnProgress = ignore_progress
     duration: float = 0.0  # seconds
     clips: tuple[float, ...] = WHOLE_RECORDING  # as `TranscribeOptions.clip_timestamps`
     language: str = ""
@@ -22,14 +34,20 @@ class Decoded:
     segments: list[Segment] = field(default_factory=list)
     seconds_done: float = 0.0  # of the recording
     finished: bool = False
-    encoder: EncoderRun = field(default_factory=lambda: EncoderRun(windows=0, runs=(), total_seconds=0.0))
-    audio_seconds: float = 0.0
-    mel_seconds: float = 0.0
-    decode_seconds: float = 0.0
+    cancelled: bool = False
+    took: Took = field(default_factory=Took)
 
     def reach(self, seconds: float) -> None:
         """The recording is decoded up to here, at least."""
-        self.seconds_done = max(self.seconds_done, min(seconds, self.duration))
+        done = min(seconds, self.duration)
+        if done > self.seconds_done:
+            self.seconds_done = done
+            self.on_progress(done, self.duration)
+
+    def go_on(self) -> None:
+        """Raises CancelledError once the work is to end."""
+        if self.cancelled:
+            raise CancelledError(f"{self.source}: cancelled after {self.seconds_done:.1f} s of the recording")
 
 
 class Stream:
@@ -38,6 +56,18 @@ class Stream:
     The model is at work on this recording until the stream is exhausted, closed or dropped: another thread
     that wants to transcribe waits for that. What has been decoded remains in `result`, also if an exception,
     such as KeyboardInterrupt, ended the decoding.
+
+    >>> from whisper_npu import load_model
+    >>> model = load_model("tiny.en")
+    >>> with model.stream("samples/sns-0930.wav") as stream:
+    ...     print(f"{stream.language}, {stream.duration} s")
+    ...     for segment in stream:
+    ...         print(segment.text)
+    en, 3.29 s
+     He might even have been made amiable himself.
+    >>> stream.seconds_done, stream.finished
+    (3.29, True)
+    >>> model.close()
     """
 
     def __init__(self, work: Generator[Segment | None, None, None], decoded: Decoded) -> None:
@@ -85,12 +115,17 @@ class Stream:
                 language_probability=decoded.language_probability,
                 duration=decoded.duration,
             ),
-            encoder=decoded.encoder,
-            audio_seconds=decoded.audio_seconds,
-            mel_seconds=decoded.mel_seconds,
-            decode_seconds=decoded.decode_seconds,
-            heard_seconds=seconds_within(decoded.clips, decoded.seconds_done),
+            took=replace(decoded.took, heard_seconds=seconds_within(decoded.clips, decoded.seconds_done)),
+            ran_on=decoded.ran_on,
+            source=decoded.source,
         )
+
+    def cancel(self) -> None:
+        """End the work soon, from any thread: before the next window is encoded, or decoded once more.
+
+        Whoever waits for the next segment gets CancelledError, and the model is free.
+        """
+        self._decoded.cancelled = True
 
     def close(self) -> None:
         """Decode no further, and let the model go."""

@@ -13,8 +13,9 @@ from tests.unit.test_report import RAN_ON, executed, report
 from whisper_npu.apps.cli.ending import ending, wrote
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.npu.device import Run
-from whisper_npu.report import INTERRUPTED, FileResult, Report, RunOn, as_text
+from whisper_npu.report import INTERRUPTED, FileResult, Report, as_text
 from whisper_npu.screen import WIDTH
+from whisper_npu.transcription.took import RunOn
 
 FOLDER = "/a/folder/that/lies/deep/below/others/and/has/a/name/of/more/than/seventy/columns"
 
@@ -24,7 +25,7 @@ def of_files(*errors: str | None, ran_on: RunOn = RAN_ON, seconds: float = 10.0,
     one = report(*some_runs(runs))
     paths = [f"{chr(97 + i % 26)}.wav" for i in range(len(errors))]
     files = [
-        FileResult(path, None, error) if error else replace(one.files[0], path=path)
+        FileResult(path, None, None, error) if error else replace(one.files[0], path=path)
         for path, error in zip(paths, errors, strict=True)
     ]
     return replace(one, files=tuple(files), ran_on=ran_on, total_seconds=seconds)
@@ -86,10 +87,10 @@ def test_a_recording_in_which_nothing_was_encoded_has_an_ending_too() -> None:
 
 
 def of_clips(done: Report, heard_seconds: float) -> Report:
-    one = done.files[0].transcription
-    assert one is not None
-    part = replace(one, heard_seconds=heard_seconds)
-    return replace(done, files=(replace(done.files[0], transcription=part), *done.files[1:]))
+    one = done.files[0]
+    assert one.took is not None
+    part = replace(one, took=replace(one.took, heard_seconds=heard_seconds))
+    return replace(done, files=(part, *done.files[1:]))
 
 
 def test_only_what_was_to_be_transcribed_counts() -> None:
@@ -154,7 +155,7 @@ def test_of_a_models_path_its_last_part_is_shown(model: str, said: str) -> None:
 
 def test_names_of_failures_that_do_not_fit_are_left_out() -> None:
     done = of_files(None, "bad")
-    failed = FileResult("本" * 40, None, "bad")
+    failed = FileResult("本" * 40, None, None, "bad")
     assert ending(replace(done, files=(done.files[0], failed)))[-1] == f"1 of 2 failed: {'本' * 40}"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.terminal import of_256_colours, terminal
 from whisper_npu.apps.cli.transcript import TranscriptPrinter, colour, detected, no_speech, timestamp
-from whisper_npu.transcription.result import Segment, Word
+from whisper_npu.transcription.transcript import Segment, Word
 
 
 def segment(

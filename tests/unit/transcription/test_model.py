@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.scripted_decoder import SILENT, ScriptedDecoder, Window, small_model
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import AudioError, DeviceError, UsageError
+from whisper_npu.errors import AudioError, CancelledError, DeviceError, UsageError
 from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
@@ -61,8 +61,8 @@ def test_a_stream_decodes_what_is_asked_for(small: Model, decoder: ScriptedDecod
         (2, 3000, 30.0, 60.0),
     ]
     assert (done.transcript.language, done.transcript.duration) == ("de", 60.0)
-    assert done.encoder.windows == 2
-    assert done.decode_seconds > 0
+    assert done.took.encoder.windows == 2
+    assert done.took.decode_seconds > 0
 
 
 def test_transcribe_hands_over_what_the_stream_has(small: Model, decoder: ScriptedDecoder) -> None:
@@ -108,7 +108,7 @@ def test_an_interrupt_leaves_what_was_decoded(small: Model, decoder: ScriptedDec
         assert list(stream) == []
     done = stream.result()
     assert [segment.text for segment in done.transcript.segments] == [" the", " an"]
-    assert done.encoder.windows == 2
+    assert done.took.encoder.windows == 2
     assert not stream.finished
     assert stream.seconds_done == 30
     decoder.on_window = lambda: None
@@ -244,7 +244,7 @@ def test_only_the_clips_are_decoded(small: Model, decoder: ScriptedDecoder) -> N
     options = TranscribeOptions(language="de", clip_timestamps=(5.0, 10.0, 40.0))
     done = small.transcribe(noise(60), options)
     assert [(s.start, s.end) for s in done.transcript.segments] == [(5, 10), (40, 60)]
-    assert (done.heard_seconds, done.transcript.duration) == (25, 60)
+    assert (done.took.heard_seconds, done.transcript.duration) == (25, 60)
 
 
 def test_of_clips_that_were_not_all_decoded_what_was_counts(small: Model, decoder: ScriptedDecoder) -> None:
@@ -252,7 +252,7 @@ def test_of_clips_that_were_not_all_decoded_what_was_counts(small: Model, decode
     options = TranscribeOptions(language="de", clip_timestamps=(5.0, 10.0, 40.0))
     with small.stream(noise(60), options) as stream:
         next(stream)
-    assert stream.result().heard_seconds == 5
+    assert stream.result().took.heard_seconds == 5
 
 
 @pytest.mark.parametrize(
@@ -356,3 +356,56 @@ def test_long_hotwords_fit_without_the_text_before(small: Model, decoder: Script
     options = TranscribeOptions(language="de", hotwords="x" * 150, condition_on_previous_text=False)
     assert small.transcribe(noise(30), options).text == " the"
     assert decoder.text(decoder.prompts[0]).count("x") == 150
+
+
+def test_options_may_be_keywords(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [TWO, TWO]
+    assert small.transcribe(noise(30), language="haw").language == "haw"
+    with small.stream(noise(30), TranscribeOptions(language="haw"), language="en") as stream:
+        assert stream.language == "en"
+    with pytest.raises(UsageError, match="did you mean beam_size"):
+        small.transcribe(noise(30), beamsize=1)  # type: ignore[call-arg]
+
+
+def test_arrays_of_any_rate_and_layout(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [ONE] * 4
+    stereo = np.stack([noise(30), noise(30)], axis=1)  # (n_samples, n_channels)
+    for array, rate in ((stereo, 16_000), (stereo.T, 8_000), ((stereo * 32_767).astype(np.int16), 48_000)):
+        done = small.transcribe(array, sampling_rate=rate, language="de")
+        assert done.duration == 480_000 / rate
+    assert small.detect_language(stereo.astype(np.float64), sampling_rate=44_100) == ("de", 0.75)
+    with pytest.raises(AudioError, match="sample rate 0"):
+        small.transcribe(noise(1), sampling_rate=0)
+
+
+def test_progress_is_seconds_done_of_seconds_in_all(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [TWO, SILENT, ONE]
+    seen: list[tuple[float, float]] = []
+    small.transcribe(
+        noise(90), language="de", temperature=0.0, on_progress=lambda *seconds: seen.append(seconds)
+    )
+    assert seen == [(12, 90), (30, 90), (60, 90), (90, 90)]
+
+
+def test_a_stream_is_cancelled_from_another_thread(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [TWO, SILENT, ONE]
+    stream = small.stream(noise(90), language="de")
+    assert next(stream).text == " the"
+    assert next(stream).text == " an"
+    decoder.on_window = stream.cancel  # as another thread would, while this one waits for a segment
+    with pytest.raises(CancelledError, match=r"the array: cancelled after 30\.0 s"):
+        next(stream)
+    assert len(decoder.prompts) == 2  # the second window is not tried at higher temperatures
+    assert stream.result().text == " the an"
+    assert not stream.finished
+    decoder.on_window = lambda: None
+    assert small.transcribe(noise(30)).text == " the"
+
+
+def test_a_result_says_what_ran(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [ONE]
+    done = small.transcribe(noise(30), language="de")
+    assert done.source == "the array"
+    assert done.ran_on == small.ran_on
+    assert (done.ran_on.device, done.ran_on.compute_type) == ("emulator", "float32")
+    assert done.report.stats.dispatches == done.took.encoder.stats.dispatches > 0

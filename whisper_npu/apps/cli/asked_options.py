@@ -9,9 +9,9 @@ from typing import Any
 
 from whisper_npu.errors import NoEffectError, UsageError
 from whisper_npu.output import Layout
+from whisper_npu.transcription.keywords import BATCH_SIZE
 from whisper_npu.transcription.options import TranscribeOptions, temperatures
 
-BATCH_SIZE = 8  # faster-whisper's default
 _ORIGIN = "; whisper-npu config shows what set it"
 # The options of TranscribeOptions that are made of options with other names.
 _MADE_OF = {

@@ -18,7 +18,7 @@ def ending(report: Report, written: Sequence[Path] = ()) -> list[str]:
     written: the files of the only recording; those of several are said as they are written.
     Nothing if no recording was transcribed: the errors have said why.
     """
-    if not report.transcriptions:
+    if not report.took:
         return []
     lines = [wrote(written)] if written and report.n_recordings == 1 else []
     lines += [_work(report), _beside_baseline(report)]

@@ -20,9 +20,10 @@ from whisper_npu.energy.sensors import find_sensor
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.open import open_device
 from whisper_npu.output import as_json, write_atomically
-from whisper_npu.report import COLUMNS, Report, RunOn, as_document, as_text
+from whisper_npu.report import COLUMNS, Report, as_document, as_text
 from whisper_npu.transcription.check import check_model
 from whisper_npu.transcription.compute_type import resolve_compute_type
+from whisper_npu.transcription.took import RunOn
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Session:
                     work.transcribe(number, recording)
             except KeyboardInterrupt as caught:
                 interrupt = caught
-            ran_on = RunOn.of(device, asked.model.name, asked.model.kernel, work.model)
+            ran_on = (
+                work.model.ran_on if work.model else RunOn.of(device, asked.model.name, asked.model.kernel)
+            )
         progress.close()
         total_seconds = perf_counter() - self.started
         report = Report(
@@ -72,7 +75,7 @@ class Session:
             meter.energy,
             n_asked=len(todo),
         )
-        if interrupt is None or report.transcriptions:
+        if interrupt is None or report.took:
             self._report(report)
         if interrupt is not None:
             raise interrupt
@@ -99,7 +102,7 @@ class Session:
             written = [] if only is None or only.error else self.asked.files.paths(only.path).values()
             for line in ending(report, list(written)):
                 stderr.print(line)
-            if self.asked.print.long_report and report.transcriptions:
+            if self.asked.print.long_report and report.took:
                 stderr.print("\n" + as_text(report, stderr.columns or COLUMNS).rstrip("\n"))
         if self.asked.report is not None:
             write_atomically(self.asked.report, as_json(as_document(report)))

@@ -14,7 +14,7 @@ from whisper_npu.output.cues import speech_line
 from whisper_npu.screen import columns, is_terminal, shows_colours
 
 if TYPE_CHECKING:
-    from whisper_npu.transcription.result import Segment
+    from whisper_npu.transcription.transcript import Segment
 
 # From red over yellow to green in the colour cube of 256-colour terminals, 16 + 36 r + 6 g + b.
 _RED_TO_YELLOW = [16 + 36 * 5 + 6 * green for green in range(6)]

@@ -62,12 +62,12 @@ class Work:
                 try:
                     self._decode(recording, stream)
                 finally:
-                    done = replace(_so_far(stream), audio_seconds=seconds)
+                    done = _so_far(stream, read_seconds=seconds)
         except (AudioError, DeviceError) as error:
             self._fail(recording, done, f"{recording.name}: {error}")
             self._rescue(recording, done)
         except KeyboardInterrupt:
-            self.results.append(FileResult(recording.source, done, INTERRUPTED))
+            self.results.append(_file_result(recording, done, INTERRUPTED))
             self._rescue(recording, done)
             raise
         else:
@@ -138,7 +138,7 @@ class Work:
             for path in written:
                 partial_path(path).unlink(missing_ok=True)  # of an earlier run, which was interrupted
             self._progress.done()
-            self.results.append(FileResult(recording.source, done))
+            self.results.append(_file_result(recording, done))
 
     def _rescue(self, recording: Recording, done: Transcription | None) -> None:
         """Write what was decoded of a recording that ended early, under names that say so."""
@@ -164,7 +164,7 @@ class Work:
 
     def _fail(self, recording: Recording, done: Transcription | None, error: str) -> None:
         self._progress.fail(error)
-        self.results.append(FileResult(recording.source, done, error))
+        self.results.append(_file_result(recording, done, error))
 
     def _other_tracks(self, recording: Recording) -> str:
         """A hint at other tracks, where the first one was taken unasked."""
@@ -187,9 +187,19 @@ class Work:
         )
 
 
-def _so_far(stream: Stream) -> Transcription:
-    """What has been decoded; of a recording that was not decoded to its end only the part that was."""
+def _file_result(recording: Recording, done: Transcription | None, error: str | None = None) -> FileResult:
+    if done is None:
+        return FileResult(recording.source, None, None, error)
+    return FileResult(recording.source, done.transcript, done.took, error)
+
+
+def _so_far(stream: Stream, read_seconds: float) -> Transcription:
+    """What has been decoded; of a recording that was not decoded to its end only the part that was.
+
+    read_seconds: what reading the recording took, before the stream.
+    """
     done = stream.result()
+    done = replace(done, took=replace(done.took, audio_seconds=read_seconds))
     if stream.finished:
         return done
     return replace(done, transcript=replace(done.transcript, duration=stream.seconds_done))

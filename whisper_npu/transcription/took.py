@@ -1,0 +1,83 @@
+"""What ran for a transcript, and what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from whisper_npu.npu.device import Device, Run, Stats
+from whisper_npu.npu.targets import Target
+
+
+@dataclass(frozen=True)
+class RunOn:
+    """What a transcription ran on, in words."""
+
+    model: str
+    weights: str | None  # None: no model was loaded, for no recording could be read
+    device: str
+    device_description: str
+    clock: str  # whose seconds the device measured
+    target: Target
+    kernel: str | None
+    kernel_choice: str
+    kernel_reason: str | None = None  # of the planner; None where it had no say
+    compute_type: str | None = None  # the decoder's
+
+    @classmethod
+    def of(cls, device: Device, model: str, kernel: str) -> RunOn:
+        """Before a model is loaded. kernel: as asked for."""
+        return cls(
+            model=model,
+            weights=None,
+            device=device.name,
+            device_description=device.description,
+            clock=device.clock,
+            target=device.target,
+            kernel=None,
+            kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
+        )
+
+
+@dataclass(frozen=True)
+class EncoderRun:
+    """What the encoder did for one recording. Seconds are MEASURED."""
+
+    windows: int  # of 30 s
+    runs: tuple[Run, ...]  # one per product's name and plan
+    total_seconds: float
+
+    @property
+    def stats(self) -> Stats:
+        """Dispatches, bytes and seconds of all runs."""
+        return sum((run.stats for run in self.runs), Stats())
+
+    @property
+    def pack_seconds(self) -> float:
+        """Time to round operands to bf16 and lay them out for the kernel."""
+        return sum(run.stats.pack_measured_s for run in self.runs)
+
+    @property
+    def kernel_seconds(self) -> float:
+        """Time inside the device."""
+        return sum(run.stats.kernel_measured_s for run in self.runs)
+
+    @property
+    def host_seconds(self) -> float:
+        """The rest: softmax, GELU, norms, biases, residuals."""
+        return self.total_seconds - self.pack_seconds - self.kernel_seconds
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one recording took. Seconds are MEASURED."""
+
+    encoder: EncoderRun = field(default_factory=lambda: EncoderRun(windows=0, runs=(), total_seconds=0.0))
+    audio_seconds: float = 0.0  # reading, resampling
+    mel_seconds: float = 0.0
+    decode_seconds: float = 0.0  # faster-whisper's loop and CTranslate2's decoder
+    heard_seconds: float | None = None  # of the recording: its clips, as far as decoded; None: all of it
+
+    @property
+    def total_seconds(self) -> float:
+        """All of the above but the loading of the model, which serves other recordings too."""
+        return self.audio_seconds + self.mel_seconds + self.encoder.total_seconds + self.decode_seconds

@@ -1,0 +1,43 @@
+"""What was said in a recording. Times are in seconds from the start of the audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    start: float
+    end: float
+    word: str  # with the space before it, if it has one
+    probability: float  # 0..1
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A phrase, with the fields of openai/whisper's segments."""
+
+    id: int
+    seek: int  # where its window starts, in frames of 10 ms; without what vad_filter cut out
+    start: float
+    end: float
+    text: str  # with the space before it, if it has one
+    tokens: tuple[int, ...]
+    avg_logprob: float  # mean over the tokens, natural logarithm
+    no_speech_prob: float  # 0..1
+    compression_ratio: float  # of the text by zlib; high if it repeats itself
+    temperature: float  # with which it was sampled; 0 is greedy
+    words: tuple[Word, ...] | None  # None without word timestamps
+
+
+@dataclass(frozen=True)
+class Transcript:
+    segments: tuple[Segment, ...]
+    language: str  # ISO 639-1 code, such as "en"
+    language_probability: float  # 0..1
+    duration: float  # of the audio
+
+    @property
+    def text(self) -> str:
+        """The segments' texts, joined."""
+        return "".join(segment.text for segment in self.segments)
