@@ -98,7 +98,7 @@ class WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster
 
         Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
         """
-        _check(device_index, compute_type, num_workers, files)
+        _check(device_index, compute_type, num_workers, download_root, files)
         model = _model(model_size_or_path, download_root, local_files_only, revision, use_auth_token)
         with device_for(device, cpu_threads or None) as opened:
             decodes_in = resolve_compute_type(compute_type)
@@ -108,6 +108,7 @@ class WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster
                 local_files_only=local_files_only,
             )
             _check_window(checkpoint)
+            threads = cpu_threads or opened.threads.count
 
             def open_decoder(folder: Path) -> None:
                 try:
@@ -116,7 +117,7 @@ class WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster
                             str(folder),
                             device="cpu",
                             compute_type=decodes_in,
-                            cpu_threads=cpu_threads or opened.threads.count,
+                            cpu_threads=threads,
                             num_workers=num_workers,
                             **model_kwargs,
                         )
@@ -252,7 +253,9 @@ class _Closed:
         raise UsageError("this WhisperModel was closed: make another, or use it within its `with` block")
 
 
-def _check(device_index: object, compute_type: object, num_workers: object, files: object) -> None:
+def _check(
+    device_index: object, compute_type: object, num_workers: object, download_root: object, files: object
+) -> None:
     """Raises UsageError for what faster-whisper's constructor takes and cannot be had here."""
     if device_index not in (0, [0]):
         raise UsageError(f"device_index is {device_index!r}: there is one device, leave it out or give 0")
@@ -260,6 +263,8 @@ def _check(device_index: object, compute_type: object, num_workers: object, file
         raise UsageError(f"compute_type is {compute_type!r}, must be a name such as 'int8' or 'float32'")
     if not isinstance(num_workers, int) or num_workers < 1:
         raise UsageError(f"num_workers is {num_workers!r}, must be a whole number, at least 1")
+    if not isinstance(download_root, str | Path | None):
+        raise UsageError(f"download_root is {download_root!r}, must be a folder")
     if files:
         raise UsageError(
             "files: the encoder's weights are read from a folder; write the files to one, and pass it as "
@@ -275,7 +280,7 @@ def _model(
     use_auth_token: str | bool | None,
 ) -> str | Path:
     """What `load_checkpoint` takes. A folder comes before a model of its name, as in faster-whisper."""
-    if asked != "" and Path(asked).is_dir():
+    if isinstance(asked, str | Path) and asked != "" and Path(asked).is_dir():
         return Path(asked)
     if revision is None and not use_auth_token:
         return asked

@@ -13,9 +13,10 @@ NOT_USED = dict.fromkeys(
 
 
 def device_name(asked: str) -> str:
-    """auto, npu or emulator. Raises UsageError for any other word."""
-    if asked not in DEVICE_NAMES:
-        if (reason := NOT_USED.get(asked.lower().partition(":")[0])) is not None:  # cuda:0
-            raise UsageError(f"device {asked!r}: {reason}")
-        raise UsageError(f"unknown device {asked!r}: there are {', '.join(DEVICE_NAMES)}")
-    return ALSO.get(asked, asked)
+    """auto, npu or emulator, for a word in any case. Raises UsageError for any other word."""
+    name = asked.lower()
+    if name in DEVICE_NAMES:
+        return ALSO.get(name, name)
+    if (reason := NOT_USED.get(name.partition(":")[0])) is not None:  # cuda:0
+        raise UsageError(f"device {asked!r}: {reason}")
+    raise UsageError(f"unknown device {asked!r}: there are {', '.join(DEVICE_NAMES)}")

@@ -10,8 +10,9 @@ from typing import TypeVar
 from whisper_npu.cache import cache_folder, discard
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
-from whisper_npu.errors import DecoderFolderError
+from whisper_npu.errors import DecoderFolderError, UsageError
 from whisper_npu.npu.device import Device
+from whisper_npu.npu.device_names import DEVICE_NAMES
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
@@ -32,7 +33,11 @@ def device_for(
     """The device of this name, closed again if what is done with it here fails; or one that is open already.
 
     threads, fidelity, npu: as for `open_device`; not used with a device that is open already.
+    Raises UsageError for what is neither, and what `open_device` raises.
     """
+    if not isinstance(device, str | Device):
+        names = ", ".join(DEVICE_NAMES)
+        raise UsageError(f"device is {device!r}, must be one of {names}, or what open_device gave")
     opened = open_device(device, fidelity, npu, threads) if isinstance(device, str) else device
     try:
         yield opened

@@ -179,14 +179,19 @@ def test_a_window_of_another_length_is_refused(model: whisper_npu.WhisperModel) 
         ({"device_index": 1}, "device_index is 1: there is one device"),
         ({"compute_type": "float128"}, "unknown compute type 'float128'"),
         ({"compute_type": {"cpu": "int8"}}, "compute_type is .*, must be a name"),
+        ({"device": None}, "device is None, must be one of auto, npu, emulator, cpu, or what open_device"),
         ({"cpu_threads": -1}, "threads is -1, must be at least 1"),
+        ({"cpu_threads": "4"}, "threads is '4', must be at least 1"),
+        ({"kernel": 5}, "kernel is 5, must be a name"),
+        ({"download_root": 5}, "download_root is 5, must be a folder"),
+        ({"model_size_or_path": None}, "model is None, must be a name, a folder, or a hub id"),
         ({"num_workers": 0}, "num_workers is 0, must be a whole number, at least 1"),
         ({"files": {"model.bin": b""}}, "files: the encoder's weights are read from a folder"),
     ],
 )
 def test_what_cannot_be_had_is_refused(folder: Path, given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        whisper_npu.WhisperModel(str(folder), **given)
+        whisper_npu.WhisperModel(**{"model_size_or_path": str(folder)} | given)
 
 
 def test_keywords_of_ctranslate2_are_handed_on(folder: Path) -> None:

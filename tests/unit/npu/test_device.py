@@ -79,7 +79,8 @@ def test_an_unknown_device_is_refused() -> None:
 
 
 def test_words_of_other_programs_for_a_device() -> None:
-    with open_device("cpu") as device:
-        assert device.name == "emulator"
+    for word in ("cpu", "CPU"):
+        with open_device(word) as device:
+            assert device.name == "emulator"
     with pytest.raises(UsageError, match="device 'cuda:0': no GPU is used; npu is"):
         open_device("cuda:0")
