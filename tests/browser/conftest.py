@@ -75,14 +75,12 @@ def address(decoder: TimedDecoder) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_said(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test begins with a decoder that has nothing to say and is not held, and leaves it so."""
+    """Each test leaves a decoder that has nothing to say."""
     yield
     if "decoder" in request.fixturenames:
         decoder: TimedDecoder = request.getfixturevalue("decoder")
         decoder.windows = []
         decoder.unsure = ""
-        decoder.is_held.clear()
-        decoder.go_on.set()
 
 
 class Watched:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def seconds(page: Page) -> float:
 @pytest.fixture
 def held(decoder: TimedDecoder) -> Iterator[TimedDecoder]:
     """A decoder that waits before every window until `go_on` is set."""
-    decoder.go_on.clear()
+    decoder.hold()
     yield decoder
     decoder.go_on.set()
 
@@ -133,8 +134,7 @@ def test_what_is_dropped_is_transcribed(page: Page, decoder: TimedDecoder) -> No
 
 def test_text_and_progress_appear_while_the_rest_is_decoded(page: Page, held: TimedDecoder) -> None:
     held.windows = [says((28.0, " the ant", 30.0)), SECOND]
-    held.go_on.set()
-    decode_first, held.on_window = held.on_window, lambda: (decode_first(), held.go_on.clear())[0]
+    held.hold(after=1)
     choose(page, LONG)
     start(page)
     expect(page.locator("#phrases .text")).to_have_text(["the ant"])
@@ -143,7 +143,6 @@ def test_text_and_progress_appear_while_the_rest_is_decoded(page: Page, held: Ti
     assert bar.evaluate("bar => [bar.value, bar.max]") == [30, 40]
     expect(page.get_by_role("status")).to_have_text("0:30 of 0:40 transcribed")
     expect(page.get_by_role("button", name="Copy all")).to_be_hidden()
-    held.on_window = decode_first
     held.go_on.set()
     expect(page.locator("#phrases .text")).to_have_text(["the ant", "at the end"])
     expect(page.locator("#phrases .time")).to_have_text(["0:28", "0:30"])
@@ -275,6 +274,66 @@ def test_cancelling_ends_the_work_and_the_next_one_works(page: Page, held: Timed
     page.keyboard.press("Enter")
     expect(page.locator("#recordings .step")).to_have_text("Done")
     assert phrases(page) == ["at the end"]
+
+
+def test_what_was_decoded_before_a_cancel_is_saved_as_a_part(page: Page, held: TimedDecoder) -> None:
+    held.windows = [says((28.0, " the ant", 30.0)), SECOND]
+    held.hold(after=1)
+    choose(page, LONG)
+    start(page)
+    expect(page.locator("#phrases .text")).to_have_text(["the ant"])
+    assert held.is_held.wait(30)
+    page.keyboard.press("Escape")
+    expect(page.locator("#recordings .step")).to_have_text("Cancelled after 0:30 of 0:40")
+    held.go_on.set()
+    assert saved(page, "SRT") == (
+        "lecture.partial.srt",
+        "1\n00:00:28,000 --> 00:00:30,000\nthe ant\n\n",
+    )
+
+
+def test_the_place_in_the_queue_is_shown(page: Page, address: str, held: TimedDecoder) -> None:
+    held.windows = [FIRST, SECOND]
+
+    def ask() -> int:
+        url = f"{address}/v1/audio/transcriptions"
+        return httpx.post(url, files={"file": recording(10)}, timeout=60).status_code
+
+    with ThreadPoolExecutor(1) as other:
+        status = other.submit(ask)
+        assert held.is_held.wait(30)
+        choose(page, SHORT)
+        start(page)
+        expect(page.locator("#recordings .step")).to_have_text("Waiting, 1 before it")
+        held.go_on.set()
+        expect(page.locator("#phrases .text")).to_have_text(["at the end"])
+        assert status.result() == 200
+
+
+def test_a_recording_that_is_too_large_is_one_line(browser: Browser, decoder: TimedDecoder) -> None:
+    with serving(decoder.model, max_upload_mb=0.5) as live, opened(browser, live.address) as page:
+        choose(page, LONG)
+        start(page)
+        assert "larger than the 0.5 MB" in problem(page)
+
+
+def test_corrections_are_not_given_up_without_asking(page: Page, decoder: TimedDecoder) -> None:
+    decoder.windows = [FIRST]
+    transcribed(page)
+    page.get_by_role("button", name="ant", exact=True).dblclick()
+    page.get_by_role("textbox", name="Text of the phrase").fill("the hat")
+    page.keyboard.press("Enter")
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Remove talk.final.wav").click()
+    assert phrases(page)[0] == "the hat"
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    start(page)
+    assert phrases(page)[0] == "the hat"
+    saved(page, "SRT")
+    page.get_by_role("button", name="Remove talk.final.wav").click()
+    expect(page.locator("#result")).to_be_hidden()
+    assert len(asked) == 2
 
 
 def test_a_refused_recording_is_one_line_and_the_next_one_works(

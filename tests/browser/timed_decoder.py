@@ -21,7 +21,7 @@ UNSURE = 0.2
 class TimedDecoder(ScriptedDecoder):
     """Times the words too: the letters of a phrase share its time evenly.
 
-    Decoding stops before a window while `go_on` is not set.
+    It can be held before a window, until `go_on` is set.
     """
 
     def __init__(self, model: Model) -> None:
@@ -32,10 +32,18 @@ class TimedDecoder(ScriptedDecoder):
         self.go_on.set()
         self.is_held = threading.Event()
         self._said: Sequence[tuple[float, str, float]] = ()
-        self.on_window = self._hold
+        self.on_window = self._begin_window
+        self._before_hold = 0  # windows that are decoded before it is held
 
-    def _hold(self) -> None:
-        if not self.go_on.is_set():
+    def hold(self, *, after: int = 0) -> None:
+        self._before_hold = after
+        self.is_held.clear()
+        self.go_on.clear()
+
+    def _begin_window(self) -> None:
+        if self._before_hold:
+            self._before_hold -= 1
+        elif not self.go_on.is_set():
             self.is_held.set()
             assert self.go_on.wait(60), "the test let it wait"
         self._said = self.windows[0].phrases
