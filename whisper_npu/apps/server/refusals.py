@@ -81,7 +81,7 @@ def refusal_of(error: BaseException) -> Refusal:
         case TimeLimitError():
             return Refusal(503, message, "timeout", code="time_limit", headers=_NO_RETRY)
         case StoppingError():
-            return Refusal(503, message, "busy", code="stopping", headers={"Retry-After": "10"})
+            return Refusal(503, message, "stopping", code="stopping", headers={"Retry-After": "10"})
         case ClientGoneError() | ClientDisconnect():
             return Refusal(CLIENT_GONE, "the client has gone", "client_gone", code="client_gone")
         case WhisperNpuError():

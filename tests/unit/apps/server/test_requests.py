@@ -364,14 +364,19 @@ def test_health_and_metrics_answer_while_the_device_works(live: Live, http: Any,
 
 
 def test_a_line_for_each_request(http: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name.endswith("server.log")]
+
     with caplog.at_level(logging.INFO, "whisper_npu.apps.server.log"):
         http.post(HERE, files=FILE, data={"prompt": "a secret prompt"})
+        wait_until(lambda: len(lines()) == 1)
         http.get("/a%0a%1b[31mb")
-    lines = [record.getMessage() for record in caplog.records if record.name.endswith("server.log")]
-    assert re.fullmatch(r"POST /v1/audio/transcriptions 200 \d+\.\d{3} s, 2\.0 s of audio", lines[0])
-    assert lines[1].startswith(r"GET /a\n\x1b[31mb 404 ")
+        wait_until(lambda: len(lines()) == 2)
+    first, second = lines()
+    assert re.fullmatch(r"POST /v1/audio/transcriptions 200 \d+\.\d{3} s, 2\.0 s of audio", first)
+    assert second.startswith(r"GET /a\n\x1b[31mb 404 ")
     assert "secret" not in caplog.text
-    assert " the" not in lines[0]
+    assert " the" not in first
 
 
 def test_nothing_is_left_on_the_disk(http: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
