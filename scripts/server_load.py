@@ -145,7 +145,9 @@ def serve(arguments: argparse.Namespace) -> None:
     from whisper_npu.apps.server.app import create_app
     from whisper_npu.apps.server.listening import Server, bound
     from whisper_npu.apps.server.settings import ServerSettings
+    from whisper_npu.host.memory import allocate_in_one_arena
 
+    allocate_in_one_arena()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

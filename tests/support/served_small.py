@@ -20,6 +20,7 @@ from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model
 from whisper_npu.apps.server.app import create_app
 from whisper_npu.apps.server.listening import Server, bound
 from whisper_npu.apps.server.settings import ServerSettings
+from whisper_npu.host.memory import allocate_in_one_arena
 
 WINDOW_SECONDS = 3
 SAYS = Window([(0.0, " the", 1.5), (1.5, " an", WINDOW_SECONDS)])
@@ -38,6 +39,7 @@ class Leaking:
 
 
 def served(folder: Path, leaked: int) -> None:
+    allocate_in_one_arena()
     with (
         small_model(folder, n_audio_ctx=WINDOW_SECONDS * 50) as model,
         closing(bound("127.0.0.1", 0)) as listening,

@@ -16,6 +16,7 @@ from whisper_npu.apps.server.listening import Server, bound
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.checkpoint.resolve import check_name
 from whisper_npu.errors import shown
+from whisper_npu.host.memory import allocate_in_one_arena
 from whisper_npu.npu.open import open_device
 from whisper_npu.transcription.compute_type import resolve_compute_type
 from whisper_npu.transcription.load import load_model
@@ -27,6 +28,7 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
 
     What can be wrong is found before the model is loaded; connections are taken once it is.
     """
+    allocate_in_one_arena()
     check_name(asked.name)
     resolve_compute_type(asked.compute_type)
     with (

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
 from time import perf_counter
+from traceback import clear_frames
 from typing import BinaryIO
 
 from whisper_npu.apps.server.asked import Asked
@@ -71,6 +72,15 @@ class Job:
 
     def work(self, tell: Callable[[Happening], None]) -> Finished:
         """Raises AudioError, DeviceError, UsageError; CancelledError if it was cancelled."""
+        try:
+            return self._transcribed(tell)
+        except BaseException as error:
+            _forget_frames(error)
+            raise
+        finally:
+            self._model.device.trim()  # there may be nothing to do for hours
+
+    def _transcribed(self, tell: Callable[[Happening], None]) -> Finished:
         start = perf_counter()
         self._go_on()
         track, limit = self._asked.audio_track, self._max_seconds
@@ -202,6 +212,18 @@ class Service:
             await asyncio.wait(self._tasks)
         self._reader.shutdown()
         self._device.shutdown()
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what the calls that failed had in hand: of a long recording hundreds of megabytes.
+
+    An error, the future that carries it and the frames of those who wait for it hold one another, until
+    Python's cycle collector comes by, which in an idle server may be never.
+    """
+    failed: BaseException | None = error
+    while failed is not None:
+        clear_frames(failed.__traceback__)
+        failed = failed.__cause__ or failed.__context__
 
 
 def _stopping() -> StoppingError:
