@@ -250,7 +250,8 @@ class Served:
         assert self.process.stdout
         port = self.process.stdout.readline()
         if not port:
-            raise SystemExit(f"{name} ended with status {self.process.wait()}")
+            self.process.communicate()
+            raise SystemExit(f"{name} ended with status {self.process.returncode}")
         self.port = int(port)
         self.url = f"http://127.0.0.1:{self.port}"
 
