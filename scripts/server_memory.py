@@ -3,11 +3,11 @@
     python scripts/server_memory.py                          # tiny.en, the recordings of samples/
     python scripts/server_memory.py --model base --after 20 200 1000 --json memory.json
 
-The server is a process of its own. It gets recordings as wav, flac, ogg, mp3 and m4a, with one answer and as
-streams of events, some of which the client leaves early; garbage, half a body and nothing; wrong fields,
-wrong addresses and wrong hosts. --in_flight of them are under way at a time. Whenever it has had as many as
---after says and is at rest again, its memory is read from /proc: what is resident (VmRSS), and of that what
-is no file (RssAnon). So this needs Linux.
+The server is a process of its own. It gets recordings as wav, flac, ogg, mp3 and m4a, some of them above 1 MB,
+with one answer and as streams of events, some of which the client leaves early; garbage, half a body and
+nothing; wrong fields, wrong addresses and wrong hosts. --in_flight of them are under way at a time. Whenever
+it has had as many as --after says and is at rest again, its memory is read from /proc: what is resident
+(VmRSS), and of that what is no file (RssAnon). So this needs Linux.
 
 Everything is MEASURED on this machine.
 """
@@ -43,7 +43,8 @@ from server_load import (  # noqa: E402
     server_of,
 )
 
-FORMATS = ("wav", "flac", "ogg", "mp3", "m4a")
+STUDIO = "wav of 48 kHz"  # float32, stereo: above 1 MB, so that the upload goes to a temporary file
+FORMATS = ("wav", "flac", "ogg", "mp3", "m4a", STUDIO)
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 ESTABLISHED, CLOSE_WAIT = "01", "08"  # states of a connection
 REST_SECONDS = 60.0  # at most, until all work has ended
@@ -172,11 +173,14 @@ def encoded_as_all(path: Path) -> dict[str, bytes]:
 
     samples = load_audio(path)
     encoded = {}
-    for fmt in FORMATS[:-1]:
+    for fmt in ("wav", "flac", "ogg", "mp3"):
         file = io.BytesIO()
         soundfile.write(file, samples, SAMPLE_RATE, format=fmt.upper())
         encoded[fmt] = file.getvalue()
-    return encoded | {"m4a": as_m4a(samples, SAMPLE_RATE)}
+    file = io.BytesIO()
+    both = samples.repeat(48_000 // SAMPLE_RATE)[:, None].repeat(2, axis=1)
+    soundfile.write(file, both, 48_000, format="WAV", subtype="FLOAT")
+    return encoded | {"m4a": as_m4a(samples, SAMPLE_RATE), STUDIO: file.getvalue()}
 
 
 def as_m4a(samples: Any, rate: int) -> bytes:
@@ -251,6 +255,7 @@ def kinds_of(server: Served, encoded: dict[str, bytes]) -> list[Kind]:
         Kind("half a body", half),
         Kind("a wrong field", answered(400, "talk.wav", wav, bean_size="5")),
         transcribed("m4a", response_format="vtt"),
+        transcribed(STUDIO),
         Kind("nothing", lambda client: check(client.post(TRANSCRIPTIONS), 415)),
         Kind(
             "whisper.cpp's",

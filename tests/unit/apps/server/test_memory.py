@@ -69,7 +69,7 @@ def test_a_leak_would_be_seen(script: ModuleType, tmp_path: Path) -> None:
 
 def test_a_long_recording_that_is_given_up_leaves_nothing_behind(script: ModuleType, server: Any) -> None:
     """Its samples have 19 MB, its log-mel 15 MB."""
-    (before,) = held_after(script, server, 16)  # all kinds, so that everything is there that is loaded once
+    (before,) = held_after(script, server, 20)  # all kinds, so that everything is there that is loaded once
     long = io.BytesIO()
     soundfile.write(long, np.zeros(300 * 16_000, np.float32), 16_000, format="WAV")
     with script.client_of(server) as client, script.streaming(client, long.getvalue()) as response:
