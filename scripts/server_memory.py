@@ -3,7 +3,7 @@
     python scripts/server_memory.py                          # tiny.en, the recordings of samples/
     python scripts/server_memory.py --model base --after 20 200 1000 --json memory.json
 
-The server is a process of its own. It gets recordings as wav, flac, ogg, mp3 and m4a, some of them above 1 MB,
+The server is a process of its own. It gets recordings as wav, flac, ogg, mp3 and m4a, some above 1 MB,
 with one answer and as streams of events, some of which the client leaves early; garbage, half a body and
 nothing; wrong fields, wrong addresses and wrong hosts. --in_flight of them are under way at a time. Whenever
 it has had as many as --after says and is at rest again, its memory is read from /proc: what is resident
