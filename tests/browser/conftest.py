@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from tests.browser.server import TimedDecoder
+    from tests.browser.timed_decoder import TimedDecoder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -29,11 +29,15 @@ FLAGS = (
 )
 
 
+PATIENCE = 30_000  # ms; machines may be slow
+
+
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no chromium")
+    playwright.expect.set_options(timeout=PATIENCE)
     root = ("--no-sandbox",) if os.geteuid() == 0 else ()
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *root, *flags])
@@ -53,7 +57,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimedDecoder]:
     pytest.importorskip("uvicorn")
-    from tests.browser.server import TimedDecoder
+    from tests.browser.timed_decoder import TimedDecoder
     from tests.support.scripted_decoder import small_model
 
     with small_model(tmp_path_factory.mktemp("small")) as model:
@@ -63,22 +67,20 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TimedDecoder]:
 
 @pytest.fixture(scope="module")
 def address(decoder: TimedDecoder) -> Iterator[str]:
-    from tests.browser.server import serving
+    from tests.support.serving import serving
 
-    with serving(decoder.model) as at:
-        yield at
+    with serving(decoder.model) as live:
+        yield live.address
 
 
 @pytest.fixture(autouse=True)
 def nothing_said(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test begins with a decoder that has nothing to say and is not held, and leaves it so."""
+    """Each test leaves a decoder that has nothing to say."""
     yield
     if "decoder" in request.fixturenames:
         decoder: TimedDecoder = request.getfixturevalue("decoder")
         decoder.windows = []
         decoder.unsure = ""
-        decoder.is_held.clear()
-        decoder.go_on.set()
 
 
 class Watched:
@@ -120,8 +122,9 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 def opened(browser: Browser, address: str, **context: object) -> Iterator[Page]:
     with browser.new_context(**context) as own:  # type: ignore[arg-type]
         page = own.new_page()
-        page.set_default_timeout(6_000)
+        page.set_default_timeout(PATIENCE)
         page.watched = watched = Watched(page)  # type: ignore[attr-defined]
+        page.on("filechooser", lambda chooser: None)  # from the start: the first one would not be seen
         page.goto(address)
         page.locator("#about:not(:empty)").wait_for()
         yield page

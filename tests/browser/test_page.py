@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,12 @@ import httpx
 import pytest
 
 from tests.browser.conftest import Watched, opened
-from tests.browser.server import TimedDecoder, recording, says, serving
-from tests.support.scripted_decoder import Window
+from tests.browser.timed_decoder import TimedDecoder, says
+from tests.support.scripted_decoder import Window, small_model
+from tests.support.serving import recording, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
-expect.set_options(timeout=6_000)  # machines may be slow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -107,7 +108,7 @@ def seconds(page: Page) -> float:
 @pytest.fixture
 def held(decoder: TimedDecoder) -> Iterator[TimedDecoder]:
     """A decoder that waits before every window until `go_on` is set."""
-    decoder.go_on.clear()
+    decoder.hold()
     yield decoder
     decoder.go_on.set()
 
@@ -133,8 +134,7 @@ def test_what_is_dropped_is_transcribed(page: Page, decoder: TimedDecoder) -> No
 
 def test_text_and_progress_appear_while_the_rest_is_decoded(page: Page, held: TimedDecoder) -> None:
     held.windows = [says((28.0, " the ant", 30.0)), SECOND]
-    held.go_on.set()
-    decode_first, held.on_window = held.on_window, lambda: (decode_first(), held.go_on.clear())[0]
+    held.hold(after=1)
     choose(page, LONG)
     start(page)
     expect(page.locator("#phrases .text")).to_have_text(["the ant"])
@@ -143,7 +143,6 @@ def test_text_and_progress_appear_while_the_rest_is_decoded(page: Page, held: Ti
     assert bar.evaluate("bar => [bar.value, bar.max]") == [30, 40]
     expect(page.get_by_role("status")).to_have_text("0:30 of 0:40 transcribed")
     expect(page.get_by_role("button", name="Copy all")).to_be_hidden()
-    held.on_window = decode_first
     held.go_on.set()
     expect(page.locator("#phrases .text")).to_have_text(["the ant", "at the end"])
     expect(page.locator("#phrases .time")).to_have_text(["0:28", "0:30"])
@@ -161,7 +160,7 @@ def test_what_ran_is_told(page: Page, address: str, decoder: TimedDecoder) -> No
     assert re.search(r"Language\s+German 75 % sure", report)
     decoder.windows = [FIRST]
     answer = httpx.post(
-        f"{address}v1/audio/transcriptions", files={"file": recording(10)}, data={"language": "de"}
+        f"{address}/v1/audio/transcriptions", files={"file": recording(10)}, data={"language": "de"}
     )
     dispatches = answer.headers["X-Whisper-NPU-Dispatches"]
     assert re.search(rf"Dispatches\s+{dispatches}\b", report.replace(",", ""))
@@ -277,6 +276,66 @@ def test_cancelling_ends_the_work_and_the_next_one_works(page: Page, held: Timed
     assert phrases(page) == ["at the end"]
 
 
+def test_what_was_decoded_before_a_cancel_is_saved_as_a_part(page: Page, held: TimedDecoder) -> None:
+    held.windows = [says((28.0, " the ant", 30.0)), SECOND]
+    held.hold(after=1)
+    choose(page, LONG)
+    start(page)
+    expect(page.locator("#phrases .text")).to_have_text(["the ant"])
+    assert held.is_held.wait(30)
+    page.keyboard.press("Escape")
+    expect(page.locator("#recordings .step")).to_have_text("Cancelled after 0:30 of 0:40")
+    held.go_on.set()
+    assert saved(page, "SRT") == (
+        "lecture.partial.srt",
+        "1\n00:00:28,000 --> 00:00:30,000\nthe ant\n\n",
+    )
+
+
+def test_the_place_in_the_queue_is_shown(page: Page, address: str, held: TimedDecoder) -> None:
+    held.windows = [FIRST, SECOND]
+
+    def ask() -> int:
+        url = f"{address}/v1/audio/transcriptions"
+        return httpx.post(url, files={"file": recording(10)}, timeout=60).status_code
+
+    with ThreadPoolExecutor(1) as other:
+        status = other.submit(ask)
+        assert held.is_held.wait(30)
+        choose(page, SHORT)
+        start(page)
+        expect(page.locator("#recordings .step")).to_have_text("Waiting, 1 before it")
+        held.go_on.set()
+        expect(page.locator("#phrases .text")).to_have_text(["at the end"])
+        assert status.result() == 200
+
+
+def test_a_recording_that_is_too_large_is_one_line(browser: Browser, decoder: TimedDecoder) -> None:
+    with serving(decoder.model, max_upload_mb=0.5) as live, opened(browser, live.address) as page:
+        choose(page, LONG)
+        start(page)
+        assert "larger than the 0.5 MB" in problem(page)
+
+
+def test_corrections_are_not_given_up_without_asking(page: Page, decoder: TimedDecoder) -> None:
+    decoder.windows = [FIRST]
+    transcribed(page)
+    page.get_by_role("button", name="ant", exact=True).dblclick()
+    page.get_by_role("textbox", name="Text of the phrase").fill("the hat")
+    page.keyboard.press("Enter")
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Remove talk.final.wav").click()
+    assert phrases(page)[0] == "the hat"
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    start(page)
+    assert phrases(page)[0] == "the hat"
+    saved(page, "SRT")
+    page.get_by_role("button", name="Remove talk.final.wav").click()
+    expect(page.locator("#result")).to_be_hidden()
+    assert len(asked) == 2
+
+
 def test_a_refused_recording_is_one_line_and_the_next_one_works(
     page: Page, watched: Watched, decoder: TimedDecoder
 ) -> None:
@@ -312,8 +371,8 @@ def test_a_device_that_fails_midway_is_one_line(page: Page, decoder: TimedDecode
 def test_a_server_that_is_gone_is_said_to_be_gone(browser: Browser, decoder: TimedDecoder) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        with serving(decoder.model) as address:
-            page.goto(address)
+        with serving(decoder.model) as live:
+            page.goto(live.address)
             page.locator("#about:not(:empty)").wait_for()
         choose(page, SHORT)
         start(page)
@@ -322,7 +381,7 @@ def test_a_server_that_is_gone_is_said_to_be_gone(browser: Browser, decoder: Tim
 
 def test_a_key_is_asked_for_and_kept_with_the_tab(browser: Browser, decoder: TimedDecoder) -> None:
     decoder.windows = [FIRST, SECOND]
-    with serving(decoder.model, api_key="open-sesame") as address, opened(browser, address) as page:
+    with serving(decoder.model, api_key="open-sesame") as live, opened(browser, live.address) as page:
         choose(page, SHORT)
         start(page)
         key = page.get_by_label("This server asks for an API key")
@@ -444,6 +503,18 @@ def test_a_microphone_that_is_not_there_is_one_line(page: Page) -> None:
     expect(page.get_by_role("button", name="Record")).to_be_enabled()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("NotAllowedError", "not allowed"), ("NotFoundError", "no microphone")]
+)
+def test_a_browser_that_does_not_record_says_why(page: Page, name: str, said: str) -> None:
+    page.evaluate(
+        "name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', name)); }",
+        name,
+    )
+    page.get_by_role("button", name="Record").click()
+    assert re.search(f"{said}.*choose a file", problem(page))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_can_be_read_in_every_state(
     browser: Browser, address: str, held: TimedDecoder, scheme: str
@@ -540,12 +611,10 @@ def test_nothing_moves_for_those_who_want_no_motion(browser: Browser, address: s
 def test_an_english_model_offers_english_only(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from tests.support.scripted_decoder import small_model
-
     with (
         small_model(tmp_path_factory.mktemp("english"), multilingual=False) as model,
-        serving(model) as address,
-        opened(browser, address) as page,
+        serving(model) as live,
+        opened(browser, live.address) as page,
     ):
         expect(page.get_by_label("Language").locator("option")).to_have_text(["English"])
         expect(page.get_by_label("Task")).to_be_disabled()

@@ -98,6 +98,16 @@ def test_both_wheels_have_every_kernel_file_once_and_in_the_package(
     assert {name.split("/")[0].split("-")[0] for name in held} == {"whisper_npu"}
 
 
+def test_both_wheels_have_the_page_of_the_server(wheel_of_checkout: Path, wheel_of_sdist: Path) -> None:
+    folder = "whisper_npu/apps/server/page"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", folder], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    files = {name for name in listed.split("\0") if name}
+    assert f"{folder}/index.html" in files
+    assert files <= set(names(wheel_of_checkout)) & set(names(wheel_of_sdist))
+
+
 def test_the_wheel_of_the_sdist_lists_and_verifies(wheel_of_sdist: Path, tmp_path: Path) -> None:
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()

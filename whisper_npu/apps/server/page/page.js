@@ -1,8 +1,10 @@
 // The page: recordings in, one after the other, and the chosen one's transcript.
 //
-// A recording: { file, name, state, step, progress, phrases, report, whole, unsaved }.
-//   state  "ready", "working", "done", "failed" or "stopped"
-//   step   what happens to it, as a line for people
+// A recording: { file, name, state, step, progress, phrases, report, unsaved, task }.
+//   state    "ready", "working", "done", "failed" or "stopped"
+//   step     what happens to it, as a line for people
+//   report   what the server told of it so far
+//   unsaved  whether there are corrections that were not saved
 
 import { health, ServerError, transcribe, UnreachableError } from "./client.js";
 import { element, Phrases } from "./phrases.js";
@@ -49,7 +51,13 @@ function add(files) {
   if (!work) $("start").focus();
 }
 
+// What a person wrote is not thrown away without asking.
+function mayLose(recording) {
+  return !recording.unsaved || confirm(`The corrections of ${recording.name} are not saved. Give them up?`);
+}
+
 function remove(recording) {
+  if (!mayLose(recording)) return;
   recordings.splice(recordings.indexOf(recording), 1);
   if (chosen === recording) choose(recordings[0] ?? null);
   show();
@@ -60,7 +68,7 @@ function choose(recording) {
   player.pause();
   if (recording) {
     player.load(recording.file);
-    phrases.lang = recording.report?.language ?? "";
+    phrases.lang = language(recording);
     phrases.show(recording.phrases);
   }
   show();
@@ -76,10 +84,17 @@ function correct(place, text) {
 
 // The work
 
-async function start() {
+// What is ready; or if nothing is, the chosen one once more.
+function start() {
   if (work) return;
-  const again = chosen && chosen.state !== "ready" && !recordings.some(({ state }) => state === "ready");
-  if (again) chosen.state = "ready";
+  if (chosen && !recordings.some(({ state }) => state === "ready")) {
+    if (!mayLose(chosen)) return;
+    chosen.state = "ready";
+  }
+  workOff();
+}
+
+async function workOff() {
   followed = chosen;
   tell("");
   for (let next; (next = recordings.find(({ state }) => state === "ready")); ) {
@@ -97,6 +112,7 @@ async function run(recording) {
     phrases: [],
     report: null,
     unsaved: false,
+    task: $("task").value,
   });
   const focused = document.activeElement === $("start");
   if (chosen === recording) choose(recording); // without the text that it had before
@@ -107,7 +123,7 @@ async function run(recording) {
   try {
     const asked = {
       language: $("language").value,
-      task: $("task").value,
+      task: recording.task,
       prompt: $("prompt").value.trim(),
       hotwords: $("hotwords").value.trim(),
       vad: $("vad").checked,
@@ -132,22 +148,30 @@ function take(recording, event) {
     recording.step = event.queue_position > 0 ? `Waiting, ${event.queue_position} before it` : "Starting";
     say(`${recording.name}: ${recording.step}`);
   } else if (event.type === "transcript.progress") {
-    const { seconds_done: seconds = 0, duration, language, language_probability } = event;
-    const before = recording.progress;
-    recording.progress = { seconds, duration };
-    recording.step = `${short(seconds)} of ${short(duration)}`;
-    if (language) recording.report = { ...recording.report, language, language_probability, duration };
-    const quarter = (progress) => Math.floor((4 * (progress?.seconds ?? 0)) / (progress?.duration || 1));
-    if (quarter(recording.progress) > quarter(before)) say(`${recording.step} transcribed`);
+    const { seconds_done, duration, language, language_probability } = event;
+    if (language) recording.report = { language, language_probability, duration };
+    progressed(recording, seconds_done);
   } else if (event.type === "transcript.text.delta" && event.segment) {
     const phrase = phraseOf(event.segment);
     recording.phrases.push(phrase);
+    progressed(recording, phrase.end);
     if (chosen === recording) append(phrase);
     else if (recording.phrases.length === 1) follow(recording);
   } else if (event.type === "transcript.text.done") {
     recording.report = { ...recording.report, ...event };
   }
   show();
+}
+
+// So many seconds are transcribed. Heard of at every quarter: a screen reader has other things to say.
+function progressed(recording, done) {
+  const before = recording.progress?.seconds ?? 0;
+  const duration = recording.report?.duration ?? 0;
+  const seconds = Math.min(Math.max(before, done), duration);
+  recording.progress = { seconds, duration };
+  recording.step = `${short(seconds)} of ${short(duration)}`;
+  const quarter = (at) => Math.floor((4 * at) / duration);
+  if (quarter(seconds) > quarter(before)) say(`${recording.step} transcribed`);
 }
 
 // Shows the text of the next recording, unless somebody hears or corrects the last one, or chose another.
@@ -163,7 +187,7 @@ function append(phrase) {
   const page = document.documentElement;
   const atEnd = page.scrollHeight > innerHeight && page.scrollHeight - scrollY - innerHeight < 40;
   $("result").hidden = false;
-  phrases.lang = chosen.report?.language ?? "";
+  phrases.lang = language(chosen);
   phrases.add(phrase);
   if (atEnd) scrollTo({ top: page.scrollHeight });
 }
@@ -229,7 +253,7 @@ function showList() {
     bar.setAttribute("aria-label", `Progress of ${recording.name}`);
     if (recording.progress?.duration) {
       bar.max = recording.progress.duration;
-      bar.value = Math.min(recording.progress.seconds, recording.progress.duration);
+      bar.value = recording.progress.seconds;
     } else bar.removeAttribute("value");
   });
 }
@@ -256,8 +280,10 @@ function showResult() {
   $("result").hidden = !chosen || (!any && chosen.state !== "done");
   $("empty").hidden = any || chosen?.state !== "done";
   $("hint").hidden = !any;
-  const heard = player.refused ? "This browser cannot play this kind of recording." : "Click a word to hear it from there.";
-  set($("hint"), "textContent", `${heard} Double-click to correct, Enter to keep it.`);
+  const touch = matchMedia("(hover: none)").matches;
+  const hear = `${touch ? "Tap" : "Click"} a word to hear it from there.`;
+  const heard = player.refused ? "This browser cannot play this kind of recording." : hear;
+  set($("hint"), "textContent", touch ? heard : `${heard} Double-click to correct, Enter to keep it.`);
   $("outputs").hidden = !any || !over;
   const report = chosen?.state === "done" ? lines(chosen.report) : [];
   $("report").hidden = !report.length;
@@ -284,6 +310,11 @@ function lines(report) {
     ["Model", report.model ?? about.model],
   ];
   return lines.filter(([, text]) => text);
+}
+
+// Of the text.
+function language({ task, report }) {
+  return task === "translate" ? "en" : (report?.language ?? "");
 }
 
 function languageName(code) {
@@ -401,7 +432,7 @@ $("key-form").addEventListener("submit", (event) => {
   sessionStorage.setItem(KEY, $("key").value);
   $("key").value = "";
   $("key-form").hidden = true;
-  start();
+  workOff();
 });
 
 document.addEventListener("keydown", (event) => {

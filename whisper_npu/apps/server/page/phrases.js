@@ -12,6 +12,7 @@ export class Phrases {
     this.list = list;
     this.player = player;
     this.onCorrect = onCorrect;
+    this.lang = ""; // of the text, for screen readers and hyphenation; a code
     this.known = null; // what words() found
     this.spoken = null; // the element of the word that is heard
     this.chosen = null; // the word that was asked for last
@@ -36,7 +37,7 @@ export class Phrases {
     item.phrase = phrase;
     item.classList.toggle("corrected", phrase.corrected);
     item.classList.remove("open");
-    const text = element("p", { className: "text", lang: this.lang ?? "" });
+    const text = element("p", { className: "text", lang: this.lang, dir: "auto" });
     let first = true;
     for (const word of phrase.words) {
       const body = word.word.trim();
@@ -139,7 +140,7 @@ export class Phrases {
     if (!item || item.querySelector("textarea")) return;
     this.player.pause();
     const phrase = item.phrase;
-    const field = element("textarea", { value: phrase.text.trim(), rows: 1, spellcheck: true, lang: this.lang ?? "" });
+    const field = element("textarea", { value: phrase.text.trim(), rows: 1, spellcheck: true, lang: this.lang, dir: "auto" });
     field.setAttribute("aria-label", `Text of the phrase at ${short(phrase.start)}`);
     const fit = () => {
       field.style.height = "auto";

@@ -1,23 +1,16 @@
-"""The server in a thread of its own, for a browser."""
+"""A scripted decoder that can be held, and knows the times of words."""
 
 from __future__ import annotations
 
-import io
-import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import soundfile
-import uvicorn
 
 from tests.support.scripted_decoder import ScriptedDecoder, Window
-from whisper_npu.apps.server.app import create_app
-from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.transcription.model import Model
 
 PER_SECOND = 50  # positions that the decoder attends to
@@ -25,28 +18,10 @@ PROBABILITY = 0.9  # of every token but those of `unsure`
 UNSURE = 0.2
 
 
-@contextmanager
-def serving(model: Model, api_key: str | None = None) -> Iterator[str]:
-    """The address of the page; any free port."""
-    settings = ServerSettings(port=0, api_key=api_key)
-    config = uvicorn.Config(
-        create_app(model, settings), log_level="warning", ws="none", timeout_graceful_shutdown=5
-    )
-    with socket.create_server((settings.host, 0)) as listening:
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://{settings.host}:{listening.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 class TimedDecoder(ScriptedDecoder):
     """Times the words too: the letters of a phrase share its time evenly.
 
-    Decoding stops before a window while `go_on` is not set.
+    It can be held before a window, until `go_on` is set.
     """
 
     def __init__(self, model: Model) -> None:
@@ -57,10 +32,18 @@ class TimedDecoder(ScriptedDecoder):
         self.go_on.set()
         self.is_held = threading.Event()
         self._said: Sequence[tuple[float, str, float]] = ()
-        self.on_window = self._hold
+        self.on_window = self._begin_window
+        self._before_hold = 0  # windows that are decoded before it is held
 
-    def _hold(self) -> None:
-        if not self.go_on.is_set():
+    def hold(self, *, after: int = 0) -> None:
+        self._before_hold = after
+        self.is_held.clear()
+        self.go_on.clear()
+
+    def _begin_window(self) -> None:
+        if self._before_hold:
+            self._before_hold -= 1
+        elif not self.go_on.is_set():
             self.is_held.set()
             assert self.go_on.wait(60), "the test let it wait"
         self._said = self.windows[0].phrases
@@ -93,11 +76,3 @@ class TimedDecoder(ScriptedDecoder):
 
 def says(*phrases: tuple[float, str, float]) -> Window:
     return Window(phrases)
-
-
-def recording(seconds: float) -> bytes:
-    """A WAV file with noise of this length."""
-    file = io.BytesIO()
-    noise = np.random.default_rng(0).standard_normal(round(seconds * 16_000)) / 10
-    soundfile.write(file, noise, 16_000, format="WAV")
-    return file.getvalue()
