@@ -24,6 +24,7 @@ _HOMES = {
     "WhisperNpuError": "whisper_npu.errors",
     "Word": "whisper_npu.transcription.transcript",
     "load_audio": "whisper_npu.audio",
+    "WhisperModel": "whisper_npu.compat.faster_whisper",
     "load_model": "whisper_npu.transcription.load",
     "open_device": "whisper_npu.npu.open",
     "transcribe": "whisper_npu.transcription.load",
@@ -41,6 +42,7 @@ __all__ = [
     "Transcript",
     "Transcription",
     "UsageError",
+    "WhisperModel",
     "WhisperNpuError",
     "Word",
     "__version__",
@@ -53,6 +55,7 @@ __all__ = [
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
     from whisper_npu.audio import load_audio
+    from whisper_npu.compat.faster_whisper import WhisperModel
     from whisper_npu.errors import AudioError, CancelledError, DeviceError, UsageError, WhisperNpuError
     from whisper_npu.npu.open import open_device
     from whisper_npu.transcription.load import load_model, transcribe

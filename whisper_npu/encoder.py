@@ -169,6 +169,17 @@ class AudioEncoder:
         return self.ln_post(x)
 
 
+def prepared_encoder(
+    dims: ModelDimensions,
+    weights: Weights,
+    device: Device,
+    kernel: str = "auto",
+    kept_in: KeptIn | None = None,
+) -> AudioEncoder:
+    """An encoder on a device that is prepared for it: kernel names its kernels, as in `Device.prepared`."""
+    return AudioEncoder(dims, weights, device.prepared(encoder_ops(dims), kernel), kept_in)
+
+
 class ResidualAttentionBlock:
     """x + attention(norm(x)), and to that the feed-forward of its norm.
 

@@ -47,6 +47,10 @@ class AudioError(WhisperNpuError):
     """An audio file that is missing, unreadable, truncated, or has samples that are not numbers."""
 
 
+class TooLongError(AudioError):
+    """A recording that lasts longer than it may."""
+
+
 class CheckpointError(WhisperNpuError):
     """A model folder or package whose files are missing, damaged, or have a wrong name, shape or dtype."""
 

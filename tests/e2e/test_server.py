@@ -20,7 +20,6 @@ from tests.support.curl import curl  # noqa: E402
 from tests.support.serving import serving  # noqa: E402
 from tests.support.weights import require_weights  # noqa: E402
 from whisper_npu import load_model  # noqa: E402
-from whisper_npu.apps.server.metrics import table  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.support.serving import Live
@@ -110,7 +109,3 @@ def test_the_examples_of_the_documentation(live: Live, monkeypatch: pytest.Monke
     finally:
         names["client"].close()
     assert checked == 9
-
-
-def test_the_table_of_metrics_is_the_code_s() -> None:
-    assert table() in PAGE

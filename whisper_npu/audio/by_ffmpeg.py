@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from whisper_npu.audio.damage import LENGTH_SLACK, LIBRARY_ERRORS, SALVAGE, cut_short
+from whisper_npu.audio.damage import LENGTH_SLACK, LIBRARY_ERRORS, SALVAGE, cut_short, too_long
 from whisper_npu.audio.samples import SAMPLE_RATE, Decoded, Samples, to_mono
 from whisper_npu.audio.tracks import AudioTrack
 from whisper_npu.errors import AudioError
@@ -20,7 +20,7 @@ _STATED_LENGTH = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
 _THIS_FILE_ONLY = {"protocol_whitelist": ""}
 
 
-def decode(name: str, file: BinaryIO, track: int) -> Decoded | None:
+def decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded | None:
     """The samples of a track; None if FFmpeg does not know the format."""
     import av
 
@@ -37,6 +37,7 @@ def decode(name: str, file: BinaryIO, track: int) -> Decoded | None:
             raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
         pieces: list[Samples] = []
         rates: set[int] = set()
+        decoded_seconds = 0.0
         end = 0.0  # seconds: the end of the last packet of any stream
         try:
             for packet in container.demux():
@@ -47,6 +48,9 @@ def decode(name: str, file: BinaryIO, track: int) -> Decoded | None:
                         pieces.append(to_mono(_frame_to_float(frame)))
                         # A stream's header may state half of the frames' rate (HE-AAC).
                         rates.add(int(frame.sample_rate))
+                        decoded_seconds += frame.samples / frame.sample_rate
+                        if decoded_seconds > max_seconds:
+                            raise too_long(name, max_seconds)
         except (av.FFmpegError, *LIBRARY_ERRORS) as error:
             raise AudioError(f"{name}: is damaged or cut short after {end:.1f} s; {SALVAGE}") from error
         if container.duration and (container.format.name in _STATED_LENGTH or not pieces):

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from whisper_npu.audio.damage import LIBRARY_ERRORS, SALVAGE, cut_short
+from whisper_npu.audio.damage import LIBRARY_ERRORS, SALVAGE, cut_short, too_long
 from whisper_npu.audio.quiet import silent_libraries
 from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Samples, to_mono
 from whisper_npu.errors import AudioError
@@ -19,7 +19,7 @@ _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header
 _BELIEVED = 2**26  # samples, 256 MiB, for which memory is set aside because a header states them
 
 
-def decode(name: str, file: BinaryIO) -> Decoded | None:
+def decode(name: str, file: BinaryIO, max_seconds: float) -> Decoded | None:
     """The samples; None if libsndfile does not know the format, or finds no samples."""
     sound = _open(name, file)
     if sound is None:
@@ -28,9 +28,11 @@ def decode(name: str, file: BinaryIO) -> Decoded | None:
         if sound.frames in (0, _UNKNOWN_FRAMES):
             return None
         try:
-            mono = _read_mono(sound)
+            mono = _read_mono(sound, min(sound.frames, max_seconds * sound.samplerate + 1))
         except LIBRARY_ERRORS as error:
             raise AudioError(f"{name}: is damaged or cut short ({error}); {SALVAGE}") from error
+    if len(mono) > max_seconds * sound.samplerate:
+        raise too_long(name, max_seconds)
     decoded = Decoded(mono, int(sound.samplerate), length_is_estimated=sound.format in _ESTIMATED_LENGTH)
     if len(mono) < sound.frames and not decoded.length_is_estimated:
         raise cut_short(name, decoded.seconds, sound.frames / decoded.rate)
@@ -78,11 +80,14 @@ def _open(name: str, file: BinaryIO) -> Any:
             return None
 
 
-def _read_mono(sound: Any) -> Samples:
-    """Read a SoundFile block by block: its header may state far more samples than there are."""
+def _read_mono(sound: Any, most: float) -> Samples:
+    """Read a SoundFile block by block: its header may state far more samples than there are.
+
+    most: how many samples are wanted.
+    """
     # soundfile would seek to the end of each block, after which mp3 and opus decode to other samples.
     sound.seekable = lambda: False
-    n_channels, n_samples = sound.channels, sound.frames
+    n_channels, n_samples = sound.channels, int(most)
     n_block = min(max(1, BLOCK // n_channels), n_samples)
     block = np.empty(n_block if n_channels == 1 else (n_block, n_channels), np.float32)
     mono = np.empty(min(n_samples, _BELIEVED), np.float32)

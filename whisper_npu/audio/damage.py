@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisper_npu.errors import AudioError
+from whisper_npu.errors import AudioError, TooLongError
 
 LENGTH_SLACK = 1.0  # seconds by which a file's stated length may differ from its real one
 
@@ -11,6 +11,11 @@ LENGTH_SLACK = 1.0  # seconds by which a file's stated length may differ from it
 LIBRARY_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
+
+
+def too_long(name: str, limit: float) -> TooLongError:
+    """limit: in seconds."""
+    return TooLongError(f"{name}: lasts longer than {limit:g} s, which is the limit; send it in parts")
 
 
 def cut_short(name: str, seconds: float, stated: float) -> AudioError:

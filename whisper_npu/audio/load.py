@@ -9,6 +9,7 @@ not used: it runs commands such as ffmpeg, which open whatever file or address a
 from __future__ import annotations
 
 import os
+from math import inf
 from typing import BinaryIO
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
@@ -34,6 +35,7 @@ def load_audio(
     *,
     sampling_rate: int | None = None,
     audio_track: int | None = None,
+    max_seconds: float = inf,
 ) -> Samples:
     """Decode, mix down to mono, and resample to 16 kHz.
 
@@ -47,6 +49,8 @@ def load_audio(
 
     `audio_track` chooses among the audio tracks of a file, counted from 1 as mpv's --aid does, whatever other
     streams lie between them. None is the first, even if the file marks another one as its default.
+
+    A file is decoded no further than `max_seconds`.
 
     Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
     already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
@@ -62,7 +66,7 @@ def load_audio(
     error.
 
     Raises AudioError where the source is missing, empty, not audio, damaged, too long for the memory, or
-    holds NaN or infinity, and where it has no such track.
+    holds NaN or infinity, and where it has no such track; TooLongError for a file longer than `max_seconds`.
     """
     if audio_track is not None:
         check_track_number(audio_track)
@@ -79,7 +83,7 @@ def load_audio(
             mono, rate = array_to_mono(array), SAMPLE_RATE if sampling_rate is None else sampling_rate
         else:
             with fetch(name, source) as file:
-                decoded = _decode(name, file, audio_track or 1)
+                decoded = _decode(name, file, audio_track or 1, max_seconds)
             mono, rate = decoded.mono, decoded.rate
         check_rate(name, rate)
         check_finite(name, mono, rate)
@@ -99,17 +103,17 @@ def audio_formats() -> str:
     return f"{by_libsndfile.formats()}; {by_ffmpeg.formats()}"
 
 
-def _decode(name: str, file: BinaryIO, track: int) -> Decoded:
+def _decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded:
     """Mono samples of a track at the file's own rate."""
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
     if track == 1:
-        decoded = _decode_first_track(name, file)
+        decoded = _decode_first_track(name, file, max_seconds)
     else:  # libsndfile knows one track only
         tracks = tracks_in(file)
         if tracks and track > len(tracks):
             raise no_such_track(name, track, tracks)
-        decoded = by_ffmpeg.decode(name, file, track)
+        decoded = by_ffmpeg.decode(name, file, track, max_seconds)
     if decoded is None:
         raise AudioError(
             f"{name}: is not audio, or too damaged to read; "
@@ -118,14 +122,14 @@ def _decode(name: str, file: BinaryIO, track: int) -> Decoded:
     return decoded
 
 
-def _decode_first_track(name: str, file: BinaryIO) -> Decoded | None:
+def _decode_first_track(name: str, file: BinaryIO, max_seconds: float) -> Decoded | None:
     """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, or stops early."""
-    decoded = by_libsndfile.decode(name, file)
+    decoded = by_libsndfile.decode(name, file, max_seconds)
     if decoded is None:
-        return by_ffmpeg.decode(name, file, track=1)
+        return by_ffmpeg.decode(name, file, 1, max_seconds)
     if decoded.length_is_estimated and by_ffmpeg.packets_seconds(file) > decoded.seconds + LENGTH_SLACK:
         # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
-        whole = by_ffmpeg.decode(name, file, track=1)
+        whole = by_ffmpeg.decode(name, file, 1, max_seconds)
         if whole is not None and whole.seconds > decoded.seconds + LENGTH_SLACK:
             return whole
     return decoded

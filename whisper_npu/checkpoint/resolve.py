@@ -13,7 +13,7 @@ from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2
 from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
 from whisper_npu.checkpoint.places import Places
-from whisper_npu.errors import CheckpointError, UnknownModelError
+from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError
 from whisper_npu.near import did_you_mean
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -33,6 +33,8 @@ def locate(model: str | Path, places: Places, progress: Callable[[str], None]) -
 
     A known name means that model even if a folder of that name exists; ./base means the folder.
     """
+    if not isinstance(model, str | Path):
+        raise UsageError(f"model is {model!r}, must be a name, a folder, or a hub id (org/name)")
     if isinstance(model, str) and model in HUB_IDS:
         return _named(model, places, progress)
     # os.path, because pathlib raises on a home that is unknown and on a name that is too long.

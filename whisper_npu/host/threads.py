@@ -51,8 +51,8 @@ class Threads:
 
     def __init__(self, count: int | None = None) -> None:
         """count: 1 to MOST; None for the cores that this process may use. Raises UsageError."""
-        if count is not None and not 1 <= count <= MOST:
-            raise UsageError(f"threads is {count}, must be at least 1 and at most {MOST}")
+        if count is not None and not (isinstance(count, int) and 1 <= count <= MOST):
+            raise UsageError(f"threads is {count!r}, must be at least 1 and at most {MOST}")
         self.count = count or cores()
         self.scratch = Scratch()
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread

@@ -247,6 +247,8 @@ class Device(ABC):
             if kernel == "auto" or named:
                 return choose(ops, named or kernels)
             kernel = registry.find_contract(kernel, self.contracts())
+        if not isinstance(kernel, Contract):
+            raise UnknownKernelError(f"kernel is {kernel!r}, must be a name, such as auto")
         return asked_for(registry.kernel_of(kernel))
 
     def check_kernel(self, kernel: str) -> None:

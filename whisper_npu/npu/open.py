@@ -5,15 +5,14 @@ An NPU that can be used, or the emulator, and never one in place of the other un
 
 from __future__ import annotations
 
-from whisper_npu.errors import DeviceNotFoundError, UsageError
+from whisper_npu.errors import DeviceNotFoundError
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.rows import SOURCE as ROWS
 from whisper_npu.host.threads import Threads
 from whisper_npu.npu.device import Device
+from whisper_npu.npu.device_names import device_name
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.options import NpuOptions
-
-DEVICE_NAMES = ("auto", "npu", "emulator", "cpu")
 
 
 def open_device(
@@ -29,11 +28,9 @@ def open_device(
     threads: of the host; None for one per core. Raises DeviceNotFoundError where `npu` is asked for and none
     answers, UsageError for another name or no thread.
     """
-    if name not in DEVICE_NAMES:
-        no_gpu = ", and no GPU is used" if name in ("cuda", "gpu", "mps", "rocm", "xpu") else ""
-        raise UsageError(f"unknown device {name!r}: there are {', '.join(DEVICE_NAMES)}{no_gpu}")
+    name = device_name(name)
     build_meanwhile(ROWS)  # what every device's host needs, while a model is read
-    if name in ("emulator", "cpu"):
+    if name == "emulator":
         return Emulator(fidelity, Threads(threads))
     from whisper_npu.npu.xrt.device import open_npu  # the emulator starts without it
 

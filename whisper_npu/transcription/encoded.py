@@ -34,14 +34,8 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
     """
 
     def __init__(self, folder: Path, compute_type: str, threads: int) -> None:
-        try:
-            with _no_conversion_warning():
-                super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
-        except Exception as error:  # the tokenizer's library raises no narrower one
-            raise DecoderFolderError(
-                f"CTranslate2 cannot open {folder}: {one_line(error)}; "
-                "whisper-npu models verify finds what is damaged"
-            ) from error
+        with opening_decoder(folder):
+            super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
         self._runs: tuple[Run, ...] = ()  # of the encoder, since `start_measuring`
         self._last: tuple[F32, F32] | None = None  # the last window and its audio features
         self.on_stage: OnStage = ignore_stage
@@ -116,7 +110,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         Without that frame the window equals the first one that is decoded, and need not be encoded twice.
         """
         if features is not None:
-            features = features[:, : max(1, features.shape[1] - 1)]
+            features = features[..., : max(1, features.shape[-1] - 1)]
         return super().detect_language(
             audio,
             features,
@@ -198,12 +192,21 @@ def _decoder_failures(doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def _no_conversion_warning() -> Iterator[None]:
-    """CTranslate2 warns if it converts the weights' type; `Model.compute_type` says what it took."""
+def opening_decoder(folder: Path) -> Iterator[None]:
+    """For whoever has CTranslate2 open a decoder's folder.
+
+    Raises DecoderFolderError for whatever fails meanwhile. CTranslate2 would warn if it converts the weights'
+    type; the model's compute_type says what it took.
+    """
     before = ctranslate2.get_log_level()
     ctranslate2.set_log_level(logging.ERROR)
     try:
         yield
+    except Exception as error:  # the tokenizer's library raises no narrower one
+        raise DecoderFolderError(
+            f"CTranslate2 cannot open {folder}: {one_line(error)}; "
+            "whisper-npu models verify finds what is damaged"
+        ) from error
     finally:
         ctranslate2.set_log_level(before)
 

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whisper_npu.audio import AudioSource
-from whisper_npu.cache import cache_folder, discard
 from whisper_npu.checkpoint import load_checkpoint
-from whisper_npu.checkpoint.decoder import decoder_alone
-from whisper_npu.errors import DecoderFolderError, UsageError
+from whisper_npu.errors import UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Fidelity
-from whisper_npu.npu.open import open_device
 from whisper_npu.npu.options import NpuOptions
-from whisper_npu.staging import KeptIn
-from whisper_npu.transcription.compute_type import AUTO, computes_in_int8, resolve_compute_type
+from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
 from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.opening import device_for, kept_in, silent, with_decoder
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Transcription
 
@@ -64,12 +61,9 @@ def load_model(
     ...     print(model.device.name, model.transcribe("samples/sns-0930.wav"))
     emulator He might even have been made amiable himself.
     """
-    if isinstance(device, str):
-        npu = NpuOptions(tuple(Path(folder).expanduser() for folder in kernels), timeout)
-        opened = open_device(device, _fidelity(fidelity), npu, threads)
-    else:
-        opened = device
-    try:
+    report = progress or silent
+    npu = NpuOptions(tuple(Path(folder).expanduser() for folder in kernels), timeout)
+    with device_for(device, threads, _fidelity(fidelity), npu) as opened:
         compute_type = resolve_compute_type(compute_type)
         checkpoint = load_checkpoint(
             model,
@@ -78,36 +72,18 @@ def load_model(
             local_files_only=local_files_only,
             progress=progress,
         )
-        cache, report = cache_folder(cache_dir), progress or _silent
-        kept_in = KeptIn(cache, checkpoint.encoder_identity, report, str(checkpoint.decoder_folder.resolve()))
 
-        def stored_decoder() -> Path:
-            whole, int8 = checkpoint.decoder_folder, computes_in_int8(compute_type)
-            return decoder_alone(whole, int8=int8, cache_folder=cache, progress=report)
-
-        def with_decoder(folder: Path) -> Model:
+        def with_folder(folder: Path) -> Model:
             return Model(
                 checkpoint,
                 opened,
                 kernel,
                 compute_type=compute_type,
                 decoder_folder=folder,
-                kept_in=kept_in,
+                kept_in=kept_in(checkpoint, cache_dir, report),
             )
 
-        stored = stored_decoder()
-        try:
-            return with_decoder(stored)
-        except DecoderFolderError:
-            if stored == checkpoint.decoder_folder:  # not ours to make anew
-                raise
-            report("the stored decoder is damaged")
-            discard(cache, stored.name)
-            return with_decoder(stored_decoder())
-    except BaseException:
-        if isinstance(device, str):
-            opened.close()
-        raise
+        return with_decoder(checkpoint, compute_type, cache_dir, report, with_folder)
 
 
 def transcribe(
@@ -135,7 +111,3 @@ def _fidelity(name: str | Fidelity) -> Fidelity:
     except ValueError:
         known = " and ".join(one.value for one in Fidelity)
         raise UsageError(f"unknown fidelity {name!r}: there are {known}") from None
-
-
-def _silent(step: str) -> None:
-    """The default: no progress is shown."""

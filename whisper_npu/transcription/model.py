@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from whisper_npu.audio import SAMPLE_RATE, AudioSource, Samples, load_audio, name_of
 from whisper_npu.checkpoint import Checkpoint
-from whisper_npu.encoder import AudioEncoder, encoder_ops
+from whisper_npu.encoder import AudioEncoder, prepared_encoder
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.planner import Choice
@@ -65,15 +65,13 @@ class Model:
         folder = decoder_folder or checkpoint.decoder_folder
         compute_type = resolve_compute_type(compute_type)
 
-        def staged_encoder() -> AudioEncoder:
-            prepared = device.prepared(encoder_ops(checkpoint.dims), kernel)
-            return AudioEncoder(checkpoint.dims, checkpoint.encoder, prepared, kept_in)
-
         # The decoder on this thread: memory that is freed while it is loaded serves this thread again.
         with ThreadPoolExecutor(1, "whisper-npu stages") as meanwhile:
-            encoder = meanwhile.submit(staged_encoder)
+            encoder = meanwhile.submit(
+                prepared_encoder, checkpoint.dims, checkpoint.encoder, device, kernel, kept_in
+            )
             self._whisper = EncodedOnDevice(folder, compute_type, device.threads.count)
-            self.encoder = encoder.result()
+            self.encoder: AudioEncoder = encoder.result()
         self._whisper.take(self.encoder)
 
     @property

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.recordings import cut, noise, refusal, run, write, write_container
 from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
-from whisper_npu.errors import AudioError
+from whisper_npu.errors import AudioError, TooLongError
 
 av = pytest.importorskip("av")
 librosa = pytest.importorskip("librosa")
@@ -418,7 +418,7 @@ def test_nothing_but_the_refusal_is_printed(tmp_path):
     code = """
 import os, sys
 from whisper_npu.audio import load_audio
-from whisper_npu.errors import AudioError
+from whisper_npu.errors import AudioError, TooLongError
 for path in sys.argv[1:]:
     try:
         load_audio(path)
@@ -527,3 +527,19 @@ def test_what_can_be_seen_as_an_array_is_one():
 )
 def test_what_is_no_recording_is_refused_with_the_remedy(source, remedy):
     assert remedy in refusal(source)
+
+
+@pytest.mark.parametrize("fmt", ["WAV", "FLAC", "OGG", "MP3"])
+def test_no_more_is_decoded_than_is_wanted(tmp_path: Path, fmt: str) -> None:
+    subtype = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}[fmt]
+    path = write(tmp_path / f"a.{fmt.lower()}", noise(3 * 16_000), 16_000, fmt, subtype)
+    assert len(load_audio(path, max_seconds=4)) >= 3 * 16_000
+    with pytest.raises(TooLongError, match="lasts longer than 2 s"):
+        load_audio(path, max_seconds=2)
+
+
+def test_no_more_of_a_container_is_decoded_than_is_wanted(tmp_path: Path) -> None:
+    path = write_container(tmp_path / "a.mkv", "matroska", "pcm_s16le", noise(3 * 16_000, 2), 16_000)
+    assert len(load_audio(path, max_seconds=3)) == 3 * 16_000
+    with pytest.raises(TooLongError, match="lasts longer than 2 s"):
+        load_audio(path, max_seconds=2)

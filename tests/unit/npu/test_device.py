@@ -74,5 +74,13 @@ def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyP
 
 
 def test_an_unknown_device_is_refused() -> None:
-    with pytest.raises(UsageError, match="unknown device 'gpu': there are auto, npu, emulator"):
-        open_device("gpu")
+    with pytest.raises(UsageError, match="unknown device 'tpu': there are auto, npu, emulator, cpu"):
+        open_device("tpu")
+
+
+def test_words_of_other_programs_for_a_device() -> None:
+    for word in ("cpu", "CPU"):
+        with open_device(word) as device:
+            assert device.name == "emulator"
+    with pytest.raises(UsageError, match="device 'cuda:0': no GPU is used; npu is"):
+        open_device("cuda:0")

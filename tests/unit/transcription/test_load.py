@@ -80,7 +80,7 @@ def test_a_decoder_that_is_damaged_each_time_names_the_remedy(
     load()
     damage_the_model(stored_decoder(tmp_path))
     monkeypatch.setattr(
-        "whisper_npu.transcription.load.discard", lambda *_: None
+        "whisper_npu.transcription.opening.discard", lambda *_: None
     )  # a cache that is read only
     with pytest.raises(CheckpointError, match="whisper-npu models verify") as caught:
         load()
@@ -91,7 +91,7 @@ class FailsError(Exception):
     pass
 
 
-@pytest.mark.parametrize("part", ["EncodedOnDevice", "AudioEncoder"])
+@pytest.mark.parametrize("part", ["EncodedOnDevice", "prepared_encoder"])
 def test_a_load_that_fails_leaves_no_thread_and_a_device_that_works(
     load: Callable[..., Model], device: Emulator, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from whisper_npu.apps.cli.command import Option, option
 from whisper_npu.apps.cli.values import FILE, FOLDER, FOLDER_OR_NONE, SWITCH, TEXT, Choice, Number, Text
 from whisper_npu.errors import UsageError
+from whisper_npu.npu.device_names import ALSO, DEVICE_NAMES, NOT_USED
 
 if TYPE_CHECKING:
     from whisper_npu.npu.options import NpuOptions
@@ -41,14 +42,7 @@ MODEL_NAMES = (  # without importing the checkpoints; a test compares
     "distil-large-v3.5",
 )
 COMPUTE_TYPES = ("auto", "default", "int8", "int8_float32", "float32")
-DEVICES = Choice(
-    ("auto", "npu", "emulator", "cpu"),
-    also={"cpu": "emulator"},
-    refused=dict.fromkeys(
-        ("cuda", "gpu", "mps", "rocm", "xpu"),
-        "no GPU is used; npu is the NPU, cpu is this processor, auto takes the NPU if there is one",
-    ),
-)
+DEVICES = Choice(DEVICE_NAMES, also=ALSO, refused=NOT_USED)
 
 DEVICE = option(
     "--device",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 from contextlib import closing, suppress
@@ -45,6 +46,8 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
         )
         _log_to_stderr()
         server = Server(create_app(model, settings), lambda: _say_where(listening, model, settings))
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(signal.SIGHUP, server.handle_exit)  # as uvicorn does for the other signals
         with suppress(KeyboardInterrupt):  # uvicorn passes the signal on that has ended it
             server.run(sockets=[listening])
         say("ended")

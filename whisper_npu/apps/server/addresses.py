@@ -34,10 +34,10 @@ class Host:
             return None
         port = int(found["port"]) if found["port"] else None
         name = (found["v6"] or found["name"]).lower().removesuffix(".")
-        is_address = _is_address(name)
-        if (found["v6"] and not is_address) or not name or (port or 0) > 65535:
+        version = _ip_version(name)
+        if (found["v6"] and version != 6) or not name or (port or 0) > 65535:
             return None
-        return cls(name, port, is_address)
+        return cls(name, port, is_address=version is not None)
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def client_of(scope: Scope) -> str:
     return str(IPv6Address(int(address) >> 64 << 64))
 
 
-def _is_address(name: str) -> bool:
+def _ip_version(name: str) -> int | None:
+    """None where it is no address."""
     try:
-        ip_address(name)
+        return ip_address(name).version
     except ValueError:
-        return False
-    return True
+        return None

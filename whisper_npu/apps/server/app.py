@@ -59,7 +59,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     app.include_router(openai_api.router)
     app.include_router(whisper_cpp.router)
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:
         return {
             "status": "ok",

@@ -28,7 +28,6 @@ REFUSED = {
     "known_speaker_names": "speakers are not told apart here",
     "known_speaker_references": "speakers are not told apart here",
     "languages": "give one language, or none to have it detected",
-    "speaker_labels": "speakers are not told apart here",
 }
 _SPEAKERS = "diarized_json: speakers are not told apart here; take verbose_json"
 _SERVER_VAD = "only auto is honoured; vad_filter and vad_threshold, vad_speech_pad_ms, ... are options here"
@@ -121,7 +120,7 @@ def _value(name: str, text: str) -> Any:
         hint = did_you_mean(name, KNOWN)
         raise FieldError(
             shown(name[:100]),
-            f"there is no field {shown(name[:100])!r}; {hint or 'docs/server.md lists those that there are'}",
+            f"there is no field '{shown(name[:100])}'; {hint or 'docs/server.md lists those that there are'}",
         )
     if base == "chunking_strategy":
         if text not in ("", "auto"):
@@ -138,7 +137,7 @@ def _value(name: str, text: str) -> Any:
 def _switch(name: str, text: str) -> bool:
     meant = as_switch(text)
     if meant is None:
-        raise FieldError(name, f"{name} is {shown(text[:100])!r}, must be true or false")
+        raise FieldError(name, f"{name} is '{shown(text[:100])}', must be true or false")
     return meant
 
 
@@ -147,7 +146,7 @@ def _number(kind: Callable[[str], Any], words: str) -> Callable[[str, str], Any]
         try:
             return kind(text)
         except ValueError:
-            raise FieldError(name, f"{name} is {shown(text[:100])!r}, must be {words}") from None
+            raise FieldError(name, f"{name} is '{shown(text[:100])}', must be {words}") from None
 
     return read
 
@@ -165,7 +164,7 @@ def _choice(name: str, word: str, words: tuple[str, ...]) -> str:
     if word not in words:
         hint = did_you_mean(word[:100], words)
         raise FieldError(
-            name, f"{name} is {shown(word[:100])!r}, must be one of {', '.join(words)}{hint and f'; {hint}'}"
+            name, f"{name} is '{shown(word[:100])}', must be one of {', '.join(words)}{hint and f'; {hint}'}"
         )
     return word
 

@@ -163,7 +163,7 @@ class Gate:
         return Refusal(
             421,
             f"this server does not answer to the name {_quoted(host.name)}; if it is its name, start it with "
-            f"--allowed-hosts {_quoted(host.name)}",
+            f"--allowed_hosts {_quoted(host.name)}",
             "host_not_allowed",
             "host",
         )
@@ -190,7 +190,7 @@ class Gate:
         return Refusal(
             403,
             f"a web page of {name} may not use this server; to let it, start the server with "
-            "--allowed-origins and the page's origin, such as https://example.com",
+            "--allowed_origins and the page's origin, such as https://example.com",
             "origin_not_allowed",
             "origin",
         )
@@ -217,7 +217,7 @@ class Gate:
         message = "a wrong API key" if key else "an API key is needed"
         return Refusal(
             401,
-            f"{message}: send the header `Authorization: Bearer KEY` with the key of --api-key",
+            f"{message}: send the header `Authorization: Bearer KEY` with the server's key",
             "invalid_api_key",
             "key",
             (("WWW-Authenticate", 'Bearer realm="whisper-npu"'),),
@@ -241,7 +241,7 @@ class Gate:
         return Refusal(
             413,
             f"the request's body is larger than the {self._limit / 1e6:g} MB that this server takes "
-            "(--max-upload-mb)",
+            "(--max_upload_mb)",
             "body_too_large",
             "body",
         )
@@ -287,7 +287,8 @@ class _Answer:
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": self._with_ours(list(message.get("headers", [])))}
+            headers = self._with_ours(message["status"], list(message.get("headers", [])))
+            message = {**message, "headers": headers}
         elif (
             message["type"] == "http.response.body"
             and not message.get("more_body", False)
@@ -298,7 +299,7 @@ class _Answer:
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
-    def _with_ours(self, raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _with_ours(self, status: int, raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = MutableHeaders(raw=raw)
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
@@ -308,7 +309,7 @@ class _Answer:
             headers["Access-Control-Allow-Origin"] = self._asking.headers["origin"]
             headers["Access-Control-Expose-Headers"] = EXPOSED
         headers.add_vary_header("Origin")
-        if not self._asking.is_of_page:
+        if not self._asking.is_of_page or status >= 400:
             headers["Cache-Control"] = "no-store"
         if self._body.may_go_on and self._http_version.startswith("1"):
             headers["Connection"] = (

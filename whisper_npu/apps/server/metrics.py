@@ -35,6 +35,7 @@ ErrorKind = Literal[
     "request",  # wrong in itself
     "audio",  # a recording that cannot be read, or is too long
     "timeout",  # work that took too long
+    "stopping",  # the server was told to end
     "client_gone",  # nobody is there to read the answer
     "device",  # it failed
     "internal",  # a defect of ours

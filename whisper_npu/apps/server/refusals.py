@@ -13,7 +13,7 @@ from whisper_npu.apps.server.error_body import error_body
 from whisper_npu.apps.server.gate import CLIENT_GONE
 from whisper_npu.apps.server.metrics import ErrorKind
 from whisper_npu.apps.server.queue import QueueFullError
-from whisper_npu.errors import AudioError, UsageError, WhisperNpuError, one_line
+from whisper_npu.errors import AudioError, TooLongError, UsageError, WhisperNpuError, one_line
 
 _NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients would ask twice more after a 5xx
 
@@ -24,10 +24,6 @@ class FieldError(UsageError):
     def __init__(self, param: str | None, message: str, status: int = 400, code: str | None = None) -> None:
         super().__init__(message)
         self.param, self.status, self.code = param, status, code
-
-
-class TooLongError(AudioError):
-    """A recording beyond max_audio_seconds."""
 
 
 class TimeLimitError(WhisperNpuError):
@@ -85,7 +81,7 @@ def refusal_of(error: BaseException) -> Refusal:
         case TimeLimitError():
             return Refusal(503, message, "timeout", code="time_limit", headers=_NO_RETRY)
         case StoppingError():
-            return Refusal(503, message, "busy", code="stopping", headers={"Retry-After": "10"})
+            return Refusal(503, message, "stopping", code="stopping", headers={"Retry-After": "10"})
         case ClientGoneError() | ClientDisconnect():
             return Refusal(CLIENT_GONE, "the client has gone", "client_gone", code="client_gone")
         case WhisperNpuError():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from time import monotonic
 from typing import Any
 
@@ -40,20 +40,22 @@ async def respond(request: Request, asked_for: AskedFor, answer: Answer) -> Resp
     asked_for: what the form's fields mean. answer: the whole transcript; of a stream see `told`.
     """
     service: Service = request.app.state.service
-    form = None
     try:
         form = await read_form(request)
-        response = await _answered(request, service, form, asked_for(form.fields), answer)
+        with ExitStack() as closing:
+            closing.callback(form.close)
+            response = await _answered(request, form, asked_for(form.fields), answer, closing)
     except Exception as error:
         response = _refused(error, service).response()
-    finally:
-        if form is not None and not isinstance(response, _Events):
-            form.close()
     response.headers.update(device_headers(service.model.device))
     return response
 
 
-async def _answered(request: Request, service: Service, form: Form, asked: Asked, answer: Answer) -> Response:
+async def _answered(
+    request: Request, form: Form, asked: Asked, answer: Answer, closing: ExitStack
+) -> Response:
+    """closing: closes the form; a stream does that itself."""
+    service: Service = request.app.state.service
     served: Served = request.app.state.served
     served.check(asked.model)
     await service.check(form.file, asked)
@@ -61,7 +63,7 @@ async def _answered(request: Request, service: Service, form: Form, asked: Asked
     if asked.stream:
         # What refuses it at once, such as a full queue, is an answer with a status of its own.
         first = await anext(happenings)
-        return _Events(_events(first, happenings, form, asked, service))
+        return _Events(_events(first, happenings, asked, service), happenings, closing.pop_all())
     async with aclosing(happenings):
         async for happening in happenings:
             if isinstance(happening, Finished):
@@ -84,46 +86,46 @@ async def _followed(
 
 
 class _Events(StreamingResponse):
-    """Server-sent events, whose work ends with them."""
+    """Server-sent events, whose work ends with them, and whose form is closed then."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        happenings: AsyncGenerator[Happening, None],
+        closing: ExitStack,
+    ) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would collect them
         super().__init__(events, media_type="text/event-stream", headers=headers)
-        self._events = events
+        self._events, self._happenings, self._closing = events, happenings, closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        finally:
+        finally:  # no event may have been sent yet
             await self._events.aclose()
+            await self._happenings.aclose()
+            self._closing.close()
 
 
 async def _events(
-    first: Happening,
-    happenings: AsyncGenerator[Happening, None],
-    form: Form,
-    asked: Asked,
-    service: Service,
+    first: Happening, others: AsyncGenerator[Happening, None], asked: Asked, service: Service
 ) -> AsyncGenerator[bytes, None]:
     """The events of one request. An error ends them, and is the last of them."""
     spoke = monotonic()
     try:
-        async with aclosing(happenings):
-            async for happening in _chained(first, happenings):
-                data = told(happening, asked, service.model.device)
-                if data is not None:
-                    yield event(data)
-                    spoke = monotonic()
-                elif monotonic() - spoke >= KEEP_ALIVE_SECONDS:
-                    yield KEEP_ALIVE
-                    spoke = monotonic()
+        async for happening in _chained(first, others):
+            data = told(happening, asked, service.model.device)
+            if data is not None:
+                yield event(data)
+                spoke = monotonic()
+            elif monotonic() - spoke >= KEEP_ALIVE_SECONDS:
+                yield KEEP_ALIVE
+                spoke = monotonic()
     except Exception as error:
         yield event(_refused(error, service).body)
     except BaseException:  # the client went away, or the server ends
         service.metrics.error("client_gone")
         raise
-    finally:
-        form.close()
 
 
 async def _chained(first: Any, others: AsyncIterator[Any]) -> AsyncIterator[Any]:

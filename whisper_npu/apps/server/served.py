@@ -33,7 +33,7 @@ class Served:
         if name is not None and name.lower() not in self._names:
             raise FieldError(
                 "model",
-                f"the model {shown(name[:100])!r} is not served here; {self.id} is, also as {OPENAI_NAME}",
+                f"the model '{shown(name[:100])}' is not served here; {self.id} is, also as {OPENAI_NAME}",
                 status=404,
                 code="model_not_found",
             )

@@ -19,6 +19,7 @@ from whisper_npu.apps.server.asked import Asked, asked_for
 from whisper_npu.apps.server.refusals import FieldError
 from whisper_npu.apps.server.respond import respond
 from whisper_npu.apps.server.work import Finished
+from whisper_npu.errors import shown
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.transcript import Transcript
 
@@ -145,5 +146,5 @@ def _number(text: str) -> float | None:
 def _is_on(name: str, text: str) -> bool:
     meant = as_switch(text or "false")
     if meant is None:
-        raise FieldError(name, f"{name} is {text[:100]!r}, must be true or false")
+        raise FieldError(name, f"{name} is '{shown(text[:100])}', must be true or false")
     return meant

@@ -17,9 +17,10 @@ from typing import BinaryIO
 from whisper_npu.apps.server.asked import Asked
 from whisper_npu.apps.server.metrics import Metrics
 from whisper_npu.apps.server.queue import Queue
-from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError, TooLongError
+from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError
 from whisper_npu.apps.server.settings import ServerSettings
-from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
+from whisper_npu.audio import audio_seconds, audio_tracks, load_audio
+from whisper_npu.audio.damage import LENGTH_SLACK, too_long
 from whisper_npu.errors import AudioError, CancelledError
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
@@ -72,8 +73,8 @@ class Job:
         """Raises AudioError, DeviceError, UsageError; CancelledError if it was cancelled."""
         start = perf_counter()
         self._go_on()
-        samples = load_audio(self._file, audio_track=self._asked.audio_track)  # (n_samples,) float32
-        check_length(len(samples) / SAMPLE_RATE, self._max_seconds)
+        track, limit = self._asked.audio_track, self._max_seconds
+        samples = load_audio(self._file, audio_track=track, max_seconds=limit)  # (n_samples,) float32
         self._go_on()
         with self._model.stream(samples, self._asked.options) as stream:
             self._stream = stream
@@ -120,7 +121,9 @@ class Service:
             if not audio_tracks(file):
                 raise AudioError("file is not audio, or too damaged to read; check what it is, or convert it")
             file.seek(0)
-            check_length(audio_seconds(file) or 0.0, self.settings.max_audio_seconds)
+            limit = self.settings.max_audio_seconds
+            if (audio_seconds(file) or 0.0) > limit + LENGTH_SLACK:
+                raise too_long("file", limit)
             file.seek(0)
 
         await asyncio.get_running_loop().run_in_executor(self._reader, look)
@@ -216,10 +219,3 @@ async def _end_of(work: asyncio.Future[Finished]) -> None:
     work.exception()  # it is told by whoever asks for the result, or by nobody
     if cancelled:
         raise asyncio.CancelledError
-
-
-def check_length(seconds: float, limit: float) -> None:
-    if seconds > limit:
-        raise TooLongError(
-            f"file lasts {seconds:.1f} s, must be {limit:g} s or less (max_audio_seconds); send it in parts"
-        )

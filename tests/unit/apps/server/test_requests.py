@@ -217,7 +217,30 @@ def test_a_stream_for_the_page(http: Any) -> None:
         assert done["real_time_factor"] == done["measured_seconds"] / 2.0
 
 
-def test_no_field_is_an_option_that_cannot_be_set(http: Any) -> None:
+def test_a_stream_shows_that_it_lives(
+    live: Live, http: Any, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it waits, and while a window is decoded."""
+    monkeypatch.setattr("whisper_npu.apps.server.respond.KEEP_ALIVE_SECONDS", 0.0)
+    speaker.hold()
+    with (
+        sent(live),
+        http.stream("POST", HERE, files=FILE, data={"stream": "true"}) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(lines).startswith(":")
+        assert live.service.queue.waiting == 1
+        speaker.go_on.set()
+        assert next(line for line in lines if line.startswith("data:")) == (
+            'data: {"type": "transcript.text.delta", "delta": " the"}'
+        )
+        assert [json.loads(line[6:])["type"] for line in lines if line.startswith("data:")] == [
+            "transcript.text.delta",
+            "transcript.text.done",
+        ]
+
+
+def test_an_empty_field_is_not_given(http: Any) -> None:
     answer = http.post(
         HERE,
         files=FILE,
@@ -341,14 +364,19 @@ def test_health_and_metrics_answer_while_the_device_works(live: Live, http: Any,
 
 
 def test_a_line_for_each_request(http: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name.endswith("server.log")]
+
     with caplog.at_level(logging.INFO, "whisper_npu.apps.server.log"):
         http.post(HERE, files=FILE, data={"prompt": "a secret prompt"})
+        wait_until(lambda: len(lines()) == 1)
         http.get("/a%0a%1b[31mb")
-    lines = [record.getMessage() for record in caplog.records if record.name.endswith("server.log")]
-    assert re.fullmatch(r"POST /v1/audio/transcriptions 200 \d+\.\d{3} s, 2\.0 s of audio", lines[0])
-    assert lines[1].startswith(r"GET /a\n\x1b[31mb 404 ")
+        wait_until(lambda: len(lines()) == 2)
+    first, second = lines()
+    assert re.fullmatch(r"POST /v1/audio/transcriptions 200 \d+\.\d{3} s, 2\.0 s of audio", first)
+    assert second.startswith(r"GET /a\n\x1b[31mb 404 ")
     assert "secret" not in caplog.text
-    assert " the" not in lines[0]
+    assert " the" not in first
 
 
 def test_nothing_is_left_on_the_disk(http: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

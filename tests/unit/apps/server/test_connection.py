@@ -1,0 +1,203 @@
+"""The gate behind uvicorn, over sockets: clients that are slow, rude, or do not listen while they speak."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+uvicorn = pytest.importorskip("uvicorn", reason="the extra server is not installed")
+pytest.importorskip("prometheus_client", reason="the extra server is not installed")
+
+from whisper_npu.apps.server.connection import Connection  # noqa: E402
+from whisper_npu.apps.server.gate import Gate  # noqa: E402
+from whisper_npu.apps.server.incoming_body import Patience  # noqa: E402
+from whisper_npu.apps.server.metrics import Metrics  # noqa: E402
+from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
+
+LIMIT_MB = 1
+LONG = 5_000_000  # bytes: more than the limit, and than the buffers of a connection hold
+IMPATIENT = 0.2  # seconds
+LONGEST_WAIT = 20  # seconds, for what comes at once
+
+
+class Impatient(Connection):
+    head_seconds = IMPATIENT
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Says how long the body was; at /slow after a while."""
+    if scope["type"] == "lifespan":
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    if scope["path"] == "/slow":
+        await asyncio.sleep(2 * IMPATIENT)
+    content = str(size).encode()
+    headers = [(b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+@contextmanager
+def serving(connection: type[Connection], patience: Patience) -> Iterator[tuple[str, int]]:
+    settings = ServerSettings(max_upload_mb=LIMIT_MB, api_key="secret")
+    gate = Gate(application, settings, Metrics("tiny", "emulator", "", []), ["/slow"], patience)
+    server = uvicorn.Server(
+        uvicorn.Config(gate, http=connection, log_config=None, access_log=False, lifespan="off")
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        yield listening.getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    with serving(Connection, Patience()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[tuple[str, int]]:
+    with serving(Impatient, Patience(silence=IMPATIENT)) as found:
+        yield found
+
+
+class Client:
+    """A socket that is spoken to by hand."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address, timeout=LONGEST_WAIT)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+
+    def send(self, *lines: str, body: bytes = b"") -> None:
+        """The head, whole, and the body, however long that takes, before anything is read."""
+        self.socket.sendall("\r\n".join([*lines, "Host: localhost", "", ""]).encode() + body)
+
+    def read_all(self) -> bytes:
+        """To the end of the connection."""
+        parts = []
+        while part := self.socket.recv(65536):
+            parts.append(part)
+        return b"".join(parts)
+
+    def read_answer(self) -> bytes:
+        """One answer of a connection that stays open: all that comes up to the end of its content."""
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.socket.recv(1)
+        lines = head.decode().lower().split("\r\n")
+        length = next(int(line.split(":")[1]) for line in lines if line.startswith("content-length:"))
+        content = b""
+        while len(content) < length:
+            content += self.socket.recv(length - len(content))
+        return head + content
+
+
+KEY = "Authorization: Bearer secret"
+
+
+def ask_and_check_that_it_serves(address: tuple[str, int]) -> None:
+    with Client(address) as client:
+        client.send("POST /v1 HTTP/1.1", KEY, "Content-Length: 3", body=b"abc")
+        assert client.read_answer().endswith(b"\r\n\r\n3")
+
+
+def chunked(size: int) -> bytes:
+    return f"{size:x}\r\n".encode() + b"x" * size + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "status"),
+    [
+        ([KEY, f"Content-Length: {LONG}"], b"x" * LONG, b"413"),
+        ([KEY, "Transfer-Encoding: chunked"], chunked(LONG), b"413"),
+        ([f"Content-Length: {LONG}"], b"x" * LONG, b"401"),
+        (["Origin: http://evil.example", "Transfer-Encoding: chunked"], chunked(LONG), b"403"),
+    ],
+)
+def test_a_client_that_sends_all_before_it_reads_gets_its_answer(
+    address: tuple[str, int], lines: list[str], body: bytes, status: bytes
+) -> None:
+    """Not a reset connection, which says nothing."""
+    with Client(address) as client:
+        client.send("POST /v1 HTTP/1.1", *lines, body=body)
+        answer = client.read_all()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.endswith(b"}}")
+    assert b"connection: close" in answer
+    ask_and_check_that_it_serves(address)
+
+
+def test_a_client_that_asks_before_it_sends_is_told_no(address: tuple[str, int]) -> None:
+    with Client(address) as client:
+        client.send("POST /v1 HTTP/1.1", KEY, "Content-Length: 5000000", "Expect: 100-continue")
+        assert client.read_answer().startswith(b"HTTP/1.1 413")
+
+
+def test_a_client_that_asks_before_it_sends_is_told_yes(address: tuple[str, int]) -> None:
+    with Client(address) as client:
+        client.send("POST /v1 HTTP/1.1", KEY, "Content-Length: 3", "Expect: 100-continue")
+        assert client.socket.recv(12) == b"HTTP/1.1 100"
+
+
+def test_a_client_that_stops_in_the_middle_is_told_so(impatient: tuple[str, int]) -> None:
+    with Client(impatient) as client:
+        client.send("POST /v1 HTTP/1.1", KEY, "Content-Length: 100", body=b"half")
+        assert client.read_all().startswith(b"HTTP/1.1 408")
+    ask_and_check_that_it_serves(impatient)
+
+
+def test_a_client_that_goes_away_in_the_middle_harms_nobody(address: tuple[str, int]) -> None:
+    for _ in range(10):
+        with Client(address) as client:
+            client.send("POST /v1 HTTP/1.1", KEY, "Content-Length: 100", body=b"half")
+    ask_and_check_that_it_serves(address)
+
+
+def test_several_requests_on_one_connection(address: tuple[str, int]) -> None:
+    with Client(address) as client:
+        for size in (1, 2):
+            client.send("POST /v1 HTTP/1.1", KEY, f"Content-Length: {size}", body=b"x" * size)
+            assert client.read_answer().endswith(f"\r\n\r\n{size}".encode())
+
+
+def test_http_1_0_without_a_host_is_refused(address: tuple[str, int]) -> None:
+    with Client(address) as client:
+        client.socket.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.read_all().startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /slow HT", b"GET /slow HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
+def test_a_connection_that_comes_to_no_request_is_closed(impatient: tuple[str, int], said: bytes) -> None:
+    with Client(impatient) as client:
+        client.socket.sendall(said)
+        assert client.read_all() == b""
+
+
+def test_work_may_take_longer_than_a_head(impatient: tuple[str, int]) -> None:
+    with Client(impatient) as client:
+        for _ in range(2):
+            client.send("GET /slow HTTP/1.1")
+            assert client.read_answer().endswith(b"\r\n\r\n0")
+        client.socket.sendall(b"GET /slow")  # the next head is watched like the first
+        assert client.read_all() == b""

@@ -1,0 +1,58 @@
+"""This project's encoder inside models of faster-whisper, transformers and openai-whisper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whisper_npu.compat.attached import Attached
+    from whisper_npu.npu.device import Device
+
+__all__ = ["attach"]
+
+
+def attach(
+    model: Any,
+    checkpoint: str | Path | None = None,
+    *,
+    device: str | Device = "auto",
+    kernel: str = "auto",
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+    model_dir: Path | None = None,
+    local_files_only: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Attached:
+    """Let an existing model encode on the device; all else about it stays as it is.
+
+    model: faster-whisper's WhisperModel or BatchedInferencePipeline; transformers'
+    WhisperForConditionalGeneration, or a pipeline with one; or what openai-whisper's load_model gives.
+    checkpoint: for faster-whisper's only, which does not give its weights back: the name, folder or hub id
+    that `model` was made of. Whether it is the same encoder is tried on one window.
+    device, kernel, threads: as for `whisper_npu.load_model`. Detaching closes a device that is named here,
+    and leaves open one from `open_device`.
+    cache_dir, model_dir, local_files_only, progress: where the checkpoint is found, as for `load_model`.
+
+    Raises UsageError for another kind of model, for one that has this encoder already, and for a checkpoint
+    of other weights; and what `load_model` raises.
+    """
+    from whisper_npu.compat.attached import unknown_kind
+
+    packages = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    if "faster_whisper" in packages:
+        from whisper_npu.compat.faster_whisper import attach as to_faster_whisper
+
+        return to_faster_whisper(
+            model,
+            checkpoint,
+            device=device,
+            kernel=kernel,
+            threads=threads,
+            cache_dir=cache_dir,
+            model_dir=model_dir,
+            local_files_only=local_files_only,
+            progress=progress,
+        )
+    raise unknown_kind(model)

@@ -1,0 +1,90 @@
+"""This project's encoder in the place of another package's, until it is detached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from whisper_npu.dtypes import F32
+from whisper_npu.encoder import AudioEncoder
+from whisper_npu.errors import UsageError
+from whisper_npu.npu.device import Device, Recording
+
+
+class Attached:
+    """What `attach` gives. A context manager, which detaches.
+
+    Dropping it detaches nothing: the model holds it. Several threads may use it; they take turns.
+    """
+
+    def __init__(
+        self, encoder: AudioEncoder, put_back: Callable[[], None], close: Callable[[], None]
+    ) -> None:
+        """put_back: gives the model its own encoder. close: whatever was opened for this one."""
+        self.encoder = encoder
+        self._put_back = put_back
+        self._close = close
+        self._one_at_a_time = Lock()
+        self._attached = True
+
+    @property
+    def device(self) -> Device:
+        """What the encoder runs on. Its `name` is "npu" or "emulator"; `description` says more."""
+        return self.encoder.device
+
+    def encode(self, mels: F32) -> F32:
+        """What the model calls in the place of its own encoder.
+
+        mels: (batch, n_mels, 2 * n_audio_ctx) float32, or a view of any strides.
+        Returns (batch, n_audio_ctx, n_audio_state) float32.
+        Raises UsageError for another shape, and once this is detached; DeviceError where the device fails.
+        """
+        with self._one_at_a_time:
+            if not self._attached:
+                raise UsageError("this encoder was detached from its model: attach it again")
+            self.device.trim()  # what a decoder left in the host's memory
+            features = np.empty((len(mels), *self.encoder.shape), np.float32)
+            for number, mel in enumerate(mels):
+                features[number] = self.encoder(mel)
+            self.device.trim()  # for the decoder
+            return features
+
+    def recording(self) -> AbstractContextManager[Recording]:
+        """Record what the encoder dispatches inside this, `recording.stats.dispatches` for example."""
+        return self.device.recording()
+
+    @property
+    def is_attached(self) -> bool:
+        return self._attached
+
+    def detach(self) -> None:
+        """Give the model its own encoder back, and close the device unless the caller had opened it.
+
+        Waits for a window that another thread is encoding. Once detached, this does nothing.
+        """
+        with self._one_at_a_time:
+            if not self._attached:
+                return
+            self._attached = False
+            self._put_back()
+            self._close()
+
+    def __enter__(self) -> Attached:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+
+
+def unknown_kind(model: Any) -> UsageError:
+    """The error for what `attach` cannot attach to."""
+    kind = type(model)
+    return UsageError(
+        f"model is a {kind.__module__}.{kind.__qualname__}, must be faster-whisper's WhisperModel or "
+        "BatchedInferencePipeline, transformers' WhisperForConditionalGeneration or a pipeline with one, or "
+        "what openai-whisper's load_model gives"
+    )
