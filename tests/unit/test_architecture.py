@@ -262,6 +262,16 @@ def test_only_xrt_imports_pyxrt_only_compat_torch_nothing_tests(module: str) -> 
     assert "pyxrt" not in roots or module.startswith("whisper_npu.npu.xrt")
 
 
+def test_kernels_is_empty_under_its_second_name() -> None:
+    """transformers imports what has the name of a package that it can use, and must not fail at it."""
+    code = "import kernels, pkgutil; print(list(pkgutil.iter_modules(kernels.__path__)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    code = "import kernels.registry"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in done.stderr
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_import_no_tests(script: Path) -> None:
     assert "tests" not in {name.split(".")[0] for name in imported(script)}
