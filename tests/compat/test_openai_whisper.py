@@ -51,7 +51,7 @@ def test_a_recording_longer_than_a_window(model: Any, recordings: Recordings) ->
 @pytest.mark.weights
 def test_words_have_the_same_times(model: Any, recordings: Recordings) -> None:
     def words() -> list[dict[str, Any]]:
-        found = model.transcribe(recordings[0], fp16=False, word_timestamps=True)["segments"]
+        found = model.transcribe(recordings[4], fp16=False, word_timestamps=True)["segments"]
         return [word for segment in found for word in segment["words"]]
 
     expected = words()
@@ -60,7 +60,7 @@ def test_words_have_the_same_times(model: Any, recordings: Recordings) -> None:
     assert [word["word"] for word in found] == [word["word"] for word in expected]
     times = [[(word["start"], word["end"]) for word in one] for one in (found, expected)]
     assert np.abs(np.subtract(*times)).max() <= WORD_SECONDS
-    assert len(expected) > 20
+    assert len(expected) == 8
 
 
 @pytest.mark.weights
@@ -68,7 +68,7 @@ def test_decode_of_one_window_and_of_several(model: Any, recordings: Recordings)
     mels = torch.stack(
         [whisper.log_mel_spectrogram(whisper.pad_or_trim(samples)) for samples in recordings[1:3]]
     )  # (2, n_mels, 3000)
-    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True)
+    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True, sample_len=20)
     expected = [found.text for found in model.decode(mels, options)]
     with attach(model, device="emulator"):
         assert [found.text for found in model.decode(mels, options)] == expected

@@ -53,7 +53,7 @@ def test_a_pipeline_says_the_same_in_batches(transcriber: Any, recordings: Recor
 @pytest.mark.weights
 def test_words_have_the_same_times(transcriber: Any, recordings: Recordings) -> None:
     def words() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = transcriber(recordings[0].copy(), return_timestamps="word")["chunks"]
+        found: list[dict[str, Any]] = transcriber(recordings[4].copy(), return_timestamps="word")["chunks"]
         return found
 
     expected = words()
@@ -62,7 +62,7 @@ def test_words_have_the_same_times(transcriber: Any, recordings: Recordings) -> 
     assert [word["text"] for word in found] == [word["text"] for word in expected]
     times = [[word["timestamp"] for word in one] for one in (found, expected)]
     assert np.abs(np.subtract(*times)).max() <= WORD_SECONDS
-    assert len(expected) > 20
+    assert len(expected) == 8
 
 
 @pytest.mark.weights
