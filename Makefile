@@ -1,6 +1,7 @@
 # make demo: install into .venv and transcribe samples/ with Whisper tiny.en
 # make test: install into .venv and run every check
 # make test-xrt: run the device tests over the genuine pyxrt, without an NPU; needs root and Debian's apt
+# make test-torch: run the drop-ins inside transformers and openai-whisper; needs a CPU build of PyTorch from pip
 # make test-browser: test the server's page in a headless Chromium; needs Debian's chromium, or root and apt
 # make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
@@ -10,7 +11,7 @@ VENV := .venv
 REPORT := benchmark-report
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-xrt test-browser benchmark clean
+.PHONY: demo test test-xrt test-torch test-browser benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -23,6 +24,9 @@ test: $(VENV)/installed-test
 
 test-xrt: $(VENV)/created
 	PYTHON=$(VENV)/bin/python tests/xrt/run.sh
+
+test-torch: $(VENV)/installed-test
+	PYTHON=$(VENV)/bin/python tests/compat/run.sh
 
 test-browser: $(VENV)/created
 	PYTHON=$(VENV)/bin/python tests/browser/run.sh

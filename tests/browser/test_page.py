@@ -184,6 +184,20 @@ def test_a_word_that_is_clicked_is_heard(page: Page, decoder: TimedDecoder) -> N
     assert seconds(page) > words[at]["end"]
 
 
+def test_what_is_heard_stays_in_sight(page: Page, decoder: TimedDecoder) -> None:
+    texts = " one ant, two hats, six men, both hands, no lions, few lamps, old ropes, warm milk, dry figs"
+    phrases = enumerate(texts.split(","))
+    decoder.windows = [says(*((at, text, at + 1) for at, text in phrases))]
+    page.set_viewport_size({"width": 800, "height": 300})
+    transcribed(page)
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    page.locator("#phrases li").first.scroll_into_view_if_needed()
+    page.locator("audio").evaluate("audio => { audio.playbackRate = 4; }")
+    page.locator(".word").first.click()
+    page.locator("#phrases li:last-child .spoken").wait_for()
+    expect(page.locator("#phrases li").last).to_be_in_viewport()
+
+
 def segments(page: Page) -> list[dict[str, object]]:
     _, content = saved(page, "JSON")
     document: dict[str, list[dict[str, object]]] = json.loads(content)

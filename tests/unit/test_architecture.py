@@ -219,6 +219,16 @@ def test_arrows(module: str) -> None:
         assert not forbidden, f"{module} may import {sorted(allowed)}, and imports {sorted(forbidden)}"
 
 
+def test_compat_imports_what_is_not_ours_to_install_inside_functions() -> None:
+    theirs = {"torch", "transformers", "whisper"}
+    for module in (name for name in MODULES if room_of(name) == "compat"):
+        tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+        for node in tree.body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert not theirs & {name.split(".")[0] for name in names}, module
+
+
 def test_no_module_imports_itself_by_a_detour() -> None:
     """No circle of imports, those inside functions counted."""
     graph = {name: ours(path, annotations=False) - {name} for name, path in MODULES.items()}
@@ -248,11 +258,21 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_only_xrt_imports_pyxrt_nothing_imports_torch_or_tests(module: str) -> None:
+def test_only_xrt_imports_pyxrt_only_compat_torch_nothing_tests(module: str) -> None:
     roots = {name.split(".")[0] for name in imported(MODULES[module])}
-    assert "torch" not in roots
+    assert "torch" not in roots or module == "whisper_npu.compat.forward"
     assert "tests" not in roots
     assert "pyxrt" not in roots or module.startswith("whisper_npu.npu.xrt")
+
+
+def test_kernels_is_empty_under_its_second_name() -> None:
+    """transformers imports what has the name of a package that it can use, and must not fail at it."""
+    code = "import kernels, pkgutil; print(list(pkgutil.iter_modules(kernels.__path__)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    code = "import kernels.registry"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in done.stderr
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

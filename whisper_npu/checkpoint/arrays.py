@@ -13,17 +13,17 @@ from whisper_npu.errors import CheckpointError
 
 
 class ArraysOnDemand(Mapping[str, NDArray[Any]]):
-    """Each array is read from its file whenever it is asked for, and not kept: large ones fill the memory."""
+    """Each array is read whenever it is asked for, and not kept: large ones fill the memory."""
 
-    def __init__(self, folder: Path, read: Mapping[str, Callable[[], NDArray[Any]]]) -> None:
-        """folder: what errors name; read: for each name a function that reads the array."""
-        self._folder = folder
+    def __init__(self, where: Path | str, read: Mapping[str, Callable[[], NDArray[Any]]]) -> None:
+        """where: what errors name; read: for each name a function that reads the array."""
+        self._where = where
         self._read = read
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """Raises CheckpointError where a value is not a finite number."""
         array = self._read[name]()
-        check_finite(self._folder, name, array)
+        check_finite(self._where, name, array)
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -33,10 +33,10 @@ class ArraysOnDemand(Mapping[str, NDArray[Any]]):
         return len(self._read)
 
 
-def check_finite(folder: Path, name: str, array: NDArray[Any]) -> None:
+def check_finite(where: Path | str, name: str, array: NDArray[Any]) -> None:
     """Raises CheckpointError where a value is not a finite number."""
     if not np.isfinite(array).all():
         raise CheckpointError(
-            f"{folder}: {name} of the encoder holds infinities or values that are not numbers; the "
+            f"{where}: {name} of the encoder holds infinities or values that are not numbers; the "
             "file is damaged or its training diverged: copy or train it again"
         )

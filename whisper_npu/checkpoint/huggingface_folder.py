@@ -6,7 +6,7 @@ WhisperForConditionalGeneration.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,18 +87,25 @@ def weight_files(folder: Path) -> list[Path]:
 def read_config(folder: Path) -> tuple[ModelDimensions, DecoderDimensions]:
     """The sizes in config.json. Raises CheckpointError if it does not describe a Whisper model."""
     path = folder / CONFIG
-    config = read_json(path)
+    return dimensions(read_json(path), path)
+
+
+def dimensions(config: Mapping[str, Any], where: Path | str) -> tuple[ModelDimensions, DecoderDimensions]:
+    """The sizes in a WhisperConfig. where: what errors name.
+
+    Raises CheckpointError if it does not describe a Whisper model.
+    """
 
     def require(key: str, expected: Any) -> None:
         if (found := config.get(key, expected)) != expected:
             raise CheckpointError(
-                f"{path}: {key} is {found!r}; only {expected!r} is Whisper's and is supported"
+                f"{where}: {key} is {found!r}; only {expected!r} is Whisper's and is supported"
             )
 
     def size(key: str) -> int:
         value = config.get(key)
         if type(value) is not int or value < 1:
-            raise CheckpointError(f"{path}: {key} is {value!r}, expected a whole number of 1 or more")
+            raise CheckpointError(f"{where}: {key} is {value!r}, expected a whole number of 1 or more")
         return value
 
     require("model_type", "whisper")
@@ -107,7 +114,7 @@ def read_config(folder: Path) -> tuple[ModelDimensions, DecoderDimensions]:
     n_state = size("d_model")
     for key in ("encoder_attention_heads", "decoder_attention_heads"):
         if n_state % size(key):
-            raise CheckpointError(f"{path}: {key} is {size(key)}, which does not divide d_model {n_state}")
+            raise CheckpointError(f"{where}: {key} is {size(key)}, which does not divide d_model {n_state}")
     encoder = ModelDimensions(
         n_mels=size("num_mel_bins"),
         n_audio_ctx=size("max_source_positions"),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from whisper_npu.errors import NoEffectError
+
 if TYPE_CHECKING:
     from whisper_npu.compat.attached import Attached
     from whisper_npu.npu.device import Device
@@ -27,7 +29,7 @@ def attach(
 ) -> Attached:
     """Let an existing model encode on the device; all else about it stays as it is.
 
-    model: faster-whisper's WhisperModel or BatchedInferencePipeline; transformers'
+    model: faster-whisper's WhisperModel or BatchedInferencePipeline; transformers' WhisperModel,
     WhisperForConditionalGeneration, or a pipeline with one; or what openai-whisper's load_model gives.
     checkpoint: for faster-whisper's only, which does not give its weights back: the name, folder or hub id
     that `model` was made of. Whether it is the same encoder is tried on one window.
@@ -36,7 +38,8 @@ def attach(
     cache_dir, model_dir, local_files_only, progress: where the checkpoint is found, as for `load_model`.
 
     Raises UsageError for another kind of model, for one that has this encoder already, and for a checkpoint
-    of other weights; and what `load_model` raises.
+    of other weights, or one that has no effect; CheckpointError for a model whose own weights are not those
+    of a Whisper encoder; and what `load_model` raises.
     """
     from whisper_npu.compat.attached import unknown_kind
 
@@ -55,4 +58,19 @@ def attach(
             local_files_only=local_files_only,
             progress=progress,
         )
+    if "transformers" in packages:
+        from whisper_npu.compat.transformers import attach as to_transformers
+
+        _refuse(checkpoint)
+        return to_transformers(model, device=device, kernel=kernel, threads=threads)
+    if "whisper" in packages:
+        from whisper_npu.compat.openai_whisper import attach as to_openai_whisper
+
+        _refuse(checkpoint)
+        return to_openai_whisper(model, device=device, kernel=kernel, threads=threads)
     raise unknown_kind(model)
+
+
+def _refuse(checkpoint: str | Path | None) -> None:
+    if checkpoint is not None:
+        raise NoEffectError("checkpoint has no effect: the model gives its own weights; leave it out")

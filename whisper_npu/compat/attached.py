@@ -85,6 +85,6 @@ def unknown_kind(model: Any) -> UsageError:
     kind = type(model)
     return UsageError(
         f"model is a {kind.__module__}.{kind.__qualname__}, must be faster-whisper's WhisperModel or "
-        "BatchedInferencePipeline, transformers' WhisperForConditionalGeneration or a pipeline with one, or "
-        "what openai-whisper's load_model gives"
+        "BatchedInferencePipeline, transformers' WhisperForConditionalGeneration, WhisperModel or a pipeline "
+        "with one, or what openai-whisper's load_model gives"
     )

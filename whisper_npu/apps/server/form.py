@@ -14,7 +14,7 @@ from whisper_npu.apps.server.refusals import FieldError
 from whisper_npu.errors import shown
 
 MOST_FIELDS = 200  # the options are fewer
-LONGEST_FIELD = 1_000_000  # bytes of a text field; a prompt of 224 tokens has a few thousand
+LONGEST_FIELD = 65_536  # bytes of a text field; a prompt of 224 tokens has a few thousand
 LISTS = ("timestamp_granularities", "include")  # may be given several times, with or without [] behind them
 
 

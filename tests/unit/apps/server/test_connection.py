@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -201,3 +202,11 @@ def test_work_may_take_longer_than_a_head(impatient: tuple[str, int]) -> None:
             assert client.read_answer().endswith(b"\r\n\r\n0")
         client.socket.sendall(b"GET /slow")  # the next head is watched like the first
         assert client.read_all() == b""
+
+
+def test_between_two_requests_a_connection_may_rest_longer_than_a_head(impatient: tuple[str, int]) -> None:
+    with Client(impatient) as client:
+        for _ in range(2):
+            client.send("GET /slow HTTP/1.1")
+            assert client.read_answer().endswith(b"\r\n\r\n0")
+            time.sleep(1.5 * IMPATIENT)

@@ -25,7 +25,7 @@ from whisper_npu.apps.server.settings import ServerSettings
 
 POST = "/v1/audio/transcriptions"
 HOST = ("Host", "localhost:8000")
-SHORT = Patience(silence=0.05, start=0.1, rest=0.1, rest_silence=0.05)
+SHORT = Patience(silence=0.05, rest=0.1, rest_silence=0.05)
 
 
 class Application:

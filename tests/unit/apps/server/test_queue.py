@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whisper_npu.apps.server.queue import FIRST_GUESS, Queue, QueueFullError
@@ -74,6 +74,12 @@ class World:
             if one.inside:
                 one.end.set()
 
+    def cancel(self, number: int) -> None:
+        """One of those that wait or have their turn."""
+        there = [one for one in self.requests if not one.task.done()]
+        if there:
+            there[number % len(there)].task.cancel()
+
     def check(self) -> None:
         """To be called when all is settled."""
         inside = [one for one in self.requests if one.inside]
@@ -88,6 +94,7 @@ class World:
 
 EVENTS = st.one_of(
     st.tuples(st.just("arrive"), st.sampled_from(CLIENTS)),
+    st.tuples(st.just("arrive"), st.sampled_from(CLIENTS)),  # twice, so that queues grow
     st.tuples(st.just("arrive and fail"), st.sampled_from(CLIENTS)),
     st.tuples(st.just("end"), st.just(0)),
     st.tuples(st.just("cancel"), st.integers(0, 30)),
@@ -102,8 +109,8 @@ async def play(max_waiting: int, events: list[tuple[str, str | int]]) -> World:
             world.arrive(str(value), fails=event != "arrive")
         elif event == "end":
             world.end_the_turn()
-        elif event == "cancel" and world.requests:
-            world.requests[int(value) % len(world.requests)].task.cancel()
+        elif event == "cancel":
+            world.cancel(int(value))
         elif event == "settle":
             await settled()
             world.check()
@@ -120,7 +127,8 @@ async def play(max_waiting: int, events: list[tuple[str, str | int]]) -> World:
     return world
 
 
-@given(st.integers(0, 6), st.lists(EVENTS, max_size=40))
+@settings(max_examples=200)
+@given(st.sampled_from([0, 1, 2, 6, 20]), st.lists(EVENTS, max_size=60))
 def test_nobody_is_lost_and_never_two_at_once(max_waiting: int, events: list[tuple[str, str | int]]) -> None:
     world = asyncio.run(play(max_waiting, events))
     assert not world.queue.busy
@@ -144,6 +152,7 @@ def test_nobody_is_lost_and_never_two_at_once(max_waiting: int, events: list[tup
         assert had == sorted(had, key=world.requests.index)  # first come, first served
 
 
+@settings(max_examples=100)
 @given(st.lists(EVENTS, max_size=60))
 def test_while_a_client_waits_every_other_one_gets_at_most_one_turn(
     events: list[tuple[str, str | int]],
@@ -157,8 +166,8 @@ def test_while_a_client_waits_every_other_one_gets_at_most_one_turn(
                 world.arrive(str(value), fails=event != "arrive")
             elif event == "end":
                 world.end_the_turn()
-            elif event == "cancel" and world.requests:
-                world.requests[int(value) % len(world.requests)].task.cancel()
+            elif event == "cancel":
+                world.cancel(int(value))
             await settled()
             for turn in world.turns[seen:]:
                 since.pop(turn.client, None)
@@ -233,6 +242,26 @@ def test_a_queue_without_places_serves_one_and_refuses_the_others() -> None:
         assert third.inside
         third.end.set()
         await third.task
+
+    check(story)
+
+
+def test_those_that_leave_while_they_wait_leave_no_hole() -> None:
+    async def story() -> None:
+        world = World(10)
+        first, second, third, fourth, fifth = (world.arrive(client) for client in "ABCDB")
+        await settled()
+        assert [one.positions[-1] for one in world.requests] == [0, 1, 2, 3, 4]
+        second.task.cancel()
+        third.task.cancel()
+        await settled()
+        assert world.queue.waiting == 2
+        assert fourth.positions[-1] + fifth.positions[-1] == 3
+        for _ in range(3):
+            world.end_the_turn()
+            await settled()
+        assert set(world.turns) == {first, fourth, fifth}
+        assert not world.queue.busy
 
     check(story)
 

@@ -22,6 +22,7 @@ let followed = null; // the recording that is shown because its text was the las
 let work = null; // the AbortController of the one that is transcribed
 let recorder = null;
 let about = {};
+const touch = matchMedia("(hover: none)").matches;
 
 const player = new Player(
   { audio: $("audio"), box: $("player"), button: $("play"), position: $("position"), clock: $("clock") },
@@ -280,7 +281,6 @@ function showResult() {
   $("result").hidden = !chosen || (!any && chosen.state !== "done");
   $("empty").hidden = any || chosen?.state !== "done";
   $("hint").hidden = !any;
-  const touch = matchMedia("(hover: none)").matches;
   const hear = `${touch ? "Tap" : "Click"} a word to hear it from there.`;
   const heard = player.refused ? "This browser cannot play this kind of recording." : hear;
   set($("hint"), "textContent", touch ? heard : `${heard} Double-click to correct, Enter to keep it.`);
@@ -468,6 +468,7 @@ addEventListener("beforeunload", (event) => {
   if (work || recorder || recordings.some(({ unsaved }) => unsaved)) event.preventDefault();
 });
 
+if (touch) $("invitation").textContent = "Choose a recording, or make one";
 if ($("language").options.length === 1) $("task").disabled = true; // a model that knows English only
 health().then(
   (answer) => {

@@ -79,6 +79,9 @@ export class Phrases {
     this.spoken?.classList.remove("spoken");
     spoken?.classList.add("spoken");
     if (spoken) this.chosen = null; // it was heard
+    if (spoken && this.spoken && inSight(this.spoken)) {
+      spoken.closest("li").scrollIntoView({ block: "nearest" }); // whoever reads along keeps on doing so
+    }
     this.spoken = spoken;
   }
 
@@ -188,6 +191,11 @@ export class Phrases {
   replace(place, phrase) {
     this.fill(this.list.children[place], phrase);
   }
+}
+
+function inSight(word) {
+  const { top, bottom } = word.getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight;
 }
 
 export function element(name, properties = {}) {

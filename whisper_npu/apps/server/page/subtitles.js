@@ -61,14 +61,17 @@ function inOrder(spans, limit, least) {
 function json({ phrases, language, language_probability, duration }) {
   const kept = phrases.filter((phrase) => phrase.text.trim());
   const limit = Math.max(LEAST_SECONDS, duration);
-  const words = inOrder(kept.flatMap((phrase) => (phrase.segment.words || phrase.corrected ? phrase.words : [])), limit, LEAST_SECONDS);
-  const segments = inOrder(kept, limit, LEAST_SECONDS).map(({ start, end, text, segment, corrected, words: own }) => {
+  const timed = ({ segment, corrected }) => segment.words || corrected;
+  const words = inOrder(kept.filter(timed).flatMap((phrase) => phrase.words), limit, LEAST_SECONDS);
+  let at = 0; // in words
+  const segments = inOrder(kept, limit, LEAST_SECONDS).map((phrase) => {
+    const { start, end, text, segment } = phrase;
     const fields = { ...segment, start, end, text };
-    if (corrected) {
+    if (phrase.corrected) {
       delete fields.tokens; // they are those of the other text
       fields.corrected = true;
     }
-    if (segment.words || corrected) fields.words = words.splice(0, own.length);
+    if (timed(phrase)) fields.words = words.slice(at, (at += phrase.words.length));
     else delete fields.words;
     return fields;
   });
