@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, Union
+from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
 from whisper_npu.errors import AudioError, shown
 
 # What `load_audio` takes. Of an array-like, such as a PyTorch tensor, the type is not known here.
-AudioSource = Union[str, "os.PathLike[str]", BinaryIO, bytes, npt.NDArray[Any]]
+AudioSource = str | os.PathLike[str] | BinaryIO | bytes | npt.NDArray[Any]
 
 
 def name_of(source: object) -> str:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock, get_ident
+from threading import Event, Lock, get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from whisper_npu.transcription.keywords import TranscribeKeywords
+
+
+PATIENCE = 0.2  # seconds, after which one that waits for the model asks whether it still should
 
 
 class Model:
@@ -119,6 +122,7 @@ class Model:
         on_segment: Callable[[Segment], None] | None = None,
         *,
         on_progress: OnProgress = ignore_progress,
+        cancelled: Event | None = None,
         sampling_rate: int | None = None,
         audio_track: int | None = None,
         **keywords: Unpack[TranscribeKeywords],
@@ -129,6 +133,7 @@ class Model:
         options, keywords: a `TranscribeOptions`, its fields one by one, or both: a keyword counts more.
         on_segment is called with each segment as soon as it is decoded, on_progress with the seconds of the
         recording that are done, and its seconds in all. An exception of theirs ends the work.
+        cancelled: an Event that any thread may set, at any time: the work ends soon, with CancelledError.
 
         Raises AudioError; DeviceError; UsageError for an option or value that does not exist, for what the
         model does not know, or is too long for it, and if this thread is in the middle of another stream of
@@ -145,6 +150,7 @@ class Model:
             audio,
             options,
             on_progress=on_progress,
+            cancelled=cancelled,
             sampling_rate=sampling_rate,
             audio_track=audio_track,
             **keywords,
@@ -160,6 +166,7 @@ class Model:
         options: TranscribeOptions | None = None,
         *,
         on_progress: OnProgress = ignore_progress,
+        cancelled: Event | None = None,
         sampling_rate: int | None = None,
         audio_track: int | None = None,
         **keywords: Unpack[TranscribeKeywords],
@@ -171,7 +178,13 @@ class Model:
         """
         options = with_keywords(options, keywords)
         check_options(self.checkpoint.name, self._whisper, options)
-        decoded = Decoded(name_of(audio), self.ran_on, on_progress, clips=options.clip_timestamps)
+        decoded = Decoded(
+            name_of(audio),
+            self.ran_on,
+            on_progress,
+            clips=options.clip_timestamps,
+            cancelled=cancelled or Event(),
+        )
 
         def load() -> Samples:
             return load_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
@@ -202,11 +215,12 @@ class Model:
         self, load: Callable[[], Samples], options: TranscribeOptions, decoded: Decoded
     ) -> Generator[Segment | None, None, None]:
         """The work of a stream: yields None once the language is known, then the segments."""
-        with self._alone():
+        with self._alone(decoded.go_on):
             with self._stage("audio"):
                 start = perf_counter()
                 samples = load()  # (n_samples,) float32
                 audio_seconds = perf_counter() - start
+            decoded.go_on()
             self._whisper.on_stage("audio", start, start + audio_seconds)
             decoded.duration = len(samples) / SAMPLE_RATE
             check_clips(options, decoded.duration)
@@ -239,6 +253,7 @@ class Model:
                     measure()
                     with handed_over():
                         yield None
+                    decoded.go_on()
                     for segment in spoken(found, samples, options):
                         one = as_segment(segment, id=len(decoded.segments), duration=decoded.duration)
                         decoded.segments.append(one)
@@ -246,6 +261,7 @@ class Model:
                         measure()
                         with handed_over(), self._stage("other"):
                             yield one
+                        decoded.go_on()
                 decoded.reach(decoded.duration)
                 decoded.finished = True
             finally:
@@ -256,20 +272,27 @@ class Model:
                 self._whisper.on_stage("transcribe", start, perf_counter())
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One at a time: waits for other threads. Raises UsageError if this thread would wait for itself."""
+    def _alone(self, go_on: Callable[[], None] = no_question) -> Iterator[None]:
+        """One at a time: waits for other threads. Raises UsageError if this thread would wait for itself.
+
+        go_on: asked while it waits; raises where there is nothing to wait for any more.
+        """
         if self._at_work == get_ident():
             raise UsageError(
                 "the model is in the middle of another recording: exhaust or close its stream first"
             )
-        with self._one_at_a_time:
-            self._at_work = get_ident()
-            try:
-                yield
-            finally:
-                self._at_work = None
+        go_on()
+        while not self._one_at_a_time.acquire(timeout=PATIENCE):
+            go_on()
+        self._at_work = get_ident()
+        try:
+            yield
+        finally:
+            self._at_work = None
+            self._one_at_a_time.release()
 
     def close(self) -> None:
+        """Close the device. Whatever is asked of this model from here on raises DeviceError."""
         self.device.close()
 
     def __enter__(self) -> Model:

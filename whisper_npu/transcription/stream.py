@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from inspect import GEN_RUNNING, getgeneratorstate
+from threading import Event, RLock
 from types import TracebackType
 
 from whisper_npu.errors import CancelledError
@@ -34,7 +36,8 @@ class Decoded:
     segments: list[Segment] = field(default_factory=list)
     seconds_done: float = 0.0  # of the recording
     finished: bool = False
-    cancelled: bool = False
+    cancelled: Event = field(default_factory=Event)
+    closed: bool = False  # while another thread was at work on it
     took: Took = field(default_factory=Took)
 
     def reach(self, seconds: float) -> None:
@@ -46,7 +49,7 @@ class Decoded:
 
     def go_on(self) -> None:
         """Raises CancelledError once the work is to end."""
-        if self.cancelled:
+        if self.closed or self.cancelled.is_set():
             raise CancelledError(f"{self.source}: cancelled after {self.seconds_done:.1f} s of the recording")
 
 
@@ -74,6 +77,7 @@ class Stream:
         """work: yields None once the language is known, then the segments; fills in `decoded` meanwhile."""
         self._work = work
         self._decoded = decoded
+        self._one_at_a_time = RLock()
         next(work)
 
     @property
@@ -123,19 +127,34 @@ class Stream:
     def cancel(self) -> None:
         """End the work soon, from any thread: before the next window is encoded, or decoded once more.
 
-        Whoever waits for the next segment gets CancelledError, and the model is free.
+        Whoever waits for the next segment, or asks for it later, gets CancelledError, and the model is free.
         """
-        self._decoded.cancelled = True
+        self._decoded.cancelled.set()
 
     def close(self) -> None:
-        """Decode no further, and let the model go."""
-        self._work.close()
+        """Decode no further, and let the model go.
+
+        If another thread waits for a segment, that thread gets CancelledError, and this one waits for it.
+        """
+        if not self._one_at_a_time.acquire(blocking=False):
+            self._decoded.closed = True
+            self._one_at_a_time.acquire()
+        try:
+            if (
+                getgeneratorstate(self._work) == GEN_RUNNING
+            ):  # this thread is in the midst of it: a callback closes the stream
+                self._decoded.closed = True
+            else:
+                self._work.close()
+        finally:
+            self._one_at_a_time.release()
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> Segment:
-        segment = next(self._work)
+        with self._one_at_a_time:
+            segment = next(self._work)
         assert segment is not None
         return segment
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from whisper_npu.errors import AudioError, CancelledError, DeviceError, UsageErr
 from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.stream import Stream
 
 TWO = Window([(0.0, " the", 12.0), (12.0, " an", 30.0)])
 ONE = Window([(0.0, " the", 30.0)])
@@ -409,3 +412,83 @@ def test_a_result_says_what_ran(small: Model, decoder: ScriptedDecoder) -> None:
     assert done.ran_on == small.ran_on
     assert (done.ran_on.device, done.ran_on.compute_type) == ("emulator", "float32")
     assert done.report.stats.dispatches == done.took.encoder.stats.dispatches > 0
+
+
+def test_what_was_decoded_already_is_not_told_after_a_cancel(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [TWO]
+    stream = small.stream(noise(30), language="de")
+    assert next(stream).text == " the"  # the window's second phrase is known by now
+    stream.cancel()
+    with pytest.raises(CancelledError):
+        next(stream)
+    assert not stream.finished
+    assert list(stream) == []
+
+
+def test_the_work_is_cancelled_while_the_language_is_detected(
+    small: Model, decoder: ScriptedDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = Event()
+    asked = []
+
+    def detect_language(encoded: Any) -> list[list[tuple[str, float]]]:
+        asked.append(encoded)
+        cancelled.set()
+        return [[("<|de|>", 0.25)]]
+
+    monkeypatch.setattr(decoder, "detect_language", detect_language)
+    with pytest.raises(CancelledError):
+        small.stream(noise(90), language_detection_segments=3, cancelled=cancelled)
+    assert len(asked) == 1
+    with pytest.raises(CancelledError):  # before any work
+        small.transcribe(noise(90), cancelled=cancelled)
+    assert len(asked) == 1
+
+
+def test_one_that_waits_for_the_model_is_cancelled(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [TWO]
+    cancelled = Event()
+    with small.stream(noise(30), language="de") as stream, ThreadPoolExecutor(1) as other:
+        next(stream)
+        waiting = other.submit(small.transcribe, noise(30), cancelled=cancelled)
+        cancelled.set()
+        with pytest.raises(CancelledError):
+            waiting.result(timeout=30)
+        assert next(stream).text == " an"
+
+
+def test_a_stream_is_closed_while_another_thread_waits_for_a_segment(
+    small: Model, decoder: ScriptedDecoder
+) -> None:
+    decoder.windows = [SILENT, ONE]
+    at_work, go = Event(), Event()
+
+    def hold() -> None:
+        at_work.set()
+        assert go.wait(30)
+
+    decoder.on_window = hold
+    stream = small.stream(noise(60), language="de", temperature=0.0)
+    with ThreadPoolExecutor(2) as others:
+        waiting = others.submit(next, stream)
+        assert at_work.wait(30)
+        closing = others.submit(stream.close)
+        while not stream._decoded.closed:
+            pass
+        go.set()
+        with pytest.raises(CancelledError):
+            waiting.result(timeout=30)
+        closing.result(timeout=30)
+    decoder.on_window = lambda: None
+    decoder.windows = [ONE]
+    assert small.transcribe(noise(30)).text == " the"
+
+
+def test_a_callback_may_close_its_stream(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.windows = [TWO, ONE]
+    streams: list[Stream] = []
+    stream = small.stream(noise(60), language="de", on_progress=lambda *_: streams[0].close())
+    streams.append(stream)
+    assert next(stream).text == " the"
+    with pytest.raises(CancelledError):
+        next(stream)

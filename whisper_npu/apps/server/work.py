@@ -68,7 +68,7 @@ class Job:
     def __init__(self, model: Model, file: BinaryIO, asked: Asked, max_seconds: float) -> None:
         self._model, self._file, self._asked, self._max_seconds = model, file, asked, max_seconds
         self._cancelled = Event()
-        self._stream: Stream | None = None
+        self._stream: Stream | None = None  # once the language is known
 
     def work(self, tell: Callable[[Happening], None]) -> Finished:
         """Raises AudioError, DeviceError, UsageError; CancelledError if it was cancelled."""
@@ -86,9 +86,8 @@ class Job:
         track, limit = self._asked.audio_track, self._max_seconds
         samples = load_audio(self._file, audio_track=track, max_seconds=limit)  # (n_samples,) float32
         self._go_on()
-        with self._model.stream(samples, self._asked.options) as stream:
+        with self._model.stream(samples, self._asked.options, cancelled=self._cancelled) as stream:
             self._stream = stream
-            self._go_on()
             tell(self.progress())
             for segment in stream:
                 tell(segment)
@@ -98,8 +97,6 @@ class Job:
     def cancel(self) -> None:
         """`work` ends soon; at once if it has not begun."""
         self._cancelled.set()
-        if self._stream is not None:
-            self._stream.cancel()
 
     def progress(self) -> Happening:
         stream = self._stream
