@@ -104,7 +104,7 @@ class Report:
 
     @property
     def took(self) -> list[Took]:
-        """Of each recording that was transcribed."""
+        """What each recording took that was transcribed."""
         return [file.took for file in self.files if file.took]
 
     @property

@@ -229,6 +229,13 @@ def test_compat_imports_what_is_not_ours_to_install_inside_functions() -> None:
             assert not theirs & {name.split(".")[0] for name in names}, module
 
 
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if ".apps." in name))
+def test_the_command_line_is_above_the_server(module: str) -> None:
+    """It starts the server; what both need lies beside them."""
+    if not module.startswith("whisper_npu.apps.cli"):
+        assert not [name for name in ours(MODULES[module]) if name.startswith("whisper_npu.apps.cli")]
+
+
 def test_no_module_imports_itself_by_a_detour() -> None:
     """No circle of imports, those inside functions counted."""
     graph = {name: ours(path, annotations=False) - {name} for name, path in MODULES.items()}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Word:
+    """A word, or a part of one in languages that do not separate them."""
+
     start: float
     end: float
     word: str  # with the space before it, if it has one
@@ -32,10 +34,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
+    """All that was said in a recording."""
+
     segments: tuple[Segment, ...]
     language: str  # ISO 639-1 code, such as "en"
     language_probability: float  # 0..1
-    duration: float  # of the audio
+    duration: float  # of the recording
 
     @property
     def text(self) -> str:

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
-from whisper_npu.apps.cli.values import NO_VALUE, ParamType, Switch, as_switch
+from whisper_npu.apps.cli.values import NO_VALUE, ParamType, Switch
+from whisper_npu.apps.switch import as_switch
 from whisper_npu.errors import UsageError
 from whisper_npu.near import did_you_mean, near_names
 from whisper_npu.screen import WIDTH

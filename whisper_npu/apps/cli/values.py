@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from whisper_npu.apps.switch import as_switch
 from whisper_npu.near import did_you_mean
 
 if TYPE_CHECKING:
@@ -22,15 +23,6 @@ else:
     ParamType = click.ParamType  # generic in new versions of click only
 
 NO_VALUE = "None"  # as other Whisper programs spell it
-_SWITCHES = {
-    **dict.fromkeys(("true", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "0"), False),
-}
-
-
-def as_switch(word: str) -> bool | None:
-    """What a word means as a switch; None if it is no such word."""
-    return _SWITCHES.get(word.lower())
 
 
 class Switch(ParamType):

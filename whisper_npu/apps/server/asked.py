@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
-from whisper_npu.apps.cli.values import as_switch
 from whisper_npu.apps.server.refusals import FieldError
+from whisper_npu.apps.switch import as_switch
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.near import did_you_mean
 from whisper_npu.output import Layout

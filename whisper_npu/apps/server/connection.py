@@ -12,7 +12,7 @@ class Connection(H11Protocol):
 
     uvicorn closes a connection that is idle between two requests, but waits for ever for the first request,
     and for the rest of a head that has begun. Whoever opens connections and says little would use up the
-    process' files. Of bodies, IncomingBody takes care.
+    process' files. IncomingBody takes care of bodies.
     """
 
     head_seconds = 30.0

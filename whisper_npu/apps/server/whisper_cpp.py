@@ -12,13 +12,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from whisper_npu.apps.cli.values import as_switch
 from whisper_npu.apps.server.answers import MEDIA_TYPES, document, language_of
 from whisper_npu.apps.server.answers import answer as openai_answer
 from whisper_npu.apps.server.asked import Asked, asked_for
 from whisper_npu.apps.server.refusals import FieldError
 from whisper_npu.apps.server.respond import respond
 from whisper_npu.apps.server.work import Finished
+from whisper_npu.apps.switch import as_switch
 from whisper_npu.errors import shown
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.transcript import Transcript
