@@ -30,6 +30,9 @@ if ! is_there; then
         skip "needs chromium, which apt-get install chromium does not find"
     is_there || skip "needs chromium; apt's package has no command of that name"
 fi
-"$python" -m pip install --disable-pip-version-check --quiet --editable '.[demo,browser]' ||
-    skip "needs playwright, which pip cannot install here"
+pip() {
+    "$python" -m pip --disable-pip-version-check --quiet "$@"
+}
+pip download --no-deps --dest "$(mktemp -d)" 'playwright>=1.45' || skip "needs playwright, which pip cannot find here"
+pip install --editable '.[demo,browser]'
 exec "$python" -m pytest tests/browser "$@"
