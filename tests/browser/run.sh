@@ -2,7 +2,7 @@
 # run.sh: the tests of the server's page in a real, headless Chromium.
 #
 # PYTHON names a Python with pip, into which the extras demo and browser are installed. Debian's chromium is
-# installed where that is missing and apt may. Where this machine cannot, it says so and succeeds.
+# installed where that is missing and apt may. Where chromium or playwright cannot be had, it says so and succeeds.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
@@ -33,6 +33,6 @@ fi
 pip() {
     "$python" -m pip --disable-pip-version-check --quiet "$@"
 }
-pip download --no-deps --dest "$(mktemp -d)" 'playwright>=1.45' || skip "needs playwright, which pip cannot find here"
+pip install 'playwright>=1.45' || skip "needs playwright, which pip cannot install here"
 pip install --editable '.[demo,browser]'
 exec "$python" -m pytest tests/browser "$@"

@@ -194,10 +194,10 @@ def test_a_life(process: Process) -> None:
 
 @pytest.mark.usefixtures("extra")
 def test_its_end_while_a_call_cannot_be_interrupted(process: Process) -> None:
-    """The search for speech in hours of silence is one call: nobody waits for it."""
+    """The search for speech in an hour of silence is one call: nobody waits for it."""
     httpx = pytest.importorskip("httpx", reason="httpx is not installed")
     file = io.BytesIO()
-    soundfile.write(file, np.zeros(3 * 3600 * 16_000, np.int16), 16_000, format="FLAC")
+    soundfile.write(file, np.zeros(3600 * 16_000, np.int16), 16_000, format="FLAC")
     answers: list[Any] = []
 
     def ask() -> None:
