@@ -233,6 +233,15 @@ def test_what_the_user_or_the_page_asks_is_answered(site: str) -> None:
     assert Server().get("/metrics", ("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", "navigate")).status == 200
 
 
+@pytest.mark.parametrize("origin", ["null", "app://", "file://", "app://obsidian.md"])
+def test_the_hint_for_an_origin_can_be_followed(origin: str) -> None:
+    headers = [("Origin", origin), ("Authorization", "Bearer secret")]
+    told = refused(Server(api_key="secret").get("/v1/models", *headers), 403, "origin_not_allowed")
+    assert told.endswith(f"--allowed_origins {origin}")
+    reply = Server(api_key="secret", allowed_origins=(origin,)).get("/v1/models", *headers)
+    assert (reply.status, reply.headers["access-control-allow-origin"]) == (200, origin)
+
+
 GUEST = "https://app.example.com"
 
 
