@@ -147,8 +147,10 @@ def test_a_config_file_is_for_both_commands(
 class Process:
     """A server of its own process."""
 
-    def __init__(self, *arguments: str, cache: Path) -> None:
-        command = [sys.executable, "-m", "whisper_npu", "serve", "--port", "0", *arguments]
+    def __init__(
+        self, *arguments: str, cache: Path, program: tuple[str, ...] = ("-m", "whisper_npu")
+    ) -> None:
+        command = [sys.executable, *program, "serve", "--port", "0", *arguments]
         environ = {**os.environ, "WHISPER_NPU_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ)
         self.lines: list[str] = []
@@ -192,25 +194,38 @@ def test_a_life(process: Process) -> None:
     assert "secret" not in "".join(process.lines) + rest
 
 
+WITH_AN_ENDLESS_CALL = """
+import time
+from whisper_npu.__main__ import main
+from whisper_npu.apps.server import work
+work.load_audio = lambda *given, **more: time.sleep(3600)
+work.PATIENCE_AT_END = 0.1
+main()
+"""
+
+
 @pytest.mark.usefixtures("extra")
-def test_its_end_while_a_call_cannot_be_interrupted(process: Process) -> None:
-    """The search for speech in an hour of silence is one call: nobody waits for it."""
+def test_its_end_while_a_call_cannot_be_interrupted(folder: Path, tmp_path: Path) -> None:
     httpx = pytest.importorskip("httpx", reason="httpx is not installed")
     file = io.BytesIO()
-    soundfile.write(file, np.zeros(3600 * 16_000, np.int16), 16_000, format="FLAC")
+    soundfile.write(file, np.zeros(16_000), 16_000, format="WAV")
+    program = ("-c", WITH_AN_ENDLESS_CALL)
+    process = Process("--model", str(folder), "--device", "cpu", cache=tmp_path / "c", program=program)
     answers: list[Any] = []
 
     def ask() -> None:
-        with httpx.Client(base_url=process.address, headers={"Authorization": "Bearer secret"}) as client:
-            sent = {"files": {"file": file.getvalue()}, "data": {"vad_filter": "true"}, "timeout": 60}
-            answers.append(client.post("/v1/audio/transcriptions", **sent))
+        address = f"{process.address}/v1/audio/transcriptions"
+        answers.append(httpx.post(address, files={"file": file.getvalue()}, timeout=60))
 
-    asking = Thread(target=ask)
-    asking.start()
-    with httpx.Client(base_url=process.address, headers={"Authorization": "Bearer secret"}) as client:
-        while "device_busy 1.0" not in client.get("/metrics").text:
-            pass
-    code, rest = process.end()
+    try:
+        asking = Thread(target=ask)
+        asking.start()
+        with httpx.Client(base_url=process.address) as client:
+            while "device_busy 1.0" not in client.get("/metrics").text:
+                pass
+        code, rest = process.end()
+    finally:
+        process.kill()
     asking.join()
     assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "stopping")
     assert code == 0

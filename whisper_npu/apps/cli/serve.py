@@ -29,6 +29,7 @@ from whisper_npu.errors import UsageError, shown
 from whisper_npu.extras import require_package
 
 MODEL = group("Model and device", WHISPER_MODEL, MODEL_DIR, LOCAL_FILES_ONLY, DEVICE, THREADS, COMPUTE_TYPE)
+_KEY_VARIABLE = "WHISPER_NPU_API_KEY"
 ENGINE = group("Kernels, for engineers", kernel(), fidelity("fast"), KERNELS, TIMEOUT)
 
 
@@ -62,7 +63,7 @@ def _serve(**given: Any) -> int:
 
 def _key(key: str | None, file: Path | None) -> str | None:
     """Raises UsageError where both are given, the file cannot be read, or what it holds is no key."""
-    if key is None and os.environ.get("WHISPER_NPU_API_KEY") == "":
+    if key is None and os.environ.get(_KEY_VARIABLE) == "":
         key = ""  # click takes it for a variable that is not set; the server would be open to all
     if file is None:
         return key
