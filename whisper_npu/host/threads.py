@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
+from numbers import Integral
 from pathlib import Path
 from threading import Lock, local
 from typing import Any, TypeVar
@@ -50,10 +51,13 @@ class Threads:
     """`count` threads for the host's work. May be called from several threads at once."""
 
     def __init__(self, count: int | None = None) -> None:
-        """count: 1 to MOST; None for the cores that this process may use. Raises UsageError."""
-        if count is not None and not (isinstance(count, int) and 1 <= count <= MOST):
-            raise UsageError(f"threads is {count!r}, must be at least 1 and at most {MOST}")
-        self.count = count or cores()
+        """count: 1 to MOST; None or 0 for the cores that this process may use. Raises UsageError."""
+        whole = isinstance(count, Integral) and not isinstance(count, bool)
+        if count is not None and not (whole and 0 <= count <= MOST):
+            raise UsageError(
+                f"threads is {count!r}, must be a whole number from 1 to {MOST}, or 0 for one per core"
+            )
+        self.count = int(count or cores())
         self.scratch = Scratch()
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread
         self._closed = False

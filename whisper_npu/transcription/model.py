@@ -63,7 +63,7 @@ class Model:
         self.device = device
         self.kernel = kernel  # as asked for
         self._one_at_a_time = Lock()  # which another thread may release than the one that took it
-        self._at_work: int | None = None  # the thread that took it
+        self._at_work: int | None = None  # the thread that took it, or went on with its stream
         self._stage: Stage = no_context
         folder = decoder_folder or checkpoint.decoder_folder
         compute_type = resolve_compute_type(compute_type)
@@ -146,6 +146,8 @@ class Model:
         He might even have been made amiable himself.
         >>> model.close()
         """
+        if on_segment is not None:
+            _check_callable("on_segment", on_segment)
         with self.stream(
             audio,
             options,
@@ -177,6 +179,7 @@ class Model:
         exhausted, closed or dropped; other threads wait for that.
         """
         options = with_keywords(options, keywords)
+        _check_callable("on_progress", on_progress)
         check_options(self.checkpoint.name, self._whisper, options)
         decoded = Decoded(
             name_of(audio),
@@ -253,6 +256,7 @@ class Model:
                     measure()
                     with handed_over():
                         yield None
+                    self._at_work = get_ident()  # another thread may go on with it
                     decoded.go_on()
                     for segment in spoken(found, samples, options):
                         one = as_segment(segment, id=len(decoded.segments), duration=decoded.duration)
@@ -261,6 +265,7 @@ class Model:
                         measure()
                         with handed_over(), self._stage("other"):
                             yield one
+                        self._at_work = get_ident()
                         decoded.go_on()
                 decoded.reach(decoded.duration)
                 decoded.finished = True
@@ -281,6 +286,7 @@ class Model:
             raise UsageError(
                 "the model is in the middle of another recording: exhaust or close its stream first"
             )
+        self.device.threads.check_open()
         go_on()
         while not self._one_at_a_time.acquire(timeout=PATIENCE):
             go_on()
@@ -306,3 +312,8 @@ class Model:
         if options.carry_initial_prompt and options.batch_size is None:
             return prompt_tokens(self._whisper, options)
         return []
+
+
+def _check_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise UsageError(f"{name} is {value!r}, must be a function")

@@ -27,7 +27,7 @@ T = TypeVar("T")
 def device_for(
     device: str | Device,
     threads: int | None,
-    fidelity: Fidelity = Fidelity.FAST,
+    fidelity: str | Fidelity = Fidelity.FAST,
     npu: NpuOptions | None = None,
 ) -> Iterator[Device]:
     """The device of this name, closed again if what is done with it here fails; or one that is open already.
@@ -39,6 +39,7 @@ def device_for(
         names = ", ".join(DEVICE_NAMES)
         raise UsageError(f"device is {device!r}, must be one of {names}, or what open_device gave")
     opened = open_device(device, fidelity, npu, threads) if isinstance(device, str) else device
+    opened.threads.check_open()
     try:
         yield opened
     except BaseException:
