@@ -14,6 +14,7 @@ _HOMES = {
     "AudioError": "whisper_npu.errors",
     "CancelledError": "whisper_npu.errors",
     "DeviceError": "whisper_npu.errors",
+    "DeviceNotFoundError": "whisper_npu.errors",
     "Model": "whisper_npu.transcription.model",
     "Segment": "whisper_npu.transcription.transcript",
     "Stream": "whisper_npu.transcription.stream",
@@ -35,6 +36,7 @@ __all__ = [
     "AudioError",
     "CancelledError",
     "DeviceError",
+    "DeviceNotFoundError",
     "Model",
     "Segment",
     "Stream",
@@ -56,7 +58,14 @@ if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
     from whisper_npu.audio import load_audio
     from whisper_npu.compat.faster_whisper import WhisperModel
-    from whisper_npu.errors import AudioError, CancelledError, DeviceError, UsageError, WhisperNpuError
+    from whisper_npu.errors import (
+        AudioError,
+        CancelledError,
+        DeviceError,
+        DeviceNotFoundError,
+        UsageError,
+        WhisperNpuError,
+    )
     from whisper_npu.npu.open import open_device
     from whisper_npu.transcription.load import load_model, transcribe
     from whisper_npu.transcription.model import Model

@@ -45,9 +45,11 @@ def load_model(
 ) -> Model:
     """Load a model by name, folder or hub id, and stage its encoder on a device.
 
-    model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
-    progress may be called in another thread than this one, while the encoder is staged; never after the
-    return.
+    model: a name such as tiny.en or large-v3-turbo, a folder in CTranslate2's or Hugging Face's format, or a
+    hub id. model_dir: where models are searched first, and downloaded to; local_files_only: download nothing.
+    cache_dir: where decoders and staged weights are kept; None: the user's cache.
+    progress: is told, in a line, of every step that takes long. It may be called in another thread than this
+    one, while the encoder is staged; never after the return.
     device: "auto", "npu", "emulator" (or "cpu", which means the same), or a device from `open_device`, for
     which fidelity, kernels, timeout and threads have no effect. Closing the model closes it.
     kernel: "auto", "gemm", or a kernel's name.

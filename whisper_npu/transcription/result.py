@@ -12,7 +12,7 @@ from whisper_npu.errors import UsageError, shown
 from whisper_npu.output import FORMATS, Layout, as_document, render, write_atomically
 from whisper_npu.report import FileResult, Report
 from whisper_npu.transcription.took import RunOn, Took
-from whisper_npu.transcription.transcript import Segment, Transcript
+from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -41,7 +41,7 @@ class Transcription:
     He might even have been
     made amiable himself.
     ...
-    >>> [word.word for word in result.segments[0].words]
+    >>> [word.word for word in result.words]
     [' He', ' might', ' even', ' have', ' been', ' made', ' amiable', ' himself.']
     >>> result.report.stats.dispatches
     26
@@ -56,6 +56,11 @@ class Transcription:
     @property
     def segments(self) -> tuple[Segment, ...]:
         return self.transcript.segments
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Those of all segments; none without word_timestamps."""
+        return tuple(word for segment in self.segments for word in segment.words or ())
 
     @property
     def text(self) -> str:
