@@ -1,4 +1,4 @@
-"""Arrays of samples: mixed down to mono, resampled to 16 kHz, and checked."""
+"""Samples: mixed down to mono, checked, and resampled to 16 kHz block by block."""
 
 from __future__ import annotations
 
@@ -30,13 +30,81 @@ BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a 
 class Decoded:
     """What a library made of a recording."""
 
-    mono: Samples  # (n_samples,)
-    rate: int  # Hz
+    samples: Samples  # (n_samples,) at 16 kHz
+    seconds: float  # how much of the recording was decoded
     length_is_estimated: bool = False  # so the library may have stopped early
+
+
+class Resampling:
+    """Mono samples at `rate` Hz, given piece by piece, become those at 16 kHz that librosa.resample makes.
+
+    Only one block of what was given is held, so that a recording takes as much memory as its samples at
+    16 kHz, whatever its own rate. Raises AudioError for a senseless rate.
+    """
+
+    def __init__(self, name: str, rate: int) -> None:
+        check_rate(name, rate)
+        self._name, self.rate = name, rate
+        self._block = np.empty(BLOCK, np.float32)
+        self._n_block = 0  # samples in it
+        self._n_resampled = 0  # samples at `rate` before the block
+        self._done = np.empty(BLOCK, np.float32)  # at 16 kHz; it grows
+        self._n_done = 0
+        self._stream: Any = None
 
     @property
     def seconds(self) -> float:
-        return len(self.mono) / self.rate
+        """How much was given."""
+        return (self._n_resampled + self._n_block) / self.rate
+
+    def add(self, mono: Samples) -> None:
+        """mono: (n_samples,), any number. Raises AudioError for NaN and infinity, a block later at most."""
+        n_added = 0
+        while n_added < len(mono):
+            if self._n_block == len(self._block):
+                self._resample_block(last=False)
+            part = mono[n_added : n_added + len(self._block) - self._n_block]
+            self._block[self._n_block : self._n_block + len(part)] = part
+            self._n_block += len(part)
+            n_added += len(part)
+
+    def finish(self) -> Samples:
+        """(ceil(n_samples * 16000 / rate),) of all that was given. To be called once."""
+        if self._n_block:
+            self._resample_block(last=True)
+        n_samples = math.ceil(self._n_resampled * (float(SAMPLE_RATE) / self.rate))
+        done = self._done
+        done.resize(n_samples, refcheck=False)
+        done[self._n_done :] = 0  # soxr's last sample may be missing
+        return done
+
+    def _resample_block(self, *, last: bool) -> None:
+        block = self._block[: self._n_block]
+        check_finite(self._name, block, self.rate, self._n_resampled)
+        resampled = block if self.rate == SAMPLE_RATE else self._by_soxr(block, last=last)
+        end = self._n_done + len(resampled)
+        if end > len(self._done):  # in place: never two copies
+            self._done.resize(max(end, len(self._done) + len(self._done) // 8), refcheck=False)
+        self._done[self._n_done : end] = resampled
+        self._n_done = end
+        self._n_resampled += self._n_block
+        self._n_block = 0
+
+    def _by_soxr(self, block: Samples, *, last: bool) -> Samples:
+        import soxr
+
+        try:
+            if self._stream is None:
+                self._stream = soxr.ResampleStream(
+                    self.rate, SAMPLE_RATE, 1, dtype="float32", quality="soxr_hq"
+                )
+            resampled: Samples = self._stream.resample_chunk(block, last)
+        except LIBRARY_ERRORS as error:
+            raise AudioError(
+                f"{self._name}: cannot be resampled from {self.rate} Hz ({error}); "
+                "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
+            ) from error
+        return resampled
 
 
 def to_mono(samples: Samples) -> Samples:
@@ -101,26 +169,14 @@ def _as_floats(array: npt.NDArray[Any]) -> Samples:
 
 
 def resample(name: str, mono: Samples, rate: int) -> Samples:
-    """Resample to 16 kHz like librosa.resample: default quality, ceil(n_samples * 16000 / rate) samples."""
+    """An array at 16 kHz: itself if it is. Raises AudioError for a senseless rate, NaN and infinity."""
+    check_rate(name, rate)
     if rate == SAMPLE_RATE:
+        check_finite(name, mono, rate)
         return mono
-    import soxr
-
-    resampled = np.zeros(math.ceil(len(mono) * (float(SAMPLE_RATE) / rate)), np.float32)
-    n_done = 0
-    try:
-        stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="soxr_hq")
-        for start in range(0, len(mono), BLOCK):  # between blocks, Ctrl-C is heeded
-            last = start + BLOCK >= len(mono)
-            part = stream.resample_chunk(mono[start : start + BLOCK], last)[: len(resampled) - n_done]
-            resampled[n_done : n_done + len(part)] = part
-            n_done += len(part)
-    except LIBRARY_ERRORS as error:
-        raise AudioError(
-            f"{name}: cannot be resampled from {rate} Hz ({error}); "
-            "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
-        ) from error
-    return resampled
+    resampling = Resampling(name, rate)
+    resampling.add(mono)
+    return resampling.finish()
 
 
 def check_rate(name: str, rate: object) -> None:
@@ -130,10 +186,11 @@ def check_rate(name: str, rate: object) -> None:
         )
 
 
-def check_finite(name: str, mono: Samples, rate: int) -> None:
+def check_finite(name: str, mono: Samples, rate: int, n_before: int = 0) -> None:
+    """n_before: how many samples of the recording come before these."""
     finite = np.isfinite(mono)
     if not finite.all():
-        first = int(np.argmin(finite))
+        first = n_before + int(np.argmin(finite))
         raise AudioError(
             f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; "
             "export it again, or replace such samples with np.nan_to_num"
