@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from functools import partial
 from io import FileIO
+from threading import Event
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,7 +21,9 @@ _STATED_LENGTH = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
 _THIS_FILE_ONLY = {"protocol_whitelist": ""}
 
 
-def decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded | None:
+def decode(
+    name: str, file: BinaryIO, track: int, max_seconds: float, cancelled: Event | None = None
+) -> Decoded | None:
     """The samples of a track; None if FFmpeg does not know the format."""
     import av
 
@@ -45,7 +48,7 @@ def decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded
                     for frame in packet.decode():
                         rate = int(frame.sample_rate)
                         if resampling is None:
-                            resampling = Resampling(name, rate)
+                            resampling = Resampling(name, rate, cancelled)
                         if rate != resampling.rate:
                             raise _changes_rate(name, resampling.rate, rate)
                         resampling.add(to_mono(_frame_to_float(frame)))

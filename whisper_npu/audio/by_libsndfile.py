@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,7 +19,7 @@ _ESTIMATED_LENGTH = ("MP3", "OGG")
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
 
 
-def decode(name: str, file: BinaryIO, max_seconds: float) -> Decoded | None:
+def decode(name: str, file: BinaryIO, max_seconds: float, cancelled: Event | None = None) -> Decoded | None:
     """The samples; None if libsndfile does not know the format, or finds no samples."""
     sound = _open(name, file)
     if sound is None:
@@ -26,7 +27,7 @@ def decode(name: str, file: BinaryIO, max_seconds: float) -> Decoded | None:
     with sound:
         if sound.frames in (0, _UNKNOWN_FRAMES):
             return None
-        resampling = Resampling(name, int(sound.samplerate))
+        resampling = Resampling(name, int(sound.samplerate), cancelled)
         try:
             n_read = _read(sound, min(sound.frames, max_seconds * sound.samplerate + 1), resampling)
         except LIBRARY_ERRORS as error:

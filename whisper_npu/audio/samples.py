@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from threading import Event
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS
-from whisper_npu.errors import AudioError, one_line
+from whisper_npu.errors import AudioError, CancelledError, one_line
 
 Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header, and upsampling would fill the memory
+MAX_SAMPLE_RATE = 10_000_000  # Hz; a higher one is a mistake, and nothing would be left of the recording
+LOUDEST = 64.0  # of floats; beyond it they are whole numbers that nobody has scaled
 MAX_CHANNELS = 64  # an array with more is probably (n_samples, n_channels), transposed
 # Of whole numbers as wav files hold them: the value of silence, and how far the loudest sample is from it.
-_MIDDLE_AND_SCALE = {
-    np.dtype(np.int16): (0, 2**15),
-    np.dtype(np.int32): (0, 2**31),
-    np.dtype(np.uint8): (128, 2**7),
-}
+_MIDDLE_AND_SCALE = {"int16": (0, 2**15), "int32": (0, 2**31), "uint8": (128, 2**7)}
 BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a few hundredths of a second
 
 
@@ -42,9 +42,10 @@ class Resampling:
     16 kHz, whatever its own rate. Raises AudioError for a senseless rate.
     """
 
-    def __init__(self, name: str, rate: int) -> None:
+    def __init__(self, name: str, rate: int, cancelled: Event | None = None) -> None:
+        """cancelled: once it is set, the next block raises CancelledError."""
         check_rate(name, rate)
-        self._name, self.rate = name, rate
+        self._name, self.rate, self._cancelled = name, int(rate), cancelled
         self._block = np.empty(BLOCK, np.float32)
         self._n_block = 0  # samples in it
         self._n_resampled = 0  # samples at `rate` before the block
@@ -79,6 +80,8 @@ class Resampling:
         return done
 
     def _resample_block(self, *, last: bool) -> None:
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise CancelledError(f"{self._name}: cancelled after {self.seconds:.1f} s were read")
         block = self._block[: self._n_block]
         check_finite(self._name, block, self.rate, self._n_resampled)
         resampled = block if self.rate == SAMPLE_RATE else self._by_soxr(block, last=last)
@@ -121,9 +124,10 @@ def as_array(source: object) -> npt.NDArray[Any] | None:
 
     Raises AudioError for what says that it can and cannot, such as a tensor on a GPU.
     """
-    if isinstance(source, np.ndarray):
-        return source
-    if not hasattr(source, "__array__"):
+    if isinstance(source, np.ma.MaskedArray):
+        raise AudioError("the array is masked: fill in what the mask leaves out, such as array.filled(0)")
+    is_of_numbers = isinstance(source, memoryview) and source.format not in ("B", "b", "c")
+    if not is_of_numbers and not hasattr(source, "__array__"):
         return None
     try:
         return np.asarray(source)
@@ -141,7 +145,8 @@ def array_to_mono(array: npt.NDArray[Any]) -> Samples:
             f"the array has shape {array.shape}; expected (n_samples,) or (n_channels, n_samples): reshape it"
         )
     if array.ndim == 2:
-        if array.shape[0] > array.shape[1] > 0:  # as soundfile gives them
+        n, m = array.shape
+        if n > m > 0 or (n == 0 and m <= MAX_CHANNELS):  # as soundfile gives them
             array = array.T
         if not 1 <= len(array) <= MAX_CHANNELS:
             raise AudioError(
@@ -154,14 +159,21 @@ def array_to_mono(array: npt.NDArray[Any]) -> Samples:
 def _as_floats(array: npt.NDArray[Any]) -> Samples:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity, which is reported
-            return array.astype(np.float32, copy=False)
-    if array.dtype not in _MIDDLE_AND_SCALE:
+            samples = array.astype(np.float32, copy=False)
+        peak = max(float(np.max(samples, initial=0)), -float(np.min(samples, initial=0)))
+        if LOUDEST < peak < np.inf:
+            raise AudioError(
+                f"the array has samples up to {peak:g}; expected floats in -1..1: scale it, "
+                "such as array / 32768 for samples of 16 bits"
+            )
+        return samples
+    if array.dtype.name not in _MIDDLE_AND_SCALE:
         known = ", ".join(map(str, _MIDDLE_AND_SCALE))
         raise AudioError(
             f"the array holds {array.dtype}; expected floats in -1..1, or one of {known}: scale it, "
             "such as array.astype(np.float32) / 32768 for samples of 16 bits"
         )
-    middle, scale = _MIDDLE_AND_SCALE[array.dtype]
+    middle, scale = _MIDDLE_AND_SCALE[array.dtype.name]
     samples = array.astype(np.float32)
     samples -= np.float32(middle)
     samples *= np.float32(1 / scale)
@@ -179,10 +191,12 @@ def resample(name: str, mono: Samples, rate: int) -> Samples:
     return resampling.finish()
 
 
-def check_rate(name: str, rate: object) -> None:
-    if not isinstance(rate, (int, np.integer)) or rate < MIN_SAMPLE_RATE:
+def check_rate(name: str, rate: Any) -> None:
+    is_whole = isinstance(rate, Real) and not isinstance(rate, bool) and rate == rate // 1
+    if not is_whole or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise AudioError(
-            f"{name}: sample rate {rate!r}; correct it to a whole number of at least {MIN_SAMPLE_RATE} Hz"
+            f"{name}: sample rate {rate!r}; correct it to a whole number from {MIN_SAMPLE_RATE} to "
+            f"{MAX_SAMPLE_RATE} Hz"
         )
 
 

@@ -41,7 +41,8 @@ def fetch(name: str, source: object) -> BinaryIO:
     if source == "-":
         return _from_open_file(name, _standard_input())
     if isinstance(source, (str, os.PathLike)):
-        return _open(os.fsdecode(source), name)
+        path = os.fsdecode(source)
+        return _open(path if os.path.lexists(path) else os.path.expanduser(path), name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _copied(name, BytesIO(bytes(source)))
     if hasattr(source, "read"):
@@ -132,6 +133,8 @@ def _opened_again(name: str, file: Any) -> BinaryIO | None:
 def _read(name: str, file: Any, size: int) -> bytes:
     try:
         content = file.read(size)
+    except UnicodeDecodeError as error:
+        raise AudioError(f"{name} gives str, not bytes; open it with mode 'rb'") from error
     except (OSError, ValueError) as error:  # ValueError: it is closed
         raise AudioError(f"{name}: cannot be read ({_reason(error)}); check where it comes from") from error
     if not isinstance(content, bytes):
@@ -149,7 +152,8 @@ def _open(path: str, name: str) -> BinaryIO:
     except FileNotFoundError as error:
         raise AudioError(f"{name}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
-        raise AudioError(f"{name}: is a folder; name the audio files in it, such as {name}/*.wav") from error
+        within = os.path.join(name, "a.wav")
+        raise AudioError(f"{name}: is a folder; name an audio file in it, such as {within}") from error
     except PermissionError as error:
         raise AudioError(f"{name}: may not be read; ask its owner for permission: chmod +r FILE") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

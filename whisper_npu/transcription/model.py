@@ -20,13 +20,13 @@ from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.check import check_options
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
-from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position, no_question
+from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position
 from whisper_npu.transcription.keywords import with_keywords
 from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.prompt import prompt_tokens
 from whisper_npu.transcription.result import Transcription
-from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context
+from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context, no_question
 from whisper_npu.transcription.stream import Decoded, OnProgress, Stream, ignore_progress
 from whisper_npu.transcription.took import RunOn, Took
 from whisper_npu.transcription.transcript import Segment
@@ -190,7 +190,9 @@ class Model:
         )
 
         def load() -> Samples:
-            return load_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
+            return load_audio(
+                audio, sampling_rate=sampling_rate, audio_track=audio_track, cancelled=decoded.cancelled
+            )
 
         return Stream(self._decode(load, options, decoded), decoded)
 
@@ -247,7 +249,7 @@ class Model:
 
             try:
                 with self._stage("decode"):
-                    self._whisper.go_on = decoded.go_on
+                    self._whisper.go_on = self._whisper.feature_extractor.go_on = decoded.go_on
                     self._whisper.carried = self._carried(options)
                     found, info = run_loop(self._whisper, samples, options)
                     decoded.language = info.language
@@ -272,7 +274,7 @@ class Model:
             finally:
                 measure()
                 self._whisper.follow(ignore_position, 0.0)
-                self._whisper.go_on = no_question
+                self._whisper.go_on = self._whisper.feature_extractor.go_on = no_question
                 self._whisper.carried = []
                 self._whisper.on_stage("transcribe", start, perf_counter())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from tests.support.recordings import cut, noise, refusal, run, write, write_container
 from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
 from whisper_npu.audio.samples import BLOCK
-from whisper_npu.errors import AudioError, TooLongError
+from whisper_npu.errors import AudioError, CancelledError, TooLongError
 
 av = pytest.importorskip("av")
 librosa = pytest.importorskip("librosa")
@@ -320,12 +321,14 @@ def test_an_array_of_what_no_recording_holds_is_refused(dtype):
     assert "scale it" in refusal(np.zeros(10, dtype))
 
 
-@pytest.mark.parametrize("shape", [(), (1, 2, 3), (0, 5), (480, 480)], ids=str)
+@pytest.mark.parametrize("shape", [(), (1, 2, 3), (0, 65), (480, 480)], ids=str)
 def test_an_array_of_another_shape_is_refused(shape):
     assert str(shape) in refusal(np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("rate", [0, -16_000, 1, 44_100.5, float("nan"), "16000", True], ids=repr)
+@pytest.mark.parametrize(
+    "rate", [0, -16_000, 1, 44_100.5, float("nan"), float("inf"), 2**40, "16000", True], ids=repr
+)
 def test_a_senseless_sample_rate_is_refused(rate):
     assert "sample rate" in refusal(np.zeros(10, np.float32), sampling_rate=rate)
 
@@ -454,7 +457,7 @@ def test_nothing_but_the_refusal_is_printed(tmp_path):
     code = """
 import os, sys
 from whisper_npu.audio import load_audio
-from whisper_npu.errors import AudioError, TooLongError
+from whisper_npu.errors import AudioError, CancelledError, TooLongError
 for path in sys.argv[1:]:
     try:
         load_audio(path)
@@ -524,6 +527,37 @@ def test_whole_numbers_are_what_a_wav_file_of_them_holds(tmp_path, dtype, silenc
     assert np.array_equal(load_audio(np.full(10, silence, dtype)), np.zeros(10))
 
 
+def test_arrays_of_other_kinds():
+    samples = noise(1_000)[:, 0]
+    loud = (samples * 2_000).astype(np.int16)
+    assert np.array_equal(load_audio(loud.astype(">i2")), load_audio(loud))
+    assert np.array_equal(load_audio(samples.astype(">f4")), samples)
+    assert np.array_equal(load_audio(np.asmatrix(samples)), samples)
+    assert np.array_equal(load_audio(memoryview(samples)), samples)
+    assert load_audio(np.zeros((0, 2), np.float32)).shape == (0,)  # as soundfile reads an empty recording
+    assert len(load_audio(samples, sampling_rate=8_000.0)) == 2_000
+
+
+def test_a_recording_in_the_users_home(tmp_path, monkeypatch):
+    write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(load_audio("~/a.wav")) == 1_000
+    assert "~/b.wav: no such file" in refusal("~/b.wav")
+
+
+@pytest.mark.parametrize("fmt", ["wav", "mkv"])  # by libsndfile, and by FFmpeg
+def test_the_reading_of_a_recording_can_be_cancelled(tmp_path, fmt):
+    cancelled = threading.Event()
+    cancelled.set()
+    path = tmp_path / f"a.{fmt}"
+    if fmt == "wav":
+        write(path, noise(1_200_000), 16_000, "WAV", "PCM_16")
+    else:
+        write_container(path, "matroska", "pcm_s16le", noise(1_200_000, 2), 16_000)
+    with pytest.raises(CancelledError, match=r"cancelled after \d+\.\d s were read"):
+        load_audio(path, cancelled=cancelled)
+
+
 @pytest.mark.parametrize("n_channels", [1, 2, 6])
 def test_channels_may_come_first_or_last(n_channels):
     array = noise(5_003, n_channels)
@@ -555,6 +589,9 @@ def test_what_can_be_seen_as_an_array_is_one():
     [
         ({"array": np.ones(3), "sampling_rate": 8_000}, 'audio["array"], sampling_rate='),
         ([0.0, 1.0], "np.asarray"),
+        (np.ma.masked_array(np.ones(3), [0, 1, 0]), "array.filled(0)"),
+        (np.full(3, 11_560.0), "up to 11560; expected floats in -1..1: scale it"),
+        (io.TextIOWrapper(io.BytesIO(b"\xff\xfe")), "open it with mode 'rb'"),
         (["a.wav", "b.wav"], "one recording at a time"),
         (5, "give a path"),
         (None, "give a path"),

@@ -84,7 +84,9 @@ class Job:
         start = perf_counter()
         self._go_on()
         track, limit = self._asked.audio_track, self._max_seconds
-        samples = load_audio(self._file, audio_track=track, max_seconds=limit)  # (n_samples,) float32
+        samples = load_audio(  # (n_samples,) float32
+            self._file, audio_track=track, max_seconds=limit, cancelled=self._cancelled
+        )
         self._go_on()
         with self._model.stream(samples, self._asked.options, cancelled=self._cancelled) as stream:
             self._stream = stream
