@@ -532,7 +532,6 @@ def test_arrays_of_other_kinds():
     loud = (samples * 2_000).astype(np.int16)
     assert np.array_equal(load_audio(loud.astype(">i2")), load_audio(loud))
     assert np.array_equal(load_audio(samples.astype(">f4")), samples)
-    assert np.array_equal(load_audio(np.asmatrix(samples)), samples)
     assert np.array_equal(load_audio(memoryview(samples)), samples)
     assert load_audio(np.zeros((0, 2), np.float32)).shape == (0,)  # as soundfile reads an empty recording
     assert len(load_audio(samples, sampling_rate=8_000.0)) == 2_000
