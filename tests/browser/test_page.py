@@ -659,7 +659,7 @@ def test_text_is_selected_with_the_mouse_and_copied_clean(
 
 
 def test_nothing_moves_away_from_under_an_edit(page: Page, held: TimedDecoder) -> None:
-    held.windows = [MANY, *[SECOND] * 4]
+    held.windows = [MANY, SECOND]
     held.hold(after=1)
     page.set_viewport_size({"width": 800, "height": 400})
     choose(page, LONG)
@@ -674,6 +674,18 @@ def test_nothing_moves_away_from_under_an_edit(page: Page, held: TimedDecoder) -
     expect(page.locator("#phrases li")).to_have_count(10)
     assert field.bounding_box() == at
     expect(field).to_be_focused()
+
+
+def test_whoever_reads_the_last_line_sees_the_next_one(page: Page, held: TimedDecoder) -> None:
+    held.windows = [MANY, SECOND]
+    held.hold(after=1)
+    page.set_viewport_size({"width": 800, "height": 400})
+    choose(page, LONG)
+    start(page)
+    expect(page.locator("#phrases li")).to_have_count(9)
+    page.evaluate("() => scrollTo(0, document.documentElement.scrollHeight)")
+    held.go_on.set()
+    expect(page.locator("#phrases li").nth(9)).to_be_in_viewport()
 
 
 def answer_with(page: Page, segments: list[dict[str, object]], language: str) -> None:

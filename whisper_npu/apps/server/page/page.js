@@ -217,10 +217,11 @@ function showSoon() {
 // Whoever reads the last line keeps on seeing the last line, unless something is done to the text.
 function showText() {
   const page = document.documentElement;
-  const reading = chosen?.state === "working" && phrases.shown === chosen.result.phrases && !phrases.inUse;
-  const atEnd = reading && page.scrollHeight > innerHeight && page.scrollHeight - scrollY - innerHeight < 40;
+  const all = chosen?.result.phrases ?? [];
+  const grows = phrases.shown === all && all.length > $("phrases").children.length;
+  const atEnd = grows && !phrases.inUse && page.scrollHeight > innerHeight && page.scrollHeight - scrollY - innerHeight < 40;
   const fixed = chosen?.state === "working" && chosen.result.whole; // until the next text comes
-  phrases.show(chosen?.result.phrases ?? [], chosen ? languageOf(chosen.result) : "", Boolean(fixed));
+  phrases.show(all, chosen ? languageOf(chosen.result) : "", Boolean(fixed));
   showResult(chosen, player.refused, about);
   if (atEnd) scrollTo({ top: page.scrollHeight });
 }
