@@ -69,6 +69,7 @@ function remove(recording) {
 
 function choose(recording) {
   if (chosen === recording) return;
+  phrases.leave();
   chosen = recording;
   player.pause();
   if (recording) player.load(recording.file);
@@ -220,8 +221,8 @@ function showText() {
   const all = chosen?.result.phrases ?? [];
   const grows = phrases.shown === all && all.length > $("phrases").children.length;
   const atEnd = grows && !phrases.inUse && page.scrollHeight > innerHeight && page.scrollHeight - scrollY - innerHeight < 40;
-  const fixed = chosen?.state === "working" && chosen.result.whole; // until the next text comes
-  phrases.show(all, chosen ? languageOf(chosen.result) : "", Boolean(fixed));
+  const fixed = chosen?.state === "working" && chosen.result !== chosen.next; // the next text will replace it
+  phrases.show(all, chosen ? languageOf(chosen.result) : "", fixed);
   showResult(chosen, player.refused, about);
   if (atEnd) scrollTo({ top: page.scrollHeight });
 }
@@ -230,7 +231,7 @@ function showText() {
 function showOptions() {
   const open = $("more").getAttribute("aria-expanded") === "true";
   const folded = Boolean(chosen?.result.phrases.length) && !recordings.some(({ state }) => state === "ready");
-  $("first-options").hidden = folded && !open;
+  $("first-options").hidden = folded && !open && !$("first-options").contains(document.activeElement);
   $("more-options").hidden = !open;
   set($("more"), "textContent", folded ? "Options" : "More options");
 }

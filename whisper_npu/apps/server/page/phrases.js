@@ -37,7 +37,7 @@ export class Phrases {
   show(phrases, lang, fixed) {
     this.lang = lang;
     this.fixed = fixed;
-    this.list.classList.toggle("fixed", fixed);
+    this.list.classList.toggle("fixed", Boolean(fixed));
     if (this.shown !== phrases) this.list.replaceChildren();
     this.shown = phrases;
     const added = phrases.slice(this.list.children.length).map((phrase) => {
@@ -77,6 +77,11 @@ export class Phrases {
       undo.setAttribute("aria-label", `Undo the last edit of the phrase at ${at}`);
       item.append(undo);
     }
+  }
+
+  // Saves what is edited.
+  leave() {
+    if (this.list.contains(document.activeElement)) document.activeElement.blur();
   }
 
   // The elements of all words, in order.

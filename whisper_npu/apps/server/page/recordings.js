@@ -1,13 +1,14 @@
 // The recordings: what is known of each, and their list on the page.
 //
-// A recording: { file, name, made, state, step, reason, progress, result, unsaved }.
+// A recording: { file, name, made, state, step, reason, progress, result, next, unsaved }.
 //   made      whether it was made here, with the microphone
 //   state     "ready", "waiting" (its turn comes), "working", "done", "failed" or "stopped"
 //   step      what happens to it, as a line for people
 //   reason    why it failed
 //   progress  { seconds, duration } of the work; null: not known
-//   result    { phrases, edits, report, whole, task }: its text; another run puts another in its place.
+//   result    { phrases, edits, report, whole, task }: its text.
 //             edits: the places of the phrases that were edited, in order. whole: the server came to the end
+//   next      the result of the last run, which takes the place of the one before once there is text
 //   unsaved   a Set of "recording", "text" and "edits": what would be lost with it
 
 import { element, set, size } from "./dom.js";
@@ -22,6 +23,7 @@ export function newRecording(file, made) {
     reason: "",
     progress: null,
     result: newResult(""),
+    next: null,
     unsaved: new Set(made ? ["recording"] : []),
   };
 }

@@ -41,7 +41,7 @@ export class Work {
     const asked = this.asked();
     const next = newResult(asked.task);
     const sending = `Sending ${size(recording.file.size)}`;
-    Object.assign(recording, { state: "working", step: sending, reason: "", progress: null });
+    Object.assign(recording, { state: "working", step: sending, reason: "", progress: null, next });
     this.page.show();
     this.page.say(`${recording.name}: ${sending}`);
     try {
