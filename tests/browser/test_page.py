@@ -414,8 +414,8 @@ def test_nothing_is_lost_without_asking(page: Page, decoder: TimedDecoder) -> No
     start(page)
     assert phrases(page)[0] == "the hat"
     asked += [answer_next(page, yes=False)]
-    page.close(run_before_unload=True)  # a person closes the tab, and stays
-    page.wait_for_timeout(200)
+    with page.expect_event("dialog"):
+        page.close(run_before_unload=True)  # a person closes the tab, and stays
     saved(page, "SRT")
     remove.click()
     expect(page.locator("#result")).to_be_hidden()
@@ -658,7 +658,6 @@ def test_nothing_moves_away_from_under_an_edit(page: Page, held: TimedDecoder) -
     page.locator("#phrases .word").last.dblclick()
     page.evaluate("() => scrollTo(0, document.documentElement.scrollHeight)")
     field = page.get_by_role("textbox", name="Text of the phrase")
-    page.wait_for_timeout(100)  # a frame or more: it has scrolled
     at = field.bounding_box()
     held.go_on.set()
     expect(page.locator("#recordings .step")).to_have_text("Done")
