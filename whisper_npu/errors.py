@@ -14,6 +14,8 @@ _NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}
 # They reorder the line around them (Unicode's UAX #9), so that a name can pass for another one.
 _REORDERING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 
+LONGEST_QUOTE = 100  # characters of a value in a message
+
 
 class WhisperNpuError(Exception):
     """The base class: an error that the user should see as one line, not as a traceback."""
@@ -25,6 +27,11 @@ class UsageError(WhisperNpuError):
     """The call itself is wrong: an unknown name, a value out of range."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, option: str | None = None) -> None:
+        """option: which one is wrong, by its name in `TranscribeOptions` or `Layout`."""
+        super().__init__(message)
+        self.option = option
 
 
 class CancelledError(WhisperNpuError):
@@ -115,6 +122,12 @@ def one_line(error: BaseException) -> str:
     """A library's error as one short line, to be quoted in one of ours."""
     text = " ".join(str(error).split()).rstrip(".")
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def quoted(value: object) -> str:
+    """A wrong value as Python writes it, no longer than a message needs."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "..."
 
 
 def shown(name: str | os.PathLike[str]) -> str:

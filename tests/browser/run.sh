@@ -2,7 +2,7 @@
 # run.sh: the tests of the server's page in a real, headless Chromium.
 #
 # PYTHON names a Python with pip, into which the extras demo and browser are installed. Debian's chromium is
-# installed where that is missing and apt may. Where this machine cannot, it says so and succeeds.
+# installed where that is missing and apt may. Where chromium or playwright cannot be had, it says so and succeeds.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
@@ -30,6 +30,9 @@ if ! is_there; then
         skip "needs chromium, which apt-get install chromium does not find"
     is_there || skip "needs chromium; apt's package has no command of that name"
 fi
-"$python" -m pip install --disable-pip-version-check --quiet --editable '.[demo,browser]' ||
-    skip "needs playwright, which pip cannot install here"
+pip() {
+    "$python" -m pip --disable-pip-version-check --quiet "$@"
+}
+pip install 'playwright>=1.45' || skip "needs playwright, which pip cannot install here"
+pip install --editable '.[demo,browser]'
 exec "$python" -m pytest tests/browser "$@"

@@ -102,7 +102,12 @@ def _without_arrows(text: str) -> str:
 
 
 def as_document(transcript: Transcript) -> dict[str, Any]:
-    """The content of a json file."""
+    """The content of a json file: times in order, and no number that JSON does not have."""
+    found: dict[str, Any] = _finite(_as_it_is(transcript))
+    return found
+
+
+def _as_it_is(transcript: Transcript) -> dict[str, Any]:
     return {
         "text": transcript.text,
         "segments": list(_segments(transcript)),

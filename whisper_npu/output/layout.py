@@ -49,16 +49,20 @@ class Layout:
             if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
                 raise UsageError(f"{name} is {limit!r}, must be a whole number, or None for no limit")
             if limit is not None and limit < 1:
-                raise UsageError(f"{name} is {limit}, must be at least 1; leave it out for no limit")
+                raise UsageError(
+                    f"{name} is {limit}, must be at least 1; leave it out for no limit", option=name
+                )
         if self.max_line_count is not None and self.max_line_width is None:
             raise UsageError(
                 f"max_line_count {self.max_line_count} has no effect on lines of any length; "
-                "give max_line_width as well"
+                "give max_line_width as well",
+                option="max_line_count",
             )
         if self.max_words_per_line is not None and self.max_line_width is not None:
             raise UsageError(
                 f"max_words_per_line {self.max_words_per_line} and max_line_width {self.max_line_width}: "
-                "lines are limited in words or in characters, not in both; give one of the two"
+                "lines are limited in words or in characters, not in both; give one of the two",
+                option="max_words_per_line",
             )
 
     @classmethod

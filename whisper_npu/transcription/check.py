@@ -28,7 +28,8 @@ def check_options(name: str, whisper: faster_whisper.WhisperModel, options: Tran
         _check_english_only(name, options)
     elif language and whisper.hf_tokenizer.token_to_id(f"<|{language}|>") is None:
         raise UsageError(
-            f"model {name} does not know {name_of(language)} ({language}): take a later one, such as turbo"
+            f"model {name} does not know {name_of(language)} ({language}): take a later one, such as turbo",
+            option="language",
         )
     check_tokens(whisper, options)
 
@@ -37,7 +38,7 @@ def _check_english_only(name: str, options: TranscribeOptions) -> None:
     language = options.language
     remedy = "it knows English only: take one without .en"
     if options.task == "translate":
-        raise UsageError(f"model {name} cannot translate, {remedy}")
+        raise UsageError(f"model {name} cannot translate, {remedy}", option="task")
     if options.multilingual or language not in (None, "en"):
         why = f"does not know {name_of(language)} ({language})" if language else "is not multilingual"
-        raise UsageError(f"model {name} {why}, {remedy}")
+        raise UsageError(f"model {name} {why}, {remedy}", option="language" if language else "multilingual")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import LONGEST_QUOTE, UsageError, quoted
 from whisper_npu.near import did_you_mean
 
 # The codes of Whisper's language tokens, <|de|> and so on; ISO 639-1 but for "haw", "yue" and "jw" (jv).
@@ -158,13 +158,13 @@ def check_language(language: str | None) -> str | None:
     if language is None:
         return None
     if not isinstance(language, str):
-        raise UsageError(f"language is {language!r}, must be text. {_REMEDY}")
+        raise UsageError(f"language is {quoted(language)}, must be text. {_REMEDY}", option="language")
     name = language.strip().lower()
     if name in _DETECT:
         return None
     code = _CODES.get(name.replace("_", " ").replace("-", " ")) or _without_region(name)
     if code is None:
-        raise UsageError(f"unknown language {language!r}{_near(name)} {_REMEDY}")
+        raise UsageError(f"unknown language {quoted(language)}{_near(name)} {_REMEDY}", option="language")
     return code
 
 
@@ -174,7 +174,7 @@ def name_of(code: str) -> str:
 
 
 _CUTOFF = 0.75  # among a hundred names: "englsih" to "bengali" has 0.71
-_REMEDY = "Use a code such as de or a name such as German"
+_REMEDY = "Use a code such as de, a name such as German, or auto to have it detected"
 _CODES = (
     {code: code for code in NAMES}
     | {name.lower(): code for code, name in NAMES.items()}
@@ -193,5 +193,5 @@ def _without_region(name: str) -> str | None:
 
 
 def _near(name: str) -> str:
-    hint = did_you_mean(name, [known.title() for known in _CODES if len(known) > 3], _CUTOFF)
+    hint = did_you_mean(name[:LONGEST_QUOTE], [known.title() for known in _CODES if len(known) > 3], _CUTOFF)
     return f": {hint}" if hint else "."

@@ -10,7 +10,7 @@ import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import AudioError
+from whisper_npu.errors import UsageError
 from whisper_npu.transcription.libraries import faster_whisper
 from whisper_npu.transcription.options import (
     MIN_SILENCE_IN_BATCHES_MS,
@@ -85,12 +85,13 @@ def run_loop(
 
 
 def check_clips(options: TranscribeOptions, duration: float) -> None:
-    """Raises AudioError for a clip that starts behind the end of a recording of `duration` seconds."""
+    """Raises UsageError for a clip that starts behind the end of a recording of `duration` seconds."""
     for start in options.clip_timestamps[::2]:
         if 0 < start >= duration:
-            raise AudioError(
+            raise UsageError(
                 f"clip_timestamps has a clip from {start:g} s, but the recording lasts {duration:.2f} s: "
-                "leave the clip out"
+                "leave the clip out",
+                option="clip_timestamps",
             )
 
 

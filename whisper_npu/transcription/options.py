@@ -8,7 +8,7 @@ from math import inf, isfinite
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from whisper_npu.errors import NoEffectError, UsageError
+from whisper_npu.errors import NoEffectError, UsageError, quoted
 from whisper_npu.transcription.language import check_language
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ Check = Callable[[str, Any], Any]
 
 
 def _refuse(name: str, value: object, must: str) -> UsageError:
-    return UsageError(f"{name} is {value!r}, must be {must}")
+    return UsageError(f"{name} is {quoted(value)}, must be {must}", option=name)
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def _text_or_none(name: str, value: Any) -> str | None:
 
 def _task(name: str, value: Any) -> str:
     if value not in TASKS:
-        raise UsageError(f"unknown task {value!r}: there are {' and '.join(TASKS)}")
+        raise UsageError(f"unknown task {quoted(value)}: there are {' and '.join(TASKS)}", option=name)
     task: str = value
     return task
 
@@ -330,12 +330,15 @@ def _clip_timestamps(name: str, value: Any) -> tuple[float, ...]:
     times = tuple(t for one in _numbers(name, value, float) if (t := check(name, one)) is not None)
     for start, end in zip(times[::2], times[1::2], strict=False):
         if end <= start:
-            raise UsageError(f"{name}: the clip from {start:g} s ends at {end:g} s, must end after its start")
+            raise UsageError(
+                f"{name}: the clip from {start:g} s ends at {end:g} s, must end after its start", option=name
+            )
     for end, start in zip(times[1::2], times[2::2], strict=False):
         if start < end:
             raise UsageError(
                 f"{name}: a clip starts at {start:g} s, before the one before it ends at {end:g} s; "
-                "give clips in their order, none within another"
+                "give clips in their order, none within another",
+                option=name,
             )
     return times or WHOLE_RECORDING
 
@@ -346,6 +349,8 @@ def _numbers(name: str, value: Any, kind: type) -> tuple[Any, ...]:
         return ()
     if isinstance(value, str):
         try:
+            if "_" in value or not value.isascii():  # digits to Python, and to nobody else
+                raise ValueError
             return tuple(kind(part) for part in value.split(",")) if value.strip() else ()
         except ValueError:
             raise _refuse(name, value, "numbers between commas, such as 0,5") from None
@@ -429,45 +434,61 @@ def _refuse_what_has_no_effect(options: TranscribeOptions) -> None:
     for name in _NEEDS_WORDS:
         if changed(name) and not options.word_timestamps:
             raise NoEffectError(
-                f"{name} has no effect without word_timestamps: switch that on, or leave this out"
+                f"{name} has no effect without word_timestamps: switch that on, or leave this out",
+                option=name,
             )
     for name in _NEEDS_VAD:
         if changed(name) and not (options.vad_filter or options.batch_size):
-            raise NoEffectError(f"{name} has no effect without vad_filter: switch that on, or leave this out")
+            raise NoEffectError(
+                f"{name} has no effect without vad_filter: switch that on, or leave this out", option=name
+            )
     if options.vad_filter and changed("clip_timestamps"):
-        raise NoEffectError("vad_filter has no effect beside clip_timestamps: leave one of them out")
+        raise NoEffectError(
+            "vad_filter has no effect beside clip_timestamps: leave one of them out", option="vad_filter"
+        )
     if options.carry_initial_prompt and options.initial_prompt is None:
-        raise NoEffectError("carry_initial_prompt has no effect without initial_prompt: give one")
+        raise NoEffectError(
+            "carry_initial_prompt has no effect without initial_prompt: give one",
+            option="carry_initial_prompt",
+        )
     if options.prefix and options.clip_timestamps[0] > 0:
         raise NoEffectError(
             f"prefix is how the recording begins, but clip_timestamps at {options.clip_timestamps[0]:g} s: "
-            "leave one of them out"
+            "leave one of them out",
+            option="prefix",
         )
     if options.multilingual and options.language is not None:
         raise NoEffectError(
             f"multilingual detects the language of every window, language {options.language} has no effect: "
-            "leave one of them out"
+            "leave one of them out",
+            option="language",
         )
     if changed("max_initial_timestamp") and options.without_timestamps:
         raise NoEffectError(
-            "max_initial_timestamp has no effect beside without_timestamps: leave one of them out"
+            "max_initial_timestamp has no effect beside without_timestamps: leave one of them out",
+            option="max_initial_timestamp",
         )
     if changed("patience") and options.beam_size == 1:
-        raise NoEffectError("patience has no effect on one beam: raise beam_size, or leave it out")
+        raise NoEffectError(
+            "patience has no effect on one beam: raise beam_size, or leave it out", option="patience"
+        )
     if options.beam_size * options.patience > MAX_CANDIDATES:
         raise UsageError(
             f"patience is {options.patience:g}, with beam_size {options.beam_size} these are more than "
-            f"{MAX_CANDIDATES} candidates: lower one of the two"
+            f"{MAX_CANDIDATES} candidates: lower one of the two",
+            option="patience",
         )
     if round(options.beam_size * options.patience) < 1:
         raise UsageError(
             f"patience is {options.patience:g}, with beam_size {options.beam_size} no candidate is left: "
-            "their product must be at least 1"
+            "their product must be at least 1",
+            option="patience",
         )
     if options.vad_max_speech_duration_s * 1000 <= 2 * options.vad_speech_pad_ms + _VAD_STEP_MS:
         raise UsageError(
             f"vad_max_speech_duration_s is {options.vad_max_speech_duration_s:g}, must be more than twice "
-            f"vad_speech_pad_ms, {options.vad_speech_pad_ms} ms, and {_VAD_STEP_MS} ms"
+            f"vad_speech_pad_ms, {options.vad_speech_pad_ms} ms, and {_VAD_STEP_MS} ms",
+            option="vad_max_speech_duration_s",
         )
 
 
@@ -478,11 +499,14 @@ def _refuse_what_batches_cannot(options: TranscribeOptions) -> None:
     for name, taken in _IN_BATCHES.items():
         value = getattr(options, name)
         if value not in [_default(name) if one is _DEFAULT else one for one in taken]:
-            raise NoEffectError(f"{name} has no effect in batches: leave it out, or leave out batch_size")
+            raise NoEffectError(
+                f"{name} has no effect in batches: leave it out, or leave out batch_size", option=name
+            )
     if len(options.temperature) > 1 and options.temperature != _default("temperature"):
         raise NoEffectError(
             f"temperature is {', '.join(f'{t:g}' for t in options.temperature)}, but batches decode at one: "
-            "give one, or leave out batch_size"
+            "give one, or leave out batch_size",
+            option="temperature",
         )
 
 

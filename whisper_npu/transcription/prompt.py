@@ -25,13 +25,15 @@ def check_tokens(whisper: faster_whisper.WhisperModel, options: TranscribeOption
     for token in options.suppress_tokens:
         if token >= count:
             raise UsageError(
-                f"suppress_tokens names token {token}, but the model's are 0 to {count - 1}: leave it out"
+                f"suppress_tokens names token {token}, but the model's are 0 to {count - 1}: leave it out",
+                option="suppress_tokens",
             )
     lengths = {name: _length(tokenizer, getattr(options, name)) for name in _TEXTS}
     for name, length in lengths.items():
         if length > LONGEST_PROMPT:
             raise UsageError(
-                f"{name} is {length} tokens long, the model reads at most {LONGEST_PROMPT}: shorten it"
+                f"{name} is {length} tokens long, the model reads at most {LONGEST_PROMPT}: shorten it",
+                option=name,
             )
     hotwords, initial, prefix = lengths.values()
     first = initial + prefix + bool(prefix)  # with the timestamp before it
@@ -40,10 +42,11 @@ def check_tokens(whisper: faster_whisper.WhisperModel, options: TranscribeOption
     left = POSITIONS - (marks + hotwords + max(first, later))
     needed = options.max_new_tokens or LEAST_NEW_TOKENS
     if left < needed:
-        given = [f"{name} ({length} tokens)" for name, length in lengths.items() if length]
+        texts = {name: f"{name} ({length} tokens)" for name, length in lengths.items() if length}
         raise UsageError(
             f"the prompt leaves {max(0, left)} of the decoder's {POSITIONS} positions for a window's text, "
-            f"which needs {needed}: " + _remedy(given, options)
+            f"which needs {needed}: " + _remedy([*texts.values()], options),
+            option=next(iter(texts), "max_new_tokens"),
         )
 
 

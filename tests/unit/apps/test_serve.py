@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,10 +13,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.support.checkpoints import tiny_config, tiny_tensors, tiny_tokenizer, write_checkpoint
 from whisper_npu.apps.cli import run
@@ -75,6 +79,8 @@ def extra() -> None:
         (["--api_key", "two words"], 2, "api_key must be one word"),
         (["--api_key", "a", "--api_key_file", "b"], 2, "leave one out"),
         (["--api_key_file", "/nonexistent"], 2, "No such file"),
+        (["--api_key_file", "/dev/null"], 2, "--api_key_file /dev/null must hold one word"),
+        (["--api_key", ""], 2, "api_key must be one word"),
         (["--allowed_origins", "example.com"], 2, "allowed_origins has 'example.com'"),
     ],
 )
@@ -84,6 +90,29 @@ def test_what_is_wrong(
     found = failed(["--port", "0", "--model", "tiny.en", *arguments], capsys)
     assert found[0] == code
     assert message in found[1]
+
+
+@pytest.mark.usefixtures("extra")
+def test_a_variable_without_a_key_leaves_nothing_open(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHISPER_NPU_API_KEY", "")
+    code, error = failed(["--port", "0", "--model", "tiny.en"], capsys)
+    assert (code, "api_key must be one word" in error) == (2, True)
+
+
+@pytest.mark.usefixtures("extra")
+def test_a_key_file_that_everybody_can_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("secret\n")
+    for mode, warned in ((0o604, True), (0o640, False)):
+        file.chmod(mode)
+        run(
+            ["serve", "--port", "0", "--host", "192.0.2.1", "--model", "tiny.en", "--api_key_file", str(file)]
+        )
+        assert ("can read" in capsys.readouterr().err) == warned
 
 
 @pytest.mark.usefixtures("extra")
@@ -161,3 +190,29 @@ def test_a_life(process: Process) -> None:
     assert rest.endswith("whisper-npu: ended\n")
     assert "Traceback" not in rest
     assert "secret" not in "".join(process.lines) + rest
+
+
+@pytest.mark.usefixtures("extra")
+def test_its_end_while_a_call_cannot_be_interrupted(process: Process) -> None:
+    """The search for speech in an hour of silence is one call: nobody waits for it."""
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(3600 * 16_000, np.int16), 16_000, format="FLAC")
+    answers: list[Any] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=process.address, headers={"Authorization": "Bearer secret"}) as client:
+            sent = {"files": {"file": file.getvalue()}, "data": {"vad_filter": "true"}, "timeout": 60}
+            answers.append(client.post("/v1/audio/transcriptions", **sent))
+
+    asking = Thread(target=ask)
+    asking.start()
+    with httpx.Client(base_url=process.address, headers={"Authorization": "Bearer secret"}) as client:
+        while "device_busy 1.0" not in client.get("/metrics").text:
+            pass
+    code, rest = process.end()
+    asking.join()
+    assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (503, "stopping")
+    assert code == 0
+    assert rest.endswith("whisper-npu: ended\n")
+    assert "Traceback" not in rest

@@ -68,7 +68,7 @@ def test_what_is_none_is_refused_with_what_is_near(given: str, near: str) -> Non
         check_language(given)
     message = str(caught.value)
     assert message.startswith(f"unknown language {given!r}")
-    assert message.endswith(" Use a code such as de or a name such as German")
+    assert message.endswith(" Use a code such as de, a name such as German, or auto to have it detected")
     assert len(message) < 150  # not 99 codes
     assert re.search(f"{given!r}{near} Use", message)
 

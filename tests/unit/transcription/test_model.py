@@ -277,7 +277,7 @@ def test_seconds_within_clips(clips: tuple[float, ...], end: float, seconds: flo
 
 
 def test_a_clip_behind_the_end_is_refused(small: Model) -> None:
-    with pytest.raises(AudioError, match=r"a clip from 20 s, but the recording lasts 10\.00 s: leave"):
+    with pytest.raises(UsageError, match=r"a clip from 20 s, but the recording lasts 10\.00 s: leave"):
         small.transcribe(noise(10), TranscribeOptions(clip_timestamps=(5.0, 15.0, 20.0)))
 
 

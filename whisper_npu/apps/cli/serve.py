@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from whisper_npu.apps.cli.serve_options import SERVER
 from whisper_npu.apps.cli.settings import unknown_variables
 from whisper_npu.apps.cli.terminal import say
 from whisper_npu.apps.cli.transcribe import CONFIGURABLE, checked_defaults
+from whisper_npu.apps.server.settings import is_key
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.extras import require_package
 
@@ -58,16 +61,24 @@ def _serve(**given: Any) -> int:
 
 
 def _key(key: str | None, file: Path | None) -> str | None:
-    """Raises UsageError where both are given, or the file cannot be read."""
+    """Raises UsageError where both are given, the file cannot be read, or what it holds is no key."""
+    if key is None and os.environ.get("WHISPER_NPU_API_KEY") == "":
+        key = ""  # click takes it for a variable that is not set; the server would be open to all
     if file is None:
         return key
     if key is not None:
         raise UsageError("--api_key and --api_key_file (or their variables) both give a key; leave one out")
     try:
-        return file.expanduser().read_text(encoding="utf-8").strip()
+        found = file.expanduser().read_text(encoding="utf-8").strip()
+        others = file.expanduser().stat().st_mode & stat.S_IROTH
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UsageError(f"--api_key_file {shown(file)} cannot be read: {reason}") from error
+    if not is_key(found):
+        raise UsageError(f"--api_key_file {shown(file)} must hold one word of ASCII letters and digits")
+    if others:
+        say(f"WARNING: every user of this machine can read {shown(file)}: chmod o= {shown(file)}")
+    return found
 
 
 serve = Command(

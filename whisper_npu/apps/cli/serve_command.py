@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -53,6 +54,9 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
         with suppress(KeyboardInterrupt):  # uvicorn passes the signal on that has ended it
             server.run(sockets=[listening])
         say("ended")
+        if server.at_work:  # Python would wait for the thread, and the device must not be closed under it
+            sys.stderr.flush()
+            os._exit(0)
     return 0
 
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 # RFC 9110, 7.2: a name or an IPv4 address, or an IPv6 address in brackets; a port may follow.
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
-_ORIGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>.+)")  # RFC 6454, 6.2
+_ORIGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>.*)")  # RFC 6454, 6.2
 _PORTS = {"http": 80, "https": 443}
+NULL = "null"
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,23 @@ class Origin:
     """An Origin header: of the page that asks."""
 
     scheme: str
-    name: str
+    name: str  # "" of a scheme without hosts, such as file:// and, in Electron, app://
     port: int | None  # None: the scheme has no default
 
     @classmethod
     def parse(cls, text: str) -> Origin | None:
-        """None where `text` is no origin, as "null" is not."""
+        """None where `text` is no origin. "null" is what a browser calls a page that has no other."""
+        if text == NULL:
+            return cls(NULL, "", None)
         found = _ORIGIN.fullmatch(text)
-        host = Host.parse(found["host"]) if found else None
-        if found is None or host is None:
+        if found is None:
             return None
         scheme = found["scheme"].lower()
+        if not found["host"]:
+            return None if scheme in _PORTS else cls(scheme, "", None)
+        host = Host.parse(found["host"])
+        if host is None:
+            return None
         return cls(scheme, host.name, host.port or _PORTS.get(scheme))
 
     def is_at(self, host: Host) -> bool:

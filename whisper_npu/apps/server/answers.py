@@ -11,13 +11,9 @@ from fastapi.responses import JSONResponse, Response
 from whisper_npu.apps.server.asked import SUBTITLES, Asked
 from whisper_npu.apps.server.work import Finished, Happening, Progress, Waiting
 from whisper_npu.npu.device import Device
-from whisper_npu.output import render
+from whisper_npu.output import as_document, render
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.transcript import Segment, Transcript
-
-DEVICE_HEADER = "X-Whisper-NPU-Device"
-DESCRIPTION_HEADER = "X-Whisper-NPU-Device-Description"
-DISPATCHES_HEADER = "X-Whisper-NPU-Dispatches"
 
 MEDIA_TYPES = {
     "text": "text/plain; charset=utf-8",
@@ -36,12 +32,6 @@ _SEGMENT = (  # OpenAI's fields, in its order
     "compression_ratio",
     "no_speech_prob",
 )
-
-
-def device_headers(device: Device) -> dict[str, str]:
-    """What ran, so that nobody takes the emulator for the NPU."""
-    description = device.description.encode("ascii", "replace").decode()
-    return {DEVICE_HEADER: device.name, DESCRIPTION_HEADER: description}
 
 
 def answer(finished: Finished, asked: Asked) -> Response:
@@ -66,7 +56,7 @@ def usage(transcript: Transcript) -> dict[str, Any]:
 
 def verbose(transcript: Transcript, asked: Asked) -> dict[str, Any]:
     """OpenAI's verbose_json: words and segments beside each other, and only those that were asked for."""
-    segments = document(transcript)["segments"]
+    segments = as_document(transcript)["segments"]
     answered: dict[str, Any] = {
         "task": asked.options.task,
         "language": language_of(transcript, asked),
@@ -86,12 +76,6 @@ def verbose(transcript: Transcript, asked: Asked) -> dict[str, Any]:
 def language_of(transcript: Transcript, asked: Asked) -> str:
     """As OpenAI names it: "english", and for a translation the language of the text."""
     return "english" if asked.options.task == "translate" else name_of(transcript.language).lower()
-
-
-def document(transcript: Transcript) -> dict[str, Any]:
-    """What the json files of the command line hold: times in order, and no number that JSON has not."""
-    found: dict[str, Any] = json.loads(render(transcript, "json"))
-    return found
 
 
 # Server-sent events.
@@ -129,7 +113,7 @@ def _delta(segment: Segment, *, verbose: bool) -> dict[str, Any]:
     if verbose:
         ends = [segment.end, *(word.end for word in segment.words or ())]
         alone = Transcript((segment,), language="", language_probability=0.0, duration=max(ends))
-        (told,) = document(alone)["segments"]
+        (told,) = as_document(alone)["segments"]
         delta["segment"] = {"words": None} | told
     return delta
 

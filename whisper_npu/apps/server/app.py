@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 import whisper_npu
 from whisper_npu.apps.server import openai_api, whisper_cpp
 from whisper_npu.apps.server.gate import Gate
+from whisper_npu.apps.server.headers import device_headers
 from whisper_npu.apps.server.log import RequestLog
 from whisper_npu.apps.server.metrics import CONTENT_TYPE, Metrics
 from whisper_npu.apps.server.page import PAGE_PATHS, add_page
@@ -20,6 +21,7 @@ from whisper_npu.apps.server.refusals import FieldError, refusal_of
 from whisper_npu.apps.server.served import Served
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.apps.server.work import Service
+from whisper_npu.near import did_you_mean
 from whisper_npu.transcription.model import Model
 
 ENDPOINTS = (
@@ -30,6 +32,7 @@ ENDPOINTS = (
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
     "/v1/models",
+    "/v1/models/{id}",
 )
 
 
@@ -39,7 +42,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     `app.state.service.stop()` ends all work: call it when the server is asked to end.
     """
     served = Served(model.checkpoint.name)
-    metrics = Metrics(served.id, model.device.name, model.device.description, ENDPOINTS)
+    metrics = Metrics(served.id, model.device.name, model.device.description, {*ENDPOINTS, *PAGE_PATHS})
     service = Service(model, settings, metrics)
 
     @asynccontextmanager
@@ -69,16 +72,28 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
             "queue": service.queue.waiting,
         }
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=["GET", "HEAD"])
     async def text_of_metrics() -> Response:
         return Response(metrics.text(service.queue), media_type=CONTENT_TYPE)
 
     async def refuse(request: Request, error: Exception) -> Response:
-        return refusal_of(error).response()
+        if isinstance(error, HTTPException) and error.status_code == 404:
+            hint = did_you_mean(request.url.path[:100], ENDPOINTS) or "docs/server.md lists what there is"
+            error = FieldError(None, f"there is nothing at this address; {hint}", status=404)
+        refusal = refusal_of(error)
+        refusal.note(request.scope)
+        return refusal.response()
 
-    for kind in (HTTPException, FieldError, Exception):
+    for kind in (HTTPException, FieldError):  # all others come to the gate
         app.add_exception_handler(kind, refuse)
     add_page(app, model)
-    app.add_middleware(Gate, settings=settings, metrics=metrics, page_paths=PAGE_PATHS)
+    app.add_middleware(
+        Gate,
+        settings=settings,
+        metrics=metrics,
+        page_paths=PAGE_PATHS,
+        every_answer=device_headers(model.device),
+        seconds_to_next=service.queue.seconds_to_next,
+    )
     app.add_middleware(RequestLog)
     return app

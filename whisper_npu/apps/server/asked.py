@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from whisper_npu.apps.server.refusals import FieldError
 from whisper_npu.apps.switch import as_switch
-from whisper_npu.errors import UsageError, shown
+from whisper_npu.errors import UsageError, quoted, shown
 from whisper_npu.near import did_you_mean
 from whisper_npu.output import Layout
 from whisper_npu.transcription.options import TranscribeOptions, temperatures
@@ -29,7 +28,7 @@ REFUSED = {
     "known_speaker_references": "speakers are not told apart here",
     "languages": "give one language, or none to have it detected",
 }
-_SPEAKERS = "diarized_json: speakers are not told apart here; take verbose_json"
+_SPEAKERS = "diarized_json cannot be honoured here: speakers are not told apart; take verbose_json"
 _SERVER_VAD = "only auto is honoured; vad_filter and vad_threshold, vad_speech_pad_ms, ... are options here"
 
 
@@ -61,8 +60,9 @@ _OWN = {
     "temperature": Kind(float),
     "temperature_increment_on_fallback": Kind(float, or_none=True),
     "audio_track": Kind(int, or_none=True),
+    "user": Kind(str, or_none=True),  # whom OpenAI's clients ask for: of no meaning here
 }
-KNOWN = _OWN | _OPTIONS | _LAYOUT | {other: _OPTIONS[name] for other, name in OTHER_NAMES.items()}
+KNOWN = _OWN | _OPTIONS | _LAYOUT
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,37 @@ class Asked:
     layout: Layout = field(default_factory=Layout)
     stream: bool = False
     audio_track: int | None = None
+    sent_as: Mapping[str, str] = field(default_factory=dict)  # the client's names of what it sent, by ours
+
+    def in_their_words(self, error: UsageError) -> FieldError:
+        """An error about an option, which names the client's field."""
+        return _in_words_of(self.sent_as, error)
 
 
-def asked_for(sent: Mapping[str, str], *, task: str | None = None) -> Asked:
-    """sent: the text of each field. task: what the address says.
+def asked_for(
+    sent: Mapping[str, str], *, task: str | None = None, names: Mapping[str, str] = OTHER_NAMES
+) -> Asked:
+    """sent: the text of each field. task: what the address says. names: of fields, and what they are here.
 
-    An empty text is a field that was not given, but for those where it means something. Raises FieldError.
+    An empty text is a field that was not given, but for those where it means something. Raises FieldError,
+    which names the field as it was sent.
     """
-    given = {name: value for name, text in sent.items() if (value := _value(name, text)) is not _NOT_GIVEN}
+    fields: dict[str, str] = {}
+    sent_as: dict[str, str] = {}
+    for name, text in sent.items():
+        own = names.get(name, name)
+        if own in fields:
+            raise FieldError(name, f"{sent_as[own]} and {name} are the same option; leave one of them out")
+        fields[own], sent_as[own] = text, name
+    try:
+        return replace(_asked(fields, task), sent_as=sent_as)
+    except UsageError as error:
+        raise _in_words_of(sent_as, error) from error
+
+
+def _asked(fields: Mapping[str, str], task: str | None) -> Asked:
+    """fields: by the names that they have here."""
+    given = {name: value for name, text in fields.items() if (value := _value(name, text)) is not _NOT_GIVEN}
     fmt = _choice("response_format", given.get("response_format", "json"), FORMATS)
     stream = given.get("stream", False)
     if stream and fmt not in ("json", "verbose_json"):
@@ -106,6 +129,16 @@ def asked_for(sent: Mapping[str, str], *, task: str | None = None) -> Asked:
     )
 
 
+def _in_words_of(sent_as: Mapping[str, str], error: UsageError) -> FieldError:
+    if error.option is None:
+        return error if isinstance(error, FieldError) else FieldError(None, str(error))
+    name = sent_as.get(error.option, error.option)
+    message = str(error) if name == error.option else f"{name} means {error.option}: {error}"
+    if isinstance(error, FieldError):
+        return FieldError(name, message, error.status, error.code)
+    return FieldError(name, message)
+
+
 # Each value by itself.
 
 _NOT_GIVEN = object()
@@ -115,22 +148,24 @@ def _value(name: str, text: str) -> Any:
     """A field's value. Raises FieldError for an unknown field, and a value of another kind."""
     base = name.partition("[")[0]
     if base in REFUSED:
-        raise FieldError(base, f"{base}: {REFUSED[base]}")
+        raise FieldError(base, f"{base} cannot be honoured here: {REFUSED[base]}")
     if name not in KNOWN and base != "chunking_strategy":
-        hint = did_you_mean(name, KNOWN)
+        hint = did_you_mean(name[:100], [*KNOWN, *OTHER_NAMES])
         raise FieldError(
             shown(name[:100]),
             f"there is no field '{shown(name[:100])}'; {hint or 'docs/server.md lists those that there are'}",
         )
     if base == "chunking_strategy":
         if text not in ("", "auto"):
-            raise FieldError(base, f"{base}: {_SERVER_VAD}")
+            raise FieldError(base, f"{base} cannot be honoured here: {_SERVER_VAD}")
         return _NOT_GIVEN
     kind = KNOWN[name]
     if not text and (kind.or_none or kind.type in _READ):
         return _NOT_GIVEN
     if kind.type in _READ:
         return None if kind.or_none and text.lower() == "none" else _READ[kind.type](name, text)
+    if kind.type is tuple and text.lower() == "none":
+        return None
     return text
 
 
@@ -144,6 +179,8 @@ def _switch(name: str, text: str) -> bool:
 def _number(kind: Callable[[str], Any], words: str) -> Callable[[str, str], Any]:
     def read(name: str, text: str) -> Any:
         try:
+            if "_" in text or not text.isascii():  # digits to Python, and to nobody else
+                raise ValueError
             return kind(text)
         except ValueError:
             raise FieldError(name, f"{name} is '{shown(text[:100])}', must be {words}") from None
@@ -187,49 +224,21 @@ def _layout(given: Mapping[str, Any], fmt: str) -> Layout:
         for name, value in asked.items():
             if value:
                 raise FieldError(name, f"{name} has no effect on {fmt}: response_format must be srt or vtt")
-    try:
-        return Layout(**asked)
-    except UsageError as error:
-        raise FieldError(_first_word(str(error), asked), str(error)) from error
+    return Layout(**asked)
 
 
 def _options(given: Mapping[str, Any], task: str | None, *, word_timestamps: bool) -> TranscribeOptions:
-    """TranscribeOptions, by their names or other ones."""
-    names = {name: OTHER_NAMES.get(name, name) for name in given if OTHER_NAMES.get(name, name) in _OPTIONS}
-    for name, own in names.items():
-        if name != own and own in names:
-            raise FieldError(name, f"{name} and {own} are the same option; leave one of them out")
-    values = {own: given[name] for name, own in names.items()}
+    values = {name: value for name, value in given.items() if name in _OPTIONS}
     if task is not None and values.setdefault("task", task) != task:
-        raise FieldError("task", f"task is {values['task']!r}, but this address is for {task}; leave it out")
+        raise FieldError(
+            "task", f"task is {quoted(values['task'])}, but this address is for {task}; leave it out"
+        )
     if word_timestamps and values.setdefault("word_timestamps", True) is False:
         raise FieldError("word_timestamps", "word_timestamps is off, but the times of words are asked for")
-    try:
-        return TranscribeOptions(temperature=_temperatures(given), **values)
-    except UsageError as error:
-        blamed = _blamed(str(error), values)
-        sent = next((name for name, own in names.items() if own == blamed), blamed)
-        message = re.sub(rf"\b{blamed}\b", sent, str(error)) if blamed and sent else str(error)
-        raise FieldError(sent, message) from error
+    return TranscribeOptions(temperature=_temperatures(given), **values)
 
 
 def _temperatures(given: Mapping[str, Any]) -> tuple[float, ...]:
     """As `whisper-npu transcribe` makes them: in batches windows are decoded once."""
     increment = given.get("temperature_increment_on_fallback", None if given.get("batch_size") else 0.2)
     return temperatures(given.get("temperature", 0.0), increment)
-
-
-def _blamed(message: str, values: Mapping[str, Any]) -> str | None:
-    """The option that an error is about: one that is wrong by itself, or the one that it begins with."""
-    for name, value in values.items():
-        try:
-            TranscribeOptions(**{name: value})
-        except UsageError as error:
-            if str(error) == message:
-                return name
-    return _first_word(message, {*(one.name for one in fields(TranscribeOptions)), *_OWN})
-
-
-def _first_word(message: str, names: Any) -> str | None:
-    first = message.partition(" ")[0].rstrip(":")
-    return first if first in names else None

@@ -1,4 +1,4 @@
-"""A request's form: one file, and text fields that are each given once."""
+"""A request's form: one file, and text fields."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from fastapi import Request
-from starlette.datastructures import FormData, UploadFile
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from whisper_npu.apps.server.refusals import FieldError
@@ -15,12 +16,20 @@ from whisper_npu.errors import shown
 
 MOST_FIELDS = 200  # the options are fewer
 LONGEST_FIELD = 65_536  # bytes of a text field; a prompt of 224 tokens has a few thousand
-LISTS = ("timestamp_granularities", "include")  # may be given several times, with or without [] behind them
+# What may be given several times, with or without [] behind the name, and what then stands between.
+LISTS = {
+    "clip_timestamps": ",",
+    "hotwords": " ",
+    "include": ",",
+    "suppress_tokens": ",",
+    "timestamp_granularities": ",",
+}
+IN_ADDRESS = {"api-version"}  # what Azure's clients add to every address
 
 
 @dataclass(frozen=True)
 class Form:
-    """file: nameless, and open; whoever has the form closes it. fields: their text; of a list with commas."""
+    """file: nameless, and open; whoever has the form closes it. fields: their text."""
 
     file: BinaryIO
     fields: dict[str, str]
@@ -34,10 +43,25 @@ async def read_form(request: Request) -> Form:
 
     Raises FieldError for what is no such form, and ClientDisconnect if the client goes away meanwhile.
     """
-    if request.query_params:
-        name = shown(next(iter(request.query_params))[:100])
-        raise FieldError(name, f"{name} stands in the address; options are fields of the form")
-    kind = request.headers.get("content-type", "")
+    for name in request.query_params:
+        if name not in IN_ADDRESS:
+            asked = shown(name[:100])
+            raise FieldError(asked, f"{asked} stands in the address; options are fields of the form")
+    _check_headers(request.headers)
+    parser = _Parser(request)
+    try:
+        sent = await parser.parse()
+        return Form(_file(sent), _fields(sent))
+    except BaseException as error:
+        parser.close()
+        if isinstance(error, (MultiPartException, FormParserError)):
+            reason = getattr(error, "message", str(error))
+            raise FieldError(None, f"the form cannot be read: {reason}") from error
+        raise
+
+
+def _check_headers(headers: Headers) -> None:
+    kind = headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":
         raise FieldError(
             None,
@@ -45,19 +69,19 @@ async def read_form(request: Request) -> Form:
             "curl -F file=@talk.wav sends it",
             status=415,
         )
-    try:
-        sent = await _Parser(request).parse()
-    except MultiPartException as error:
-        raise FieldError(None, f"the form cannot be read: {error.message}") from error
-    try:
-        return Form(_file(sent), _fields(sent))
-    except BaseException:
-        await sent.close()
-        raise
+    coding = headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise FieldError(
+            None, f"the body's encoding is {shown(coding[:100])}; send it as it is, without one", status=415
+        )
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        raise FieldError(
+            None, "the request says that it has no body; a body needs the header Content-Length", status=411
+        )
 
 
 class _Parser(MultiPartParser):
-    """Refuses a form whose end is missing, and then closes its files, as for any other error."""
+    """Refuses a form whose end is missing, and knows its files, to close them whatever happens."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(
@@ -68,9 +92,23 @@ class _Parser(MultiPartParser):
             max_part_size=LONGEST_FIELD,
         )
         self._ended = False
+        self._files: list[UploadFile] = []
+
+    def on_headers_finished(self) -> None:
+        # A name in RFC 5987's form alone makes a part a file too; the parser knows the plain one only.
+        part = self._current_part
+        if part.content_disposition is not None and b"filename=" not in part.content_disposition:
+            part.content_disposition = part.content_disposition.replace(b"filename*=", b"filename=")
+        super().on_headers_finished()
+        if part.file is not None:
+            self._files.append(part.file)
 
     def on_end(self) -> None:
         self._ended = True
+
+    def close(self) -> None:
+        for file in self._files:
+            file.file.close()
 
     async def _to_its_end(self, request: Request) -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
@@ -87,7 +125,7 @@ def _file(sent: FormData) -> BinaryIO:
         )
     if file is None:
         other = next((name for name, value in sent.multi_items() if isinstance(value, UploadFile)), None)
-        sent_as = f"; {other} is one, but the field's name is file" if other else ""
+        sent_as = f"; {shown(other[:100])} is one, but the field's name is file" if other else ""
         raise FieldError("file", f"there is no file in the form{sent_as}")
     if file.size == 0:
         raise FieldError("file", "file is empty (0 bytes)", code="invalid_audio")
@@ -104,7 +142,8 @@ def _fields(sent: FormData) -> dict[str, str]:
         elif name not in fields:
             fields[name] = value
         elif name in LISTS:
-            fields[name] += f",{value}"
+            fields[name] += LISTS[name] + value
         else:
-            raise FieldError(name, f"{name} is given twice; leave one of them out")
+            asked = shown(name[:100])
+            raise FieldError(asked, f"{asked} is given twice; leave one of them out")
     return fields

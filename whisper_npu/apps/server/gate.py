@@ -4,42 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 
+from whisper_npu.apps.server import headers as own_headers
 from whisper_npu.apps.server.addresses import Host, KnownHosts, Origin, client_of
-from whisper_npu.apps.server.error_body import error_body
 from whisper_npu.apps.server.incoming_body import Ending, IncomingBody, Patience
+from whisper_npu.apps.server.refusals import CLIENT_GONE, ClientGoneError, Refusal, refusal_of
 from whisper_npu.errors import shown
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from whisper_npu.apps.server.metrics import ErrorKind, Metrics
+    from whisper_npu.apps.server.metrics import Metrics
     from whisper_npu.apps.server.settings import ServerSettings
 
-log = logging.getLogger(__name__)
-
-BEING_SENT = 8  # requests that may send their bodies while the queue is full
-CLIENT_GONE = 499  # the status that is counted where no answer was possible
-EXPOSED = "X-Whisper-NPU-Device, X-Whisper-NPU-Device-Description, X-Whisper-NPU-Dispatches, Retry-After"
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An answer of the gate's own."""
-
-    status: int
-    message: str
-    code: str
-    kind: ErrorKind
-    headers: tuple[tuple[str, str], ...] = ()
+BEING_SENT = 8  # requests that may send their bodies while the queue is full; of one client half as many
+EXPOSED = ", ".join((own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, "Retry-After"))
 
 
 @dataclass(frozen=True)
@@ -62,8 +48,9 @@ class Gate:
     """ASGI middleware around the whole application: `app.add_middleware(Gate, ...)`.
 
     In this order: the Host header (DNS rebinding), Origin and Sec-Fetch-Site (pages of other sites), the API
-    key, the size and speed of the body. Every answer gets security headers and is counted. An exception that
-    nothing within handles becomes an answer with status 500. WebSockets are refused.
+    key, the size and speed of the body. Every answer gets security headers and those that say what runs, and
+    is counted, with how it was refused if it was. An exception that nothing within handles becomes an answer
+    with status 500. WebSockets are refused.
     """
 
     def __init__(
@@ -73,8 +60,13 @@ class Gate:
         metrics: Metrics,
         page_paths: Collection[str] = ("/",),
         patience: Patience | None = None,
+        every_answer: Mapping[str, str] | None = None,
+        seconds_to_next: Callable[[], int] = lambda: 5,
     ) -> None:
-        """page_paths: the page and its files, which need no key, no more than /health does."""
+        """page_paths: the page and its files, which need no key, no more than /health does.
+
+        every_answer: headers of every answer. seconds_to_next: until a request under way is likely to end.
+        """
         self._app = app
         self._metrics = metrics
         self._page_paths = frozenset(page_paths)
@@ -84,7 +76,10 @@ class Gate:
         self._every_origin = "*" in settings.allowed_origins
         self._origins = {Origin.parse(text) for text in settings.allowed_origins} - {None}
         self._key = None if settings.api_key is None else _digest(settings.api_key.encode())
+        self._every_answer = dict(every_answer or {})
+        self._seconds_to_next = seconds_to_next
         self._most_bodies = settings.max_queue + 1 + BEING_SENT
+        self._most_of_one = settings.max_queue + 1 + BEING_SENT // 2
         self._bodies: Counter[str] = Counter()  # requests with a body under way, by client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,43 +99,47 @@ class Gate:
         )
         has_body = headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
         body = IncomingBody(receive, has_body, self._limit, self._patience)
-        answer = _Answer(send, body, asking, self._is_guest(asking), scope.get("http_version", "1.1"))
+        answer = _Answer(
+            send, body, asking, self._is_guest(asking), self._every_answer, scope.get("http_version", "1.1")
+        )
+        state = scope.setdefault("state", {})
         counted = False
         try:
             refusal = self._refusal(asking, has_body)
             if refusal is not None:
-                await self._refuse(answer, refusal)
+                await self._refuse(scope, answer, refusal)
             elif asking.is_preflight:
-                await answer.pass_on_whole(204, _preflight(headers))
+                await answer.pass_on_whole(_preflight(headers))
             else:
-                counted = has_body
-                self._bodies[asking.client] += counted
+                if has_body:
+                    counted = True
+                    self._bodies[asking.client] += 1
                 await self._run(scope, body, answer)
         finally:
             if counted:
                 self._bodies -= Counter([asking.client])
+            if answer.status is None:
+                refusal_of(ClientGoneError()).note(scope)
             self._metrics.request(path, answer.status or CLIENT_GONE)
+            if "refused" in state:
+                self._metrics.error(state["refused"])
 
     async def _run(self, scope: Scope, body: IncomingBody, answer: _Answer) -> None:
         try:
             await self._app(scope, body.receive, answer.send)
-        except Exception:
+        except Exception as error:
             if answer.status is not None:
                 raise  # nothing can be said any more: the server closes the connection
             if not body.is_cut_off:
-                log.exception("%s %s failed", scope["method"], shown(scope["path"]))
-                await self._refuse(answer, _failed())
+                await self._refuse(scope, answer, refusal_of(error))
         if answer.status is None and body.ending is Ending.TOO_LARGE:
-            await self._refuse(answer, self._too_large())
+            await self._refuse(scope, answer, self._too_large())
         elif answer.status is None and body.ending is Ending.TOO_SLOW:
-            await self._refuse(answer, _too_slow())
+            await self._refuse(scope, answer, _too_slow())
 
-    async def _refuse(self, answer: _Answer, refusal: Refusal) -> None:
-        self._metrics.error(refusal.kind)
-        kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
-        content = json.dumps(error_body(refusal.message, kind, code=refusal.code)).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-        await answer.pass_on_whole(refusal.status, {**headers, **dict(refusal.headers)}, content)
+    async def _refuse(self, scope: Scope, answer: _Answer, refusal: Refusal) -> None:
+        refusal.note(scope)
+        await answer.pass_on_whole(refusal.response())
 
     def _refusal(self, asking: _Asking, has_body: bool) -> Refusal | None:
         return (
@@ -156,7 +155,7 @@ class Gate:
         host = Host.parse(given[0]) if len(given) == 1 else None
         if host is None:
             return Refusal(
-                400, "the request must have one Host header, with a name or address", "bad_host", "host"
+                400, "the request must have one Host header, with a name or address", "host", code="bad_host"
             )
         if host in self._hosts:
             return None
@@ -164,8 +163,8 @@ class Gate:
             421,
             f"this server does not answer to the name {_quoted(host.name)}; if it is its name, start it with "
             f"--allowed_hosts {_quoted(host.name)}",
-            "host_not_allowed",
             "host",
+            code="host_not_allowed",
         )
 
     def _is_guest(self, asking: _Asking) -> bool:
@@ -186,13 +185,15 @@ class Gate:
         is_link = asking.headers.get("sec-fetch-mode") == "navigate" and asking.method in ("GET", "HEAD")
         if is_link and asking.is_of_page and not given:
             return None  # it gives the other site nothing, and asks for nothing
-        name = _quoted(given[0]) if given else "another site"
+        origin = Origin.parse(given[0]) if len(given) == 1 else None
+        name = _quoted(given[0]) if origin else "another site"
+        to_allow = name if origin else "and the page's origin, such as https://example.com"
         return Refusal(
             403,
             f"a web page of {name} may not use this server; to let it, start the server with "
-            "--allowed_origins and the page's origin, such as https://example.com",
-            "origin_not_allowed",
+            f"--allowed_origins {to_allow}",
             "origin",
+            code="origin_not_allowed",
         )
 
     def _is_own(self, asking: _Asking, given: list[str], site: str | None) -> bool:
@@ -218,9 +219,9 @@ class Gate:
         return Refusal(
             401,
             f"{message}: send the header `Authorization: Bearer KEY` with the server's key",
-            "invalid_api_key",
             "key",
-            (("WWW-Authenticate", 'Bearer realm="whisper-npu"'),),
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": 'Bearer realm="whisper-npu"'},
         )
 
     def _wrong_length(self, asking: _Asking) -> Refusal | None:
@@ -231,7 +232,10 @@ class Gate:
         is_number = digits.isascii() and digits.isdigit()
         if len(given) > 1 or not is_number or "transfer-encoding" in asking.headers:
             return Refusal(
-                400, "Content-Length must be one number, and without Transfer-Encoding", "bad_length", "body"
+                400,
+                "Content-Length must be one number, and without Transfer-Encoding",
+                "body",
+                code="bad_length",
             )
         if len(digits) > 18 or int(digits) > self._limit:
             return self._too_large()
@@ -242,21 +246,21 @@ class Gate:
             413,
             f"the request's body is larger than the {self._limit / 1e6:g} MB that this server takes "
             "(--max_upload_mb)",
-            "body_too_large",
             "body",
+            code="body_too_large",
         )
 
     def _too_many(self, asking: _Asking) -> Refusal | None:
-        most = self._most_bodies
-        if self._bodies.total() < most and self._bodies[asking.client] < (most + 1) // 2:
+        everybody, own = self._bodies.total(), self._bodies[asking.client]
+        if everybody < self._most_bodies and own < self._most_of_one:
             return None
         return Refusal(
             429,
-            f"{self._bodies.total()} requests are under way, {self._bodies[asking.client]} of them yours; "
-            "no more are taken in before one ends",
-            "too_many_requests",
+            f"too many requests are under way: {everybody}, at most {self._most_bodies} may be, and {own} of "
+            f"this client, at most {self._most_of_one} may be",
             "busy",
-            (("Retry-After", "5"),),
+            code="too_many_requests",
+            headers={"Retry-After": str(self._seconds_to_next())},
         )
 
 
@@ -264,12 +268,19 @@ class _Answer:
     """Stands between the application and the server's `send`."""
 
     def __init__(
-        self, send: Send, body: IncomingBody, asking: _Asking, is_guest: bool, http_version: str
+        self,
+        send: Send,
+        body: IncomingBody,
+        asking: _Asking,
+        is_guest: bool,
+        every_answer: Mapping[str, str],
+        http_version: str,
     ) -> None:
         self._send = send
         self._body = body
         self._asking = asking
         self._is_guest = is_guest
+        self._every_answer = every_answer
         self._http_version = http_version
         self.status: int | None = None  # None: nothing is said yet
 
@@ -279,10 +290,10 @@ class _Answer:
             return
         await self._pass_on(message)
 
-    async def pass_on_whole(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
-        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await self._pass_on({"type": "http.response.start", "status": status, "headers": raw})
-        await self._pass_on({"type": "http.response.body", "body": content})
+    async def pass_on_whole(self, response: Response) -> None:
+        head = {"status": response.status_code, "headers": response.raw_headers}
+        await self._pass_on({"type": "http.response.start", **head})
+        await self._pass_on({"type": "http.response.body", "body": response.body})
 
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -301,6 +312,7 @@ class _Answer:
 
     def _with_ours(self, status: int, raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         headers = MutableHeaders(raw=raw)
+        headers.update(self._every_answer)
         headers["X-Content-Type-Options"] = "nosniff"
         headers["X-Frame-Options"] = "DENY"
         headers["Referrer-Policy"] = "no-referrer"
@@ -318,21 +330,18 @@ class _Answer:
         return headers.raw
 
 
-def _preflight(headers: Headers) -> dict[str, str]:
+def _preflight(headers: Headers) -> Response:
     """What a page of an allowed origin may send."""
-    return {
+    allowed = {
         "Access-Control-Allow-Methods": "GET, POST",
         "Access-Control-Allow-Headers": headers.get("access-control-request-headers", "Authorization"),
         "Access-Control-Max-Age": "600",
     }
+    return Response(status_code=204, headers=allowed)
 
 
 def _too_slow() -> Refusal:
-    return Refusal(408, "the request's body came too slowly, or not at all", "body_too_slow", "body")
-
-
-def _failed() -> Refusal:
-    return Refusal(500, "the server failed; its log says why", "internal_error", "internal")
+    return Refusal(408, "the request's body came too slowly, or not at all", "body", code="body_too_slow")
 
 
 def _digest(key: bytes) -> bytes:

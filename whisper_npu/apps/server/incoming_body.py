@@ -29,7 +29,7 @@ class Patience:
     silence: float = 30.0  # seconds without a byte
     start: float = 60.0  # seconds in all, before a slow body counts as too slow
     bytes_per_second: float = 1000.0  # and what it must bring on top
-    rest: float = 10.0  # seconds to take in what is sent to a request that is refused
+    rest: float = 4.0  # seconds to take in what is sent to a request that is refused
     rest_silence: float = 2.0
 
 

@@ -48,6 +48,11 @@ class Server(uvicorn.Server):
         self._service.stop()
         await super().shutdown(sockets)
 
+    @property
+    def at_work(self) -> bool:
+        """Whether, at the end, a thread is in a call that could not be interrupted."""
+        return self._service.at_work
+
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket that has the address and does not listen yet. Raises ListenError."""

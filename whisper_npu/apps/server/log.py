@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_npu.apps.server.gate import CLIENT_GONE
+from whisper_npu.apps.server.refusals import CLIENT_GONE
 from whisper_npu.errors import shown
 
 LOG = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, noted)
+        except asyncio.CancelledError:
+            pass  # uvicorn ends, and would print a traceback
         except Exception:
             status = 500
             raise

@@ -30,7 +30,7 @@ ErrorKind = Literal[
     "origin",  # refused by the gate: a page of another site
     "key",  # refused by the gate: no API key, or a wrong one
     "body",  # refused by the gate: too large, too slow, a wrong length
-    "busy",  # refused by the gate: too many requests under way
+    "busy",  # refused by the gate: too many requests with a recording under way
     "queue_full",  # refused by the queue
     "request",  # wrong in itself
     "audio",  # a recording that cannot be read, or is too long
@@ -61,7 +61,7 @@ INFO = Described(
 REQUESTS = Described(
     "whisper_npu_requests_total",
     "counter",
-    f"Requests answered; endpoint {OTHER}: any other path; status 499: the client went away before",
+    f"Requests answered; endpoint {OTHER}: no path of the server; status 499: the client went away before",
     ("endpoint", "status"),
 )
 IN_FLIGHT = Described(
@@ -72,20 +72,31 @@ BUSY = Described("whisper_npu_device_busy", "gauge", "1 while a request has the 
 WAITS = Described(
     "whisper_npu_queue_wait_seconds", "histogram", "Seconds that a request waited for the device"
 )
-AUDIO = Described("whisper_npu_audio_seconds_total", "counter", "Seconds of audio transcribed")
+AUDIO = Described(
+    "whisper_npu_audio_seconds_total",
+    "counter",
+    "Seconds of audio transcribed, of recordings that were given up as far as they came",
+)
 WORK = Described(
-    "whisper_npu_work_seconds_total", "counter", "Seconds of work on that audio, waiting not counted"
+    "whisper_npu_work_seconds_total",
+    "counter",
+    "Seconds of work, also on what failed or was given up; waiting not counted",
 )
 REAL_TIME_FACTORS = Described(
     "whisper_npu_real_time_factor",
     "histogram",
-    "Seconds of work per second of audio, one observation per recording; below 1 is faster than speech",
+    "Seconds of work per second of audio, one observation per whole recording; below 1 is faster than speech",
 )
-DISPATCHES = Described("whisper_npu_dispatches_total", "counter", "Dispatches to the device")
+DISPATCHES = Described(
+    "whisper_npu_dispatches_total",
+    "counter",
+    "Dispatches to the device, also for what failed or was given up",
+)
 ERRORS = Described(
     "whisper_npu_errors_total",
     "counter",
-    f"Requests that failed or were refused; kind: {', '.join(get_args(ErrorKind))}",
+    "Requests that failed, were refused or whose client went away, one each, and failures of the device "
+    f"that no client waited for; kind: {', '.join(get_args(ErrorKind))}",
     ("kind",),
 )
 ALL = (
@@ -112,7 +123,10 @@ class Metrics:
     """The counts of one server, in a registry of their own; to be called from any thread."""
 
     def __init__(self, model: str, device: str, device_description: str, endpoints: Collection[str]) -> None:
-        """endpoints: the paths that are told apart; all others are one, whatever clients ask for."""
+        """endpoints: the paths that are told apart; all others are one, whatever clients ask for.
+
+        One that ends in /{id} is for all below it.
+        """
         self._endpoints = frozenset(endpoints)
         registry = self._registry = CollectorRegistry()
         _gauge(INFO, registry).labels(whisper_npu.__version__, model, device, device_description).set(1)
@@ -130,7 +144,14 @@ class Metrics:
             self._errors.labels(kind)  # 0 is there from the start, so that a rate sees the first one
 
     def request(self, endpoint: str, status: int) -> None:
-        self._requests.labels(endpoint if endpoint in self._endpoints else OTHER, str(status)).inc()
+        """endpoint: the path."""
+        self._requests.labels(self._label(endpoint), str(status)).inc()
+
+    def _label(self, path: str) -> str:
+        if path in self._endpoints:
+            return path
+        above = (one for one in self._endpoints if one.endswith("/{id}"))
+        return next((one for one in above if path.startswith(one.removesuffix("{id}"))), OTHER)
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
@@ -140,11 +161,14 @@ class Metrics:
     def waited(self, seconds: float) -> None:
         self._waits.observe(seconds)
 
-    def done(self, audio_seconds: float, wall_seconds: float, dispatches: int) -> None:
-        """One recording is transcribed. wall_seconds: of work, waiting not counted."""
+    def worked(self, audio_seconds: float, wall_seconds: float, dispatches: int) -> None:
+        """The work on a recording has ended, in whatever way. wall_seconds: of work, waiting not counted."""
         self._audio.inc(audio_seconds)
         self._work.inc(wall_seconds)
         self._dispatches.inc(dispatches)
+
+    def done(self, audio_seconds: float, wall_seconds: float) -> None:
+        """All of a recording is transcribed."""
         if audio_seconds > 0:
             self._real_time_factors.observe(wall_seconds / audio_seconds)
 

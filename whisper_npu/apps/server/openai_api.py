@@ -31,13 +31,14 @@ async def translations(request: Request) -> Response:
     return await respond(request, partial(asked_for, task="translate"), answer)
 
 
-@router.get("/v1/models")
+@router.api_route("/v1/models", methods=["GET", "HEAD"])
+@router.api_route("/v1/models/", methods=["GET", "HEAD"])
 async def models(request: Request) -> dict[str, Any]:
     served: Served = request.app.state.served
     return served.listed()
 
 
-@router.get("/v1/models/{name:path}")
+@router.api_route("/v1/models/{name:path}", methods=["GET", "HEAD"])
 async def model(request: Request, name: str) -> dict[str, Any]:
     served: Served = request.app.state.served
     return served.described(name)

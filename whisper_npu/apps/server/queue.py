@@ -17,7 +17,7 @@ NEWEST = 0.25  # how much the newest turn counts in the estimate of the next one
 
 
 class QueueFullError(WhisperNpuError):
-    """No place is left, or none for this client."""
+    """No place is left for this client."""
 
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -31,15 +31,17 @@ class _Waiter:
     client: str
     since: float
     position: int = 0  # turns that end before its own begins; 0: it is its turn
-    news: asyncio.Event = field(default_factory=asyncio.Event)  # the position changed
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # the position changed, or it is refused
+    refused: QueueFullError | None = None  # its place is another client's
 
 
 class Queue:
     """Hands the device to one request at a time.
 
     Clients take turns, and the requests of one client are served in the order of their arrival: while a
-    client waits, every other one gets at most one turn before it. At most `max_waiting` requests wait, those
-    of one client in at most half of the places (rounded up), so that one client never shuts out the others.
+    client waits, every other one gets at most one turn before it. At most `max_waiting` requests wait. A
+    client may have all of these places while nobody else wants one; from a full queue the newest request of
+    the client with the most has to leave for one of a client that, with it, has fewer.
 
     For one event loop, and to be called within it only.
     """
@@ -52,7 +54,6 @@ class Queue:
     ) -> None:
         """on_waited: told how many seconds a request waited, when its turn begins."""
         self._max_waiting = max_waiting
-        self._share = (max_waiting + 1) // 2
         self._on_waited = on_waited
         self._clock = clock
         self._clients: dict[str, deque[_Waiter]] = {}  # those that wait; the first one has the next turn
@@ -84,11 +85,13 @@ class Queue:
         try:
             told = None
             while True:
-                if on_position is not None and mine.position != told:
+                if on_position is not None and mine.refused is None and mine.position != told:
                     told = mine.position
                     on_position(told)
                 if self._at_work is mine:
                     break
+                if mine.refused is not None:
+                    raise mine.refused
                 mine.news.clear()
                 await mine.news.wait()
             if self._on_waited is not None:
@@ -102,18 +105,8 @@ class Queue:
         if self._at_work is None:  # then nobody waits either
             self._begin(mine)
             return mine
-        own = self._clients.get(client) or deque()
         if self.waiting >= self._max_waiting:
-            raise QueueFullError(
-                f"the queue is full: {self.waiting} requests wait, and no more may (max_queue)",
-                self._seconds_until(1),
-            )
-        if len(own) >= self._share:
-            raise QueueFullError(
-                f"{len(own)} requests of yours wait, and one client may have no more than half of the "
-                f"{self._max_waiting} places of the queue (max_queue)",
-                self._seconds_until(own[0].position),
-            )
+            self._make_room(client)
         self._clients.setdefault(client, deque()).append(mine)
         # Whoever is served right now comes after all others, newcomers too.
         served = self._clients.pop(self._at_work.client, None)
@@ -122,13 +115,33 @@ class Queue:
         self._count()
         return mine
 
+    def _make_room(self, client: str) -> None:
+        """For this client, in a full queue. Raises QueueFullError if its own request is to be refused."""
+        refused = QueueFullError(
+            f"the queue is full (max_queue {self._max_waiting}), and no client has more places in it than "
+            "this one"
+            if self._max_waiting
+            else "a request is worked on, and none may wait (max_queue 0)",
+            self.seconds_to_next(),
+        )
+        most = max(self._clients.values(), key=len, default=deque[_Waiter]())
+        if len(most) <= len(self._clients.get(client, ())) + 1:
+            raise refused
+        last = most.pop()
+        last.refused = QueueFullError(
+            f"the queue is full (max_queue {self._max_waiting}); the place of this request went to another "
+            "client, which has fewer",
+            self.seconds_to_next(),
+        )
+        last.news.set()
+
     def _leave(self, mine: _Waiter) -> None:
         if self._at_work is mine:
             self._usual += NEWEST * (self._clock() - self._began - self._usual)
             self._at_work = None
             if self._clients:
                 self._begin(self._next())
-        else:
+        elif mine.refused is None:
             own = self._clients[mine.client]
             own.remove(mine)
             if not own:
@@ -160,7 +173,6 @@ class Queue:
                         own[turn].position = position
                         own[turn].news.set()
 
-    def _seconds_until(self, turns: int) -> int:
-        """Until so many turns have ended, the one under way among them."""
-        elapsed = self._clock() - self._began
-        return max(1, ceil(max(0.0, self._usual - elapsed) + (turns - 1) * self._usual))
+    def seconds_to_next(self) -> int:
+        """Until the turn that is under way is likely to end; at least 1."""
+        return max(1, ceil(self._usual - (self._clock() - self._began)))

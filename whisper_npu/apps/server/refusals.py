@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 
-from whisper_npu.apps.server.error_body import error_body
-from whisper_npu.apps.server.gate import CLIENT_GONE
 from whisper_npu.apps.server.metrics import ErrorKind
 from whisper_npu.apps.server.queue import QueueFullError
 from whisper_npu.errors import AudioError, TooLongError, UsageError, WhisperNpuError, one_line
 
+CLIENT_GONE = 499  # the status that is logged and counted where no answer was possible
+LOG = logging.getLogger(__name__)
 _NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients would ask twice more after a 5xx
 
 
@@ -22,8 +24,8 @@ class FieldError(UsageError):
     """A field of a form that is missing, unknown or wrong."""
 
     def __init__(self, param: str | None, message: str, status: int = 400, code: str | None = None) -> None:
-        super().__init__(message)
-        self.param, self.status, self.code = param, status, code
+        super().__init__(message, option=param)
+        self.status, self.code = status, code
 
 
 class TimeLimitError(WhisperNpuError):
@@ -33,9 +35,15 @@ class TimeLimitError(WhisperNpuError):
 class StoppingError(WhisperNpuError):
     """The server is asked to end."""
 
+    def __init__(self) -> None:
+        super().__init__("the server is being stopped; ask again when it is back")
+
 
 class ClientGoneError(WhisperNpuError):
     """Nobody waits for the answer any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has gone")
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,9 @@ class Refusal:
 
     @property
     def body(self) -> dict[str, dict[str, str | None]]:
-        return error_body(self.message, self._type, self.param, self.code)
+        """As JSON's data: OpenAI's, which their clients turn into exceptions."""
+        told = {"message": self.message, "type": self._type, "param": self.param, "code": self.code}
+        return {"error": told}
 
     @property
     def _type(self) -> str:
@@ -62,19 +72,35 @@ class Refusal:
     def response(self) -> JSONResponse:
         return JSONResponse(self.body, self.status, headers=dict(self.headers))
 
+    def note(self, scope: MutableMapping[str, Any]) -> None:
+        """In the request, for the gate, which counts how each one ended."""
+        scope.setdefault("state", {})["refused"] = self.kind
+
 
 def refusal_of(error: BaseException) -> Refusal:
-    """Never a traceback, and nothing of this machine but what our own messages say."""
+    """Never a traceback, and nothing of this machine but what our own messages say.
+
+    What an operator has to hear of, a failing device and a defect of ours, is logged here.
+    """
+    refusal = _refusal_of(error)
+    if refusal.kind == "internal":
+        LOG.error("a defect of this program:", exc_info=error)
+    elif refusal.kind == "device":
+        LOG.error("%s", refusal.message)
+    return refusal
+
+
+def _refusal_of(error: BaseException) -> Refusal:
     message = _message(error)
     match error:
         case FieldError():
-            return Refusal(error.status, message, "request", error.param, error.code)
+            return Refusal(error.status, message, "request", error.option, error.code)
+        case UsageError():
+            return Refusal(400, message, "request", error.option)
         case TooLongError():
             return Refusal(413, message, "audio", "file", "audio_too_long")
         case AudioError():
             return Refusal(400, message, "audio", "file", "invalid_audio")
-        case UsageError():
-            return Refusal(400, message, "request")
         case QueueFullError():
             retry = {"Retry-After": str(error.retry_after_seconds)}
             return Refusal(429, message, "queue_full", code="queue_full", headers=retry)
@@ -87,8 +113,9 @@ def refusal_of(error: BaseException) -> Refusal:
         case WhisperNpuError():
             return Refusal(500, message, "device", code="device_failed", headers=_NO_RETRY)
         case HTTPException():
-            headers = dict(error.headers or {})
-            return Refusal(error.status_code, _http_message(error), "request", headers=headers)
+            return Refusal(
+                error.status_code, _http_message(error), "request", headers=dict(error.headers or {})
+            )
     described = f"the server failed on this request ({type(error).__name__}); its log says more"
     return Refusal(500, described, "internal", code="internal", headers=_NO_RETRY)
 
@@ -100,8 +127,6 @@ def _message(error: BaseException) -> str:
 
 
 def _http_message(error: HTTPException) -> str:
-    if error.status_code == 404:
-        return "there is nothing at this address; docs/server.md lists what there is"
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         return f"this method is not allowed here; use {allowed}"

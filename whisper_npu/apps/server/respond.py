@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, aclosing
 from time import monotonic
@@ -10,25 +9,19 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from whisper_npu.apps.server import headers
 from whisper_npu.apps.server.addresses import client_of
-from whisper_npu.apps.server.answers import (
-    DISPATCHES_HEADER,
-    KEEP_ALIVE,
-    device_headers,
-    event,
-    told,
-)
+from whisper_npu.apps.server.answers import KEEP_ALIVE, event, told
 from whisper_npu.apps.server.asked import Asked
 from whisper_npu.apps.server.form import Form, read_form
-from whisper_npu.apps.server.refusals import ClientGoneError, Refusal, refusal_of
+from whisper_npu.apps.server.refusals import ClientGoneError, Refusal, StoppingError, refusal_of
 from whisper_npu.apps.server.served import Served
 from whisper_npu.apps.server.work import Finished, Happening, Progress, Service
+from whisper_npu.errors import UsageError
 
 KEEP_ALIVE_SECONDS = 10.0
-LOG = logging.getLogger(__name__)
 
 AskedFor = Callable[[Mapping[str, str]], Asked]
 Answer = Callable[[Finished, Asked], Response]
@@ -41,48 +34,49 @@ async def respond(request: Request, asked_for: AskedFor, answer: Answer) -> Resp
     """
     service: Service = request.app.state.service
     try:
-        form = await read_form(request)
+        form = await service.unless_stopped(read_form(request))
         with ExitStack() as closing:
             closing.callback(form.close)
-            response = await _answered(request, form, asked_for(form.fields), answer, closing)
+            # Checking some fields takes a while if they are long.
+            asked = await service.unless_stopped(service.read(lambda: asked_for(form.fields)))
+            return await _answered(request, form, asked, answer, closing)
     except Exception as error:
-        response = _refused(error, service).response()
-    response.headers.update(device_headers(service.model.device))
-    return response
+        return _refused(error, request).response()
 
 
 async def _answered(
     request: Request, form: Form, asked: Asked, answer: Answer, closing: ExitStack
 ) -> Response:
     """closing: closes the form; a stream does that itself."""
-    service: Service = request.app.state.service
-    served: Served = request.app.state.served
-    served.check(asked.model)
-    await service.check(form.file, asked)
-    happenings = _followed(service.happenings(form.file, asked, client_of(request.scope)), request)
+    happenings = _followed(request, form, asked)
     if asked.stream:
         # What refuses it at once, such as a full queue, is an answer with a status of its own.
         first = await anext(happenings)
-        return _Events(_events(first, happenings, asked, service), happenings, closing.pop_all())
+        return _Events(_events(first, happenings, asked, request), happenings, closing.pop_all())
     async with aclosing(happenings):
         async for happening in happenings:
             if isinstance(happening, Finished):
                 response = answer(happening, asked)
-                response.headers[DISPATCHES_HEADER] = str(happening.dispatches)
+                response.headers[headers.DISPATCHES] = str(happening.dispatches)
     return response
 
 
-async def _followed(
-    happenings: AsyncGenerator[Happening, None], request: Request
-) -> AsyncGenerator[Happening, None]:
+async def _followed(request: Request, form: Form, asked: Asked) -> AsyncGenerator[Happening, None]:
     """What happens while the client is there, noted for the log. Raises ClientGoneError."""
-    async with aclosing(happenings):
-        async for happening in happenings:
-            if isinstance(happening, Progress):
-                request.state.audio_seconds = happening.duration
-            if await request.is_disconnected():
-                raise ClientGoneError("the client has gone")
-            yield happening
+    service: Service = request.app.state.service
+    served: Served = request.app.state.served
+    served.check(asked.model)
+    try:
+        await service.unless_stopped(service.check(form.file, asked))
+        async with aclosing(service.happenings(form.file, asked, client_of(request.scope))) as happenings:
+            async for happening in happenings:
+                if isinstance(happening, Progress):
+                    request.state.audio_seconds = happening.duration
+                if await request.is_disconnected():
+                    raise ClientGoneError
+                yield happening
+    except UsageError as error:
+        raise asked.in_their_words(error) from error
 
 
 class _Events(StreamingResponse):
@@ -97,20 +91,29 @@ class _Events(StreamingResponse):
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would collect them
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._events, self._happenings, self._closing = events, happenings, closing
+        self._told_all = False
+
+    async def stream_response(self, send: Send) -> None:
+        await super().stream_response(send)
+        self._told_all = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:  # no event may have been sent yet
+            if not self._told_all:
+                service: Service = scope["app"].state.service
+                refusal_of(StoppingError() if service.stopping else ClientGoneError()).note(scope)
             await self._events.aclose()
             await self._happenings.aclose()
             self._closing.close()
 
 
 async def _events(
-    first: Happening, others: AsyncGenerator[Happening, None], asked: Asked, service: Service
+    first: Happening, others: AsyncGenerator[Happening, None], asked: Asked, request: Request
 ) -> AsyncGenerator[bytes, None]:
     """The events of one request. An error ends them, and is the last of them."""
+    service: Service = request.app.state.service
     spoke = monotonic()
     try:
         async for happening in _chained(first, others):
@@ -122,10 +125,7 @@ async def _events(
                 yield KEEP_ALIVE
                 spoke = monotonic()
     except Exception as error:
-        yield event(_refused(error, service).body)
-    except BaseException:  # the client went away, or the server ends
-        service.metrics.error("client_gone")
-        raise
+        yield event(_refused(error, request).body)
 
 
 async def _chained(first: Any, others: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -134,12 +134,7 @@ async def _chained(first: Any, others: AsyncIterator[Any]) -> AsyncIterator[Any]
         yield other
 
 
-def _refused(error: Exception, service: Service) -> Refusal:
+def _refused(error: Exception, request: Request) -> Refusal:
     refusal = refusal_of(error)
-    if not isinstance(error, ClientDisconnect):  # a body that ends early, which the gate has seen
-        service.metrics.error(refusal.kind)
-    if refusal.kind == "internal":
-        LOG.error("a defect of this program:", exc_info=error)
-    elif refusal.kind == "device":
-        LOG.error("%s", refusal.message)
+    refusal.note(request.scope)
     return refusal

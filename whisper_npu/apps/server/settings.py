@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 
-from whisper_npu.apps.server.addresses import Host, Origin
+from whisper_npu.apps.server.addresses import NULL, Host, Origin
 from whisper_npu.errors import UsageError
 
 MEGABYTE = 1_000_000
@@ -35,7 +35,7 @@ class ServerSettings:
             )
         if not 0 <= self.port <= 65535:
             raise UsageError(f"port is {self.port}, must be from 0 to 65535; 0 takes a free one")
-        if self.api_key is not None and not _is_key(self.api_key):
+        if self.api_key is not None and not is_key(self.api_key):
             raise UsageError("api_key must be one word of ASCII letters, digits and marks")
         for name in ("max_upload_mb", "max_audio_seconds", "request_timeout"):
             value = getattr(self, name)
@@ -53,12 +53,13 @@ class ServerSettings:
             if origin != "*" and Origin.parse(origin) is None:
                 raise UsageError(
                     f"allowed_origins has {origin!r}, must be a page's scheme, name and port without a path, "
-                    "such as https://example.com or http://localhost:3000"
+                    "such as https://example.com or app://obsidian.md; null is for pages without one"
                 )
-        if "*" in (*self.allowed_hosts, *self.allowed_origins) and self.api_key is None:
+        everybody = {"*", NULL} & {*self.allowed_hosts, *self.allowed_origins}  # any page can be null
+        if everybody and self.api_key is None:
             raise UsageError(
-                "'*' without an api_key lets every web page use the server from the browser of whoever opens "
-                "it: name the hosts and origins, or set an api_key"
+                f"'{min(everybody)}' without an api_key lets every web page use the server from the browser "
+                "of whoever opens it: name the hosts and origins, or set an api_key"
             )
 
     @property
@@ -71,6 +72,6 @@ def _is_host_name(text: str) -> bool:
     return host is not None and host.port is None
 
 
-def _is_key(key: str) -> bool:
+def is_key(key: str) -> bool:
     """Whether an HTTP header can carry it."""
     return bool(key) and all("!" <= character <= "~" for character in key)

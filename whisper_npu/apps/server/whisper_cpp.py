@@ -7,29 +7,42 @@ answers have its shapes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isclose
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from whisper_npu.apps.server.answers import MEDIA_TYPES, document, language_of
+from whisper_npu.apps.server.answers import MEDIA_TYPES, language_of
 from whisper_npu.apps.server.answers import answer as openai_answer
-from whisper_npu.apps.server.asked import Asked, asked_for
+from whisper_npu.apps.server.asked import OTHER_NAMES, Asked, asked_for
 from whisper_npu.apps.server.refusals import FieldError
 from whisper_npu.apps.server.respond import respond
 from whisper_npu.apps.server.work import Finished
 from whisper_npu.apps.switch import as_switch
 from whisper_npu.errors import shown
+from whisper_npu.output import as_document
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.transcript import Transcript
 
 # Its names for options that mean the same.
-NAMES = {
+NAMES = OTHER_NAMES | {
     "logprob_thold": "log_prob_threshold",
     "no_speech_thold": "no_speech_threshold",
+    "no_context": "condition_on_previous_text",  # and the other way round
     "no_timestamps": "without_timestamps",
     "temperature_inc": "temperature_increment_on_fallback",
+    "token_timestamps": "word_timestamps",
+    "translate": "task",
     "vad": "vad_filter",
+}
+# Its options of Silero VAD, which without vad mean nothing; some clients always send all of its defaults.
+VAD_DEFAULTS = {
+    "vad_max_speech_duration_s": 3.4028235e38,  # the largest float
+    "vad_min_silence_duration_ms": 100,
+    "vad_min_speech_duration_ms": 250,
+    "vad_speech_pad_ms": 30,
+    "vad_threshold": 0.5,
 }
 # Its fields that mean nothing here, with the values that ask for nothing; any other is refused.
 HARMLESS: dict[str, tuple[float, ...]] = {
@@ -73,23 +86,27 @@ async def inference(request: Request) -> Response:
 def asked_as_there(sent: Mapping[str, str]) -> Asked:
     """What whisper.cpp's fields ask for. Raises FieldError."""
     fields: dict[str, str] = {}
+    without_vad = not _is_on("vad", sent.get("vad", sent.get("vad_filter", "")))
     for name, text in sent.items():
         if name in HARMLESS:
             _check_harmless(name, text)
+        elif name in VAD_DEFAULTS and without_vad and _is_near(text, VAD_DEFAULTS[name]):
+            continue
         elif name == "translate":
-            fields["task"] = "translate" if _is_on(name, text) else "transcribe"
-        elif name == "token_timestamps":
-            fields["word_timestamps"] = text
+            fields[name] = "translate" if _is_on(name, text) else "transcribe"
+        elif name == "no_context":
+            fields[name] = "false" if _is_on(name, text) else "true"
         elif name == "beam_size" and text == "-1":  # its word for a greedy search
             fields[name] = "1"
         elif name == "temperature_inc" and _number(text) == 0:
-            fields[NAMES[name]] = "none"
+            fields[name] = "none"
         else:
-            fields[NAMES.get(name, name)] = text
-    timed = as_switch(fields.get("without_timestamps") or "false") is False
-    if fields.get("response_format") == "verbose_json" and timed:
-        fields.setdefault("word_timestamps", "true")
-    return asked_for(fields)
+            fields[name] = text
+    timed = not _is_on("no_timestamps", sent.get("no_timestamps", sent.get("without_timestamps", "")))
+    timed_words = {"token_timestamps", "word_timestamps"} & set(fields)
+    if fields.get("response_format") == "verbose_json" and timed and not timed_words:
+        fields["word_timestamps"] = "true"
+    return asked_for(fields, names=NAMES)
 
 
 def answer(finished: Finished, asked: Asked) -> Response:
@@ -118,7 +135,7 @@ def _verbose(transcript: Transcript, asked: Asked) -> dict[str, Any]:
         "detected_language": name_of(language).lower(),
         "detected_language_probability": probability,
         "language_probabilities": {language: probability},
-        "segments": [_segment(one, asked) for one in document(transcript)["segments"]],
+        "segments": [_segment(one, asked) for one in as_document(transcript)["segments"]],
     }
 
 
@@ -133,7 +150,8 @@ def _check_harmless(name: str, text: str) -> None:
     switch = as_switch(text)
     value = _number(text) if switch is None else float(switch)
     if text and value not in HARMLESS[name]:
-        raise FieldError(name, f"{name}: {INSTEAD.get(name, 'it has no meaning here; leave it out')}")
+        instead = INSTEAD.get(name, "it has no meaning here; leave it out")
+        raise FieldError(name, f"{name} cannot be honoured here: {instead}")
 
 
 def _number(text: str) -> float | None:
@@ -141,6 +159,11 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _is_near(text: str, value: float) -> bool:
+    number = _number(text)
+    return not text or (number is not None and isclose(number, value, rel_tol=1e-6))
 
 
 def _is_on(name: str, text: str) -> bool:

@@ -7,18 +7,19 @@ one works for all requests, and another looks into the recordings that arrive me
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 from time import perf_counter
 from traceback import clear_frames
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from whisper_npu.apps.server.asked import Asked
 from whisper_npu.apps.server.metrics import Metrics
 from whisper_npu.apps.server.queue import Queue
-from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError
+from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError, refusal_of
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.audio import audio_header, load_audio
 from whisper_npu.audio.damage import LENGTH_SLACK, too_long
@@ -29,6 +30,9 @@ from whisper_npu.transcription.stream import Stream
 from whisper_npu.transcription.transcript import Segment
 
 TICK = 0.5  # seconds after which a client hears of progress, and is looked after
+PATIENCE_AT_END = 3.0  # seconds to wait for a call that cannot be interrupted, when the server ends
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,15 @@ class Finished:
 Happening = Waiting | Progress | Segment | Quiet | Finished
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What one transcription came to, whether or not it came to its end."""
+
+    audio_seconds: float = 0.0
+    seconds: float = 0.0  # MEASURED, of work
+    dispatches: int = 0
+
+
 class Job:
     """One transcription. `work` runs in a thread; `cancel` and `progress` may be called in any other."""
 
@@ -69,19 +82,27 @@ class Job:
         self._model, self._file, self._asked, self._max_seconds = model, file, asked, max_seconds
         self._cancelled = Event()
         self._stream: Stream | None = None  # once the language is known
+        self._began = perf_counter()
 
     def work(self, tell: Callable[[Happening], None]) -> Finished:
         """Raises AudioError, DeviceError, UsageError; CancelledError if it was cancelled."""
+        self._began = perf_counter()
         try:
-            return self._transcribed(tell)
+            return Finished(self._transcribed(tell), perf_counter() - self._began)
         except BaseException as error:
             _forget_frames(error)
             raise
         finally:
             self._model.device.trim()  # there may be nothing to do for hours
 
-    def _transcribed(self, tell: Callable[[Happening], None]) -> Finished:
-        start = perf_counter()
+    def spent(self) -> Spent:
+        """To be asked when `work` has ended."""
+        seconds, stream = perf_counter() - self._began, self._stream
+        if stream is None:
+            return Spent(seconds=seconds)
+        return Spent(stream.seconds_done, seconds, stream.result().took.encoder.stats.dispatches)
+
+    def _transcribed(self, tell: Callable[[Happening], None]) -> Transcription:
         self._go_on()
         track, limit = self._asked.audio_track, self._max_seconds
         samples = load_audio(  # (n_samples,) float32
@@ -93,8 +114,7 @@ class Job:
             tell(self.progress())
             for segment in stream:
                 tell(segment)
-            done = stream.result()
-        return Finished(done, perf_counter() - start)
+            return stream.result()
 
     def cancel(self) -> None:
         """`work` ends soon; at once if it has not begun."""
@@ -120,7 +140,42 @@ class Service:
         self._device = ThreadPoolExecutor(1, "whisper-npu server")
         self._reader = ThreadPoolExecutor(1, "whisper-npu reader")
         self._tasks: set[asyncio.Task[Finished]] = set()
-        self._stopping = False
+        self._calls: set[Future[Any]] = set()  # that threads work on, or will
+        self._stopped = asyncio.Event()
+        self._closed = False
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopped.is_set()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a thread is within a call."""
+        return bool(self._calls)
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """What it returns. Once the server is told to end it is cancelled: StoppingError."""
+        doing = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                raise StoppingError
+            return doing.result()
+        finally:
+            stopped.cancel()
+            doing.cancel()
+            del doing  # an error of it would hold this frame, and the frame would hold the error
+
+    async def read(self, look: Callable[[], T]) -> T:
+        """What it returns, in the thread that looks into requests."""
+        return await self._call(self._reader, look)
+
+    def _call(self, thread: ThreadPoolExecutor, call: Callable[..., T], *given: Any) -> asyncio.Future[T]:
+        future = thread.submit(call, *given)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        return asyncio.wrap_future(future)
 
     async def check(self, file: BinaryIO, asked: Asked) -> None:
         """What can be said of a request before it waits. Raises AudioError, TooLongError, UsageError."""
@@ -134,7 +189,7 @@ class Service:
             if (header.seconds or 0.0) > limit + LENGTH_SLACK:
                 raise too_long("file", limit)
 
-        await asyncio.get_running_loop().run_in_executor(self._reader, look)
+        await self.read(look)
 
     async def happenings(self, file: BinaryIO, asked: Asked, client: str) -> AsyncGenerator[Happening, None]:
         """What becomes of a request, Finished in the end. To be closed: that ends the work.
@@ -146,14 +201,18 @@ class Service:
         task = asyncio.create_task(self._in_turn(job, client, happened.put_nowait))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        stopped = asyncio.ensure_future(self._stopped.wait())
         progress: Happening = Quiet()
         try:
             while not (task.done() and happened.empty()):
                 next_one = asyncio.ensure_future(happened.get())
                 try:
-                    await asyncio.wait({next_one, task}, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
+                    waited_for = {next_one, task, stopped}
+                    await asyncio.wait(waited_for, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     next_one.cancel()  # no effect on one that is there
+                if stopped.done():
+                    raise StoppingError  # the task may take a while to end
                 if next_one.done() and not next_one.cancelled():
                     happening = next_one.result()
                     if isinstance(happening, Progress):
@@ -162,22 +221,21 @@ class Service:
                 elif not task.done():
                     before, progress = progress, job.progress()
                     yield Quiet() if progress == before else progress
-            if task.cancelled():
-                raise _stopping()
             yield task.result()
         finally:
+            stopped.cancel()
             task.cancel()
 
     async def _in_turn(self, job: Job, client: str, tell: Callable[[Happening], None]) -> Finished:
-        if self._stopping:
-            raise _stopping()
+        if self.stopping:
+            raise StoppingError
         loop = asyncio.get_running_loop()
         async with self.queue.turn(client, lambda position: tell(Waiting(position))):
 
             def tell_in_loop(what: Happening) -> None:
                 loop.call_soon_threadsafe(tell, what)
 
-            work = loop.run_in_executor(self._device, job.work, tell_in_loop)
+            work = self._call(self._device, job.work, tell_in_loop)
             try:
                 await asyncio.wait({work}, timeout=self.settings.request_timeout)
                 if not work.done():
@@ -185,12 +243,32 @@ class Service:
                         f"work on this request took more than {self.settings.request_timeout:g} s "
                         "(request_timeout); send a shorter recording"
                     )
-            finally:
+            except BaseException:
                 job.cancel()
-                await _end_of(work)
+                await self._end_of(work)
+                if work.done():
+                    self._note_unheard(work.exception())
+                raise
+            finally:
+                spent = job.spent()
+                self.metrics.worked(spent.audio_seconds, spent.seconds, spent.dispatches)
             finished = work.result()
-        self.metrics.done(finished.done.transcript.duration, finished.seconds, finished.dispatches)
+        self.metrics.done(finished.done.transcript.duration, finished.seconds)
         return finished
+
+    def _note_unheard(self, error: BaseException | None) -> None:
+        """A failure of work whose client has gone, or was told that it took too long, for the operator."""
+        if isinstance(error, CancelledError) or error is None:
+            return
+        refusal = refusal_of(error)
+        if refusal.status >= 500:
+            self.metrics.error(refusal.kind)
+
+    async def _end_of(self, work: asyncio.Future[Finished]) -> None:
+        """Waits for it, whatever happens meanwhile: as long as the thread works, the device is not free."""
+        while not (work.done() or self._closed):
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({work})
 
     def _ended(self, task: asyncio.Task[Finished]) -> None:
         self._tasks.discard(task)
@@ -198,18 +276,19 @@ class Service:
             task.exception()  # whoever waits for the task has it too, if anybody does
 
     def stop(self) -> None:
-        """End all work: those who wait for it get a StoppingError."""
-        self._stopping = True
+        """End all work: those who wait for it get a StoppingError at once."""
+        self._stopped.set()
         for task in self._tasks:
             task.cancel()
 
     async def close(self) -> None:
-        """Wait until nothing works any more."""
+        """Wait until nothing works any more; in vain for a call that cannot be interrupted and takes long."""
         self.stop()
         if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._reader.shutdown()
-        self._device.shutdown()
+            await asyncio.wait(self._tasks, timeout=PATIENCE_AT_END)
+        self._closed = True
+        for thread in (self._reader, self._device):
+            thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _forget_frames(error: BaseException) -> None:
@@ -222,20 +301,3 @@ def _forget_frames(error: BaseException) -> None:
     while failed is not None:
         clear_frames(failed.__traceback__)
         failed = failed.__cause__ or failed.__context__
-
-
-def _stopping() -> StoppingError:
-    return StoppingError("the server is being stopped; ask again when it is back")
-
-
-async def _end_of(work: asyncio.Future[Finished]) -> None:
-    """Waits for it, whatever happens meanwhile: as long as the thread works, the device is not free."""
-    cancelled = False
-    while not work.done():
-        try:
-            await asyncio.wait({work})
-        except asyncio.CancelledError:
-            cancelled = True
-    work.exception()  # it is told by whoever asks for the result, or by nobody
-    if cancelled:
-        raise asyncio.CancelledError

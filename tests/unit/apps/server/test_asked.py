@@ -107,7 +107,7 @@ def test_words() -> None:
     assert asked_for(verbose | {"word_timestamps": "1"}).granularities == {"segment", "word"}
     with pytest.raises(FieldError, match="times of words are asked for") as caught:
         asked_for(verbose | {"word_timestamps": "0", "timestamp_granularities": "word"})
-    assert caught.value.param == "word_timestamps"
+    assert caught.value.option == "word_timestamps"
 
 
 def test_subtitles() -> None:
@@ -116,16 +116,16 @@ def test_subtitles() -> None:
     assert asked.options.word_timestamps
     with pytest.raises(FieldError, match="must be at least 1") as caught:
         asked_for({"response_format": "srt", "max_words_per_line": "0"})
-    assert caught.value.param == "max_words_per_line"
+    assert caught.value.option == "max_words_per_line"
 
 
 def test_errors_name_the_field_that_was_sent() -> None:
-    with pytest.raises(FieldError, match="logprob_threshold is 3") as caught:
+    with pytest.raises(FieldError, match=r"logprob_threshold means log_prob_threshold: .* is 3") as caught:
         asked_for({"logprob_threshold": "3"})
-    assert caught.value.param == "logprob_threshold"
+    assert caught.value.option == "logprob_threshold"
     with pytest.raises(FieldError, match="beam_size is 0") as caught:
         asked_for({"patience": "1.5", "beam_size": "0"})
-    assert caught.value.param == "beam_size"
+    assert caught.value.option == "beam_size"
 
 
 def test_the_address_says_the_task() -> None:
@@ -171,6 +171,33 @@ def test_fields_of_whisper_cpp() -> None:
     assert (plain.without_timestamps, plain.word_timestamps) == (True, False)
 
 
+def test_all_defaults_of_whisper_cpp() -> None:
+    """Clients that have a form send every field of it."""
+    sent = {
+        "vad": "false",
+        "vad_threshold": "0.50",
+        "vad_min_speech_duration_ms": "250",
+        "vad_min_silence_duration_ms": "100",
+        "vad_max_speech_duration_s": "340282346638528859811704183484516925440.00",
+        "vad_speech_pad_ms": "30",
+        "vad_samples_overlap": "0.10",
+        "no_context": "true",
+    }
+    assert asked_as_there(sent).options == TranscribeOptions(condition_on_previous_text=False)
+    assert asked_as_there(sent | {"vad": "true"}).options.vad_speech_pad_ms == 30
+    with pytest.raises(FieldError, match="no effect without vad_filter") as caught:
+        asked_as_there(sent | {"vad_threshold": "0.7"})
+    assert caught.value.option == "vad_threshold"
+    with pytest.raises(FieldError, match=r"logprob_thold means log_prob_threshold: .* is 5") as caught:
+        asked_as_there({"logprob_thold": "5"})
+    assert caught.value.option == "logprob_thold"
+
+
+def test_none() -> None:
+    options = asked_for({"suppress_tokens": "none", "clip_timestamps": "None"}).options
+    assert options == TranscribeOptions(suppress_tokens=())
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -185,4 +212,4 @@ def test_fields_of_whisper_cpp() -> None:
 def test_what_whisper_cpp_can_and_this_cannot(name: str, text: str, message: str) -> None:
     with pytest.raises(FieldError, match=message) as caught:
         asked_as_there({name: text})
-    assert caught.value.param == name
+    assert caught.value.option == name

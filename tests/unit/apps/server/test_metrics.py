@@ -41,8 +41,10 @@ def test_what_is_counted() -> None:
     metrics.request("/v1/audio/transcriptions", 413)
     metrics.error("audio")
     metrics.waited(0.3)
-    metrics.done(audio_seconds=60.0, wall_seconds=9.0, dispatches=480)
-    metrics.done(audio_seconds=0.0, wall_seconds=0.5, dispatches=0)  # nothing in it: it has no factor
+    metrics.worked(audio_seconds=60.0, wall_seconds=9.0, dispatches=480)
+    metrics.done(audio_seconds=60.0, wall_seconds=9.0)
+    metrics.done(audio_seconds=0.0, wall_seconds=0.5)  # nothing in it: it has no factor
+    metrics.worked(audio_seconds=0.0, wall_seconds=0.5, dispatches=0)
     with metrics.in_flight():
         series = read(metrics)
     assert series["whisper_npu_requests_total", ("/health", "200")] == 2
@@ -103,7 +105,7 @@ def test_threads_lose_no_count() -> None:
 
     def work() -> None:
         for _ in range(500):
-            metrics.done(1.0, 0.5, 2)
+            metrics.worked(1.0, 0.5, 2)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import pytest
 
@@ -90,7 +91,8 @@ def test_what_is_asked_for_reaches_the_decoder(transcriptions: Any, speaker: Spe
 
 
 def test_translations(client: Any, speaker: Speaker) -> None:
-    with pytest.warns(DeprecationWarning, match="deprecated"):  # by OpenAI
+    with catch_warnings():
+        simplefilter("ignore", DeprecationWarning)  # by OpenAI, in some versions of its client
         done = client.audio.translations.create(file=FILE, model="whisper-1", response_format="verbose_json")
     assert (done.task, done.language, done.text) == ("translate", "english", TEXT)
     assert "<|translate|>" in speaker.text(speaker.prompts[0])
@@ -184,7 +186,7 @@ def test_a_full_queue(small: Model, speaker: Speaker, connect: Connect) -> None:
         )
         assert speaker.is_held.wait(30)
         for streamed in (False, True):
-            with pytest.raises(openai.RateLimitError, match="queue is full") as caught:
+            with pytest.raises(openai.RateLimitError, match="none may wait") as caught:
                 transcriptions.create(file=FILE, model="whisper-1", stream=streamed)
             assert int(caught.value.response.headers["Retry-After"]) >= 1
         speaker.go_on.set()

@@ -140,7 +140,7 @@ def test_nobody_is_lost_and_never_two_at_once(max_waiting: int, events: list[tup
         error = one.task.exception()
         if isinstance(error, QueueFullError):
             assert one not in world.turns
-            assert one.positions == []
+            assert 0 not in one.positions
             assert error.retry_after_seconds >= 1
         else:
             assert one in world.turns
@@ -203,27 +203,27 @@ def test_a_newcomer_comes_before_the_rest_of_a_batch() -> None:
     check(story)
 
 
-def test_one_client_has_half_of_the_places() -> None:
+def test_one_client_has_all_places_until_another_one_comes() -> None:
     async def story() -> None:
         world = World(4)
-        for _ in range(3):
-            world.arrive("A")
+        batch = [world.arrive("A") for _ in range(5)]
         await settled()
-        refused = world.arrive("A")
+        one_more = world.arrive("A")
         await settled()
-        error = refused.task.exception()
-        assert isinstance(error, QueueFullError)
-        assert "half of the 4 places" in str(error)
-        for client in "BC":
-            world.arrive(client)
-        full = world.arrive("D")
+        assert isinstance(one_more.task.exception(), QueueFullError)
+        others = [world.arrive(client) for client in "BBCDE"]
         await settled()
         assert world.queue.waiting == 4
-        assert "the queue is full" in str(full.task.exception())
+        assert [one.task.done() for one in batch] == [False] * 2 + [True] * 3  # the newest have left
+        for one in batch[2:]:
+            assert "went to another client" in str(one.task.exception())
+        assert [one.task.done() for one in others] == [False, True, False, False, True]
+        assert "went to another client" in str(others[1].task.exception())  # to C
+        assert "no client has more places" in str(others[4].task.exception())
         while world.queue.busy:
             world.end_the_turn()
             await settled()
-        assert [one.client for one in world.turns] == ["A", "B", "C", "A", "A"]
+        assert [one.client for one in world.turns] == ["A", "B", "C", "D", "A"]
 
     check(story)
 
@@ -355,21 +355,28 @@ def test_retry_after_follows_how_long_turns_take() -> None:
     check(story)
 
 
-def test_retry_after_of_a_client_with_its_share_is_until_its_own_turn() -> None:
-    async def story() -> None:
-        queue = Queue(4, clock=lambda: 0.0)
-        async with queue.turn("A"):
-            others = [asyncio.create_task(queue.turn(client).__aenter__()) for client in "CBB"]
+@settings(max_examples=100)
+@given(st.lists(EVENTS, max_size=60))
+def test_a_client_is_refused_only_where_no_other_one_has_more(events: list[tuple[str, str | int]]) -> None:
+    async def run() -> None:
+        world = World(4)
+        for event, value in [*events, *[("end", 0)] * len(events)]:
+            if event.startswith("arrive"):
+                before = Counter(one.client for one in world.waiting)
+                came = world.arrive(str(value))
+                await settled()
+                error = came.task.exception() if came.task.done() else None
+                if isinstance(error, QueueFullError):
+                    assert max(before.values()) <= before[came.client] + 1
+            elif event == "end":
+                world.end_the_turn()
+            elif event == "cancel":
+                world.cancel(int(value))
             await settled()
-            with pytest.raises(QueueFullError, match="one client") as caught:
-                async with queue.turn("B"):
-                    pytest.fail("it has its turn")
-            assert caught.value.retry_after_seconds == 2 * FIRST_GUESS  # A's turn and C's
-            for other in others:
-                other.cancel()
-            await settled()
+            world.check()
+        await asyncio.gather(*(one.task for one in world.requests), return_exceptions=True)
 
-    check(story)
+    asyncio.run(run())
 
 
 def test_the_wait_is_told_when_the_turn_begins() -> None:

@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,6 +20,8 @@ pytest.importorskip("tests.support.serving", reason="the extra server is not ins
 from tests.support.scripted_decoder import Window  # noqa: E402
 from tests.support.serving import Live, recording, serving  # noqa: E402
 from tests.unit.apps.server.conftest import LONGEST_WAIT, Speaker  # noqa: E402
+from whisper_npu.audio import load_audio  # noqa: E402
+from whisper_npu.errors import DeviceError  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
 FILE = {"file": ("talk.wav", recording())}
@@ -53,7 +55,7 @@ def works(http: Any) -> None:
         ({"beam_size": "0"}, "beam_size", "at least 1|from 1 to"),
         ({"stream": "maybe"}, "stream", "must be true or false"),
         ({"language": "klingon"}, "language", "unknown language"),
-        ({"prompt": "an " * 2000}, None, "prompt"),
+        ({"prompt": "an " * 2000}, "prompt", "prompt means initial_prompt: .* tokens long"),
         ({"response_format": "docx"}, "response_format", "must be one of json, text, srt, verbose_json, vtt"),
         ({"response_format": "diarized_json"}, "response_format", "speakers are not told apart"),
         ({"response_format": "srt", "stream": "1"}, "response_format", "cannot be streamed"),
@@ -67,9 +69,13 @@ def works(http: Any) -> None:
         ({"task": "sing"}, "task", "unknown task"),
         ({"\x1b[31m": "x"}, r"\x1b[31m", "there is no field"),
         ({"language": ["de", "en"]}, "language", "given twice"),
-        ({"prompt": "x", "initial_prompt": "y"}, "prompt", "the same option"),
+        ({"prompt": "x", "initial_prompt": "y"}, "initial_prompt", "the same option"),
         ({"audio_track": "7"}, "file", "no audio track 7"),
-        ({"clip_timestamps": "100,200"}, "file", "lasts 2.00 s"),
+        ({"clip_timestamps": "100,200"}, "clip_timestamps", "lasts 2.00 s"),
+        ({"suppress_tokens": "999999"}, "suppress_tokens", "names token 999999"),
+        ({"language": "undefined"}, "language", "or auto to have it detected"),
+        ({"beam_size": "1_0"}, "beam_size", "must be a whole number"),
+        ({"suppress_tokens": "1_0"}, "suppress_tokens", "numbers between commas"),
     ],
 )
 def test_a_field_that_is_wrong(http: Any, fields: dict[str, Any], param: str | None, message: str) -> None:
@@ -78,6 +84,29 @@ def test_a_field_that_is_wrong(http: Any, fields: dict[str, Any], param: str | N
     error = refused(answer)
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
     assert re.search(message, error["message"]), error["message"]
+
+
+def test_a_long_value_is_not_all_told(http: Any) -> None:
+    for fields in ({"language": "x" * 60_000}, {"suppress_tokens": "x" * 60_000}, {"x" * 5000: "y"}):
+        error = refused(http.post(HERE, files=FILE, data=fields))
+        assert len(error["message"]) < 300
+
+
+def test_lists_in_the_ways_of_openai_s_client(http: Any, speaker: Speaker) -> None:
+    """Given several times, with and without []."""
+    answer = http.post(
+        HERE,
+        files=FILE,
+        data={
+            "clip_timestamps[]": ["0", "1"],
+            "suppress_tokens": ["1", "2"],
+            "hotwords[]": ["an", "the"],
+            "user": "somebody",
+        },
+        params={"api-version": "2026-01-01"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert " an the" in speaker.text(speaker.prompts[0])
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "https://example.com/a.wav", "/dev/stdin", "-", "a\0b"])
@@ -129,6 +158,27 @@ def test_a_body_that_is_wrong(http: Any, kind: str | None, content: bytes, statu
     assert message in refused(answer)["message"]
 
 
+def test_a_name_in_the_other_form_is_one(http: Any) -> None:
+    a_file = A_FILE.replace('filename="a.wav"', "filename*=UTF-8''%C3%A4.wav")
+    content = form((a_file, recording()))
+    assert http.post(HERE, content=content, headers={"Content-Type": MULTIPART}).status_code == 200
+
+
+def test_a_body_that_is_compressed(http: Any) -> None:
+    headers = {"Content-Type": MULTIPART, "Content-Encoding": "gzip"}
+    answer = http.post(HERE, content=b"x", headers=headers)
+    assert answer.status_code == 415
+    assert "gzip" in refused(answer)["message"]
+
+
+def test_a_body_that_nobody_announced(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.port)) as connection:
+        connection.sendall(
+            f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n\r\n".encode()
+        )
+        assert connection.recv(12) == b"HTTP/1.1 411"
+
+
 def test_after_all_these_the_next_one_works(http: Any) -> None:
     for content in (b"", b"garbage", form((A_FILE, recording()), end=b""), form((A_FILE, b"no audio"))):
         assert http.post(HERE, content=content, headers={"Content-Type": MULTIPART}).status_code == 400
@@ -144,10 +194,16 @@ def test_a_recording_without_samples_is_one(http: Any) -> None:
 
 
 def test_addresses_and_methods(http: Any) -> None:
-    for path in ("/v1/audio/speech", "/docs", "/openapi.json", "/redoc", "/v1/models/"):
+    for path in ("/v1/audio/speech", "/docs", "/openapi.json", "/redoc", "/audio/transcriptions"):
         answer = http.get(path)
         assert answer.status_code == 404, path
         refused(answer)
+    assert "did you mean /v1/audio/transcriptions" in http.post("/audio/transcriptions").text
+    assert "did you mean /v1/audio/transcriptions" in http.post(f"{HERE}/").text
+    assert http.get("/v1/models/").json() == http.get("/v1/models").json()
+    for path in ("/v1/models", "/v1/models/whisper-1", "/metrics", "/health", "/"):
+        answer = http.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
     answer = http.get(HERE)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     refused(answer)
@@ -265,10 +321,10 @@ def test_an_empty_field_is_not_given(http: Any) -> None:
 
 
 @contextmanager
-def sent(live: Live, *, stream: bool = False) -> Iterator[socket.socket]:
+def sent(live: Live, *, stream: bool = False, content: bytes | None = None) -> Iterator[socket.socket]:
     """A request whose answer nobody has read yet."""
     fields = [('Content-Disposition: form-data; name="stream"', b"true")] if stream else []
-    content = form((A_FILE, recording()), *fields)
+    content = form((A_FILE, content or recording()), *fields)
     head = f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n"
     with socket.create_connection(("127.0.0.1", live.port)) as connection:
         connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
@@ -339,6 +395,109 @@ def test_a_server_that_is_stopped_says_so(small: Model, speaker: Speaker) -> Non
     assert (answers[0].status_code, refused(answers[0])["code"]) == (503, "stopping")
 
 
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_those_who_wait_hear_of_the_end_before_a_call_that_cannot_be_interrupted_comes_back(
+    small: Model, speaker: Speaker, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the one who is sending, and the one whose recording is being looked into."""
+    monkeypatch.setattr("whisper_npu.apps.server.work.PATIENCE_AT_END", 0.01)
+    begun, come_back = Event(), Event()
+
+    def call(*given: Any, **more: Any) -> Any:
+        begun.set()
+        assert come_back.wait(LONGEST_WAIT)
+        return load_audio(*given, **more)
+
+    monkeypatch.setattr("whisper_npu.apps.server.work.load_audio", call)
+    answers: list[Any] = []
+
+    def ask() -> None:
+        fields = {"stream": stream, "response_format": "verbose_json"}
+        answers.append(httpx.post(live.address + HERE, files=FILE, data=fields, timeout=LONGEST_WAIT))
+
+    try:
+        with serving(small) as live, socket.create_connection(("127.0.0.1", live.port)) as sending:
+            asking = [Thread(target=ask) for _ in range(2)]
+            for one in asking:
+                one.start()
+            assert begun.wait(LONGEST_WAIT)
+            head = f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n"
+            sending.sendall(f"{head}Content-Length: 10000\r\n\r\n--x\r\n".encode())
+            wait_until(lambda: "whisper_npu_requests_in_flight 3.0" in metrics_of(live))
+            wait_until(lambda: live.service.queue.waiting == 1)
+            live.stop()
+            for one in asking:
+                one.join()
+            assert sending.recv(12) == b"HTTP/1.1 503"
+        assert live.service.at_work  # it has not come back
+        assert 'errors_total{kind="stopping"} 3.0' in metrics_of(live)
+    finally:
+        come_back.set()
+    for answer in answers:
+        error = events(answer)[-1]["error"] if answer.status_code == 200 else refused(answer)
+        assert error["code"] == "stopping"
+    wait_until(lambda: not live.service.at_work)
+
+
+def metrics_of(live: Live) -> str:
+    return live.service.metrics.text(live.service.queue).decode()
+
+
+def count(live: Live, series: str) -> float:
+    lines = metrics_of(live).splitlines()
+    return float(next(line for line in lines if line.startswith(f"whisper_npu_{series} ")).split()[-1])
+
+
+def test_every_request_that_is_refused_is_counted_once(small: Model, speaker: Speaker) -> None:
+    with serving(small) as live, httpx.Client(base_url=live.address, timeout=LONGEST_WAIT) as http:
+        answers = [
+            http.get("/nothing"),
+            http.get(HERE),
+            http.get("/v1/models/other"),
+            http.post(HERE, files=FILE, data={"model": "other"}),
+            http.post(HERE, files=FILE, data={"beam_size": "0"}),
+        ]
+        assert [answer.status_code for answer in answers] == [404, 405, 404, 404, 400]
+        assert all(answer.headers["X-Whisper-NPU-Device"] == "emulator" for answer in answers)
+        assert count(live, 'errors_total{kind="request"}') == 5
+        assert count(live, 'requests_total{endpoint="/v1/models/{id}",status="404"}') == 1
+        http.post(HERE, files={"file": ("a", b"no audio")})
+        assert count(live, 'errors_total{kind="audio"}') == 1
+        with socket.create_connection(("127.0.0.1", live.port)) as connection:
+            head = f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n"
+            connection.sendall(f"{head}Content-Length: 10000\r\n\r\n--x\r\n".encode())
+            wait_until(lambda: count(live, "requests_in_flight") == 1)
+        wait_until(lambda: count(live, 'errors_total{kind="client_gone"}') == 1)
+        assert count(live, "dispatches_total") == 0
+
+
+def test_work_that_fails_when_its_client_has_gone(
+    live: Live, http: Any, speaker: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted, and the operator hears of it."""
+    begun, fail = Event(), Event()
+
+    def on_window() -> None:
+        begun.set()
+        assert fail.wait(LONGEST_WAIT)
+        raise DeviceError("the device is on fire")
+
+    on_window_before, speaker.on_window = speaker.on_window, on_window
+    kinds = ('errors_total{kind="client_gone"}', 'errors_total{kind="device"}')
+    gone, failed = (count(live, kind) for kind in kinds)
+    dispatches = count(live, "dispatches_total")
+    with caplog.at_level(logging.ERROR):
+        with sent(live):
+            assert begun.wait(LONGEST_WAIT)
+        wait_until(lambda: count(live, kinds[0]) == gone + 1)
+        fail.set()
+        wait_until(lambda: count(live, kinds[1]) == failed + 1)
+    assert "the device is on fire" in caplog.text
+    assert count(live, "dispatches_total") > dispatches
+    speaker.on_window = on_window_before
+    works(http)
+
+
 # What else there is.
 
 
@@ -379,7 +538,25 @@ def test_a_line_for_each_request(http: Any, caplog: pytest.LogCaptureFixture) ->
     assert " the" not in first
 
 
-def test_nothing_is_left_on_the_disk(http: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_has_a_name_on_the_disk(
+    live: Live, http: Any, speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload of more than 1 MB goes to a temporary file."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    speaker.hold()
+    with sent(live, content=recording(40)):
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        assert any(str(tmp_path) in path for path in open_files())
+        assert list(tmp_path.iterdir()) == []
+        speaker.go_on.set()
     works(http)
     assert list(tmp_path.iterdir()) == []
+
+
+def open_files() -> list[str]:
+    """Those of this process; one that was removed keeps its folder in Linux' list."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(link.readlink()))
+    return found

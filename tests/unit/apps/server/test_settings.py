@@ -31,7 +31,6 @@ def test_a_host_that_is_no_name(host: str) -> None:
     "origin",
     [
         "",
-        "null",
         "example.com",
         "https://",
         "https://example.com/",
@@ -52,15 +51,18 @@ def test_hosts_and_origins_that_are_fine() -> None:
             "http://localhost:3000",
             "app://obsidian.md",
             "http://[::1]:80",
+            "file://",
         ),
     )
 
 
-@pytest.mark.parametrize("field", ["allowed_hosts", "allowed_origins"])
-def test_everybody_needs_a_key(field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "name"), [("allowed_hosts", "*"), ("allowed_origins", "*"), ("allowed_origins", "null")]
+)
+def test_everybody_needs_a_key(field: str, name: str) -> None:
     with pytest.raises(UsageError, match="api_key"):
-        ServerSettings(**{field: ("*",)})
-    ServerSettings(**{field: ("*",)}, api_key="secret")
+        ServerSettings(**{field: (name,)})
+    ServerSettings(**{field: (name,)}, api_key="secret")
 
 
 def test_the_key_is_not_shown() -> None:
