@@ -27,6 +27,10 @@ class UsageError(WhisperNpuError):
     exit_code = 2
 
 
+class FeaturesError(UsageError, ValueError):
+    """Log-mel features that an encoder cannot take: a ValueError too, as other packages raise for them."""
+
+
 class CancelledError(WhisperNpuError):
     """A transcription that was ended from outside, by `Stream.cancel`."""
 
