@@ -373,7 +373,7 @@ def test_what_is_no_tensor_is_refused(small: Small, mel: Any) -> None:
             small.encoder()
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace.* is deprecated:DeprecationWarning")
 def test_tracing_is_refused(small: Small, mel: Any) -> None:
     with (
         torch.no_grad(),

@@ -42,7 +42,9 @@ def _encoder(model: Any) -> tuple[Any, Any]:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     whisper = model.model if isinstance(model, Pipeline) else model
-    module = whisper.get_encoder() if hasattr(whisper, "get_encoder") else whisper
+    module = (
+        whisper.get_encoder() if hasattr(whisper, "get_encoder") else getattr(whisper, "encoder", whisper)
+    )
     if not isinstance(module, WhisperEncoder):
         raise unknown_kind(whisper)
     return whisper, module
