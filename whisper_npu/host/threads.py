@@ -61,13 +61,15 @@ class Threads:
         self.scratch = Scratch()
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread
         self._closed = False
+        self._process = os.getpid()
 
     def parallel_for(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """Call `work` with every item, in any order; returns when all are done.
 
-        `work` calls no method of this; a second caller waits. Raises what a call raised, DeviceError once
-        this was closed.
+        `work` calls no method of this; a second caller waits. Raises what a call raised, and what
+        `check_open` raises.
         """
+        self.check_open()
         with _one_at_a_time, _blas().limit(limits=1, user_api="blas"):
             self._share(work, items)
 
@@ -122,10 +124,15 @@ class Threads:
 
     def close(self) -> None:
         self._closed = True
-        self._pool.shutdown()
+        self._pool.shutdown(wait=os.getpid() == self._process)
 
     def check_open(self) -> None:
-        """Raises DeviceError once this was closed."""
+        """Raises DeviceError once this was closed, and in a process that was forked from this one's."""
+        if os.getpid() != self._process:  # fork copies no threads: this would wait for ever
+            raise DeviceError(
+                f"the device was opened in process {self._process}, and a fork of it cannot use the device: "
+                "take multiprocessing's start method spawn, and load the model in the new process"
+            )
         if self._closed:
             raise DeviceError("the device was closed: open another with open_device, or load the model again")
 

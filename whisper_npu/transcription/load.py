@@ -70,7 +70,7 @@ def load_model(
         None if folder is None else Path(folder).expanduser() for folder in (cache_dir, model_dir)
     )
     npu = NpuOptions.of(kernels, timeout)
-    with device_for(device, threads, fidelity, npu) as opened:
+    with device_for(device, threads, fidelity, npu) as (opened, _):
         compute_type = resolve_compute_type(compute_type)
         checkpoint = load_checkpoint(
             model,
