@@ -5,7 +5,7 @@ nothing.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -14,6 +14,7 @@ _HOMES = {
     "AudioError": "whisper_npu.errors",
     "CancelledError": "whisper_npu.errors",
     "DeviceError": "whisper_npu.errors",
+    "DeviceNotFoundError": "whisper_npu.errors",
     "Model": "whisper_npu.transcription.model",
     "Segment": "whisper_npu.transcription.transcript",
     "Stream": "whisper_npu.transcription.stream",
@@ -35,6 +36,7 @@ __all__ = [
     "AudioError",
     "CancelledError",
     "DeviceError",
+    "DeviceNotFoundError",
     "Model",
     "Segment",
     "Stream",
@@ -56,7 +58,14 @@ if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
     from whisper_npu.audio import load_audio
     from whisper_npu.compat.faster_whisper import WhisperModel
-    from whisper_npu.errors import AudioError, CancelledError, DeviceError, UsageError, WhisperNpuError
+    from whisper_npu.errors import (
+        AudioError,
+        CancelledError,
+        DeviceError,
+        DeviceNotFoundError,
+        UsageError,
+        WhisperNpuError,
+    )
     from whisper_npu.npu.open import open_device
     from whisper_npu.transcription.load import load_model, transcribe
     from whisper_npu.transcription.model import Model
@@ -67,10 +76,12 @@ if TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'whisper_npu' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # or every mistyped name would have a type
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'whisper_npu' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)

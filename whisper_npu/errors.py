@@ -34,6 +34,10 @@ class UsageError(WhisperNpuError):
         self.option = option
 
 
+class FeaturesError(UsageError, ValueError):
+    """Log-mel features that an encoder cannot take: a ValueError too, as other packages raise for them."""
+
+
 class CancelledError(WhisperNpuError):
     """A transcription that was ended from outside, by `Stream.cancel`."""
 

@@ -90,7 +90,7 @@ class Report:
 
     ran_on: RunOn
     files: tuple[FileResult, ...]
-    load_seconds: float
+    load_seconds: float | None  # None: the model was loaded before, for other recordings too
     total_seconds: float
     energy: Energy | None = None  # None where it could not be read
     n_asked: int | None = None
@@ -149,8 +149,8 @@ class Report:
     def stages(self) -> dict[str, float]:
         """MEASURED seconds of each stage, in the order of the work; `other` is start-up and writing."""
         done = self.took
-        stages = {
-            "load": self.load_seconds,
+        stages = {} if self.load_seconds is None else {"load": self.load_seconds}
+        stages |= {
             "audio": sum(t.audio_seconds for t in done),
             "mel": sum(t.mel_seconds for t in done),
             "encoder": sum(t.encoder.total_seconds for t in done),
@@ -194,9 +194,11 @@ class Report:
         """For programs; docs/report.md describes every field."""
         return as_document(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON. Raises OutputError."""
-        write_atomically(Path(path).expanduser(), as_json(as_document(self)))
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write it as JSON, and return its path. Raises OutputError."""
+        target = Path(path).expanduser()
+        write_atomically(target, as_json(as_document(self)))
+        return target
 
     def __str__(self) -> str:
         """For people."""
@@ -222,6 +224,7 @@ def as_document(report: Report) -> dict[str, object]:
             "operations": [_operation(operation, ran_on.target) for operation in report.operations],
         },
         "measured_seconds": {
+            "load": None,
             **report.stages,
             **{f"encoder_{name}": seconds for name, seconds in report.encoder_stages.items()},
             "total": report.total_seconds,
@@ -410,7 +413,7 @@ def modelled_basis(report: Report, profile: Profile) -> str:
 def _beside_baseline(report: Report) -> list[str]:
     """What is compared is named: everything that this run did, and one product."""
     seconds, windows = report.total_seconds, _count(report.windows, "window")
-    loading = "loading, " if report.load_seconds else ""
+    whole, loading = ("This", "") if report.load_seconds is None else ("This whole", "loading, ")
     if seconds <= BASELINE.seconds:
         times = f"{BASELINE.seconds / seconds:.1f} times less"
     else:
@@ -418,7 +421,7 @@ def _beside_baseline(report: Report) -> list[str]:
     return [
         f"The baseline took {BASELINE.seconds} s (measured by its author, NPU) for one product "
         f"{BASELINE.problem}.",
-        f"This whole run took {seconds:.2f} s, {times} than that one product, on the {report.ran_on.device}:",
+        f"{whole} run took {seconds:.2f} s, {times} than that one product, on the {report.ran_on.device}:",
         f"{loading}{_count(report.stats.calls, 'product')} in {windows} of the encoder, decoding, all else.",
     ]
 

@@ -7,13 +7,20 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.compat.real_models import torch
-from whisper_npu.compat import attach
-from whisper_npu.errors import CheckpointError, DeviceNotFoundError, NoEffectError, UsageError
+from whisper_npu.compat import attach, detach
+from whisper_npu.errors import (
+    CheckpointError,
+    DeviceNotFoundError,
+    FeaturesError,
+    NoEffectError,
+    UsageError,
+)
 from whisper_npu.npu.emulator.device import Emulator
 
 N_MELS, N_CTX, N_STATE = 80, 50, 128
@@ -178,6 +185,95 @@ def test_a_hook_of_accelerate_around_ours_stays(small: Small, mel: Any) -> None:
     assert len(calls) == 2
 
 
+def compiled(forward: Any) -> Any:
+    return torch.compile(forward, backend="eager")
+
+
+def wrapped(forward: Any) -> Any:
+    return lambda *given: forward(*given)
+
+
+@pytest.mark.parametrize("wrap", [compiled, wrapped])
+def test_a_wrapper_around_ours_stays(small: Small, mel: Any, wrap: Callable[[Any], Any]) -> None:
+    with torch.no_grad():
+        before = small.encode(mel)
+        with attach(small.model, device="emulator"):
+            theirs = small.encoder.forward = wrap(small.encoder.forward)
+            found = small.encode(mel)
+            with pytest.raises(UsageError, match=r"detach\(model\)"):
+                attach(small.model, device="emulator")
+        assert small.encoder.forward is theirs
+        assert torch.equal(small.encode(mel), before)
+        with attach(small.model, device="emulator") as again, again.recording() as recording:
+            assert torch.equal(small.encode(mel), found)
+        assert recording.stats.dispatches > 0
+        assert torch.equal(small.encode(mel), before)
+    torch.compiler.reset()
+
+
+def test_a_model_can_be_detached_by_itself(small: Small, mel: Any) -> None:
+    attached = attach(small.model, device="emulator")
+    assert repr(attached) == "<Attached: encoder on emulator, attached>"
+    detach(small.model)
+    assert repr(attached) == "<Attached: encoder on emulator, detached>"
+    with pytest.raises(UsageError, match="nothing to detach"):
+        detach(small.model)
+    with pytest.raises(UsageError, match="was detached"):
+        attached.recording()
+
+
+def added_in_place(small: Small) -> None:
+    with torch.no_grad():
+        small.encoder.get_parameter(small.first_weight).add_(1e-3)
+
+
+def loaded(small: Small) -> None:
+    small.encoder.load_state_dict(small.encoder.state_dict())
+
+
+def assigned(small: Small) -> None:
+    doubled = {name: 2 * tensor for name, tensor in small.encoder.state_dict().items()}
+    small.encoder.load_state_dict(doubled, assign=True)
+
+
+def with_other_data(small: Small) -> None:
+    weight = small.encoder.get_parameter(small.first_weight)
+    weight.data = 1.01 * weight.data
+
+
+def with_an_adapter_around(small: Small) -> None:
+    """As PEFT does: the layer becomes a part of another one."""
+    *outer, last = small.first_weight.removesuffix(".weight").split(".")
+    around = small.encoder.get_submodule(".".join(outer))
+    setattr(around, last, torch.nn.Sequential(getattr(around, last)))
+
+
+@pytest.mark.parametrize(
+    "change", [added_in_place, loaded, assigned, with_other_data, with_an_adapter_around]
+)
+def test_weights_that_change_after_attach_are_noticed(
+    small: Small, mel: Any, change: Callable[[Small], None]
+) -> None:
+    with torch.no_grad(), attach(small.model, device="emulator"):
+        small.encode(mel)
+        change(small)
+        for _ in range(2):
+            with pytest.raises(UsageError, match="has changed since attach: detach"):
+                small.encode(mel)
+
+
+def test_a_model_that_is_moved_goes_on_working(small: Small, mel: Any) -> None:
+    with torch.no_grad(), attach(small.model, device="emulator"):
+        expected = small.encode(mel)
+        for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
+            small.model.to(dtype)
+            assert apart(small.encode(mel.to(dtype)), expected) < NEAR[torch.bfloat16]
+        assert torch.equal(small.encode(mel), expected)
+        added_in_place(small)
+        with pytest.raises(UsageError, match="has changed"):
+            small.encode(mel)
+
+
 def test_a_device_of_the_callers_stays_open(small: Small, mel: Any) -> None:
     with Emulator() as device, torch.no_grad():
         for _ in range(2):
@@ -255,6 +351,38 @@ def test_a_mel_of_another_shape_is_refused(small: Small, mel: Any, shape: tuple[
         assert small.encode(mel).shape == (2, *FEATURES)  # the next call works
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_a_mel_that_is_no_floating_point_is_refused(small: Small, mel: Any, dtype: Any) -> None:
+    with torch.no_grad(), attach(small.model, device="emulator") as attached:
+        with pytest.raises(FeaturesError, match=rf"the mel is {dtype}, must be floating-point"):
+            small.encode(mel.to(dtype))
+        with pytest.raises(ValueError, match="must be floating-point"):
+            attached.encode(mel.to(dtype).numpy())
+
+
+def test_what_is_no_tensor_is_refused(small: Small, mel: Any) -> None:
+    with torch.no_grad(), attach(small.model, device="emulator"):
+        for given in (mel.numpy(), None):
+            with pytest.raises(
+                FeaturesError, match=rf"the mel is a {type(given).__name__}, must be a tensor"
+            ):
+                small.encode(given)
+        with pytest.raises(
+            TypeError, match=rf"{type(small.encoder).__name__}\.forward\(\) missing 1 required"
+        ):
+            small.encoder()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace.* is deprecated:DeprecationWarning")
+def test_tracing_is_refused(small: Small, mel: Any) -> None:
+    with (
+        torch.no_grad(),
+        attach(small.model, device="emulator"),
+        pytest.raises(UsageError, match=r"torch\.jit\.trace.*detach"),
+    ):
+        torch.jit.trace(small.encoder, (mel,))
+
+
 def test_without_an_npu_there_is_none(small: Small, mel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: object) -> None:
         raise DeviceNotFoundError("no NPU")
@@ -265,9 +393,22 @@ def test_without_an_npu_there_is_none(small: Small, mel: Any, monkeypatch: pytes
     assert "forward" not in vars(small.encoder)
 
 
-def test_a_checkpoint_has_no_effect(small: Small) -> None:
-    with pytest.raises(NoEffectError, match="leave it out"):
-        attach(small.model, "tiny.en")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"checkpoint": "tiny.en"},
+        {"model_dir": Path()},
+        {"cache_dir": Path()},
+        {"local_files_only": True},
+        {"progress": print},
+    ],
+)
+def test_what_has_no_effect_is_refused(small: Small, given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(NoEffectError, match=f"{name} has no effect: .*leave it out"):
+        attach(small.model, **given)
+    with Emulator() as opened, pytest.raises(NoEffectError, match="threads has no effect"):
+        attach(small.model, device=opened, threads=2)
 
 
 def of_another_shape(module: Any) -> None:
@@ -312,6 +453,10 @@ def test_other_weights_than_a_whisper_encoders_are_refused(
 
 
 def test_other_models_are_refused(small: Small) -> None:
+    with pytest.raises(UsageError, match=r"give the one within it, model\._orig_mod"):
+        attach(compiled(small.model))
+    with pytest.raises(UsageError, match=r"model\.module, or attach before"):
+        attach(torch.nn.DataParallel(small.model))
     with pytest.raises(UsageError, match="Linear"):
         attach(torch.nn.Linear(3, 3))
     with pytest.raises(UsageError, match="Decoder"):

@@ -13,7 +13,7 @@ from tests.compat.conftest import SAMPLES
 from tests.compat.real_models import torch
 from tests.support.doc_examples import examples
 from whisper_npu.compat import attach
-from whisper_npu.errors import CheckpointError, UsageError
+from whisper_npu.errors import CheckpointError, FeaturesError, UsageError
 
 transformers = pytest.importorskip("transformers")
 
@@ -115,6 +115,8 @@ def test_what_the_encoder_returns() -> None:
         assert torch.equal(alone, found.last_hidden_state)
         whole = model(mel, decoder_input_ids=torch.tensor([[1]]), output_attentions=True)
         assert torch.equal(whole.encoder_last_hidden_state, alone)
+        positional = model.encoder(mel, None, None, False, False, True)  # as transformers 4 has them
+        assert torch.equal(positional.last_hidden_state, alone)
 
 
 def test_hidden_states_are_refused() -> None:
@@ -127,6 +129,27 @@ def test_hidden_states_are_refused() -> None:
         with pytest.raises(UsageError, match="output_hidden_states"):
             model.encoder(mel)
         assert model.encoder(mel, output_hidden_states=False).hidden_states is None
+
+
+def test_features_of_another_dtype_than_the_models_are_refused() -> None:
+    """As the package's own encoder does, but within autocast."""
+    model = transformers.WhisperModel(small_config()).eval().to(torch.bfloat16)
+    mel = torch.zeros(1, 80, 100)
+    with attach(model, device="emulator"), torch.no_grad():
+        with pytest.raises(FeaturesError, match=r"is torch.float32, the model is torch.bfloat16: .*\.to"):
+            model.encoder(mel)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model.encoder(mel).last_hidden_state.shape == (1, 50, 64)
+
+
+def test_heads_of_other_tasks() -> None:
+    kind = transformers.WhisperForAudioClassification
+    with pytest.raises(UsageError, match="use_weighted_layer_sum needs the output of every layer"):
+        attach(kind(small_config(use_weighted_layer_sum=True)))
+    model = kind(small_config()).eval()
+    with attach(model, device="emulator") as attached, attached.recording() as recording, torch.no_grad():
+        model(torch.zeros(1, 80, 100))
+    assert recording.stats.dispatches > 0
 
 
 def test_other_architectures_are_refused() -> None:

@@ -107,6 +107,7 @@ ARROWS: dict[str, set[str]] = {
         "transcription.opening",
         "transcription.options",
         "transcription.result",
+        "transcription.transcript",
         "audio",
         "checkpoint",
         "npu.device",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 from functools import partial
 from io import FileIO
+from threading import Event
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from whisper_npu.audio.damage import LENGTH_SLACK, LIBRARY_ERRORS, SALVAGE, cut_short, too_long
-from whisper_npu.audio.samples import SAMPLE_RATE, Decoded, Samples, to_mono
-from whisper_npu.audio.tracks import AudioTrack
+from whisper_npu.audio.samples import Decoded, Resampling, Samples, to_mono
+from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
 
 # Formats whose header states the length, by FFmpeg's names; other durations are estimates.
@@ -20,7 +21,9 @@ _STATED_LENGTH = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
 _THIS_FILE_ONLY = {"protocol_whitelist": ""}
 
 
-def decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded | None:
+def decode(
+    name: str, file: BinaryIO, track: int, max_seconds: float, cancelled: Event | None = None
+) -> Decoded | None:
     """The samples of a track; None if FFmpeg does not know the format."""
     import av
 
@@ -35,9 +38,7 @@ def decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded
         stream = container.streams.audio[track - 1]
         if stream.codec_context is None:  # PyAV 17 would crash on its first packet
             raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
-        pieces: list[Samples] = []
-        rates: set[int] = set()
-        decoded_seconds = 0.0
+        resampling: Resampling | None = None  # a stream's header may state half of its rate (HE-AAC)
         end = 0.0  # seconds: the end of the last packet of any stream
         try:
             for packet in container.demux():
@@ -45,48 +46,37 @@ def decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream.index == stream.index:
                     for frame in packet.decode():
-                        pieces.append(to_mono(_frame_to_float(frame)))
-                        # A stream's header may state half of the frames' rate (HE-AAC).
-                        rates.add(int(frame.sample_rate))
-                        decoded_seconds += frame.samples / frame.sample_rate
-                        if decoded_seconds > max_seconds:
+                        rate = int(frame.sample_rate)
+                        if resampling is None:
+                            resampling = Resampling(name, rate, cancelled)
+                        if rate != resampling.rate:
+                            raise _changes_rate(name, resampling.rate, rate)
+                        resampling.add(to_mono(_frame_to_float(frame)))
+                        if resampling.seconds > max_seconds:
                             raise too_long(name, max_seconds)
         except (av.FFmpegError, *LIBRARY_ERRORS) as error:
             raise AudioError(f"{name}: is damaged or cut short after {end:.1f} s; {SALVAGE}") from error
-        if container.duration and (container.format.name in _STATED_LENGTH or not pieces):
+        if container.duration and (container.format.name in _STATED_LENGTH or resampling is None):
             stated = container.duration / av.time_base
             if end < stated - LENGTH_SLACK:
                 raise cut_short(name, end, stated)
-    if len(rates) > 1:
-        raise AudioError(
-            f"{name}: changes its sample rate midway ({', '.join(map(str, sorted(rates)))} Hz); "
-            "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
-        )
-    rate = rates.pop() if rates else SAMPLE_RATE
-    return Decoded(np.concatenate([np.empty(0, np.float32), *pieces]), rate)
+    if resampling is None:
+        return Decoded(np.empty(0, np.float32), 0.0)
+    return Decoded(resampling.finish(), resampling.seconds)
 
 
-def tracks(file: BinaryIO) -> tuple[AudioTrack, ...]:
-    """The audio tracks by the header; none if FFmpeg does not know the format."""
+def header(file: BinaryIO) -> AudioHeader:
+    """What the header says; nothing if FFmpeg does not know the format."""
     import av
 
     try:
         with _open(file) as container:
-            return tuple(map(_track, range(1, len(container.streams.audio) + 1), container.streams.audio))
+            streams = container.streams.audio
+            seconds = (container.duration or 0) / av.time_base
+            tracks = tuple(map(_track, range(1, len(streams) + 1), streams))
     except (av.FFmpegError, *LIBRARY_ERRORS):
-        return ()
-
-
-def seconds(file: BinaryIO) -> float | None:
-    """The length by the header; None if FFmpeg does not know the format, or the length."""
-    import av
-
-    try:
-        with _open(file) as container:
-            stated = (container.duration or 0) / av.time_base
-            return stated if container.streams.audio and stated > 0 else None
-    except (av.FFmpegError, *LIBRARY_ERRORS):
-        return None
+        return AudioHeader((), None)
+    return AudioHeader(tracks, seconds if tracks and seconds > 0 else None)
 
 
 def packets_seconds(file: BinaryIO) -> float:
@@ -134,6 +124,13 @@ class _File:
         self.read = raw.read
         self.tell = raw.tell
         self.seek = partial(lseek, raw.fileno())
+
+
+def _changes_rate(name: str, *rates: int) -> AudioError:
+    return AudioError(
+        f"{name}: changes its sample rate midway ({', '.join(map(str, sorted(rates)))} Hz); "
+        "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
+    )
 
 
 def _track(number: int, stream: Any) -> AudioTrack:

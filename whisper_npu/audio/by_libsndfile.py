@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS, SALVAGE, cut_short, too_long
 from whisper_npu.audio.quiet import silent_libraries
-from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Samples, to_mono
+from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Resampling, to_mono
 from whisper_npu.errors import AudioError
 
 # libsndfile only estimates the length of these, and stops at the estimate.
 _ESTIMATED_LENGTH = ("MP3", "OGG")
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
-_BELIEVED = 2**26  # samples, 256 MiB, for which memory is set aside because a header states them
 
 
-def decode(name: str, file: BinaryIO, max_seconds: float) -> Decoded | None:
+def decode(name: str, file: BinaryIO, max_seconds: float, cancelled: Event | None = None) -> Decoded | None:
     """The samples; None if libsndfile does not know the format, or finds no samples."""
     sound = _open(name, file)
     if sound is None:
@@ -27,16 +27,17 @@ def decode(name: str, file: BinaryIO, max_seconds: float) -> Decoded | None:
     with sound:
         if sound.frames in (0, _UNKNOWN_FRAMES):
             return None
+        resampling = Resampling(name, int(sound.samplerate), cancelled)
         try:
-            mono = _read_mono(sound, min(sound.frames, max_seconds * sound.samplerate + 1))
+            n_read = _read(sound, min(sound.frames, max_seconds * sound.samplerate + 1), resampling)
         except LIBRARY_ERRORS as error:
             raise AudioError(f"{name}: is damaged or cut short ({error}); {SALVAGE}") from error
-    if len(mono) > max_seconds * sound.samplerate:
+    if n_read > max_seconds * sound.samplerate:
         raise too_long(name, max_seconds)
-    decoded = Decoded(mono, int(sound.samplerate), length_is_estimated=sound.format in _ESTIMATED_LENGTH)
-    if len(mono) < sound.frames and not decoded.length_is_estimated:
-        raise cut_short(name, decoded.seconds, sound.frames / decoded.rate)
-    return decoded
+    length_is_estimated = sound.format in _ESTIMATED_LENGTH
+    if n_read < sound.frames and not length_is_estimated:
+        raise cut_short(name, resampling.seconds, sound.frames / sound.samplerate)
+    return Decoded(resampling.finish(), resampling.seconds, length_is_estimated)
 
 
 def seconds(file: BinaryIO) -> float | None:
@@ -80,26 +81,22 @@ def _open(name: str, file: BinaryIO) -> Any:
             return None
 
 
-def _read_mono(sound: Any, most: float) -> Samples:
+def _read(sound: Any, most: float, resampling: Resampling) -> int:
     """Read a SoundFile block by block: its header may state far more samples than there are.
 
-    most: how many samples are wanted.
+    most: how many samples are wanted. Returns how many were there.
     """
     # soundfile would seek to the end of each block, after which mp3 and opus decode to other samples.
     sound.seekable = lambda: False
     n_channels, n_samples = sound.channels, int(most)
     n_block = min(max(1, BLOCK // n_channels), n_samples)
     block = np.empty(n_block if n_channels == 1 else (n_block, n_channels), np.float32)
-    mono = np.empty(min(n_samples, _BELIEVED), np.float32)
     n_read = 0
     while n_read < n_samples:
         with silent_libraries():
             part = sound.read(out=block[: n_samples - n_read])  # (n_samples,) or (n_samples, n_channels)
-        end = n_read + len(part)
-        if end > len(mono):
-            mono.resize(min(n_samples, len(mono) + _BELIEVED), refcheck=False)  # in place: never two copies
-        mono[n_read:end] = to_mono(part.T)
-        n_read = end
+        resampling.add(to_mono(part.T))
+        n_read += len(part)
         if len(part) < n_block:
             break
-    return mono[:n_read]
+    return n_read

@@ -15,7 +15,7 @@ SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
 
 def too_long(name: str, limit: float) -> TooLongError:
     """limit: in seconds."""
-    return TooLongError(f"{name}: lasts longer than {limit:g} s, which is the limit; send it in parts")
+    return TooLongError(f"{name}: lasts longer than {limit:g} s (max_seconds); cut it into parts")
 
 
 def cut_short(name: str, seconds: float, stated: float) -> AudioError:

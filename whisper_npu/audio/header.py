@@ -7,15 +7,30 @@ from typing import BinaryIO
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
 from whisper_npu.audio.source import fetch, name_of, only_once
-from whisper_npu.audio.tracks import AudioTrack
+from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
+
+_NOTHING = AudioHeader((), None)
+
+
+def audio_header(source: str | os.PathLike[str] | BinaryIO) -> AudioHeader:
+    """Both what `audio_tracks` and what `audio_seconds` say, at one look into the file.
+
+    Raises AudioError where a file is missing or cannot be read.
+    """
+    if only_once(source):
+        return _NOTHING
+    with fetch(name_of(source), source) as file:
+        header = by_ffmpeg.header(file)
+        seconds = by_libsndfile.seconds(file)
+    return AudioHeader(header.tracks or _one_track(seconds), seconds or header.seconds)
 
 
 def audio_tracks(source: str | os.PathLike[str] | BinaryIO) -> tuple[AudioTrack, ...]:
     """The audio tracks of a file, from its header; one without a name for a format that has one track only.
 
-    `source` is a path or an open binary file, which is read to its end. Empty for "-" and for a pipe, which
-    could not be read again, and for what is not audio.
+    `source` is a path or an open binary file, which stays where it is if it can seek. Empty for "-" and for a
+    pipe, which could not be read again, and for what is not audio.
 
     Raises AudioError where a file is missing or cannot be read.
     """
@@ -28,8 +43,9 @@ def audio_tracks(source: str | os.PathLike[str] | BinaryIO) -> tuple[AudioTrack,
 def audio_seconds(source: str | os.PathLike[str] | BinaryIO) -> float | None:
     """How long a recording is by its header, or by what FFmpeg estimates from its size; nothing is decoded.
 
-    `source` is a path or an open binary file, which is read to its end. None where that does not tell, for
-    "-" and for a pipe, which could not be read again, and for what cannot be read: `load_audio` says why.
+    `source` is a path or an open binary file, which stays where it is if it can seek. None where that does
+    not tell, for "-" and for a pipe, which could not be read again, and for what cannot be read: `load_audio`
+    says why.
     """
     if only_once(source):
         return None
@@ -38,12 +54,14 @@ def audio_seconds(source: str | os.PathLike[str] | BinaryIO) -> float | None:
     except AudioError:
         return None
     with file:
-        return by_libsndfile.seconds(file) or by_ffmpeg.seconds(file)
+        return by_libsndfile.seconds(file) or by_ffmpeg.header(file).seconds
 
 
 def tracks_in(file: BinaryIO) -> tuple[AudioTrack, ...]:
     """The audio tracks; none if the file is not audio."""
-    tracks = by_ffmpeg.tracks(file)
-    if not tracks and by_libsndfile.seconds(file) is not None:
-        return (AudioTrack(1, "", ""),)
-    return tracks
+    return by_ffmpeg.header(file).tracks or _one_track(by_libsndfile.seconds(file))
+
+
+def _one_track(seconds: float | None) -> tuple[AudioTrack, ...]:
+    """What libsndfile can read is one track. seconds: by libsndfile."""
+    return () if seconds is None else (AudioTrack(1, "", ""),)

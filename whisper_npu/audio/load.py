@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from math import inf
+from threading import Event
 from typing import BinaryIO
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
@@ -21,8 +22,6 @@ from whisper_npu.audio.samples import (
     Samples,
     array_to_mono,
     as_array,
-    check_finite,
-    check_rate,
     resample,
 )
 from whisper_npu.audio.source import AudioSource, fetch, name_of
@@ -36,21 +35,23 @@ def load_audio(
     sampling_rate: int | None = None,
     audio_track: int | None = None,
     max_seconds: float = inf,
+    cancelled: Event | None = None,
 ) -> Samples:
     """Decode, mix down to mono, and resample to 16 kHz.
 
     `source` is a path, "-" for standard input, an open binary file, the bytes of a file, or an array at
-    `sampling_rate` Hz (16000 if None). `sampling_rate` is for arrays only. A file's format is recognised by
-    its content.
+    `sampling_rate` Hz (16000 if None). An open file is read from its position on, and stays there if it can
+    seek. `sampling_rate` is for arrays only. A file's format is recognised by its content.
 
     An array has shape (n_samples,), (n_channels, n_samples) or (n_samples, n_channels): of two axes the
-    shorter one is the channels. It holds floats in -1..1, or int16, int32 or uint8 as wav files do. What has
-    `__array__`, such as a PyTorch tensor on the CPU, is an array too.
+    shorter one is the channels. It holds floats in -1..1, or a little beyond, or int16, int32 or uint8
+    as wav files do. What has `__array__`, such as a PyTorch tensor on the CPU, is an array too.
 
     `audio_track` chooses among the audio tracks of a file, counted from 1 as mpv's --aid does, whatever other
     streams lie between them. None is the first, even if the file marks another one as its default.
 
-    A file is decoded no further than `max_seconds`.
+    A file is decoded no further than `max_seconds`, and resampled meanwhile: it takes as much memory as its
+    samples at 16 kHz, 230 MB for an hour, and up to 1/8 more before its length is known, whatever its rate.
 
     Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
     already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
@@ -66,7 +67,8 @@ def load_audio(
     error.
 
     Raises AudioError where the source is missing, empty, not audio, damaged, too long for the memory, or
-    holds NaN or infinity, and where it has no such track; TooLongError for a file longer than `max_seconds`.
+    holds NaN or infinity, and where it has no such track; TooLongError for a file longer than `max_seconds`;
+    CancelledError once another thread sets `cancelled`.
     """
     if audio_track is not None:
         check_track_number(audio_track)
@@ -80,14 +82,10 @@ def load_audio(
     name = name_of(source)
     try:
         if array is not None:
-            mono, rate = array_to_mono(array), SAMPLE_RATE if sampling_rate is None else sampling_rate
-        else:
-            with fetch(name, source) as file:
-                decoded = _decode(name, file, audio_track or 1, max_seconds)
-            mono, rate = decoded.mono, decoded.rate
-        check_rate(name, rate)
-        check_finite(name, mono, rate)
-        return resample(name, mono, rate)
+            mono = array_to_mono(array)
+            return resample(name, mono, SAMPLE_RATE if sampling_rate is None else sampling_rate)
+        with fetch(name, source) as file:
+            return _decode(name, file, audio_track or 1, max_seconds, cancelled).samples
     except MemoryError as error:
         raise AudioError(
             f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
@@ -103,17 +101,17 @@ def audio_formats() -> str:
     return f"{by_libsndfile.formats()}; {by_ffmpeg.formats()}"
 
 
-def _decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decoded:
-    """Mono samples of a track at the file's own rate."""
+def _decode(name: str, file: BinaryIO, track: int, max_seconds: float, cancelled: Event | None) -> Decoded:
+    """The samples of a track."""
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
     if track == 1:
-        decoded = _decode_first_track(name, file, max_seconds)
+        decoded = _decode_first_track(name, file, max_seconds, cancelled)
     else:  # libsndfile knows one track only
         tracks = tracks_in(file)
         if tracks and track > len(tracks):
             raise no_such_track(name, track, tracks)
-        decoded = by_ffmpeg.decode(name, file, track, max_seconds)
+        decoded = by_ffmpeg.decode(name, file, track, max_seconds, cancelled)
     if decoded is None:
         raise AudioError(
             f"{name}: is not audio, or too damaged to read; "
@@ -122,14 +120,20 @@ def _decode(name: str, file: BinaryIO, track: int, max_seconds: float) -> Decode
     return decoded
 
 
-def _decode_first_track(name: str, file: BinaryIO, max_seconds: float) -> Decoded | None:
+def _decode_first_track(
+    name: str, file: BinaryIO, max_seconds: float, cancelled: Event | None
+) -> Decoded | None:
     """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, or stops early."""
-    decoded = by_libsndfile.decode(name, file, max_seconds)
+    decoded = by_libsndfile.decode(name, file, max_seconds, cancelled)
     if decoded is None:
-        return by_ffmpeg.decode(name, file, 1, max_seconds)
+        return by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
     if decoded.length_is_estimated and by_ffmpeg.packets_seconds(file) > decoded.seconds + LENGTH_SLACK:
         # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
-        whole = by_ffmpeg.decode(name, file, 1, max_seconds)
-        if whole is not None and whole.seconds > decoded.seconds + LENGTH_SLACK:
+        seconds = decoded.seconds
+        del decoded  # rather decode it once more than hold two long recordings
+        whole = by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
+        if whole is not None and whole.seconds > seconds + LENGTH_SLACK:
             return whole
+        del whole
+        return by_libsndfile.decode(name, file, max_seconds, cancelled)
     return decoded

@@ -1,28 +1,28 @@
-"""Arrays of samples: mixed down to mono, resampled to 16 kHz, and checked."""
+"""Samples: mixed down to mono, checked, and resampled to 16 kHz block by block."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from threading import Event
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS
-from whisper_npu.errors import AudioError, one_line
+from whisper_npu.errors import AudioError, CancelledError, one_line
 
 Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header, and upsampling would fill the memory
+MAX_SAMPLE_RATE = 10_000_000  # Hz; a higher one is a mistake, and nothing would be left of the recording
+LOUDEST = 64.0  # of floats; beyond it they are whole numbers that nobody has scaled
 MAX_CHANNELS = 64  # an array with more is probably (n_samples, n_channels), transposed
 # Of whole numbers as wav files hold them: the value of silence, and how far the loudest sample is from it.
-_MIDDLE_AND_SCALE = {
-    np.dtype(np.int16): (0, 2**15),
-    np.dtype(np.int32): (0, 2**31),
-    np.dtype(np.uint8): (128, 2**7),
-}
+_MIDDLE_AND_SCALE = {"int16": (0, 2**15), "int32": (0, 2**31), "uint8": (128, 2**7)}
 BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a few hundredths of a second
 
 
@@ -30,13 +30,84 @@ BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a 
 class Decoded:
     """What a library made of a recording."""
 
-    mono: Samples  # (n_samples,)
-    rate: int  # Hz
+    samples: Samples  # (n_samples,) at 16 kHz
+    seconds: float  # how much of the recording was decoded
     length_is_estimated: bool = False  # so the library may have stopped early
+
+
+class Resampling:
+    """Mono samples at `rate` Hz, given piece by piece, become those at 16 kHz that librosa.resample makes.
+
+    Only one block of what was given is held, so that a recording takes as much memory as its samples at
+    16 kHz, whatever its own rate. Raises AudioError for a senseless rate.
+    """
+
+    def __init__(self, name: str, rate: int, cancelled: Event | None = None) -> None:
+        """cancelled: once it is set, the next block raises CancelledError."""
+        check_rate(name, rate)
+        self._name, self.rate, self._cancelled = name, int(rate), cancelled
+        self._block = np.empty(BLOCK, np.float32)
+        self._n_block = 0  # samples in it
+        self._n_resampled = 0  # samples at `rate` before the block
+        self._done = np.empty(BLOCK, np.float32)  # at 16 kHz; it grows
+        self._n_done = 0
+        self._stream: Any = None
 
     @property
     def seconds(self) -> float:
-        return len(self.mono) / self.rate
+        """How much was given."""
+        return (self._n_resampled + self._n_block) / self.rate
+
+    def add(self, mono: Samples) -> None:
+        """mono: (n_samples,), any number. Raises AudioError for NaN and infinity, a block later at most."""
+        n_added = 0
+        while n_added < len(mono):
+            if self._n_block == len(self._block):
+                self._resample_block(last=False)
+            part = mono[n_added : n_added + len(self._block) - self._n_block]
+            self._block[self._n_block : self._n_block + len(part)] = part
+            self._n_block += len(part)
+            n_added += len(part)
+
+    def finish(self) -> Samples:
+        """(ceil(n_samples * 16000 / rate),) of all that was given. To be called once."""
+        if self._n_block:
+            self._resample_block(last=True)
+        n_samples = math.ceil(self._n_resampled * (float(SAMPLE_RATE) / self.rate))
+        done = self._done
+        done.resize(n_samples, refcheck=False)
+        done[self._n_done :] = 0  # soxr's last sample may be missing
+        return done
+
+    def _resample_block(self, *, last: bool) -> None:
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise CancelledError(f"{self._name}: cancelled after {self.seconds:.1f} s were read")
+        block = self._block[: self._n_block]
+        check_finite(self._name, block, self.rate, self._n_resampled)
+        resampled = block if self.rate == SAMPLE_RATE else self._by_soxr(block, last=last)
+        end = self._n_done + len(resampled)
+        if end > len(self._done):  # in place: never two copies
+            self._done.resize(max(end, len(self._done) + len(self._done) // 8), refcheck=False)
+        self._done[self._n_done : end] = resampled
+        self._n_done = end
+        self._n_resampled += self._n_block
+        self._n_block = 0
+
+    def _by_soxr(self, block: Samples, *, last: bool) -> Samples:
+        import soxr
+
+        try:
+            if self._stream is None:
+                self._stream = soxr.ResampleStream(
+                    self.rate, SAMPLE_RATE, 1, dtype="float32", quality="soxr_hq"
+                )
+            resampled: Samples = self._stream.resample_chunk(block, last)
+        except LIBRARY_ERRORS as error:
+            raise AudioError(
+                f"{self._name}: cannot be resampled from {self.rate} Hz ({error}); "
+                "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
+            ) from error
+        return resampled
 
 
 def to_mono(samples: Samples) -> Samples:
@@ -53,9 +124,10 @@ def as_array(source: object) -> npt.NDArray[Any] | None:
 
     Raises AudioError for what says that it can and cannot, such as a tensor on a GPU.
     """
-    if isinstance(source, np.ndarray):
-        return source
-    if not hasattr(source, "__array__"):
+    if isinstance(source, np.ma.MaskedArray):
+        raise AudioError("the array is masked: fill in what the mask leaves out, such as array.filled(0)")
+    is_of_numbers = isinstance(source, memoryview) and source.format not in ("B", "b", "c")
+    if not is_of_numbers and not hasattr(source, "__array__"):
         return None
     try:
         return np.asarray(source)
@@ -73,7 +145,8 @@ def array_to_mono(array: npt.NDArray[Any]) -> Samples:
             f"the array has shape {array.shape}; expected (n_samples,) or (n_channels, n_samples): reshape it"
         )
     if array.ndim == 2:
-        if array.shape[0] > array.shape[1] > 0:  # as soundfile gives them
+        n, m = array.shape
+        if n > m > 0 or (n == 0 and m <= MAX_CHANNELS):  # as soundfile gives them
             array = array.T
         if not 1 <= len(array) <= MAX_CHANNELS:
             raise AudioError(
@@ -86,14 +159,21 @@ def array_to_mono(array: npt.NDArray[Any]) -> Samples:
 def _as_floats(array: npt.NDArray[Any]) -> Samples:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity, which is reported
-            return array.astype(np.float32, copy=False)
-    if array.dtype not in _MIDDLE_AND_SCALE:
+            samples = array.astype(np.float32, copy=False)
+        peak = max(float(np.max(samples, initial=0)), -float(np.min(samples, initial=0)))
+        if LOUDEST < peak < np.inf:
+            raise AudioError(
+                f"the array has samples up to {peak:g}; expected floats in -1..1: scale it, "
+                "such as array / 32768 for samples of 16 bits"
+            )
+        return samples
+    if array.dtype.name not in _MIDDLE_AND_SCALE:
         known = ", ".join(map(str, _MIDDLE_AND_SCALE))
         raise AudioError(
             f"the array holds {array.dtype}; expected floats in -1..1, or one of {known}: scale it, "
             "such as array.astype(np.float32) / 32768 for samples of 16 bits"
         )
-    middle, scale = _MIDDLE_AND_SCALE[array.dtype]
+    middle, scale = _MIDDLE_AND_SCALE[array.dtype.name]
     samples = array.astype(np.float32)
     samples -= np.float32(middle)
     samples *= np.float32(1 / scale)
@@ -101,39 +181,30 @@ def _as_floats(array: npt.NDArray[Any]) -> Samples:
 
 
 def resample(name: str, mono: Samples, rate: int) -> Samples:
-    """Resample to 16 kHz like librosa.resample: default quality, ceil(n_samples * 16000 / rate) samples."""
+    """An array at 16 kHz: itself if it is. Raises AudioError for a senseless rate, NaN and infinity."""
+    check_rate(name, rate)
     if rate == SAMPLE_RATE:
+        check_finite(name, mono, rate)
         return mono
-    import soxr
+    resampling = Resampling(name, rate)
+    resampling.add(mono)
+    return resampling.finish()
 
-    resampled = np.zeros(math.ceil(len(mono) * (float(SAMPLE_RATE) / rate)), np.float32)
-    n_done = 0
-    try:
-        stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="soxr_hq")
-        for start in range(0, len(mono), BLOCK):  # between blocks, Ctrl-C is heeded
-            last = start + BLOCK >= len(mono)
-            part = stream.resample_chunk(mono[start : start + BLOCK], last)[: len(resampled) - n_done]
-            resampled[n_done : n_done + len(part)] = part
-            n_done += len(part)
-    except LIBRARY_ERRORS as error:
+
+def check_rate(name: str, rate: Any) -> None:
+    is_whole = isinstance(rate, Real) and not isinstance(rate, bool) and rate == rate // 1
+    if not is_whole or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise AudioError(
-            f"{name}: cannot be resampled from {rate} Hz ({error}); "
-            "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
-        ) from error
-    return resampled
-
-
-def check_rate(name: str, rate: object) -> None:
-    if not isinstance(rate, (int, np.integer)) or rate < MIN_SAMPLE_RATE:
-        raise AudioError(
-            f"{name}: sample rate {rate!r}; correct it to a whole number of at least {MIN_SAMPLE_RATE} Hz"
+            f"{name}: sample rate {rate!r}; correct it to a whole number from {MIN_SAMPLE_RATE} to "
+            f"{MAX_SAMPLE_RATE} Hz"
         )
 
 
-def check_finite(name: str, mono: Samples, rate: int) -> None:
+def check_finite(name: str, mono: Samples, rate: int, n_before: int = 0) -> None:
+    """n_before: how many samples of the recording come before these."""
     finite = np.isfinite(mono)
     if not finite.all():
-        first = int(np.argmin(finite))
+        first = n_before + int(np.argmin(finite))
         raise AudioError(
             f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; "
             "export it again, or replace such samples with np.nan_to_num"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from tempfile import TemporaryFile
+from io import BufferedRandom, BufferedReader, BytesIO, FileIO
 from typing import Any, BinaryIO
 
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from whisper_npu.errors import AudioError, shown
 
 # What `load_audio` takes. Of an array-like, such as a PyTorch tensor, the type is not known here.
 AudioSource = str | os.PathLike[str] | BinaryIO | bytes | npt.NDArray[Any]
+
+_PIECE = 2**20  # bytes that are copied at once
 
 
 def name_of(source: object) -> str:
@@ -30,19 +33,21 @@ def name_of(source: object) -> str:
 
 
 def fetch(name: str, source: object) -> BinaryIO:
-    """The source's content as a nameless file in which decoders can seek."""
-    content: BinaryIO | bytes
+    """The source's content as a nameless file in which decoders can seek.
+
+    A file on disk is opened once more, so that an open one stays where it is. All else is copied, piece by
+    piece, into a temporary file; what can seek is then put back to where it was.
+    """
     if source == "-":
-        content = _read(name, _standard_input())
-    elif isinstance(source, (str, os.PathLike)):
-        content = _open(os.fsdecode(source), name)
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        content = bytes(source)
-    elif hasattr(source, "read"):
-        content = _read(name, source)
-    else:
-        raise AudioError(f"cannot load audio from {type(source).__name__}; {_remedy(source)}")
-    return _temporary_file(name, content) if isinstance(content, bytes) else content
+        return _from_open_file(name, _standard_input())
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        return _open(path if os.path.lexists(path) else os.path.expanduser(path), name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _copied(name, BytesIO(bytes(source)))
+    if hasattr(source, "read"):
+        return _from_open_file(name, source)
+    raise AudioError(f"cannot load audio from {type(source).__name__}; {_remedy(source)}")
 
 
 def _remedy(source: object) -> str:
@@ -77,9 +82,59 @@ def _standard_input() -> Any:
     return stdin.buffer
 
 
-def _read(name: str, file: Any) -> bytes:
+def _from_open_file(name: str, file: Any) -> BinaryIO:
+    """What it holds from its position on."""
+    plain = _without_wrapper(file)
+    position = _position(plain)
+    if position == 0:
+        opened = _opened_again(name, plain)
+        if opened is not None:
+            return opened
+    copy = _copied(name, file)
+    if position is not None:
+        plain.seek(position)
+    return copy
+
+
+def _without_wrapper(file: Any) -> Any:
+    """What holds the content of a temporary file of Python's, which may be memory."""
+    if isinstance(file, tempfile.SpooledTemporaryFile):
+        return file._file
+    return file.file if isinstance(file, tempfile._TemporaryFileWrapper) else file
+
+
+def _position(file: Any) -> int | None:
+    """None for what cannot seek, or is closed."""
     try:
-        content = file.read()
+        return int(file.tell()) if file.seekable() else None
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _opened_again(name: str, file: Any) -> BinaryIO | None:
+    """A file on disk with a position of its own; None for all else.
+
+    Only what Python's own types read is what is on the disk: the descriptor of a gzip file, for one, leads to
+    what is compressed.
+    """
+    raw = file.raw if type(file) in (BufferedReader, BufferedRandom) else file
+    if type(raw) is not FileIO:
+        return None
+    _read(name, file, 0)  # may it be read?
+    try:
+        file.flush()  # what was written into it just before
+        if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            return _open_unnamed(f"/proc/self/fd/{raw.fileno()}")
+    except OSError:  # no Linux, or it may be read, but not opened again
+        pass
+    return None
+
+
+def _read(name: str, file: Any, size: int) -> bytes:
+    try:
+        content = file.read(size)
+    except UnicodeDecodeError as error:
+        raise AudioError(f"{name} gives str, not bytes; open it with mode 'rb'") from error
     except (OSError, ValueError) as error:  # ValueError: it is closed
         raise AudioError(f"{name}: cannot be read ({_reason(error)}); check where it comes from") from error
     if not isinstance(content, bytes):
@@ -87,17 +142,18 @@ def _read(name: str, file: Any) -> bytes:
     return content
 
 
-def _open(path: str, name: str) -> BinaryIO | bytes:
+def _open(path: str, name: str) -> BinaryIO:
     try:
         file = _open_unnamed(path)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         with file:
-            return file.read()  # decoders seek, which a pipe such as <(command) cannot
+            return _copied(name, file)  # decoders seek, which a pipe such as <(command) cannot
     except FileNotFoundError as error:
         raise AudioError(f"{name}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
-        raise AudioError(f"{name}: is a folder; name the audio files in it, such as {name}/*.wav") from error
+        within = os.path.join(name, "a.wav")
+        raise AudioError(f"{name}: is a folder; name an audio file in it, such as {within}") from error
     except PermissionError as error:
         raise AudioError(f"{name}: may not be read; ask its owner for permission: chmod +r FILE") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
@@ -113,17 +169,17 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _temporary_file(name: str, content: bytes) -> BinaryIO:
-    """`content` in a file that disappears when it is closed."""
+def _copied(name: str, source: Any) -> BinaryIO:
+    """The rest of a file in one that disappears when it is closed."""
     try:
         with ExitStack() as closing:
-            file = closing.enter_context(TemporaryFile())
-            file.write(content)
+            file = closing.enter_context(tempfile.TemporaryFile())
+            while piece := _read(name, source, _PIECE):
+                file.write(piece)
             file.flush()  # libsndfile opens it a second time
             closing.pop_all()
     except OSError as error:
         raise AudioError(
-            f"{name}: its {len(content)} bytes cannot be kept in a temporary file ({error}); "
-            "set TMPDIR to a folder with more space"
+            f"{name}: cannot be kept in a temporary file ({error}); set TMPDIR to a folder with more space"
         ) from error
     return file

@@ -1,4 +1,4 @@
-"""The audio tracks of a file: how one is described, and chosen by its number."""
+"""What the header of a file says: its audio tracks, how one is described, and chosen by its number."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ class AudioTrack:
     def __str__(self) -> str:
         described = ", ".join(shown(part) for part in (self.language, self.title[:_TITLE_LENGTH]) if part)
         return f"{self.number} ({described})" if described else str(self.number)
+
+
+@dataclass(frozen=True)
+class AudioHeader:
+    """What a file says of itself."""
+
+    tracks: tuple[AudioTrack, ...]  # none if it is not audio
+    seconds: float | None  # its length; None if it does not say
 
 
 def check_track_number(track: object) -> None:

@@ -41,7 +41,7 @@ class Pipeline:
         stages = {
             name: Timings(tuple(report.stages[name] for report in self.reports)) for name in self.last.stages
         }
-        stages["load"] = Timings((self.last.load_seconds,))
+        stages["load"] = Timings((self.last.load_seconds or 0.0,))
         for name in self.last.encoder_stages:
             stages[f"encoder: {name}"] = Timings(tuple(r.encoder_stages[name] for r in self.reports))
         return stages

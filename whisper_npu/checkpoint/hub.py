@@ -62,9 +62,20 @@ def download(repository: str, progress: Callable[[str], None], cache: Path | Non
         raise CheckpointError(f"{repository} is not a hub id ({one_line(error)})") from error
     except RepositoryNotFoundError as error:
         raise CheckpointError("the hub knows no such repository, or it is private") from error
+    except OSError as error:
+        if error.filename is None:  # requests' errors are OSErrors, too
+            raise _unreachable(error) from error
+        raise CheckpointError(
+            f"{error.filename} cannot be written ({error.strerror}): name another folder by --model_dir, "
+            "or by HF_HOME"
+        ) from error
     except Exception as error:  # requests', httpx's or the system's, by version of huggingface_hub
-        reason = one_line(error).partition(" For more information")[0]
-        raise CheckpointError(f"the hub could not be reached ({type(error).__name__}: {reason})") from error
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> CheckpointError:
+    reason = one_line(error).partition(" For more information")[0]
+    return CheckpointError(f"the hub could not be reached ({type(error).__name__}: {reason})")
 
 
 def _patterns(files: set[str]) -> list[str]:

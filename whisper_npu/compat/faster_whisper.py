@@ -7,7 +7,6 @@ fallback are its own. This module has faster-whisper's public names, so that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import numpy as np
 from whisper_npu.audio import N_FRAMES, SAMPLE_RATE, log_mel
 from whisper_npu.checkpoint import Checkpoint, load_checkpoint
 from whisper_npu.checkpoint.resolve import check_name
-from whisper_npu.compat.attached import Attached, unknown_kind
+from whisper_npu.compat.attached import Attached, already_attached, unknown_kind
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import CheckpointError, DecoderFolderError, UsageError, one_line
+from whisper_npu.errors import CheckpointError, DecoderFolderError, FeaturesError, UsageError, one_line
 from whisper_npu.npu.device import Device
 from whisper_npu.transcription.compute_type import DEFAULT, resolve_compute_type
 from whisper_npu.transcription.encoded import EncodedOnDevice, opening_decoder
@@ -100,7 +99,7 @@ class WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster
         """
         _check(device_index, compute_type, num_workers, download_root, files)
         model = _model(model_size_or_path, download_root, local_files_only, revision, use_auth_token)
-        with device_for(device, cpu_threads or None) as opened:
+        with device_for(device, cpu_threads or None) as (opened, _):
             decodes_in = resolve_compute_type(compute_type)
             checkpoint = load_checkpoint(
                 model,
@@ -137,10 +136,10 @@ class WhisperModel(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster
                 )
                 with_decoder(checkpoint, decodes_in, None, silent, open_decoder)
                 self.attached = Attached(encoder.result(), self._end, opened.close)
-        self.model = _Encoded(self.model, self.attached.encode, self.attached.encoder)
+        self.model = _Encoded(self.model, self.attached)
 
     def close(self) -> None:
-        """Close the device. Whatever is asked of this model from here on raises UsageError."""
+        """Close the device, a given one too. What is asked of this model from here on raises UsageError."""
         self.attached.detach()
 
     def _end(self) -> None:
@@ -166,11 +165,11 @@ def attach(
     progress: Progress | None = None,
 ) -> Attached:
     """As `whisper_npu.compat.attach`, for a WhisperModel or a BatchedInferencePipeline."""
-    whisper = model.model if isinstance(model, BatchedInferencePipeline) else model
-    if not isinstance(whisper, faster_whisper.WhisperModel):
-        raise unknown_kind(model)
-    if isinstance(whisper, EncodedOnDevice | WhisperModel) or isinstance(whisper.model, _Encoded):
-        raise UsageError("this model encodes on the device already: detach that encoder first")
+    whisper = _whisper_of(model)
+    if isinstance(whisper, EncodedOnDevice | WhisperModel):
+        raise UsageError("this model encodes on the device already: it takes no other encoder")
+    if attached_to(model) is not None:
+        raise already_attached()
     if checkpoint is None:
         raise UsageError(
             "checkpoint is missing: faster-whisper does not give its weights back, so name what the model "
@@ -179,7 +178,7 @@ def attach(
     own = whisper.model
     if not own.model_is_loaded:
         raise UsageError("the model is unloaded: load it again, with its model.load_model(), before attach")
-    with device_for(device, threads) as opened:
+    with device_for(device, threads) as (opened, close):
         found = load_checkpoint(
             checkpoint,
             cache_dir=cache_dir,
@@ -198,19 +197,35 @@ def attach(
         if whisper.model is encoded:  # nobody put another in its place
             whisper.model = own
 
-    attached = Attached(encoder, put_back, opened.close if isinstance(device, str) else _leave_open)
-    encoded = whisper.model = _Encoded(own, attached.encode, encoder)
+    attached = Attached(encoder, put_back, close)
+    encoded = whisper.model = _Encoded(own, attached)
     return attached
+
+
+def attached_to(model: Any) -> Attached | None:
+    """What `attach` gave for this model, or for the one within a pipeline. Raises UsageError for others."""
+    whisper = _whisper_of(model)
+    if isinstance(whisper, EncodedOnDevice | WhisperModel):
+        raise UsageError("this model has no encoder of its own to go back to: close it")
+    return whisper.model.attached if isinstance(whisper.model, _Encoded) else None
+
+
+def _whisper_of(model: Any) -> Any:
+    whisper = model.model if isinstance(model, BatchedInferencePipeline) else model
+    if not isinstance(whisper, faster_whisper.WhisperModel):
+        raise unknown_kind(model)
+    return whisper
 
 
 class _Encoded:
     """CTranslate2's model, with another encoder in front of its decoder."""
 
-    def __init__(self, whisper: Any, encode: Callable[[F32], F32], encoder: AudioEncoder) -> None:
+    def __init__(self, whisper: Any, attached: Attached) -> None:
         self._whisper = whisper
-        self._encode = encode
-        self._n_frames = 2 * encoder.dims.n_audio_ctx
-        self._n_mels, self._n_state = encoder.dims.n_mels, encoder.dims.n_audio_state
+        self.attached = attached
+        dims = attached.encoder.dims
+        self._n_frames = 2 * dims.n_audio_ctx
+        self._n_mels, self._n_state = dims.n_mels, dims.n_audio_state
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whisper, name)
@@ -222,11 +237,11 @@ class _Encoded:
         """
         mels = np.asarray(features)
         if mels.shape[-1] != self._n_frames:
-            raise UsageError(
+            raise FeaturesError(
                 f"the features have {mels.shape[-1]} frames, the encoder takes {self._n_frames}: use "
                 "faster_whisper.audio.pad_or_trim"
             )
-        return ctranslate2.StorageView.from_array(self._encode(mels))
+        return ctranslate2.StorageView.from_array(self.attached.encode(mels))
 
     # CTranslate2 takes log-mel here too, and would encode it by its own encoder.
 
@@ -354,7 +369,3 @@ def _window(n_mels: int) -> F32:
     loudness = np.sin(np.linspace(0, 120 * np.pi, n_samples)) ** 2
     swelling = (0.1 * loudness * noise).astype(np.float32)
     return np.ascontiguousarray(log_mel(swelling, n_mels)[:, :N_FRAMES])
-
-
-def _leave_open() -> None:
-    """For a device that the caller opened."""

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.checkpoint.arrays import ArraysOnDemand
-from whisper_npu.compat.attached import Attached
+from whisper_npu.compat.attached import Attached, already_attached
 from whisper_npu.encoder import ModelDimensions, encoder_shapes, prepared_encoder
-from whisper_npu.errors import CheckpointError, UsageError
+from whisper_npu.errors import CheckpointError, FeaturesError, UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.transcription.opening import device_for
 
 _WRAPPED = "_old_forward"  # where accelerate keeps the forward that its hooks are around; its hooks.py
+_MARK = "_whisper_npu_forward"  # where a module has its stand-in, whatever others make of its forward
 _MODEL = "the model"  # what errors name: it has no path
 _REMEDY = "merge adapters into the weights, and load the model without quantisation or offloading"
 
@@ -40,31 +41,44 @@ def attach_module(
     Raises UsageError if the module has a forward of ours already; CheckpointError for weights that are no
     Whisper encoder's; what opening the device and choosing the kernel raise.
     """
-    stand_in = _StandIn(module)
+    if attached_module(module) is not None:
+        raise already_attached()
     arrays = _arrays(module, dims, names)
-    with device_for(device, threads) as opened:
+    stand_in = _StandIn(module)
+    with device_for(device, threads) as (opened, close):
         encoder = prepared_encoder(dims, arrays, opened, kernel)
-        close = opened.close if isinstance(device, str) else _leave_open
         attached = Attached(encoder, stand_in.put_back, close)
-        stand_in.put(forward_of(attached))
+        stand_in.put(attached, forward_of(attached))
     return attached
 
 
-def encode(attached: Attached, module: Any, mel: Any) -> Any:
+def attached_module(module: Any) -> Attached | None:
+    """What does this module's forward, if that is one of ours; also where others have wrapped it."""
+    stand_in = vars(module).get(_MARK)
+    return stand_in.attached if isinstance(stand_in, _StandIn) else None
+
+
+def encode(attached: Attached, module: Any, mel: Any, dtype: Any = None) -> Any:
     """Every window of a batch, encoded.
 
-    mel: tensor (batch, n_mels, 2 * n_audio_ctx). Returns a tensor (batch, n_audio_ctx, n_audio_state) of the
-    same dtype on the same device. Where autograd would record what `module` does, a backward pass through
-    the result raises UsageError. Raises UsageError for another shape, and what `Attached.encode` raises.
+    mel: tensor (batch, n_mels, 2 * n_audio_ctx). dtype: what it must have, but within autocast; None: any.
+    Returns a tensor (batch, n_audio_ctx, n_audio_state) of the same dtype on the same device. Where autograd
+    would record what `module` does, a backward pass through the result raises UsageError.
+    Raises FeaturesError for what is no tensor of floating-point numbers, or of another dtype; UsageError
+    while PyTorch traces; and what `Attached.encode` raises.
     """
     import torch
 
-    dims = attached.encoder.dims
-    expected = (dims.n_mels, 2 * dims.n_audio_ctx)
-    if tuple(mel.shape[1:]) != expected:
-        raise UsageError(
-            f"the mel has shape {tuple(mel.shape)}, this model takes (batch, {expected[0]}, {expected[1]})"
+    if not isinstance(mel, torch.Tensor):
+        raise FeaturesError(
+            f"the mel is a {type(mel).__name__}, must be a tensor, such as torch.from_numpy gives"
         )
+    if not mel.is_floating_point():
+        raise FeaturesError(f"the mel is {mel.dtype}, must be floating-point numbers")
+    if dtype not in (None, mel.dtype) and not torch.is_autocast_enabled(mel.device.type):
+        raise FeaturesError(f"the mel is {mel.dtype}, the model is {dtype}: pass it .to(model.dtype)")
+    if torch.jit.is_tracing():
+        raise UsageError("torch.jit.trace keeps nothing of what the device does: detach() to trace the model")
     features = torch.from_numpy(attached.encode(_numpy(mel))).to(mel)
     if torch.is_grad_enabled() and (mel.requires_grad or any(p.requires_grad for p in module.parameters())):
         features.requires_grad_(True)
@@ -75,7 +89,7 @@ def encode(attached: Attached, module: Any, mel: Any) -> Any:
 def _no_gradients(_gradient: Any) -> NoReturn:
     raise UsageError(
         "the attached encoder has no gradients: detach() it to train the encoder, or freeze the encoder "
-        "(requires_grad_(False)) to train the decoder alone"
+        "(requires_grad_(False)) to train the decoder alone; call zero_grad(), as other gradients are there"
     )
 
 
@@ -114,28 +128,41 @@ class _StandIn:
     """
 
     def __init__(self, module: Any) -> None:
-        """Raises UsageError where one is in place."""
+        self.attached: Attached | None = None
         self._module = module
         self._original = module.forward
         self._attribute = vars(module).get("forward")  # None: the class's method, as of most modules
-        if any(isinstance(vars(module).get(name), _StandIn) for name in ("forward", _WRAPPED)):
-            raise UsageError("the model has this encoder already: detach() it first")
+        self._weights = _Weights(module)
 
     def __call__(self, *given: Any, **kwargs: Any) -> Any:
-        return self._forward(self._module, *given, **kwargs)
+        if self.attached is None:  # somebody has wrapped this while it was attached
+            return self._original(*given, **kwargs)
+        return self._on_device(*given, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getattr, (self._module, "forward")
 
-    def put(self, forward: Callable[..., Any]) -> None:
+    def put(self, attached: Attached, forward: Callable[..., Any]) -> None:
         import torch
 
-        self._forward = torch.compiler.disable(forward)  # is called by compiled code, not compiled
+        forward.__qualname__ = f"{type(self._module).__qualname__}.forward"  # errors of Python name it
+
+        def on_device(*given: Any, **kwargs: Any) -> Any:
+            if self._weights.changed():
+                raise UsageError("the model's encoder has changed since attach: detach() and attach again")
+            return forward(self._module, *given, **kwargs)
+
+        self._on_device = torch.compiler.disable(on_device)  # is called by compiled code, not compiled
+        self.attached = attached
         self._module.forward = self
+        setattr(self._module, _MARK, self)
 
     def put_back(self) -> None:
         """Where somebody else has replaced the forward meanwhile, theirs stays."""
+        self.attached = None
         here = vars(self._module)
+        if here.get(_MARK) is self:
+            delattr(self._module, _MARK)
         if here.get(_WRAPPED) is self:
             setattr(self._module, _WRAPPED, self._original)
         if here.get("forward") is self:
@@ -144,5 +171,51 @@ class _StandIn:
                 self._module.forward = self._attribute
 
 
-def _leave_open() -> None:
-    """For a device that the caller opened."""
+class _Weights:
+    """Whether a module still has the weights that it had, which is asked at every call.
+
+    Whatever PyTorch does in place counts as a change. Where a tensor lies elsewhere, as after `.to()` and
+    `.half()`, some of its values are compared, and rounding them is no change.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        tensors = _tensors(module)
+        self._values = {name: _some_values(tensor) for name, tensor in tensors.items()}
+        self._seen = {name: _place_and_version(tensor) for name, tensor in tensors.items()}
+
+    def changed(self) -> bool:
+        tensors = _tensors(self._module)
+        seen = {name: _place_and_version(tensor) for name, tensor in tensors.items()}
+        if seen == self._seen:
+            return False
+        if seen.keys() != self._seen.keys():
+            return True
+        for name, tensor in tensors.items():
+            before = self._seen[name]
+            if seen[name] == before or tensor.is_meta:  # offloaded: there is nothing to compare
+                continue
+            _, version = seen[name]
+            if version > before[1] or not _same(_some_values(tensor), self._values[name]):
+                return True
+        self._seen = seen
+        return False
+
+
+def _tensors(module: Any) -> dict[str, Any]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _place_and_version(tensor: Any) -> tuple[int, int]:
+    """The version counts what is done in place; tensors of inference mode have none."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
+
+
+def _some_values(tensor: Any) -> NDArray[np.float32]:
+    """From 64 to 127 of them, evenly spread, or all of fewer; (n,) float32"""
+    return _numpy(tensor.detach().flatten()[:: max(1, tensor.numel() // 64)]).copy()
+
+
+def _same(values: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
+    """But for rounding: bfloat16 has 8 significant bits, the smallest float16 is 6e-8."""
+    return values.shape == before.shape and np.allclose(values, before, rtol=2**-8, atol=6e-8, equal_nan=True)

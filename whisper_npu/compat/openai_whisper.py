@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from whisper_npu.compat.attached import Attached, unknown_kind
-from whisper_npu.compat.forward import attach_module, encode
+from whisper_npu.compat.forward import attach_module, attached_module, encode
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.npu.device import Device
 
@@ -16,10 +16,7 @@ def attach(model: Any, *, device: str | Device, kernel: str, threads: int | None
 
     model: what whisper.load_model gives; UsageError for anything else. Raises what `attach_module` raises.
     """
-    from whisper.model import Whisper
-
-    if not isinstance(model, Whisper):
-        raise unknown_kind(model)
+    module = _encoder(model)
     theirs = model.dims
     dims = ModelDimensions(
         n_mels=theirs.n_mels,
@@ -30,9 +27,20 @@ def attach(model: Any, *, device: str | Device, kernel: str, threads: int | None
         n_audio_mlp=4 * theirs.n_audio_state,  # ResidualAttentionBlock in whisper/model.py
     )
     names = {name: name for name in encoder_shapes(dims)}
-    return attach_module(
-        model.encoder, dims, names, _forward_of, device=device, kernel=kernel, threads=threads
-    )
+    return attach_module(module, dims, names, _forward_of, device=device, kernel=kernel, threads=threads)
+
+
+def attached_to(model: Any) -> Attached | None:
+    """What `attach` gave for this model. Raises UsageError for another kind."""
+    return attached_module(_encoder(model))
+
+
+def _encoder(model: Any) -> Any:
+    from whisper.model import Whisper
+
+    if not isinstance(model, Whisper):
+        raise unknown_kind(model)
+    return model.encoder
 
 
 def _forward_of(attached: Attached) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
+from numbers import Integral
 from pathlib import Path
 from threading import Lock, local
 from typing import Any, TypeVar
@@ -50,20 +51,25 @@ class Threads:
     """`count` threads for the host's work. May be called from several threads at once."""
 
     def __init__(self, count: int | None = None) -> None:
-        """count: 1 to MOST; None for the cores that this process may use. Raises UsageError."""
-        if count is not None and not (isinstance(count, int) and 1 <= count <= MOST):
-            raise UsageError(f"threads is {count!r}, must be at least 1 and at most {MOST}")
-        self.count = count or cores()
+        """count: 1 to MOST; None or 0 for the cores that this process may use. Raises UsageError."""
+        whole = isinstance(count, Integral) and not isinstance(count, bool)
+        if count is not None and not (whole and 0 <= count <= MOST):
+            raise UsageError(
+                f"threads is {count!r}, must be a whole number from 1 to {MOST}, or 0 for one per core"
+            )
+        self.count = int(count or cores())
         self.scratch = Scratch()
         self._pool = ThreadPoolExecutor(max(1, self.count - 1), "whisper-npu")  # beside the caller's thread
         self._closed = False
+        self._process = os.getpid()
 
     def parallel_for(self, work: Callable[[T], object], items: Sequence[T]) -> None:
         """Call `work` with every item, in any order; returns when all are done.
 
-        `work` calls no method of this; a second caller waits. Raises what a call raised, DeviceError once
-        this was closed.
+        `work` calls no method of this; a second caller waits. Raises what a call raised, and what
+        `check_open` raises.
         """
+        self.check_open()
         with _one_at_a_time, _blas().limit(limits=1, user_api="blas"):
             self._share(work, items)
 
@@ -118,10 +124,15 @@ class Threads:
 
     def close(self) -> None:
         self._closed = True
-        self._pool.shutdown()
+        self._pool.shutdown(wait=os.getpid() == self._process)
 
     def check_open(self) -> None:
-        """Raises DeviceError once this was closed."""
+        """Raises DeviceError once this was closed, and in a process that was forked from this one's."""
+        if os.getpid() != self._process:  # fork copies no threads: this would wait for ever
+            raise DeviceError(
+                f"the device was opened in process {self._process}, and a fork of it cannot use the device: "
+                "take multiprocessing's start method spawn, and load the model in the new process"
+            )
         if self._closed:
             raise DeviceError("the device was closed: open another with open_device, or load the model again")
 

@@ -310,6 +310,7 @@ class Device(ABC):
         unknown, or cannot be used, DeviceError where the device fails.
         """
         _check(op, operands)
+        self.threads.check_open()
         with self._lock, self.recording() as recording:
             self._run_schedule(self._scheduled(op), dict(operands))
         return recording.stats

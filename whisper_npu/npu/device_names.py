@@ -14,6 +14,8 @@ NOT_USED = dict.fromkeys(
 
 def device_name(asked: str) -> str:
     """auto, npu or emulator, for a word in any case. Raises UsageError for any other word."""
+    if not isinstance(asked, str):
+        raise UsageError(f"device is {asked!r}, must be one of {', '.join(DEVICE_NAMES)}")
     name = asked.lower()
     if name in DEVICE_NAMES:
         return ALSO.get(name, name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 from whisper_npu.errors import UsageError
@@ -16,5 +18,18 @@ class NpuOptions:
     timeout_seconds: float = 10.0  # that one dispatch, or one run list, may take
 
     def __post_init__(self) -> None:
-        if not 0 < self.timeout_seconds <= 3600:
-            raise UsageError(f"timeout is {self.timeout_seconds:g} s, must be above 0 and at most 3600")
+        """Raises UsageError for a folder that is not there, and a time limit out of range."""
+        for folder in self.kernel_folders:
+            if not folder.is_dir():
+                raise UsageError(f"kernels {folder}: there is no such folder; name one with built kernels")
+        seconds = self.timeout_seconds
+        if not isinstance(seconds, Real) or isinstance(seconds, bool) or not 0 < seconds <= 3600:
+            raise UsageError(f"timeout is {seconds!r} s, must be above 0 and at most 3600")
+
+    @classmethod
+    def of(cls, kernels: str | Path | Iterable[str | Path], timeout_seconds: float) -> NpuOptions:
+        """kernels: one folder, or several. Raises UsageError."""
+        several = (kernels,) if isinstance(kernels, str | Path) else kernels
+        if not isinstance(several, Iterable) or not all(isinstance(one, str | Path) for one in several):
+            raise UsageError(f"kernels is {kernels!r}, must be a folder, or several")
+        return cls(tuple(Path(folder).expanduser() for folder in several), timeout_seconds)

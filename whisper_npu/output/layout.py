@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import NoEffectError, UsageError
 from whisper_npu.near import did_you_mean
 
 
@@ -18,6 +18,15 @@ class LayoutKeywords(TypedDict, total=False):
     max_words_per_line: int | None
     highlight_words: bool
     pretty_json: bool
+
+
+_FORMATS_WITH = {
+    "max_line_width": ("srt", "vtt", "lrc"),
+    "max_line_count": ("srt", "vtt", "lrc"),
+    "max_words_per_line": ("srt", "vtt", "lrc"),
+    "highlight_words": ("srt", "vtt"),
+    "pretty_json": ("json",),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,8 @@ class Layout:
     def __post_init__(self) -> None:
         for name in ("max_line_width", "max_line_count", "max_words_per_line"):
             limit = getattr(self, name)
+            if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
+                raise UsageError(f"{name} is {limit!r}, must be a whole number, or None for no limit")
             if limit is not None and limit < 1:
                 raise UsageError(
                     f"{name} is {limit}, must be at least 1; leave it out for no limit", option=name
@@ -55,13 +66,16 @@ class Layout:
             )
 
     @classmethod
-    def of(cls, keywords: Mapping[str, Any]) -> Layout:
-        """Raises UsageError for a name that is no option's."""
+    def of(cls, keywords: Mapping[str, Any], fmt: str) -> Layout:
+        """Raises UsageError for a name that is no option's, or that of one that `fmt` does not have."""
         names = [field.name for field in fields(cls)]
         for name in keywords:
             if name not in names:
                 hint = did_you_mean(name, names) or f"there are {', '.join(names)}"
                 raise UsageError(f"there is no option {name!r} of a layout: {hint}")
+            if keywords[name] and fmt not in _FORMATS_WITH[name]:
+                formats = ", ".join(_FORMATS_WITH[name])
+                raise NoEffectError(f"{name} has no effect on {fmt}, only on {formats}: leave it out")
         return cls(**keywords)
 
     @property

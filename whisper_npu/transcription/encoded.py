@@ -23,7 +23,15 @@ from whisper_npu.npu.device import Run, merged
 from whisper_npu.transcription.features import MeasuredFeatures
 from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
 from whisper_npu.transcription.prompt import with_prompt
-from whisper_npu.transcription.stages import OnRun, OnStage, Stage, ignore_run, ignore_stage, no_context
+from whisper_npu.transcription.stages import (
+    OnRun,
+    OnStage,
+    Stage,
+    ignore_run,
+    ignore_stage,
+    no_context,
+    no_question,
+)
 from whisper_npu.transcription.took import EncoderRun
 
 
@@ -209,10 +217,6 @@ def opening_decoder(folder: Path) -> Iterator[None]:
         ) from error
     finally:
         ctranslate2.set_log_level(before)
-
-
-def no_question() -> None:
-    """The default: the work goes on."""
 
 
 def ignore_position(seconds: float) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 
 from whisper_npu.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, log_mel
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import ModelDimensions
-from whisper_npu.transcription.stages import OnStage, Stage, ignore_stage, no_context
+from whisper_npu.transcription.stages import OnStage, Stage, ignore_stage, no_context, no_question
 
 
 class MeasuredFeatures:
@@ -27,6 +28,7 @@ class MeasuredFeatures:
         self.seconds = 0.0
         self.on_stage: OnStage = ignore_stage
         self.stage: Stage = no_context
+        self.go_on: Callable[[], None] = no_question  # raises where the work is to end
 
     def __call__(self, samples: F32, chunk_length: int | None = None) -> F32:
         """samples: (n_samples,) float32. Returns (n_mels, n_frames) float32.
@@ -37,7 +39,7 @@ class MeasuredFeatures:
         self.nb_max_frames = min(asked, self._n_frames)
         with self.stage("mel"):
             start = perf_counter()
-            mel = log_mel(samples, self._n_mels)
+            mel = log_mel(samples, self._n_mels, self.go_on)
             end = perf_counter()
         self.seconds += end - start
         self.on_stage("mel", start, end)

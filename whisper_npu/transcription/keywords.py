@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, TypedDict
+from typing import Any
 
 from whisper_npu.errors import UsageError
 from whisper_npu.near import did_you_mean
-from whisper_npu.transcription.options import TranscribeOptions, temperatures
+from whisper_npu.transcription.options import OptionKeywords, TranscribeOptions, temperatures
 
 BATCH_SIZE = 8  # of `batched`, which names none; faster-whisper's default
 
 
-class TranscribeKeywords(TypedDict, total=False):
-    """`TranscribeOptions`, where each is described, and three of the command line's names at the end."""
-
-    language: str | None
-    task: str
-    beam_size: int | None
-    best_of: int | None
-    patience: float | None
-    length_penalty: float | None
-    repetition_penalty: float
-    no_repeat_ngram_size: int
-    temperature: float | Iterable[float]
-    compression_ratio_threshold: float | None
-    log_prob_threshold: float | None
-    no_speech_threshold: float | None
-    suppress_blank: bool
-    suppress_tokens: str | Iterable[int] | None
-    max_initial_timestamp: float
-    max_new_tokens: int | None
-    without_timestamps: bool
-    condition_on_previous_text: bool
-    prompt_reset_on_temperature: float
-    initial_prompt: str | None
-    carry_initial_prompt: bool
-    prefix: str | None
-    hotwords: str | None
-    word_timestamps: bool
-    prepend_punctuations: str
-    append_punctuations: str
-    hallucination_silence_threshold: float | None
-    multilingual: bool
-    language_detection_threshold: float | None
-    language_detection_segments: int
-    vad_filter: bool
-    vad_threshold: float
-    vad_neg_threshold: float | None
-    vad_min_speech_duration_ms: int
-    vad_max_speech_duration_s: float
-    vad_min_silence_duration_ms: int | None
-    vad_speech_pad_ms: int
-    clip_timestamps: str | Iterable[float] | None
-    chunk_length: int | None
-    batch_size: int | None
+class TranscribeKeywords(OptionKeywords, total=False):
+    """Those of `TranscribeOptions`, and three that the command line has in other words."""
 
     logprob_threshold: float | None  # log_prob_threshold
     temperature_increment_on_fallback: float | None  # steps from a single temperature up to 1; None: no steps
@@ -63,6 +22,21 @@ class TranscribeKeywords(TypedDict, total=False):
 
 
 _NAMES = tuple(field.name for field in fields(TranscribeOptions))
+# Names that people type, and what they mean here.
+_INSTEAD = {
+    "compute_type": "it is load_model's",
+    "device": "it is load_model's",
+    "fp16": "it would have no effect, the encoder multiplies in bf16",
+    "highlight_words": "it is an option of to_srt, to_vtt and save",
+    "max_line_count": "it is an option of to_srt, to_vtt and save",
+    "max_line_width": "it is an option of to_srt, to_vtt and save",
+    "max_words_per_line": "it is an option of to_srt, to_vtt and save",
+    "model": "it is load_model's",
+    "prompt": "did you mean initial_prompt?",
+    "sample_rate": "did you mean sampling_rate?",
+    "vad_parameters": "give them one by one, such as vad_min_silence_duration_ms=500",
+    "verbose": "nothing is printed; on_segment and on_progress are called while it works",
+}
 _OTHER_NAMES = ("logprob_threshold", "temperature_increment_on_fallback", "batched")
 
 
@@ -71,9 +45,13 @@ def with_keywords(options: TranscribeOptions | None, keywords: Mapping[str, Any]
 
     Raises UsageError for a name that is no option's, and what `TranscribeOptions` raises.
     """
+    options = TranscribeOptions() if options is None else options
+    if not isinstance(options, TranscribeOptions):
+        kind = type(options).__name__
+        raise UsageError(f"options is a {kind}, must be a TranscribeOptions; or give options by their names")
     for name in keywords:
         if name not in (*_NAMES, *_OTHER_NAMES):
-            hint = did_you_mean(name, [*_NAMES, *_OTHER_NAMES])
+            hint = _INSTEAD.get(name) or did_you_mean(name, [*_NAMES, *_OTHER_NAMES])
             raise UsageError(
                 f"there is no option {name!r}: {hint or 'whisper_npu.TranscribeOptions lists them'}"
             )
@@ -82,15 +60,22 @@ def with_keywords(options: TranscribeOptions | None, keywords: Mapping[str, Any]
         _only_one(keywords, "logprob_threshold", "log_prob_threshold")
         values["log_prob_threshold"] = keywords["logprob_threshold"]
     if "temperature_increment_on_fallback" in keywords:
-        start = keywords.get("temperature", 0.0)
+        start = keywords.get("temperature", options.temperature[0])
         values["temperature"] = temperatures(start, keywords["temperature_increment_on_fallback"])
-    if keywords.get("batched"):
-        values["batch_size"] = values.get("batch_size") or BATCH_SIZE
-    elif "batched" in keywords and values.get("batch_size") is not None:
-        raise UsageError(
-            f"batch_size {values['batch_size']} has no effect beside batched=False: leave one out"
-        )
-    return replace(options or TranscribeOptions(), **values)
+    if "batched" in keywords:
+        values["batch_size"] = _batch_size(keywords, options)
+    return replace(options, **values)
+
+
+def _batch_size(keywords: Mapping[str, Any], options: TranscribeOptions) -> int | None:
+    batched, size = keywords["batched"], keywords.get("batch_size")
+    if not isinstance(batched, bool):
+        raise UsageError(f"batched is {batched!r}, must be True or False")
+    if batched:
+        return size or options.batch_size or BATCH_SIZE
+    if size is not None:
+        raise UsageError(f"batch_size {size} has no effect beside batched=False: leave one of them out")
+    return None
 
 
 def _only_one(keywords: Mapping[str, Any], one: str, other: str) -> None:

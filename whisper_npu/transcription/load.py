@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from whisper_npu.audio import AudioSource
 from whisper_npu.checkpoint import load_checkpoint
-from whisper_npu.errors import UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
@@ -17,6 +17,8 @@ from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.opening import device_for, kept_in, silent, with_decoder
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.stream import OnProgress, ignore_progress
+from whisper_npu.transcription.transcript import Segment
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -32,26 +34,28 @@ def load_model(
     device: str | Device = "auto",
     kernel: str = "auto",
     fidelity: str | Fidelity = Fidelity.FAST,
-    kernels: Sequence[str | Path] = (),
+    kernels: str | Path | Iterable[str | Path] = (),
     timeout: float = NpuOptions.timeout_seconds,
     threads: int | None = None,
     compute_type: str = AUTO,
-    cache_dir: Path | None = None,
-    model_dir: Path | None = None,
+    cache_dir: str | Path | None = None,
+    model_dir: str | Path | None = None,
     local_files_only: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Model:
     """Load a model by name, folder or hub id, and stage its encoder on a device.
 
-    model, cache_dir, model_dir, local_files_only, progress: as in `whisper_npu.checkpoint.load_checkpoint`.
-    progress may be called in another thread than this one, while the encoder is staged; never after the
-    return.
+    model: a name such as tiny.en or large-v3-turbo, a folder in CTranslate2's or Hugging Face's format, or a
+    hub id. model_dir: where models are searched first, and downloaded to; local_files_only: download nothing.
+    cache_dir: where decoders and staged weights are kept; None: the user's cache.
+    progress: is told, in a line, of every step that takes long. It may be called in another thread than this
+    one, while the encoder is staged; never after the return.
     device: "auto", "npu", "emulator" (or "cpu", which means the same), or a device from `open_device`, for
     which fidelity, kernels, timeout and threads have no effect. Closing the model closes it.
     kernel: "auto", "gemm", or a kernel's name.
     fidelity: the emulator's, "fast" or "exact". kernels: folders of built ones for an NPU, searched first.
     timeout: seconds that one submission to an NPU may take.
-    threads: for encoder and decoder, None for one per core.
+    threads: for encoder and decoder, None or 0 for one per core.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
     Raises UnknownModelError, CheckpointError, UnknownKernelError, DeviceNotFoundError, UsageError.
@@ -62,8 +66,11 @@ def load_model(
     emulator He might even have been made amiable himself.
     """
     report = progress or silent
-    npu = NpuOptions(tuple(Path(folder).expanduser() for folder in kernels), timeout)
-    with device_for(device, threads, _fidelity(fidelity), npu) as opened:
+    cache_dir, model_dir = (
+        None if folder is None else Path(folder).expanduser() for folder in (cache_dir, model_dir)
+    )
+    npu = NpuOptions.of(kernels, timeout)
+    with device_for(device, threads, fidelity, npu) as (opened, _):
         compute_type = resolve_compute_type(compute_type)
         checkpoint = load_checkpoint(
             model,
@@ -91,6 +98,9 @@ def transcribe(
     *,
     model: str | Path = DEFAULT_MODEL,
     options: TranscribeOptions | None = None,
+    on_segment: Callable[[Segment], None] | None = None,
+    on_progress: OnProgress = ignore_progress,
+    cancelled: Event | None = None,
     sampling_rate: int | None = None,
     audio_track: int | None = None,
     **keywords: Unpack[TranscribeKeywords],
@@ -101,13 +111,12 @@ def transcribe(
     """
     with load_model(model) as loaded:
         return loaded.transcribe(
-            audio, options, sampling_rate=sampling_rate, audio_track=audio_track, **keywords
+            audio,
+            options,
+            on_segment,
+            on_progress=on_progress,
+            cancelled=cancelled,
+            sampling_rate=sampling_rate,
+            audio_track=audio_track,
+            **keywords,
         )
-
-
-def _fidelity(name: str | Fidelity) -> Fidelity:
-    try:
-        return Fidelity(name)
-    except ValueError:
-        known = " and ".join(one.value for one in Fidelity)
-        raise UsageError(f"unknown fidelity {name!r}: there are {known}") from None

@@ -20,13 +20,13 @@ from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.check import check_options
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
-from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position, no_question
+from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position
 from whisper_npu.transcription.keywords import with_keywords
 from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.prompt import prompt_tokens
 from whisper_npu.transcription.result import Transcription
-from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context
+from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context, no_question
 from whisper_npu.transcription.stream import Decoded, OnProgress, Stream, ignore_progress
 from whisper_npu.transcription.took import RunOn, Took
 from whisper_npu.transcription.transcript import Segment
@@ -63,7 +63,7 @@ class Model:
         self.device = device
         self.kernel = kernel  # as asked for
         self._one_at_a_time = Lock()  # which another thread may release than the one that took it
-        self._at_work: int | None = None  # the thread that took it
+        self._at_work: int | None = None  # the thread that took it, or went on with its stream
         self._stage: Stage = no_context
         folder = decoder_folder or checkpoint.decoder_folder
         compute_type = resolve_compute_type(compute_type)
@@ -146,6 +146,8 @@ class Model:
         He might even have been made amiable himself.
         >>> model.close()
         """
+        if on_segment is not None:
+            _check_callable("on_segment", on_segment)
         with self.stream(
             audio,
             options,
@@ -177,6 +179,7 @@ class Model:
         exhausted, closed or dropped; other threads wait for that.
         """
         options = with_keywords(options, keywords)
+        _check_callable("on_progress", on_progress)
         check_options(self.checkpoint.name, self._whisper, options)
         decoded = Decoded(
             name_of(audio),
@@ -187,7 +190,9 @@ class Model:
         )
 
         def load() -> Samples:
-            return load_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
+            return load_audio(
+                audio, sampling_rate=sampling_rate, audio_track=audio_track, cancelled=decoded.cancelled
+            )
 
         return Stream(self._decode(load, options, decoded), decoded)
 
@@ -244,7 +249,7 @@ class Model:
 
             try:
                 with self._stage("decode"):
-                    self._whisper.go_on = decoded.go_on
+                    self._whisper.go_on = self._whisper.feature_extractor.go_on = decoded.go_on
                     self._whisper.carried = self._carried(options)
                     found, info = run_loop(self._whisper, samples, options)
                     decoded.language = info.language
@@ -253,6 +258,7 @@ class Model:
                     measure()
                     with handed_over():
                         yield None
+                    self._at_work = get_ident()  # another thread may go on with it
                     decoded.go_on()
                     for segment in spoken(found, samples, options):
                         one = as_segment(segment, id=len(decoded.segments), duration=decoded.duration)
@@ -261,13 +267,14 @@ class Model:
                         measure()
                         with handed_over(), self._stage("other"):
                             yield one
+                        self._at_work = get_ident()
                         decoded.go_on()
                 decoded.reach(decoded.duration)
                 decoded.finished = True
             finally:
                 measure()
                 self._whisper.follow(ignore_position, 0.0)
-                self._whisper.go_on = no_question
+                self._whisper.go_on = self._whisper.feature_extractor.go_on = no_question
                 self._whisper.carried = []
                 self._whisper.on_stage("transcribe", start, perf_counter())
 
@@ -281,6 +288,7 @@ class Model:
             raise UsageError(
                 "the model is in the middle of another recording: exhaust or close its stream first"
             )
+        self.device.threads.check_open()
         go_on()
         while not self._one_at_a_time.acquire(timeout=PATIENCE):
             go_on()
@@ -306,3 +314,8 @@ class Model:
         if options.carry_initial_prompt and options.batch_size is None:
             return prompt_tokens(self._whisper, options)
         return []
+
+
+def _check_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise UsageError(f"{name} is {value!r}, must be a function")

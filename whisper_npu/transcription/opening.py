@@ -27,24 +27,33 @@ T = TypeVar("T")
 def device_for(
     device: str | Device,
     threads: int | None,
-    fidelity: Fidelity = Fidelity.FAST,
+    fidelity: str | Fidelity = Fidelity.FAST,
     npu: NpuOptions | None = None,
-) -> Iterator[Device]:
-    """The device of this name, closed again if what is done with it here fails; or one that is open already.
+) -> Iterator[tuple[Device, Callable[[], None]]]:
+    """The device of this name, or one that is open already; and what closes it if it was opened here.
 
+    The device of a name is closed too if what is done with it here fails; one of the caller's stays open.
     threads, fidelity, npu: as for `open_device`; not used with a device that is open already.
     Raises UsageError for what is neither, and what `open_device` raises.
     """
     if not isinstance(device, str | Device):
         names = ", ".join(DEVICE_NAMES)
         raise UsageError(f"device is {device!r}, must be one of {names}, or what open_device gave")
-    opened = open_device(device, fidelity, npu, threads) if isinstance(device, str) else device
+    if isinstance(device, str):
+        opened = open_device(device, fidelity, npu, threads)
+        close = opened.close
+    else:
+        opened, close = device, _leave_open
+    opened.threads.check_open()
     try:
-        yield opened
+        yield opened, close
     except BaseException:
-        if isinstance(device, str):
-            opened.close()
+        close()
         raise
+
+
+def _leave_open() -> None:
+    """For a device that the caller opened."""
 
 
 def kept_in(checkpoint: Checkpoint, cache_dir: Path | None, progress: Progress) -> KeptIn:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from math import inf, isfinite
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from whisper_npu.errors import NoEffectError, UsageError, quoted
 from whisper_npu.transcription.language import check_language
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 TASKS = ("transcribe", "translate")
 WINDOW_SECONDS = 30  # what Whisper hears at once
@@ -24,6 +27,51 @@ MIN_SILENCE_MS = 2000
 MIN_SILENCE_IN_BATCHES_MS = 160  # windows are cut in silence, so short ones have to count
 
 
+class OptionKeywords(TypedDict, total=False):
+    """What may be given for the fields of `TranscribeOptions`."""
+
+    language: str | None
+    task: str
+    beam_size: int | None
+    best_of: int | None
+    patience: float | None
+    length_penalty: float | None
+    repetition_penalty: float
+    no_repeat_ngram_size: int
+    temperature: float | Iterable[float]
+    compression_ratio_threshold: float | None
+    log_prob_threshold: float | None
+    no_speech_threshold: float | None
+    suppress_blank: bool
+    suppress_tokens: str | Iterable[int] | None
+    max_initial_timestamp: float
+    max_new_tokens: int | None
+    without_timestamps: bool
+    condition_on_previous_text: bool
+    prompt_reset_on_temperature: float
+    initial_prompt: str | None
+    carry_initial_prompt: bool
+    prefix: str | None
+    hotwords: str | None
+    word_timestamps: bool
+    prepend_punctuations: str
+    append_punctuations: str
+    hallucination_silence_threshold: float | None
+    multilingual: bool
+    language_detection_threshold: float | None
+    language_detection_segments: int
+    vad_filter: bool
+    vad_threshold: float
+    vad_neg_threshold: float | None
+    vad_min_speech_duration_ms: int
+    vad_max_speech_duration_s: float
+    vad_min_silence_duration_ms: int | None
+    vad_speech_pad_ms: int
+    clip_timestamps: str | Iterable[float] | None
+    chunk_length: int | None
+    batch_size: int | None
+
+
 @dataclass(frozen=True)
 class TranscribeOptions:
     """How to transcribe, in faster-whisper's names and, where it has none, in openai/whisper's.
@@ -35,61 +83,116 @@ class TranscribeOptions:
 
     Batches (batch_size) decode every window once, at one temperature and without the previous text: options
     of what they do not do are refused.
+
+    language: a code or an English name, such as de, German or de-DE; None: detect it
+    task: or "translate", to English
+
+    Decoding:
+    beam_size: of the search at temperature 0; 1 is greedy
+    best_of: candidates at temperatures above 0
+    patience: the search looks at beam_size * patience candidates
+    length_penalty: the exponent of the length by which a candidate's score is divided
+    repetition_penalty: above 1 tokens that were said already become less likely
+    no_repeat_ngram_size: no sequence of so many tokens is said twice; 0: any may be
+    temperature: tried in turn until decoding succeeds
+    compression_ratio_threshold: above it, a text repeats itself, and decoding failed
+    log_prob_threshold: below this mean over the tokens, decoding failed
+    no_speech_threshold: above it the model doubts that anybody speaks. A window that failed by
+        log_prob_threshold too is skipped, and any other segment is kept only if Silero VAD hears speech.
+        None: nothing is dropped.
+    suppress_blank: no window begins with a blank
+    suppress_tokens: never said; -1: the symbols that nobody pronounces; (): none
+    max_initial_timestamp: seconds into a window at which its first phrase begins at the latest
+    max_new_tokens: per window, timestamps included
+    without_timestamps: each window becomes one segment
+
+    Prompts:
+    condition_on_previous_text: the text so far is the next window's prompt
+    prompt_reset_on_temperature: unless that text was decoded at more than this
+    initial_prompt: what was said before; in batches before every window
+    carry_initial_prompt: before every window, and the text so far behind it
+    prefix: how the first window's text begins
+    hotwords: words to expect, before every window's prompt; not before a prefix
+
+    Words:
+    word_timestamps: time every word
+    prepend_punctuations: belong to the word behind them
+    append_punctuations: belong to the word before them
+    hallucination_silence_threshold: seconds of silence around unlikely words; both are skipped
+
+    Languages:
+    multilingual: detect the language of every window
+    language_detection_threshold: a window decides if it is surer; None: most windows do
+    language_detection_segments: windows that are asked at most
+
+    Parts of the recording:
+    vad_filter: first cut out what Silero VAD hears no speech in
+    vad_threshold: speech is where its probability is above
+    vad_neg_threshold: and ends where it falls below; None: 0.15 less
+    vad_min_speech_duration_ms: shorter speech is no speech
+    vad_max_speech_duration_s: longer speech is cut at a silence
+    vad_min_silence_duration_ms: speech goes on over less; None: 2000, in batches 160
+    vad_speech_pad_ms: kept on both sides of speech
+    clip_timestamps: start, end, start, ... in s; or no last end
+    chunk_length: seconds of a window; None: 30
+    batch_size: windows decoded at once, cut where VAD hears no speech; None: one by one
     """
 
-    language: str | None = None  # as `check_language` takes it, which turns it into a code; None: detect it
-    task: str = "transcribe"  # or "translate", to English
+    if TYPE_CHECKING:  # more may be given than is stored
+
+        def __init__(self, **options: Unpack[OptionKeywords]) -> None: ...
+
+    language: str | None = None
+    task: str = "transcribe"
 
     # Decoding
-    beam_size: int = 5  # of the search at temperature 0; 1 is greedy
-    best_of: int = 5  # candidates at temperatures above 0
-    patience: float = 1.0  # the search looks at beam_size * patience candidates
-    length_penalty: float = 1.0  # the exponent of the length by which a candidate's score is divided
-    repetition_penalty: float = 1.0  # above 1 tokens that were said already become less likely
-    no_repeat_ngram_size: int = 0  # no sequence of so many tokens is said twice; 0: any may be
-    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # tried in turn until decoding succeeds
-    compression_ratio_threshold: float | None = 2.4  # above it, a text repeats itself, and decoding failed
-    log_prob_threshold: float | None = -1.0  # below this mean over the tokens, decoding failed
-    # Above it the model doubts that anybody speaks. A window that failed by log_prob_threshold too is
-    # skipped, and any other segment is kept only if Silero VAD hears speech. None: nothing is dropped.
+    beam_size: int = 5
+    best_of: int = 5
+    patience: float = 1.0
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    compression_ratio_threshold: float | None = 2.4
+    log_prob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
     suppress_blank: bool = True
-    suppress_tokens: tuple[int, ...] = (-1,)  # never said; -1: the symbols that nobody pronounces; (): none
-    max_initial_timestamp: float = 1.0  # seconds into a window at which its first phrase begins at the latest
-    max_new_tokens: int | None = None  # per window, timestamps included
-    without_timestamps: bool = False  # each window becomes one segment
+    suppress_tokens: tuple[int, ...] = (-1,)
+    max_initial_timestamp: float = 1.0
+    max_new_tokens: int | None = None
+    without_timestamps: bool = False
 
     # Prompts
-    condition_on_previous_text: bool = True  # the text so far is the next window's prompt
-    prompt_reset_on_temperature: float = 0.5  # unless that text was decoded at more than this
-    initial_prompt: str | None = None  # what was said before; in batches before every window
-    carry_initial_prompt: bool = False  # before every window, and the text so far behind it
-    prefix: str | None = None  # how the first window's text begins
-    hotwords: str | None = None  # words to expect, before every window's prompt; not before a prefix
+    condition_on_previous_text: bool = True
+    prompt_reset_on_temperature: float = 0.5
+    initial_prompt: str | None = None
+    carry_initial_prompt: bool = False
+    prefix: str | None = None
+    hotwords: str | None = None
 
     # Words
     word_timestamps: bool = False
-    prepend_punctuations: str = "\"'“¿([{-"  # belong to the word behind them
-    append_punctuations: str = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  # belong to the word before them
-    hallucination_silence_threshold: float | None = None  # s of silence around unlikely words: skip both
+    prepend_punctuations: str = "\"'“¿([{-"
+    append_punctuations: str = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+    hallucination_silence_threshold: float | None = None
 
     # Languages
-    multilingual: bool = False  # detect the language of every window
-    language_detection_threshold: float | None = 0.5  # a window decides if it is surer; None: most windows do
-    language_detection_segments: int = 1  # windows that are asked at most
+    multilingual: bool = False
+    language_detection_threshold: float | None = 0.5
+    language_detection_segments: int = 1
 
     # Parts of the recording
-    vad_filter: bool = False  # first cut out what Silero VAD hears no speech in
-    vad_threshold: float = 0.5  # speech is where its probability is above
-    vad_neg_threshold: float | None = None  # and ends where it falls below; None: 0.15 less
-    vad_min_speech_duration_ms: int = 0  # shorter speech is no speech
-    vad_max_speech_duration_s: float = inf  # longer speech is cut at a silence
-    vad_min_silence_duration_ms: int | None = None  # speech goes on over less; None: 2000, in batches 160
-    vad_speech_pad_ms: int = 400  # kept on both sides of speech
-    clip_timestamps: tuple[float, ...] = WHOLE_RECORDING  # start, end, start, ... in s; or no last end
-    chunk_length: int | None = None  # seconds of a window; None: 30
+    vad_filter: bool = False
+    vad_threshold: float = 0.5
+    vad_neg_threshold: float | None = None
+    vad_min_speech_duration_ms: int = 0
+    vad_max_speech_duration_s: float = inf
+    vad_min_silence_duration_ms: int | None = None
+    vad_speech_pad_ms: int = 400
+    clip_timestamps: tuple[float, ...] = WHOLE_RECORDING
+    chunk_length: int | None = None
 
-    batch_size: int | None = None  # windows decoded at once, cut where VAD hears no speech; None: one by one
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -106,7 +209,7 @@ def temperatures(start: float, increment: float | None) -> tuple[float, ...]:
     increment: None for `start` alone. Raises UsageError for a start outside 0 to 1, or a step below
     LEAST_STEP.
     """
-    (start,) = _temperature("temperature", start)
+    (start,) = _temperature("temperature", _Number(0, 1)("temperature", start))
     step = _Number(LEAST_STEP, optional=True)("temperature_increment_on_fallback", increment)
     if step is None:
         return (start,)
@@ -210,7 +313,7 @@ def _language(name: str, value: Any) -> str | None:
 
 
 def _temperature(name: str, value: Any) -> tuple[float, ...]:
-    several = (value,) if isinstance(value, Real) else value
+    several = (value,) if isinstance(value, Real) or getattr(value, "ndim", 1) == 0 else value
     if not isinstance(several, Iterable) or isinstance(several, str) or not (listed := tuple(several)):
         raise _refuse(name, value, "a number, or several, from 0 to 1")
     check = _Number(0, 1)

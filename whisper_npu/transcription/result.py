@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from whisper_npu.errors import UsageError, shown
 from whisper_npu.output import FORMATS, Layout, as_document, render, write_atomically
 from whisper_npu.report import FileResult, Report
 from whisper_npu.transcription.took import RunOn, Took
-from whisper_npu.transcription.transcript import Segment, Transcript
+from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,8 +27,9 @@ class Transcription:
     """A transcript and what it took.
 
     str() gives the text. The methods `to_...` take a `Layout`'s options by their names: max_line_width,
-    max_line_count, max_words_per_line, highlight_words, pretty_json. Those that need the time of every word
-    raise UsageError if it was not transcribed with word_timestamps.
+    max_line_count, max_words_per_line, highlight_words, pretty_json. They raise UsageError for those that a
+    format does not have, and for those that need the time of every word if it was not transcribed with
+    word_timestamps.
 
     >>> import whisper_npu
     >>> result = whisper_npu.transcribe("samples/sns-0930.wav", model="tiny.en", word_timestamps=True)
@@ -39,7 +41,7 @@ class Transcription:
     He might even have been
     made amiable himself.
     ...
-    >>> [word.word for word in result.segments[0].words]
+    >>> [word.word for word in result.words]
     [' He', ' might', ' even', ' have', ' been', ' made', ' amiable', ' himself.']
     >>> result.report.stats.dispatches
     26
@@ -49,10 +51,16 @@ class Transcription:
     took: Took
     ran_on: RunOn
     source: str  # the recording's name, in words where it has none
+    finished: bool = True  # False: of a stream that was not exhausted, and ends early
 
     @property
     def segments(self) -> tuple[Segment, ...]:
         return self.transcript.segments
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """Those of all segments; none without word_timestamps."""
+        return tuple(word for segment in self.segments for word in segment.words or ())
 
     @property
     def text(self) -> str:
@@ -81,7 +89,7 @@ class Transcription:
         The seconds in which the model was loaded are not in it.
         """
         done = FileResult(self.source, self.transcript, self.took)
-        return Report(self.ran_on, (done,), load_seconds=0.0, total_seconds=self.took.total_seconds)
+        return Report(self.ran_on, (done,), load_seconds=None, total_seconds=self.took.total_seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of a json file: text, segments, language, as openai/whisper's result has them."""
@@ -92,19 +100,20 @@ class Transcription:
         return render(self.transcript, "txt")
 
     def to_srt(self, **layout: Unpack[LayoutKeywords]) -> str:
-        return render(self.transcript, "srt", Layout.of(layout))
+        return self._rendered("srt", layout)
 
     def to_vtt(self, **layout: Unpack[LayoutKeywords]) -> str:
-        return render(self.transcript, "vtt", Layout.of(layout))
+        return self._rendered("vtt", layout)
 
     def to_tsv(self) -> str:
-        return render(self.transcript, "tsv")
+        """Start and end in milliseconds, and text."""
+        return self._rendered("tsv", {})
 
     def to_lrc(self, **layout: Unpack[LayoutKeywords]) -> str:
-        return render(self.transcript, "lrc", Layout.of(layout))
+        return self._rendered("lrc", layout)
 
     def to_json(self, **layout: Unpack[LayoutKeywords]) -> str:
-        return render(self.transcript, "json", Layout.of(layout))
+        return self._rendered("json", layout)
 
     def save(
         self,
@@ -119,7 +128,7 @@ class Transcription:
         Raises UsageError for another format, and OutputError if the file cannot be written.
         """
         target = Path(path).expanduser()
-        fmt = output_format or target.suffix.removeprefix(".").lower()
+        fmt = (output_format or target.suffix.removeprefix(".")).lower()
         if fmt not in FORMATS:
             raise UsageError(
                 f"{shown(target)} ends with no format of transcripts: end it with "
@@ -127,8 +136,11 @@ class Transcription:
                 if output_format is None
                 else f"unknown output format {output_format!r}; choose from {', '.join(FORMATS)}"
             )
-        write_atomically(target, render(self.transcript, fmt, Layout.of(layout)))
+        write_atomically(target, self._rendered(fmt, layout))
         return target
+
+    def _rendered(self, fmt: str, layout: Mapping[str, Any]) -> str:
+        return render(self.transcript, fmt, Layout.of(layout, fmt))
 
     def __str__(self) -> str:
         return self.text.strip()
@@ -138,4 +150,5 @@ class Transcription:
         if len(text) > _SHOWN_OF_TEXT:
             text = f"{text[:_SHOWN_OF_TEXT]}..."
         n = len(self.segments)
-        return f"<Transcription {self.language}, {self.duration:.2f} s, {n} segments: {text!r}>"
+        part = "" if self.finished else " so far"
+        return f"<Transcription {self.language}, {self.duration:.2f} s, {n} segments{part}: {text!r}>"

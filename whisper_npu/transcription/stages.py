@@ -24,6 +24,10 @@ def ignore_stage(stage: str, start: float, end: float) -> None:
     """The default: nobody observes."""
 
 
+def no_question() -> None:
+    """The default: the work goes on."""
+
+
 def no_context(stage: str) -> AbstractContextManager[None]:
     """The default: a stage needs nothing around it."""
     return nullcontext()

@@ -122,14 +122,21 @@ class Stream:
             took=replace(decoded.took, heard_seconds=seconds_within(decoded.clips, decoded.seconds_done)),
             ran_on=decoded.ran_on,
             source=decoded.source,
+            finished=decoded.finished,
         )
 
     def cancel(self) -> None:
-        """End the work soon, from any thread: before the next window is encoded, or decoded once more.
+        """End the work soon, from any thread, and let the model go. Returns at once.
 
-        Whoever waits for the next segment, or asks for it later, gets CancelledError, and the model is free.
+        A thread that waits for a segment gets CancelledError before the next window is encoded, or decoded
+        once more; whoever asks for one later gets it, too.
         """
         self._decoded.cancelled.set()
+        if self._one_at_a_time.acquire(blocking=False):  # nobody waits for a segment
+            try:
+                self._close()
+            finally:
+                self._one_at_a_time.release()
 
     def close(self) -> None:
         """Decode no further, and let the model go.
@@ -140,20 +147,24 @@ class Stream:
             self._decoded.closed = True
             self._one_at_a_time.acquire()
         try:
-            if (
-                getgeneratorstate(self._work) == GEN_RUNNING
-            ):  # this thread is in the midst of it: a callback closes the stream
-                self._decoded.closed = True
-            else:
-                self._work.close()
+            self._close()
         finally:
             self._one_at_a_time.release()
+
+    def _close(self) -> None:
+        if getgeneratorstate(self._work) == GEN_RUNNING:  # a callback that it has called closes it
+            self._decoded.closed = True
+        else:
+            self._work.close()
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> Segment:
         with self._one_at_a_time:
+            if not self._decoded.finished and self._decoded.cancelled.is_set():
+                self._close()
+                self._decoded.go_on()
             segment = next(self._work)
         assert segment is not None
         return segment

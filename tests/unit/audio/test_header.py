@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from tests.support.recordings import refusal
-from whisper_npu.audio import SAMPLE_RATE, AudioTrack, audio_seconds, audio_tracks, load_audio
+from whisper_npu.audio import (
+    SAMPLE_RATE,
+    AudioHeader,
+    AudioTrack,
+    audio_header,
+    audio_seconds,
+    audio_tracks,
+    load_audio,
+)
 from whisper_npu.errors import AudioError
 
 av = pytest.importorskip("av")
@@ -174,6 +182,7 @@ def test_the_tracks_of_what_cannot_be_read_again_are_unknown(tmp_path):
     for source in ("-", pipe):  # neither is opened: it would wait for the other end
         assert audio_tracks(source) == ()
         assert audio_seconds(source) is None
+        assert audio_header(source) == AudioHeader((), None)
     with pytest.raises(AudioError, match="no such file"):
         audio_tracks(tmp_path / "none.wav")
     with pytest.raises(AudioError, match="is a folder"):
@@ -227,6 +236,38 @@ def test_a_flac_without_a_length_in_its_header_has_none(tmp_path):
     path.write_bytes(content)
     assert audio_seconds(path) is None
     assert len(load_audio(path)) == SAMPLE_RATE
+
+
+@pytest.mark.parametrize(
+    "name", [*VIDEOS, "a.wav", "a.flac", "a.ogg", "a.mp3", "a.paf", "text", "silent.mkv"]
+)
+def test_one_look_tells_both_the_tracks_and_the_length(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    if name in VIDEOS:
+        write_film(path, *VIDEOS[name], n_tracks=2)
+    elif name == "silent.mkv":
+        write_film(path, *VIDEOS["film.mkv"], n_tracks=0)
+    elif name == "text":
+        path.write_text("Call me Ishmael.\n")
+    else:
+        write_wav(path, fmt=path.suffix[1:].upper())
+    expected = AudioHeader(audio_tracks(path), audio_seconds(path))
+    assert len(expected.tracks) == (2 if name in VIDEOS else 0 if path.stem in ("text", "silent") else 1)
+    opened: list[object] = []
+
+    def counted(call):
+        def count(*arguments, **options):
+            opened.append(call)
+            return call(*arguments, **options)
+
+        return count
+
+    monkeypatch.setattr(av, "open", counted(av.open))
+    monkeypatch.setattr(soundfile, "SoundFile", counted(soundfile.SoundFile))
+    assert audio_header(path) == expected
+    assert len(opened) == len(set(opened)) == 2
+    with pytest.raises(AudioError, match="no such file"):
+        audio_header(tmp_path / "none.wav")
 
 
 # Names

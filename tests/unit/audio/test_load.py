@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -13,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests.support.recordings import cut, noise, refusal, run, write, write_container
 from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
-from whisper_npu.errors import AudioError, TooLongError
+from whisper_npu.audio.samples import BLOCK
+from whisper_npu.errors import AudioError, CancelledError, TooLongError
 
 av = pytest.importorskip("av")
 librosa = pytest.importorskip("librosa")
@@ -67,7 +71,6 @@ def test_the_size_of_the_blocks_changes_no_sample(tmp_path, monkeypatch, name, c
         for frames in (257, 5_000):
             monkeypatch.setattr("whisper_npu.audio.by_libsndfile.BLOCK", frames * n_channels)
             monkeypatch.setattr("whisper_npu.audio.samples.BLOCK", frames * n_channels)
-            monkeypatch.setattr("whisper_npu.audio.by_libsndfile._BELIEVED", frames)
             assert np.array_equal(load_audio(path), expected), (n_channels, frames)
 
 
@@ -162,6 +165,25 @@ def test_the_sound_of_a_video_is_found_behind_its_pictures(tmp_path):
     assert np.array_equal(load_audio(video), load_audio(alone))
 
 
+def test_the_rate_of_the_frames_counts_and_not_what_the_container_states(tmp_path):
+    path = write_container(tmp_path / "a.mkv", "matroska", "aac", noise(96_000, 2), 48_000)
+    expected = load_audio(path)
+    content = path.read_bytes()
+    stated = b"\xb5\x88" + struct.pack(">d", 48_000)  # SamplingFrequency
+    assert content.count(stated) == 1
+    path.write_bytes(content.replace(stated, b"\xb5\x88" + struct.pack(">d", 24_000)))  # as of HE-AAC
+    # What the encoder put before the sound is cut off by the stated rate.
+    assert len(load_audio(path)) == pytest.approx(len(expected), abs=0.02 * SAMPLE_RATE)
+
+
+def test_a_stream_that_changes_its_rate_is_refused(tmp_path):
+    rates = (44_100, 22_050)
+    paths = [write_container(tmp_path / str(rate), "adts", "aac", noise(2 * rate, 2), rate) for rate in rates]
+    joined = tmp_path / "a.aac"
+    joined.write_bytes(b"".join(path.read_bytes() for path in paths))
+    assert "changes its sample rate midway (22050, 44100 Hz)" in refusal(joined)
+
+
 # Lengths
 
 
@@ -231,6 +253,13 @@ def test_an_mp3_that_states_more_than_any_memory_holds_loads_as_far_as_it_goes(t
     assert np.array_equal(load_audio(path)[: len(expected) - 1_000], expected[:-1_000])
 
 
+def test_packets_that_claim_more_than_they_hold_change_nothing(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.ogg", noise(44_100, 2), 44_100, "OGG", "VORBIS")
+    expected = load_audio(path)
+    monkeypatch.setattr("whisper_npu.audio.by_ffmpeg.packets_seconds", lambda _: 86_400.0)
+    assert np.array_equal(load_audio(path), expected)
+
+
 # Refusals
 
 
@@ -275,6 +304,14 @@ def test_samples_that_are_not_numbers_are_refused_with_their_place(tmp_path, bad
     assert "sample 24000 (at 0.500 s)" in refusal(samples.T, sampling_rate=48_000)
 
 
+def test_the_place_of_what_is_not_a_number_counts_from_the_start(tmp_path):
+    samples = noise(BLOCK + 10_000)
+    samples[BLOCK + 7] = np.nan
+    place = f"sample {BLOCK + 7} (at {(BLOCK + 7) / 44_100:.3f} s)"
+    assert place in refusal(write(tmp_path / "a.wav", samples, 44_100, "WAV", "FLOAT"))
+    assert place in refusal(samples[:, 0], sampling_rate=44_100)
+
+
 def test_a_number_too_large_for_float32_is_refused():
     assert "sample 1 " in refusal(np.array([0.0, 1e300]))
 
@@ -284,12 +321,14 @@ def test_an_array_of_what_no_recording_holds_is_refused(dtype):
     assert "scale it" in refusal(np.zeros(10, dtype))
 
 
-@pytest.mark.parametrize("shape", [(), (1, 2, 3), (0, 5), (480, 480)], ids=str)
+@pytest.mark.parametrize("shape", [(), (1, 2, 3), (0, 65), (480, 480)], ids=str)
 def test_an_array_of_another_shape_is_refused(shape):
     assert str(shape) in refusal(np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("rate", [0, -16_000, 1, 44_100.5, float("nan"), "16000", True], ids=repr)
+@pytest.mark.parametrize(
+    "rate", [0, -16_000, 1, 44_100.5, float("nan"), float("inf"), 2**40, "16000", True], ids=repr
+)
 def test_a_senseless_sample_rate_is_refused(rate):
     assert "sample rate" in refusal(np.zeros(10, np.float32), sampling_rate=rate)
 
@@ -418,7 +457,7 @@ def test_nothing_but_the_refusal_is_printed(tmp_path):
     code = """
 import os, sys
 from whisper_npu.audio import load_audio
-from whisper_npu.errors import AudioError, TooLongError
+from whisper_npu.errors import AudioError, CancelledError, TooLongError
 for path in sys.argv[1:]:
     try:
         load_audio(path)
@@ -488,6 +527,36 @@ def test_whole_numbers_are_what_a_wav_file_of_them_holds(tmp_path, dtype, silenc
     assert np.array_equal(load_audio(np.full(10, silence, dtype)), np.zeros(10))
 
 
+def test_arrays_of_other_kinds():
+    samples = noise(1_000)[:, 0]
+    loud = (samples * 2_000).astype(np.int16)
+    assert np.array_equal(load_audio(loud.astype(">i2")), load_audio(loud))
+    assert np.array_equal(load_audio(samples.astype(">f4")), samples)
+    assert np.array_equal(load_audio(memoryview(samples)), samples)
+    assert load_audio(np.zeros((0, 2), np.float32)).shape == (0,)  # as soundfile reads an empty recording
+    assert len(load_audio(samples, sampling_rate=8_000.0)) == 2_000
+
+
+def test_a_recording_in_the_users_home(tmp_path, monkeypatch):
+    write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(load_audio("~/a.wav")) == 1_000
+    assert "~/b.wav: no such file" in refusal("~/b.wav")
+
+
+@pytest.mark.parametrize("fmt", ["wav", "mkv"])  # by libsndfile, and by FFmpeg
+def test_the_reading_of_a_recording_can_be_cancelled(tmp_path, fmt):
+    cancelled = threading.Event()
+    cancelled.set()
+    path = tmp_path / f"a.{fmt}"
+    if fmt == "wav":
+        write(path, noise(1_200_000), 16_000, "WAV", "PCM_16")
+    else:
+        write_container(path, "matroska", "pcm_s16le", noise(1_200_000, 2), 16_000)
+    with pytest.raises(CancelledError, match=r"cancelled after \d+\.\d s were read"):
+        load_audio(path, cancelled=cancelled)
+
+
 @pytest.mark.parametrize("n_channels", [1, 2, 6])
 def test_channels_may_come_first_or_last(n_channels):
     array = noise(5_003, n_channels)
@@ -519,6 +588,9 @@ def test_what_can_be_seen_as_an_array_is_one():
     [
         ({"array": np.ones(3), "sampling_rate": 8_000}, 'audio["array"], sampling_rate='),
         ([0.0, 1.0], "np.asarray"),
+        (np.ma.masked_array(np.ones(3), [0, 1, 0]), "array.filled(0)"),
+        (np.full(3, 11_560.0), "up to 11560; expected floats in -1..1: scale it"),
+        (io.TextIOWrapper(io.BytesIO(b"\xff\xfe")), "open it with mode 'rb'"),
         (["a.wav", "b.wav"], "one recording at a time"),
         (5, "give a path"),
         (None, "give a path"),
@@ -543,3 +615,43 @@ def test_no_more_of_a_container_is_decoded_than_is_wanted(tmp_path: Path) -> Non
     assert len(load_audio(path, max_seconds=3)) == 3 * 16_000
     with pytest.raises(TooLongError, match="lasts longer than 2 s"):
         load_audio(path, max_seconds=2)
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from whisper_npu.audio import load_audio
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+for path in sys.argv[1:3]:
+    load_audio(path)  # loads the libraries
+before = peak()
+samples = load_audio(sys.argv[3])
+print(samples.nbytes, peak() - before)
+"""
+
+
+def test_a_recording_takes_no_more_memory_for_a_higher_rate(tmp_path: Path) -> None:
+    """2 minutes at 192 kHz, which are 92 MB in mono, and 7.7 MB at 16 kHz."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the peak is read from /proc, which only Linux has")
+    small, long = tmp_path / "small.flac", tmp_path / "long.flac"
+    for path, seconds in ((small, 3), (long, 120)):
+        with soundfile.SoundFile(path, "w", 192_000, 2, "PCM_16") as file:
+            for _ in range(seconds):
+                file.write(np.zeros((192_000, 2), np.int16))
+    by_ffmpeg = [without_length(path) for path in (small, long)]
+    for path in (long, by_ffmpeg[1]):
+        n_bytes, peak = map(int, run(PEAK, small, by_ffmpeg[0], path).stdout.split())
+        assert n_bytes == 4 * 120 * SAMPLE_RATE
+        assert peak < 3 * n_bytes, path
+
+
+def without_length(path: Path) -> Path:
+    """A copy of a FLAC file that does not state it: FFmpeg decodes that."""
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # STREAMINFO: the number of samples, 36 bits, 0 for unknown
+    content[22:26] = bytes(4)
+    copy = path.with_stem(f"{path.stem}-without-length")
+    copy.write_bytes(content)
+    return copy

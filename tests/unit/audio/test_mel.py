@@ -57,6 +57,15 @@ def test_log_mel_of_short_audio_is_that_of_the_audio_in_silence(n_samples):
     np.testing.assert_allclose(features, in_silence[:, : features.shape[1]], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("n_samples", [N_SAMPLES - 161, N_SAMPLES - 160, N_SAMPLES, 2 * N_SAMPLES + 77])
+def test_log_mel_of_several_windows_is_that_of_all_at_once(n_samples):
+    from faster_whisper.feature_extractor import FeatureExtractor
+
+    samples = noise(n_samples)[:, 0]
+    samples[N_SAMPLES // 2 :] *= 1e-3  # which are held to the loudest of all windows
+    np.testing.assert_allclose(log_mel(samples, 80), FeatureExtractor(80)(samples), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("n_mels", [0, -80])
 def test_log_mel_refuses_a_number_of_bands_below_1(n_mels):
     with pytest.raises(UsageError, match="at least 1"):

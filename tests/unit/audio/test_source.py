@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import sys
@@ -81,6 +82,133 @@ def test_a_file_open_as_text_is_refused():
     assert "mode 'rb'" in refusal(io.StringIO("RIFF"))
 
 
+# Open files
+
+
+@pytest.fixture
+def no_copy(monkeypatch, tmp_path):
+    """No temporary file can be made from now on."""
+    return lambda: monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+
+def test_a_file_on_disk_is_not_copied_and_stays_where_it_is(tmp_path, no_copy):
+    path = write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    content, expected = path.read_bytes(), load_audio(path)
+    with (
+        path.open("rb") as buffered,
+        path.open("rb", buffering=0) as raw,
+        path.open("r+b") as random,
+        tempfile.TemporaryFile() as nameless,
+        tempfile.NamedTemporaryFile() as named,
+        tempfile.SpooledTemporaryFile(max_size=10) as spooled,
+    ):
+        for file in (nameless, named, spooled):
+            file.write(content)
+            file.seek(0)
+        no_copy()
+        for file in (buffered, raw, random, nameless, named, spooled):
+            for _ in range(2):
+                assert np.array_equal(load_audio(file), expected)
+                assert file.tell() == 0
+            assert file.read() == content
+
+
+def test_what_is_only_in_memory_is_put_back_to_where_it_was(tmp_path):
+    path = write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    with tempfile.SpooledTemporaryFile(max_size=10**6) as spooled:
+        spooled.write(path.read_bytes())
+        spooled.seek(0)
+        for file in (io.BytesIO(path.read_bytes()), spooled):
+            for _ in range(2):
+                assert np.array_equal(load_audio(file), load_audio(path))
+                assert file.tell() == 0
+
+
+def test_an_open_file_is_read_from_its_position(tmp_path):
+    path = write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    behind = tmp_path / "behind"
+    behind.write_bytes(b"a preface" + path.read_bytes())
+    with behind.open("rb") as file:
+        file.seek(9)
+        for _ in range(2):
+            assert np.array_equal(load_audio(file), load_audio(path))
+            assert file.tell() == 9
+        file.seek(0, io.SEEK_END)
+        assert "the open file: is empty" in refusal(file)
+
+
+def test_what_was_just_written_is_read(tmp_path):
+    path = write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    with (tmp_path / "b.wav").open("w+b", buffering=10**6) as file:
+        file.write(path.read_bytes()[:-2])
+        file.seek(0)
+        file.read(4)
+        file.seek(0, io.SEEK_END)
+        file.write(path.read_bytes()[-2:])
+        file.seek(0)
+        assert np.array_equal(load_audio(file), load_audio(path))
+
+
+def test_what_a_compressed_file_holds_is_read(tmp_path):
+    path = write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    packed = tmp_path / "a.wav.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    with gzip.open(packed) as file:
+        assert np.array_equal(load_audio(file), load_audio(path))
+    assert "is not audio" in refusal(packed)
+
+
+def test_the_name_of_an_open_file_decides_nothing(tmp_path):
+    text = tmp_path / "a.g722"
+    text.write_bytes(b"Call me Ishmael.\n" * 500)
+    with text.open("rb") as file:
+        assert "is not audio" in refusal(file)
+
+
+def test_a_file_that_may_not_be_opened_again_is_copied(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(1_000), 16_000, "WAV", "PCM_16")
+    expected, opened = load_audio(path), os.open
+
+    def deny(name, *rest, **options):
+        if str(name).startswith("/proc/"):
+            raise PermissionError(13, "Permission denied")
+        return opened(name, *rest, **options)
+
+    monkeypatch.setattr(os, "open", deny)
+    with path.open("rb") as file:
+        assert np.array_equal(load_audio(file), expected)
+        assert file.tell() == 0
+
+
+def test_a_file_that_is_open_for_writing_only_is_refused(tmp_path):
+    with (tmp_path / "a.wav").open("wb", buffering=0) as raw, (tmp_path / "b.wav").open("wb") as buffered:
+        for file in (raw, buffered):
+            assert "the open file: cannot be read" in refusal(file)
+
+
+def test_what_cannot_seek_is_read_piece_by_piece(tmp_path):
+    path = write(tmp_path / "a.wav", noise(3_000_000), 16_000, "WAV", "PCM_16")
+    pieces: list[int] = []
+
+    class Stream(io.RawIOBase):
+        def __init__(self) -> None:
+            self.content = path.open("rb")
+
+        def read(self, size: int = -1) -> bytes:
+            pieces.append(size)
+            return self.content.read(size)
+
+    stream = Stream()
+    with closing(stream.content):
+        assert np.array_equal(load_audio(stream), load_audio(path))
+    assert len(pieces) > 5
+    assert 0 < max(pieces) <= 2**20
+    assert min(pieces) > 0
+
+
+# What is refused
+
+
 def test_a_terminal_as_stdin_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     assert "is a terminal" in refusal("-")
@@ -106,7 +234,7 @@ def test_a_closed_source_is_refused(tmp_path, monkeypatch):
 def test_a_stdin_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
     folder = os.open(tmp_path, os.O_RDONLY)
     with closing(SimpleNamespace(close=lambda: os.close(folder))):
-        buffer = SimpleNamespace(read=lambda: os.read(folder, 1))
+        buffer = SimpleNamespace(read=lambda size: os.read(folder, size))
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=buffer))
         assert "standard input: cannot be read (Is a directory)" in refusal("-")
 

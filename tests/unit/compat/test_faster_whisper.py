@@ -21,9 +21,9 @@ from tests.support.checkpoints import tiny_config, tiny_tensors, tiny_tokenizer,
 from tests.support.hub_cache import nothing_downloaded, put_in_hub_cache
 from whisper_npu.checkpoint import load_checkpoint
 from whisper_npu.checkpoint.names import HUB_IDS
-from whisper_npu.compat import attach
+from whisper_npu.compat import attach, detach
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import CheckpointError, DeviceError, UnknownModelError, UsageError
+from whisper_npu.errors import CheckpointError, DeviceError, NoEffectError, UnknownModelError, UsageError
 from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.transcription.model import Model
 
@@ -166,7 +166,7 @@ def test_ctranslate2s_methods_never_encode_by_another_encoder(model: whisper_npu
 
 
 def test_a_window_of_another_length_is_refused(model: whisper_npu.WhisperModel) -> None:
-    with pytest.raises(UsageError, match=r"1000 frames, the encoder takes 3000: .*pad_or_trim"):
+    with pytest.raises(ValueError, match=r"1000 frames, the encoder takes 3000: .*pad_or_trim"):
         model.encode(features_of(model)[:, :1000])
 
 
@@ -180,8 +180,8 @@ def test_a_window_of_another_length_is_refused(model: whisper_npu.WhisperModel) 
         ({"compute_type": "float128"}, "unknown compute type 'float128'"),
         ({"compute_type": {"cpu": "int8"}}, "compute_type is .*, must be a name"),
         ({"device": None}, "device is None, must be one of auto, npu, emulator, cpu, or what open_device"),
-        ({"cpu_threads": -1}, "threads is -1, must be at least 1"),
-        ({"cpu_threads": "4"}, "threads is '4', must be at least 1"),
+        ({"cpu_threads": -1}, "threads is -1, must be a whole number from 1"),
+        ({"cpu_threads": "4"}, "threads is '4', must be a whole number from 1"),
         ({"kernel": 5}, "kernel is 5, must be a name"),
         ({"download_root": 5}, "download_root is 5, must be a folder"),
         ({"model_size_or_path": None}, "model is None, must be a name, a folder, or a hub id"),
@@ -328,8 +328,9 @@ def test_an_attached_encoder_encodes_until_it_is_detached(
     assert not attached.is_attached
     np.testing.assert_array_equal(encoded(real, mel), theirs)
     attached.detach()
-    with pytest.raises(UsageError, match="detached from its model: attach it again"):
-        attached.encode(mel[None])
+    for call in (lambda: attached.encode(mel[None]), attached.recording):
+        with pytest.raises(UsageError, match="detached from its model: attach it again"):
+            call()
 
 
 def test_a_pipeline_may_be_given_for_its_model(folder: Path, real: Any) -> None:
@@ -347,12 +348,32 @@ def test_a_pipeline_may_be_given_for_its_model(folder: Path, real: Any) -> None:
 def test_a_model_takes_one_encoder(folder: Path, real: Any, model: whisper_npu.WhisperModel) -> None:
     private = Model(load_checkpoint(folder), Emulator(), compute_type="float32")
     with attach(real, folder) as attached, private:
-        for taken in (real, faster_whisper.BatchedInferencePipeline(real), model, private._whisper):
-            with pytest.raises(UsageError, match="encodes on the device already"):
+        for taken in (real, faster_whisper.BatchedInferencePipeline(real)):
+            with pytest.raises(UsageError, match=r"has this encoder already: .*detach\(model\)"):
                 attach(taken, folder)
+        for ours in (model, private._whisper):
+            with pytest.raises(UsageError, match="encodes on the device already"):
+                attach(ours, folder)
+            with pytest.raises(UsageError, match="no encoder of its own to go back to: close it"):
+                detach(ours)
         assert attached.is_attached
-    with attach(real, folder):
-        pass
+    attached = attach(real, folder)
+    detach(faster_whisper.BatchedInferencePipeline(real))
+    assert not attached.is_attached
+    with pytest.raises(UsageError, match="nothing to detach"):
+        detach(real)
+
+
+def test_whose_device_it_is(folder: Path, real: Any) -> None:
+    """Closing a WhisperModel closes a given device, as load_model's does; detaching leaves it open."""
+    with Emulator() as device:
+        attach(real, folder, device=device).detach()
+        device.threads.check_open()
+        with pytest.raises(NoEffectError, match=r"threads has no effect: .*open_device"):
+            attach(real, folder, device=device, threads=2)
+        whisper_npu.WhisperModel(str(folder), device).close()
+        with pytest.raises(DeviceError, match="was closed"):
+            device.threads.check_open()
 
 
 @pytest.mark.parametrize("compute_type", ["float32", "int8"])

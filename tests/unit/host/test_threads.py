@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,12 +129,17 @@ def test_by_default_there_is_one_for_each_core() -> None:
     assert Threads().count == cores() >= 1
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_no_thread_is_refused(count: int) -> None:
-    with pytest.raises(UsageError, match=f"threads is {count}, must be at least 1"):
+@pytest.mark.parametrize("count", [-1, 1025, 2.0, "2", True])
+def test_a_number_that_is_none_of_threads_is_refused(count: Any) -> None:
+    with pytest.raises(UsageError, match=f"threads is {count!r}, must be a whole number from 1"):
         Threads(count)
-    with pytest.raises(UsageError, match="must be at least 1"):
+    with pytest.raises(UsageError, match="must be a whole number from 1"):
         open_device("emulator", threads=count)
+
+
+def test_no_number_and_zero_are_one_thread_per_core() -> None:
+    assert Threads(0).count == Threads().count == cores()
+    assert Threads(np.int64(2)).count == 2
 
 
 def test_a_device_has_the_threads_that_were_asked_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -415,14 +416,16 @@ def test_a_result_says_what_ran(small: Model, decoder: ScriptedDecoder) -> None:
 
 
 def test_what_was_decoded_already_is_not_told_after_a_cancel(small: Model, decoder: ScriptedDecoder) -> None:
-    decoder.windows = [TWO]
+    decoder.windows = [TWO, ONE]
     stream = small.stream(noise(30), language="de")
     assert next(stream).text == " the"  # the window's second phrase is known by now
     stream.cancel()
-    with pytest.raises(CancelledError):
-        next(stream)
+    assert small.transcribe(noise(30), language="de").text == " the"  # the model is free already
+    for _ in range(2):
+        with pytest.raises(CancelledError):
+            next(stream)
     assert not stream.finished
-    assert list(stream) == []
+    assert not stream.result().finished
 
 
 def test_the_work_is_cancelled_while_the_language_is_detected(
@@ -448,7 +451,7 @@ def test_the_work_is_cancelled_while_the_language_is_detected(
 def test_one_that_waits_for_the_model_is_cancelled(small: Model, decoder: ScriptedDecoder) -> None:
     decoder.windows = [TWO]
     cancelled = Event()
-    with small.stream(noise(30), language="de") as stream, ThreadPoolExecutor(1) as other:
+    with ThreadPoolExecutor(1) as other, small.stream(noise(30), language="de") as stream:
         next(stream)
         waiting = other.submit(small.transcribe, noise(30), cancelled=cancelled)
         cancelled.set()
@@ -492,3 +495,32 @@ def test_a_callback_may_close_its_stream(small: Model, decoder: ScriptedDecoder)
     assert next(stream).text == " the"
     with pytest.raises(CancelledError):
         next(stream)
+
+
+def test_a_thread_that_goes_on_with_a_stream_is_not_left_to_wait_for_itself(
+    small: Model, decoder: ScriptedDecoder
+) -> None:
+    decoder.windows = [TWO]
+    stream = small.stream(noise(30), language="de")
+
+    def consume() -> None:
+        for _ in stream:
+            small.transcribe(noise(30))
+
+    with ThreadPoolExecutor(1) as other, pytest.raises(UsageError, match="in the middle of another"):
+        other.submit(consume).result(timeout=30)
+    stream.close()
+
+
+@pytest.mark.parametrize("name", ["on_progress", "on_segment"])
+def test_what_cannot_be_called_is_refused_before_the_work(small: Model, name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is 5, must be a function"):
+        small.transcribe(noise(1), **{name: 5})  # type: ignore[arg-type]
+
+
+def test_a_closed_model_does_nothing(tmp_path: Path) -> None:
+    with small_model(tmp_path, multilingual=False) as closed:
+        pass
+    for ask in (closed.transcribe, closed.stream, closed.detect_language):
+        with pytest.raises(DeviceError, match="closed"):
+            ask(noise(1))

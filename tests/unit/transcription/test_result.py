@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -51,7 +52,7 @@ def test_it_is_each_format() -> None:
         "vtt": one.to_vtt(**layout),
         "tsv": one.to_tsv(),
         "lrc": one.to_lrc(**layout),
-        "json": one.to_json(**layout),
+        "json": one.to_json(),
     }
     assert texts == {fmt: render(one.transcript, fmt, Layout(5, 2)) for fmt in FORMATS}
     assert "\nGrüß\nGott\n" in texts["srt"]
@@ -77,6 +78,11 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         one.save(tmp_path / "talk.srt", max_line_with=5)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="transcribe with word_timestamps"):
         result(words=None).to_srt(max_line_width=5)
+    for write in (one.to_json, one.to_lrc, partial(one.save, tmp_path / "a.txt")):
+        with pytest.raises(UsageError, match="highlight_words has no effect on"):
+            write(highlight_words=True)
+    with pytest.raises(UsageError, match="max_line_width is '5', must be a whole number"):
+        one.to_srt(max_line_width="5")  # type: ignore[arg-type]
     (tmp_path / "folder.srt").mkdir()
     with pytest.raises(OutputError, match=r"folder\.srt"):
         one.save(tmp_path / "folder.srt")
@@ -88,8 +94,9 @@ def test_it_has_a_report(tmp_path: Path) -> None:
     assert report.stats.dispatches == executed("conv1", 3000).stats.dispatches
     assert (report.audio_seconds, report.total_seconds, report.real_time_factor) == (2.0, 5.75, 2.875)
     assert "MEASURED on this machine" in str(report)
-    assert "loading" not in str(report)  # which is not in its seconds
-    report.save(tmp_path / "report.json")
+    assert "load" not in str(report)  # which serves other recordings too
+    assert report.to_dict()["measured_seconds"]["load"] is None
+    assert report.save(tmp_path / "report.json") == tmp_path / "report.json"
     document = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert document == json.loads(json.dumps(report.to_dict()))
     jsonschema.validate(document, json.loads(SCHEMA.read_text(encoding="utf-8")))

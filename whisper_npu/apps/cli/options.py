@@ -142,7 +142,7 @@ def npu_options(folders: Sequence[Path], timeout_seconds: float) -> NpuOptions:
     """
     from whisper_npu.npu.options import NpuOptions
 
-    for folder in folders:
-        if not folder.expanduser().is_dir():
-            raise UsageError(f"--kernels {folder}: there is no such folder; name one with built kernels")
-    return NpuOptions(kernel_folders=tuple(folders), timeout_seconds=timeout_seconds)
+    try:
+        return NpuOptions.of(folders, timeout_seconds)
+    except UsageError as error:
+        raise UsageError(f"--{error}") from error

@@ -21,7 +21,7 @@ from whisper_npu.apps.server.metrics import Metrics
 from whisper_npu.apps.server.queue import Queue
 from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError, refusal_of
 from whisper_npu.apps.server.settings import ServerSettings
-from whisper_npu.audio import audio_seconds, audio_tracks, load_audio
+from whisper_npu.audio import audio_header, load_audio
 from whisper_npu.audio.damage import LENGTH_SLACK, too_long
 from whisper_npu.errors import AudioError, CancelledError
 from whisper_npu.transcription.model import Model
@@ -105,7 +105,9 @@ class Job:
     def _transcribed(self, tell: Callable[[Happening], None]) -> Transcription:
         self._go_on()
         track, limit = self._asked.audio_track, self._max_seconds
-        samples = load_audio(self._file, audio_track=track, max_seconds=limit)  # (n_samples,) float32
+        samples = load_audio(  # (n_samples,) float32
+            self._file, audio_track=track, max_seconds=limit, cancelled=self._cancelled
+        )
         self._go_on()
         with self._model.stream(samples, self._asked.options, cancelled=self._cancelled) as stream:
             self._stream = stream
@@ -180,13 +182,12 @@ class Service:
 
         def look() -> None:
             self.model.check(asked.options)
-            if not audio_tracks(file):
+            header = audio_header(file)
+            if not header.tracks:
                 raise AudioError("file is not audio, or too damaged to read; check what it is, or convert it")
-            file.seek(0)
             limit = self.settings.max_audio_seconds
-            if (audio_seconds(file) or 0.0) > limit + LENGTH_SLACK:
+            if (header.seconds or 0.0) > limit + LENGTH_SLACK:
                 raise too_long("file", limit)
-            file.seek(0)
 
         await self.read(look)
 

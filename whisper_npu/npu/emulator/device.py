@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import PlanError
+from whisper_npu.errors import PlanError, UsageError
 from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import vmac
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, blas, cpu_has_dot, fastest
@@ -53,6 +53,15 @@ class Fidelity(Enum):
 
     EXACT = "exact"  # dispatch by dispatch; products to the bit as a core sums and rounds them
     FAST = "fast"  # sums in IEEE fp32, in few large operations
+
+
+def fidelity_of(name: str | Fidelity) -> Fidelity:
+    """In any case. Raises UsageError for a word that is none."""
+    try:
+        return name if isinstance(name, Fidelity) else Fidelity(str(name).lower())
+    except ValueError:
+        known = " and ".join(one.value for one in Fidelity)
+        raise UsageError(f"unknown fidelity {name!r}: there are {known}") from None
 
 
 class EmulatedBuffer(Buffer):

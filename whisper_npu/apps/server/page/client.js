@@ -1,9 +1,10 @@
 // Speaks with the server that this page came from. docs/server.md describes what is said.
 
 export class ServerError extends Error {
-  constructor(message, status = 0) {
+  constructor(message, status = 0, retryAfter = 0) {
     super(message);
     this.status = status; // of HTTP; 0: the error came otherwise
+    this.retryAfter = retryAfter; // seconds
   }
 }
 
@@ -72,7 +73,7 @@ async function checkReadable(file) {
   try {
     await file.slice(0, 1).arrayBuffer();
   } catch {
-    throw new ServerError(`${file.name} cannot be read: it is a folder, or was moved or changed`);
+    throw new ServerError("The file cannot be read: it is a folder, or was moved or changed");
   }
 }
 
@@ -93,7 +94,9 @@ async function refusal(answer) {
   } catch {
     // not JSON: from a proxy, for instance
   }
-  return new ServerError(message ?? `The server answered ${answer.status} ${answer.statusText}`, answer.status);
+  const retryAfter = Number(answer.headers.get("Retry-After")) || 5; // a date, or none: soon
+  message ??= `The server answered ${answer.status} ${answer.statusText}`;
+  return new ServerError(message, answer.status, retryAfter);
 }
 
 function messageOf({ error, detail }) {

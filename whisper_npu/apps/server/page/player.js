@@ -1,13 +1,17 @@
 // Plays the chosen recording.
 
+const BACK = 5; // seconds
+const STEPS = { ArrowLeft: -5, ArrowDown: -5, ArrowRight: 5, ArrowUp: 5, PageDown: -30, PageUp: 30 }; // of the slider
+
 export class Player {
-  // parts: audio, box, button, position, clock (elements). onTime is told the seconds, and null when it is paused.
+  // parts: audio, box, button, back, position, clock, speed (elements). onTime is told the seconds, and null when it is paused.
   // onRefused: when the browser cannot play the recording.
   constructor(parts, onTime, onRefused) {
     Object.assign(this, parts);
     this.onTime = onTime;
     this.url = null;
     this.refused = false;
+    this.until = Infinity; // where it pauses
     this.audio.addEventListener("play", () => this.follow());
     this.audio.addEventListener("pause", () => this.show());
     this.audio.addEventListener("ended", () => this.show());
@@ -19,7 +23,16 @@ export class Player {
       onRefused();
     });
     this.button.addEventListener("click", () => this.toggle());
+    this.back.addEventListener("click", () => this.seek(this.audio.currentTime - BACK));
     this.position.addEventListener("input", () => this.seek(Number(this.position.value)));
+    this.position.addEventListener("keydown", (event) => {
+      if (!Object.hasOwn(STEPS, event.key)) return;
+      event.preventDefault();
+      this.seek(this.audio.currentTime + STEPS[event.key]);
+    });
+    this.speed.addEventListener("change", () => {
+      this.audio.defaultPlaybackRate = this.audio.playbackRate = Number(this.speed.value); // of the next ones too
+    });
   }
 
   load(file) {
@@ -40,14 +53,16 @@ export class Player {
 
   toggle() {
     if (!this.usable) return;
+    this.until = Infinity;
     if (this.playing) this.audio.pause();
     else this.play();
   }
 
   // From these seconds on.
-  playFrom(seconds) {
+  playFrom(seconds, until = Infinity) {
     if (!this.usable) return;
     this.seek(seconds);
+    this.until = until;
     this.play();
   }
 
@@ -56,7 +71,8 @@ export class Player {
   }
 
   seek(seconds) {
-    this.audio.currentTime = seconds;
+    this.until = Infinity;
+    this.audio.currentTime = Math.min(Math.max(0, seconds), this.audio.duration);
     this.show();
   }
 
@@ -83,6 +99,7 @@ export class Player {
   }
 
   follow() {
+    if (this.audio.currentTime >= this.until) this.pause();
     this.show();
     if (this.playing) requestAnimationFrame(() => this.follow());
   }

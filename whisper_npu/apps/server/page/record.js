@@ -4,8 +4,9 @@
 const KINDS = { "audio/webm;codecs=opus": "webm", "audio/ogg;codecs=opus": "ogg", "audio/mp4": "m4a" };
 
 export class Recorder {
-  // Starts to record. Throws an Error whose message is for people.
-  static async started() {
+  // Starts to record. onLost: called if the microphone goes away; what was heard can still be had.
+  // Throws an Error whose message is for people.
+  static async started(onLost) {
     if (!navigator.mediaDevices || !window.MediaRecorder) {
       throw new Error("Browsers record only on https and on localhost; choose a file instead");
     }
@@ -15,17 +16,22 @@ export class Recorder {
     } catch (error) {
       throw new Error(reasons[error.name] ?? `The microphone cannot be used (${error.message}); choose a file instead`);
     }
-    return new Recorder(stream);
+    return new Recorder(stream, onLost);
   }
 
-  constructor(stream) {
+  constructor(stream, onLost) {
     const type = Object.keys(KINDS).find((kind) => MediaRecorder.isTypeSupported(kind));
     this.stream = stream;
     this.ending = KINDS[type] ?? "webm";
     this.parts = [];
+    this.asked = false; // to stop
     this.began = performance.now();
     this.recorder = new MediaRecorder(stream, type ? { mimeType: type } : {});
     this.recorder.addEventListener("dataavailable", (event) => this.parts.push(event.data));
+    this.ended = new Promise((resolve) => this.recorder.addEventListener("stop", resolve, { once: true }));
+    this.ended.then(() => this.asked || onLost());
+    for (const track of stream.getTracks()) track.addEventListener("ended", () => this.end());
+    this.recorder.addEventListener("error", () => this.end());
     this.recorder.start();
   }
 
@@ -33,13 +39,15 @@ export class Recorder {
     return (performance.now() - this.began) / 1000;
   }
 
+  end() {
+    if (this.recorder.state !== "inactive") this.recorder.stop();
+  }
+
   // Ends the recording, lets the microphone go, and returns the file.
   async stopped() {
-    const ended = new Promise((resolve) => this.recorder.addEventListener("stop", resolve, { once: true }));
-    if (this.recorder.state !== "inactive") {
-      this.recorder.stop();
-      await ended;
-    } // else the microphone was pulled out, and what there is was handed over
+    this.asked = true;
+    this.end();
+    await this.ended;
     for (const track of this.stream.getTracks()) track.stop();
     const now = new Date();
     const two = (number) => String(number).padStart(2, "0");

@@ -1,7 +1,8 @@
-// A transcript in phrases, and what a correction does to the times of the words.
+// A transcript in phrases, and what an edit does to the times of the words.
 //
-// A phrase: { start, end, text, words: [{ start, end, word, probability }], segment, corrected }. Seconds; a word
-// keeps the space before it; probability is null for a word that a person wrote. segment is what the server sent.
+// A phrase: { start, end, text, words: [{ start, end, word, probability }], segment, corrected, before }. Seconds; a
+// word keeps the space before it; probability is null for a word that a person wrote. segment is what the server sent;
+// corrected: the text is another one; before: the phrase that an edit made this one of.
 
 export function phraseOf(segment) {
   const whole = [{ start: segment.start, end: segment.end, word: segment.text, probability: null }];
@@ -9,16 +10,17 @@ export function phraseOf(segment) {
   return { start: segment.start, end: segment.end, text: segment.text, words, segment, corrected: false };
 }
 
-// The phrase with another text. Words that stay keep their times; new ones share the time of those they replace.
-export function corrected(phrase, text) {
+// The phrase with another text; the same one, if it has that text. Words that stay keep their times; new ones share
+// the time of those they replace. `before` of what it returns is the phrase that was edited.
+export function edited(phrase, text) {
   const indent = /^\s/.test(phrase.segment.text) ? " " : "";
   const plain = text.replace(/\s+/g, " ").trim();
   const whole = plain && indent + plain;
   if (whole.trim() === phrase.text.trim()) return phrase;
-  if (whole.trim() === phrase.segment.text.trim()) return phraseOf(phrase.segment);
-  // From what was heard, not from the last correction: times do not drift from one correction to the next.
-  const words = retimed(phraseOf(phrase.segment).words, whole);
-  return { ...phrase, text: whole, words, corrected: true };
+  const heard = phraseOf(phrase.segment);
+  if (whole.trim() === heard.text.trim()) return { ...heard, before: phrase };
+  // From what was heard, not from the last edit: times do not drift from one edit to the next.
+  return { ...heard, text: whole, words: retimed(heard.words, whole), corrected: true, before: phrase };
 }
 
 export function retimed(words, text) {
