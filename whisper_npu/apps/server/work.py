@@ -211,7 +211,7 @@ class Service:
                     await asyncio.wait(waited_for, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     next_one.cancel()  # no effect on one that is there
-                if stopped.done():
+                if self.stopping:
                     raise StoppingError  # the task may take a while to end
                 if next_one.done() and not next_one.cancelled():
                     happening = next_one.result()
@@ -221,6 +221,8 @@ class Service:
                 elif not task.done():
                     before, progress = progress, job.progress()
                     yield Quiet() if progress == before else progress
+            if task.cancelled():
+                raise StoppingError
             yield task.result()
         finally:
             stopped.cancel()
