@@ -68,7 +68,7 @@ def test_decode_of_one_window_and_of_several(model: Any, recordings: Recordings)
     mels = torch.stack(
         [whisper.log_mel_spectrogram(whisper.pad_or_trim(samples)) for samples in recordings[1:3]]
     )  # (2, n_mels, 3000)
-    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True, sample_len=20)
+    options = whisper.DecodingOptions(fp16=False, language="en", without_timestamps=True, sample_len=6)
     expected = [found.text for found in model.decode(mels, options)]
     with attach(model, device="emulator"):
         assert [found.text for found in model.decode(mels, options)] == expected

@@ -74,24 +74,15 @@ def test_a_recording_longer_than_a_window(transcriber: Any, processor: Any, reco
     )
 
     def tokens() -> Any:
-        return transcriber.model.generate(**inputs, return_timestamps=True)
+        return transcriber.model.generate(**inputs, return_timestamps=True, max_new_tokens=12)
 
     expected = tokens()
-    with attach(transcriber.model, device="emulator") as attached, attached.recording() as recording:
-        assert torch.equal(tokens(), expected)
-    assert recording.stats.dispatches > 0
-    assert "have been made amiable himself" in processor.decode(expected[0])
-
-
-@pytest.mark.weights
-def test_a_model_in_bfloat16(transcriber: Any, processor: Any, recordings: Recordings) -> None:
-    model = transformers.WhisperForConditionalGeneration.from_pretrained(
-        transcriber.model.name_or_path, dtype=torch.bfloat16
-    )
-    features = processor(recordings[0], sampling_rate=16000, return_tensors="pt").input_features
-    with attach(model, device="emulator"):
-        (tokens,) = model.generate(features.to(torch.bfloat16))
-    assert "had then leisure to consider" in processor.decode(tokens)
+    with attach(transcriber.model, device="emulator") as attached:
+        with attached.recording() as of_one:
+            transcriber.model.get_encoder()(inputs.input_features[..., :3000])
+        with attached.recording() as recording:
+            assert torch.equal(tokens(), expected)
+    assert recording.stats.dispatches >= 2 * of_one.stats.dispatches > 0
 
 
 def test_a_saved_model_is_as_it_was(tmp_path: Path) -> None:
