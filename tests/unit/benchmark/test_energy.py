@@ -16,6 +16,7 @@ from tests.e2e.conftest import SAMPLES
 from tests.support.sensors import Constant
 from tests.support.sysfs import WRAPS_AT, Machine
 from tests.support.weights import require_weights
+from tests.unit.test_report import RAN_ON
 from whisper_npu.apps.cli import run
 from whisper_npu.benchmark import energy
 from whisper_npu.benchmark.energy import (
@@ -41,9 +42,7 @@ AUDIO_SECONDS = 30.0  # of each recording, as far as the made-up model tells
 class MadeUpModel:
     """Takes 2 s for each recording's encoder and 1 s for the rest, in which the package draws more."""
 
-    checkpoint = SimpleNamespace(source="nowhere")
-    choice = SimpleNamespace(name="gemm", reason="")
-    compute_type = "float32"
+    ran_on = RAN_ON
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
