@@ -103,12 +103,12 @@ class Job:
         return Spent(stream.seconds_done, seconds, stream.result().took.encoder.stats.dispatches)
 
     def _transcribed(self, tell: Callable[[Happening], None]) -> Transcription:
-        self._go_on()
+        if self._cancelled.is_set():  # before it has begun
+            raise CancelledError("the request was given up")
         track, limit = self._asked.audio_track, self._max_seconds
         samples = load_audio(  # (n_samples,) float32
             self._file, audio_track=track, max_seconds=limit, cancelled=self._cancelled
         )
-        self._go_on()
         with self._model.stream(samples, self._asked.options, cancelled=self._cancelled) as stream:
             self._stream = stream
             tell(self.progress())
@@ -125,10 +125,6 @@ class Job:
         if stream is None:
             return Quiet()
         return Progress(stream.seconds_done, stream.duration, stream.language, stream.language_probability)
-
-    def _go_on(self) -> None:
-        if self._cancelled.is_set():
-            raise CancelledError("the request was given up")
 
 
 class Service:
