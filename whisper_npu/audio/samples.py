@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS
-from whisper_npu.audio.store import Samples, Store
+from whisper_npu.audio.store import Samples, Store, peak_of
 from whisper_npu.errors import AudioError, CancelledError, one_line
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
@@ -196,7 +196,7 @@ def check_rate(name: str, rate: Any) -> None:
 
 def check_loudness(name: str, mono: Samples) -> None:
     """Raises AudioError for floats that nobody has scaled. Infinity is `check_finite`'s."""
-    peak = max(float(np.max(mono, initial=0)), -float(np.min(mono, initial=0)))
+    peak = peak_of(mono)
     if LOUDEST < peak < np.inf:
         raise AudioError(
             f"{name}: has samples up to {peak:g}; expected floats in -1..1: scale them, "

@@ -29,6 +29,11 @@ class Sound:
         """Seconds."""
         return self.n_samples / SAMPLE_RATE
 
+    @property
+    def peak(self) -> float:
+        """The loudest sample's magnitude; floats of a recording lie in -1..1."""
+        return self.kept_in.peak
+
     def samples(self, start: int, stop: int) -> Samples:
         """Those from `start` to before `stop`, as far as there are any: (n,) float32."""
         return self.kept_in.samples(start, stop)

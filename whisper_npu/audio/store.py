@@ -20,6 +20,11 @@ IN_MEMORY = 2**24  # bytes: 4 minutes at 16 kHz; longer recordings go to disk
 _ITEM = np.dtype(np.float32).itemsize
 
 
+def peak_of(samples: Samples) -> float:
+    """The largest magnitude; 0 of no samples."""
+    return max(float(np.max(samples, initial=0)), -float(np.min(samples, initial=0)))
+
+
 class SampleSource(Protocol):
     """Samples at 16 kHz that are read piece by piece."""
 
@@ -37,6 +42,7 @@ class InMemory:
     def __init__(self, samples: Samples) -> None:
         """samples: (n_samples,) at 16 kHz."""
         self._samples = samples
+        self.peak = peak_of(samples)
 
     @property
     def n_samples(self) -> int:
@@ -61,6 +67,7 @@ class Store:
         self._close = finalize(self, self._file.close)  # also where a decoder fails and drops it
         self._one_at_a_time = Lock()
         self.n_samples = 0
+        self.peak = 0.0  # the loudest one's magnitude
 
     def add(self, block: Samples) -> None:
         """Raises AudioError where the disk is full."""
@@ -74,6 +81,7 @@ class Store:
             except OSError as error:
                 raise self._no_room(error) from error
             self.n_samples += len(block)
+            self.peak = max(self.peak, peak_of(block))
 
     def set_length(self, n_samples: int) -> None:
         """Cut off what is too much; what is missing is silence."""
