@@ -34,6 +34,7 @@ ENDPOINTS = (
     "/v1/models",
     "/v1/models/{id}",
 )
+QUEUE_PATHS = ("/inference", "/v1/audio/transcriptions", "/v1/audio/translations")
 
 
 def create_app(model: Model, settings: ServerSettings) -> FastAPI:
@@ -92,8 +93,9 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
         settings=settings,
         metrics=metrics,
         page_paths=PAGE_PATHS,
+        queue_paths=QUEUE_PATHS,
         every_answer=device_headers(model.device),
-        seconds_to_next=service.queue.seconds_to_next,
+        queue=service.queue,
     )
     app.add_middleware(RequestLog)
     return app

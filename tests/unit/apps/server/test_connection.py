@@ -51,7 +51,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 @contextmanager
 def serving(connection: type[Connection], patience: Patience) -> Iterator[tuple[str, int]]:
     settings = ServerSettings(max_upload_mb=LIMIT_MB, api_key="secret")
-    gate = Gate(application, settings, Metrics("tiny", "emulator", "", []), ["/slow"], patience)
+    gate = Gate(application, settings, Metrics("tiny", "emulator", "", []), ["/slow"], patience=patience)
     server = uvicorn.Server(
         uvicorn.Config(gate, http=connection, log_config=None, access_log=False, lifespan="off")
     )
