@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 import whisper_npu
-from whisper_npu.apps.server import openai_api, whisper_cpp
+from whisper_npu.apps.server import openai_api, openapi_document, whisper_cpp
 from whisper_npu.apps.server.gate import Gate
 from whisper_npu.apps.server.headers import device_headers
 from whisper_npu.apps.server.log import RequestLog
@@ -29,6 +29,7 @@ ENDPOINTS = (
     "/health",
     "/inference",
     "/metrics",
+    openapi_document.PATH,
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
     "/v1/models",
@@ -56,8 +57,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
         version=whisper_npu.__version__,
         lifespan=lifespan,
         redirect_slashes=False,
-        # Its pages load scripts from elsewhere, and it knows nothing of forms that are read field by field.
-        openapi_url=None,
+        openapi_url=None,  # FastAPI's document knows nothing of forms that are read field by field
     )
     app.state.service, app.state.served = service, served
     app.include_router(openai_api.router)
@@ -76,6 +76,10 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     @app.api_route("/metrics", methods=["GET", "HEAD"])
     async def text_of_metrics() -> Response:
         return Response(metrics.text(service.queue), media_type=CONTENT_TYPE)
+
+    @app.api_route(openapi_document.PATH, methods=["GET", "HEAD"])
+    async def openapi() -> dict[str, Any]:
+        return openapi_document.document(has_key=settings.api_key is not None)
 
     async def refuse(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 404:
