@@ -78,7 +78,7 @@ def _log_to_stderr() -> None:
     handler.setFormatter(LogFormatter())
     for name, level in (
         ("whisper_npu", logging.INFO),
-        ("uvicorn", logging.WARNING),
+        ("uvicorn", logging.ERROR),
         ("asyncio", logging.WARNING),
     ):
         logger = logging.getLogger(name)

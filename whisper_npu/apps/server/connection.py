@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
+import socket
+import struct
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Callable
 
@@ -12,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from whisper_npu.apps.server.refusals import Refusal
 
+LOG = logging.getLogger(__name__)
 FILES_TO_SPARE = 32  # descriptors that are no connection's: the model's, the device's, those of libraries
 FIRST_PROBE, LAST_PROBE = 0.25, 30.0  # seconds until a client that sends no more is asked whether it is there
 
@@ -34,8 +38,10 @@ class Connection(H11Protocol):
     """
 
     head_seconds = 30.0
+    rest_seconds = 2.0  # in which what is still sent to one that is refused is taken in
     stall_seconds = 60.0  # in which a client takes nothing of an answer that waits for it
     _unsent = 0  # bytes of answers when the client was looked after last
+    _is_refused = False  # it has got its last answer, and what it still sends is not looked at
     _is_half_closed = False  # the client sends nothing more, and may still listen
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in H11Protocol
@@ -44,12 +50,16 @@ class Connection(H11Protocol):
         transport.set_write_buffer_limits(0)  # so that pause_writing tells of all that waits
         if len(self.connections) > most_connections():
             self._say(_TOO_MANY)
+            transport.close()
         else:
             self._watch()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
-        self._watch()
+        if not self._is_refused:
+            self._watch()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio has None mean False
         """A client that has sent a whole request may shut down its side, and still gets the answer.
@@ -58,7 +68,7 @@ class Connection(H11Protocol):
         HTTP/1.1 client reads past (RFC 9110, 15.2): where nobody listens it is answered by a reset, and the
         next one fails. An answer that has begun is a stream of events, which finds out by itself.
         """
-        has_all = self._is_answering and not self.cycle.more_body
+        has_all = self._is_answering and not self.cycle.more_body and not self._is_refused
         if not has_all or self.scope["http_version"] != "1.1":
             return False  # the connection is closed, and the request is one whose client has gone
         if not self._is_half_closed:
@@ -86,8 +96,16 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """For what is no HTTP: uvicorn's answer is plain text, and fails where another one has begun."""
+        """For what is no HTTP: uvicorn's answer is plain text, and fails where another one has begun.
+
+        A connection that is closed while bytes come in is reset, and the client may lose the answer
+        (RFC 9112, 9.6): they are taken in for a while.
+        """
         self._say(_NO_HTTP)
+        if not self.transport.is_closing():
+            self._is_refused = True
+            self.transport.write_eof()
+            self._head.start(self.rest_seconds, self.transport.close)
 
     @property
     def _is_answering(self) -> bool:
@@ -113,12 +131,16 @@ class Connection(H11Protocol):
     def _check_reading(self) -> None:
         before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
         if self._unsent >= before:
+            sock: socket.socket = self.transport.get_extra_info("socket")
+            # A reset, or the kernel would keep what is unsent, and go on offering it.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
         else:
             self._stall.start(self.stall_seconds, self._check_reading)
 
     def _say(self, refusal: Refusal) -> None:
-        """An answer that is no application's, if none has begun; then the end of the connection."""
+        """The last answer, which is no application's, if none has begun."""
+        LOG.info("%s %d", refusal.code, refusal.status)
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             content = json.dumps(refusal.body).encode()
             headers = {
@@ -130,7 +152,9 @@ class Connection(H11Protocol):
             response = h11.Response(status_code=refusal.status, headers=[*headers.items()])
             for event in (response, h11.Data(data=content), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        if self._is_answering:
+            self.cycle.disconnected = True  # nothing that the application says can be sent any more
+            self.cycle.message_event.set()
 
 
 def most_connections() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,8 +96,11 @@ def refusal_of(error: BaseException) -> Refusal:
 
 def _refusal_of(error: BaseException) -> Refusal:
     message = _message(error)
-    if _is_full(error):
-        return Refusal(507, _FULL, "storage", code="storage_full", headers=_NO_RETRY)
+    for cause in _causes(error):  # whatever tells of it
+        if isinstance(cause, OSError) and cause.errno in _NO_SPACE:
+            return Refusal(507, _FULL, "storage", code="storage_full", headers=_NO_RETRY)
+        if isinstance(cause, MemoryError):
+            return Refusal(503, _NO_MEMORY, "memory", code="out_of_memory", headers=_NO_RETRY)
     match error:
         case FieldError():
             return Refusal(error.status, message, "request", error.option, error.code)
@@ -120,8 +123,6 @@ def _refusal_of(error: BaseException) -> Refusal:
             return Refusal(503, message, "device", code="device_failed", headers=_NO_RETRY)
         case WhisperNpuError():
             return Refusal(500, message, "device", code="failed", headers=_NO_RETRY)
-        case MemoryError():
-            return Refusal(503, _NO_MEMORY, "memory", code="out_of_memory", headers=_NO_RETRY)
         case HTTPException():
             return Refusal(
                 error.status_code, _http_message(error), "request", headers=dict(error.headers or {})
@@ -130,14 +131,12 @@ def _refusal_of(error: BaseException) -> Refusal:
     return Refusal(500, described, "internal", code="internal", headers=_NO_RETRY)
 
 
-def _is_full(error: BaseException) -> bool:
-    """Whether a disk without space is what it comes from."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """It, and what it comes from."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _NO_SPACE:
-            return True
+        yield cause
         cause = cause.__cause__
-    return False
 
 
 def _message(error: BaseException) -> str:

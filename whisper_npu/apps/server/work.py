@@ -168,7 +168,7 @@ class Service:
         return await self._call(self._reader, look)
 
     def _call(self, thread: ThreadPoolExecutor, call: Callable[..., T], *given: Any) -> asyncio.Future[T]:
-        future = thread.submit(call, *given)
+        future = thread.submit(_called, call, *given)
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
         return asyncio.wrap_future(future)
@@ -297,6 +297,16 @@ class Service:
         self._closed = True
         for thread in (self._reader, self._device):
             thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _called(call: Callable[..., T], *given: Any) -> T:
+    """What it returns. A SystemExit of a library would end the event loop, and the server with it."""
+    try:
+        return call(*given)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__} within a request") from error
 
 
 def _forget_frames(error: BaseException) -> None:

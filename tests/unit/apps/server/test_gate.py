@@ -523,6 +523,27 @@ def test_so_many_bodies_at_a_time() -> None:
     assert asyncio.run(story()) == [200] * 6 + [429] * 2 + [200] * 4 + [429] * 2 + [200]
 
 
+def test_a_full_queue_is_told_before_the_body_is_read() -> None:
+    """To those who want a place in it; of 200 MB not one byte has to be sent for that."""
+    queue = Queue(0)
+    app = Application()
+    gate = Gate(app, ServerSettings(max_queue=0), Metrics("", "", "", []), queue_paths=[POST], queue=queue)
+    headers = [HOST, ("Content-Length", "3")]
+
+    async def story() -> None:
+        async with queue.turn("another"):
+            reply = await request(gate, "POST", POST, headers, [])
+            refused(reply, 429, "queue_full")
+            assert int(reply.headers["retry-after"]) >= 1
+            assert reply.headers["connection"] == "close"
+            assert app.asked == 0
+            assert (await request(gate, "GET", POST, [HOST], chunks(b""))).status == 200
+            assert (await request(gate, "POST", "/other", headers, chunks(b"abc"))).content == b"3"
+        assert (await request(gate, "POST", POST, headers, chunks(b"abc"))).content == b"3"
+
+    asyncio.run(story())
+
+
 # Answers
 
 
