@@ -66,20 +66,23 @@ class Connection(H11Protocol):
 
         One that has closed its socket looks the same. They are told apart by an interim answer, which every
         HTTP/1.1 client reads past (RFC 9110, 15.2): where nobody listens it is answered by a reset, and the
-        next one fails. An answer that has begun is a stream of events, which finds out by itself.
+        next one fails. An answer that has begun is a stream of events: it is told to say something often.
         """
         has_all = self._is_answering and not self.cycle.more_body and not self._is_refused
         if not has_all or self.scope["http_version"] != "1.1":
             return False  # the connection is closed, and the request is one whose client has gone
         if not self._is_half_closed:
             self._is_half_closed = True
-            self._probe(FIRST_PROBE)
+            self._begin_to_probe()
         return True
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._is_half_closed and not self._is_answering:
-            self.timeout_keep_alive_handler()  # no other request can come
+        if self._is_half_closed:
+            if self._is_answering:  # the next one that it had sent
+                self._begin_to_probe()
+            else:
+                self.timeout_keep_alive_handler()  # no other request can come
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -120,6 +123,10 @@ class Connection(H11Protocol):
     def _give_up(self) -> None:
         if not self._is_answering:
             self.timeout_keep_alive_handler()
+
+    def _begin_to_probe(self) -> None:
+        self.scope["state"]["half_closed"] = True  # for the stream of events, if it is one
+        self._probe(FIRST_PROBE)
 
     def _probe(self, next_one: float) -> None:
         if self.transport.is_closing() or not self._is_answering or self.cycle.response_started:

@@ -374,6 +374,38 @@ def test_the_work_of_a_client_that_goes_away_ends(
     works(http)
 
 
+def test_a_client_that_goes_away_between_two_events_is_noticed(
+    live: Live, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read all that was said, so no reset tells of it."""
+    monkeypatch.setattr("whisper_npu.apps.server.respond.KEEP_ALIVE_SECONDS", 1000)
+    speaker.hold()
+    with sent(live, stream=True) as connection:
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        assert connection.recv(65536).endswith(b"\r\n\r\n")
+    wait_until(lambda: not live.service.queue.busy)
+    assert speaker.prompts == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_shuts_down_its_side_gets_the_whole_answer(
+    live: Live, speaker: Speaker, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whisper_npu.apps.server.respond.PROBE_SECONDS", 0.0)
+    speaker.hold()
+    with sent(live, stream=stream) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        said = connection.recv(65536)
+        wanted = b": still here" if stream else b"100 Continue"
+        while wanted not in said:
+            said += connection.recv(65536)
+        speaker.go_on.set()
+        while part := connection.recv(65536):
+            said += part
+    assert (b"transcript.text.done" in said) if stream else said.endswith(b'"seconds":2.0}}')
+
+
 def test_half_a_body(live: Live, http: Any) -> None:
     with socket.create_connection(("127.0.0.1", live.port)) as connection:
         connection.sendall(
