@@ -83,3 +83,38 @@ def test_percentiles(script: ModuleType) -> None:
     ordered = [float(n) for n in range(1, 201)]
     assert (script.percentile(ordered, 50), script.percentile(ordered, 99)) == (100.0, 198.0)
     assert script.percentile([3.0], 99) == 3.0
+
+
+class Left:
+    """A server of which only its log and its folder for temporary files are known."""
+
+    def __init__(self, folder: Path, log: str) -> None:
+        self.temporary, self._log = folder, log
+
+    def log(self) -> str:
+        return self._log
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("2026-01-31 12:00:00 GET / 200 0.001 s\n", []),
+        ("  Traceback (most recent call last):\n", ["the log has a traceback"]),
+        ("a wrong key: the-storm-s-secret-key\n", ["the log has the key"]),
+        ("GET /\x1b[31m 404\n", ["the log has a raw escape"]),
+        ("GET /a\nforged 404\n", ["the log has a forged line"]),
+    ],
+)
+def test_what_the_log_should_not_have_is_told(
+    script: ModuleType, tmp_path: Path, log: str, told: list[str]
+) -> None:
+    held = script.Held(100.0, 50.0, 20, 8)
+    assert script.left_behind(Left(tmp_path, log), held, held, 100.0) == told
+
+
+def test_what_is_left_behind_is_told(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "upload").touch()
+    before, after = script.Held(100.0, 50.0, 20, 8), script.Held(300.0, 250.0, 60, 8)
+    told = script.left_behind(Left(tmp_path, ""), before, after, 900.0)
+    for words in ("900 MB of memory", "300 MB of memory are kept", "60 files are open", "temporary files"):
+        assert any(line.startswith(words) for line in told)
