@@ -25,7 +25,7 @@ from tests.support.serving import Live, recording, serving  # noqa: E402
 from tests.unit.apps.server.conftest import LONGEST_WAIT, Speaker  # noqa: E402
 from whisper_npu.apps.server.log import LogFormatter  # noqa: E402
 from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
-from whisper_npu.audio import load_audio  # noqa: E402
+from whisper_npu.audio import open_audio  # noqa: E402
 from whisper_npu.errors import AudioError, DeviceError, DispatchError, WhisperNpuError  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
@@ -435,9 +435,9 @@ def test_a_client_hears_of_the_time_limit_while_a_call_cannot_be_interrupted(
 
     def call(*given: Any, **more: Any) -> Any:
         assert come_back.wait(LONGEST_WAIT)
-        return load_audio(*given, **more)
+        return open_audio(*given, **more)
 
-    monkeypatch.setattr("whisper_npu.apps.server.work.load_audio", call)
+    monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", call)
     with serving(small, request_timeout=0.2) as live, httpx.Client(base_url=live.address, timeout=30) as http:
         try:
             answer = http.post(HERE, files=FILE)
@@ -446,7 +446,7 @@ def test_a_client_hears_of_the_time_limit_while_a_call_cannot_be_interrupted(
         finally:
             come_back.set()
         wait_until(lambda: not live.service.queue.busy)
-        monkeypatch.setattr("whisper_npu.apps.server.work.load_audio", load_audio)
+        monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", open_audio)
         live.service.settings = ServerSettings()
         works(http)
 
@@ -526,7 +526,7 @@ def test_a_copy_for_which_no_space_is_left(http: Any, monkeypatch: pytest.Monkey
     def call(*given: Any, **more: Any) -> Any:
         raise AudioError("cannot be kept") from OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("whisper_npu.apps.server.work.load_audio", call)
+    monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", call)
     answer = http.post(HERE, files=FILE)
     assert (answer.status_code, refused(answer)["code"]) == (507, "storage_full")
 
@@ -590,9 +590,9 @@ def test_those_who_wait_hear_of_the_end_before_a_call_that_cannot_be_interrupted
     def call(*given: Any, **more: Any) -> Any:
         begun.set()
         assert come_back.wait(LONGEST_WAIT)
-        return load_audio(*given, **more)
+        return open_audio(*given, **more)
 
-    monkeypatch.setattr("whisper_npu.apps.server.work.load_audio", call)
+    monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", call)
     answers: list[Any] = []
 
     def ask() -> None:
