@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from whisper_npu.apps.server.settings import ServerSettings
 
 BEING_SENT = 8  # requests that may send their bodies while the queue is full; of one client half as many
-EXPOSED = ", ".join((own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, "Retry-After"))
+EXPOSED = ", ".join(
+    (own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, own_headers.WARNINGS, "Retry-After")
+)
 
 
 @dataclass(frozen=True)

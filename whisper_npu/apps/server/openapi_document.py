@@ -108,7 +108,8 @@ def _posted(summary: str, fields: Mapping[str, Schema], answers: Mapping[str, Sc
     }
     contents = {media_type: {"schema": schema} for media_type, schema in answers.items()}
     whole = _response("The transcript, in the format that was asked for", contents)
-    whole["headers"] |= {headers.DISPATCHES: {"$ref": f"#/components/headers/{headers.DISPATCHES}"}}
+    of_a_recording = (headers.DISPATCHES, headers.WARNINGS)
+    whole["headers"] |= {name: {"$ref": f"#/components/headers/{name}"} for name in of_a_recording}
     return {
         "post": {
             "summary": summary,
@@ -148,6 +149,10 @@ def _headers() -> dict[str, Any]:
         headers.DEVICE: {"required": True, "schema": _TEXT, "description": "npu, or emulator"},
         headers.DESCRIPTION: {"required": True, "schema": _TEXT, "description": "The device in words"},
         headers.DISPATCHES: {"schema": {"type": "integer", "minimum": 0}, "description": "Not of a stream"},
+        headers.WARNINGS: {
+            "schema": _TEXT,
+            "description": "What was missing of the recording; not of a stream",
+        },
     }
 
 
@@ -210,6 +215,7 @@ def _texts() -> dict[str, Schema]:
 
 
 def _schemas() -> dict[str, Schema]:
+    warned: dict[str, Schema] = {"warnings": {"type": "array", "items": _TEXT}}
     usage = _object({"type": {"const": "duration"}, "seconds": _SECONDS})
     word = _object({"word": _TEXT, "start": _SECONDS, "end": _SECONDS})
     segment: dict[str, Schema] = {
@@ -258,13 +264,14 @@ def _schemas() -> dict[str, Schema]:
     return {
         "Error": _object({"error": _object(error)}),
         "Health": _object(health),
-        "Lines": _object({"text": _TEXT}),
+        "Lines": _object({"text": _TEXT}, warned),
         "Model": _object(model),
         "Models": _object(models),
-        "Transcript": _object({"text": _TEXT, "usage": usage}),
+        "Transcript": _object({"text": _TEXT, "usage": usage}, warned),
         "VerboseTranscript": _object(
             said | {"usage": usage},
-            {
+            warned
+            | {
                 "segments": {"type": "array", "items": _object(segment)},
                 "words": {"type": "array", "items": word},
             },
@@ -284,7 +291,8 @@ def _schemas() -> dict[str, Schema]:
                         },
                     ),
                 }
-            }
+            },
+            warned,
         ),
     }
 

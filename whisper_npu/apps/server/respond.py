@@ -59,6 +59,7 @@ async def _answered(
             if isinstance(happening, Finished):
                 response = answer(happening, asked)
                 response.headers[headers.DISPATCHES] = str(happening.dispatches)
+                response.headers.update(headers.warning_headers(happening.done.warnings))
     return response
 
 

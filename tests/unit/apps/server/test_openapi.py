@@ -43,8 +43,22 @@ def check(described: Any, answer: Any, path: str, method: str) -> None:
 def test_every_format_is_described(http: Any, described: Any, path: str, fmt: str, words: str) -> None:
     answer = http.post(path, files=FILE, data={"response_format": fmt, "word_timestamps": words})
     assert answer.status_code == 200, answer.text
+    assert "warnings" not in answer.text
+    assert "X-Whisper-NPU-Warnings" not in answer.headers
     if fmt == "verbose_json":
         assert ("words" in answer.text) == (words == "true")
+    check(described, answer, path, "post")
+
+
+@pytest.mark.parametrize("path", POSTED)
+@pytest.mark.parametrize("fmt", ["json", "verbose_json", "srt"])
+def test_a_warning_is_told_and_described(http: Any, described: Any, path: str, fmt: str) -> None:
+    """Of a recording in which nothing is."""
+    answer = http.post(path, files={"file": ("a.wav", recording(0))}, data={"response_format": fmt})
+    assert answer.status_code == 200
+    assert answer.headers["X-Whisper-NPU-Warnings"] == "it is empty"
+    if fmt != "srt":
+        assert answer.json()["warnings"] == ["it is empty"]
     check(described, answer, path, "post")
 
 

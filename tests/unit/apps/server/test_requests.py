@@ -287,6 +287,18 @@ def test_a_stream_for_the_page(http: Any) -> None:
         assert done["real_time_factor"] == done["measured_seconds"] / 2.0
 
 
+def test_the_last_event_tells_what_was_missing(http: Any) -> None:
+    for fmt in ("json", "verbose_json"):
+        told = events(
+            http.post(
+                HERE,
+                files={"file": ("a.wav", recording(0))},
+                data={"stream": "true", "response_format": fmt},
+            )
+        )
+        assert told[-1]["warnings"] == ["it is empty"]
+
+
 def test_a_stream_shows_that_it_lives(
     live: Live, http: Any, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
