@@ -70,7 +70,13 @@ def numpy_functions(contract: Contract, design: Design) -> Functions:
 
 
 def verify(
-    contract: Contract, text: str, functions: Functions, seed: int = 0, *, least_dispatches: int = 1
+    contract: Contract,
+    text: str,
+    functions: Functions,
+    seed: int = 0,
+    *,
+    least_dispatches: int = 1,
+    timeout_seconds: float = 30,
 ) -> Verdict:
     """Check and execute a design on random operands, its results poisoned with NaN.
 
@@ -80,7 +86,7 @@ def verify(
     two at least: what a function leaves there may differ from dispatch to dispatch, and no comparison tells
     whether that matters.
 
-    least_dispatches: execute so many in any case.
+    least_dispatches: execute so many in any case. timeout_seconds: of each dispatch.
 
     Raises DesignError where the text breaks a limit, hangs or moves data wrongly, or where the array never
     stands as it did, and WrongResultError where an element of a result is further from float64 than the
@@ -93,17 +99,17 @@ def verify(
     least_dispatches = max(least_dispatches, 2 if _keeps_memory(design) else 1)
     loaded = LoadedDesign(design, functions, target)
     rng = np.random.default_rng(seed)
-    stood, stands = None, loaded.settle()
+    stood, stands = None, loaded.settle(timeout_seconds=timeout_seconds)
     dispatches, max_error, share = 0, 0.0, 0.0
     while stood != stands or dispatches < least_dispatches:
         if dispatches == max(MAX_DISPATCHES, least_dispatches):
             raise DesignError(f"{dispatches} dispatches each leave the array as none before has left it")
         inputs = random_inputs(plan, rng)
         arguments = host_arguments(plan, inputs)
-        execution = loaded.dispatch(arguments)
+        execution = loaded.dispatch(arguments, timeout_seconds=timeout_seconds)
         error, used = _compare(plan, inputs, results(plan, arguments))
         max_error, share, dispatches = max(max_error, error), max(share, used), dispatches + 1
-        stood, stands = stands, loaded.settle()
+        stood, stands = stands, loaded.settle(timeout_seconds=timeout_seconds)
     return Verdict(
         name=contract.name,
         usage=usage,
