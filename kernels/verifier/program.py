@@ -348,16 +348,12 @@ class _BoundCall:
         )
 
     def _array(self, name: str) -> NDArray[Any]:
-        value, limits = self.core.values[name], np.iinfo(DTYPES["i32"])
+        value = self.core.values[name]
         if isinstance(value, Element):
             return value.array
-        if not isinstance(value, int):
-            return self.core.get(name, np.ndarray)
-        if not limits.min <= value <= limits.max:
-            raise DesignError(
-                f"{self.core.core.tile} gives {self.op.function} {name} = {value}, which is no i32"
-            )
-        return np.array(value, limits.dtype)
+        if isinstance(value, int):
+            return np.array(value, DTYPES["i32"])
+        return self.core.get(name, np.ndarray)
 
 
 def _arithmetic(op: Arithmetic, left: int, right: int, place: str) -> int:

@@ -39,7 +39,7 @@ RIGHT = {
     "pairs": _right(replace(ONE, products=32, core_count=16)),
     "gemm": _right(gemm(NPU1, 128, 24, 64, (16, 8, 16))),
     "gemm of a batch": _right(gemm_of_batch(NPU1, 2, 64, 8, 128, (16, 8, 16))),
-    "norm": _right(norm(NPU1, 48, 128)),
+    "norm": _right(norm(NPU1, 48, 256)),
 }
 
 # Numbers at which types, fields and this program's own limits end.
