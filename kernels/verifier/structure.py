@@ -122,6 +122,11 @@ def _l1_bytes(design: Design, found: tuple[Pool, ...], target: Target) -> Mappin
             raise DesignError(
                 f"{core.tile}: {given} for the stack; {target.stack_bytes:,} are the least that a core needs"
             )
+        if stack % target.vector_align:
+            raise DesignError(
+                f"{core.tile}: {stack:,} bytes for the stack are no multiple of {target.vector_align}: the "
+                "vectors of the buffers behind it would lie between two places"
+            )
         used[core.tile] = stack
     used.update(_buffer_bytes(design, found, "core"))
     for tile, count in used.items():
