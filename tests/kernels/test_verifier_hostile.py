@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import whisper_npu
-from tests.support.hostile_designs import ENDLESS, TEXTS, judge
+from tests.support.hostile_designs import ENDLESS, TEXTS, among_themselves, judge
 from tests.support.mutated_designs import RIGHT, mutated, nonsense, verdict
+from tests.support.verifier_designs import NumpyFunctions, one_core
 from whisper_npu.errors import shown
-from whisper_npu.kernels.verifier import DesignError, parse
+from whisper_npu.kernels.verifier import DesignError, LoadedDesign, parse
+from whisper_npu.npu.targets import NPU1
 
 
 @pytest.mark.parametrize("kind", TEXTS, ids=lambda kind: kind.replace(" ", "-"))
@@ -36,6 +38,19 @@ def test_a_text_that_asks_too_much_gets_its_verdict(kind: str) -> None:
 def test_work_without_end_is_ended_by_the_clock(kind: str) -> None:
     with pytest.raises(DesignError, match="the design was not done in time"):
         judge(ENDLESS[kind], timeout_seconds=0.2)
+
+
+def test_cores_that_go_on_among_themselves_never_settle() -> None:
+    array = LoadedDesign(parse(among_themselves()), NumpyFunctions(), NPU1)
+    with pytest.raises(DesignError, match="the cores go on among themselves for ever"):
+        array.settle()
+
+
+def test_a_core_is_stopped_between_two_calls() -> None:
+    """However many of them stand one after the other, in no loop."""
+    array = LoadedDesign(parse(one_core()), NumpyFunctions(), NPU1)
+    with pytest.raises(DesignError, match=r"not done in time: core \(0,2\) calls zero"):
+        array.settle(timeout_seconds=-1)
 
 
 def test_no_text_takes_more_memory_than_the_array_and_the_text_have() -> None:

@@ -219,6 +219,21 @@ TEXTS: dict[str, tuple[str, str]] = {
         in_device('    memref.global "private" constant @g : memref<1000000000xi32> = dense<0>'),
         r"^line \d+: @g is memref<1000000000xi32>, at most 65,536 words",
     ),
+    "a global of floats": (
+        in_device('    memref.global "private" constant @g : memref<4xf32> = dense<0>'),
+        r"^line \d+: @g is memref<4xf32>, only rows of i32",
+    ),
+    "a number for a buffer of floats": (
+        in_sequence(
+            "aiex.npu.rtp_write(@floats, 0, 3)",
+            broken(
+                runtime_k(),
+                "    %core =",
+                '    %floats = aie.buffer(%t0_2) {sym_name = "floats"} : memref<1xf32>\n    %core =',
+            ),
+        ),
+        r"floats is memref<1xf32>, not of i32",
+    ),
     "a global of 100,000 words": (
         in_device(
             '    memref.global "private" constant @g : memref<100000xi32> = dense<['
@@ -346,6 +361,21 @@ TEXTS: dict[str, tuple[str, str]] = {
             "%big = arith.constant 4294967296 : index\n      %small = arith.index_cast %big : index to i32"
         ),
         r"%small = 4294967296 is no signed number of 32 bits",
+    ),
+    "a comparison without signs": (
+        in_core(
+            "%m = arith.constant -1 : index\n %i = arith.cmpi ugt, %m, %c1 : index\n"
+            "scf.if %i {\n %q = arith.divui %c1, %c0 : index\n }"
+        ),
+        r"divides by 0",
+    ),
+    "a comparison with signs": (
+        in_core(
+            "%m = arith.constant -1 : i32\n %one = arith.constant 1 : i32\n"
+            "%i = arith.cmpi sgt, %m, %one : i32\n"
+            "scf.if %i {\n %q = arith.divui %c1, %c0 : index\n }"
+        ),
+        "",
     ),
     "a division by 0": (in_core("%q = arith.divui %c1, %c0 : index"), r"divides by 0"),
     "a loop that never ends, without work": (
