@@ -88,7 +88,7 @@ BASE_BUT_FOR_BATCHES = [
 
 
 def executed() -> list[Contract]:
-    """All kernels of fixed sizes, all norms, tiny, base but for its batches, large's least, each overlay once.
+    """Kernels of fixed sizes, norms, tiny, base but for its batches, the least of large, each overlay once.
 
     The rest differ from them in their sequences alone: which elements those move, and how often, is read from
     their texts. Base's batches are tiny's with eight heads for six.
