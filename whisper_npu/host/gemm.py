@@ -58,8 +58,16 @@ class HostGemm(Protocol):
         """Rows, or columns, of C that one thread multiplies at a time."""
 
     @property
+    def row_step(self) -> int:
+        """C is cut into blocks at multiples of this many rows, so that its bits do not depend on the cuts."""
+
+    @property
     def column_step(self) -> int:
-        """Columns of C had better be multiplied from multiples of this."""
+        """The same for its columns."""
+
+    @property
+    def least_macs(self) -> int:
+        """Nor do they where every block has at least as many multiplications."""
 
     @property
     def form_of_rhs(self) -> str:
@@ -88,10 +96,18 @@ class HostGemm(Protocol):
 
 
 class Blas:
-    """float32 in NumPy's BLAS, on whatever CPU."""
+    """float32 in NumPy's BLAS, on whatever CPU.
+
+    A BLAS takes other loops for the rows and columns that its registers leave over, and for small products,
+    and each may add in an order of its own. Where blocks are multiples of what the registers hold (OpenBLAS
+    0.3: at most 24 rows by 48 columns) and not small (10^6 multiplications), an element comes out alike in
+    any block.
+    """
 
     longest_block = 768
-    column_step = 1
+    row_step = 24
+    column_step = 48
+    least_macs = 1 << 22
     form_of_rhs = "float32 in the matrix's own order, 1"
 
     def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
@@ -133,11 +149,13 @@ class Bf16Dot:
     """bf16 in `bf16_dot.cc`, which has the layouts: A in rows of even length, B in panels.
 
     Packed are A (batch, M, even K) and B (batch, panels, K pairs, PANEL, 2), as uint16. For bf16 operands
-    whose k is even.
+    whose k is even. Each element is summed by itself, in the order of k.
     """
 
     longest_block = 128
+    row_step = 1
     column_step = PANEL
+    least_macs = 0
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._library = compiled
