@@ -204,10 +204,15 @@ class Bf16Dot:
         return packed
 
     def unpack(self, packed: Packed, form: OperandForm) -> F32:
-        if form.side is Side.RHS:
-            batch, panels, pairs = packed.shape[:3]
-            packed = packed.transpose(0, 2, 4, 1, 3).reshape(batch, 2 * pairs, panels * PANEL)
-        bits = packed[:, : form.rows, : form.cols].astype(np.uint32) << np.uint32(16)
+        if form.side is Side.LHS:
+            bits = packed[:, : form.rows, : form.cols].astype(np.uint32) << np.uint32(16)
+        else:
+            batch, panels, n_pairs = packed.shape[:3]
+            pairs = packed.view(np.uint32)[..., 0].transpose(0, 2, 1, 3)  # (batch, pairs, panels, PANEL)
+            both = np.empty((batch, n_pairs, 2, panels, PANEL), np.uint32)
+            np.left_shift(pairs, np.uint32(16), out=both[:, :, 0])
+            np.bitwise_and(pairs, np.uint32(0xFFFF0000), out=both[:, :, 1])
+            bits = both.reshape(batch, 2 * n_pairs, panels * PANEL)[:, : form.rows, : form.cols]
         wide: F32 = bits.view(np.float32)
         return wide
 
