@@ -303,6 +303,9 @@ class Device(ABC):
         """Give the system what is free, and what can be had again at once: something else needs memory."""
         give_back_free_memory()
 
+    def give_up(self) -> None:  # noqa: B027 - most devices hold nothing
+        """Release what it holds of hardware: others may use it. The next run takes it again."""
+
     def _alloc_weight(self, layer: Linear | Matmul) -> Buffer:
         """For a weight of this layer's K and N. From here on all products of this size read it."""
         size = layer.K, layer.N

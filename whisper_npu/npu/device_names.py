@@ -11,6 +11,7 @@ NOT_USED = dict.fromkeys(
     "no GPU is used; npu is the NPU, cpu is this processor, auto takes the NPU if there is one",
 )
 CHECK_RESULTS = ("auto", "on", "all", "off")
+ON_DEVICE_ERROR = ("fail", "emulate")
 
 
 def device_name(asked: str) -> str:

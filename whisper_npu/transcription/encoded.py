@@ -34,6 +34,9 @@ from whisper_npu.transcription.stages import (
 )
 from whisper_npu.transcription.took import EncoderRun
 
+# What encodes from a window that failed on: given the error, the window's number and its second.
+OnDeviceError = Callable[[DeviceError, int, float], AudioEncoder]
+
 
 class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
     """faster-whisper's model with `encode` on the device; CTranslate2 does the decoding.
@@ -50,6 +53,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.on_run: OnRun = ignore_run
         self.stage: Stage = no_context
         self.go_on = no_question  # raises where the work is to end
+        self.on_device_error: OnDeviceError = fail
 
     @property
     def model(self) -> Any:
@@ -69,6 +73,10 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.feature_extractor: MeasuredFeatures = MeasuredFeatures(encoder.dims)
         self.start_measuring()
 
+    @property
+    def encoder(self) -> AudioEncoder:
+        return self._npu_encoder
+
     def encode(self, features: F32) -> Any:
         """features: (n_mels, n_frames) or (batch, n_mels, n_frames) float32.
 
@@ -77,6 +85,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         """
         self.go_on()
         self._on_position(self._position)
+        self._at = self._position
         # If nobody speaks in this window, the next one begins at its end.
         self._position += self.feature_extractor.nb_max_frames * self.feature_extractor.time_per_frame
         with self.stage("encoder"):
@@ -90,11 +99,15 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         encoded = np.empty((len(windows), *self._npu_encoder.shape), np.float32)
         for number, mel in enumerate(windows):
             if self._last is None or not np.array_equal(mel, self._last[0]):
-                with self._npu_encoder.device.recording() as recording:
-                    self._last = mel.copy(), self._npu_encoder(mel)
+                try:
+                    features, runs = self._recorded(mel)
+                except DeviceError as error:
+                    self._npu_encoder = self.on_device_error(error, self._windows + 1, self._at)
+                    features, runs = self._recorded(mel)
+                self._last = mel.copy(), features
                 self._windows += 1
-                self._runs = merged([*self._runs, *recording.runs])
-                for run in recording.runs:
+                self._runs = merged([*self._runs, *runs])
+                for run in runs:
                     self.on_run(run)
             encoded[number] = self._last[1]
         self._npu_encoder.device.trim()  # for the decoder
@@ -103,6 +116,11 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.on_stage("encoder", start, end)
         with _decoder_failures("take the encoder's features"):
             return ctranslate2.StorageView.from_array(encoded)
+
+    def _recorded(self, mel: F32) -> tuple[F32, list[Run]]:
+        """The audio features of a window, and what the device ran for them."""
+        with self._npu_encoder.device.recording() as recording:
+            return self._npu_encoder(mel), recording.runs
 
     def detect_language(
         self,
@@ -144,7 +162,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
     def follow(self, on_position: Callable[[float], None], start: float) -> None:
         """Before each window is decoded, call this with the seconds where it begins. start: the first's."""
         self._on_position = on_position
-        self._position = start
+        self._position = self._at = start
 
     def _split_segments_by_timestamps(self, **window: Any) -> Any:
         """faster-whisper calls it with what was said in a window, and learns where the next one begins."""
@@ -217,6 +235,11 @@ def opening_decoder(folder: Path) -> Iterator[None]:
         ) from error
     finally:
         ctranslate2.set_log_level(before)
+
+
+def fail(error: DeviceError, window: int, seconds: float) -> AudioEncoder:
+    """The default: what the device raised ends the work."""
+    raise error
 
 
 def ignore_position(seconds: float) -> None:

@@ -36,6 +36,8 @@ def load_model(
     fidelity: str | Fidelity = Fidelity.FAST,
     kernels: str | Path | Iterable[str | Path] = (),
     timeout: float = NpuOptions.timeout_seconds,
+    check_results: str = "auto",
+    on_device_error: str = "fail",
     threads: int | None = None,
     compute_type: str = AUTO,
     cache_dir: str | Path | None = None,
@@ -51,10 +53,13 @@ def load_model(
     progress: is told, in a line, of every step that takes long. It may be called in another thread than this
     one, while the encoder is staged; never after the return.
     device: "auto", "npu", "emulator" (or "cpu", which means the same), or a device from `open_device`, for
-    which fidelity, kernels, timeout and threads have no effect. Closing the model closes it.
+    which fidelity, kernels, timeout, check_results and threads have no effect. Closing the model closes it.
     kernel: "auto", "gemm", or a kernel's name.
     fidelity: the emulator's, "fast" or "exact". kernels: folders of built ones for an NPU, searched first.
     timeout: seconds that one submission to an NPU may take.
+    check_results: "auto", "on", "all" or "off", as for `open_device`.
+    on_device_error: "fail" raises what the device raised; "emulate" goes on in the emulator from the window
+    that failed: `Model.switch` and the report say so, and a DeviceWarning, unless `Model.on_switch` is told.
     threads: for encoder and decoder, None or 0 for one per core.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
@@ -70,7 +75,7 @@ def load_model(
         None if folder is None else Path(folder).expanduser() for folder in (cache_dir, model_dir)
     )
     npu = NpuOptions.of(kernels, timeout)
-    with device_for(device, threads, fidelity, npu) as (opened, _):
+    with device_for(device, threads, fidelity, npu, check_results) as (opened, _):
         compute_type = resolve_compute_type(compute_type)
         checkpoint = load_checkpoint(
             model,
@@ -88,6 +93,7 @@ def load_model(
                 compute_type=compute_type,
                 decoder_folder=folder,
                 kept_in=kept_in(checkpoint, cache_dir, report),
+                on_device_error=on_device_error,
             )
 
         return with_decoder(checkpoint, compute_type, cache_dir, report, with_folder)

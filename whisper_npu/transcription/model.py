@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from whisper_npu.audio import SAMPLE_RATE, AudioSource, Samples, load_audio, name_of
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import DeviceError, UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.check import check_options
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
 from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position
+from whisper_npu.transcription.fallback import Fallback, OnSwitch, Switch, check_on_device_error
 from whisper_npu.transcription.keywords import with_keywords
 from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
@@ -47,6 +48,8 @@ class Model:
 
     compute_type: the decoder's. decoder_folder: where the decoder is; None: in the checkpoint's own folder.
     kept_in: where the encoder's staged weights are kept for the next start; None: nowhere.
+    on_device_error: "fail" raises what the device raised; "emulate" goes on in the emulator from the window
+    that failed, and says so: `switch`, `on_switch`.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class Model:
         compute_type: str = AUTO,
         decoder_folder: Path | None = None,
         kept_in: KeptIn | None = None,
+        on_device_error: str = "fail",
     ) -> None:
+        check_on_device_error(on_device_error)
         self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
         self.device = device
         self.kernel = kernel  # as asked for
@@ -74,8 +79,32 @@ class Model:
                 prepared_encoder, checkpoint.dims, checkpoint.encoder, device, kernel, kept_in
             )
             self._whisper = EncodedOnDevice(folder, compute_type, device.threads.count)
-            self.encoder: AudioEncoder = encoder.result()
-        self._whisper.take(self.encoder)
+            self._fallback: Fallback | None = None
+            if on_device_error == "emulate":
+                self._fallback = Fallback(checkpoint, device, kept_in)
+                self._whisper.on_device_error = self._fallback.encoder
+            try:
+                made = encoder.result()
+            except DeviceError as error:
+                if self._fallback is None:
+                    raise
+                made = self._fallback.encoder(error)
+        self._whisper.take(made)
+
+    @property
+    def encoder(self) -> AudioEncoder:
+        """What encodes: another one after a `switch`."""
+        return self._whisper.encoder
+
+    @property
+    def switch(self) -> Switch | None:
+        """From the device to the emulator, once it failed; None before."""
+        return None if self._fallback is None else self._fallback.switch
+
+    def on_switch(self, call: OnSwitch) -> None:
+        """Call this when the device fails and the emulator goes on, in place of a DeviceWarning of Python."""
+        if self._fallback is not None:
+            self._fallback.on_switch = call
 
     @property
     def compute_type(self) -> str:
@@ -99,7 +128,7 @@ class Model:
     def ran_on(self) -> RunOn:
         """Model, device and kernels, for reports."""
         return replace(
-            RunOn.of(self.device, self.checkpoint.name, self.kernel),
+            RunOn.of(self.device, self.checkpoint.name, self.kernel).after(self.switch),
             weights=self.checkpoint.source,
             kernel=self.choice.name,
             kernel_reason=self.choice.reason or None,
@@ -246,6 +275,7 @@ class Model:
                 encoder, mel_seconds = self._whisper.measured()
                 decode_seconds = perf_counter() - start - elsewhere - encoder.total_seconds - mel_seconds
                 decoded.took = Took(encoder, audio_seconds, mel_seconds, decode_seconds)
+                decoded.ran_on = self.ran_on  # which a device that fails changes
 
             try:
                 with self._stage("decode"):

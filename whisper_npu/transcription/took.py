@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from whisper_npu.npu.device import Device, Run, Stats
 from whisper_npu.npu.targets import Target
+from whisper_npu.transcription.fallback import Switch
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class RunOn:
     kernel_choice: str
     kernel_reason: str | None = None  # of the planner; None where it had no say
     compute_type: str | None = None  # the decoder's
+    switch: Switch | None = None  # where the device failed, and the emulator went on
 
     @classmethod
     def of(cls, device: Device, model: str, kernel: str) -> RunOn:
@@ -35,6 +37,22 @@ class RunOn:
             target=device.target,
             kernel=None,
             kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
+        )
+
+    def after(self, switch: Switch | None) -> RunOn:
+        """The same, where the emulator goes on from a window on, or from the first."""
+        if switch is None:
+            return self
+        if switch.window is None:
+            return replace(
+                self, device="emulator", device_description=switch.to_device, clock="CPU", switch=switch
+            )
+        return replace(
+            self,
+            device=f"{self.device}, then emulator",
+            device_description=f"{self.device_description}; from a failure on {switch.to_device}",
+            clock=f"{self.clock}, then CPU",
+            switch=switch,
         )
 
 

@@ -34,7 +34,7 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
     resolve_compute_type(asked.compute_type)
     with (
         closing(bound(settings.host, settings.port)) as listening,
-        open_device(asked.device, asked.fidelity, asked.npu, asked.threads) as device,
+        open_device(asked.device, asked.fidelity, asked.npu, asked.threads, asked.check_results) as device,
     ):
         device.check_kernel(asked.kernel)
         say(f"loading {asked.name}")
@@ -46,7 +46,9 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
             model_dir=asked.folder,
             local_files_only=asked.local_files_only,
             progress=say,
+            on_device_error=asked.on_device_error,
         )
+        model.on_switch(lambda switch: say(str(switch)))
         _log_to_stderr()
         server = Server(create_app(model, settings), lambda: _say_where(listening, model, settings))
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup wants it

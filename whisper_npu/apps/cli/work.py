@@ -21,6 +21,7 @@ from whisper_npu.errors import AudioError, DeviceError, OutputError, WhisperNpuE
 from whisper_npu.npu.device import Device
 from whisper_npu.output import partial_path, render, write_atomically
 from whisper_npu.report import INTERRUPTED, FileResult
+from whisper_npu.transcription.fallback import Switch
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
@@ -96,10 +97,17 @@ class Work:
                     model_dir=asked.folder,
                     local_files_only=asked.local_files_only,
                     progress=self._progress.say,
+                    on_device_error=asked.on_device_error,
                 )
+                self.model.on_switch(self._switched)
+                if self.model.switch is not None:
+                    self._switched(self.model.switch)
                 self.load_seconds = perf_counter() - start
             self.model.within(self._meter.stage)
         return self.model
+
+    def _switched(self, switch: Switch) -> None:
+        self._progress.note(f"whisper-npu: note: {switch}")
 
     def _decode(self, recording: Recording, stream: Stream) -> None:
         """Decode all segments, and print each at once."""

@@ -212,6 +212,10 @@ class XrtDevice(Device):
             kernel_measured_s=perf_counter() - start,
         )
 
+    def give_up(self) -> None:
+        with self._lock:
+            _close_all(self._contexts)
+
     def close(self) -> None:
         """Wait for what runs; release runs, bos and contexts in this order."""
         with self._lock:
