@@ -54,6 +54,8 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.stage: Stage = no_context
         self.go_on = no_question  # raises where the work is to end
         self.on_device_error: OnDeviceError = fail
+        self._position = 0.0  # where the next window begins, in seconds
+        self._at = 0.0  # where the one begins that is encoded
 
     @property
     def model(self) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
@@ -13,35 +12,11 @@ from whisper_npu.npu.device import Device
 from whisper_npu.npu.device_names import ON_DEVICE_ERROR
 from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.staging import KeptIn
+from whisper_npu.transcription.took import Switch
 
 
 class DeviceWarning(UserWarning):
     """A device failed, and the emulator goes on in its place."""
-
-
-@dataclass(frozen=True)
-class Switch:
-    """A device that failed, and what went on in its place. A window that failed is encoded anew."""
-
-    from_device: str  # its description
-    to_device: str
-    why: str  # the error, in one line
-    window: int | None = None  # of the recording, from 1; None: it failed while the model was loaded
-    seconds: float = 0.0  # where that window begins in the recording
-
-    def __str__(self) -> str:
-        at = "while the model was loaded" if self.window is None else f"in the window at {self.seconds:.1f} s"
-        return f"the device failed {at}, and the emulator on this CPU goes on: {self.why}"
-
-    def to_dict(self) -> dict[str, object]:
-        """For a report."""
-        return {
-            "from": self.from_device,
-            "to": self.to_device,
-            "why": self.why,
-            "window": self.window,
-            "seconds": self.seconds,
-        }
 
 
 OnSwitch = Callable[[Switch], None]
@@ -58,11 +33,13 @@ class Fallback:
     It keeps the checkpoint's arrays for that: until then the encoder is in memory twice.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: Device, kept_in: KeptIn | None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: Device, kept_in: KeptIn | None, on_switch: OnSwitch
+    ) -> None:
         self._checkpoint: Checkpoint | None = checkpoint
         self._device, self._kept_in = device, kept_in
         self.switch: Switch | None = None
-        self.on_switch: OnSwitch = warn
+        self._on_switch = on_switch
 
     def encoder(self, error: DeviceError, window: int | None = None, seconds: float = 0.0) -> AudioEncoder:
         """On the emulator. Raises the error where that would not help: the device was closed, or is it."""
@@ -76,7 +53,7 @@ class Fallback:
         self._checkpoint = None  # its arrays are not needed any more
         why = one_line(error)
         self.switch = Switch(device.description, emulator.description, why, window, seconds)
-        self.on_switch(self.switch)
+        self._on_switch(self.switch)
         return made
 
 

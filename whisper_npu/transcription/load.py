@@ -13,6 +13,7 @@ from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
+from whisper_npu.transcription.fallback import OnSwitch, warn
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.opening import device_for, kept_in, silent, with_decoder
 from whisper_npu.transcription.options import TranscribeOptions
@@ -38,6 +39,7 @@ def load_model(
     timeout: float = NpuOptions.timeout_seconds,
     check_results: str = "auto",
     on_device_error: str = "fail",
+    on_switch: OnSwitch = warn,
     threads: int | None = None,
     compute_type: str = AUTO,
     cache_dir: str | Path | None = None,
@@ -59,7 +61,8 @@ def load_model(
     timeout: seconds that one submission to an NPU may take.
     check_results: "auto", "on", "all" or "off", as for `open_device`.
     on_device_error: "fail" raises what the device raised; "emulate" goes on in the emulator from the window
-    that failed: `Model.switch` and the report say so, and a DeviceWarning, unless `Model.on_switch` is told.
+    that failed: on_switch is called with what happened (a `Switch`), by default to give a DeviceWarning;
+    `Model.switch` and the report tell it too.
     threads: for encoder and decoder, None or 0 for one per core.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
@@ -94,6 +97,7 @@ def load_model(
                 decoder_folder=folder,
                 kept_in=kept_in(checkpoint, cache_dir, report),
                 on_device_error=on_device_error,
+                on_switch=on_switch,
             )
 
         return with_decoder(checkpoint, compute_type, cache_dir, report, with_folder)

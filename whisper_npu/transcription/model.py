@@ -21,7 +21,12 @@ from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.check import check_options
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
 from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position
-from whisper_npu.transcription.fallback import Fallback, OnSwitch, Switch, check_on_device_error
+from whisper_npu.transcription.fallback import (
+    Fallback,
+    OnSwitch,
+    check_on_device_error,
+    warn,
+)
 from whisper_npu.transcription.keywords import with_keywords
 from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
 from whisper_npu.transcription.options import TranscribeOptions
@@ -29,7 +34,7 @@ from whisper_npu.transcription.prompt import prompt_tokens
 from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context, no_question
 from whisper_npu.transcription.stream import Decoded, OnProgress, Stream, ignore_progress
-from whisper_npu.transcription.took import RunOn, Took
+from whisper_npu.transcription.took import RunOn, Switch, Took
 from whisper_npu.transcription.transcript import Segment
 
 if TYPE_CHECKING:
@@ -49,7 +54,7 @@ class Model:
     compute_type: the decoder's. decoder_folder: where the decoder is; None: in the checkpoint's own folder.
     kept_in: where the encoder's staged weights are kept for the next start; None: nowhere.
     on_device_error: "fail" raises what the device raised; "emulate" goes on in the emulator from the window
-    that failed, and says so: `switch`, `on_switch`.
+    that failed. `switch` says so then, and on_switch is called with it; by default it is a DeviceWarning.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Model:
         decoder_folder: Path | None = None,
         kept_in: KeptIn | None = None,
         on_device_error: str = "fail",
+        on_switch: OnSwitch = warn,
     ) -> None:
         check_on_device_error(on_device_error)
         self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
@@ -81,7 +87,7 @@ class Model:
             self._whisper = EncodedOnDevice(folder, compute_type, device.threads.count)
             self._fallback: Fallback | None = None
             if on_device_error == "emulate":
-                self._fallback = Fallback(checkpoint, device, kept_in)
+                self._fallback = Fallback(checkpoint, device, kept_in, on_switch)
                 self._whisper.on_device_error = self._fallback.encoder
             try:
                 made = encoder.result()
@@ -100,11 +106,6 @@ class Model:
     def switch(self) -> Switch | None:
         """From the device to the emulator, once it failed; None before."""
         return None if self._fallback is None else self._fallback.switch
-
-    def on_switch(self, call: OnSwitch) -> None:
-        """Call this when the device fails and the emulator goes on, in place of a DeviceWarning of Python."""
-        if self._fallback is not None:
-            self._fallback.on_switch = call
 
     @property
     def compute_type(self) -> str:

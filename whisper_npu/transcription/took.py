@@ -6,7 +6,31 @@ from dataclasses import dataclass, field, replace
 
 from whisper_npu.npu.device import Device, Run, Stats
 from whisper_npu.npu.targets import Target
-from whisper_npu.transcription.fallback import Switch
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A device that failed, and what went on in its place. A window that failed is encoded anew."""
+
+    from_device: str  # its description
+    to_device: str
+    why: str  # the error, in one line
+    window: int | None = None  # of the recording, from 1; None: it failed while the model was loaded
+    seconds: float = 0.0  # where that window begins in the recording
+
+    def __str__(self) -> str:
+        at = "while the model was loaded" if self.window is None else f"in the window at {self.seconds:.1f} s"
+        return f"the device failed {at}, and the emulator on this CPU goes on: {self.why}"
+
+    def to_dict(self) -> dict[str, object]:
+        """For a report."""
+        return {
+            "from": self.from_device,
+            "to": self.to_device,
+            "why": self.why,
+            "window": self.window,
+            "seconds": self.seconds,
+        }
 
 
 @dataclass(frozen=True)

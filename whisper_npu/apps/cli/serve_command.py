@@ -47,8 +47,8 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
             local_files_only=asked.local_files_only,
             progress=say,
             on_device_error=asked.on_device_error,
+            on_switch=lambda switch: say(str(switch)),
         )
-        model.on_switch(lambda switch: say(str(switch)))
         _log_to_stderr()
         server = Server(create_app(model, settings), lambda: _say_where(listening, model, settings))
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup wants it

@@ -21,12 +21,12 @@ from whisper_npu.errors import AudioError, DeviceError, OutputError, WhisperNpuE
 from whisper_npu.npu.device import Device
 from whisper_npu.output import partial_path, render, write_atomically
 from whisper_npu.report import INTERRUPTED, FileResult
-from whisper_npu.transcription.fallback import Switch
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stream import Stream
+from whisper_npu.transcription.took import Switch
 
 What = TypeVar("What")
 
@@ -98,10 +98,8 @@ class Work:
                     local_files_only=asked.local_files_only,
                     progress=self._progress.say,
                     on_device_error=asked.on_device_error,
+                    on_switch=self._switched,
                 )
-                self.model.on_switch(self._switched)
-                if self.model.switch is not None:
-                    self._switched(self.model.switch)
                 self.load_seconds = perf_counter() - start
             self.model.within(self._meter.stage)
         return self.model
