@@ -535,7 +535,8 @@ def _overlap(a: Value, b: Value) -> bool:
 
 
 def _numbered(what: str, some: slice) -> str:
-    return f"{what} {some.start + 1}" + (f" to {some.stop}" if some.stop > some.start + 1 else "")
+    first, last = some.start + 1, some.stop
+    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
 
 
 def _names(op: Op) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import DeviceError, DeviceNotFoundError, UsageError, one_line
+from whisper_npu.errors import DeviceError, DeviceNotFoundError, UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.device_names import ON_DEVICE_ERROR
 from whisper_npu.npu.emulator.device import Emulator
@@ -51,7 +51,7 @@ class Fallback:
         emulator = Emulator(threads=device.threads, target=device.target)
         made = prepared_encoder(checkpoint.dims, checkpoint.encoder, emulator, kept_in=self._kept_in)
         self._checkpoint = None  # its arrays are not needed any more
-        why = one_line(error)
+        why = " ".join(str(error).split())
         self.switch = Switch(device.description, emulator.description, why, window, seconds)
         self._on_switch(self.switch)
         return made
