@@ -508,6 +508,8 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
             raise PlanError(f"{of} has shape {shape}, must be {operand.shape}")
         if operand.direction is not Direction.IN:
             _check_result(of, given)
+        if operand.name == "mask" and isinstance(given, np.ndarray) and not given.any():
+            raise PlanError(f"{of} leaves no key: at least one must not be 0")
     unknown = operands.keys() - {operand.name for operand in op.operands}
     if unknown:
         raise PlanError(f"{op.name} takes {_names(op)}, not {', '.join(sorted(unknown))}")
