@@ -279,6 +279,7 @@ class Device(ABC):
 
         weight: (K, N) float32, float16 or bfloat16, any strides.
         """
+        self.threads.check_open()  # before the lock, which a forked process may find taken for ever
         with self._lock:
             buffer = self._alloc_weight(layer)
             buffer.write(weight)
