@@ -106,6 +106,10 @@ class NoAnswerError(DispatchError):
     """A dispatch, or a context, did not come back: it timed out, or the NPU's firmware hangs."""
 
 
+class WrongResultError(DispatchError):
+    """A device gave a result that cannot be right."""
+
+
 class TrialLostError(DispatchError):
     """A kernel whose first dispatch on this machine did not come back: it is not tried again unasked."""
 

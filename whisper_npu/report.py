@@ -214,6 +214,7 @@ def as_document(report: Report) -> dict[str, object]:
         "whisper_npu_version": __version__,
         "model": {"name": ran_on.model, "weights": ran_on.weights},
         "device": {"name": ran_on.device, "description": ran_on.device_description, "clock": ran_on.clock},
+        "device_switched": ran_on.switch and ran_on.switch.to_dict(),
         "kernel": {"name": ran_on.kernel, "choice": ran_on.kernel_choice, "reason": ran_on.kernel_reason},
         "decoder": {"compute_type": ran_on.compute_type},
         "encoder": {
@@ -344,6 +345,7 @@ def _heading(ran_on: RunOn, width: int) -> list[str]:
     lines = [
         f"model    {ran_on.model} ({ran_on.weights})",
         f"device   {ran_on.device_description}",
+        *([indent + str(ran_on.switch)] if ran_on.switch else []),
         f"kernel   {ran_on.kernel}, {ran_on.kernel_choice}",
         *([indent + ran_on.kernel_reason] if ran_on.kernel_reason else []),
         f"decoder  CTranslate2, {ran_on.compute_type}",

@@ -86,6 +86,9 @@ def test_a_layer() -> None:
         expected = attention(x)
         with pytest.raises(DeviceError, match=REFUSED):
             in_a_fork(lambda: attention(x))
+        op = attention.qkv.op
+        with device._lock, pytest.raises(DeviceError, match=REFUSED):  # as another thread may hold it
+            in_a_fork(lambda: device.stage(op, np.ones((op.K, op.N), np.float32)))
         np.testing.assert_array_equal(attention(x), expected)
 
 

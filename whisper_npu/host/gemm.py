@@ -58,8 +58,16 @@ class HostGemm(Protocol):
         """Rows, or columns, of C that one thread multiplies at a time."""
 
     @property
+    def row_step(self) -> int:
+        """C is cut into blocks at multiples of this many rows, so that its bits do not depend on the cuts."""
+
+    @property
     def column_step(self) -> int:
-        """Columns of C had better be multiplied from multiples of this."""
+        """The same for its columns."""
+
+    @property
+    def least_macs(self) -> int:
+        """Nor do they where every block has at least as many multiplications."""
 
     @property
     def form_of_rhs(self) -> str:
@@ -88,10 +96,18 @@ class HostGemm(Protocol):
 
 
 class Blas:
-    """float32 in NumPy's BLAS, on whatever CPU."""
+    """float32 in NumPy's BLAS, on whatever CPU.
+
+    A BLAS takes other loops for the rows and columns that its registers leave over, and for small products,
+    and each may add in an order of its own. Where blocks are multiples of what the registers hold (OpenBLAS
+    0.3: at most 24 rows by 48 columns) and not small (10^6 multiplications), an element comes out alike in
+    any block.
+    """
 
     longest_block = 768
-    column_step = 1
+    row_step = 24
+    column_step = 48
+    least_macs = 1 << 22
     form_of_rhs = "float32 in the matrix's own order, 1"
 
     def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
@@ -133,11 +149,13 @@ class Bf16Dot:
     """bf16 in `bf16_dot.cc`, which has the layouts: A in rows of even length, B in panels.
 
     Packed are A (batch, M, even K) and B (batch, panels, K pairs, PANEL, 2), as uint16. For bf16 operands
-    whose k is even.
+    whose k is even. Each element is summed by itself, in the order of k.
     """
 
     longest_block = 128
+    row_step = 1
     column_step = PANEL
+    least_macs = 0
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._library = compiled
@@ -186,10 +204,15 @@ class Bf16Dot:
         return packed
 
     def unpack(self, packed: Packed, form: OperandForm) -> F32:
-        if form.side is Side.RHS:
-            batch, panels, pairs = packed.shape[:3]
-            packed = packed.transpose(0, 2, 4, 1, 3).reshape(batch, 2 * pairs, panels * PANEL)
-        bits = packed[:, : form.rows, : form.cols].astype(np.uint32) << np.uint32(16)
+        if form.side is Side.LHS:
+            bits = packed[:, : form.rows, : form.cols].astype(np.uint32) << np.uint32(16)
+        else:
+            batch, panels, n_pairs = packed.shape[:3]
+            pairs = packed.view(np.uint32)[..., 0].transpose(0, 2, 1, 3)  # (batch, pairs, panels, PANEL)
+            both = np.empty((batch, n_pairs, 2, panels, PANEL), np.uint32)
+            np.left_shift(pairs, np.uint32(16), out=both[:, :, 0])
+            np.bitwise_and(pairs, np.uint32(0xFFFF0000), out=both[:, :, 1])
+            bits = both.reshape(batch, 2 * n_pairs, panels * PANEL)[:, : form.rows, : form.cols]
         wide: F32 = bits.view(np.float32)
         return wide
 

@@ -15,15 +15,18 @@ from threading import RLock
 from time import perf_counter
 from types import TracebackType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import PlanError, UnknownKernelError
+from whisper_npu.errors import PlanError, UnknownKernelError, WrongResultError
 from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
+from whisper_npu.kernels.matmul.kernel import MatmulPlan
+from whisper_npu.npu.checksum import Checked, Sums, wrong_in
 from whisper_npu.npu.contract import Contract, in_order_of_trial
 from whisper_npu.npu.host_ops import run_on_host
 from whisper_npu.npu.kernel import Kernel
@@ -51,6 +54,10 @@ class Buffer(ABC):
     @abstractmethod
     def read(self) -> F32:
         """What has the layout's shape, without its padding. The caller may change it; no run does."""
+
+    @abstractmethod
+    def operand(self, index: int, rows: slice) -> F32:
+        """Some rows of a matrix of the batch as the device reads it, rounded. Only of what was written."""
 
     @abstractmethod
     def close(self) -> None:
@@ -143,11 +150,16 @@ class Device(ABC):
 
     A device chooses a kernel for each op as it comes. `prepared` gives the same device with kernels chosen
     for a whole list of ops, which weights are staged for.
+
+    checked: how much of its products is checked by checksums before they are used.
     """
 
-    def __init__(self, target: Target, threads: Threads) -> None:
+    def __init__(self, target: Target, threads: Threads, *, checked: Checked = Checked.NOTHING) -> None:
         self.target = target
         self.threads = threads  # of the host, for whatever is done beside the device
+        self.checked = checked
+        self._random = np.random.default_rng()  # for the checksums
+        self._sums: WeakKeyDictionary[Buffer, Sums] = WeakKeyDictionary()  # of weights, for all views
         self.choice: Choice | None = None
         self._lock = RLock()  # runs share buffers and the array
         self._array = _Array()
@@ -267,6 +279,7 @@ class Device(ABC):
 
         weight: (K, N) float32, float16 or bfloat16, any strides.
         """
+        self.threads.check_open()  # before the lock, which a forked process may find taken for ever
         with self._lock:
             buffer = self._alloc_weight(layer)
             buffer.write(weight)
@@ -290,6 +303,9 @@ class Device(ABC):
     def trim(self) -> None:
         """Give the system what is free, and what can be had again at once: something else needs memory."""
         give_back_free_memory()
+
+    def give_up(self) -> None:  # noqa: B027 - most devices hold nothing
+        """Release what it holds of hardware: others may use it. The next run takes it again."""
 
     def _alloc_weight(self, layer: Linear | Matmul) -> Buffer:
         """For a weight of this layer's K and N. From here on all products of this size read it."""
@@ -385,10 +401,42 @@ class Device(ABC):
         ]
         packed = perf_counter()
         stats = self.execute(plan, [*buffers, *results])
+        if self.checked is not Checked.NOTHING and isinstance(plan, MatmulPlan):
+            is_weight = isinstance(inputs[1], Buffer)
+            self._check_product(op.name, plan, buffers, results[0], is_weight=is_weight)
         self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
         for operand, result in zip(op.outputs, results, strict=True):
             values[names[operand.name]] = plan.turned_back(result.read())
             result.close()
+
+    def _check_product(
+        self, name: str, plan: MatmulPlan, operands: Sequence[Buffer], result: Buffer, *, is_weight: bool
+    ) -> None:
+        """Raises WrongResultError where a product cannot be right. is_weight: whether B stays as it is."""
+        a, b = operands
+        c = result.read().reshape(plan.c.batch, plan.c.rows, plan.c.cols)
+        numerics, of_b = plan.contract.numerics, self._sums.get(b)
+        if of_b is None:
+            of_b = Sums.of(plan.problem, b.operand, self.threads, self._random)
+            if is_weight:
+                self._sums[b] = of_b
+        wrong = wrong_in(
+            plan.problem, numerics, a.operand, b.operand, c, of_b, self.threads, self._random, self.checked
+        )
+        if wrong is None:
+            return
+        self._distrust(plan.contract)
+        rows, cols = (wrong.cols, wrong.rows) if plan.transposed else (wrong.rows, wrong.cols)
+        of = f"of product {wrong.index + 1} of {plan.c.batch}, " if plan.c.batch > 1 else ""
+        raise WrongResultError(
+            f"{plan.contract.name}: the {self.clock}'s result for {name}, {plan.op}, cannot be right: {of}"
+            f"{_numbered('row', rows)}, {_numbered('column', cols)}, contradicts the "
+            "checksums of its operands; nothing of it was used: try again, and if it comes again, "
+            "whisper-npu doctor tries the kernels, and --device emulator does without them"
+        )
+
+    def _distrust(self, contract: Contract) -> None:  # noqa: B027 - nothing, unless a device has something
+        """After a wrong result: make anew whatever can be for this kernel."""
 
     def _result(self, plan: Plan, layout: Layout, out: Value | None) -> Buffer:
         if out is None:
@@ -461,6 +509,8 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
             raise PlanError(f"{of} has shape {shape}, must be {operand.shape}")
         if operand.direction is not Direction.IN:
             _check_result(of, given)
+        if operand.name == "mask" and isinstance(given, np.ndarray) and not given.any():
+            raise PlanError(f"{of} leaves no key: at least one must not be 0")
     unknown = operands.keys() - {operand.name for operand in op.operands}
     if unknown:
         raise PlanError(f"{op.name} takes {_names(op)}, not {', '.join(sorted(unknown))}")
@@ -485,6 +535,11 @@ def _overlap(a: Value, b: Value) -> bool:
     if isinstance(a, Buffer) or isinstance(b, Buffer):
         return False
     return np.may_share_memory(a, b) and np.shares_memory(a, b)
+
+
+def _numbered(what: str, some: slice) -> str:
+    first, last = some.start + 1, some.stop
+    return f"{what} {first}" if first == last else f"{what}s {first} to {last}"
 
 
 def _names(op: Op) -> str:

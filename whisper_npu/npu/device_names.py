@@ -1,4 +1,4 @@
-"""The words for a device, those that other programs use included."""
+"""The words for a device, those that other programs use included, and for what is checked of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ NOT_USED = dict.fromkeys(
     ("cuda", "gpu", "mps", "rocm", "xpu"),
     "no GPU is used; npu is the NPU, cpu is this processor, auto takes the NPU if there is one",
 )
+CHECK_RESULTS = ("auto", "on", "all", "off")
+ON_DEVICE_ERROR = ("fail", "emulate")
 
 
 def device_name(asked: str) -> str:

@@ -89,9 +89,7 @@ class Matmul(Op):
         a, b = (np.abs(x).astype(np.float64) for x in inputs)
         u = numerics.operand_unit
         k = min(self.K, numerics.partial_k or self.K)
-        roundings = (k + -(-self.K // k) - 1) * 2.0**-24
-        sums = 1 + roundings / (1 - roundings)
-        relative = (1 + 2 * u + u * u) * sums * (1 + numerics.result_unit) - 1
+        relative = (1 + 2 * u + u * u) * (1 + numerics.sum_error(k + -(-self.K // k) - 1)) - 1
         allowed = a @ b  # then in place: it may be as large as all heads' scores
         allowed *= relative
         allowed += (self.K + a.sum(axis=-1)[..., :, None]) * 2.0**-125

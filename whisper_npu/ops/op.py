@@ -45,6 +45,14 @@ class Numerics:
     result_unit: float = 0.0  # the same of a partial result that a core writes
     partial_k: int | None = None  # products that are added up before the host adds; None: all of them
 
+    def sum_error(self, additions: int) -> float:
+        """How far a sum of products may move, relative to the sum of their magnitudes: see Matmul.tolerance.
+
+        What a core writes is rounded once more.
+        """
+        roundings = additions * 2.0**-24
+        return (1 + roundings / (1 - roundings)) * (1 + self.result_unit) - 1
+
     @classmethod
     def of(cls, dtype: DType, rounding: Rounding = Rounding.NEAREST_EVEN) -> Numerics:
         """Products whose operands are rounded to `dtype` have these, with results in float32."""

@@ -34,6 +34,9 @@ from whisper_npu.transcription.stages import (
 )
 from whisper_npu.transcription.took import EncoderRun
 
+# What encodes from a window that failed on: given the error, the window's number and its second.
+OnDeviceError = Callable[[DeviceError, int, float], AudioEncoder]
+
 
 class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
     """faster-whisper's model with `encode` on the device; CTranslate2 does the decoding.
@@ -50,6 +53,9 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.on_run: OnRun = ignore_run
         self.stage: Stage = no_context
         self.go_on = no_question  # raises where the work is to end
+        self.on_device_error: OnDeviceError = fail
+        self._position = 0.0  # where the next window begins, in seconds
+        self._at = 0.0  # where the one begins that is encoded
 
     @property
     def model(self) -> Any:
@@ -71,9 +77,14 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
     def stop_listening(self) -> None:
         """Nobody follows the work any more, and nothing of the recording is kept."""
         self.carried: list[int] = []  # the tokens before every window's prompt
+        self.where: Callable[[], float] = at_start  # seconds, where in the recording the window starts
         self.on_window = ignore_window  # called before each window with the tokens of the text before it
         self.spoken_until = 0.0  # seconds, where the last word before this run ends
         self.go_on = self.feature_extractor.go_on = no_question
+
+    @property
+    def encoder(self) -> AudioEncoder:
+        return self._npu_encoder
 
     def encode(self, features: F32) -> Any:
         """features: (n_mels, n_frames) or (batch, n_mels, n_frames) float32.
@@ -93,11 +104,15 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         encoded = np.empty((len(windows), *self._npu_encoder.shape), np.float32)
         for number, mel in enumerate(windows):
             if self._last is None or not np.array_equal(mel, self._last[0]):
-                with self._npu_encoder.device.recording() as recording:
-                    self._last = mel.copy(), self._npu_encoder(mel)
+                try:
+                    features, runs = self._recorded(mel)
+                except DeviceError as error:
+                    self._npu_encoder = self.on_device_error(error, self._windows + 1, self.where())
+                    features, runs = self._recorded(mel)
+                self._last = mel.copy(), features
                 self._windows += 1
-                self._runs = merged([*self._runs, *recording.runs])
-                for run in recording.runs:
+                self._runs = merged([*self._runs, *runs])
+                for run in runs:
                     self.on_run(run)
             encoded[number] = self._last[1]
         if not np.isfinite(encoded).all():
@@ -111,6 +126,11 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.on_stage("encoder", start, end)
         with _decoder_failures("take the encoder's features"):
             return ctranslate2.StorageView.from_array(encoded)
+
+    def _recorded(self, mel: F32) -> tuple[F32, list[Run]]:
+        """The audio features of a window, and what the device ran for them."""
+        with self._npu_encoder.device.recording() as recording:
+            return self._npu_encoder(mel), recording.runs
 
     def get_prompt(
         self,
@@ -211,6 +231,16 @@ def opening_decoder(folder: Path) -> Iterator[None]:
         ) from error
     finally:
         ctranslate2.set_log_level(before)
+
+
+def fail(error: DeviceError, window: int, seconds: float) -> AudioEncoder:
+    """The default: what the device raised ends the work."""
+    raise error
+
+
+def at_start() -> float:
+    """The default: no window has begun."""
+    return 0.0
 
 
 def ignore_window(tokens: list[int]) -> None:

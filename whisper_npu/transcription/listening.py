@@ -75,14 +75,17 @@ def _one_by_one(
         vad = vad_options(options, WINDOW_SECONDS)
         heard = Cut(source, [*parts_with_speech(source, vad, features.go_on)])
     mel = features.mel_of(heard)
+
+    def where() -> float:
+        seconds = mel.position * features.time_per_frame
+        return heard.seconds_in_source(seconds) if isinstance(heard, Cut) else seconds
+
+    whisper.where = where
     language, probability = _language(whisper, mel, heard, options, after)
     spoken_until = whisper.spoken_until = after.spoken_until if after else 0.0
 
     def at_window(tokens: list[int]) -> None:
-        seconds = mel.position * features.time_per_frame
-        if isinstance(heard, Cut):
-            seconds = heard.seconds_in_source(seconds)
-        on_window(ResumePoint(0, mel.position, seconds, tuple(tokens), spoken_until, language, probability))
+        on_window(ResumePoint(0, mel.position, where(), tuple(tokens), spoken_until, language, probability))
 
     def followed(segments: Iterator[Any]) -> Iterator[Any]:
         nonlocal spoken_until
@@ -126,6 +129,7 @@ def _in_batches(
 
     def at_batch(number: int) -> None:
         seconds = groups[number][0].start / SAMPLE_RATE
+        whisper.where = lambda: seconds
         on_window(ResumePoint(0, number, seconds, (), 0.0, language, probability))
 
     segments = in_batches(

@@ -13,6 +13,7 @@ from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
+from whisper_npu.transcription.fallback import OnSwitch, warn
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.opening import device_for, kept_in, silent, with_decoder
 from whisper_npu.transcription.options import TranscribeOptions
@@ -36,6 +37,9 @@ def load_model(
     fidelity: str | Fidelity = Fidelity.FAST,
     kernels: str | Path | Iterable[str | Path] = (),
     timeout: float = NpuOptions.timeout_seconds,
+    check_results: str = "auto",
+    on_device_error: str = "fail",
+    on_switch: OnSwitch = warn,
     threads: int | None = None,
     compute_type: str = AUTO,
     cache_dir: str | Path | None = None,
@@ -51,10 +55,14 @@ def load_model(
     progress: is told, in a line, of every step that takes long. It may be called in another thread than this
     one, while the encoder is staged; never after the return.
     device: "auto", "npu", "emulator" (or "cpu", which means the same), or a device from `open_device`, for
-    which fidelity, kernels, timeout and threads have no effect. Closing the model closes it.
+    which fidelity, kernels, timeout, check_results and threads have no effect. Closing the model closes it.
     kernel: "auto", "gemm", or a kernel's name.
     fidelity: the emulator's, "fast" or "exact". kernels: folders of built ones for an NPU, searched first.
     timeout: seconds that one submission to an NPU may take.
+    check_results: "auto", "on", "all" or "off", as for `open_device`.
+    on_device_error: "fail" raises what the device raised; "emulate" goes on in the emulator from the window
+    that failed: on_switch is called with what happened (a `Switch`), by default to give a DeviceWarning;
+    `Model.switch` and the report tell it too.
     threads: for encoder and decoder, None or 0 for one per core.
     compute_type: the decoder's, "auto" or one of CTranslate2's names, such as "float32".
 
@@ -70,7 +78,7 @@ def load_model(
         None if folder is None else Path(folder).expanduser() for folder in (cache_dir, model_dir)
     )
     npu = NpuOptions.of(kernels, timeout)
-    with device_for(device, threads, fidelity, npu) as (opened, _):
+    with device_for(device, threads, fidelity, npu, check_results) as (opened, _):
         compute_type = resolve_compute_type(compute_type)
         checkpoint = load_checkpoint(
             model,
@@ -88,6 +96,8 @@ def load_model(
                 compute_type=compute_type,
                 decoder_folder=folder,
                 kept_in=kept_in(checkpoint, cache_dir, report),
+                on_device_error=on_device_error,
+                on_switch=on_switch,
             )
 
         return with_decoder(checkpoint, compute_type, cache_dir, report, with_folder)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from whisper_npu.audio import AudioSource, Sound, name_of, open_audio
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import DeviceError, UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.check import check_options
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
 from whisper_npu.transcription.encoded import EncodedOnDevice
+from whisper_npu.transcription.fallback import Fallback, OnSwitch, check_on_device_error, warn
 from whisper_npu.transcription.keywords import with_keywords
 from whisper_npu.transcription.listening import language_of, listen
 from whisper_npu.transcription.loop import check_clips
@@ -31,7 +32,7 @@ from whisper_npu.transcription.resume import ResumePoint
 from whisper_npu.transcription.speech import spoken
 from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context, no_question
 from whisper_npu.transcription.stream import Decoded, OnProgress, Stream, ignore_progress
-from whisper_npu.transcription.took import RunOn, Took
+from whisper_npu.transcription.took import RunOn, Switch, Took
 from whisper_npu.transcription.transcript import Segment
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Model:
 
     compute_type: the decoder's. decoder_folder: where the decoder is; None: in the checkpoint's own folder.
     kept_in: where the encoder's staged weights are kept for the next start; None: nowhere.
+    on_device_error: "fail" raises what the device raised; "emulate" goes on in the emulator from the window
+    that failed. `switch` says so then, and on_switch is called with it; by default it is a DeviceWarning.
     """
 
     def __init__(
@@ -61,7 +64,10 @@ class Model:
         compute_type: str = AUTO,
         decoder_folder: Path | None = None,
         kept_in: KeptIn | None = None,
+        on_device_error: str = "fail",
+        on_switch: OnSwitch = warn,
     ) -> None:
+        check_on_device_error(on_device_error)
         self.checkpoint = replace(checkpoint, encoder={})  # the arrays are not needed once they are staged
         self.device = device
         self.kernel = kernel  # as asked for
@@ -77,8 +83,27 @@ class Model:
                 prepared_encoder, checkpoint.dims, checkpoint.encoder, device, kernel, kept_in
             )
             self._whisper = EncodedOnDevice(folder, compute_type, device.threads.count)
-            self.encoder: AudioEncoder = encoder.result()
-        self._whisper.take(self.encoder)
+            self._fallback: Fallback | None = None
+            if on_device_error == "emulate":
+                self._fallback = Fallback(checkpoint, device, kept_in, on_switch)
+                self._whisper.on_device_error = self._fallback.encoder
+            try:
+                made = encoder.result()
+            except DeviceError as error:
+                if self._fallback is None:
+                    raise
+                made = self._fallback.encoder(error)
+        self._whisper.take(made)
+
+    @property
+    def encoder(self) -> AudioEncoder:
+        """What encodes: another one after a `switch`."""
+        return self._whisper.encoder
+
+    @property
+    def switch(self) -> Switch | None:
+        """From the device to the emulator, once it failed; None before."""
+        return None if self._fallback is None else self._fallback.switch
 
     @property
     def compute_type(self) -> str:
@@ -102,7 +127,7 @@ class Model:
     def ran_on(self) -> RunOn:
         """Model, device and kernels, for reports."""
         return replace(
-            RunOn.of(self.device, self.checkpoint.name, self.kernel),
+            RunOn.of(self.device, self.checkpoint.name, self.kernel).after(self.switch),
             weights=self.checkpoint.source,
             kernel=self.choice.name,
             kernel_reason=self.choice.reason or None,
@@ -255,6 +280,7 @@ class Model:
                 encoder, mel_seconds = self._whisper.measured()
                 decode_seconds = perf_counter() - start - elsewhere - encoder.total_seconds - mel_seconds
                 decoded.took = Took(encoder, audio_seconds, mel_seconds, decode_seconds)
+                decoded.ran_on = self.ran_on  # which a device that fails changes
 
             try:
                 with self._stage("decode"):

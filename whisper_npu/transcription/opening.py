@@ -29,18 +29,19 @@ def device_for(
     threads: int | None,
     fidelity: str | Fidelity = Fidelity.FAST,
     npu: NpuOptions | None = None,
+    check_results: str = "auto",
 ) -> Iterator[tuple[Device, Callable[[], None]]]:
     """The device of this name, or one that is open already; and what closes it if it was opened here.
 
     The device of a name is closed too if what is done with it here fails; one of the caller's stays open.
-    threads, fidelity, npu: as for `open_device`; not used with a device that is open already.
+    threads, fidelity, npu, check_results: as for `open_device`; not used with a device that is open already.
     Raises UsageError for what is neither, and what `open_device` raises.
     """
     if not isinstance(device, str | Device):
         names = ", ".join(DEVICE_NAMES)
         raise UsageError(f"device is {device!r}, must be one of {names}, or what open_device gave")
     if isinstance(device, str):
-        opened = open_device(device, fidelity, npu, threads)
+        opened = open_device(device, fidelity, npu, threads, check_results)
         close = opened.close
     else:
         opened, close = device, _leave_open

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from whisper_npu.npu.device import Device, Run, Stats
 from whisper_npu.npu.targets import Target
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A device that failed, and what went on in its place. A window that failed is encoded anew."""
+
+    from_device: str  # its description
+    to_device: str
+    why: str  # the error, in one line
+    window: int | None = None  # of the recording, from 1; None: it failed while the model was loaded
+    seconds: float = 0.0  # where that window begins in the recording
+
+    def __str__(self) -> str:
+        at = "while the model was loaded" if self.window is None else f"in the window at {self.seconds:.1f} s"
+        return f"the device failed {at}, and the emulator on this CPU goes on: {self.why}"
+
+    def to_dict(self) -> dict[str, object]:
+        """For a report."""
+        return {
+            "from": self.from_device,
+            "to": self.to_device,
+            "why": self.why,
+            "window": self.window,
+            "seconds": self.seconds,
+        }
 
 
 @dataclass(frozen=True)
@@ -22,6 +47,7 @@ class RunOn:
     kernel_choice: str
     kernel_reason: str | None = None  # of the planner; None where it had no say
     compute_type: str | None = None  # the decoder's
+    switch: Switch | None = None  # where the device failed, and the emulator went on
 
     @classmethod
     def of(cls, device: Device, model: str, kernel: str) -> RunOn:
@@ -35,6 +61,22 @@ class RunOn:
             target=device.target,
             kernel=None,
             kernel_choice="chosen by modelled cost" if kernel == "auto" else "asked for",
+        )
+
+    def after(self, switch: Switch | None) -> RunOn:
+        """The same, where the emulator goes on from a window on, or from the first."""
+        if switch is None:
+            return self
+        if switch.window is None:
+            return replace(
+                self, device="emulator", device_description=switch.to_device, clock="CPU", switch=switch
+            )
+        return replace(
+            self,
+            device=f"{self.device}, then emulator",
+            device_description=f"{self.device_description}; from a failure on {switch.to_device}",
+            clock=f"{self.clock}, then CPU",
+            switch=switch,
         )
 
 

@@ -64,7 +64,7 @@ def test_an_npu_without_kernels_is_no_device_either(tmp_path: Path, monkeypatch:
 
 
 def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(*_: object) -> None:
+    def absent(*_: object, **__: object) -> None:
         raise DeviceNotFoundError("no NPU")
 
     monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)

@@ -31,6 +31,8 @@ class AskedModel:
     threads: int | None  # None: one per core
     kernel: str
     compute_type: str  # of the decoder
+    check_results: str
+    on_device_error: str
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> AskedModel:
@@ -46,6 +48,8 @@ class AskedModel:
             threads=given["threads"] or None,
             kernel=given["kernel"],
             compute_type=given["compute_type"],
+            check_results=given["check_results"],
+            on_device_error=given["on_device_error"],
         )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from whisper_npu.apps.cli.command import Option, option
 from whisper_npu.apps.cli.values import FILE, FOLDER, FOLDER_OR_NONE, SWITCH, TEXT, Choice, Number, Text
 from whisper_npu.errors import UsageError
-from whisper_npu.npu.device_names import ALSO, DEVICE_NAMES, NOT_USED
+from whisper_npu.npu.device_names import ALSO, DEVICE_NAMES, NOT_USED, ON_DEVICE_ERROR
+from whisper_npu.npu.device_names import CHECK_RESULTS as CHECKED
 
 if TYPE_CHECKING:
     from whisper_npu.npu.options import NpuOptions
@@ -79,6 +80,21 @@ TIMEOUT = option(
     default=10.0,
     metavar="SECONDS",
     help="How long one submission to the NPU may take.",
+)
+CHECK_RESULTS = option(
+    "--check_results",
+    type=Choice(CHECKED),
+    default="auto",
+    metavar="HOW",
+    help="Check products by checksums before they are used. on: those with weights whole, of attention a "
+    "sample; all: every row; off: believe the device; auto: on for an NPU, off for the emulator.",
+)
+DEVICE_ERROR = option(
+    "--on_device_error",
+    type=Choice(ON_DEVICE_ERROR),
+    default="fail",
+    metavar="WHAT",
+    help="When the NPU fails: fail, or emulate: go on in the emulator from the window that failed.",
 )
 THREADS = option(
     "--threads",

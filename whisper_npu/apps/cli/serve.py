@@ -9,8 +9,10 @@ from typing import Any
 
 from whisper_npu.apps.cli.command import Command, configurable, group
 from whisper_npu.apps.cli.options import (
+    CHECK_RESULTS,
     COMPUTE_TYPE,
     DEVICE,
+    DEVICE_ERROR,
     KERNELS,
     LOCAL_FILES_ONLY,
     MODEL_DIR,
@@ -30,7 +32,9 @@ from whisper_npu.extras import require_package
 
 MODEL = group("Model and device", WHISPER_MODEL, MODEL_DIR, LOCAL_FILES_ONLY, DEVICE, THREADS, COMPUTE_TYPE)
 _KEY_VARIABLE = "WHISPER_NPU_API_KEY"
-ENGINE = group("Kernels, for engineers", kernel(), fidelity("fast"), KERNELS, TIMEOUT)
+ENGINE = group(
+    "Kernels, for engineers", kernel(), fidelity("fast"), KERNELS, TIMEOUT, CHECK_RESULTS, DEVICE_ERROR
+)
 
 
 def _serve(**given: Any) -> int:

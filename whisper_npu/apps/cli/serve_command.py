@@ -35,7 +35,7 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
     resolve_compute_type(asked.compute_type)
     with (
         closing(bound(settings.host, settings.port)) as listening,
-        open_device(asked.device, asked.fidelity, asked.npu, asked.threads) as device,
+        open_device(asked.device, asked.fidelity, asked.npu, asked.threads, asked.check_results) as device,
     ):
         device.check_kernel(asked.kernel)
         say(f"loading {asked.name}")
@@ -47,6 +47,8 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
             model_dir=asked.folder,
             local_files_only=asked.local_files_only,
             progress=say,
+            on_device_error=asked.on_device_error,
+            on_switch=lambda switch: say(str(switch)),
         )
         _log_to_stderr()
         server = Server(create_app(model, settings), lambda: _say_where(listening, model, settings))

@@ -50,7 +50,11 @@ class Session:
         with (
             Meter(find_sensor()) as meter,
             open_device(
-                asked.model.device, asked.model.fidelity, asked.model.npu, asked.model.threads
+                asked.model.device,
+                asked.model.fidelity,
+                asked.model.npu,
+                asked.model.threads,
+                asked.model.check_results,
             ) as device,
         ):
             device.check_kernel(asked.model.kernel)

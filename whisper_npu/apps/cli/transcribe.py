@@ -11,8 +11,10 @@ from click.core import ParameterSource
 from whisper_npu.apps.cli.clock import START
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
 from whisper_npu.apps.cli.options import (
+    CHECK_RESULTS,
     COMPUTE_TYPE,
     DEVICE,
+    DEVICE_ERROR,
     KERNELS,
     LOCAL_FILES_ONLY,
     MODEL_DIR,
@@ -405,6 +407,8 @@ ENGINE = group(
     fidelity("fast"),
     KERNELS,
     TIMEOUT,
+    CHECK_RESULTS,
+    DEVICE_ERROR,
 )
 
 

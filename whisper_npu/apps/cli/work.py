@@ -26,6 +26,7 @@ from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stream import Stream
+from whisper_npu.transcription.took import Switch
 
 What = TypeVar("What")
 
@@ -96,10 +97,15 @@ class Work:
                     model_dir=asked.folder,
                     local_files_only=asked.local_files_only,
                     progress=self._progress.say,
+                    on_device_error=asked.on_device_error,
+                    on_switch=self._switched,
                 )
                 self.load_seconds = perf_counter() - start
             self.model.within(self._meter.stage)
         return self.model
+
+    def _switched(self, switch: Switch) -> None:
+        self._progress.note(f"whisper-npu: note: {switch}")
 
     def _decode(self, recording: Recording, stream: Stream) -> None:
         """Decode all segments, and print each at once."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import islice, pairwise
 from math import prod
 from threading import Lock
 from time import perf_counter
@@ -161,7 +161,7 @@ def run_dispatches(
     results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in plan.outputs]
     written = [np.zeros(layout.grid, bool) for layout in plan.outputs]
     lists, is_large = RunLists(plan.run_list), plan.contract.macs * plan.run_list >= MACS_TO_SHARE
-    shares = is_large and isinstance(plan, MatmulPlan)
+    shares = is_large and _rows_by_themselves(plan)
     compute = partial(_computed_by_rows, plan, threads) if shares else partial(_computed, plan)
     with nullcontext() if shares else threads.exclusively(blas_threads=1):
         for run_list in in_groups(in_groups(walk, plan.contract.batch), plan.run_list):
@@ -179,6 +179,11 @@ def run_dispatches(
                     _write(plan, results, written, at[len(inputs) :], values)
                 lists.add(1)
     return [x[:, : o.rows, : o.cols] for x, o in zip(results, plan.outputs, strict=True)], lists.submit()
+
+
+def _rows_by_themselves(plan: Plan) -> bool:
+    """Whether what `compute` makes of some rows of A is what it makes of all; BLAS sums fp32 otherwise."""
+    return isinstance(plan, MatmulPlan) and plan.kernel.operand_dtype is DType.BF16
 
 
 def _write(
@@ -241,21 +246,37 @@ def multiply_box(
         _product(plan, gemm, box.k, a[index, i], b[index], j, c[index, i, j], tally)
 
     all_rows, all_cols = [rows], [cols]
-    if rows.stop - rows.start >= (cols.stop - cols.start) // 2:
-        all_rows = _blocks(rows, gemm.longest_block, 1, threads)
+    n_rows, n_cols = rows.stop - rows.start, cols.stop - cols.start
+    if n_rows >= n_cols // 2:
+        all_rows = _blocks(rows, gemm.longest_block, _row_step(gemm, problem.K * n_cols), threads)
     else:
-        all_cols = _blocks(cols, gemm.longest_block, gemm.column_step, threads)
+        step = _enlarged(gemm.column_step, problem.K * n_rows, gemm.least_macs)
+        all_cols = _blocks(cols, gemm.longest_block, step, threads)
     batch = range(problem.batch)[box.index]
     threads.parallel_for(one, [(index, i, j) for index in batch for i in all_rows for j in all_cols])
     return c, tally.executed()
 
 
 def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[slice]:
-    """As many for each thread, of whole steps, none longer than `longest` or a step."""
-    start, steps = all_of.start, -(-(all_of.stop - all_of.start) // step)
-    each = -(-steps // threads.count)
-    blocks = split(steps, -(-each // -(-each // max(1, longest // step))))
-    return [slice(start + b.start * step, min(start + b.stop * step, all_of.stop)) for b in blocks]
+    """As many for each thread, cut at multiples of the step, few of them longer than `longest`.
+
+    What the last step leaves over is the last block's.
+    """
+    start, steps = all_of.start, (all_of.stop - all_of.start) // step
+    rounds = -(-(all_of.stop - all_of.start) // (longest * threads.count))
+    pieces = max(1, min(rounds * threads.count, steps))
+    cuts = [start + (2 * steps * piece + pieces) // (2 * pieces) * step for piece in range(1, pieces)]
+    return [slice(begin, end) for begin, end in pairwise([start, *cuts, all_of.stop])]
+
+
+def _row_step(gemm: HostGemm, macs_of_a_row: int) -> int:
+    """Rows of C may be cut at multiples of this without changing a bit of it."""
+    return _enlarged(gemm.row_step, macs_of_a_row, gemm.least_macs)
+
+
+def _enlarged(step: int, macs_of_one: int, least_macs: int) -> int:
+    """A multiple of the step that has at least so many multiplications."""
+    return step * max(1, -(-least_macs // (step * macs_of_one)))
 
 
 def _product(
@@ -303,6 +324,7 @@ class NormByRows:
     part: Part
     op: Norm
     gemm = None
+    row_step = 1
 
     def run(self, given: dict[str, Any], threads: Threads) -> list[float]:
         """given: some rows of each operand, and what all rows share. Returns the MEASURED seconds."""
@@ -330,6 +352,10 @@ class LinearByRows:
     def of(cls, part: Part, op: Linear, plan: MatmulPlan, gemm: HostGemm, weight: Packed) -> LinearByRows:
         form, k_tiles, tally = form_of(plan.a), _whole(plan).k, tally_of(plan)
         return cls(part, op, plan, gemm, weight, op.prologue, op.epilogue, form, k_tiles, tally)
+
+    @property
+    def row_step(self) -> int:
+        return _row_step(self.gemm, self.op.K * self.op.N)
 
     def run(self, given: dict[str, Any], threads: Threads) -> list[float]:
         """given: some rows of each operand, and what all rows share.
@@ -405,7 +431,8 @@ def run_rows_in_blocks(
     longest = min(
         (step.gemm.longest_block for step in steps if step.gemm), default=max(1, BLOCK_BYTES // row_bytes)
     )
-    threads.parallel_for(some_rows, _blocks(slice(0, rows), longest, 1, threads))
+    cut_at = max(step.row_step for step in steps)
+    threads.parallel_for(some_rows, _blocks(slice(0, rows), longest, cut_at, threads))
     return spent
 
 

@@ -19,12 +19,13 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UsageError
 from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import vmac
-from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, blas, cpu_has_dot, fastest
+from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side, blas, cpu_has_dot, fastest
 from whisper_npu.host.memory import give_back_pages
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
+from whisper_npu.npu.checksum import Checked
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Value
 from whisper_npu.npu.emulator.blocks import (
@@ -128,6 +129,16 @@ class EmulatedBuffer(Buffer):
             raise PlanError("an operand was never written: write every operand before the plan runs")
         return self.result
 
+    def operand(self, index: int, rows: slice) -> F32:
+        if self._gemm is None:
+            return self.matrices()[index, rows]
+        one = slice(index, index + 1)
+        if self.form.side is Side.LHS:
+            some, rows = self.gemm.unpack(self.written[one, rows], self.form), slice(None)
+        else:
+            some = self.gemm.unpack(self.written[one], self.form)
+        return some[0, rows]
+
     def whole_rows_of_out(self) -> F32 | None:
         """`out` as (batch, rows, cols), for whoever writes rows that lie together; None where they do not."""
         if self.out is None or self.out.strides[-1] != self.out.itemsize:
@@ -139,6 +150,7 @@ class Emulator(Device):
     """Executes plans on this CPU. Its seconds are the CPU's.
 
     gemm_of: what multiplies an operand; None for `fastest`, and for NumPy where every dispatch is executed.
+    Where anything is checked every product is made as a whole: there is nothing to check within a block.
     """
 
     def __init__(
@@ -147,8 +159,10 @@ class Emulator(Device):
         threads: Threads | None = None,
         target: Target = DEFAULT,
         gemm_of: Callable[[OperandForm], HostGemm] | None = None,
+        *,
+        checked: Checked = Checked.NOTHING,
     ) -> None:
-        super().__init__(target, threads or Threads())
+        super().__init__(target, threads or Threads(), checked=checked)
         self.fidelity = fidelity
         self._mapped: WeakSet[EmulatedBuffer] = WeakSet()  # weights in files, of all views of this device
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
@@ -247,12 +261,20 @@ class Emulator(Device):
                 self._run_part(part, values, outlives)
             number = max(stop, number + 1)
 
+    @property
+    def _goes_by_blocks(self) -> bool:
+        return self.fidelity is Fidelity.FAST and self.checked is Checked.NOTHING
+
     def _is_attention(self, op: Op) -> bool:
-        fast = self.fidelity is Fidelity.FAST
-        return fast and isinstance(op, Attention) and self._is_whole(op.scores) and self._is_whole(op.context)
+        return (
+            self._goes_by_blocks
+            and isinstance(op, Attention)
+            and self._is_whole(op.scores)
+            and self._is_whole(op.context)
+        )
 
     def _goes_by_rows(self, op: Op) -> bool:
-        if self.fidelity is Fidelity.EXACT:
+        if not self._goes_by_blocks:
             return False
         if isinstance(op, Linear):
             return self._is_whole(op.product) and (op.prologue is None or self.plan(op.prologue) is None)

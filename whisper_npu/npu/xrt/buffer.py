@@ -129,6 +129,15 @@ class XrtBuffer(Buffer):
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
         return self.result
 
+    def operand(self, index: int, rows: slice) -> F32:
+        height, of_one = self.layout.tile_rows, self.tiles[index]  # (down, across, tile_rows, tile_cols)
+        first = rows.start // height
+        tiles = of_one[first : -(-rows.stop // height)].swapaxes(1, 2)
+        if self.layout.dtype is DType.BF16:
+            tiles = (tiles.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+        whole: F32 = tiles.reshape(len(tiles) * height, -1)
+        return whole[rows.start - first * height : rows.stop - first * height, : self.layout.cols]
+
     def close(self) -> None:
         self.result = self.out = None
         self.tiles = np.empty(0)

@@ -22,6 +22,7 @@ from whisper_npu.errors import DeviceError, DeviceNotFoundError, DispatchError, 
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.npu.artifacts import Artifact, as_compiled, built, find_kernel, searched_folders
+from whisper_npu.npu.checksum import Checked
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Buffer, Device, Stats
 from whisper_npu.npu.kernel import Kernel
@@ -63,6 +64,8 @@ def open_npu(
     root: Path = Path("/"),
     target: Target = DEFAULT,
     trials: Trials | None = None,
+    *,
+    checked: Checked = Checked.SOME,
 ) -> XrtDevice:
     """The NPU of this machine. Raises DeviceNotFoundError, which says what was looked for and not found.
 
@@ -89,7 +92,15 @@ def open_npu(
         )
     compiled = as_compiled(target, folders)
     trials = trials or Trials(user_folder(), boot_id())
-    return XrtDevice(pyxrt, compiled, folders, options.timeout_seconds, threads or Threads(), trials)
+    return XrtDevice(
+        pyxrt,
+        compiled,
+        folders,
+        options.timeout_seconds,
+        threads or Threads(),
+        trials,
+        checked=checked,
+    )
 
 
 def _has_pci_device(root: Path, pci_id: str) -> bool:
@@ -119,8 +130,10 @@ class XrtDevice(Device):
         timeout_seconds: float,
         threads: Threads,
         trials: Trials,
+        *,
+        checked: Checked,
     ) -> None:
-        super().__init__(target, threads)
+        super().__init__(target, threads, checked=checked)
         self._driver = Driver(pyxrt)
         self._trials = trials
         self._folders = tuple(folders)
@@ -199,6 +212,10 @@ class XrtDevice(Device):
             kernel_measured_s=perf_counter() - start,
         )
 
+    def give_up(self) -> None:
+        with self._lock:
+            _close_all(self._contexts)
+
     def close(self) -> None:
         """Wait for what runs; release runs, bos and contexts in this order."""
         with self._lock:
@@ -256,6 +273,10 @@ class XrtDevice(Device):
         for overlay, context in list(self._contexts.items()):
             if contract in context.kernels:
                 self._contexts.pop(overlay).close()
+
+    def _distrust(self, contract: Contract) -> None:
+        self._abandon(contract)
+        self._answered.discard(contract)  # the known product is computed again before the next
 
     def _kernel(self, contract: Contract) -> LoadedKernel:
         for overlay, context in self._contexts.items():

@@ -191,6 +191,7 @@ class Submission:
         self._list = None
         self._runs.clear()
         self._forget_places()
+        del self._new_run, self._new_list  # whoever keeps an error keeps this, and they keep the context
 
     def _state_of_last_run(self, timeout_ms: int) -> str:
         start = perf_counter()
