@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from math import inf
 from threading import Event
 from typing import BinaryIO
 
-from whisper_npu.audio import by_ffmpeg, by_libsndfile
-from whisper_npu.audio.damage import LENGTH_SLACK, SALVAGE
+from whisper_npu.audio import by_ffmpeg, by_libsndfile, stated
+from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, SALVAGE, Damage
 from whisper_npu.audio.header import tracks_in
-from whisper_npu.audio.samples import (
-    SAMPLE_RATE,
-    Decoded,
-    Samples,
-    array_to_mono,
-    as_array,
-    resample,
-)
+from whisper_npu.audio.mixdown import Mixdown
+from whisper_npu.audio.samples import SAMPLE_RATE, Decoded, Samples, array_to_mono, as_array, resample
 from whisper_npu.audio.source import AudioSource, fetch, name_of
 from whisper_npu.audio.tracks import check_track_number, no_such_track
-from whisper_npu.errors import AudioError, AudioWarning
+from whisper_npu.errors import AudioError, AudioWarning, TooLongError
+
+# Of the loudest channel's peak (-40 dB): what is left of channels that cancel each other out. A lossy codec
+# leaves more than nothing; ordinary stereo, even with one channel of eight alone, leaves 1/8 and more.
+_CANCELLED = 0.01
 
 
 def load_audio(
@@ -71,8 +71,8 @@ def load_audio(
     too small. Where nothing at all decodes, it is an AudioError.
 
     Raises AudioError where the source is missing, empty, not audio, too long for the memory, or holds NaN or
-    infinity, where it has no such track, and with `strict` where it is damaged; TooLongError for a file longer
-    than `max_seconds`; CancelledError once another thread sets `cancelled`.
+    infinity, where it has no such track, and with `strict` where it is damaged; TooLongError for what
+    lasts longer than `max_seconds`; CancelledError once another thread sets `cancelled`.
     """
     if audio_track is not None:
         check_track_number(audio_track)
@@ -120,45 +120,100 @@ def decode(
     cancelled: Event | None,
 ) -> Decoded:
     """What `load_audio` tells of a file that `fetch` opened, before anybody is warned. Errors as there."""
-    decoded = _decode(name, file, audio_track or 1, max_seconds, cancelled)
-    if strict and decoded.damage:
-        raise AudioError(f"{name}: {decoded.damage[0]} (strict); {SALVAGE}")
-    return decoded
-
-
-def _decode(name: str, file: BinaryIO, track: int, max_seconds: float, cancelled: Event | None) -> Decoded:
-    """The samples of a track."""
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
-    if track == 1:
-        decoded = _decode_first_track(name, file, max_seconds, cancelled)
-    else:  # libsndfile knows one track only
+    if audio_track is not None and audio_track > 1:
         tracks = tracks_in(file)
-        if tracks and track > len(tracks):
-            raise no_such_track(name, track, tracks)
-        decoded = by_ffmpeg.decode(name, file, track, max_seconds, cancelled)
-    if decoded is None:
-        raise AudioError(
-            f"{name}: is not audio, or too damaged to read; "
+        if tracks and audio_track > len(tracks):
+            raise no_such_track(name, audio_track, tracks)
+    with stated.corrected(file) or nullcontext(file) as whole:
+        recording = _Recording(name, whole, audio_track, max_seconds, cancelled)
+        decoded = recording.decoded()
+        if decoded.peak < _CANCELLED * decoded.channel_peak:
+            decoded = recording.decoded(decoded.loudest_channel)
+        damage = decoded.damage
+        missing = stated.missing_end(whole, decoded.seconds)
+        if missing is not None:
+            if (
+                damage and damage[-1].what == missing.what == CUT_SHORT
+            ):  # the header says more than the packets
+                missing = max(damage[-1], missing, key=lambda part: part.end or 0.0)
+                damage = damage[:-1]
+            damage = (*damage, missing)
+    if damage and not decoded.seconds:
+        raise AudioError(f"{name}: nothing of its sound is there; {SALVAGE}")
+    if strict and damage:
+        raise AudioError(f"{name}: {damage[0]} (strict); {SALVAGE}")
+    return replace(decoded, damage=damage)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A file, and how much of it is wanted."""
+
+    name: str
+    file: BinaryIO
+    track: int | None
+    max_seconds: float
+    cancelled: Event | None
+
+    def decoded(self, channel: int | None = None) -> Decoded:
+        """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, stops early or fails.
+
+        channel: the only one to take, from 1; None for the mean of all.
+        """
+        decoded = self._by_libsndfile(channel) if self.track in (None, 1) else None
+        if decoded is None:
+            decoded = self._by_ffmpeg(channel)
+            if decoded is None:
+                raise self._is_no_recording()
+            return decoded
+        seconds, has_failed = decoded.seconds, decoded.has_failed
+        if not has_failed and not (decoded.may_go_on and self._goes_on(seconds)):
+            return decoded
+        del decoded  # rather decode it once more than hold two long recordings
+        try:
+            whole = self._by_ffmpeg(channel)
+        except TooLongError:
+            raise
+        except AudioError:  # it can read nothing of what libsndfile can read in part
+            whole = None
+        if whole is not None:
+            is_better = whole.damage or whole.seconds > seconds + LENGTH_SLACK
+            if is_better or (has_failed and whole.seconds >= seconds):
+                return whole
+        del whole
+        again = self._by_libsndfile(channel)
+        assert again is not None
+        return replace(again, damage=(Damage(seconds, None, CUT_SHORT),)) if has_failed else again
+
+    def _goes_on(self, seconds: float) -> bool:
+        """Whether packets say that there is more, or that some are lost.
+
+        Only decoding tells for sure: those of a short Vorbis file can claim to last a day.
+        """
+        packets = by_ffmpeg.packets(self.file)
+        return packets.are_damaged or packets.seconds > seconds + LENGTH_SLACK
+
+    def _by_libsndfile(self, channel: int | None) -> Decoded | None:
+        mixdown = Mixdown(channel)
+        decoded = by_libsndfile.decode(self.name, self.file, mixdown, self.max_seconds, self.cancelled)
+        return None if decoded is None else mixdown.measured(decoded)
+
+    def _by_ffmpeg(self, channel: int | None) -> Decoded | None:
+        mixdown = Mixdown(channel)
+        decoded = by_ffmpeg.decode(
+            self.name, self.file, self.track, mixdown, self.max_seconds, self.cancelled
+        )
+        return None if decoded is None else mixdown.measured(decoded)
+
+    def _is_no_recording(self) -> AudioError:
+        if stated.is_mp4_without_index(self.file):
+            return AudioError(
+                f"{self.name}: is cut short: its index, which mp4 and m4a keep at their end, is not there; "
+                "copy it again"
+            )
+        return AudioError(
+            f"{self.name}: is not audio, or too damaged to read; "
             "check what it is, copy it again, or convert it: ffmpeg -i FILE converted.wav"
         )
-    return decoded
-
-
-def _decode_first_track(
-    name: str, file: BinaryIO, max_seconds: float, cancelled: Event | None
-) -> Decoded | None:
-    """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, or stops early."""
-    decoded = by_libsndfile.decode(name, file, max_seconds, cancelled)
-    if decoded is None:
-        return by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
-    if decoded.length_is_estimated and by_ffmpeg.packets_seconds(file) > decoded.seconds + LENGTH_SLACK:
-        # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
-        seconds = decoded.seconds
-        del decoded  # rather decode it once more than hold two long recordings
-        whole = by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
-        if whole is not None and whole.seconds > seconds + LENGTH_SLACK:
-            return whole
-        del whole
-        return by_libsndfile.decode(name, file, max_seconds, cancelled)
-    return decoded
