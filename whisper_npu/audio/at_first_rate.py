@@ -10,7 +10,8 @@ import numpy as np
 
 from whisper_npu.audio.damage import too_long
 from whisper_npu.audio.mixdown import Mixdown
-from whisper_npu.audio.samples import BLOCK, Resampling, Samples
+from whisper_npu.audio.samples import BLOCK, Resampling
+from whisper_npu.audio.store import Samples, Store
 
 
 class AtFirstRate:
@@ -53,10 +54,10 @@ class AtFirstRate:
         for first in range(0, n_samples, BLOCK):
             self.add(silence[None, : n_samples - first], rate)
 
-    def finish(self) -> Samples:
-        """(n_samples,) at 16 kHz. To be called once."""
+    def finish(self) -> Store:
+        """All of it at 16 kHz. To be called once."""
         if self._resampling is None:
-            return np.empty(0, np.float32)
+            return Store(self._name)
         self._end_other()
         return self._resampling.finish()
 

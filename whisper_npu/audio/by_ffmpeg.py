@@ -38,9 +38,10 @@ from whisper_npu.audio.damage import (
     Damage,
     Damages,
 )
-from whisper_npu.audio.mixdown import Mixdown, check_scale, is_out_of_scale
-from whisper_npu.audio.samples import Decoded, Samples
+from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
+from whisper_npu.audio.samples import Decoded
 from whisper_npu.audio.stated import TAGS, id3_size
+from whisper_npu.audio.store import Samples
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
 
@@ -282,8 +283,6 @@ class _Reading:
 
     def _add(self, frame: _Frame) -> None:
         start = self._sound.seconds
-        if self._is_pcm:
-            check_scale(self._name, frame.samples, start)
         self._sound.add(frame.samples, frame.rate)
         if frame.is_suspect:
             self._damages.add(start, start + frame.seconds, SUSPECT)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS, too_long
-from whisper_npu.audio.mixdown import Mixdown, check_scale, is_out_of_scale
+from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.quiet import silent_libraries
 from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Resampling
 
@@ -33,7 +33,7 @@ def decode(
             return None
         resampling = Resampling(name, int(sound.samplerate), cancelled)
         wanted = min(sound.frames, max_seconds * sound.samplerate + 1)
-        n_read, has_failed = _read(name, sound, wanted, resampling, mixdown)
+        n_read, has_failed = _read(sound, wanted, resampling, mixdown)
     if n_read > max_seconds * sound.samplerate:
         raise too_long(name, max_seconds)
     return Decoded(
@@ -85,7 +85,7 @@ def _open(name: str, file: BinaryIO) -> Any:
             return None
 
 
-def _read(name: str, sound: Any, most: float, resampling: Resampling, mixdown: Mixdown) -> tuple[int, bool]:
+def _read(sound: Any, most: float, resampling: Resampling, mixdown: Mixdown) -> tuple[int, bool]:
     """Read a SoundFile block by block: its header may state far more samples than there are.
 
     most: how many samples are wanted. Returns how many were there, and whether one came that does not decode.
@@ -102,11 +102,8 @@ def _read(name: str, sound: Any, most: float, resampling: Resampling, mixdown: M
                 part = sound.read(out=block[: n_samples - n_read])  # (n_samples,) or (n_samples, n_channels)
         except LIBRARY_ERRORS:
             return n_read, True
-        if sound.subtype in _LOSSY:
-            if is_out_of_scale(part):  # damaged: FFmpeg leaves out less than a block
-                return n_read, True
-        else:
-            check_scale(name, part, n_read / sound.samplerate)
+        if sound.subtype in _LOSSY and is_out_of_scale(part):  # damaged: FFmpeg leaves out less than a block
+            return n_read, True
         resampling.add(mixdown.add(part.T))
         n_read += len(part)
         if len(part) < n_block:

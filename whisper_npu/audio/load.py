@@ -20,8 +20,10 @@ from whisper_npu.audio import by_ffmpeg, by_libsndfile, stated
 from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, SALVAGE, Damage
 from whisper_npu.audio.header import tracks_in
 from whisper_npu.audio.mixdown import Mixdown
-from whisper_npu.audio.samples import SAMPLE_RATE, Decoded, Samples, array_to_mono, as_array, resample
+from whisper_npu.audio.samples import SAMPLE_RATE, Decoded, array_to_mono, as_array, resample
+from whisper_npu.audio.sound import Sound
 from whisper_npu.audio.source import AudioSource, fetch, name_of
+from whisper_npu.audio.store import InMemory, Samples
 from whisper_npu.audio.tracks import check_track_number, no_such_track
 from whisper_npu.errors import AudioError, AudioWarning, TooLongError
 
@@ -50,10 +52,10 @@ def load_audio(
     as wav files do. What has `__array__`, such as a PyTorch tensor on the CPU, is an array too.
 
     `audio_track` chooses among the audio tracks of a file, counted from 1 as mpv's --aid does, whatever other
-    streams lie between them. None is the first, even if the file marks another one as its default.
+    streams lie between them. None is the one that the file marks as its default, or else the first.
 
     A file is decoded no further than `max_seconds`, and resampled meanwhile: it takes as much memory as its
-    samples at 16 kHz, 230 MB for an hour, and up to 1/8 more before its length is known, whatever its rate.
+    samples at 16 kHz, 230 MB for an hour, whatever its rate. `open_audio` takes less, whatever the length.
 
     Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
     already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
@@ -74,6 +76,36 @@ def load_audio(
     infinity, where it has no such track, and with `strict` where it is damaged; TooLongError for what
     lasts longer than `max_seconds`; CancelledError once another thread sets `cancelled`.
     """
+    with open_audio(
+        source,
+        sampling_rate=sampling_rate,
+        audio_track=audio_track,
+        strict=strict,
+        max_seconds=max_seconds,
+        cancelled=cancelled,
+    ) as sound:
+        for warning in sound.warnings:
+            warnings.warn(f"{sound.name}: {warning}", AudioWarning, stacklevel=2)
+        try:
+            return sound.samples(0, sound.n_samples)
+        except MemoryError as error:
+            raise _does_not_fit(sound.name) from error
+
+
+def open_audio(
+    source: AudioSource,
+    *,
+    sampling_rate: int | None = None,
+    audio_track: int | None = None,
+    strict: bool = False,
+    max_seconds: float = inf,
+    cancelled: Event | None = None,
+) -> Sound:
+    """As `load_audio`, but the samples of a long recording lie on disk, and are read piece by piece.
+
+    Returns a context manager. A recording of any length takes little memory: see `Store`. Nobody is warned:
+    `Sound.warnings` has what `load_audio` would say.
+    """
     if audio_track is not None:
         check_track_number(audio_track)
     array = as_array(source)
@@ -87,19 +119,23 @@ def load_audio(
     try:
         if array is not None:
             mono = array_to_mono(array)
-            return resample(name, mono, SAMPLE_RATE if sampling_rate is None else sampling_rate)
+            rate = SAMPLE_RATE if sampling_rate is None else sampling_rate
+            return Sound(name, InMemory(resample(name, mono, rate)))
         with fetch(name, source) as file:
-            decoded = decode(
-                name, file, audio_track, strict=strict, max_seconds=max_seconds, cancelled=cancelled
-            )
+            decoded = _decode(name, file, audio_track, max_seconds, cancelled)
     except MemoryError as error:
-        raise AudioError(
-            f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
-            "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
-        ) from error
-    for warning in decoded.warnings:
-        warnings.warn(f"{name}: {warning}", AudioWarning, stacklevel=2)
-    return decoded.samples
+        raise _does_not_fit(name) from error
+    if strict and decoded.damage:
+        decoded.samples.close()
+        raise AudioError(f"{name}: {decoded.damage[0]} (strict); {SALVAGE}")
+    return Sound(name, decoded.samples, decoded.damage, decoded.warnings, decoded.track, decoded.n_tracks)
+
+
+def _does_not_fit(name: str) -> AudioError:
+    return AudioError(
+        f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
+        "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
+    )
 
 
 def audio_formats() -> str:
@@ -110,16 +146,9 @@ def audio_formats() -> str:
     return f"{by_libsndfile.formats()}; {by_ffmpeg.formats()}"
 
 
-def decode(
-    name: str,
-    file: BinaryIO,
-    audio_track: int | None,
-    *,
-    strict: bool,
-    max_seconds: float,
-    cancelled: Event | None,
+def _decode(
+    name: str, file: BinaryIO, audio_track: int | None, max_seconds: float, cancelled: Event | None
 ) -> Decoded:
-    """What `load_audio` tells of a file that `fetch` opened, before anybody is warned. Errors as there."""
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
     if audio_track is not None and audio_track > 1:
@@ -131,20 +160,20 @@ def decode(
         decoded = recording.decoded()
         if decoded.peak < _CANCELLED * decoded.channel_peak:
             decoded = recording.decoded(decoded.loudest_channel)
-        damage = decoded.damage
-        missing = stated.missing_end(whole, decoded.seconds)
-        if missing is not None:
-            if (
-                damage and damage[-1].what == missing.what == CUT_SHORT
-            ):  # the header says more than the packets
-                missing = max(damage[-1], missing, key=lambda part: part.end or 0.0)
-                damage = damage[:-1]
-            damage = (*damage, missing)
+        damage = _with_end(decoded.damage, stated.missing_end(whole, decoded.seconds))
     if damage and not decoded.seconds:
         raise AudioError(f"{name}: nothing of its sound is there; {SALVAGE}")
-    if strict and damage:
-        raise AudioError(f"{name}: {damage[0]} (strict); {SALVAGE}")
     return replace(decoded, damage=damage)
+
+
+def _with_end(damage: tuple[Damage, ...], missing: Damage | None) -> tuple[Damage, ...]:
+    """The end that is missing counts once, even if both the packets and the header tell of it."""
+    if missing is None:
+        return damage
+    if damage and damage[-1].what == missing.what == CUT_SHORT:
+        missing = max(damage[-1], missing, key=lambda part: part.end or 0.0)
+        damage = damage[:-1]
+    return (*damage, missing)
 
 
 @dataclass(frozen=True)
@@ -168,10 +197,8 @@ class _Recording:
             if decoded is None:
                 raise self._is_no_recording()
             return decoded
-        seconds, has_failed = decoded.seconds, decoded.has_failed
-        if not has_failed and not (decoded.may_go_on and self._goes_on(seconds)):
+        if not decoded.has_failed and not (decoded.may_go_on and self._goes_on(decoded.seconds)):
             return decoded
-        del decoded  # rather decode it once more than hold two long recordings
         try:
             whole = self._by_ffmpeg(channel)
         except TooLongError:
@@ -179,13 +206,12 @@ class _Recording:
         except AudioError:  # it can read nothing of what libsndfile can read in part
             whole = None
         if whole is not None:
-            is_better = whole.damage or whole.seconds > seconds + LENGTH_SLACK
-            if is_better or (has_failed and whole.seconds >= seconds):
+            is_better = bool(whole.damage) or whole.seconds > decoded.seconds + LENGTH_SLACK
+            if is_better or (decoded.has_failed and whole.seconds >= decoded.seconds):
                 return whole
-        del whole
-        again = self._by_libsndfile(channel)
-        assert again is not None
-        return replace(again, damage=(Damage(seconds, None, CUT_SHORT),)) if has_failed else again
+        if decoded.has_failed:
+            return replace(decoded, damage=(Damage(decoded.seconds, None, CUT_SHORT),))
+        return decoded
 
     def _goes_on(self, seconds: float) -> bool:
         """Whether packets say that there is more, or that some are lost.

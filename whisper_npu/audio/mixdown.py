@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from whisper_npu.audio.samples import LOUDEST, Decoded, Samples, to_mono
-from whisper_npu.errors import AudioError
+from whisper_npu.audio.samples import LOUDEST, Decoded, to_mono
+from whisper_npu.audio.store import Samples, peak_of
 
 
 class Mixdown:
@@ -42,30 +40,15 @@ class Mixdown:
         missing = len(channels) - len(self._channel_peaks)  # a stream may change its channels midway
         self._channel_peaks += [0.0] * missing
         for channel, part in enumerate(channels):
-            self._channel_peaks[channel] = max(self._channel_peaks[channel], loudest(part))
+            self._channel_peaks[channel] = max(self._channel_peaks[channel], peak_of(part))
         if self.channel is not None:
             mono: Samples = channels[min(self.channel, len(channels)) - 1]
         else:
             mono = to_mono(channels) if len(channels) > 1 else channels[0]
-        self.peak = max(self.peak, loudest(mono))
+        self.peak = max(self.peak, peak_of(mono))
         return mono
-
-
-def loudest(samples: Samples) -> float:
-    """The largest absolute sample; NaN if one is NaN."""
-    return float(max(samples.max(initial=0), -samples.min(initial=0)))
 
 
 def is_out_of_scale(samples: Samples) -> bool:
     """Whether they cannot be sound in -1..1: NaN, infinity, or floats far beyond full scale."""
-    return not loudest(samples) <= LOUDEST
-
-
-def check_scale(name: str, samples: Samples, seconds: float) -> None:
-    """Raises AudioError for floats far beyond full scale. seconds: where the samples begin."""
-    peak = loudest(samples)
-    if LOUDEST < peak < np.inf:
-        raise AudioError(
-            f"{name}: has samples up to {peak:g} after {seconds:.1f} s, where full scale is 1; it is damaged "
-            "or nobody has scaled it: ffmpeg -i FILE -af volume=1/32768 scaled.wav, for samples of 16 bits"
-        )
+    return not peak_of(samples) <= LOUDEST
