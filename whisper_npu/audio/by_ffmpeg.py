@@ -52,6 +52,7 @@ _OPTIONS = {
     "format_whitelist": ",".join(FORMATS),
 }
 _CHECKED = ("flac", "wavpack", "tta", "tak", "ape")  # they give noise unless told to compare checksums
+_PLANES = 8  # AV_NUM_DATA_POINTERS
 _DEFAULT = 1  # AV_DISPOSITION_DEFAULT
 # No codec and no container needs less for a second of sound and its silence, even with discontinuous
 # transmission (AMR: 37). So a longer gap than the file has bytes for is a damaged time stamp.
@@ -393,8 +394,24 @@ def _track(number: int, stream: Any) -> AudioTrack:
     return AudioTrack(number, "" if language == "und" else language, stream.metadata.get("title", ""))
 
 
+def _packed(frame: Any) -> Any:
+    """Of a planar frame with many channels: PyAV looks for the end of its planes behind them, and crashes.
+
+    Its AudioFrame.planes counts up to a null pointer, which follows fewer than `_PLANES` only.
+    """
+    import av
+
+    resampler = av.AudioResampler(frame.format.packed.name, frame.layout, frame.sample_rate)
+    packed = [*resampler.resample(frame), *resampler.resample(None)]
+    if len(packed) != 1:
+        raise ValueError(f"{len(frame.layout.channels)} channels cannot be packed")
+    return packed[0]
+
+
 def _frame_to_float(frame: Any) -> Samples:
     """PyAV's frame as (n_channels, n_samples) float32, integers scaled to -1..1."""
+    if frame.format.is_planar and len(frame.layout.channels) >= _PLANES:
+        frame = _packed(frame)
     pcm = frame.to_ndarray()  # (n_channels, n_samples) if planar, else (1, n_samples * n_channels)
     if not frame.format.is_planar:
         pcm = pcm.reshape(-1, len(frame.layout.channels)).T

@@ -151,6 +151,29 @@ def test_lossy_sound_in_a_container_is_what_librosa_makes_of_the_decoded_frames(
     assert np.array_equal(load_audio(io.BytesIO(path.read_bytes())), expected)
 
 
+@pytest.mark.parametrize("layout", ["5.1", "7.1", "hexadecagonal"])
+@pytest.mark.parametrize(("fmt", "codec"), [("matroska", "pcm_s16le"), ("ipod", "aac"), ("wv", "wavpack")])
+def test_many_channels_are_mixed(tmp_path, layout, fmt, codec):
+    """PyAV's own conversion of a planar frame with 8 channels or more crashes the process."""
+    n_channels = {"5.1": 6, "7.1": 8, "hexadecagonal": 16}[layout]
+    if codec == "aac" and n_channels > 8:
+        pytest.skip("FFmpeg's encoder of AAC has no such layout")
+    path, sound = tmp_path / "a", (np.repeat(noise(20_480), n_channels, axis=1) * 2**15).astype(np.int16)
+    with av.open(str(path), "w", format=fmt) as file:
+        stream = file.add_stream(codec, rate=48_000, layout=layout)
+        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate = 48_000
+        resampler = av.AudioResampler(
+            stream.format.name, layout, 48_000, frame_size=stream.frame_size or 1024
+        )
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    samples = load_audio(path)
+    assert len(samples) / SAMPLE_RATE == pytest.approx(20_480 / 48_000, abs=0.1)
+    assert np.abs(samples).max() > 0.1
+
+
 def test_tags_in_another_encoding_are_no_obstacle(tmp_path):
     path = write_container(tmp_path / "a.mkv", "matroska", "pcm_s16le", noise(16_000, 2), 16_000)
     expected = load_audio(path)
