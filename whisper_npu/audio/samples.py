@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whisper_npu.audio.damage import LIBRARY_ERRORS
+from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage
 from whisper_npu.audio.store import Samples, Store, peak_of
 from whisper_npu.errors import AudioError, CancelledError, one_line
 
@@ -31,7 +31,24 @@ class Decoded:
 
     samples: Store  # at 16 kHz
     seconds: float  # how much of the recording was decoded
-    length_is_estimated: bool = False  # so the library may have stopped early
+    damage: tuple[Damage, ...] = ()  # in the order of time
+    has_failed: bool = False  # the library stopped at what it cannot decode
+    may_go_on: bool = False  # it may have stopped before the recording's end
+    peak: float = 0.0  # the largest absolute sample after the channels were mixed; 1.0 is full scale
+    channel_peak: float = 0.0  # the largest of any channel before
+    loudest_channel: int = 1  # the one that has it, from 1
+    channel: int | None = None  # the only one taken, from 1: mixed, the channels cancel each other out
+    track: int = 1  # which of the audio tracks it is, from 1
+    n_tracks: int = 1  # how many audio tracks the file has
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a listener should know, without the file's name."""
+        damage = tuple(map(str, self.damage))
+        if self.channel is None:
+            return damage
+        phase = f"its channels cancel each other out (opposite phase): channel {self.channel} alone is heard"
+        return (phase, *damage)
 
 
 class Resampling:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import log10
 from types import TracebackType
 
+from whisper_npu.audio.damage import Damage
 from whisper_npu.audio.samples import SAMPLE_RATE
 from whisper_npu.audio.store import InMemory, Samples, Store
 
@@ -19,6 +20,10 @@ class Sound:
 
     name: str  # as messages call the recording
     kept_in: Store | InMemory
+    damage: tuple[Damage, ...] = ()  # what is lost of it, in the order of time
+    warnings: tuple[str, ...] = ()  # what a listener should know, without the name: damage, and other things
+    track: int = 1  # which of the audio tracks it is, from 1
+    n_tracks: int = 1  # how many audio tracks the file has
 
     @property
     def n_samples(self) -> int:
@@ -37,10 +42,15 @@ class Sound:
 
     @property
     def level(self) -> str:
-        """How loud it is, in words."""
-        if self.peak == 0:
-            return "all of its samples are 0"
-        return f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
+        """How loud it is, in words, and which track it is if there are others to choose from."""
+        loudest = (
+            f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
+            if self.peak
+            else "all of its samples are 0"
+        )
+        if self.n_tracks == 1:
+            return loudest
+        return f"{loudest}; it is audio track {self.track} of {self.n_tracks}: choose another by audio_track"
 
     def samples(self, start: int, stop: int) -> Samples:
         """Those from `start` to before `stop`, as far as there are any: (n,) float32."""
