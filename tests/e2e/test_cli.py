@@ -220,7 +220,7 @@ def test_a_transcript_that_cannot_be_written_is_still_reported(
             raise OutputError(f"{path}: cannot be written (no space left)")
         write_atomically(path, text)
 
-    monkeypatch.setattr("whisper_npu.apps.cli.work.write_atomically", full)
+    monkeypatch.setattr("whisper_npu.apps.outputs.write_atomically", full)
     options = ("--output_format", "srt", "--output_dir", str(tmp_path), "--report", str(tmp_path / "r.json"))
     assert transcribe(AMIABLE, *options) == 1
     assert "no space left" in capsys.readouterr().err

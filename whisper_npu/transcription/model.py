@@ -26,6 +26,7 @@ from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, sp
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.prompt import prompt_tokens
 from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.resume import ResumePoint
 from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context, no_question
 from whisper_npu.transcription.stream import Decoded, OnProgress, Stream, ignore_progress
 from whisper_npu.transcription.took import RunOn, Took
@@ -167,6 +168,7 @@ class Model:
         audio: AudioSource,
         options: TranscribeOptions | None = None,
         *,
+        after: ResumePoint | None = None,
         on_progress: OnProgress = ignore_progress,
         cancelled: Event | None = None,
         sampling_rate: int | None = None,
@@ -174,6 +176,8 @@ class Model:
         **keywords: Unpack[TranscribeKeywords],
     ) -> Stream:
         """The segments of a recording, each decoded when it is asked for. All else is as in `transcribe`.
+
+        after: the point of an earlier stream of this recording, behind which this one goes on.
 
         Returns when the audio is loaded and its language known. The model is at work until the stream is
         exhausted, closed or dropped; other threads wait for that.

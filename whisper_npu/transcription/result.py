@@ -52,6 +52,7 @@ class Transcription:
     ran_on: RunOn
     source: str  # the recording's name, in words where it has none
     finished: bool = True  # False: of a stream that was not exhausted, and ends early
+    warnings: tuple[str, ...] = ()  # what the user should know of the recording, each in one line
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -88,7 +89,7 @@ class Transcription:
 
         The seconds in which the model was loaded are not in it.
         """
-        done = FileResult(self.source, self.transcript, self.took)
+        done = FileResult.of(self.source, self.transcript, self.took, warnings=self.warnings)
         return Report(self.ran_on, (done,), load_seconds=None, total_seconds=self.took.total_seconds)
 
     def to_dict(self) -> dict[str, Any]:

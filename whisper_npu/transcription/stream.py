@@ -12,6 +12,7 @@ from whisper_npu.errors import CancelledError
 from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.options import WHOLE_RECORDING
 from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.resume import ResumePoint
 from whisper_npu.transcription.took import RunOn, Took
 from whisper_npu.transcription.transcript import Segment, Transcript
 
@@ -37,6 +38,8 @@ class Decoded:
     seconds_done: float = 0.0  # of the recording
     finished: bool = False
     cancelled: Event = field(default_factory=Event)
+    point: ResumePoint | None = None  # after the last whole window
+    whole_segments: int = 0  # of `segments`, those of whole windows
     closed: bool = False  # while another thread was at work on it
     took: Took = field(default_factory=Took)
 
@@ -108,6 +111,16 @@ class Stream:
     def finished(self) -> bool:
         """Whether all of the recording has been decoded."""
         return self._decoded.finished
+
+    @property
+    def point(self) -> ResumePoint | None:
+        """From where another stream of the same recording can go on; None before a window is whole."""
+        return self._decoded.point
+
+    @property
+    def whole_segments(self) -> int:
+        """How many of the segments so far lie before `point`."""
+        return self._decoded.whole_segments
 
     def result(self) -> Transcription:
         """What has been decoded so far, and what it took; all of it once the stream is exhausted."""

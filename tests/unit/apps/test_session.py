@@ -168,16 +168,16 @@ def test_a_decoder_that_fails_ends_one_recording(
 def test_a_file_that_cannot_be_written_leaves_the_others_whole(
     scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from whisper_npu.apps.cli import work
+    from whisper_npu.apps import outputs
 
-    written = work.write_atomically
+    written = outputs.write_atomically
 
     def full(path: Path, text: str) -> None:
         if path.suffix == ".srt":
             raise OutputError(f"{path}: no space left")
         written(path, text)
 
-    monkeypatch.setattr(work, "write_atomically", full)
+    monkeypatch.setattr(outputs, "write_atomically", full)
     scripted(THE)
     assert run([tone("a.wav"), "-f", "srt,vtt"]) == 1
     assert names(here) == ["a.vtt", "a.wav"]
