@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from whisper_npu import __version__
-from whisper_npu.errors import WhisperNpuError, one_line
+from whisper_npu.errors import UsageError, WhisperNpuError, one_line
 from whisper_npu.output import partial_path
 from whisper_npu.output.temporary import create_temporary
 from whisper_npu.transcription.resume import ResumePoint
@@ -172,7 +172,7 @@ def read_journal(path: Path, begun: Begun) -> Kept | None:
             return _kept(_whole_lines(file), begun)
         except JournalError:
             raise
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError, UsageError) as error:
             raise JournalError(
                 f"its journal is damaged ({type(error).__name__}: {one_line(error)})"
             ) from error
@@ -194,6 +194,8 @@ def _kept(lines: Iterator[bytes], begun: Begun) -> Kept | None:
         segments += [_segment(one) for one in _sequence(found["segments"])]
         point = ResumePoint.from_dict(_mapping(found["point"]))
         n_bytes += len(line)
+        if point.n_segments != len(segments) or [s.id for s in segments] != list(range(len(segments))):
+            raise ValueError("segments are missing")
     return None if point is None else Kept(tuple(segments), point, n_bytes)
 
 

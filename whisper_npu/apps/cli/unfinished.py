@@ -30,6 +30,7 @@ from whisper_npu.report import FileResult
 from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.resume import ResumePoint
 from whisper_npu.transcription.stream import Stream
 
 REFRESH = 5.0  # seconds at least from one writing of the transcripts so far to the next
@@ -57,7 +58,7 @@ class Unfinished:
         self.stream: Stream | None = None  # once it is being decoded
         self.paths = asked.files.paths(recording.source)
         self._so_far_next = clock() + REFRESH
-        self._n_journalled = 0  # segments of the stream that are in the journal
+        self._journalled: ResumePoint | None = None  # up to where the journal has the work
         self._ours: set[Path] = set()  # transcripts so far that a run of this program has written
         self.kept: Kept | None = None  # of an earlier run
         self._journal: Journal | None = None
@@ -72,6 +73,7 @@ class Unfinished:
         if self._asked.recordings.resume:
             try:
                 self.kept = read_journal(path, begun)
+                self._journalled = self.kept.point if self.kept else None
             except JournalError as error:
                 self._note(f"{self._recording.name}: starts over: {error}")
         self._journal = Journal(path, begun, self.kept)
@@ -98,9 +100,7 @@ class Unfinished:
         done = self.stream.result()
         took, transcript = replace(done.took, audio_seconds=self._read_seconds), done.transcript
         if self.kept is not None:
-            segments = (*self.kept.segments, *transcript.segments)
-            numbered = tuple(replace(one, id=number) for number, one in enumerate(segments))
-            transcript = replace(transcript, segments=numbered)
+            transcript = replace(transcript, segments=(*self.kept.segments, *transcript.segments))
             if took.heard_seconds is not None:
                 before = seconds_within(self._asked.options.clip_timestamps, self.kept.point.seconds)
                 took = replace(took, heard_seconds=max(0.0, took.heard_seconds - before))
@@ -134,17 +134,16 @@ class Unfinished:
 
     def _append(self) -> None:
         """The windows that are complete since the last time."""
-        stream, journal = self.stream, self._journal
-        if stream is None or journal is None or stream.point is None:
+        stream, journal, before = self.stream, self._journal, self._journalled
+        point = None if stream is None else stream.point
+        if stream is None or journal is None or point is None or point == before or not point.n_segments:
             return
-        whole = stream.whole_segments
-        if whole <= self._n_journalled:
-            return
-        first = self._n_journalled + (len(self.kept.segments) if self.kept else 0)
-        segments = stream.result().segments[self._n_journalled : whole]
+        n_before = before.n_segments if before else 0
+        n_kept = len(self.kept.segments) if self.kept else 0
+        segments = stream.result().segments[n_before - n_kept : point.n_segments - n_kept]
         try:
-            journal.append([replace(one, id=first + i) for i, one in enumerate(segments)], stream.point)
-            self._n_journalled = whole
+            journal.append(segments, point)
+            self._journalled = point
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or one_line(error)
             self._note(

@@ -17,7 +17,7 @@ from whisper_npu.apps.cli.unexpected import described, print_traceback
 from whisper_npu.apps.cli.unfinished import Unfinished
 from whisper_npu.apps.outputs import write_transcript
 from whisper_npu.apps.sources import STDIN, Recording
-from whisper_npu.audio import SAMPLE_RATE, Samples, audio_tracks, load_audio
+from whisper_npu.audio import Sound, audio_tracks, open_audio
 from whisper_npu.energy.meter import Meter
 from whisper_npu.errors import AudioError, DeviceError, UsageError, WhisperNpuError
 from whisper_npu.npu.device import Device
@@ -57,33 +57,37 @@ class Work:
         """
         self._progress.read(number)
         try:
-            samples, seconds = self._read(recording)  # before the model, so that bad audio fails early
+            sound, seconds = self._read(recording)  # before the model, so that bad audio fails early
         except Exception as error:
             self._fail(recording, error)
             return
-        model = self._loaded()
-        try:
-            unfinished = Unfinished(
-                self._asked, recording, model, read_seconds=seconds, note=self._progress.note
-            )
-        except Exception as error:
-            self._fail(recording, error)
-            return
-        with unfinished:
+        with sound:
+            model = self._loaded()
             try:
-                self._decode(recording, model, samples, unfinished)
-                self._finish(recording, unfinished)
-            except StdoutLostError:
-                raise
-            except KeyboardInterrupt:
-                self.results.append(unfinished.result(INTERRUPTED))
-                self._rescue(unfinished)
-                raise
+                unfinished = Unfinished(
+                    self._asked, recording, model, read_seconds=seconds, note=self._progress.note
+                )
             except Exception as error:
-                if isinstance(error, UsageError) and not self._is_one_of_several:
-                    raise  # of several recordings it may be meant for the others
-                self._fail(recording, error, unfinished)
-                self._rescue(unfinished)
+                self._fail(recording, error)
+                return
+            with unfinished:
+                self._transcribe(recording, sound, model, unfinished)
+
+    def _transcribe(self, recording: Recording, sound: Sound, model: Model, unfinished: Unfinished) -> None:
+        try:
+            self._decode(recording, sound, model, unfinished)
+            self._finish(recording, unfinished)
+        except StdoutLostError:
+            raise
+        except KeyboardInterrupt:
+            self.results.append(unfinished.result(INTERRUPTED))
+            self._rescue(unfinished)
+            raise
+        except Exception as error:
+            if isinstance(error, UsageError) and not self._is_one_of_several:
+                raise  # of several recordings it may be meant for the others
+            self._fail(recording, error, unfinished)
+            self._rescue(unfinished)
 
     def leave_out(self, recordings: Sequence[Recording]) -> None:
         """Those that are not tried, for the device is lost."""
@@ -91,17 +95,17 @@ class Work:
         self._progress.note(f"whisper-npu: {len(recordings)} recordings are {reason}; {_DOCTOR}")
         self.results += [FileResult(one.source, None, None, reason) for one in recordings]
 
-    def _read(self, recording: Recording) -> tuple[Samples, float]:
-        """Samples at 16 kHz, and the seconds that it took."""
+    def _read(self, recording: Recording) -> tuple[Sound, float]:
+        """The recording, which the caller closes, and the seconds that reading it took."""
         if recording.problem is not None:
             raise AudioError(recording.problem)
         asked = self._asked.recordings
         with self._meter.stage("audio"):
             start = perf_counter()
-            samples = load_audio(
+            sound = open_audio(
                 recording.source, audio_track=asked.audio_track, max_seconds=3600 * asked.max_hours
             )
-            return samples, perf_counter() - start
+            return sound, perf_counter() - start
 
     def _loaded(self) -> Model:
         if self.model is None:
@@ -124,14 +128,14 @@ class Work:
             self.model = model
         return self.model
 
-    def _decode(self, recording: Recording, model: Model, samples: Samples, unfinished: Unfinished) -> None:
+    def _decode(self, recording: Recording, sound: Sound, model: Model, unfinished: Unfinished) -> None:
         """Decode all segments, and print each at once."""
         kept = unfinished.kept
-        self._progress.begin(len(samples) / SAMPLE_RATE, unfinished.resumed_at or 0.0)
+        self._progress.begin(sound.duration, unfinished.resumed_at or 0.0)
         if kept is not None:
             self._progress.note(f"{recording.name}: goes on at {hours(kept.point.seconds)}")
         after = None if kept is None else kept.point
-        with model.stream(samples, self._asked.options, after=after) as stream:
+        with model.stream(sound, self._asked.options, after=after) as stream:
             unfinished.stream = stream
             self._print(self._printer.recording, recording.name)
             # An English-only model is sure without listening.
