@@ -198,4 +198,5 @@ def begun_by(asked: Asked, recording: Recording, model: Model) -> Begun:
         "fidelity": asked.model.fidelity.value,
         "compute_type": ran_on.compute_type,
     }
-    return Begun(known, on, json.loads(json.dumps(options)))  # as it comes back from a journal
+    # As it comes back from a journal; infinity, which JSON does not have, as a word.
+    return Begun(known, on, json.loads(json.dumps(options), parse_constant=str))
