@@ -53,7 +53,6 @@ class Transcription:
     source: str  # the recording's name, in words where it has none
     warnings: tuple[str, ...] = ()  # what of the recording could not be read, or why nothing was heard
     finished: bool = True  # False: of a stream that was not exhausted, and ends early
-    warnings: tuple[str, ...] = ()  # what the user should know of the recording, each in one line
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -162,10 +162,11 @@ def read_journal(path: Path, begun: Begun) -> Kept | None:
         return None
     except OSError as error:
         raise JournalError(f"its journal cannot be read ({error.strerror})") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise JournalError("its journal is no file")
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise JournalError("its journal is no file")
         if status.st_size > LONGEST:
             raise JournalError(f"its journal has {status.st_size:,} bytes, at most {LONGEST:,} are read")
         try:
