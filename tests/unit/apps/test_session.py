@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -283,7 +284,7 @@ def test_whatever_happens_to_one_recording_the_others_are_transcribed(
         "write": "whisper_npu.apps.cli.work.write_transcript",
     }
     module, _, name = doors[where].rpartition(".")
-    real, calls = getattr(sys.modules[module], name), []
+    real, calls = getattr(import_module(module), name), []
 
     def fails_at_the_second(*given: object, **named: object) -> object:
         calls.append(given)
@@ -498,7 +499,7 @@ def test_transcripts_so_far_are_there_after_a_kill(
     tone("talk.wav", 90.0)
     interrupted_run(scripted, ["-f", "srt,txt"], after=2, by=Killed)
     assert names(here) == ["talk.partial.jsonl", "talk.partial.srt", "talk.partial.txt", "talk.wav"]
-    assert (here / "talk.partial.txt").read_text(encoding="utf-8").split()[:2] == ["the", "an"]
+    assert (here / "talk.partial.txt").read_text(encoding="utf-8").startswith("the\n")
     scripted(*WINDOWS)
     assert run(["talk.wav", "-f", "srt,txt"]) == 0
     assert names(here) == ["talk.srt", "talk.txt", "talk.wav"]
