@@ -208,3 +208,30 @@ def test_an_error_of_a_command_is_one_line(
     assert run(["doctor"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("whisper-npu: error: unexpected AttributeError: 'NoneType'")
+
+
+@pytest.mark.parametrize(("left", "fits"), [(284, False), (334, True)])
+def test_a_limit_of_memory_under_which_libraries_crash_is_one_line(
+    left: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whisper_npu.apps.cli import memory_limit
+
+    limit = memory_limit._address_space() + left * 10**6
+    monkeypatch.setattr(memory_limit.resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr(memory_limit, "_address_space", lambda: limit - left * 10**6)
+    if fits:
+        memory_limit.check_limit("tiny.en")
+        return
+    with pytest.raises(
+        memory_limit.MemoryLimitError, match=r"284 MB are left; tiny\.en needs about 3\d\d MB"
+    ):
+        memory_limit.check_limit("tiny.en")
+
+
+def test_without_a_limit_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from whisper_npu.apps.cli import memory_limit
+
+    monkeypatch.setattr(
+        memory_limit.resource, "getrlimit", lambda _: (memory_limit.resource.RLIM_INFINITY,) * 2
+    )
+    memory_limit.check_limit("large-v3")

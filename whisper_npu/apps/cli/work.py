@@ -9,6 +9,7 @@ from typing import TextIO, TypeVar
 
 from whisper_npu.apps.cli.asked import Asked
 from whisper_npu.apps.cli.ending import wrote
+from whisper_npu.apps.cli.memory_limit import check_limit
 from whisper_npu.apps.cli.progress import Progress
 from whisper_npu.apps.cli.tally import hours
 from whisper_npu.apps.cli.terminal import StdoutLostError, give_up
@@ -110,6 +111,7 @@ class Work:
     def _loaded(self) -> Model:
         if self.model is None:
             asked = self._asked.model
+            check_limit(asked.name)
             self._progress.say(f"loading {asked.name}")
             with self._meter.stage("load"):
                 start = perf_counter()
