@@ -372,10 +372,8 @@ def test_what_was_decoded_is_kept_under_a_name_that_says_so(
         rest = process.stderr.read()
     assert process.returncode == code
     assert rest.splitlines()[-1] == f"whisper-npu: error: {said}"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "long.partial.json",
-        "long.partial.srt",
-    ]
+    left = {path.name for path in (tmp_path / "out").iterdir()} - {"long.partial.jsonl"}  # after a window
+    assert left == {"long.partial.json", "long.partial.srt"}
     kept = json.loads((tmp_path / "out/long.partial.json").read_text(encoding="utf-8"))
     assert first in kept["text"]
     assert kept["duration"] < len(samples) / 16_000
