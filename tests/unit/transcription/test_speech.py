@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -156,3 +159,12 @@ def test_a_doubtful_segment_is_kept_where_speech_is_heard(said: np.ndarray, deci
     pause = 0.5 + len(load_audio(sorted(SAMPLES.glob("*.wav"))[0])) / SAMPLE_RATE
     kept = spoken(iter([segment(0, 3), segment(pause, pause + 2)]), source, TranscribeOptions())
     assert [one.start for one in kept] == [0]
+
+
+def test_the_voice_check_tells_nobody(tmp_path: Path) -> None:
+    """onnxruntime 1.32 writes the id of a telemetry session into the folder for temporary files."""
+    program = "from whisper_npu.transcription.libraries import faster_whisper as f; f.vad.get_vad_model()"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert list(tmp_path.iterdir()) == []
