@@ -28,16 +28,43 @@ INTERRUPTED = "interrupted"  # in place of an error
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a report keeps of a transcript: a run over 500 recordings holds no segments of those before."""
+
+    text: str
+    language: str
+    duration: float  # of the recording, in seconds
+
+
+@dataclass(frozen=True)
 class FileResult:
     """One recording: transcribed, or failed with one line, or transcribed and then not written.
 
     error: INTERRUPTED for the one in which the user ended the run.
+    resumed_at: seconds from the recording's start that an earlier run had done. All figures are without them.
+    warnings: as a `Transcription`'s.
     """
 
     path: str
-    transcript: Transcript | None
+    said: Said | None
     took: Took | None
     error: str | None = None
+    resumed_at: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        transcript: Transcript,
+        took: Took,
+        *,
+        error: str | None = None,
+        resumed_at: float | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> FileResult:
+        said = Said(transcript.text, transcript.language, transcript.duration)
+        return cls(path, said, took, error, resumed_at, warnings)
 
     @property
     def is_interrupted(self) -> bool:
@@ -46,10 +73,10 @@ class FileResult:
     @property
     def audio_seconds(self) -> float | None:
         """Seconds of audio that were to be transcribed: its clips, of an interrupted one as far as done."""
-        if self.transcript is None or self.took is None:
+        if self.said is None or self.took is None:
             return None
         heard = self.took.heard_seconds
-        return self.transcript.duration if heard is None else heard
+        return self.said.duration if heard is None else heard
 
 
 @dataclass(frozen=True)
@@ -304,11 +331,13 @@ def _product(run: Run, plan: MatmulPlan) -> dict[str, object]:
 
 
 def _file(file: FileResult) -> dict[str, object]:
-    done = file.transcript
+    done = file.said
     return {
         "path": file.path,
         "error": file.error,
+        "warnings": list(file.warnings),
         "audio_seconds": file.audio_seconds,
+        "resumed_at_seconds": file.resumed_at,
         "language": done and done.language,
         "text": done and done.text,
     }
@@ -330,6 +359,7 @@ def as_text(report: Report, width: int = COLUMNS) -> str:
         *_wrapped([_MODELLED], width, "  "),
         *(line for profile in profiles(report.ran_on.target) for line in _modelled(report, profile, width)),
         *_wrapped(_beside_baseline(report), width, "  "),
+        *_wrapped(_resumed(report), width, "  "),
         *_not_done(report),
     ]
     return "".join(f"{line}\n" for line in lines)
@@ -426,6 +456,11 @@ def _beside_baseline(report: Report) -> list[str]:
         f"{whole} run took {seconds:.2f} s, {times} than that one product, on the {report.ran_on.device}:",
         f"{loading}{_count(report.stats.calls, 'product')} in {windows} of the encoder, decoding, all else.",
     ]
+
+
+def _resumed(report: Report) -> list[str]:
+    count = sum(file.resumed_at is not None for file in report.files)
+    return [f"{_count(count, 'file')} resumed: all figures are of this run only"] if count else []
 
 
 def _not_done(report: Report) -> list[str]:

@@ -188,7 +188,7 @@ def test_silence_and_very_short_audio_succeed_without_text(
     captured = capsys.readouterr()
     assert captured.out == "\n".join(f"==> {file} <==\n" for file in files)
     for file in files:
-        assert f"no speech was found in {file}\n" in captured.err
+        assert f"whisper-npu: {file}: no speech was found: " in captured.err
     written = [line for line in captured.err.splitlines() if line.startswith("wrote ")]
     assert len(written) == 3
     assert all(str(tmp_path) in line for line in written)
@@ -220,7 +220,7 @@ def test_a_transcript_that_cannot_be_written_is_still_reported(
             raise OutputError(f"{path}: cannot be written (no space left)")
         write_atomically(path, text)
 
-    monkeypatch.setattr("whisper_npu.apps.cli.work.write_atomically", full)
+    monkeypatch.setattr("whisper_npu.apps.outputs.write_atomically", full)
     options = ("--output_format", "srt", "--output_dir", str(tmp_path), "--report", str(tmp_path / "r.json"))
     assert transcribe(AMIABLE, *options) == 1
     assert "no space left" in capsys.readouterr().err
@@ -372,10 +372,8 @@ def test_what_was_decoded_is_kept_under_a_name_that_says_so(
         rest = process.stderr.read()
     assert process.returncode == code
     assert rest.splitlines()[-1] == f"whisper-npu: error: {said}"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "long.partial.json",
-        "long.partial.srt",
-    ]
+    left = {path.name for path in (tmp_path / "out").iterdir()} - {"long.partial.jsonl"}  # after a window
+    assert left == {"long.partial.json", "long.partial.srt"}
     kept = json.loads((tmp_path / "out/long.partial.json").read_text(encoding="utf-8"))
     assert first in kept["text"]
     assert kept["duration"] < len(samples) / 16_000

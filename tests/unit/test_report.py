@@ -56,7 +56,9 @@ def report(*runs: Run, seconds: float = 10.0) -> Report:
     transcript = Transcript(segments=(), language="en", language_probability=1.0, duration=20.0)
     encoder = EncoderRun(windows=1, runs=runs, total_seconds=3.0)
     took = Took(encoder, audio_seconds=0.5, mel_seconds=0.25, decode_seconds=2.0)
-    return Report(RAN_ON, (FileResult("a.wav", transcript, took),), load_seconds=1.0, total_seconds=seconds)
+    return Report(
+        RAN_ON, (FileResult.of("a.wav", transcript, took),), load_seconds=1.0, total_seconds=seconds
+    )
 
 
 def test_the_report_says_why_the_kernel_was_chosen() -> None:

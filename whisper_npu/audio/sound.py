@@ -43,11 +43,9 @@ class Sound:
     @property
     def level(self) -> str:
         """How loud it is, in words, and which track it is if there are others to choose from."""
-        loudest = (
-            f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
-            if self.peak
-            else "all of its samples are 0"
-        )
+        loudest = "all of its samples are 0" if self.n_samples else "it has no samples"
+        if self.peak:
+            loudest = f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
         if self.n_tracks == 1:
             return loudest
         return f"{loudest}; it is audio track {self.track} of {self.n_tracks}: choose another by audio_track"

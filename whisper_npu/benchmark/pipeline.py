@@ -105,7 +105,7 @@ def _transcribed(path: str, model: Model, recorder: Recorder) -> FileResult:
     done = model.transcribe(path)
     details: dict[str, object] = {"audio_seconds": done.transcript.duration, "text": done.text.strip()}
     recorder.add(Span(Lane.RECORDINGS, path, start, perf_counter(), details))
-    return FileResult(path, done.transcript, done.took)
+    return FileResult.of(path, done.transcript, done.took)
 
 
 def write_files(pipeline: Pipeline, files: Files) -> None:

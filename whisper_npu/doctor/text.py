@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from whisper_npu.doctor import NEEDS, Check, Diagnosis, Status
+from whisper_npu.errors import shown
 from whisper_npu.page import wrap
 from whisper_npu.screen import PLAIN, Screen
 
@@ -19,7 +20,7 @@ def as_text(diagnosis: Diagnosis, screen: Screen = PLAIN) -> str:
 
 
 def _lines(diagnosis: Diagnosis, screen: Screen) -> Iterator[str]:
-    verdict = wrap(diagnosis.verdict, screen.width)
+    verdict = wrap(shown(diagnosis.verdict), screen.width)
     yield from (screen.styled(line, "bold") for line in verdict)
     causes, others = diagnosis.causes, _others(diagnosis)
     if causes:
@@ -43,18 +44,18 @@ def _lines(diagnosis: Diagnosis, screen: Screen) -> Iterator[str]:
 
 
 def _remedied(check: Check, screen: Screen) -> Iterator[str]:
-    yield from wrap(f"{check.id}: {check.found}", screen.width, first="  ", rest="    ")
-    yield from wrap(f"-> {check.remedy}", screen.width, first="    ", rest="       ")
+    yield from wrap(f"{check.id}: {shown(check.found)}", screen.width, first="  ", rest="    ")
+    yield from wrap(f"-> {shown(check.remedy or '')}", screen.width, first="    ", rest="       ")
 
 
 def _detail(check: Check, screen: Screen) -> Iterator[str]:
     status = SIGNS[check.status] if screen.signs else f"{check.status.value:8}"
-    first = f"  {status} {check.id:{ID}} "
-    longest = max(map(len, check.found.split()))  # perhaps a path
+    first, found = f"  {status} {check.id:{ID}} ", shown(check.found)
+    longest = max(map(len, found.split()))  # perhaps a path
     if screen.width >= max(BESIDE, len(first) + longest):
-        lines = wrap(check.found, screen.width, first=first, rest=" " * len(first))
+        lines = wrap(found, screen.width, first=first, rest=" " * len(first))
     else:
-        lines = wrap(f"{status.rstrip()} {check.id}: {check.found}", screen.width, first="  ", rest="    ")
+        lines = wrap(f"{status.rstrip()} {check.id}: {found}", screen.width, first="  ", rest="    ")
     word = status.rstrip()
     yield lines[0].replace(word, screen.styled(word, COLOURS[check.status]), 1)
     yield from lines[1:]

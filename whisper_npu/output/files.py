@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
 import sys
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from whisper_npu.errors import OutputError, shown
 from whisper_npu.output.formats import check_format
+from whisper_npu.output.temporary import create_temporary, remove_left_behind
 
 STDOUT = Path("-")
 
@@ -28,10 +30,15 @@ def output_path(source_name: str | Path, fmt: str, folder: Path) -> Path:
 
 
 def partial_path(path: Path) -> Path:
-    """Where an interrupted transcript goes, so that nobody takes it for whole: talk.partial.srt."""
+    """Where an interrupted transcript goes, so that nobody takes it for whole: talk.partial.srt.
+
+    A name that only just fits loses its last letters, and gets a hash of them in their place.
+    """
     stem, ending = path.stem, f".partial{path.suffix}"
+    if len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+        ending = f"~{sha256(os.fsencode(stem)).hexdigest()[:8]}{ending}"
     while len(os.fsencode(stem + ending)) > _LONGEST_NAME:
-        stem = stem[:-1]  # a name that only just fits loses its last letters
+        stem = stem[:-1]
     return path.with_name(stem + ending)
 
 
@@ -41,6 +48,8 @@ def check_file(path: Path) -> None:
     Meant to be called before the work. Leaves nothing behind, and does not touch an existing file.
     """
     if is_stdout(path):
+        if sys.stdout is None:
+            raise OutputError(f"{shown(path)}: standard output is closed; name a file")
         return
     if os.path.isdir(path):
         raise OutputError(f"{shown(path)}: is a folder; name a file in it, or move the folder away")
@@ -130,7 +139,10 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _continue(descriptor: int, data: bytes) -> None:
-    stream = {1: sys.stdout, 2: sys.stderr}.get(descriptor)
+    standard = {1: sys.stdout, 2: sys.stderr}
+    stream = standard.get(descriptor)
+    if stream is None and descriptor in standard:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     if stream is None:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(data)
@@ -141,18 +153,16 @@ def _continue(descriptor: int, data: bytes) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    temporary = target.with_name(
-        f".{secrets.token_hex(8)}.tmp"
-    )  # short, since `target` may have the longest name allowed
+    remove_left_behind(target.parent)
+    temporary, descriptor = create_temporary(target)
     try:
-        # Not with tempfile, whose files have mode 0600: here the umask applies, as for any new file.
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        with open(descriptor, "wb") as file:  # it is owned until it has its name
             if target.exists():
                 os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # some file systems report a full disk only here
-        os.replace(temporary, target)
+            os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

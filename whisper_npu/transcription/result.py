@@ -89,7 +89,7 @@ class Transcription:
 
         The seconds in which the model was loaded are not in it.
         """
-        done = FileResult(self.source, self.transcript, self.took)
+        done = FileResult.of(self.source, self.transcript, self.took, warnings=self.warnings)
         return Report(self.ran_on, (done,), load_seconds=None, total_seconds=self.took.total_seconds)
 
     def to_dict(self) -> dict[str, Any]:

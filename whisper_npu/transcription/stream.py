@@ -68,7 +68,7 @@ class Decoded:
 
     def finish(self, sound: Sound) -> None:
         if self.n_before == 0 and not any(segment.text.strip() for segment in self.segments):
-            self.warnings.append(f"no speech was heard: {sound.level}" if sound.n_samples else "it is empty")
+            self.warnings.append(f"no speech was found: {sound.level}")
         self._reach(self.duration)
         self.finished = True
 

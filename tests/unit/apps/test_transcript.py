@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.terminal import of_256_colours, terminal
-from whisper_npu.apps.cli.transcript import TranscriptPrinter, colour, detected, no_speech, timestamp
+from whisper_npu.apps.cli.transcript import TranscriptPrinter, colour, detected, timestamp
 from whisper_npu.transcription.transcript import Segment, Word
 
 
@@ -247,4 +247,3 @@ def test_a_closed_stdout_is_no_error() -> None:
 def test_what_was_heard_in_words() -> None:
     assert detected("English", 0.9812) == "detected English (98 %)"
     assert detected("English", 0.97, "talk\n.wav") == r"talk\n.wav: detected English (97 %)"
-    assert no_speech("talk\n.wav") == r"no speech was found in talk\n.wav"

@@ -6,6 +6,7 @@ Heavy modules are imported only by the commands that need them, so that `--help`
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -24,13 +25,16 @@ from whisper_npu.apps.cli.kernels import kernels
 from whisper_npu.apps.cli.models import models
 from whisper_npu.apps.cli.serve import serve
 from whisper_npu.apps.cli.settings import config_file
-from whisper_npu.apps.cli.terminal import Stderr, give_up
+from whisper_npu.apps.cli.standard import prepare
+from whisper_npu.apps.cli.terminal import Stderr, StdoutLostError, give_up
 from whisper_npu.apps.cli.transcribe import transcribe
+from whisper_npu.apps.cli.unexpected import described, print_traceback
 from whisper_npu.apps.cli.version import print_version
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line
 from whisper_npu.near import did_you_mean
 
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
+_STDOUT_FAILS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 VERSION_NAMES = ["-V", "--version"]
 
 
@@ -118,6 +122,7 @@ def main() -> None:
     # Starting makes 50,000 objects and no garbage: looking for some takes 50 ms. Whatever must be closed is
     # closed when `run` returns: taking apart what is left takes another 100 ms.
     gc.set_threshold(100_000)
+    prepare()
     for number in (signal.SIGTERM, signal.SIGHUP):  # what was decoded is kept, as after Ctrl-C
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
             signal.signal(number, _terminate)
@@ -147,11 +152,26 @@ def run(arguments: list[str]) -> int:
         return _fail("interrupted", INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):  # before a command was called
         return _fail("interrupted", INTERRUPTED)
+    except StdoutLostError as lost:
+        return _without_stdout(lost.reason)
     except OSError as error:
-        give_up(sys.stdout)
-        if isinstance(error, BrokenPipeError):  # the reader of stdout, for example head, has closed it
-            return 1
-        return _fail(f"{error.filename or 'standard output'} cannot be used: {error.strerror}", 1)
+        if error.filename is None and error.errno in _STDOUT_FAILS:  # print() says no more
+            return _without_stdout(error)
+        return _unforeseen(error)
+    except Exception as error:
+        return _unforeseen(error)
+
+
+def _without_stdout(error: OSError) -> int:
+    give_up(sys.stdout)
+    if isinstance(error, BrokenPipeError):  # the reader of stdout, for example head, has closed it
+        return 1
+    return _fail(f"standard output cannot be used: {error.strerror}", 1)
+
+
+def _unforeseen(error: Exception) -> int:
+    print_traceback(error)
+    return _fail(described(error), 1)
 
 
 def _fail(message: str, exit_code: int) -> int:
@@ -162,7 +182,7 @@ def _fail(message: str, exit_code: int) -> int:
 def _wrong(error: click.UsageError) -> int:
     """A call that cannot be parsed. A group without a command shows its help instead."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        print(error.format_message(), file=sys.stderr)
+        Stderr(sys.stderr).print(error.format_message())
         return UsageError.exit_code
     command = error.ctx.command_path if error.ctx else "whisper-npu"
     return _fail(with_page(_described(error), command), UsageError.exit_code)

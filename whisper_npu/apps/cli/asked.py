@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu.apps.cli.asked_options import batch_size, in_options_words, transcribe_options
+from whisper_npu.apps.cli.home import expanded
 from whisper_npu.apps.cli.options import npu_options
 from whisper_npu.apps.outputs import OutputFiles
+from whisper_npu.apps.sources import STDIN
 from whisper_npu.errors import UsageError
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
@@ -56,7 +58,10 @@ class AskedModel:
 @dataclass(frozen=True)
 class AskedRecordings:
     audio_track: int | None
+    strict: bool  # damage is an error
+    max_hours: float  # that a recording may last
     skip_existing: bool
+    resume: bool  # go on where an interrupted run was; what is done is skipped
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,13 @@ def asked_for(given: Mapping[str, Any], typed: frozenset[str]) -> Asked:
     except UsageError as error:
         raise UsageError(in_options_words(str(error), typed)) from error
     return Asked(
-        recordings=AskedRecordings(given["audio_track"], given["skip_existing"]),
+        recordings=AskedRecordings(
+            given["audio_track"],
+            given["strict"],
+            _max_hours(given["max_hours"]),
+            given["skip_existing"],
+            given["resume"],
+        ),
         model=AskedModel.of(given),
         options=options,
         files=files,
@@ -147,16 +158,22 @@ def _without_what_is_overruled(given: Mapping[str, Any], typed: frozenset[str]) 
         values |= {name: value for name, value in english_only.items() if name not in typed}
     if values["max_line_width"] is None and "max_line_count" not in typed:
         values["max_line_count"] = None
-    if "skip_existing" not in typed and not _files(values).formats:
-        values["skip_existing"] = False
+    if not _files(values).formats:
+        values |= {name: False for name in ("skip_existing", "resume") if name not in typed}
     return values
+
+
+def _max_hours(hours: float) -> float:
+    if hours <= 0:
+        raise UsageError(f"--max_hours {hours:g}: give hours, more than 0; inf: no limit")
+    return hours
 
 
 def _files(given: Mapping[str, Any]) -> OutputFiles:
     formats = tuple(dict.fromkeys(fmt for chosen in given["output_format"] for fmt in chosen or ()))
     if not formats and given["output_dir"] is not None:
         formats = FORMATS
-    return OutputFiles(formats, (given["output_dir"] or Path()).expanduser())
+    return OutputFiles(formats, expanded(given["output_dir"] or Path(), "--output_dir"))
 
 
 def _word_timestamps(
@@ -191,6 +208,12 @@ def _refuse_what_has_no_effect(given: Mapping[str, Any], typed: frozenset[str], 
                 raise UsageError(f"--{name} has no effect without --vad_filter: add it")
     if {"quiet", "verbose"} <= typed and given["quiet"] and given["verbose"]:
         raise UsageError("--quiet leaves out what --verbose asks for; leave one of the two out")
+    if given["resume"] and not files.formats:
+        raise UsageError(
+            "--resume goes on from what lies beside the files of a run: add -f srt, or -o FOLDER"
+        )
+    if given["resume"] and STDIN in given["audio"]:
+        raise UsageError("--resume: standard input cannot be read again; name a file, or leave --resume out")
     if str(given["output_dir"]) == "-":
         raise UsageError("--output_dir -: the text is on standard output in any case; name a folder")
     for field in fields(Layout):

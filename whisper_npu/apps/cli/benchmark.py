@@ -25,7 +25,7 @@ from whisper_npu.apps.cli.options import (
     npu_options,
     repeats,
 )
-from whisper_npu.apps.cli.terminal import say
+from whisper_npu.apps.cli.terminal import lines_shown, print_text, say
 from whisper_npu.apps.cli.values import SWITCH, TEXT, Choice, Number
 
 if TYPE_CHECKING:
@@ -382,4 +382,4 @@ def _show(page: Page, files: Files) -> None:
     if any(is_stdout(path) for path in files.asked):
         return  # stdout has what was asked for, perhaps for another program
     screen = Screen.of(sys.stdout, os.environ)
-    print(page_as_text(page, screen.width) + files.ending, end="")
+    print_text(lines_shown(page_as_text(page, screen.width) + files.ending))

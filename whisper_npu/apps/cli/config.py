@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,12 +15,14 @@ from whisper_npu.apps.cli.command import Command, Option, option, value_text
 from whisper_npu.apps.cli.serve import serve
 from whisper_npu.apps.cli.serve_options import SERVER
 from whisper_npu.apps.cli.settings import PRECEDENCE, config_file, unknown_variables
+from whisper_npu.apps.cli.terminal import print_for_scripts, print_lines
 from whisper_npu.apps.cli.transcribe import CONFIGURABLE, transcribe
 from whisper_npu.apps.cli.values import SWITCH
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.screen import WIDTH
 
 SECRET = "(not shown)"
+_NO_HOME = "there is no home folder here; WHISPER_NPU_CONFIG may name a file"
 
 
 def _config(all: bool, path: bool, example: bool) -> None:
@@ -28,12 +32,12 @@ def _config(all: bool, path: bool, example: bool) -> None:
     such as WHISPER_NPU_MODEL.
     """
     if path:
-        print(config_file())
+        print_for_scripts(_file())
         return
     if example:
-        print("\n".join(_example()))
+        print_lines("\n".join(_example()))
         return
-    print("\n".join(_shown(everything=all)))
+    print_lines("\n".join(_shown(everything=all)))
     _check()
 
 
@@ -48,9 +52,19 @@ config = Command(
 )
 
 
+def _file() -> Path:
+    file = config_file()
+    if file is None:
+        raise UsageError(_NO_HOME)
+    return file
+
+
 def _shown(*, everything: bool) -> Iterator[str]:
     file = config_file()
-    yield f"config file: {file}{'' if file.exists() else ' (there is none)'}"
+    if file is None:
+        yield f"config file: none; {_NO_HOME}"
+    else:
+        yield f"config file: {file}{'' if os.path.exists(file) else ' (there is none)'}"
     yield from textwrap.wrap(f"What counts, in this order: {PRECEDENCE}.", WIDTH)
     yield from unknown_variables(CONFIGURABLE)
     rows = [_row(one, ctx) for ctx, options in _parsed() for one in options if one.configurable]
@@ -95,7 +109,7 @@ def _row(one: Option, ctx: click.Context) -> tuple[str, str, str]:
 
 
 def _example() -> Iterator[str]:
-    yield f"# {config_file()}"
+    yield f"# {config_file() or _NO_HOME}"
     yield from textwrap.wrap(
         f"What counts, in this order: {PRECEDENCE}.", WIDTH, initial_indent="# ", subsequent_indent="# "
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from whisper_npu.apps.cli.command import Command, configurable, option
 from whisper_npu.apps.cli.options import DEVICE, KERNELS, TIMEOUT, npu_options
 from whisper_npu.apps.cli.settings import configured
+from whisper_npu.apps.cli.terminal import print_json, print_text
 from whisper_npu.apps.cli.values import SWITCH
 
 
@@ -22,7 +23,6 @@ def _doctor(device: str, kernels: tuple[Path, ...], timeout: float, retry: bool,
     """
     from whisper_npu.doctor import as_document, diagnose, this_machine
     from whisper_npu.doctor.text import as_text
-    from whisper_npu.output import as_json
     from whisper_npu.screen import Screen
 
     machine = this_machine(npu_options(kernels, timeout))
@@ -30,7 +30,10 @@ def _doctor(device: str, kernels: tuple[Path, ...], timeout: float, retry: bool,
         machine.trials.forget_lost()
     diagnosis = diagnose(machine, device)
     screen = Screen.of(sys.stdout, os.environ)
-    print(as_json(as_document(diagnosis)) if json else as_text(diagnosis, screen), end="")
+    if json:
+        print_json(as_document(diagnosis))
+    else:
+        print_text(as_text(diagnosis, screen))
     return 0 if diagnosis.works else 1
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from whisper_npu.apps.cli.terminal import print_wrapped
+from whisper_npu.apps.cli.terminal import Stderr, print_lines, print_wrapped, say
 from whisper_npu.encoder import encoder_ops
 from whisper_npu.errors import UnknownKernelError, WhisperNpuError, error_line, quoted
 from whisper_npu.kernels import registry
@@ -108,7 +108,7 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
             is_ours = contract in designs(contract.target)
             exit_code = max(exit_code, 1 if is_ours else error.exit_code)
             reason = str(error).removeprefix(f"{contract.name}: ")
-            print(error_line(f"{contract.name}: {reason}"), file=sys.stderr)
+            Stderr(sys.stderr).print(error_line(f"{contract.name}: {reason}"))
             continue
         print_wrapped(
             f"{verdict.name}: OK, max error {verdict.max_error:.2g} ({100 * verdict.tolerance_used:.0f} % of "
@@ -139,7 +139,7 @@ def build_model(model: str, array: str, toolchain: str | None = None) -> None:
     Raises UnknownModelError for a name whose sizes are not known.
     """
     choice = _model_choice(model, _target(array))
-    print(f"{model}: {choice.reason}", flush=True)
+    print_lines(f"{model}: {choice.reason}")
     _build(choice.contracts, array, toolchain)
 
 
@@ -166,14 +166,14 @@ def _build(contracts: Sequence[Contract], array: str, toolchain: str | None) -> 
     tools = find_tools()
     tools.check_complete(None if toolchain is None else generation_named(toolchain))
     generation = _generation(toolchain, tools)
-    print(f"toolchain {generation}, tested with {generation.pair}", flush=True)
+    print_lines(f"toolchain {generation}, tested with {generation.pair}")
     if mismatch := tools.mismatch(generation):
-        print(f"whisper-npu: warning: {mismatch}", file=sys.stderr)
+        say(f"warning: {mismatch}")
     sources = [DesignSource.of(contract, generation) for contract in contracts]
     for result in build(sources, folder, array=array, tools=tools):
-        print(f"{result.name}: {result.outcome}, {result.folder}")
+        print_lines(f"{result.name}: {result.outcome}, {result.folder}")
         for name, program in result.programs.items():
-            print(f"  {name}: {program}")
+            print_lines(f"  {name}: {program}")
 
 
 def find_tools() -> Toolchain:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from whisper_npu.apps.cli.command import Argument, Group, command, option
+from whisper_npu.apps.cli.terminal import lines_shown, print_text
 from whisper_npu.apps.cli.values import FILE, FOLDER, SWITCH, TEXT, Choice, Number
 from whisper_npu.errors import UsageError
 
@@ -49,9 +50,9 @@ def kernels_list(all: bool, json: bool, markdown: Path | None) -> None:
     from whisper_npu.output import is_stdout
     from whisper_npu.screen import Screen
 
-    shown = list_designs(ListOptions(all, json, markdown), Screen.of(sys.stdout, os.environ))
+    listed = list_designs(ListOptions(all, json, markdown), Screen.of(sys.stdout, os.environ))
     if markdown is None or not is_stdout(markdown):
-        print(shown, end="")
+        print_text(listed if json else lines_shown(listed))
 
 
 @command(
@@ -67,7 +68,7 @@ def kernels_show(name: str, toolchain: str | None) -> None:
     """
     from whisper_npu.apps.cli.kernel_commands import show_design
 
-    print(show_design(name, toolchain), end="")
+    print_text(show_design(name, toolchain))
 
 
 @command(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
@@ -10,7 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from whisper_npu.apps.cli.terminal import print_wrapped, say
+from whisper_npu.apps.cli.terminal import (
+    Stderr,
+    print_for_scripts,
+    print_json,
+    print_lines,
+    print_wrapped,
+    say,
+)
 from whisper_npu.cache import size_of
 from whisper_npu.checkpoint.library import (
     DOWNLOAD,
@@ -37,7 +43,7 @@ def list_models(*, everything: bool, as_json: bool, model_dir: Path | None = Non
     """Print what this machine has of models, and with `everything` also what the hub has."""
     library = open_library(Places.of(None, model_dir))
     if as_json:
-        print(json.dumps(_document(library, everything=everything), indent=2, ensure_ascii=False))
+        print_json(_document(library, everything=everything))
         return
     width = Screen.of(sys.stdout, os.environ).width
     lines: list[str] = []
@@ -51,7 +57,7 @@ def list_models(*, everything: bool, as_json: bool, model_dir: Path | None = Non
     if everything:
         lines += ["", *wrap("On the hub, with about the size of the download:", width)]
         lines += _available_lines(library, width)
-    print("\n".join(lines))
+    print_lines("\n".join(lines))
 
 
 def download_models(names: Sequence[str], *, model_dir: Path | None = None) -> int:
@@ -78,7 +84,7 @@ def download_models(names: Sequence[str], *, model_dir: Path | None = None) -> i
 
 def print_path(name: str, *, model_dir: Path | None = None) -> None:
     """Print a model's folder and nothing else. Raises CheckpointError if it is not here."""
-    print(locate(name, Places.of(None, model_dir, local_files_only=True), say).folder)
+    print_for_scripts(locate(name, Places.of(None, model_dir, local_files_only=True), say).folder)
 
 
 def verify_models(names: Sequence[str], *, model_dir: Path | None = None) -> int:
@@ -119,7 +125,7 @@ def remove_models(
         ours = [part for part in parts if part.removable]
         freed = sum(part.size for part in ours) if dry_run else remove(ours)
         total += freed
-        print(f"{name}: {'would free' if dry_run else 'freed'} {human_size(freed)}", flush=True)
+        print_lines(f"{name}: {'would free' if dry_run else 'freed'} {human_size(freed)}")
         for part in parts:
             if not part.removable:
                 print_wrapped(f"  {part.what} stays: {_why_it_stays(part)}")
@@ -164,7 +170,7 @@ def _each(names: Sequence[str], work: Callable[[str], str]) -> int:
             if len(names) == 1:
                 raise
             failed = True
-            print(error_line(str(error)), file=sys.stderr, flush=True)
+            Stderr(sys.stderr).print(error_line(str(error)))
     return 1 if failed else 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event, RLock, Thread
 from time import perf_counter
@@ -49,7 +49,8 @@ class Ticker:
         self._thread = Thread(target=self._run, name="progress", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        with suppress(RuntimeError):  # no thread can be started: the work goes on without
+            self._thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -145,12 +146,15 @@ class Progress:
             self._step = f"reading {self._name}"
             self._show()
 
-    def begin(self, seconds: float | None = None) -> None:
-        """It is being transcribed. seconds: the recording's length, which reading it has shown."""
+    def begin(self, seconds: float | None = None, before: float = 0.0) -> None:
+        """It is being transcribed.
+
+        seconds: the recording's length, which reading it has shown. before: what an earlier run has done.
+        """
         with self._lock:
             self._step = None
             self._position = None
-            self._tally.begin(self._heard(seconds))
+            self._tally.begin(self._heard(seconds), self._heard(before) or 0.0)
             self._show()
 
     def advance(self, seconds: float) -> None:

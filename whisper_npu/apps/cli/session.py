@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 from whisper_npu.apps.cli.asked import Asked
 from whisper_npu.apps.cli.ending import ending
+from whisper_npu.apps.cli.journal import journal_path
 from whisper_npu.apps.cli.progress import Progress, awaited
-from whisper_npu.apps.cli.terminal import Stderr
+from whisper_npu.apps.cli.terminal import Stderr, lines_shown
 from whisper_npu.apps.cli.work import Work
 from whisper_npu.apps.outputs import check_outputs, without_transcripts
 from whisper_npu.apps.sources import Recording
@@ -64,6 +66,9 @@ class Session:
             try:
                 for number, recording in enumerate(todo, start=1):
                     work.transcribe(number, recording)
+                    if work.device_is_lost and number < len(todo):
+                        work.leave_out(todo[number:])
+                        break
             except KeyboardInterrupt as caught:
                 interrupt = caught
             ran_on = (
@@ -86,11 +91,13 @@ class Session:
         return 1 if any(result.error for result in work.results) else 0
 
     def _todo(self) -> list[Recording]:
-        """What is to be transcribed: with --skip_existing, what has not all of its files yet."""
-        todo = list(self.found)
-        if self.asked.recordings.skip_existing:
+        """What is to be transcribed: with --skip_existing and --resume, what has not all of its files yet."""
+        todo, asked = list(self.found), self.asked.recordings
+        if asked.skip_existing or asked.resume:
             sources = [recording.source for recording in todo if recording.problem is None]
-            left = set(without_transcripts(sources, self.asked.files))
+            left = set(
+                without_transcripts(sources, self.asked.files, is_begun=_is_begun if asked.resume else None)
+            )
             todo = [recording for recording in todo if recording.problem or recording.source in left]
             if n_skipped := len(self.found) - len(todo):
                 self.progress.note(f"whisper-npu: {n_skipped} skipped, for their files are there")
@@ -107,6 +114,12 @@ class Session:
             for line in ending(report, list(written)):
                 stderr.print(line)
             if self.asked.print.long_report and report.took:
-                stderr.print("\n" + as_text(report, stderr.columns or COLUMNS).rstrip("\n"))
+                text = as_text(report, stderr.columns or COLUMNS).rstrip("\n")
+                stderr.print(f"\n{lines_shown(text)}")
         if self.asked.report is not None:
             write_atomically(self.asked.report, as_json(as_document(report)))
+
+
+def _is_begun(output: Path) -> bool:
+    """Whether the recording of this file was begun anew after its files were written."""
+    return journal_path(output).exists()

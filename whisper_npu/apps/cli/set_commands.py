@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from whisper_npu.apps.cli.terminal import say
+from whisper_npu.apps.cli.terminal import print_lines, say
 from whisper_npu.errors import UsageError
 from whisper_npu.kernels.fetch import fetch, origin_of
 from whisper_npu.kernels.published import NEVER_RUN, SUMS, pack
@@ -37,14 +37,14 @@ def fetch_set(given: str | None, signer: Path | None, timeout_seconds: float) ->
         say=say,
     )
     for kernel in kernels:
-        print(f"{kernel.name}: {kernel.outcome}, {kernel.folder}")
+        print_lines(f"{kernel.name}: {kernel.outcome}, {kernel.folder}")
     signed = f"signed by a key of {signer}" if signer else "no signature checked: --signer names a public key"
-    print(f"{len(kernels)} kernels, each as {SUMS} of {origin} and this version say; {signed}.")
-    print(f"{NEVER_RUN}: whisper-npu doctor tries them first.")
+    print_lines(f"{len(kernels)} kernels, each as {SUMS} of {origin} and this version say; {signed}.")
+    print_lines(f"{NEVER_RUN}: whisper-npu doctor tries them first.")
 
 
 def pack_set(to: Path, key: Path | None) -> None:
     """Make a set of the user's kernel folder."""
     names = pack(kernel_folder(os.environ), to, key=key)
     signed = "signed" if key else "not signed: --key names a private key"
-    print(f"{to}: {len(names)} kernels, {signed}.")
+    print_lines(f"{to}: {len(names)} kernels, {signed}.")

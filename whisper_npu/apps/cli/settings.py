@@ -23,26 +23,29 @@ else:
 
 # They are read elsewhere, and are no options of `transcribe`.
 _OTHER_VARIABLES = {
-    f"WHISPER_NPU_{name}" for name in ("CACHE", "CONFIG", "KERNELS", "KERNELS_FROM", "TOOLCHAIN")
+    f"WHISPER_NPU_{name}" for name in ("CACHE", "CONFIG", "KERNELS", "KERNELS_FROM", "TOOLCHAIN", "TRACEBACK")
 }
 PRECEDENCE = "the command line, then environment variables, then the config file, then the program's defaults"
 
 
-def config_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """$WHISPER_NPU_CONFIG, or whisper-npu/config.toml in the user's config folder."""
+def config_file(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """$WHISPER_NPU_CONFIG, or whisper-npu/config.toml in the user's config folder; None without a home."""
     if own := environ.get("WHISPER_NPU_CONFIG"):
         return Path(os.path.expanduser(own))
     folder = environ.get("XDG_CONFIG_HOME", "")
     if not os.path.isabs(folder):  # as the specification of XDG_CONFIG_HOME wants it
-        folder = "~/.config"
-    return Path(os.path.expanduser(folder)) / "whisper-npu/config.toml"
+        folder = os.path.expanduser("~/.config")
+    return Path(folder) / "whisper-npu/config.toml" if os.path.isabs(folder) else None
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path | None) -> dict[str, Any]:
     """What the file sets, by the options' names with underscores; nothing if there is no such file.
 
-    Raises UsageError for a file that cannot be read, or is no TOML.
+    Nor in a home folder that is closed to this user, as of the one who called sudo. Raises UsageError for a
+    file that cannot be read, or is no TOML.
     """
+    if path is None:
+        return {}
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -52,11 +55,13 @@ def read_config(path: Path) -> dict[str, Any]:
             ) from None
         return {}
     except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError) and not _may_be_there(path):
+            return {}
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UsageError(f"config file {path} cannot be read ({reason}): correct it, or move it") from error
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise UsageError(
             f"config file {path} is no TOML: {one_line(error)}; whisper-npu config --example shows one"
         ) from error
@@ -67,7 +72,17 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def checked_names(config: Mapping[str, Any], known: Sequence[Option], path: Path) -> None:
+def _may_be_there(path: Path) -> bool:
+    """Whether this user sees a file there, or has named it."""
+    if os.environ.get("WHISPER_NPU_CONFIG"):
+        return True
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def checked_names(config: Mapping[str, Any], known: Sequence[Option], path: Path | None) -> None:
     """Raises UsageError for a name that is no option's."""
     names = [option.long_name.removeprefix("--") for option in known if option.configurable]
     for name in config:

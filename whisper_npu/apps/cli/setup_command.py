@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from whisper_npu.apps.cli.terminal import say
+from whisper_npu.apps.cli.terminal import print_lines, say
 from whisper_npu.kernels.matmul.kernel import matmul_64x64
 from whisper_npu.kernels.own_toolchain import toolchain_folder
 from whisper_npu.kernels.setup import set_up
@@ -31,15 +31,15 @@ def set_up_toolchain(
         say=say,
     )
     outcome = "installed" if done.is_new else "were installed already"
-    print(f"{generation.pair} {outcome} in {done.folder}, and built {done.kernel}.")
+    print_lines(f"{generation.pair} {outcome} in {done.folder}, and built {done.kernel}.")
     if place == toolchain_folder(os.environ).absolute():
-        print("whisper-npu kernels build finds them there.")
+        print_lines("whisper-npu kernels build finds them there.")
     else:
-        print(
+        print_lines(
             "For whisper-npu kernels build to find them: "
             f"export WHISPER_NPU_TOOLCHAIN={shlex.quote(str(place))}"
         )
-    print("The kernels that they build have not been run on a chip yet, by anybody.")
+    print_lines("The kernels that they build have not been run on a chip yet, by anybody.")
 
 
 def _program(given: Path) -> Path:

@@ -21,6 +21,7 @@ class Tally:
         self._advanced = self._started  # when the last progress was made
         self._finished = 0.0  # seconds of audio of the recordings before this one
         self._current = 0.0  # of this one
+        self._before = 0.0  # seconds of audio that an earlier run has done
         self.number = 0  # of the recording that is read or transcribed, from 1; 0: none yet
         self._is_open = False  # whether that recording is neither finished nor failed
 
@@ -29,10 +30,15 @@ class Tally:
         self.number = number
         self._is_open = True
 
-    def begin(self, seconds: float | None = None) -> None:
-        """It is read, and is being transcribed. seconds: its length, if reading has shown it."""
+    def begin(self, seconds: float | None = None, before: float = 0.0) -> None:
+        """It is read, and is being transcribed.
+
+        seconds: its length, if reading has shown it. before: what an earlier run has done of it.
+        """
         if seconds is not None:
             self._seconds[self.number - 1] = seconds
+        self._current = before
+        self._before += before
         if self._began is None:
             self._began = self._advanced = self._clock()
 
@@ -102,9 +108,10 @@ class Tally:
     @property
     def speed(self) -> float | None:
         """Seconds of audio per second since the first recording began; None before anything is done."""
-        if self._began is None or self.done < 0.001 or self._advanced <= self._began:
+        done = self.done - self._before
+        if self._began is None or done < 0.001 or self._advanced <= self._began:
             return None
-        return self.done / (self._advanced - self._began)
+        return done / (self._advanced - self._began)
 
     @property
     def left(self) -> float | None:
@@ -146,6 +153,12 @@ def duration(seconds: float) -> str:
     if not hours or (hours == 1 and minutes < 40):
         return f"{60 * hours + minutes} min"
     return f"{hours} h {minutes:02d} min"
+
+
+def hours(seconds: float) -> str:
+    """`0:42:10`."""
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
 def about(tally: Tally) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from whisper_npu.errors import shown
@@ -27,6 +30,14 @@ def give_up(stream: TextIO | None) -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+
+
+class StdoutLostError(Exception):
+    """Standard output cannot be written, and nothing else was asked for."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Stderr:
@@ -76,6 +87,47 @@ def say(step: str) -> None:
 
 def print_wrapped(line: str) -> None:
     """On stdout: wrapped on a terminal, in one line elsewhere."""
+    line = shown(line)
     if is_terminal(sys.stdout):
         line = "\n".join(wrap(line, Screen.of(sys.stdout, os.environ).width, rest=CONTINUED))
-    print(line, flush=True)
+    print_text(f"{line}\n")
+
+
+def print_lines(text: str) -> None:
+    """On stdout, and a line break at the end: what comes from outside is escaped, but for its line breaks."""
+    print_text(f"{lines_shown(text)}\n")
+
+
+def lines_shown(text: str) -> str:
+    """As `shown`, of several lines."""
+    return "\n".join(shown(line) for line in text.split("\n"))
+
+
+def print_text(text: str) -> None:
+    """On stdout, as it is but for characters that its encoding lacks."""
+    if sys.stdout is not None:
+        print(encodable(text, sys.stdout), end="", flush=True)
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """On stdout, for programs: what its encoding lacks as JSON's own escapes, so that nothing is lost."""
+    from whisper_npu.output import as_json
+
+    if sys.stdout is None:
+        return
+    text = as_json(document)
+    if encodable(text, sys.stdout) != text:
+        text = json.dumps(json.loads(text), indent=2) + "\n"
+    print_text(text)
+
+
+def print_for_scripts(path: Path) -> None:
+    """On stdout, for scripts: its bytes as they are; on a terminal fit to be seen."""
+    if sys.stdout is None:
+        return
+    if is_terminal(sys.stdout):
+        print_lines(str(path))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+        sys.stdout.buffer.flush()

@@ -105,6 +105,19 @@ INPUT = group(
         help="Which audio track of a video; default: 1, the first.",
     ),
     option(
+        "--strict",
+        type=SWITCH,
+        default=False,
+        help="Refuse a recording of which something is damaged or missing, in place of a warning.",
+    ),
+    option(
+        "--max_hours",
+        type=Number(float, 0),
+        default=24.0,
+        metavar="H",
+        help="A longer recording is refused; inf: no limit.",
+    ),
+    option(
         "--clip_timestamps",
         type=Numbers(float),
         default=(0,),
@@ -133,6 +146,12 @@ OUTPUT = group(
         help=f"Write a file per recording: {', '.join(FORMATS)} or all, or several: srt,vtt.",
     ),
     option("--skip_existing", type=SWITCH, default=False, help="Skip recordings whose files are there."),
+    option(
+        "--resume",
+        type=SWITCH,
+        default=False,
+        help="Go on where a run that was interrupted was; skip recordings whose files are there.",
+    ),
     option("--pretty_json", "-p", type=SWITCH, default=False, help="Indent json files."),
     option("--timestamps", type=SWITCH, default=False, help="Print the times of each line before it."),
     option("--print_colors", type=SWITCH, default=False, help="On a terminal: colour text by confidence."),

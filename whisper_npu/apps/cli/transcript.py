@@ -130,8 +130,3 @@ def detected(language: str, probability: float, name: str | None = None) -> str:
     """For stderr. language: its English name. name: of the recording, where there are several."""
     start = "" if name is None else f"{shown(name)}: "
     return f"{start}detected {language} ({100 * probability:.0f} %)"
-
-
-def no_speech(name: str) -> str:
-    """For stderr, rather than silence."""
-    return f"no speech was found in {shown(name)}"

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TextIO, TypeVar
 
 from whisper_npu.apps.cli.asked import Asked
 from whisper_npu.apps.cli.ending import wrote
+from whisper_npu.apps.cli.memory_limit import check_limit
 from whisper_npu.apps.cli.progress import Progress
-from whisper_npu.apps.cli.terminal import give_up
-from whisper_npu.apps.cli.transcript import TranscriptPrinter, detected, no_speech
-from whisper_npu.apps.sources import STDIN, Recording
-from whisper_npu.audio import SAMPLE_RATE, Samples, audio_tracks, load_audio
+from whisper_npu.apps.cli.tally import hours
+from whisper_npu.apps.cli.terminal import StdoutLostError, give_up
+from whisper_npu.apps.cli.transcript import TranscriptPrinter, detected
+from whisper_npu.apps.cli.unexpected import described, print_traceback
+from whisper_npu.apps.cli.unfinished import Unfinished
+from whisper_npu.apps.outputs import write_transcript
+from whisper_npu.apps.sources import Recording
+from whisper_npu.audio import Sound, open_audio
 from whisper_npu.energy.meter import Meter
-from whisper_npu.errors import AudioError, DeviceError, OutputError, WhisperNpuError
+from whisper_npu.errors import AudioError, DeviceError, UsageError
 from whisper_npu.npu.device import Device
-from whisper_npu.output import partial_path, render, write_atomically
 from whisper_npu.report import INTERRUPTED, FileResult
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
-from whisper_npu.transcription.result import Transcription
-from whisper_npu.transcription.stream import Stream
 from whisper_npu.transcription.took import Switch
 
 What = TypeVar("What")
+MOST_LOST = 3  # recordings in a row in which the device fails, before the rest is not tried
+_DOCTOR = "whisper-npu doctor finds out what is wrong"
 
 
 class Work:
@@ -40,9 +42,15 @@ class Work:
         self._asked, self._device, self._meter, self._progress = asked, device, meter, progress
         self._is_one_of_several = n_recordings > 1
         self._printer = self._printer_to(sys.stdout if asked.print.text else None)
+        self._n_lost = 0  # recordings in a row that the device failed in
         self.model: Model | None = None  # loaded for the first recording that can be read
         self.load_seconds = 0.0
         self.results: list[FileResult] = []
+
+    @property
+    def device_is_lost(self) -> bool:
+        """Whether further recordings would fail as the last ones did."""
+        return self._n_lost >= MOST_LOST
 
     def transcribe(self, number: int, recording: Recording) -> None:
         """Transcribe one recording and write its files. What fails is named on stderr, and in `results`.
@@ -51,45 +59,67 @@ class Work:
         """
         self._progress.read(number)
         try:
-            samples, seconds = self._read(recording)  # before the model, so that bad audio fails early
-        except AudioError as error:
-            self._fail(recording, None, str(error))
+            sound, seconds = self._read(recording)  # before the model, so that bad audio fails early
+        except Exception as error:
+            self._fail(recording, error)
             return
-        model = self._loaded()
-        self._progress.begin(len(samples) / SAMPLE_RATE)
-        done: Transcription | None = None
-        try:
-            with model.stream(samples, self._asked.options) as stream:
-                try:
-                    self._decode(recording, stream)
-                finally:
-                    done = _so_far(stream, read_seconds=seconds)
-        except (AudioError, DeviceError) as error:
-            self._fail(recording, done, f"{recording.name}: {error}")
-            self._rescue(recording, done)
-        except KeyboardInterrupt:
-            self.results.append(_file_result(recording, done, INTERRUPTED))
-            self._rescue(recording, done)
-            raise
-        else:
-            self._finish(recording, done)
+        with sound:
+            model = self._loaded()
+            try:
+                unfinished = Unfinished(
+                    self._asked, recording, model, read_seconds=seconds, note=self._progress.note
+                )
+            except Exception as error:
+                self._fail(recording, error)
+                return
+            with unfinished:
+                self._transcribe(recording, sound, model, unfinished)
 
-    def _read(self, recording: Recording) -> tuple[Samples, float]:
-        """Samples at 16 kHz, and the seconds that it took."""
+    def _transcribe(self, recording: Recording, sound: Sound, model: Model, unfinished: Unfinished) -> None:
+        try:
+            self._decode(recording, sound, model, unfinished)
+            self._finish(recording, unfinished)
+        except StdoutLostError:
+            raise
+        except KeyboardInterrupt:
+            self.results.append(unfinished.result(INTERRUPTED))
+            self._rescue(unfinished)
+            raise
+        except Exception as error:
+            if isinstance(error, UsageError) and not self._is_one_of_several:
+                raise  # of several recordings it may be meant for the others
+            self._fail(recording, error, unfinished)
+            self._rescue(unfinished)
+
+    def leave_out(self, recordings: Sequence[Recording]) -> None:
+        """Those that are not tried, for the device is lost."""
+        reason = f"not tried: the device failed in {self._n_lost} recordings in a row"
+        self._progress.note(f"whisper-npu: {len(recordings)} recordings are {reason}; {_DOCTOR}")
+        self.results += [FileResult(one.source, None, None, reason) for one in recordings]
+
+    def _read(self, recording: Recording) -> tuple[Sound, float]:
+        """The recording, which the caller closes, and the seconds that reading it took."""
         if recording.problem is not None:
             raise AudioError(recording.problem)
+        asked = self._asked.recordings
         with self._meter.stage("audio"):
             start = perf_counter()
-            samples = load_audio(recording.source, audio_track=self._asked.recordings.audio_track)
-            return samples, perf_counter() - start
+            sound = open_audio(
+                recording.source,
+                audio_track=asked.audio_track,
+                strict=asked.strict,
+                max_seconds=3600 * asked.max_hours,
+            )
+            return sound, perf_counter() - start
 
     def _loaded(self) -> Model:
         if self.model is None:
             asked = self._asked.model
+            check_limit(asked.name)
             self._progress.say(f"loading {asked.name}")
             with self._meter.stage("load"):
                 start = perf_counter()
-                self.model = load_model(
+                model = load_model(
                     asked.name,
                     device=self._device,
                     kernel=asked.kernel,
@@ -101,23 +131,35 @@ class Work:
                     on_switch=self._switched,
                 )
                 self.load_seconds = perf_counter() - start
-            self.model.within(self._meter.stage)
+            model.check(self._asked.options)  # what it refuses, it refuses of every recording
+            model.within(self._meter.stage)
+            self.model = model
         return self.model
 
     def _switched(self, switch: Switch) -> None:
         self._progress.note(f"whisper-npu: note: {switch}")
 
-    def _decode(self, recording: Recording, stream: Stream) -> None:
+    def _decode(self, recording: Recording, sound: Sound, model: Model, unfinished: Unfinished) -> None:
         """Decode all segments, and print each at once."""
-        self._print(self._printer.recording, recording.name)
-        # An English-only model is sure without listening.
-        if self._asked.options.language is None and stream.duration and stream.language_probability < 1:
-            name = recording.name if self._is_one_of_several else None
-            self._progress.note(detected(name_of(stream.language), stream.language_probability, name))
-        self._progress.follow(lambda: stream.seconds_done)
-        for segment in stream:
-            with self._meter.stage("other"):
+        kept = unfinished.kept
+        self._progress.begin(sound.duration, unfinished.resumed_at or 0.0)
+        if kept is not None:
+            self._progress.note(f"{recording.name}: goes on at {hours(kept.point.seconds)}")
+        after = None if kept is None else kept.point
+        with model.stream(sound, self._asked.options, after=after) as stream:
+            unfinished.stream = stream
+            self._print(self._printer.recording, recording.name)
+            # An English-only model is sure without listening.
+            if self._asked.options.language is None and stream.duration and stream.language_probability < 1:
+                name = recording.name if self._is_one_of_several else None
+                self._progress.note(detected(name_of(stream.language), stream.language_probability, name))
+            self._progress.follow(lambda: stream.seconds_done)
+            for segment in () if kept is None else kept.segments:
                 self._print(self._printer.segment, segment)
+            for segment in stream:
+                with self._meter.stage("other"):
+                    self._print(self._printer.segment, segment)
+                    unfinished.follow()
 
     def _print(self, show: Callable[[What], None], what: What) -> None:
         """If nobody reads stdout any more, or its disk is full, files are still written if asked for."""
@@ -125,62 +167,56 @@ class Work:
             show(what)
         except OSError as error:
             if not self._asked.files.formats and self._asked.report is None:
-                raise
+                raise StdoutLostError(error) from error
             self._printer = self._printer_to(None)
             give_up(sys.stdout)
             reason = f"({error.strerror}), only in files"
             self._progress.note(f"whisper-npu: no more text on standard output {reason}")
 
-    def _finish(self, recording: Recording, done: Transcription) -> None:
+    def _finish(self, recording: Recording, unfinished: Unfinished) -> None:
         """Write the files, each of them even where another cannot be written."""
-        written, errors = self._write(done, self._asked.files.paths(recording.source))
+        done = unfinished.so_far()
+        assert done is not None
+        written, errors = write_transcript(done.transcript, unfinished.paths, self._asked.layout)
         if written and (self._is_one_of_several or errors):  # otherwise the ending says so
             self._progress.note(wrote(written))
-        if not done.text.strip():
-            self._progress.note(no_speech(recording.name) + self._other_tracks(recording))
+        for warning in done.warnings:
+            self._progress.note(f"whisper-npu: {recording.name}: {warning}")
+        unfinished.written(written)
+        self._n_lost = 0
         if errors:
-            self._fail(recording, done, errors[0])
+            self._progress.fail(errors[0])
         else:
-            for path in written:
-                partial_path(path).unlink(missing_ok=True)  # of an earlier run, which was interrupted
             self._progress.done()
-            self.results.append(_file_result(recording, done))
+        self.results.append(unfinished.result(errors[0] if errors else None))
 
-    def _rescue(self, recording: Recording, done: Transcription | None) -> None:
-        """Write what was decoded of a recording that ended early, under names that say so."""
-        if done is None or not done.text.strip():
-            return
-        paths = {fmt: partial_path(path) for fmt, path in self._asked.files.paths(recording.source).items()}
-        written, errors = self._write(done, paths)
-        for error in errors:
-            self._progress.note(f"whisper-npu: what was decoded is lost: {error}")
-        if written:
-            self._progress.note(f"{wrote(written)}: the first {done.transcript.segments[-1].end:.0f} s")
+    def _fail(self, recording: Recording, error: Exception, unfinished: Unfinished | None = None) -> None:
+        """Say in one line what is wrong with a recording."""
+        print_traceback(error)
+        message = described(error)
+        if not message.startswith((recording.name, recording.source)):
+            message = f"{recording.name}: {message}"
+        if isinstance(error, DeviceError):
+            self._n_lost += 1
+        self._progress.fail(message)
+        self.results.append(
+            FileResult(recording.source, None, None, message)
+            if unfinished is None
+            else unfinished.result(message)
+        )
 
-    def _write(self, done: Transcription, paths: dict[str, Path]) -> tuple[list[Path], list[str]]:
-        """Returns the files that were written, and why others were not."""
-        written, errors = [], []
-        for fmt, path in paths.items():
-            try:
-                write_atomically(path, render(done.transcript, fmt, self._asked.layout))
-                written.append(path)
-            except OutputError as error:
-                errors.append(str(error))
-        return written, errors
-
-    def _fail(self, recording: Recording, done: Transcription | None, error: str) -> None:
-        self._progress.fail(error)
-        self.results.append(_file_result(recording, done, error))
-
-    def _other_tracks(self, recording: Recording) -> str:
-        """A hint at other tracks, where the first one was taken unasked."""
-        if self._asked.recordings.audio_track is not None or recording.source == STDIN:
-            return ""
+    def _rescue(self, unfinished: Unfinished) -> None:
+        """Write what was decoded of a recording that ends early, under names that say so."""
         try:
-            n_tracks = len(audio_tracks(recording.source))
-        except WhisperNpuError:
-            return ""
-        return f"; it has {n_tracks} audio tracks: try --audio_track 2" if n_tracks > 1 else ""
+            written, errors = unfinished.end_early()
+        except Exception as error:
+            written, errors = [], [described(error)]
+        for reason in errors:
+            self._progress.note(f"whisper-npu: what was decoded is lost: {reason}")
+        done = unfinished.so_far()
+        if written and done is not None:
+            how = "; --resume goes on from there" if unfinished.can_be_resumed else ""
+            self._progress.note(f"{wrote(written)}: the first {done.segments[-1].end:.0f} s{how}")
 
     def _printer_to(self, stdout: TextIO | None) -> TranscriptPrinter:
         asked = self._asked.print
@@ -191,21 +227,3 @@ class Work:
             timestamps=asked.timestamps,
             colors=asked.colors,
         )
-
-
-def _file_result(recording: Recording, done: Transcription | None, error: str | None = None) -> FileResult:
-    if done is None:
-        return FileResult(recording.source, None, None, error)
-    return FileResult(recording.source, done.transcript, done.took, error)
-
-
-def _so_far(stream: Stream, read_seconds: float) -> Transcription:
-    """What has been decoded; of a recording that was not decoded to its end only the part that was.
-
-    read_seconds: what reading the recording took, before the stream.
-    """
-    done = stream.result()
-    done = replace(done, took=replace(done.took, audio_seconds=read_seconds))
-    if stream.finished:
-        return done
-    return replace(done, transcript=replace(done.transcript, duration=stream.seconds_done))
