@@ -88,7 +88,7 @@ def _named(name: str, places: Places, progress: Callable[[str], None]) -> Locate
     packaged, repository = WEIGHTS_PACKAGES.get(name), HUB_IDS[name]
     if (found := _in_chosen_folder(name, repository, places)) is not None:
         return found
-    if packaged is not None and (folder := packages.find(name, places.cache)) is not None:
+    if packaged is not None and (folder := packages.use(name, places.cache)) is not None:
         return Located(name, folder, packages.describe(packaged))
     if (folder := hub.find(repository)) is not None:
         return Located(name, folder, f"hub {repository}")
