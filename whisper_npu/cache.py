@@ -157,7 +157,7 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
     found = find(cache, key)
     if found is None:
         raise CacheError(f"cache entry {folder} was removed while it was being built; try again")
-    if about is not None and about.identity:
+    if about is not None and about.made_from and about.identity:
         _remove_superseded(cache, key, about)
     return found
 

@@ -65,7 +65,7 @@ def load(tokenizer: bytes, folder: Path) -> dict[str, int]:
 
 
 def check(tokens: dict[str, int], n_vocab: int, folder: Path) -> None:
-    """Raises CheckpointError where a token or a timestamp lies beyond the model's last row.
+    """Raises CheckpointError where a token or the first timestamp lies beyond the model's last row.
 
     CTranslate2 does not ask: it would read and write beyond its arrays.
     """
@@ -76,11 +76,10 @@ def check(tokens: dict[str, int], n_vocab: int, folder: Path) -> None:
             "(vocab_size); the tokenizer is another model's: copy the one that this checkpoint was trained "
             "with"
         )
-    if (needed := tokens[NO_TIMESTAMPS] + 1 + _N_TIMESTAMPS) > n_vocab:
+    if tokens[NO_TIMESTAMPS] + 1 == n_vocab:
         raise CheckpointError(
-            f"{folder}: the model has {n_vocab} tokens, expected {needed}: {_N_TIMESTAMPS} timestamps follow "
-            f"{NO_TIMESTAMPS}, with id {tokens[NO_TIMESTAMPS]}; the tokenizer is another model's: copy the "
-            "one that this checkpoint was trained with"
+            f"{folder}: no timestamps follow {NO_TIMESTAMPS}, the last of {n_vocab} tokens; the tokenizer is "
+            "another model's: copy the one that this checkpoint was trained with"
         )
 
 
