@@ -27,6 +27,7 @@ from whisper_npu.kernels.tools import BuildError, Toolchain, UnknownArrayError, 
 from whisper_npu.npu.artifacts import CORE_PROGRAMS, MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
+from whisper_npu.untrusted import read_object
 
 _LAST_LINES = 15  # of a failing tool's output
 
@@ -338,13 +339,12 @@ def _check_program(design: DesignSource, wanted: CoreObject, program: CoreProgra
 
 def _is_up_to_date(place: Path, design: DesignSource, expected: Mapping[str, object]) -> bool:
     try:
-        manifest = json.loads((place / MANIFEST).read_text("utf-8"))
+        manifest = read_object(place / MANIFEST)
         names = design.xclbin, design.instructions
         outputs = {name: _sha256((place / name).read_bytes()) for name in names}
     except (OSError, ValueError):
         return False
-    if isinstance(manifest, dict):
-        manifest.pop(CORE_PROGRAMS, None)  # counted in what the commands made
+    manifest.pop(CORE_PROGRAMS, None)  # counted in what the commands made
     return bool(manifest == json.loads(json.dumps({**expected, "outputs": outputs})))
 
 
@@ -397,10 +397,9 @@ def clean(folder: Path) -> list[str]:
 
 def _is_ours(manifest: Path) -> bool:
     try:
-        content = json.loads(manifest.read_text("utf-8"))
+        return read_object(manifest).get("schema") == SCHEMA
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("schema") == SCHEMA
 
 
 if __name__ == "__main__":  # make clean; building is `whisper-npu kernels build`

@@ -7,6 +7,7 @@ the set's SHA256SUMS, and every kernel with what this version of the program wou
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import urllib.request
@@ -92,7 +93,7 @@ def origin_of(text: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Origin:
         return UsageError(f"--from {_without_secrets(text)!r}: {reason}")
 
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):
-        folder = Path(text).expanduser()
+        folder = Path(os.path.expanduser(text))
         if not text.strip() or not folder.is_dir():
             raise refuse("there is no such folder, and an address begins with http:// or https://")
         return SetFolder(folder)

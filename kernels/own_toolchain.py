@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from whisper_npu.untrusted import read_object
+
 MARKER, UNFINISHED = "whisper-npu-toolchain.json", "whisper-npu-unfinished"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-toolchain", 1
 
@@ -30,15 +32,15 @@ class Installed:
 def toolchain_folder(environ: Mapping[str, str]) -> Path:
     """$WHISPER_NPU_TOOLCHAIN, or whisper-npu/toolchain in the user's data folder."""
     if own := environ.get("WHISPER_NPU_TOOLCHAIN"):
-        return Path(own).expanduser()
-    data = Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
+        return Path(os.path.expanduser(own))
+    data = Path(os.path.expanduser(environ.get("XDG_DATA_HOME") or "~/.local/share"))
     return data / "whisper-npu" / "toolchain"
 
 
 def installed(folder: Path) -> Installed | None:
     """What is installed in a folder; None where nothing is, or not all of it."""
     try:
-        marker = json.loads((folder / MARKER).read_text("utf-8"))
+        marker = read_object(folder / MARKER)
         if (marker.pop("schema"), marker.pop("schema_version")) != (SCHEMA, SCHEMA_VERSION):
             return None
         return Installed(**{**marker, "packages": tuple(marker["packages"])})

@@ -33,18 +33,17 @@ from whisper_npu.kernels.core_report import as_markdown
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import sign
 from whisper_npu.kernels.toolchain import GENERATIONS
-from whisper_npu.npu.artifacts import MANIFEST, checked_kernel
+from whisper_npu.npu.artifacts import MANIFEST, MAX_FILE_BYTES, checked_kernel
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import TARGETS, Target
+from whisper_npu.untrusted import json_object, read_object, read_regular
 
 INDEX, SUMS, SIGNATURE, README = "kernels.json", "SHA256SUMS", "SHA256SUMS.sig", "README.md"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel-set", 1
 NEVER_RUN = "Nobody has run these kernels on a chip yet"
 
-# Far above what a set needs; what exceeds them is not read. An xclbin configures 16 cores with 16 KiB of
-# program memory each.
+# Far above what a set needs; what exceeds them is not read.
 MAX_LIST_BYTES = 1 << 20  # of the index, of SHA256SUMS
-MAX_FILE_BYTES = 16 << 20
 MAX_KERNELS = 300  # of three files each: a release on GitHub has at most 1,000 assets
 
 _ENDINGS = ("xclbin", "insts.bin", MANIFEST)
@@ -142,12 +141,9 @@ def read_index(content: bytes, origin: str) -> tuple[PublishedKernel, ...]:
 def read_json(content: bytes, called: str) -> dict[str, Any]:
     """A JSON object. Raises DamagedSetError."""
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DamagedSetError(f"{called} is no JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise DamagedSetError(f"{called} is no JSON object")
-    return value
+        return json_object(content)
+    except ValueError as error:
+        raise DamagedSetError(f"{called} is no JSON object ({error})") from error
 
 
 def check_kernel(name: str, place: Path, origin: str) -> Contract:
@@ -193,7 +189,7 @@ def _contract(name: str, manifest: Mapping[str, Any]) -> Contract | None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise DamagedSetError(f"{path} cannot be read ({error.strerror})") from error
 
@@ -245,7 +241,7 @@ def _write(places: Sequence[Path], targets: Sequence[Target], to: Path) -> None:
             published = to / f"{place.name}.{ending}"
             shutil.copyfile(place / installed_name(place.name, ending), published)
             sizes[ending] = published.stat().st_size
-        manifests.append(json.loads((place / MANIFEST).read_text("utf-8")))
+        manifests.append(read_object(place / MANIFEST))
     index = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,

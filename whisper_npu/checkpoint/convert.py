@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from whisper_npu import cache
 from whisper_npu.checkpoint import huggingface_folder, vocabulary
-from whisper_npu.checkpoint.files import read_json, sha256
+from whisper_npu.checkpoint.files import read_json, read_small, sha256
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.errors import CacheError
@@ -98,7 +98,7 @@ def convert(folder: Path, out: Path) -> None:
     _write_preprocessor_config(folder, dims.n_mels, out)
     normalizer = folder / "normalizer.json"
     if normalizer.is_file():
-        (out / normalizer.name).write_text(json.dumps(read_json(normalizer)), "utf-8")
+        (out / normalizer.name).write_bytes(read_small(normalizer))
 
 
 def _write_preprocessor_config(folder: Path, n_mels: int, out: Path) -> None:
