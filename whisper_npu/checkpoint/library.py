@@ -160,6 +160,26 @@ def remove(parts: Sequence[Part]) -> int:
     return freed
 
 
+def prunable(library: Library, max_size: int | None) -> list[tuple[str, Part]]:
+    """What may go from the cache, with its owner's name: what belongs to no model, then what was not used.
+
+    max_size: bytes of entries that may stay, the most recently used ones; None: all that a model has.
+    """
+    compiled = [part for part in library.others if part.entry and part.entry.about.kind == cache.COMPILED]
+    gone = [(OTHERS, part) for part in library.others if part not in compiled]
+    if max_size is None:
+        return gone
+    owned = [(model.name, part) for model in library.models for part in model.parts if part.entry is not None]
+    owned += [(OTHERS, part) for part in compiled]
+    left = sum(part.size for _, part in owned)
+    for name, part in sorted(owned, key=lambda found: found[1].entry.used if found[1].entry else 0.0):
+        if left <= max_size:
+            break
+        left -= part.size
+        gone.append((name, part))
+    return gone
+
+
 def verify(model: StoredModel, places: Places) -> tuple[Verdict, ...]:
     """Compare all that belongs to a model with what is known of it."""
     return tuple(_verdict(model, part, places) for part in model.parts)
