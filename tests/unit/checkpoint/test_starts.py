@@ -1,4 +1,4 @@
-"""Starts that are killed, that come at the same time, or that may not write: the model is there all the same."""
+"""Starts that are killed, come at the same time, or may not write: the model is there all the same."""
 
 from __future__ import annotations
 
