@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from whisper_npu.cache import clear_abandoned, scratch_folder
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
 from whisper_npu.kernels.objdump import OBJDUMP_OPTIONS, CoreProgram, read_objdump
@@ -280,8 +281,9 @@ def _build(design: DesignSource, folder: Path, array: str, tools: _CompleteToolc
         return BuildResult(design.name, place, is_new=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
-            work, made, old, packer = (Path(scratch) / name for name in ("work", "new", "old", "packer"))
+        clear_abandoned(folder)
+        with scratch_folder(folder) as scratch:
+            work, made, old, packer = (scratch / name for name in ("work", "new", "old", "packer"))
             new = made / design.name
             for needed in (work, new, old, packer):
                 needed.mkdir(parents=True)
