@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from whisper_npu.cache import cache_folder
@@ -56,9 +58,11 @@ def download(repository: str, progress: Callable[[str], None], cache: Path | Non
         listed = HfApi().model_info(repository, timeout=_TIMEOUT).siblings or []
         patterns = _patterns({file.rfilename for file in listed})
         progress(f"downloading {repository}")
-        return Path(
+        found = Path(
             snapshot_download(repository, allow_patterns=patterns, cache_dir=cache, etag_timeout=_TIMEOUT)
         )
+        _clear_interrupted(found.parents[1])
+        return found
     except CheckpointError:
         raise
     except HFValidationError as error:
@@ -74,6 +78,18 @@ def download(repository: str, progress: Callable[[str], None], cache: Path | Non
         ) from error
     except Exception as error:  # requests', httpx's or the system's, by version of huggingface_hub
         raise _unreachable(error) from error
+
+
+def _clear_interrupted(home: Path) -> None:
+    """Remove what downloads that were killed left of a repository's files.
+
+    home: the repository in the hub's cache. Who downloads a file holds the lock of its name in .locks.
+    """
+    locks = home.parent / ".locks" / home.name
+    for part in home.glob("blobs/*.incomplete"):
+        with suppress(OSError), (locks / f"{part.name.partition('.')[0]}.lock").open("r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if somebody downloads it
+            part.unlink()
 
 
 def own_cache(cache: Path | None) -> Path | None:

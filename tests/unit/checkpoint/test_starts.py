@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.checkpoints import tiny_config, tiny_tensors, tiny_tokenizer, write_checkpoint
+from tests.support.fake_hub import FakeHub, fake_hub
 from whisper_npu import load_model
+from whisper_npu.checkpoint import load_checkpoint
 from whisper_npu.errors import WhisperNpuError
 
 
@@ -101,3 +105,51 @@ def test_a_full_disk_is_one_line(checkpoint: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(WhisperNpuError, match=r"No space left on device.*WHISPER_NPU_CACHE"):
         load_model(checkpoint, device="emulator", cache_dir=tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == []
+
+
+FROM_HUB = """
+import sys
+from pathlib import Path
+from whisper_npu.checkpoint import load_checkpoint
+checkpoint = load_checkpoint("org/small", cache_dir=Path(sys.argv[1]), model_dir=Path(sys.argv[2]))
+print(sorted(path.name for path in checkpoint.decoder_folder.iterdir() if path.is_file()))
+"""
+
+
+def from_hub(hub: FakeHub, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", FROM_HUB, str(folder / "cache"), str(folder / "models")],
+        env={**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_TELEMETRY": "1", "no_proxy": "*"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def hub(checkpoint: Path, tmp_path: Path) -> Iterator[FakeHub]:
+    converted = load_checkpoint(checkpoint, cache_dir=tmp_path / "converted").decoder_folder
+    with fake_hub("org/small", converted) as hub:
+        yield hub
+
+
+def test_processes_that_start_cold_at_once_download_once(hub: FakeHub, tmp_path: Path) -> None:
+    processes = [from_hub(hub, tmp_path) for _ in range(2)]
+    ended = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+    assert ended[0][0] == ended[1][0]
+    assert hub.fetched["model.bin"] == 1
+
+
+def test_after_a_download_that_was_killed_the_next_start_has_the_model_and_no_half_of_it(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.go_on.clear()
+    with from_hub(hub, tmp_path) as process:
+        assert hub.in_the_middle.wait(60)
+        process.kill()
+    hub.go_on.set()
+    with from_hub(hub, tmp_path) as again:
+        said = again.communicate()
+    assert again.returncode == 0, said
+    assert list((tmp_path / "models").rglob("*.incomplete")) == []
