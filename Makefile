@@ -11,6 +11,10 @@
 PYTHON ?= python3
 VENV := .venv
 REPORT := benchmark-report
+# What touches each package, without real weights; about a minute.
+FAST_TESTS := tests/unit/test_cache.py tests/unit/test_staging.py tests/unit/test_output_files.py \
+	tests/unit/apps/test_outputs.py tests/unit/checkpoint/test_decoder.py tests/unit/checkpoint/test_hostile.py \
+	tests/unit/transcription/test_loop.py tests/unit/transcription/test_model.py
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
 .PHONY: demo test test-xrt test-torch test-browser test-lowest audit benchmark clean
