@@ -3,15 +3,21 @@
 # make test-xrt: run the device tests over the genuine pyxrt, without an NPU; needs root and Debian's apt
 # make test-torch: run the drop-ins inside transformers and openai-whisper; needs a CPU build of PyTorch from pip
 # make test-browser: test the server's page in a headless Chromium; needs Debian's chromium, or root and apt
+# make test-lowest: run fast tests with the lowest versions of the packages that pyproject.toml allows
+# make audit: look for known weaknesses in the packages that are installed; needs the internet
 # make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
 
 PYTHON ?= python3
 VENV := .venv
 REPORT := benchmark-report
+# What touches each package, without real weights; about a minute.
+FAST_TESTS := tests/unit/test_cache.py tests/unit/test_staging.py tests/unit/test_output_files.py \
+	tests/unit/apps/test_outputs.py tests/unit/checkpoint/test_decoder.py tests/unit/checkpoint/test_hostile.py \
+	tests/unit/transcription/test_loop.py tests/unit/transcription/test_model.py
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-xrt test-torch test-browser benchmark clean
+.PHONY: demo test test-xrt test-torch test-browser test-lowest audit benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -30,6 +36,20 @@ test-torch: $(VENV)/installed-test
 
 test-browser: $(VENV)/created
 	PYTHON=$(VENV)/bin/python tests/browser/run.sh
+
+# Its own environment: the lowest versions are not those of the other targets.
+test-lowest: $(VENV)/installed-test
+	$(PYTHON) -m venv --clear $(VENV)/lowest
+	$(VENV)/bin/python scripts/lowest.py > $(VENV)/lowest/constraints.txt
+	$(VENV)/lowest/bin/python -m pip install --disable-pip-version-check --quiet \
+		--constraint $(VENV)/lowest/constraints.txt --editable . pytest hypothesis
+	$(VENV)/lowest/bin/python -m pytest -q $(FAST_TESTS)
+
+audit: $(VENV)/installed-demo
+	$(PYTHON) -m venv --clear $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit
+	$(VENV)/audit/bin/pip-audit --skip-editable --path \
+		$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 benchmark: $(VENV)/installed-benchmark
 	$(VENV)/bin/whisper-npu benchmark projection --markdown $(REPORT)/projection.md --json $(REPORT)/projection.json \

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from whisper_npu.cache import clear_abandoned, scratch_folder
 from whisper_npu.errors import quoted
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
@@ -25,14 +26,19 @@ from whisper_npu.kernels.objdump import OBJDUMP_OPTIONS, CoreProgram, read_objdu
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.kernels.tools import BuildError, Toolchain, UnknownArrayError, options_of
-from whisper_npu.npu.artifacts import CORE_PROGRAMS, MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
+from whisper_npu.npu.artifacts import (
+    CORE_PROGRAMS,
+    MANIFEST,
+    MAX_FILE_BYTES,
+    SCHEMA,
+    SCHEMA_VERSION,
+    kernel_folder,
+)
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
 from whisper_npu.untrusted import read_object, read_regular
 
 _LAST_LINES = 15  # of a failing tool's output
-# Far above what a kernel's file needs: an xclbin configures 16 cores with 16 KiB of program memory each.
-MAX_FILE_BYTES = 16 << 20
 
 
 # --- What is built ------------------------------------------------------------------------------------------
@@ -283,8 +289,9 @@ def _build(design: DesignSource, folder: Path, array: str, tools: _CompleteToolc
         return BuildResult(design.name, place, is_new=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as scratch:
-            work, made, old, packer = (Path(scratch) / name for name in ("work", "new", "old", "packer"))
+        clear_abandoned(folder)
+        with scratch_folder(folder) as scratch:
+            work, made, old, packer = (scratch / name for name in ("work", "new", "old", "packer"))
             new = made / design.name
             for needed in (work, new, old, packer):
                 needed.mkdir(parents=True)
@@ -400,7 +407,7 @@ def clean(folder: Path) -> list[str]:
 
 def _is_ours(manifest: Path) -> bool:
     try:
-        return bool(read_object(manifest).get("schema") == SCHEMA)
+        return read_object(manifest).get("schema") == SCHEMA
     except (OSError, ValueError):
         return False
 

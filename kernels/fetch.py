@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from whisper_npu import __version__
+from whisper_npu.cache import clear_abandoned, scratch_folder
 from whisper_npu.errors import UsageError, WhisperNpuError, quoted
 from whisper_npu.kernels.published import (
     INDEX,
@@ -94,7 +94,7 @@ def origin_of(text: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Origin:
         return UsageError(f"--from {quoted(_without_secrets(text))}: {reason}")
 
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):
-        folder = Path(text).expanduser()
+        folder = Path(os.path.expanduser(text))
         if not text.strip() or not os.path.isdir(folder):  # a name that is too long is none, too
             raise refuse("there is no such folder, and an address begins with http:// or https://")
         return SetFolder(folder)
@@ -300,8 +300,9 @@ def fetch(
     kernels = read_index(_checked(origin, INDEX, MAX_LIST_BYTES, sums), str(origin))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
-            new, old = Path(scratch) / "new", Path(scratch) / "old"
+        clear_abandoned(folder)
+        with scratch_folder(folder) as scratch:
+            new, old = scratch / "new", scratch / "old"
             new.mkdir()
             old.mkdir()
             missing = [kernel.name for kernel in kernels if not _is_there(kernel, folder, sums)]

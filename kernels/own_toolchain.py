@@ -32,8 +32,8 @@ class Installed:
 def toolchain_folder(environ: Mapping[str, str]) -> Path:
     """$WHISPER_NPU_TOOLCHAIN, or whisper-npu/toolchain in the user's data folder."""
     if own := environ.get("WHISPER_NPU_TOOLCHAIN"):
-        return Path(own).expanduser()
-    data = Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser()
+        return Path(os.path.expanduser(own))
+    data = Path(os.path.expanduser(environ.get("XDG_DATA_HOME") or "~/.local/share"))
     return data / "whisper-npu" / "toolchain"
 
 

@@ -26,17 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu import __version__
-from whisper_npu.errors import WhisperNpuError, one_line, quoted
+from whisper_npu.errors import WhisperNpuError, quoted
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.build import MAX_FILE_BYTES, DesignSource
+from whisper_npu.kernels.build import DesignSource
 from whisper_npu.kernels.core_report import as_markdown
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import sign
 from whisper_npu.kernels.toolchain import GENERATIONS
-from whisper_npu.npu.artifacts import MANIFEST, checked_kernel
+from whisper_npu.npu.artifacts import MANIFEST, MAX_FILE_BYTES, checked_kernel
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import TARGETS, Target
-from whisper_npu.untrusted import read_regular
+from whisper_npu.untrusted import json_object, read_object, read_regular
 
 INDEX, SUMS, SIGNATURE, README = "kernels.json", "SHA256SUMS", "SHA256SUMS.sig", "README.md"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel-set", 1
@@ -143,12 +143,9 @@ def read_index(content: bytes, origin: str) -> tuple[PublishedKernel, ...]:
 def read_json(content: bytes, called: str) -> dict[str, Any]:
     """A JSON object. Raises DamagedSetError."""
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DamagedSetError(f"{called} is no JSON ({one_line(error)})") from error
-    if not isinstance(value, dict):
-        raise DamagedSetError(f"{called} is no JSON object")
-    return value
+        return json_object(content)
+    except ValueError as error:
+        raise DamagedSetError(f"{called} is no JSON object ({error})") from error
 
 
 def check_kernel(name: str, place: Path, origin: str) -> Contract:
@@ -246,7 +243,7 @@ def _write(places: Sequence[Path], targets: Sequence[Target], to: Path) -> None:
             published = to / f"{place.name}.{ending}"
             shutil.copyfile(place / installed_name(place.name, ending), published)
             sizes[ending] = published.stat().st_size
-        manifests.append(json.loads((place / MANIFEST).read_text("utf-8")))
+        manifests.append(read_object(place / MANIFEST))
     index = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,

@@ -1,25 +1,40 @@
-"""Folders that are built once and found again: each is complete or absent."""
+"""Folders that are built once and found again: each is complete or absent.
+
+An entry is built in a scratch folder beside it, which holds a file that its builder has locked. The system
+gives a lock up when its process ends, however it ends. So two processes that need the same entry build it
+once, and the next start removes the scratch folder of one that was killed.
+"""
 
 from __future__ import annotations
 
+import atexit
+import errno
+import fcntl
 import hashlib
 import json
 import os
+import secrets
+import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from whisper_npu import __version__
 from whisper_npu.errors import CacheError, one_line
+from whisper_npu.untrusted import read_object
 
 _SIZES = ".sizes.json"  # written last: name and size of every file that `build` made
 _ABOUT = ".about.json"
 SCRATCH = ".building-"
-_ABANDONED = 24 * 3600  # seconds after which no process builds in its scratch folder any more
+_LOCK = "lock"  # a file in a scratch folder; whoever builds there holds its lock
+# Where a file system has no locks: seconds after which no process builds in its scratch folder any more.
+_ABANDONED = 24 * 3600
+_PATIENCE = 600.0  # seconds to wait for another process that builds the same: it may be suspended
+_POLL = 0.05  # seconds
 
 COMPILED = "compiled"  # the kind of entry that is made from C++ sources
 
@@ -32,6 +47,7 @@ class About:
     made_from: str = ""  # the folder that was read, or the model's name
     detail: str = ""  # such as "int8"
     made_by: str = f"whisper-npu {__version__}"
+    identity: str = ""  # of what it was made from: with another one, the entry is of no use any more
 
 
 @dataclass(frozen=True)
@@ -42,15 +58,52 @@ class Entry:
     about: About
     size: int  # bytes of all its files
     complete: bool  # no file is missing, and each has its size
+    used: float = 0.0  # when it was used last, in seconds since 1970
 
 
 def cache_folder(chosen: Path | None) -> Path:
-    """Where whisper-npu keeps what it builds: `chosen`, $WHISPER_NPU_CACHE, or the user's cache folder."""
-    if chosen is not None:
-        return Path(os.path.expanduser(chosen))
-    if own := os.environ.get("WHISPER_NPU_CACHE"):
-        return Path(os.path.expanduser(own))
-    return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "whisper-npu"
+    """Where whisper-npu keeps what it builds: `chosen`, $WHISPER_NPU_CACHE, or the user's cache folder.
+
+    Who has no home folder gets one in the temporary folder, which nobody else can open.
+    Raises CacheError where none is to be had.
+    """
+    if own := chosen or os.environ.get("WHISPER_NPU_CACHE"):
+        if os.fspath(folder := _at_home(own)).startswith("~"):
+            raise CacheError(
+                f"cache folder {str(own)!r} is in a home folder that is not known; set WHISPER_NPU_CACHE to "
+                "the whole path of a writable folder"
+            )
+        return folder
+    folder = _at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if os.fspath(folder).startswith("~"):
+        return _users_temporary_folder()
+    return folder / "whisper-npu"
+
+
+def _at_home(folder: Path | str) -> Path:
+    # os.path, because pathlib raises where the home is not known.
+    return Path(os.path.expanduser(folder))
+
+
+def _users_temporary_folder() -> Path:
+    """A folder for this user alone below the temporary folder, where others may have put one of its name."""
+    folder = Path("the temporary folder")
+    try:
+        folder = Path(tempfile.gettempdir()) / f"whisper-npu-{os.getuid()}"
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+    except OSError as error:
+        raise CacheError(
+            f"{folder} cannot be used ({error.strerror or one_line(error)}); set WHISPER_NPU_CACHE to a "
+            "writable folder"
+        ) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise CacheError(
+            f"{folder} is not a folder that only you can open: somebody else may have put it there; set "
+            "WHISPER_NPU_CACHE to a writable folder"
+        )
+    return folder
 
 
 def content_key(salt: str, hashes: Iterable[tuple[str, str]]) -> str:
@@ -63,9 +116,11 @@ def find(cache: Path, key: str) -> Path | None:
     """The entry's folder; None if it is absent, or if a file is missing or has another size."""
     folder = cache / key
     try:
-        sizes = json.loads((folder / _SIZES).read_text("utf-8"))
-        complete = all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
+        sizes = read_object(folder / _SIZES)
+        complete = all(
+            (folder / os.path.basename(name)).stat().st_size == size for name, size in sizes.items()
+        )
+    except (OSError, ValueError):
         return None
     return folder if complete else None
 
@@ -74,12 +129,16 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
     """The entry's folder, built first if it is not complete.
 
     `build` fills an empty folder, which gets the entry's name in one rename after the last byte was written.
-    A build that raises leaves nothing behind. If two processes build the same entry, the first one wins.
-    `about` is kept with the entry; one that lacks it, because an earlier version made it, gets it.
+    A build that raises leaves nothing behind. A process that needs an entry which another one builds waits
+    for it; where it cannot, because the file system has no locks, both build it and the first one wins.
+    `about` is kept with the entry; one that lacks it, because an earlier version made it, gets it. Entries
+    that were made from the same before it changed are removed, and what killed processes left in the cache.
 
     Raises CacheError if the cache cannot be written, and whatever `build` raises.
     """
+    clear_abandoned(cache)
     if (folder := find(cache, key)) is not None:
+        mark_used(folder)
         if about is not None and not (folder / _ABOUT).is_file():
             with suppress(OSError):
                 _describe(folder, about)
@@ -87,17 +146,9 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
     folder = cache / key
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
-            new = Path(scratch) / "new"
-            new.mkdir()
-            build(new)
-            sizes = {path.name: path.stat().st_size for path in new.iterdir()}
-            _describe(new, about or About())
-            (new / _SIZES).write_text(json.dumps(sizes), "utf-8")
+        with scratch_folder(cache, key) as scratch:
             if find(cache, key) is None:
-                if folder.exists():  # an entry that lost files: a folder can only replace an empty one
-                    folder.rename(Path(scratch) / "broken")
-                _rename_or_lose(new, folder)
+                _build_in(scratch, folder, build, about or About())
     except OSError as error:
         raise CacheError(
             f"cache folder {cache} cannot be written ({error.strerror or one_line(error)}); "
@@ -106,26 +157,190 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
     found = find(cache, key)
     if found is None:
         raise CacheError(f"cache entry {folder} was removed while it was being built; try again")
+    if about is not None and about.made_from and about.identity:
+        _remove_superseded(cache, key, about)
     return found
+
+
+def build_for_this_run(build: Callable[[Path], None]) -> Path:
+    """What `build` makes of an empty folder in the temporary folder, for as long as this process lives.
+
+    For who cannot write the cache. Raises CacheError if the temporary folder cannot be written either, and
+    whatever `build` raises.
+    """
+    parent = _users_temporary_folder()
+    clear_abandoned(parent)
+    held = scratch_folder(parent)
+    try:
+        new = held.__enter__() / "new"
+        new.mkdir()
+        build(new)
+    except BaseException as error:
+        held.__exit__(None, None, None)
+        if isinstance(error, OSError):
+            raise CacheError(
+                f"{parent} cannot be written either ({error.strerror or one_line(error)}); set "
+                "WHISPER_NPU_CACHE to a writable folder with room"
+            ) from error
+        raise
+    owner = os.getpid()
+
+    def leave() -> None:
+        if os.getpid() == owner:  # a child that was forked has the folder from its parent
+            held.__exit__(None, None, None)
+
+    atexit.register(leave)
+    return new
+
+
+@contextmanager
+def scratch_folder(parent: Path, key: str = "") -> Iterator[Path]:
+    """A folder below `parent` that is removed afterwards, by the next start if this process is killed.
+
+    key: for an entry that is built in it; two processes do not have one for the same entry at a time.
+    Raises OSError.
+    """
+    folder, lock = _owned(parent, key)
+    try:
+        yield folder
+    finally:
+        _remove_scratch(folder, lock)
+
+
+def _owned(parent: Path, key: str) -> tuple[Path, int | None]:
+    """A scratch folder, and the descriptor that holds its lock; None where the file system has no locks."""
+    until = time.monotonic() + _PATIENCE
+    alone = not key
+    while True:
+        folder = parent / f"{SCRATCH}{key}{secrets.token_hex(4) if alone else ''}"
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        try:
+            lock = _lock(folder, os.O_CREAT)
+        except FileNotFoundError:  # removed in this moment, by whoever took it for one that was left
+            parent.stat()  # raises if it is the parent that is gone
+            continue
+        except OSError as error:
+            if isinstance(error, PermissionError) and not alone:  # another user's, in a cache for several
+                alone = True
+                continue
+            if error.errno not in _NO_LOCKS:
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+            return Path(tempfile.mkdtemp(dir=parent, prefix=f"{SCRATCH}{key}")), None
+        if lock is not None:
+            _empty(folder)  # of what one that was killed left
+            return folder, lock
+        alone = alone or time.monotonic() > until
+        time.sleep(_POLL)
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def _lock(folder: Path, flags: int = 0) -> int | None:
+    """The lock of a scratch folder; None if somebody else has it. Raises OSError."""
+    path = folder / _LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever had it before may have removed the file: then another one has its name, or none.
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
+
+
+def _remove_scratch(folder: Path, lock: int | None) -> None:
+    """The file with the lock goes last: who finds the folder without one cannot tell whose it is."""
+    with suppress(OSError):
+        _empty(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock is not None:
+        os.close(lock)
+
+
+def _build_in(scratch: Path, folder: Path, build: Callable[[Path], None], about: About) -> None:
+    new = scratch / "new"
+    new.mkdir()
+    build(new)
+    sizes = {path.name: path.stat().st_size for path in new.iterdir()}
+    _describe(new, about)
+    (new / _SIZES).write_text(json.dumps(sizes), "utf-8")
+    # Before the name: after a power cut a file may have its size, and zeros for content.
+    for path in (*new.iterdir(), new):
+        _sync(path)
+    if find(folder.parent, folder.name) is None:
+        if folder.exists():  # an entry that lost files: a folder can only replace an empty one
+            folder.rename(scratch / "broken")
+        _rename_or_lose(new, folder)
+        _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):  # of a file system that cannot do it for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def mark_used(folder: Path) -> None:
+    """Remember that an entry is used, for those who remove what was not used for long."""
+    with suppress(OSError):
+        os.utime(folder)
 
 
 def entries(cache: Path) -> tuple[Entry, ...]:
     """All entries, complete or not. What else lies in the cache is nobody's business here."""
     return tuple(
-        Entry(folder, _about(folder), size_of(folder), find(cache, folder.name) is not None)
+        Entry(folder, _about(folder), size_of(folder), find(cache, folder.name) is not None, _used(folder))
         for folder in _folders(cache)
         if (folder / _SIZES).is_file() or (folder / _ABOUT).is_file()
     )
 
 
-def abandoned(cache: Path) -> tuple[Path, ...]:
-    """The scratch folders of builds that were killed: those that nobody wrote into for a day."""
-    before = time.time() - _ABANDONED
-    return tuple(
-        folder
-        for folder in _folders(cache)
-        if folder.name.startswith(SCRATCH) and folder.stat().st_mtime < before
-    )
+def clear_abandoned(cache: Path) -> None:
+    """Remove the scratch folders of processes that were killed, as far as this user may."""
+    try:
+        with os.scandir(cache) as found:
+            left = [Path(entry.path) for entry in found if entry.name.startswith(SCRATCH)]
+    except OSError:
+        return
+    for folder in left:
+        with suppress(OSError):
+            if folder.is_symlink() or not folder.is_dir():
+                continue
+            try:
+                lock = _lock(folder)
+            except OSError as error:
+                # No lock was made yet, by one that is just about to or was killed before; or none can be had.
+                if error.errno not in (errno.ENOENT, *_NO_LOCKS):
+                    continue
+                if time.time() - folder.stat().st_mtime < _ABANDONED:
+                    folder.rmdir()  # which it cannot do unless it is empty
+                else:
+                    shutil.rmtree(folder, ignore_errors=True)
+                continue
+            if lock is not None:
+                _remove_scratch(folder, lock)
 
 
 def remove(folder: Path) -> int:
@@ -135,8 +350,8 @@ def remove(folder: Path) -> int:
     """
     size = size_of(folder)
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=SCRATCH) as scratch:
-            folder.rename(Path(scratch) / "removed")
+        with scratch_folder(folder.parent) as scratch:
+            folder.rename(scratch / "removed")
     except OSError as error:
         raise CacheError(
             f"cache entry {folder} cannot be removed ({error.strerror or one_line(error)}); "
@@ -168,12 +383,31 @@ def _folders(cache: Path) -> list[Path]:
         return []
 
 
+def _used(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _about(folder: Path) -> About:
     try:
-        found = json.loads((folder / _ABOUT).read_text("utf-8"))
-        return About(**{name: str(found[name]) for name in ("kind", "made_from", "detail", "made_by")})
-    except (OSError, ValueError, TypeError, KeyError):
+        found = read_object(folder / _ABOUT)
+        known = {name: str(found[name]) for name in ("kind", "made_from", "detail", "made_by")}
+        return About(**known, identity=str(found.get("identity", "")))
+    except (OSError, ValueError, KeyError):
         return About(made_by="an earlier version")
+
+
+def _remove_superseded(cache: Path, key: str, about: About) -> None:
+    for folder in _folders(cache):
+        other = _about(folder)
+        if (
+            (other.kind, other.made_from) == (about.kind, about.made_from)
+            and other.identity not in ("", about.identity)
+            and folder.name != key
+        ):
+            discard(cache, folder.name)
 
 
 def _describe(folder: Path, about: About) -> None:
@@ -181,12 +415,9 @@ def _describe(folder: Path, about: About) -> None:
 
 
 def discard(cache: Path, key: str) -> None:
-    """Remove an entry that whoever reads it found damaged, if the cache can be written."""
-    try:
-        with tempfile.TemporaryDirectory(dir=cache, prefix=SCRATCH) as scratch:
-            (cache / key).rename(Path(scratch) / "damaged")
-    except OSError:
-        pass  # `find_or_build` says so
+    """Remove an entry that whoever reads it found damaged or out of date, if the cache can be written."""
+    with suppress(OSError), scratch_folder(cache) as scratch:  # `find_or_build` says so
+        (cache / key).rename(scratch / "damaged")
 
 
 def _rename_or_lose(new: Path, folder: Path) -> None:

@@ -21,6 +21,7 @@ from whisper_npu import cache
 from whisper_npu.errors import CacheError, one_line
 from whisper_npu.npu.device import Buffer, Device
 from whisper_npu.ops import Linear
+from whisper_npu.untrusted import read_object
 
 _DIGESTS = "digests.json"  # name of each weight of the entry, and the digest of its file
 _VERSION = 2  # of an entry's files: increase it whenever they would be read or checked in another way
@@ -61,6 +62,7 @@ def stage(weights: Mapping[str, Weight], device: Device, kept_in: KeptIn | None)
             kept_in.progress(f"the encoder's weights are laid out anew: {one_line(error)}")
             return _anew(weights, device)
         if kept is not None:
+            cache.mark_used(folder)
             return {name: device.stage_kept(weights[name].layer, array) for name, array in kept.items()}
         cache.discard(kept_in.cache, key)
     staged = _anew(weights, device)
@@ -73,7 +75,7 @@ def stage(weights: Mapping[str, Weight], device: Device, kept_in: KeptIn | None)
         (folder / _DIGESTS).write_text(json.dumps(digests), "utf-8")
 
     try:
-        about = cache.About(STAGED, kept_in.made_from)
+        about = cache.About(STAGED, kept_in.made_from, identity=kept_in.identity)
         cache.find_or_build(kept_in.cache, key, keep, about)
     except CacheError as error:
         kept_in.progress(f"the encoder's weights are laid out again at every start: {error}")
@@ -86,8 +88,8 @@ def damaged(folder: Path, expected: Iterable[str] = ()) -> list[str]:
     expected: names of weights that it has to hold. Raises OSError where a file is there and cannot be read.
     """
     try:
-        digests = dict(json.loads((folder / _DIGESTS).read_text("utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+        digests = read_object(folder / _DIGESTS)
+    except (FileNotFoundError, ValueError):
         return [_DIGESTS]
     names = dict.fromkeys([*digests, *expected])
     return [f"{name}.npy" for name in names if not _holds(_file(folder, name), digests.get(name))]

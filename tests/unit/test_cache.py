@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,13 +80,153 @@ def test_a_removal_that_fails_says_which_entry(store: Path) -> None:
         cache.remove(store / "absent")
 
 
-def test_only_scratch_folders_of_long_ago_are_abandoned(store: Path) -> None:
-    for name in (".building-old", ".building-new", "entry"):
+KILLED_WHILE_IT_BUILDS = """
+import os, sys
+from pathlib import Path
+from whisper_npu import cache
+
+def build(folder):
+    (folder / "file").write_bytes(b"half")
+    print("building", flush=True)
+    sys.stdin.read()
+
+cache.find_or_build(Path(sys.argv[1]), sys.argv[2], build)
+"""
+
+
+def builder(store: Path, key: str) -> subprocess.Popen[str]:
+    """A process that is in the middle of building an entry, until it is killed or its stdin ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED_WHILE_IT_BUILDS, str(store), key],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "building\n"
+    return process
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    with process:
+        process.kill()
+
+
+@pytest.mark.parametrize("next_key", ["key", "another"])
+def test_what_a_killed_process_left_is_gone_after_the_next_start(store: Path, next_key: str) -> None:
+    killed(builder(store, "key"))
+    assert len(list(store.iterdir())) == 1
+    folder = cache.find_or_build(store, next_key, fill)
+    assert list(store.iterdir()) == [folder]
+    assert (folder / "file").read_bytes() == b"x" * 1000
+
+
+def test_it_is_gone_too_where_the_next_start_finds_all_that_it_needs(store: Path) -> None:
+    folder = cache.find_or_build(store, "there", fill)
+    killed(builder(store, "key"))
+    assert cache.find_or_build(store, "there", fill) == folder
+    assert list(store.iterdir()) == [folder]
+
+
+def test_what_a_living_process_builds_stays_and_who_needs_it_waits(store: Path) -> None:
+    process = builder(store, "key")
+    before = list(store.iterdir())
+    other = cache.find_or_build(store, "another", fill)
+    assert set(store.iterdir()) == {*before, other}
+    with ThreadPoolExecutor(1) as pool, process:
+        waits = pool.submit(cache.find_or_build, store, "key", fill)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert (waits.result() / "file").read_bytes() == b"half"  # the first one's
+
+
+def test_who_waits_for_a_process_that_is_killed_builds_it(store: Path) -> None:
+    process = builder(store, "key")
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(cache.find_or_build, store, "key", fill)
+        killed(process)
+        folder = waits.result()
+    assert (folder / "file").read_bytes() == b"x" * 1000
+    assert list(store.iterdir()) == [folder]
+
+
+def test_nobody_waits_for_ever(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_PATIENCE", 0.0)
+    process = builder(store, "key")
+    folder = cache.find_or_build(store, "key", fill)
+    assert (folder / "file").read_bytes() == b"x" * 1000
+    killed(process)
+
+
+def test_a_scratch_folder_without_a_lock_goes_when_it_is_empty_or_old(store: Path) -> None:
+    for name in (".building-old", ".building-new", ".building-empty", "entry"):
         (store / name).mkdir(parents=True)
+    for name in (".building-old", ".building-new"):
+        fill(store / name)
     long_ago = time.time() - 2 * 24 * 3600
     for name in (".building-old", "entry"):
         os.utime(store / name, (long_ago, long_ago))
-    assert cache.abandoned(store) == (store / ".building-old",)
+    cache.clear_abandoned(store)
+    assert sorted(path.name for path in store.iterdir()) == [".building-new", "entry"]
+
+
+def test_an_entry_of_what_has_changed_since_gives_way_to_the_new_one(store: Path) -> None:
+    def about(kind: str, identity: str) -> About:
+        return About(kind, "/models/base", identity=identity)
+
+    cache.find_or_build(store, "old", fill, about("decoder", "as it was"))
+    cache.find_or_build(store, "same", fill, about("decoder", "as it is"))
+    cache.find_or_build(store, "other kind", fill, about("encoder", "as it was"))
+    cache.find_or_build(store, "other model", fill, About("decoder", "/models/tiny", identity="as it was"))
+    cache.find_or_build(store, "new", fill, about("decoder", "as it is"))
+    assert {path.name for path in store.iterdir()} == {"same", "new", "other kind", "other model"}
+
+
+# Who has no home
+
+
+@pytest.fixture
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Without HOME and without an entry among the users. Returns the folder that would be theirs."""
+    for name in ("HOME", "WHISPER_NPU_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path / f"whisper-npu-{os.getuid()}"
+
+
+def test_who_has_no_home_gets_a_folder_that_nobody_else_can_open(nobody: Path) -> None:
+    for _ in range(2):
+        assert cache.cache_folder(None) == nobody
+        assert stat.S_IMODE(nobody.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda folder: folder.mkdir(mode=0o777) or folder.chmod(0o777),
+        lambda folder: folder.symlink_to(folder.parent),
+        lambda folder: folder.symlink_to("/nowhere"),
+        lambda folder: folder.write_text(""),
+        lambda folder: os.mkfifo(folder),
+    ],
+)
+def test_a_folder_that_somebody_else_may_have_put_there_is_not_used(
+    nobody: Path, plant: Callable[[Path], Any]
+) -> None:
+    plant(nobody)
+    with pytest.raises(CacheError, match="WHISPER_NPU_CACHE"):
+        cache.cache_folder(None)
+
+
+@pytest.mark.parametrize("chosen", [Path("~/cache"), Path("~nobody-of-this-name/cache")])
+def test_a_chosen_folder_in_an_unknown_home_is_one_line(nobody: Path, chosen: Path) -> None:
+    with pytest.raises(CacheError, match="home folder that is not known; set WHISPER_NPU_CACHE"):
+        cache.cache_folder(chosen)
 
 
 def test_a_link_adds_nothing_to_a_size(tmp_path: Path) -> None:

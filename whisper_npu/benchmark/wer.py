@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from whisper_npu.checkpoint.files import read_json
 from whisper_npu.without_torch import no_torch_notice
 
 
@@ -39,7 +39,7 @@ class EnglishNormalizer:
         with no_torch_notice():  # takes 1.5 s, without torch
             from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
-        mapping = json.loads(spelling.read_text(encoding="utf-8")) if spelling else {}
+        mapping = read_json(spelling) if spelling else {}
         self._normalize = EnglishTextNormalizer(mapping)
         found = (
             "the checkpoint's spelling map" if spelling else "an empty spelling map, the checkpoint has none"

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from whisper_npu import cache
 from whisper_npu.checkpoint import huggingface_folder, vocabulary
-from whisper_npu.checkpoint.files import chunks, read_json, sha256
+from whisper_npu.checkpoint.files import read_json, read_small, sha256
 from whisper_npu.checkpoint.huggingface_folder import DecoderDimensions, Tensors
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
+from whisper_npu.errors import CacheError
 
 # Part of every cache key: increase it whenever the same input would give another folder.
 _CONVERTER_VERSION = "1"
@@ -43,14 +44,21 @@ def ctranslate2_folder(folder: Path, cache_folder: Path, progress: Callable[[str
     """The cached CTranslate2 folder for a Hugging Face folder, converted first if it is absent.
 
     The cache key covers the content of every file that is read, so two checkpoints never share an entry.
+    If the cache cannot be written, the folder lasts as long as this process, and `progress` is told why.
     Raises CheckpointError, naming file, tensor or token, if the checkpoint cannot be converted.
     """
     key = cache_key(folder)
-    if (found := cache.find(cache_folder, key)) is not None:
-        return found
-    progress(f"converting {folder} for the decoder, once")
-    about = cache.About(CONVERTED, str(folder.resolve()))
-    return cache.find_or_build(cache_folder, key, lambda out: convert(folder, out), about)
+
+    def build(out: Path) -> None:
+        progress(f"converting {folder} for the decoder, once")
+        convert(folder, out)
+
+    about = cache.About(CONVERTED, str(folder.resolve()), identity=key)
+    try:
+        return cache.find_or_build(cache_folder, key, build, about)
+    except CacheError as error:
+        progress(f"converting it for this run only, which the next start does again: {error}")
+        return cache.build_for_this_run(lambda out: convert(folder, out))
 
 
 def cache_key(folder: Path) -> str:
@@ -90,7 +98,7 @@ def convert(folder: Path, out: Path) -> None:
     _write_preprocessor_config(folder, dims.n_mels, out)
     normalizer = folder / "normalizer.json"
     if normalizer.is_file():
-        (out / normalizer.name).write_bytes(b"".join(chunks(normalizer)))
+        (out / normalizer.name).write_bytes(read_small(normalizer))
 
 
 def _write_preprocessor_config(folder: Path, n_mels: int, out: Path) -> None:

@@ -28,12 +28,15 @@ from whisper_npu.checkpoint.arrays import ArraysOnDemand
 from whisper_npu.checkpoint.files import read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
 from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.untrusted import open_regular
 
 # WhisperSpec was added to CTranslate2 (November 2022) after the binary version had become 6 (October 2022):
 # no Whisper model with an older version exists; 6 is still the newest.
 _BINARY_VERSION = 6
 _SPEC = "WhisperSpec"
 _SPEC_REVISION = 3
+
+_MAX_VARIABLES = 100_000  # large-v3 has 1,500: more only fill the memory of who reads them
 
 # By type id; the order is DataType's in include/ctranslate2/types.h.
 _DTYPES: tuple[np.dtype[Any], ...] = tuple(
@@ -178,6 +181,34 @@ class ModelFile:
         data = self.content[variable.offset : variable.offset + n_bytes]
         return data.view(variable.dtype).reshape(variable.shape)
 
+    def shape(self, name: str, rank: int) -> tuple[int, ...]:
+        found = self.variable(name).shape
+        if len(found) != rank or 0 in found:
+            raise CheckpointError(
+                f"{self.path}: variable {name} has shape {found}, expected {rank} dimensions of 1 or more; "
+                "convert the checkpoint again"
+            )
+        return found
+
+    def integer(self, name: str) -> int:
+        """A variable that is one whole number."""
+        found = self.variable(name)
+        if found.shape != () or found.dtype.kind != "i":
+            raise CheckpointError(
+                f"{self.path}: variable {name} is {found.dtype} {found.shape}, expected one whole number; "
+                "convert the checkpoint again"
+            )
+        return int(self.stored(name))
+
+    def layers(self, side: str) -> int:
+        """How many layers the encoder or the decoder has."""
+        return next(i for i in itertools.count() if f"{side}/layer_{i}/{_QKV}/weight" not in self.variables)
+
+    def heads(self, side: str, n_state: int) -> int:
+        """How many heads a layer of the encoder or the decoder has."""
+        name = f"{side}/num_heads"
+        return self.integer(name) if name in self.variables else n_state // _D_HEAD
+
     def floats(
         self, name: str, shape: tuple[int, ...], rows: slice = slice(None)
     ) -> Callable[[], NDArray[Any]]:
@@ -211,23 +242,10 @@ class ModelFile:
 
 
 def _dimensions(model: ModelFile) -> ModelDimensions:
-    def shape(name: str, rank: int) -> tuple[int, ...]:
-        found = model.variable(name).shape
-        if len(found) != rank or 0 in found:
-            raise CheckpointError(
-                f"{model.path}: variable {name} has shape {found}, expected {rank} dimensions of 1 or more; "
-                "convert the checkpoint again"
-            )
-        return found
-
-    n_state, n_mels, _ = shape("encoder/conv1/weight", 3)
-    n_ctx, _ = shape("encoder/position_encodings/encodings", 2)
-    n_mlp, _ = shape("encoder/layer_0/ffn/linear_0/weight", 2)
-    n_layer = next(i for i in itertools.count() if f"encoder/layer_{i}/{_QKV}/weight" not in model.variables)
-    n_head = n_state // _D_HEAD
-    if "encoder/num_heads" in model.variables:
-        stored = model.stored("encoder/num_heads")
-        n_head = int(stored) if stored.shape == () and stored.dtype.kind == "i" else 0
+    n_state, n_mels, _ = model.shape("encoder/conv1/weight", 3)
+    n_ctx, _ = model.shape("encoder/position_encodings/encodings", 2)
+    n_mlp, _ = model.shape("encoder/layer_0/ffn/linear_0/weight", 2)
+    n_layer, n_head = model.layers("encoder"), model.heads("encoder", n_state)
     if n_layer < 1 or n_head < 1 or n_state % n_head:
         raise CheckpointError(
             f"{model.path}: {n_layer} encoder layers with {n_head} heads over a width of {n_state}; expected "
@@ -292,7 +310,8 @@ class _Cursor:
 def parse_model(path: Path) -> ModelFile:
     """The table of variables, with aliases resolved; no variable's data is read."""
     try:
-        content = np.memmap(path, dtype=np.uint8, mode="r")
+        with open_regular(path) as file:
+            content = np.memmap(file, dtype=np.uint8, mode="r")
     except (OSError, ValueError) as error:  # ValueError: an empty file
         raise CheckpointError(
             f"{path}: expected CTranslate2's model.bin, found a file that cannot be mapped "
@@ -311,13 +330,19 @@ def parse_model(path: Path) -> ModelFile:
         raise cursor.error(start, f"revision 1 to {_SPEC_REVISION} of {_SPEC}", str(revision))
 
     variables: dict[str, Variable] = {}
-    for _ in range(cursor.integer("<I", "the number of variables")):
+    start = cursor.offset
+    if (count := cursor.integer("<I", "the number of variables")) > _MAX_VARIABLES:
+        raise cursor.error(start, f"at most {_MAX_VARIABLES:,} variables", f"{count:,}")
+    for _ in range(count):
         start = cursor.offset
         name = cursor.string("a variable's name")
         if name in variables:
             raise cursor.error(start, "every variable once", f"{name} twice")
         variables[name] = _variable(cursor, name)
-    for _ in range(cursor.integer("<I", "the number of aliases")):
+    start = cursor.offset
+    if (count := cursor.integer("<I", "the number of aliases")) > _MAX_VARIABLES:
+        raise cursor.error(start, f"at most {_MAX_VARIABLES:,} aliases", f"{count:,}")
+    for _ in range(count):
         start = cursor.offset
         alias, target = cursor.string("an alias"), cursor.string("an alias's target")
         if alias in variables or target not in variables:

@@ -3,7 +3,8 @@
 CTranslate2 loads a whole Whisper model and converts its weights to the compute type at every start. Here the
 encoder is removed and the weights are converted once. CTranslate2 insists on a part of the encoder, its ends
 and one layer, which nobody runs. For a decoder in int8 the weights are stored in int8, rounded by
-CTranslate2's own rule, so that its output is the same to the bit.
+CTranslate2's own rule, so that its output is the same to the bit. The small files are written as
+decoder_files.py found them to be.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from whisper_npu.checkpoint.ctranslate2_folder import (
     parse_model,
     write_model,
 )
-from whisper_npu.checkpoint.files import chunks, identity
+from whisper_npu.checkpoint.decoder_files import checked_files
+from whisper_npu.checkpoint.files import identity
 from whisper_npu.errors import CacheError
 
 # Part of every cache key: increase it whenever the same input would give another folder.
-_WRITER_VERSION = "1"
+_WRITER_VERSION = "2"
 
 DECODER = "decoder"  # the kind of cache entry; made from a CTranslate2 folder
 INT8 = "int8"  # the detail of an entry whose weights are stored in int8
@@ -42,34 +44,53 @@ _BLOCK = 1 << 17  # elements that are rounded at a time: they fit a core's cache
 def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Callable[[str], None]) -> Path:
     """The cached folder with the decoder of a CTranslate2 folder, written first if it is absent.
 
-    int8: whether the decoder computes in int8. If the cache cannot be written, returns `whole` itself and
-    tells `progress` why.
+    int8: whether the decoder computes in int8. If the cache cannot be written, the folder has a link to the
+    model.bin of `whole`, lasts as long as this process, and `progress` is told why.
+
+    Raises CheckpointError as `checked_files` does, CacheError if no folder at all can be written.
     """
 
     def build(out: Path) -> None:
         progress(f"storing the decoder of {whole} separately, once")
         write_decoder(whole, out, int8=int8)
 
-    about = cache.About(DECODER, str(whole.resolve()), INT8 if int8 else "as stored")
+    def link(out: Path) -> None:
+        _write_small(whole, out)
+        (out / MODEL).symlink_to((whole / MODEL).resolve())
+
+    about = cache.About(
+        DECODER, str(whole.resolve()), INT8 if int8 else "as stored", identity=_identity(whole)
+    )
     try:
         return cache.find_or_build(cache_folder, cache_key(whole, int8=int8), build, about)
     except CacheError as error:
         progress(f"the decoder is loaded with the encoder: {error}")
-        return whole
+        return cache.build_for_this_run(link)
 
 
 def cache_key(whole: Path, *, int8: bool) -> str:
     """The name of the decoder's entry: another one when a file of the folder changes."""
-    hashes = [(file.name, identity(file)) for file in _files(whole)]
-    return cache.content_key(f"decoder {_WRITER_VERSION} {int8}", hashes)
+    return cache.content_key(f"decoder {_WRITER_VERSION} {int8}", [("whole", _identity(whole))])
+
+
+def _identity(whole: Path) -> str:
+    """Another text when a file of the folder changes."""
+    return cache.content_key("", [(file.name, identity(file)) for file in _files(whole)])
 
 
 def write_decoder(whole: Path, out: Path, *, int8: bool) -> None:
     """Write the decoder of a CTranslate2 folder into an empty folder. Raises CheckpointError."""
-    model, *companions = _files(whole)
-    for file in companions:
-        (out / file.name).write_bytes(b"".join(chunks(file)))
-    _write(parse_model(model), out / MODEL, int8=int8)
+    model = _write_small(whole, out)
+    _write(model, out / MODEL, int8=int8)
+
+
+def _write_small(whole: Path, out: Path) -> ModelFile:
+    """Write all but model.bin; returns what is in model.bin."""
+    model = parse_model(whole / MODEL)
+    n_mels = model.shape("encoder/conv1/weight", 3)[1]
+    for name, content in checked_files(whole, model, n_mels).items():
+        (out / name).write_bytes(content)
+    return model
 
 
 def _files(whole: Path) -> list[Path]:

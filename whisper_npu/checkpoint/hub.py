@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from whisper_npu.cache import cache_folder
 from whisper_npu.checkpoint.convert import SMALL_FILES
 from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_companions
-from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE, weight_files
+from whisper_npu.checkpoint.huggingface_folder import ADAPTER_FILES, INDEX, MERGE, SINGLE, weight_files
 from whisper_npu.errors import CheckpointError, one_line
 
 _TIMEOUT = 10.0  # seconds for the hub to answer; huggingface_hub has no limit of its own
@@ -26,6 +29,7 @@ def find(repository: str, cache: Path | None = None) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+    cache = own_cache(cache)
     for patterns in (_CTRANSLATE2, _SINGLE, _SHARDED):
         try:
             found = snapshot_download(
@@ -49,13 +53,16 @@ def download(repository: str, progress: Callable[[str], None], cache: Path | Non
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
+    cache = own_cache(cache)
     try:
         listed = HfApi().model_info(repository, timeout=_TIMEOUT).siblings or []
         patterns = _patterns({file.rfilename for file in listed})
         progress(f"downloading {repository}")
-        return Path(
+        found = Path(
             snapshot_download(repository, allow_patterns=patterns, cache_dir=cache, etag_timeout=_TIMEOUT)
         )
+        _clear_interrupted(found.parents[1])
+        return found
     except CheckpointError:
         raise
     except HFValidationError as error:
@@ -73,6 +80,27 @@ def download(repository: str, progress: Callable[[str], None], cache: Path | Non
         raise _unreachable(error) from error
 
 
+def _clear_interrupted(home: Path) -> None:
+    """Remove what downloads that were killed left of a repository's files.
+
+    home: the repository in the hub's cache. Who downloads a file holds the lock of its name in .locks.
+    """
+    locks = home.parent / ".locks" / home.name
+    for part in home.glob("blobs/*.incomplete"):
+        with suppress(OSError), (locks / f"{part.name.partition('.')[0]}.lock").open("r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if somebody downloads it
+            part.unlink()
+
+
+def own_cache(cache: Path | None) -> Path | None:
+    """For who has no home folder, a place that is not a folder named ~, as huggingface_hub would make."""
+    from huggingface_hub import constants
+
+    if cache is None and str(constants.HF_HUB_CACHE).startswith("~"):
+        return cache_folder(None) / "hub"
+    return cache
+
+
 def _unreachable(error: Exception) -> CheckpointError:
     reason = one_line(error).partition(" For more information")[0]
     return CheckpointError(f"the hub could not be reached ({type(error).__name__}: {reason})")
@@ -85,6 +113,8 @@ def _patterns(files: set[str]) -> list[str]:
         return _SINGLE
     if INDEX in files:
         return _SHARDED
+    if files & set(ADAPTER_FILES):
+        raise CheckpointError(f"the repository holds an adapter (PEFT) only: {MERGE}")
     raise CheckpointError(f"the repository holds none of model.bin, {SINGLE} and {INDEX}")
 
 

@@ -19,6 +19,7 @@ from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2
 from whisper_npu.checkpoint.files import chunks, read_json, sha256
 from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.errors import CacheError, CheckpointError, one_line
+from whisper_npu.untrusted import open_regular
 
 _PREFIX = "models--"
 _SHA256, _GIT_SHA1 = 64, 40  # hex digits: large files are named by one, small ones by the other
@@ -94,7 +95,7 @@ def remove(download: Download) -> int:
 
 def _is_whisper(snapshot: Path) -> bool:
     if is_ctranslate2(snapshot):
-        with (snapshot / "model.bin").open("rb") as file:
+        with suppress(OSError), open_regular(snapshot / "model.bin") as file:
             return b"WhisperSpec" in file.read(64)
     with suppress(CheckpointError):
         return read_json(snapshot / "config.json").get("model_type") == "whisper"

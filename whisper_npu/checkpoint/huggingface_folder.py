@@ -6,6 +6,7 @@ WhisperForConditionalGeneration.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,20 @@ from numpy.typing import NDArray
 
 from whisper_npu.checkpoint.files import read_json
 from whisper_npu.encoder import ModelDimensions, encoder_shapes
-from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.errors import CheckpointError, one_line, quoted
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_PREFIXES = ("model.", "", "model.model.")  # before "encoder.": the full model, the bare one, a wrapped one
+# Before "encoder.": the full model and the bare one, alone or within a wrapper: PEFT's, DataParallel's.
+_PREFIXES = tuple(
+    f"{wrapper}{model}"
+    for wrapper in ("", "model.", "base_model.model.", "module.", "module.base_model.model.")
+    for model in ("model.", "")
+)
+# Of PEFT, within a wrapped model: a layer that has an adapter keeps its own weights under this name.
+_ADAPTED, _ADAPTERS = ".base_layer.", (".lora_", ".modules_to_save.", ".ia3_", ".ada_")
+_SHARD = re.compile(r"[\w-][\w .+-]{0,200}\.safetensors", re.ASCII)
 _DTYPES = {"F16", "F32", "BF16"}
 
 # encoder_shapes' name -> transformers', below encoder.
@@ -76,10 +85,10 @@ def weight_files(folder: Path) -> list[Path]:
         raise CheckpointError(f"{index}: weight_map names no shard; copy the file again")
     for shard in shards.values():
         # Plain names only: a path could lead out of the folder.
-        if not isinstance(shard, str) or not shard.endswith(".safetensors") or set(shard) & set("/\\:\0"):
+        if not isinstance(shard, str) or not _SHARD.fullmatch(shard):
             raise CheckpointError(
-                f"{index}: weight_map names the shard {shard!r}, expected a .safetensors file in the same "
-                "folder; save the model again"
+                f"{index}: weight_map names the shard {quoted(shard)}, expected a .safetensors file in the "
+                "same folder; save the model again"
             )
     return [folder / shard for shard in sorted(set(shards.values()))]
 
@@ -99,13 +108,13 @@ def dimensions(config: Mapping[str, Any], where: Path | str) -> tuple[ModelDimen
     def require(key: str, expected: Any) -> None:
         if (found := config.get(key, expected)) != expected:
             raise CheckpointError(
-                f"{where}: {key} is {found!r}; only {expected!r} is Whisper's and is supported"
+                f"{where}: {key} is {quoted(found)}; only {expected!r} is Whisper's and is supported"
             )
 
     def size(key: str) -> int:
         value = config.get(key)
         if type(value) is not int or value < 1:
-            raise CheckpointError(f"{where}: {key} is {value!r}, expected a whole number of 1 or more")
+            raise CheckpointError(f"{where}: {key} is {quoted(value)}, expected a whole number of 1 or more")
         return value
 
     require("model_type", "whisper")
@@ -171,6 +180,14 @@ def decoder_shapes(dims: DecoderDimensions) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")  # PEFT's
+MERGE = (
+    "merge the adapter into the model that it was trained from first, where peft is installed: "
+    "PeftModel.from_pretrained(WhisperForConditionalGeneration.from_pretrained(base), adapter)"
+    ".merge_and_unload().save_pretrained(folder)"
+)
+
+
 class Tensors:
     """The tensors in a checkpoint's open safetensors files.
 
@@ -182,6 +199,9 @@ class Tensors:
         self._paths = [path for path, _ in files]
         end = "encoder.conv1.weight"
         self._prefix = next((prefix for prefix in _PREFIXES if prefix + end in self._homes), _PREFIXES[0])
+        for key, (path, _) in self._homes.items():
+            if _ADAPTED in key or any(part in key for part in _ADAPTERS):
+                raise CheckpointError(f"{path}: {key[:120]} belongs to an adapter (PEFT): {MERGE}")
 
     def __contains__(self, name: str) -> bool:
         return self._key(name) in self._homes

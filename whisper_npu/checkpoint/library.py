@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import filecmp
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +105,7 @@ class Verdict:
 
 def open_library(places: Places) -> Library:
     """Look at all folders of models. Uses no network."""
+    cache.clear_abandoned(places.cache)
     entries = cache.entries(places.cache)
     found: dict[str, list[Part]] = {}
     owners: dict[Path, str] = {}  # resolved folder of a checkpoint -> the model's name
@@ -144,10 +144,6 @@ def open_library(places: Places) -> Library:
             others.append(part)
         else:
             found.setdefault(owner, []).append(part)
-    others += [
-        Part("abandoned", "left by a build that was interrupted", folder, cache.size_of(folder))
-        for folder in cache.abandoned(places.cache)
-    ]
     order = {name: number for number, name in enumerate(HUB_IDS)}
     models = sorted(found, key=lambda name: (order.get(name, len(order)), name))
     return Library(places, tuple(StoredModel(name, tuple(found[name])) for name in models), tuple(others))
@@ -162,6 +158,26 @@ def remove(parts: Sequence[Part]) -> int:
         elif part.removable:
             freed += cache.remove(part.folder)
     return freed
+
+
+def prunable(library: Library, max_size: int | None) -> list[tuple[str, Part]]:
+    """What may go from the cache, with its owner's name: what belongs to no model, then what was not used.
+
+    max_size: bytes of entries that may stay, the most recently used ones; None: all that a model has.
+    """
+    compiled = [part for part in library.others if part.entry and part.entry.about.kind == cache.COMPILED]
+    gone = [(OTHERS, part) for part in library.others if part not in compiled]
+    if max_size is None:
+        return gone
+    owned = [(model.name, part) for model in library.models for part in model.parts if part.entry is not None]
+    owned += [(OTHERS, part) for part in compiled]
+    left = sum(part.size for _, part in owned)
+    for name, part in sorted(owned, key=lambda found: found[1].entry.used if found[1].entry else 0.0):
+        if left <= max_size:
+            break
+        left -= part.size
+        gone.append((name, part))
+    return gone
 
 
 def verify(model: StoredModel, places: Places) -> tuple[Verdict, ...]:
@@ -276,10 +292,12 @@ def _derivation(entry: cache.Entry) -> Callable[[Path], None] | None:
 
 
 def _differing(folder: Path, derive: Callable[[Path], None], cache_folder: Path) -> list[str]:
-    with tempfile.TemporaryDirectory(dir=cache_folder, prefix=cache.SCRATCH) as scratch:
-        derive(Path(scratch))
-        names = sorted(path.name for path in Path(scratch).iterdir())
-        same, _, _ = filecmp.cmpfiles(folder, scratch, names, shallow=False)
+    with cache.scratch_folder(cache_folder) as scratch:
+        made = scratch / "made"
+        made.mkdir()
+        derive(made)
+        names = sorted(path.name for path in made.iterdir())
+        same, _, _ = filecmp.cmpfiles(folder, made, names, shallow=False)
         return [name for name in names if name not in same]
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +25,14 @@ def find(name: str, cache_folder: Path) -> Path | None:
     """The folder that an earlier `build` left in the cache."""
     model = WEIGHTS_PACKAGES.get(name)
     return None if model is None else cache.find(cache_folder, _key(model))
+
+
+def use(name: str, cache_folder: Path) -> Path | None:
+    """As `find`, and remembers that it is used."""
+    cache.clear_abandoned(cache_folder)
+    if (folder := find(name, cache_folder)) is not None:
+        cache.mark_used(folder)
+    return folder
 
 
 def is_installed(name: str) -> bool:
@@ -85,11 +90,8 @@ def build(name: str, cache_folder: Path, progress: Callable[[str], None]) -> Pat
     try:
         return cache.find_or_build(cache_folder, _key(model), copy_all, cache.About(WEIGHTS_PACKAGE, name))
     except CacheError as error:
-        folder = Path(tempfile.mkdtemp(prefix="whisper-npu-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        progress(f"copying it for this run only: {error}")
-        copy_all(folder)
-        return folder
+        progress(f"copying it for this run only, which the next start does again: {error}")
+        return cache.build_for_this_run(copy_all)
 
 
 def _key(model: PackagedModel) -> str:

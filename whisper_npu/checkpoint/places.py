@@ -37,4 +37,6 @@ class Places:
             return self.model_dir
         from huggingface_hub import constants
 
+        if str(constants.HF_HUB_CACHE).startswith("~"):  # as in hub.py
+            return cache_folder(None) / "hub"
         return Path(constants.HF_HUB_CACHE)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from whisper_npu.checkpoint import foreign_formats, hub, packages
 from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2
-from whisper_npu.checkpoint.huggingface_folder import INDEX, SINGLE
+from whisper_npu.checkpoint.huggingface_folder import ADAPTER_FILES, INDEX, MERGE, SINGLE
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError
@@ -88,7 +88,7 @@ def _named(name: str, places: Places, progress: Callable[[str], None]) -> Locate
     packaged, repository = WEIGHTS_PACKAGES.get(name), HUB_IDS[name]
     if (found := _in_chosen_folder(name, repository, places)) is not None:
         return found
-    if packaged is not None and (folder := packages.find(name, places.cache)) is not None:
+    if packaged is not None and (folder := packages.use(name, places.cache)) is not None:
         return Located(name, folder, packages.describe(packaged))
     if (folder := hub.find(repository)) is not None:
         return Located(name, folder, f"hub {repository}")
@@ -141,9 +141,12 @@ def _not_found(model: str, reason: str, places: Places) -> str:
 
 def no_weights(folder: Path) -> CheckpointError:
     """The error for a folder that is neither a CTranslate2 nor a Hugging Face checkpoint."""
+    if any((folder / name).is_file() for name in ADAPTER_FILES):
+        return CheckpointError(f"{folder} holds an adapter (PEFT) only, and no whole model: {MERGE}")
     if any(folder.glob("pytorch_model*.bin")):
         return CheckpointError(
-            f"{folder} has its weights in pytorch_model.bin only, expected {SINGLE}; convert it where torch "
+            f"{folder} has its weights in pytorch_model.bin only, expected {SINGLE}; a file of that kind can "
+            "run code when it is opened (pickle) and is never read here; convert it where torch "
             "is installed: WhisperForConditionalGeneration.from_pretrained(folder).save_pretrained(folder)"
         )
     return CheckpointError(

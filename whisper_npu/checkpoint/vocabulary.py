@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from whisper_npu.checkpoint.files import chunks, read_json
-from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.checkpoint.files import read_json, read_small
+from whisper_npu.errors import CheckpointError, WhisperNpuError, one_line
+from whisper_npu.untrusted import json_object
 
 END, START, NO_TIMESTAMPS = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
 # faster-whisper looks up each of these, and fails in the middle of a transcription if it is absent.
 _REQUIRED = (END, START, "<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", NO_TIMESTAMPS)
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")
+SPECIAL = (*_REQUIRED, *_NO_SPEECH)
 _LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
 _N_TIMESTAMPS = 1501  # 0.00 to 30.00 seconds in steps of 0.02
 
@@ -29,17 +33,26 @@ def write_tokenizer(folder: Path, out: Path) -> dict[str, int]:
     added_tokens.json or tokenizer_config.json. Raises CheckpointError if neither exists, or if a token that
     transcription needs is absent.
     """
+    source = folder / "tokenizer.json"
+    content = read_small(source) if source.is_file() else _built(folder)
+    tokens = load(content, folder)
+    out.write_bytes(content)
+    return tokens
+
+
+def load(tokenizer: bytes, folder: Path) -> dict[str, int]:
+    """token -> id, special tokens included, of a tokenizer.json in `folder`.
+
+    Raises CheckpointError if it does not load, or a token that transcription needs is absent.
+    """
     from tokenizers import Tokenizer
 
-    source = folder / "tokenizer.json"
-    content = b"".join(chunks(source)) if source.is_file() else _built(folder)
-    try:
-        tokens: dict[str, int] = Tokenizer.from_buffer(content).get_vocab(with_added_tokens=True)
-    except Exception as error:  # tokenizers raises plain Exception
-        raise CheckpointError(
-            f"{folder}: expected a tokenizer in tokenizer.json (or vocab.json and merges.txt), found one "
-            f"that does not load ({one_line(error)}); save the processor again"
-        ) from error
+    with _library(
+        f"{folder}: expected a tokenizer in tokenizer.json (or vocab.json and merges.txt), found one that "
+        "does not load"
+    ):
+        json_object(tokenizer)  # what this refuses is none; all else is for the library to judge
+        tokens: dict[str, int] = Tokenizer.from_buffer(tokenizer).get_vocab(with_added_tokens=True)
     absent = [token for token in _REQUIRED if token not in tokens]
     if not any(token in tokens for token in _NO_SPEECH):
         absent.append(" or ".join(_NO_SPEECH))
@@ -48,8 +61,37 @@ def write_tokenizer(folder: Path, out: Path) -> dict[str, int]:
             f"{folder}: the tokenizer has no {', '.join(absent)}, without which Whisper cannot be prompted; "
             "copy tokenizer.json from the checkpoint that this one was trained from"
         )
-    out.write_bytes(content)
     return tokens
+
+
+def check(tokens: dict[str, int], n_vocab: int, folder: Path) -> None:
+    """Raises CheckpointError where a token or the first timestamp lies beyond the model's last row.
+
+    CTranslate2 does not ask: it would read and write beyond its arrays.
+    """
+    token = max(tokens, key=lambda token: tokens[token])
+    if tokens[token] >= n_vocab:
+        raise CheckpointError(
+            f"{folder}: token {token[:60]} has id {tokens[token]}, but the model has {n_vocab} tokens "
+            "(vocab_size); the tokenizer is another model's: copy the one that this checkpoint was trained "
+            "with"
+        )
+    if tokens[NO_TIMESTAMPS] + 1 == n_vocab:
+        raise CheckpointError(
+            f"{folder}: no timestamps follow {NO_TIMESTAMPS}, the last of {n_vocab} tokens; the tokenizer is "
+            "another model's: copy the one that this checkpoint was trained with"
+        )
+
+
+@contextmanager
+def _library(problem: str) -> Iterator[None]:
+    """For a call of the tokenizers library: CheckpointError for whatever it raises, a panic included."""
+    try:
+        yield
+    except (WhisperNpuError, KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # it raises plain Exception; a panic (pyo3's) is none
+        raise CheckpointError(f"{problem} ({one_line(error)}); save the processor again") from error
 
 
 def _built(folder: Path) -> bytes:
@@ -62,10 +104,8 @@ def _built(folder: Path) -> bytes:
             f"{folder} lacks tokenizer.json, and {' and '.join(missing)} to build it; save the processor "
             "beside the model (WhisperProcessor.save_pretrained)"
         )
-    try:
-        tokenizer = Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
-    except Exception as error:  # tokenizers raises plain Exception
-        raise CheckpointError(f"{vocab} and {merges.name} do not load ({one_line(error)})") from error
+    with _library(f"{vocab} and {merges.name} do not load"):
+        tokenizer = Tokenizer(models.BPE(_ids(vocab), _pairs(merges)))
     # As in GPT-2, whose text tokens Whisper uses.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -75,8 +115,9 @@ def _built(folder: Path) -> bytes:
     parts["added_tokens"] = [
         {"id": number, "content": token, **flags} for number, token in sorted(_added(folder).items())
     ]
-    content = json.dumps(parts, ensure_ascii=False).encode()
-    loaded = Tokenizer.from_buffer(content).get_vocab(with_added_tokens=True)
+    with _library(f"{folder}: the special tokens do not load"):
+        content = json.dumps(parts, ensure_ascii=False).encode()
+        loaded = Tokenizer.from_buffer(content).get_vocab(with_added_tokens=True)
     for number, token in _added(folder).items():
         if loaded.get(token) != number:
             raise CheckpointError(
@@ -84,6 +125,23 @@ def _built(folder: Path) -> bytes:
                 f"{loaded.get(token)}; save the processor again, with tokenizer.json"
             )
     return content
+
+
+def _ids(vocab: Path) -> dict[str, int]:
+    ids = read_json(vocab)
+    if wrong := next((token for token, number in ids.items() if type(number) is not int or number < 0), None):
+        raise CheckpointError(f"{vocab}: token {wrong[:60]!r} has no id; save the processor again")
+    return ids
+
+
+def _pairs(merges: Path) -> list[tuple[str, str]]:
+    """The lines of merges.txt, as GPT-2's format has them: a pair in each, after a line with the version."""
+    pairs = []
+    for line in read_small(merges).decode("utf-8").split("\n"):
+        first, _, second = line.rstrip("\r").partition(" ")
+        if second and not line.startswith("#version"):
+            pairs.append((first, second))
+    return pairs
 
 
 def _added(folder: Path) -> dict[int, str]:
@@ -112,12 +170,7 @@ def listed(tokens: dict[str, int], n_vocab: int, multilingual: bool | None, fold
     Raises CheckpointError if a special token lies beyond the last row, if two tokens share an id, or if the
     checkpoint calls itself multilingual and CTranslate2 could not tell.
     """
-    for token in (*_REQUIRED, *(token for token in _NO_SPEECH if token in tokens)):
-        if tokens[token] >= n_vocab:
-            raise CheckpointError(
-                f"{folder}: token {token} has id {tokens[token]}, but config.json's vocab_size is {n_vocab}; "
-                "the tokenizer is another model's: copy the one that this checkpoint was trained with"
-            )
+    check(tokens, n_vocab, folder)
     if multilingual and _MULTILINGUAL_MARK not in tokens:
         raise CheckpointError(
             f"{folder}: generation_config.json says is_multilingual, but the tokenizer is an English-only "
@@ -151,7 +204,8 @@ def whisper_config(
     def numbers(value: Any) -> list[int] | None:
         if not isinstance(value, list):
             return None
-        return [number for number in value if type(number) is int and 0 <= number < len(tokens)]
+        found = (number for number in value if type(number) is int and 0 <= number < len(tokens))
+        return list(dict.fromkeys(found))
 
     def first(*values: list[int] | None) -> list[int]:
         return next((value for value in values if value is not None), [])
@@ -183,4 +237,5 @@ def _alignment_heads(value: Any, n_layer: int, n_head: int) -> list[list[int]]:
     ]
     # A fine-tuned model with fewer decoder layers may have its parent's list: drop what is out of range.
     # If a checkpoint names none, CTranslate2's converter also takes all heads of the last half.
-    return heads or [[layer, head] for layer in range(n_layer // 2, n_layer) for head in range(n_head)]
+    distinct = [list(pair) for pair in dict.fromkeys(map(tuple, heads))]
+    return distinct or [[layer, head] for layer in range(n_layer // 2, n_layer) for head in range(n_head)]

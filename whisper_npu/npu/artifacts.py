@@ -2,7 +2,8 @@
 
 A kernel is a folder NAME/ with NAME.xclbin (the array's configuration), NAME.insts.bin (the NPU's
 instructions for one size of product) and manifest.json, as `whisper-npu kernels build` writes it. Whatever
-does not match its manifest, or its manifest the contract, is refused.
+does not match its manifest, or its manifest the contract, is refused. Each file is read once: the bytes whose
+hash was compared are those that reach the NPU.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from whisper_npu.errors import KernelManifestError, KernelNotBuiltError
+from whisper_npu.errors import KernelManifestError, KernelNotBuiltError, one_line, quoted
 from whisper_npu.kernels import registry
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
+from whisper_npu.untrusted import read_object, read_regular
 
 MANIFEST = "manifest.json"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel", 3
+# Far above what a kernel needs: an xclbin configures 16 cores with 16 KiB of program memory each.
+MAX_FILE_BYTES = 16 << 20
 CORE_PROGRAMS = "core_programs"  # by object: what llvm-objdump showed, where the build had it
 
 
@@ -44,7 +48,8 @@ class Artifact:
     contract: Contract
     folder: Path
     overlay: str  # a hash: kernels of one overlay, by the same tools, run on one loaded xclbin
-    xclbin: Path
+    xclbin: Path  # where `configuration` was read, for messages
+    configuration: bytes  # of the array
     instructions: bytes  # little-endian 32-bit words
     inner_loop: InnerLoop | None = None  # of the object that multiplies most; None where nobody counted
 
@@ -57,17 +62,22 @@ class Artifact:
 def kernel_folder(environ: Mapping[str, str]) -> Path:
     """Where built kernels live: $WHISPER_NPU_KERNELS, or whisper-npu/kernels in the user's data folder."""
     if own := environ.get("WHISPER_NPU_KERNELS"):
-        return Path(own).expanduser()
+        return at_home(own)
     return _user_folder(environ)
 
 
 def _user_folder(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "whisper-npu" / "kernels"
+    return at_home(environ.get("XDG_DATA_HOME") or "~/.local/share") / "whisper-npu" / "kernels"
+
+
+def at_home(folder: str | Path) -> Path:
+    """With ~ resolved, unless the home folder is not known: then it is a folder that does not exist."""
+    return Path(os.path.expanduser(folder))
 
 
 def searched_folders(given: Sequence[Path], environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """Where a kernel is looked for, first come first: those given, $WHISPER_NPU_KERNELS, the user's."""
-    folders = [*(folder.expanduser() for folder in given), kernel_folder(environ), _user_folder(environ)]
+    folders = [*map(at_home, given), kernel_folder(environ), _user_folder(environ)]
     return tuple(dict.fromkeys(folders))
 
 
@@ -97,10 +107,9 @@ def _loop_of(contract: Contract, folders: Sequence[Path]) -> InnerLoop | None:
     """As the manifest says; None where it does not, or is none: `find_kernel` says so when it is loaded."""
     place = _place(contract, folders)
     try:
-        manifest = json.loads((place / MANIFEST).read_text("utf-8")) if place else None
-    except (OSError, ValueError, RecursionError):
+        return _inner_loop(read_object(place / MANIFEST).get(CORE_PROGRAMS)) if place else None
+    except (OSError, ValueError):
         return None
-    return _inner_loop(manifest.get(CORE_PROGRAMS)) if isinstance(manifest, dict) else None
 
 
 def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:
@@ -133,19 +142,20 @@ def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) ->
         return KernelManifestError(f"kernel {contract.name} in {origin} is refused: {reason}; {remedy}")
 
     try:
-        manifest = json.loads((place / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise refuse(f"{MANIFEST} cannot be read ({error})") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        manifest = read_object(place / MANIFEST)
+    except (OSError, ValueError) as error:
+        raise refuse(f"{MANIFEST} cannot be read ({one_line(error)})") from error
+    if manifest.get("schema") != SCHEMA:
         raise refuse(f"{MANIFEST} is no {SCHEMA} manifest")
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise refuse(
-            f"its manifest has version {manifest.get('schema_version')}, this program reads {SCHEMA_VERSION}"
+            f"its manifest has version {quoted(manifest.get('schema_version'))}, this program reads "
+            f"{SCHEMA_VERSION}"
         )
     target = str(manifest.get("target"))
     wanted = contract.target.name
     if target != wanted and not target.startswith(f"{wanted}_"):
-        raise refuse(f"it was built for {target}, not for {wanted}")
+        raise refuse(f"it was built for {target[:60]}, not for {wanted}")
     if manifest.get("contract") != json.loads(json.dumps(contract.as_json())):
         raise refuse(f"its manifest promises something else than this program's {contract.name}")
     overlay = _member(manifest, "overlay", "sha256")
@@ -155,7 +165,7 @@ def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) ->
     contents = {}
     for path in (xclbin, instructions):
         try:
-            contents[path] = path.read_bytes()
+            contents[path] = read_regular(path, MAX_FILE_BYTES)
         except OSError as error:
             raise refuse(f"{path.name} cannot be read ({error.strerror})") from error
         expected = _member(manifest, "outputs", path.name)
@@ -164,7 +174,8 @@ def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) ->
     if not contents[instructions] or len(contents[instructions]) % 4:
         raise refuse(f"{instructions.name} holds {len(contents[instructions])} bytes, not 32-bit words")
     loop = _inner_loop(manifest.get(CORE_PROGRAMS))
-    return Artifact(contract, place, _overlay(overlay, manifest), xclbin, contents[instructions], loop)
+    array = _overlay(overlay, manifest)
+    return Artifact(contract, place, array, xclbin, contents[xclbin], contents[instructions], loop)
 
 
 def _overlay(array_part: str, manifest: Mapping[str, Any]) -> str:

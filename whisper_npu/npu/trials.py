@@ -18,6 +18,7 @@ from pathlib import Path
 
 from whisper_npu.cache import cache_folder
 from whisper_npu.errors import NoAnswerError, TrialLostError
+from whisper_npu.untrusted import read_object
 
 FOLDER = "npu-trials"  # of the cache
 RUNNING, PASSED = "running", "passed"
@@ -118,7 +119,7 @@ class Trials:
 
 def _read(file: Path) -> Trial | None:
     try:
-        return Trial(**json.loads(file.read_text("utf-8")))
+        return Trial(**read_object(file))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event
@@ -75,7 +76,7 @@ def load_model(
     """
     report = progress or silent
     cache_dir, model_dir = (
-        None if folder is None else Path(folder).expanduser() for folder in (cache_dir, model_dir)
+        None if folder is None else Path(os.path.expanduser(folder)) for folder in (cache_dir, model_dir)
     )
     npu = NpuOptions.of(kernels, timeout)
     with device_for(device, threads, fidelity, npu, check_results) as (opened, _):

@@ -86,7 +86,7 @@ def with_decoder(
     try:
         return opened(folder)
     except DecoderFolderError:
-        if folder == whole:  # not ours to make anew
+        if folder.parent != cache:  # made a moment ago
             raise
         progress("the stored decoder is damaged")
         discard(cache, folder.name)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.support.checkpoints import write_tiny
 from tests.support.hub_cache import nothing_downloaded, put_in_hub_cache
 from tests.support.terminal import terminal
+from whisper_npu import cache as stored
 from whisper_npu.apps.cli.model_commands import (
     download_models,
     human_size,
     list_models,
     print_path,
+    prune_cache,
     remove_models,
     verify_models,
 )
-from whisper_npu.cache import find_or_build
+from whisper_npu.apps.cli.values import Size
+from whisper_npu.cache import About, find_or_build
 from whisper_npu.checkpoint import known_models, load_checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
 from whisper_npu.checkpoint.names import HUB_IDS
@@ -295,3 +300,59 @@ def test_the_users_own_folder_stays_and_it_says_so(
     assert f"folder {own} stays: it is your own folder" in printed()
     assert own.is_dir()
     assert list(cache.iterdir()) == []
+
+
+# prune
+
+
+def an_entry(cache: Path, model: Path, key: str, used: float) -> Path:
+    model.mkdir(exist_ok=True)
+
+    def fill(folder: Path) -> None:
+        (folder / "file").write_bytes(bytes(10_000))
+
+    folder = find_or_build(cache, key, fill, About("decoder", str(model), key))
+    os.utime(folder, (used, used))
+    return folder
+
+
+def test_prune_removes_what_belongs_to_no_model(
+    tmp_path: Path, cache: Path, hub_folder: Path, printed: Callable[[], str]
+) -> None:
+    orphan = an_entry(cache, tmp_path / "gone", "orphan", 2.0)
+    (tmp_path / "gone").rmdir()
+    used = an_entry(cache, tmp_path / "model", "used", 1.0)
+    prune_cache(max_size=None, dry_run=True)
+    assert "others: would free 10." in printed()
+    assert orphan.exists()
+    prune_cache(max_size=None, dry_run=False)
+    assert "freed 10." in printed()
+    assert list(cache.iterdir()) == [used]
+
+
+def test_prune_removes_what_was_used_least_recently_until_it_fits(
+    tmp_path: Path, cache: Path, hub_folder: Path, printed: Callable[[], str]
+) -> None:
+    for key, used in (("middle", 2.0), ("latest", 3.0), ("first", 1.0)):
+        an_entry(cache, tmp_path / "model", key, used)
+    an_entry(cache, tmp_path / "model", "first", 4.0)  # used again
+    prune_cache(max_size=25_000, dry_run=False)
+    assert {path.name for path in cache.iterdir()} == {"latest", "first"}
+    assert stored.find(cache, "latest") is not None
+    prune_cache(max_size=0, dry_run=False)
+    assert list(cache.iterdir()) == []
+    assert "0 B in" in printed()
+
+
+@pytest.mark.parametrize(
+    ("typed", "size"),
+    [("0", 0), ("2G", 2 * 10**9), ("1.5M", 1_500_000), ("10 kB", 10_000), ("3T", 3 * 10**12)],
+)
+def test_sizes_are_read_as_they_are_shown(typed: str, size: int) -> None:
+    assert Size().convert(typed, None, None) == size
+
+
+@pytest.mark.parametrize("typed", ["", "-1", "much", "2X", "1e3", "9" * 5000])
+def test_what_is_no_size_is_refused(typed: str) -> None:
+    with pytest.raises(click.BadParameter, match="must be a size such as 500M or 2G"):
+        Size().convert(typed, None, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -100,7 +102,7 @@ def test_one_byte_apart_is_another_entry(tmp_path: Path, store: Path) -> None:
     assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
     second = load_checkpoint(folder, cache_dir=store)
     assert first.decoder_folder != second.decoder_folder
-    assert len(entries(store)) == 2
+    assert entries(store) == [second.decoder_folder.name]  # nobody needs the other one any more
 
 
 @pytest.mark.parametrize("name", [name for name in convert.SMALL_FILES if name != "config.json"])
@@ -168,7 +170,14 @@ def test_a_damaged_entry_is_built_anew(tmp_path: Path, store: Path, damage: Call
     assert entries(store) == [converted.name]
 
 
-def test_of_two_builds_at_once_the_first_wins(store: Path) -> None:
+def test_of_two_builds_at_once_the_first_wins_where_files_cannot_be_locked(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
     def build(content: str, inside: Callable[[], Any]) -> Callable[[Path], None]:
         def fill(out: Path) -> None:
             inside()
@@ -201,9 +210,24 @@ def test_a_rename_that_loses_the_race_takes_the_winners_entry(
     assert (folder / "file").read_text() == "other"
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named_and_the_run_goes_on(tmp_path: Path, store: Path) -> None:
     folder = write_tiny(tmp_path / "hf")
     (tmp_path / "file").write_text("")
+    said: list[str] = []
+    found = load_checkpoint(folder, cache_dir=tmp_path / "file", progress=said.append).decoder_folder
+    assert f"for this run only, which the next start does again: cache folder {tmp_path / 'file'}" in said[-1]
+    assert "WHISPER_NPU_CACHE" in said[-1]
+    kept = load_checkpoint(folder, cache_dir=store).decoder_folder
+    for file in found.iterdir():
+        assert file.read_bytes() == (kept / file.name).read_bytes()
+
+
+def test_where_neither_cache_nor_temporary_folder_can_be_written_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tiny(tmp_path / "hf")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
     with pytest.raises(CacheError, match="WHISPER_NPU_CACHE") as caught:
         load_checkpoint(folder, cache_dir=tmp_path / "file")
     assert str(tmp_path / "file") in str(caught.value)

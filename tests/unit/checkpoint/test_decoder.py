@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path: Pa
     (tmp_path / "file").touch()
     steps: list[str] = []
     found = decoder_alone(whole, int8=True, cache_folder=tmp_path / "file/below", progress=steps.append)
-    assert found == whole
+    assert (found / "model.bin").samefile(whole / "model.bin")
+    assert said(found, "int8") == said(whole, "int8")
     assert "cannot be written" in steps[-1]
     assert "WHISPER_NPU_CACHE" in steps[-1]
 
@@ -148,4 +150,4 @@ def test_what_faster_whisper_needs_is_beside_it(tmp_path: Path) -> None:
     names = {"config.json", "tokenizer.json", "vocabulary.json", "preprocessor_config.json"}
     assert names <= {file.name for file in apart.iterdir()}
     for name in names:
-        assert (apart / name).read_bytes() == (whole / name).read_bytes()
+        assert json.loads((apart / name).read_bytes()) == json.loads((whole / name).read_bytes())

@@ -1,4 +1,4 @@
-"""The work of `whisper-npu models ...`: list, download, path, verify and remove."""
+"""The work of `whisper-npu models ...`: list, download, path, verify, remove and prune."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from whisper_npu.checkpoint.library import (
     Part,
     StoredModel,
     open_library,
+    prunable,
     remove,
     verify,
 )
@@ -131,6 +132,22 @@ def remove_models(
                 print_wrapped(f"  {part.what} stays: {_why_it_stays(part)}")
     if len(chosen) != 1:
         print(f"{'would free' if dry_run else 'freed'} {human_size(total)} in all")
+
+
+def prune_cache(*, max_size: int | None, dry_run: bool) -> None:
+    """Remove from the cache what belongs to no model; and what was used least recently, until it fits.
+
+    max_size: bytes that the cache may keep; None for no limit.
+    """
+    library = open_library(Places.of(None))
+    chosen = prunable(library, max_size)
+    freed = 0
+    for owner, part in chosen:
+        freed += part.size if dry_run else remove([part])
+        print_wrapped(f"{owner}: {'would free' if dry_run else 'freed'} {human_size(part.size)}: {part.what}")
+    place = library.places.cache
+    kept = human_size(size_of(place) - (freed if dry_run else 0))
+    print_wrapped(f"{'would free' if dry_run else 'freed'} {human_size(freed)}; {kept} in {place}")
 
 
 def human_size(size: int) -> str:

@@ -7,15 +7,17 @@ from pathlib import Path
 from whisper_npu.apps.cli.command import Argument, Group, command, configurable, option
 from whisper_npu.apps.cli.options import MODEL_NAMES
 from whisper_npu.apps.cli.settings import configured
-from whisper_npu.apps.cli.values import FOLDER, SWITCH, Text
+from whisper_npu.apps.cli.values import FOLDER, SWITCH, Size, Text
 
 models = Group(
     "models",
-    help="List, download, verify and remove models.\n\nA name is as for --model: tiny.en, base, or a hub id.",
+    help="List, download, verify, remove and prune models.\n\n"
+    "A name is as for --model: tiny.en, base, or a hub id.",
     examples=(
         "whisper-npu models list --all",
         "whisper-npu models download small",
         "whisper-npu models remove small",
+        "whisper-npu models prune --max_size 2G",
     ),
 )
 (_MODEL_DIR,) = configurable(
@@ -94,3 +96,20 @@ def models_remove(names: tuple[str, ...], all: bool, dry_run: bool, model_dir: P
     from whisper_npu.apps.cli.model_commands import remove_models
 
     remove_models(names, everything=all, dry_run=dry_run, model_dir=model_dir)
+
+
+@command(
+    models,
+    "prune",
+    option("--max_size", type=Size(), metavar="SIZE", help="Bytes that may stay, such as 500M or 2G."),
+    option("--dry_run", type=SWITCH, default=False, help="Say what would be removed, and remove nothing."),
+    defaults=configured,
+)
+def models_prune(max_size: int | None, dry_run: bool) -> None:
+    """Remove from the cache what belongs to no model, and what was not used for longest.
+
+    Downloads stay; models remove takes them. What is removed is made again when it is needed.
+    """
+    from whisper_npu.apps.cli.model_commands import prune_cache
+
+    prune_cache(max_size=max_size, dry_run=dry_run)

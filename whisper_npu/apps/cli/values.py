@@ -7,6 +7,7 @@ option, an environment variable or the config file.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,20 @@ class Texts(ParamType):
         if not all(isinstance(one, str) for one in given):
             raise click.BadParameter(f"{value!r} is no list of words", ctx, param)
         return tuple(one.strip() for one in given if one.strip())
+
+
+class Size(ParamType):
+    """Bytes, as a number with or without k, M, G or T, which stand for powers of a thousand."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value is None:
+            return None
+        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([kKMGT]?)i?B?", str(value))
+        if found is None:
+            raise click.BadParameter(f"{value!r} must be a size such as 500M or 2G", ctx, param)
+        return int(float(found[1]) * 1000 ** " kMGT".index(found[2].replace("K", "k") or " "))
 
 
 class Numbers(ParamType):

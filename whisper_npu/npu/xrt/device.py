@@ -300,7 +300,7 @@ class XrtDevice(Device):
         while True:
             try:
                 with pyxrt_errors(f"{artifact.contract.name}: opening a hw_context for {artifact.xclbin}"):
-                    context = Context(self._driver, artifact.xclbin)
+                    context = Context(self._driver, artifact.configuration)
             except NoAnswerError:  # to close another would not help
                 raise
             except DeviceError as error:

@@ -7,11 +7,11 @@ runlist.wait raises, takes no timeout and blocks Python; a run must not be destr
 from __future__ import annotations
 
 import ctypes
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -55,8 +55,12 @@ HANGS = (
 class Context:
     """An xclbin on the array, and the kernels that run on it: one for each size."""
 
-    def __init__(self, driver: Driver, xclbin_path: Path) -> None:
-        xclbin = driver.pyxrt.xclbin(str(xclbin_path))
+    def __init__(self, driver: Driver, configuration: bytes) -> None:
+        # A file of its own: between two looks at the kernel's folder somebody could put another one there.
+        with tempfile.NamedTemporaryFile(prefix="whisper-npu-", suffix=".xclbin") as file:
+            file.write(configuration)
+            file.flush()
+            xclbin = driver.pyxrt.xclbin(file.name)
         driver.device.register_xclbin(xclbin)
         self.driver = driver
         self.hw_context = driver.pyxrt.hw_context(driver.device, xclbin.get_uuid())
