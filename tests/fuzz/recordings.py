@@ -1,0 +1,34 @@
+"""All hostile recordings, and whether what came of one is what must come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.fuzz.hostile import Hostile
+from tests.fuzz.mutations import mutated
+from tests.fuzz.reader import LONGEST_SECONDS, Outcome
+
+
+def hostile_recordings(seed: int = 0) -> Iterator[Hostile]:
+    """The same ones for the same seed."""
+    yield from mutated(seed)
+
+
+def problem(recording: Hostile, outcome: Outcome) -> str | None:
+    """What is wrong with the outcome, if anything."""
+    expected, seconds = recording.expected, outcome.seconds
+    if outcome.fault is not None:
+        return outcome.fault
+    if outcome.took > LONGEST_SECONDS:
+        return f"took {outcome.took:.0f} s"
+    if expected.refused and outcome.line is None:
+        return f"{seconds:.2f} s were read, though it must be refused"
+    if expected.seconds is not None:
+        least, most = expected.seconds
+        if seconds is None:
+            return f"was refused, though {least:.2f} s can be read: {outcome.line}"
+        if not least <= seconds <= most:
+            return f"{seconds:.2f} s were read, not {least:.2f} to {most:.2f}; warned: {outcome.warnings}"
+    if expected.warned and not outcome.warnings and seconds is not None:
+        return f"{seconds:.2f} s were read without a warning"
+    return None
