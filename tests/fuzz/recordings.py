@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.fuzz import boxes, chunked, disguised, matroska, mpeg, riff, xiph
 from tests.fuzz.hostile import Hostile
 from tests.fuzz.mutations import mutated
 from tests.fuzz.reader import LONGEST_SECONDS, Outcome
@@ -11,6 +12,9 @@ from tests.fuzz.reader import LONGEST_SECONDS, Outcome
 
 def hostile_recordings(seed: int = 0) -> Iterator[Hostile]:
     """The same ones for the same seed."""
+    for family in (riff, chunked, xiph, mpeg, boxes, matroska):
+        yield from family.hostile()
+    yield from disguised.hostile(seed)
     yield from mutated(seed)
 
 

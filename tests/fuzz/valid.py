@@ -111,7 +111,7 @@ _WRITTEN: dict[str, _BySoundfile | _ByFfmpeg] = {
     "webm-opus": _ByFfmpeg("webm", "webm", "libopus", 48_000),
     "webm-live": _ByFfmpeg("webm", "webm", "libopus", 48_000, options={"live": "1"}),
     "ogg-opus": _ByFfmpeg("opus", "ogg", "libopus", 48_000, options={"page_duration": "200000"}),
-    "ogg-vorbis": _ByFfmpeg("ogg", "ogg", "vorbis", 44_100, "stereo", options={"page_duration": "200000"}),
+    "ogg-vorbis": _ByFfmpeg("ogg", "ogg", "vorbis", 44_100, "stereo", options={"pagesize": "4000"}),
     "ogg-flac": _ByFfmpeg("oga", "ogg", "flac", options={"page_duration": "200000"}),
     "ts-aac": _ByFfmpeg("ts", "mpegts", "aac"),
     "ts-mp2": _ByFfmpeg("ts", "mpegts", "mp2", bit_rate=64_000),
