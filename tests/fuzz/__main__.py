@@ -35,7 +35,7 @@ def main() -> None:
         if wrong or given.all:
             print(f"{recording.name}: {wrong or outcome}")
     took = sum(outcome.took for _, outcome in found)
-    slow = sorted(found, key=lambda pair: -pair[1].took)[:5]
+    slow = sorted(found, key=lambda pair: -pair[1].took)[:20]
     print(f"{len(found)} recordings, {took:.1f} s; slowest:", {r.name: round(o.took, 2) for r, o in slow})
     large = sorted(found, key=lambda pair: -pair[1].grown)[:1]
     print("grown by", {r.name: f"{o.grown / 2**20:.0f} MB" for r, o in large})
