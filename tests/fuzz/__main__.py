@@ -1,8 +1,8 @@
 """Hostile recordings one by one, to look at.
 
-    python -m tests.fuzz                          what comes of each, where it is not what is expected
-    python -m tests.fuzz --seed 3 flac            the same of those whose name holds "flac"
-    python -m tests.fuzz --write FOLDER flac      write them instead
+python -m tests.fuzz                          what comes of each, where it is not what is expected
+python -m tests.fuzz --seed 3 flac            the same of those whose name holds "flac"
+python -m tests.fuzz --write FOLDER flac      write them instead
 """
 
 from __future__ import annotations

@@ -75,7 +75,19 @@ def _lies(kind: str, content: bytes, fields: tuple[tuple[str, bytes, int, int], 
             value = value if length == 4 else value << 31
             changed = content[:at] + value.to_bytes(length, "big") + content[at + length :]
             yield Hostile(f"{kind}/{what}: {words}", "m4a", changed)
-    for name in (b"ftyp", b"moov", b"mvhd", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"mdat", b"udta", b"moof"):
+    for name in (
+        b"ftyp",
+        b"moov",
+        b"mvhd",
+        b"trak",
+        b"mdia",
+        b"minf",
+        b"stbl",
+        b"stsd",
+        b"mdat",
+        b"udta",
+        b"moof",
+    ):
         at = content.find(name) - 4
         if at < 0:
             continue
@@ -98,7 +110,10 @@ def _m4a(content: bytes) -> Iterator[Hostile]:
     trak_at = moov.find(b"trak") - 4
     trak_size = int.from_bytes(moov[trak_at : trak_at + 4], "big")
     trak = moov[trak_at : trak_at + trak_size]
-    yield one("200 tracks", before + box(b"moov", moov[8:trak_at] + trak * 200 + moov[trak_at + trak_size :]) + after)
+    yield one(
+        "200 tracks",
+        before + box(b"moov", moov[8:trak_at] + trak * 200 + moov[trak_at + trak_size :]) + after,
+    )
     yield one("20,000 free boxes behind it", content + box(b"free") * 20_000, _ALL)
     yield one("20,000 boxes before it", box(b"free") * 20_000 + content)
     nested = b""
@@ -113,7 +128,9 @@ def _m4a(content: bytes) -> Iterator[Hostile]:
     bomb = zlib.compress(bytes(20 * 2**20), 9)
     for claimed in (0, 20 * 2**20, 2**31 - 1, 2**32 - 1):
         cmov = box(b"cmov", box(b"dcom", b"zlib") + box(b"cmvd", pack(">I", claimed) + bomb))
-        yield one(f"compressed boxes that claim {claimed} bytes", before + box(b"moov", cmov) + after, suffix="mov")
+        yield one(
+            f"compressed boxes that claim {claimed} bytes", before + box(b"moov", cmov) + after, suffix="mov"
+        )
     for url in (b"file:///etc/passwd\0", b"http://127.0.0.1:9/x\0", b"/dev/zero\0"):
         for kind in (b"url ", b"alis"):
             dref = box(b"dref", pack(">II", 0, 1) + box(kind, bytes(4) + url))
@@ -121,7 +138,11 @@ def _m4a(content: bytes) -> Iterator[Hostile]:
             old_size = int.from_bytes(moov[old : old + 4], "big")
             changed = moov[:old] + dref[:4] + moov[old + 4 : old + old_size] + moov[old + old_size :]
             changed = changed[:old] + dref + changed[old + old_size :]
-            yield one(f"its sound in {kind.decode().strip()} {url[:9].decode()}", before + changed + after, suffix="mov")
+            yield one(
+                f"its sound in {kind.decode().strip()} {url[:9].decode()}",
+                before + changed + after,
+                suffix="mov",
+            )
         rdrf = box(b"rdrf", bytes(4) + b"url " + pack(">I", len(url)) + url)
         reference = box(b"moov", box(b"rmra", box(b"rmda", rdrf)))
         yield one(f"a reference movie to {url[:9].decode()}", box(b"ftyp", b"qt  ") + reference, suffix="mov")
@@ -132,5 +153,17 @@ def _m4a(content: bytes) -> Iterator[Hostile]:
     yield one("an encrypted codec", content.replace(b"mp4a", b"enca"))
     yield one("a video", content.replace(b"soun", b"vide"))
     yield one("subtitles", content.replace(b"soun", b"text"))
-    for codec in (b"alac", b"Opus", b"fLaC", b"samr", b".mp3", b"QDM2", b"twos", b"ac-3", b"dtsc", b"mlpa", b"ima4"):
+    for codec in (
+        b"alac",
+        b"Opus",
+        b"fLaC",
+        b"samr",
+        b".mp3",
+        b"QDM2",
+        b"twos",
+        b"ac-3",
+        b"dtsc",
+        b"mlpa",
+        b"ima4",
+    ):
         yield one(f"called {codec.decode()}", content.replace(b"mp4a", codec))

@@ -150,7 +150,9 @@ def _caf() -> Iterator[Hostile]:
         yield one(f"packets of {words} bytes", _desc(packet=size), data)
         yield one(f"packets of {words} frames", _desc(frames=size), data)
         yield one(f"{words} bits", _desc(bits=size), data)
-        yield one(f"info says {words} strings", _desc(), _caf_chunk(b"info", pack(">I", size) + b"a\0b"), data)
+        yield one(
+            f"info says {words} strings", _desc(), _caf_chunk(b"info", pack(">I", size) + b"a\0b"), data
+        )
         layout = pack(">III", 0, 0, size) + bytes(20)
         yield one(f"chan says {words} speakers", _desc(), _caf_chunk(b"chan", layout), data)
     for format in (b"ulaw", b"ima4", b"aac ", b"opus", b"MAC3", b".mp3", b"QDM2", b"samr", b"\0\0\0\0"):

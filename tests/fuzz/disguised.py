@@ -38,7 +38,8 @@ _TEXTS = {
     "subtitles": b"1\n00:00:00,000 --> 00:00:02,000\nHello.\n\n" * 100,
     "vtt": b"WEBVTT\n\n00:00.000 --> 00:02.000\nHello.\n\n" * 100,
     "lyrics": b"[00:00.00]la\n[00:01.00]la\n" * 100,
-    "ass": b"[Script Info]\nScriptType: v4.00+\n[Events]\nDialogue: 0,0:00:00.00,0:00:02.00,,,0,0,0,,Hello\n" * 20,
+    "ass": b"[Script Info]\nScriptType: v4.00+\n[Events]\nDialogue: 0,0:00:00.00,0:00:02.00,,,0,0,0,,Hello\n"
+    * 20,
     "json": b'{"a": [1, 2, 3]}' * 500,
     "json, deep": b"[" * 100_000,
     "xml, deep": b"<a>" * 50_000,
@@ -134,9 +135,9 @@ def _files() -> Iterator[Hostile]:
     """Files of other kinds."""
     archive = BytesIO()
     with ZipFile(archive, "w", ZIP_DEFLATED) as file:
-        file.writestr("talk.wav", bytes(50 * 2**20))
-    yield Hostile("file/zip of 50 MB of zeros", "wav", archive.getvalue(), REFUSED)
-    yield Hostile("file/gzip of 50 MB of zeros", "wav", gzip.compress(bytes(50 * 2**20), mtime=0), REFUSED)
+        file.writestr("talk.wav", bytes(20 * 2**20))
+    yield Hostile("file/zip of 20 MB of zeros", "wav", archive.getvalue(), REFUSED)
+    yield Hostile("file/gzip of 20 MB of zeros", "wav", gzip.compress(bytes(20 * 2**20), mtime=0), REFUSED)
     wav = valid_recordings()["wav-16"].content
     yield Hostile("file/gzip of a wav", "wav", gzip.compress(wav, mtime=0), REFUSED)
     picture = b"\x89PNG\r\n\x1a\n" + b"".join(

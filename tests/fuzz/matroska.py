@@ -56,8 +56,14 @@ def _mkv(content: bytes) -> Iterator[Hostile]:
         return header + element(_SEGMENT, body)
 
     yield one("without its index", built(), _ALL)
-    unknown = head + _SEGMENT + _UNKNOWN + b"".join(
-        name + (_UNKNOWN if name == _CLUSTER else pack(">Q", len(body) | 1 << 56)) + body for name, body in needed
+    unknown = (
+        head
+        + _SEGMENT
+        + _UNKNOWN
+        + b"".join(
+            name + (_UNKNOWN if name == _CLUSTER else pack(">Q", len(body) | 1 << 56)) + body
+            for name, body in needed
+        )
     )
     yield one("sizes unknown", unknown, _ALL)
     for words, size in _SIZES.items():
@@ -68,7 +74,14 @@ def _mkv(content: bytes) -> Iterator[Hostile]:
             yield one(f"a {what} element of {words} bytes", head + element(_SEGMENT, lying))
         yield one(f"a void of {words} bytes", built(element(_VOID, b"", size)))
         yield one(f"tags of {words} bytes", built(last=element(_TAGS, b"", size)))
-    numbers = {"0": 0.0, "-16000": -16e3, "NaN": math.nan, "infinite": math.inf, "1e300": 1e300, "1e-300": 1e-300}
+    numbers = {
+        "0": 0.0,
+        "-16000": -16e3,
+        "NaN": math.nan,
+        "infinite": math.inf,
+        "1e300": 1e300,
+        "1e-300": 1e-300,
+    }
     for what, name in {"rate": b"\xb5\x88", "length": b"\x44\x89\x88"}.items():
         for words, number in numbers.items():
             at = content.find(name) + len(name)
@@ -116,11 +129,15 @@ def _mkv(content: bytes) -> Iterator[Hostile]:
     yield one("names of 255 bytes", built(header=element(_EBML, element(b"\x42\xf2", b"\xff"))))
     bomb = zlib.compress(bytes(20 * 2**20), 9)
     encoding = element(b"\x6d\x80", element(b"\x62\x40", element(b"\x50\x34", element(b"\x42\x54", b"\0"))))
-    audio = element(b"\xe1", element(b"\x9f", b"\1") + element(b"\xb5", pack(">d", 16e3)) + element(b"\x62\x64", b"\x10"))
+    audio = element(
+        b"\xe1", element(b"\x9f", b"\1") + element(b"\xb5", pack(">d", 16e3)) + element(b"\x62\x64", b"\x10")
+    )
     codec = element(b"\x86", b"A_PCM/INT/LIT") + element(b"\xd7", b"\1") + element(b"\x83", b"\2")
     track = element(_TRACKS, element(_TRACK, codec + audio + encoding))
     cluster = element(_CLUSTER, element(b"\xe7", b"\0") + element(b"\xa3", b"\x81\0\0\x80" + bomb))
     yield one("20 MB of zeros compressed", head + element(_SEGMENT, track + cluster))
     for n in (1, 255):
-        laced = element(_CLUSTER, element(b"\xe7", b"\0") + element(b"\xa3", b"\x81\0\0\x86" + bytes([n]) + b"\xff" * 60))
+        laced = element(
+            _CLUSTER, element(b"\xe7", b"\0") + element(b"\xa3", b"\x81\0\0\x86" + bytes([n]) + b"\xff" * 60)
+        )
         yield one(f"{n} laced frames that claim more than there is", built(last=laced))

@@ -69,12 +69,16 @@ def _mp3(plain: bytes, tagged: bytes) -> Iterator[Hostile]:
     lame = tagged.find(b"LA", at + 100)  # "LAME", or "Lavf" and "Lavc", and 21 bytes on how much to leave out
     for cut in (b"\xff\xff\xff", b"\0\0\0"):
         where = (lame if lame >= 0 else at + 120) + 21
-        yield one(f"its header leaves out {cut.hex()}", tagged[:where] + cut + tagged[where + 3 :], reads(1.4, 2.6))
+        yield one(
+            f"its header leaves out {cut.hex()}", tagged[:where] + cut + tagged[where + 3 :], reads(1.4, 2.6)
+        )
     yield one("nothing but headers", plain[:4] * 20_000)
     yield one("headers of no bit rate", (plain[:2] + bytes([plain[2] & 0x0F]) + plain[3:4]) * 2000 + plain)
     yield one("sync words", b"\xff\xfb" * 50_000)
     yield one("ff", b"\xff" * 100_000)
-    yield one("every header in 100,000 bytes", b"".join(pack(">I", 0xFFE00000 + 37 * n) for n in range(25_000)))
+    yield one(
+        "every header in 100,000 bytes", b"".join(pack(">I", 0xFFE00000 + 37 * n) for n in range(25_000))
+    )
     yield one("half a frame", plain[:90])
 
 
@@ -103,7 +107,8 @@ def _aac(plain: bytes) -> Iterator[Hostile]:
         yield one(f"rate {index} in the middle", b"".join([*frames[:half], *other[half:]]))
     for channels in (0, 7):
         fields = [
-            bytes([*f[:2], f[2] & 0xFE | channels >> 2, f[3] & 0x3F | (channels & 3) << 6]) + f[4:] for f in frames
+            bytes([*f[:2], f[2] & 0xFE | channels >> 2, f[3] & 0x3F | (channels & 3) << 6]) + f[4:]
+            for f in frames
         ]
         yield one(f"channels {channels}", b"".join(fields))
     yield one("20 joined", plain * 20, reads(38, 45))
@@ -137,7 +142,9 @@ def _ts(plain: bytes) -> Iterator[Hostile]:
     yield one("packets in reverse", packets[::-1])
     yield one("every packet twice", [packet for packet in packets for _ in range(2)], reads(1.7, 2.4))
     yield one("a packet missing", packets[: len(packets) // 2] + packets[len(packets) // 2 + 1 :], reads(1.5))
-    yield one("another program each packet", [p[:1] + pack(">H", n % 8192) + p[3:] for n, p in enumerate(packets)])
+    yield one(
+        "another program each packet", [p[:1] + pack(">H", n % 8192) + p[3:] for n, p in enumerate(packets)]
+    )
     yield one("scrambled", [packet[:3] + bytes([packet[3] | 0xC0]) + packet[4:] for packet in packets])
     yield one("errors marked", [packet[:1] + bytes([packet[1] | 0x80]) + packet[2:] for packet in packets])
     yield one("fields as long as packets", [packet[:3] + b"\x3f\xff" + packet[5:] for packet in packets])

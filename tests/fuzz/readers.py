@@ -63,8 +63,9 @@ def write(recording: Hostile, folder: Path) -> Path:
 class Reader:
     """A reader process, started when it is needed, and again after it ended."""
 
-    def __init__(self, folder: Path) -> None:
-        """folder: for its temporary files and what it prints."""
+    def __init__(self, folder: Path, *command: str) -> None:
+        """folder: for its temporary files and what it prints. command: another program of that kind."""
+        self._command = command or (sys.executable, "-m", "tests.fuzz.reader", str(SPEECH))
         self._printed, self._temporary = folder / "stderr", folder / "tmp"
         self._process: subprocess.Popen[str] | None = None
 
@@ -95,7 +96,7 @@ class Reader:
         environment = os.environ | {"TMPDIR": str(self._temporary), "PYTHONPATH": str(_REPOSITORY)}
         with self._printed.open("a") as printed:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fuzz.reader", SPEECH],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=printed,

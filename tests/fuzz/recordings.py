@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.fuzz import boxes, chunked, disguised, matroska, mpeg, riff, xiph
-from tests.fuzz.hostile import Hostile
+from tests.fuzz.hostile import EITHER, Hostile
 from tests.fuzz.mutations import mutated
 from tests.fuzz.reader import LONGEST_SECONDS, Outcome
 
@@ -16,6 +16,13 @@ def hostile_recordings(seed: int = 0) -> Iterator[Hostile]:
         yield from family.hostile()
     yield from disguised.hostile(seed)
     yield from mutated(seed)
+
+
+def in_the_suite(recordings: Iterable[Hostile]) -> Iterator[Hostile]:
+    """Those of which it is known what must come, and a part of the others; the slowest aside."""
+    for number, recording in enumerate(recordings):
+        if recording.expected is not EITHER or number % 4 == 0:
+            yield recording
 
 
 def problem(recording: Hostile, outcome: Outcome) -> str | None:

@@ -23,7 +23,13 @@ SIZES_32 = {
     "4 GB less 16": 2**32 - 16,
     "2^32-1": 2**32 - 1,
 }
-_UNKNOWN = ("0", "2^31-1", "2^31", "4 GB less 16", "2^32-1")  # what recorders write that cannot know the length
+_UNKNOWN = (
+    "0",
+    "2^31-1",
+    "2^31",
+    "4 GB less 16",
+    "2^32-1",
+)  # what recorders write that cannot know the length
 
 
 def chunk(tag: bytes, body: bytes, size: int | None = None) -> bytes:
@@ -85,7 +91,9 @@ def _sizes() -> Iterator[Hostile]:
         yield _wav(f"cue says {words} points", form(fmt(), cue, chunk(b"data", data)), _ALL)
         loops = chunk(b"smpl", bytes(28) + pack("<II", size, size))
         yield _wav(f"smpl says {words} loops", form(fmt(), loops, chunk(b"data", data)), _ALL)
-    yield _wav("odd data size, no padding", form(fmt(), b"data" + pack("<I", 64_001) + data + b"\0" + b"LIST"))
+    yield _wav(
+        "odd data size, no padding", form(fmt(), b"data" + pack("<I", 64_001) + data + b"\0" + b"LIST")
+    )
     yield _wav("header only", form(fmt(), chunk(b"data", b"")))
     yield _wav("header only, data size 4 GB", form(fmt(), chunk(b"data", b"", 2**32 - 16)))
     yield _wav("one sample", form(fmt(), chunk(b"data", b"\1\0")), reads(0, 0.001))
@@ -211,7 +219,13 @@ def _rf64() -> Iterator[Hostile]:
 
 def _w64() -> Iterator[Hostile]:
     valid = valid_recordings()["w64"]
-    for words, size in {"0": 0, "23": 23, "2^36-1": 2**36 - 1, "2^63-1": 2**63 - 1, "2^64-1": 2**64 - 1}.items():
+    for words, size in {
+        "0": 0,
+        "23": 23,
+        "2^36-1": 2**36 - 1,
+        "2^63-1": 2**63 - 1,
+        "2^64-1": 2**64 - 1,
+    }.items():
         for tag in (b"riff", b"fmt ", b"data"):
             at = valid.content.find(tag) + 16  # a GUID, then the size
             content = valid.content[:at] + pack("<Q", size) + valid.content[at + 8 :]

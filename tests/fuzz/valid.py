@@ -1,6 +1,6 @@
 """Valid recordings of one short piece of speech, in every format that the libraries here can write.
 
-They are what hostile recordings are made from. The same bytes come at every call: no dates, no random numbers.
+Hostile recordings are made from them. The same bytes come at every call: no dates, no random numbers.
 """
 
 from __future__ import annotations

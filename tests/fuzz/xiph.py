@@ -85,13 +85,23 @@ def _pages(content: bytes) -> list[bytes]:
     return pages
 
 
+_POLYNOMIAL = 0x104C11DB7  # of CRC-32; neither reflected nor inverted
+
+
+def _remainder(byte: int) -> int:
+    register = byte << 24
+    for _ in range(8):
+        register = register << 1 ^ (_POLYNOMIAL if register & 0x80000000 else 0)
+    return register
+
+
+_REMAINDERS = [_remainder(byte) for byte in range(256)]
+
+
 def _checksum(page: bytes) -> int:
-    """CRC-32 with the polynomial 0x04c11db7, neither reflected nor inverted."""
     register = 0
     for byte in page:
-        register ^= byte << 24
-        for _ in range(8):
-            register = register << 1 ^ (0x104C11DB7 if register & 0x80000000 else 0)
+        register = (register << 8 & 0xFFFFFFFF) ^ _REMAINDERS[register >> 24 ^ byte]
     return register
 
 
@@ -110,7 +120,11 @@ def _ogg() -> Iterator[Hostile]:
         head, tags, *sound = _pages(valid.content)
 
         def one(
-            what: str, pages: list[bytes], expected: Expected = EITHER, name: str = name, suffix: str = valid.suffix
+            what: str,
+            pages: list[bytes],
+            expected: Expected = EITHER,
+            name: str = name,
+            suffix: str = valid.suffix,
         ) -> Hostile:
             return Hostile(f"{name}/{what}", suffix, b"".join(pages), expected)
 
@@ -121,7 +135,9 @@ def _ogg() -> Iterator[Hostile]:
             first = _with(sound[0], 6, pack("<q", granule))
             yield one(f"the first page ends at {granule}", [head, tags, first, *sound[1:]])
         yield one("wrong checksums", [p[:22] + b"\1\2\3\4" + p[26:] for p in (head, tags, *sound)])
-        yield one("one wrong checksum", [head, tags, *sound[:-2], sound[-2][:-1] + b"\xff", sound[-1]], reads(1.0))
+        yield one(
+            "one wrong checksum", [head, tags, *sound[:-2], sound[-2][:-1] + b"\xff", sound[-1]], reads(1.0)
+        )
         yield one("a page missing", [head, tags, *sound[:half], *sound[half + 1 :]], reads(1.0))
         yield one("headers only", [head, tags])
         yield one("the first header only", [head])
@@ -130,7 +146,10 @@ def _ogg() -> Iterator[Hostile]:
         yield one("a page 1,000 times", [head, tags, *sound[:1] * 1000, *sound])
         yield one("its end in the middle", [head, tags, *(_with(p, 5, b"\4") for p in sound[:1]), *sound[1:]])
         others = [_with(page, 14, pack("<I", 7)) for page in (head, tags, *sound)]
-        yield one("two streams in turn", [p for pair in zip((head, tags, *sound), others, strict=True) for p in pair])
+        yield one(
+            "two streams in turn",
+            [p for pair in zip((head, tags, *sound), others, strict=True) for p in pair],
+        )
         yield one("two streams, one behind the other", [head, tags, *sound, *others], reads(3.5, 4.5))
         size = unpack("<B", head[26:27])[0]
         for at in range(27 + size + 8, len(head)):
