@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AttentionNPU": "whisper_npu.attention_npu",
     "AudioError": "whisper_npu.errors",
+    "AudioWarning": "whisper_npu.errors",
     "CancelledError": "whisper_npu.errors",
     "DeviceError": "whisper_npu.errors",
     "DeviceNotFoundError": "whisper_npu.errors",
@@ -34,6 +35,7 @@ _HOMES = {
 __all__ = [
     "AttentionNPU",
     "AudioError",
+    "AudioWarning",
     "CancelledError",
     "DeviceError",
     "DeviceNotFoundError",
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from whisper_npu.compat.faster_whisper import WhisperModel
     from whisper_npu.errors import (
         AudioError,
+        AudioWarning,
         CancelledError,
         DeviceError,
         DeviceNotFoundError,

@@ -62,6 +62,10 @@ class TooLongError(AudioError):
     """A recording that lasts longer than it may."""
 
 
+class AudioWarning(UserWarning):
+    """Seconds of a recording that are missing or damaged, or channels that were not mixed: the rest was read."""
+
+
 class CheckpointError(WhisperNpuError):
     """A model folder or package whose files are missing, damaged, or have a wrong name, shape or dtype."""
 

@@ -1,6 +1,8 @@
-"""Recordings that are damaged or cut short: how libraries fail at them, and what the user is told."""
+"""Recordings that are damaged or cut short: what of them is lost, and how libraries fail at them."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from whisper_npu.errors import AudioError, TooLongError
 
@@ -11,6 +13,20 @@ LENGTH_SLACK = 1.0  # seconds by which a file's stated length may differ from it
 LIBRARY_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Seconds of a recording that are missing or do not decode. `str()` is a warning without the file's name."""
+
+    start: float  # seconds on the recording's clock
+    end: float | None  # None: nothing tells how much is lost
+    what: str  # the rest of the sentence, such as "are missing: it is cut short"
+
+    def __str__(self) -> str:
+        if self.end is None:
+            return f"the seconds from {self.start:.2f} on {self.what}"
+        return f"the seconds {self.start:.2f} to {self.end:.2f} {self.what}"
 
 
 def too_long(name: str, limit: float) -> TooLongError:

@@ -9,12 +9,13 @@ not used: it runs commands such as ffmpeg, which open whatever file or address a
 from __future__ import annotations
 
 import os
+import warnings
 from math import inf
 from threading import Event
 from typing import BinaryIO
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
-from whisper_npu.audio.damage import LENGTH_SLACK
+from whisper_npu.audio.damage import LENGTH_SLACK, SALVAGE
 from whisper_npu.audio.header import tracks_in
 from whisper_npu.audio.samples import (
     SAMPLE_RATE,
@@ -26,7 +27,7 @@ from whisper_npu.audio.samples import (
 )
 from whisper_npu.audio.source import AudioSource, fetch, name_of
 from whisper_npu.audio.tracks import check_track_number, no_such_track
-from whisper_npu.errors import AudioError
+from whisper_npu.errors import AudioError, AudioWarning
 
 
 def load_audio(
@@ -34,6 +35,7 @@ def load_audio(
     *,
     sampling_rate: int | None = None,
     audio_track: int | None = None,
+    strict: bool = False,
     max_seconds: float = inf,
     cancelled: Event | None = None,
 ) -> Samples:
@@ -62,13 +64,15 @@ def load_audio(
     Nothing else is opened and no command is run, whatever the source contains: playlists and other references
     to files or addresses are not audio.
 
-    A wav, mp3, ogg or other stream is used as far as it goes, whatever its header says: recorders that write
-    into a pipe cannot know the length. A flac, mp4, mkv or webm that ends before its stated length is an
-    error.
+    One rule for all formats: what a decoder can read is read whole. Where seconds are missing (the header
+    states a length that is not there) or do not decode, an AudioWarning names them, and silence stands for
+    what is lost in the middle, so that later times are right; with `strict` that is an AudioError instead. A
+    length that a recorder could not know (0, 0xFFFFFFFF, none) states nothing, and neither does one that is
+    too small. Where nothing at all decodes, it is an AudioError.
 
-    Raises AudioError where the source is missing, empty, not audio, damaged, too long for the memory, or
-    holds NaN or infinity, and where it has no such track; TooLongError for a file longer than `max_seconds`;
-    CancelledError once another thread sets `cancelled`.
+    Raises AudioError where the source is missing, empty, not audio, too long for the memory, or holds NaN or
+    infinity, where it has no such track, and with `strict` where it is damaged; TooLongError for a file longer
+    than `max_seconds`; CancelledError once another thread sets `cancelled`.
     """
     if audio_track is not None:
         check_track_number(audio_track)
@@ -85,12 +89,17 @@ def load_audio(
             mono = array_to_mono(array)
             return resample(name, mono, SAMPLE_RATE if sampling_rate is None else sampling_rate)
         with fetch(name, source) as file:
-            return _decode(name, file, audio_track or 1, max_seconds, cancelled).samples
+            decoded = decode(
+                name, file, audio_track, strict=strict, max_seconds=max_seconds, cancelled=cancelled
+            )
     except MemoryError as error:
         raise AudioError(
             f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
             "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
         ) from error
+    for warning in decoded.warnings:
+        warnings.warn(f"{name}: {warning}", AudioWarning, stacklevel=2)
+    return decoded.samples
 
 
 def audio_formats() -> str:
@@ -99,6 +108,22 @@ def audio_formats() -> str:
     Raises ImportError or OSError where these do not load.
     """
     return f"{by_libsndfile.formats()}; {by_ffmpeg.formats()}"
+
+
+def decode(
+    name: str,
+    file: BinaryIO,
+    audio_track: int | None,
+    *,
+    strict: bool,
+    max_seconds: float,
+    cancelled: Event | None,
+) -> Decoded:
+    """What `load_audio` tells of a file that `fetch` opened, before anybody is warned. Errors as there."""
+    decoded = _decode(name, file, audio_track or 1, max_seconds, cancelled)
+    if strict and decoded.damage:
+        raise AudioError(f"{name}: {decoded.damage[0]} (strict); {SALVAGE}")
+    return decoded
 
 
 def _decode(name: str, file: BinaryIO, track: int, max_seconds: float, cancelled: Event | None) -> Decoded:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whisper_npu.audio.damage import LIBRARY_ERRORS
+from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage
 from whisper_npu.errors import AudioError, CancelledError, one_line
 
 Samples = npt.NDArray[np.float32]
@@ -33,6 +33,21 @@ class Decoded:
     samples: Samples  # (n_samples,) at 16 kHz
     seconds: float  # how much of the recording was decoded
     length_is_estimated: bool = False  # so the library may have stopped early
+    damage: tuple[Damage, ...] = ()  # in the order of time
+    peak: float = 0.0  # the largest absolute sample after the channels were mixed; 1.0 is full scale
+    channel_peak: float = 0.0  # the largest of any channel before
+    channel: int | None = None  # the only one taken, from 1: mixed, the channels cancel each other out
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a listener should know, without the file's name."""
+        damage = tuple(map(str, self.damage))
+        if self.channel is None:
+            return damage
+        return (
+            f"its channels cancel each other out (opposite phase): channel {self.channel} was taken",
+            *damage,
+        )
 
 
 class Resampling:
