@@ -20,15 +20,18 @@ _PLAYLISTS = {
     "m3u8 with a key": '#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="{0}"\n#EXTINF:10,\n{0}\n#EXT-X-ENDLIST\n',
     "m3u8 of m3u8": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{0}\n",
     "ffconcat": "ffconcat version 1.0\nfile '{0}'\nduration 5\n",
-    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\na=control:{0}\n",
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n"
+    "a=control:{0}\n",
     "smil": '<smil><body><audio src="{0}"/></body></smil>',
     "asx": '<asx version="3.0"><entry><ref href="{0}"/></entry></asx>',
     "pls": "[playlist]\nFile1={0}\nNumberOfEntries=1\nVersion=2\n",
-    "xspf": '<?xml version="1.0"?><playlist><trackList><track><location>{0}</location></track></trackList></playlist>',
+    "xspf": '<?xml version="1.0"?><playlist><trackList><track><location>{0}</location></track></trackList>'
+    "</playlist>",
     "dash": '<?xml version="1.0"?><MPD><Period><AdaptationSet><Representation><BaseURL>{0}</BaseURL>'
     "</Representation></AdaptationSet></Period></MPD>",
     "ram": "{0}",
-    "ism": '<SmoothStreamingMedia MajorVersion="2" Duration="10"><StreamIndex Type="audio" Url="{0}"/></SmoothStreamingMedia>',
+    "ism": '<SmoothStreamingMedia MajorVersion="2" Duration="10"><StreamIndex Type="audio" Url="{0}"/>'
+    "</SmoothStreamingMedia>",
     "ffmetadata": ";FFMETADATA1\ntitle={0}\n",
     "entities": '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "{0}">]><MPD>&a;</MPD>',
     "svg": '<svg xmlns="http://www.w3.org/2000/svg"><image href="{0}"/></svg>',

@@ -1,4 +1,4 @@
-"""Hostile recordings through the doors that read audio: each ends in samples or one line, in bounded memory."""
+"""Hostile recordings through the doors that read audio: each ends in samples or one line."""
 
 from __future__ import annotations
 
