@@ -10,7 +10,6 @@ limits of its own, so that no recording can take the memory or the disk of the m
 from __future__ import annotations
 
 import faulthandler
-import inspect
 import json
 import math
 import os
@@ -26,9 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from whisper_npu import errors
-from whisper_npu.audio import SAMPLE_RATE, audio_seconds, audio_tracks, load_audio
-from whisper_npu.errors import AudioError
+from whisper_npu.audio import SAMPLE_RATE, AudioTrack, audio_seconds, audio_tracks, load_audio
+from whisper_npu.errors import AudioError, AudioWarning
 
 LONGEST_SECONDS = 60  # that one recording may take
 MAX_SECONDS = 60.0  # of sound in it; valid ones have 2
@@ -83,13 +81,16 @@ def _outcome(path: str, first: int) -> Outcome:
 
 def _read(path: str) -> Outcome:
     """Raises whatever must not be raised."""
-    tracks, length = audio_tracks(path), audio_seconds(path)
+    again = os.path.isfile(path)  # not so a pipe
+    tracks, unreadable = _tracks(path)
+    length = audio_seconds(path)
     assert length is None or (math.isfinite(length) and length >= 0), f"the length is {length}"
     seconds, line, warned = _load(path)
-    assert seconds is None or tracks, "samples without a track"
+    assert seconds is None or tracks or not again, "samples without a track"
+    assert unreadable in (None, line), f"{unreadable!r}, but then {line!r}"
     assert line is None or (line.isprintable() and len(line) < 1000), f"no line: {line!r}"
     assert line is None or "memory" not in line, line
-    if "strict" in inspect.signature(load_audio).parameters:
+    if again:
         strict_seconds, strict_line, strict_warned = _load(path, strict=True)
         assert not strict_warned, f"strict, and yet warns: {strict_warned}"
         if warned:
@@ -97,6 +98,14 @@ def _read(path: str) -> Outcome:
         else:
             assert (strict_seconds, strict_line) == (seconds, line), f"strict: {strict_seconds} {strict_line}"
     return Outcome(seconds, line, warned)
+
+
+def _tracks(path: str) -> tuple[tuple[AudioTrack, ...], str | None]:
+    """The tracks, or the line why there are none."""
+    try:
+        return audio_tracks(path), None
+    except AudioError as error:
+        return (), str(error)
 
 
 def _load(path: str, **options: Any) -> tuple[float | None, str | None, tuple[str, ...]]:
@@ -107,8 +116,7 @@ def _load(path: str, **options: Any) -> tuple[float | None, str | None, tuple[st
             samples = load_audio(path, max_seconds=MAX_SECONDS, **options)
         except AudioError as error:
             return None, str(error), ()
-    own = getattr(errors, "AudioWarning", ())
-    others = [str(warning) for warning in caught if not issubclass(warning.category, own)]
+    others = [str(warning) for warning in caught if not issubclass(warning.category, AudioWarning)]
     assert not others, f"warnings of others: {others}"
     assert (samples.dtype, samples.ndim) == (np.float32, 1), f"{samples.dtype} {samples.shape}"
     assert np.isfinite(samples).all(), "samples that are no numbers"
