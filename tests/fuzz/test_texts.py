@@ -13,9 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whisper_npu.apps.cli import run
-from whisper_npu.apps.cli.settings import read_config
 from whisper_npu.apps.cli.transcribe import transcribe
-from whisper_npu.errors import UsageError
 from whisper_npu.output import FORMATS, Layout, as_json, render, write_atomically
 from whisper_npu.transcription.transcript import Segment, Transcript, Word
 
@@ -50,6 +48,7 @@ _PIECES = (
 )
 _TEXT = st.lists(st.sampled_from(_PIECES) | st.text(max_size=5), max_size=6).map("".join)
 _TIME = st.floats() | st.sampled_from((0.0, -1.0, 1e9, 1e300, math.nan, math.inf, -math.inf, 359_999.9996))
+_DURATION = st.sampled_from((0.0, 1e-9, 2.0, 1e9))  # of samples that were counted
 _WORD = st.builds(Word, _TIME, _TIME, _TEXT, st.floats())
 _SEGMENT = st.builds(
     Segment,
@@ -65,7 +64,7 @@ _SEGMENT = st.builds(
     temperature=st.floats(),
     words=st.lists(_WORD, max_size=4).map(tuple),
 )
-_TRANSCRIPT = st.builds(Transcript, st.lists(_SEGMENT, max_size=4).map(tuple), _TEXT, st.floats(), _TIME)
+_TRANSCRIPT = st.builds(Transcript, st.lists(_SEGMENT, max_size=4).map(tuple), _TEXT, st.floats(), _DURATION)
 _LAYOUT = st.sampled_from(
     (
         Layout(),
@@ -212,10 +211,6 @@ def test_every_config_file_is_taken_or_refused_in_one_line(
     path = tmp_path / "config.toml"
     path.write_bytes(content)
     monkeypatch.setenv("WHISPER_NPU_CONFIG", str(path))
-    try:
-        assert isinstance(read_config(path), dict)
-    except UsageError as error:
-        assert len(str(error)) < 1000
     for command in (["config"], [str(tmp_path / "missing.wav")]):
         assert run(command) in (0, 1, 2)
         _one_line(capfd.readouterr().err)
