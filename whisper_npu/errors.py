@@ -63,7 +63,7 @@ class TooLongError(AudioError):
 
 
 class AudioWarning(UserWarning):
-    """Seconds of a recording that are missing or damaged, or channels that were not mixed: the rest was read."""
+    """Seconds of a recording that are missing or damaged, or channels left out. The rest is read."""
 
 
 class CheckpointError(WhisperNpuError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from whisper_npu.audio import load_audio
-from whisper_npu.errors import AudioError
+from whisper_npu.audio import load_audio, name_of
+from whisper_npu.errors import AudioError, AudioWarning
 
 av = pytest.importorskip("av")
 soundfile = pytest.importorskip("soundfile")
@@ -80,6 +81,17 @@ def refusal(source: object, **options: object) -> str:
     message = str(caught.value)
     assert message.isprintable()
     return message
+
+
+def load_damaged(source: object, **options: object) -> tuple[np.ndarray, list[str]]:
+    """The samples of a recording, and what its warnings say behind its name."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        samples = load_audio(source, **options)
+    assert all(issubclass(warning.category, AudioWarning) for warning in caught)
+    texts = [str(warning.message) for warning in caught]
+    assert all(text.isprintable() for text in texts)
+    return samples, [text.removeprefix(f"{name_of(source)}: ") for text in texts]
 
 
 def run(code: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

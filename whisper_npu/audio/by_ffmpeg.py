@@ -3,28 +3,78 @@
 from __future__ import annotations
 
 import ctypes
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from io import FileIO
+from math import inf
 from threading import Event
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from whisper_npu.audio.damage import LENGTH_SLACK, LIBRARY_ERRORS, SALVAGE, cut_short, too_long
-from whisper_npu.audio.samples import Decoded, Resampling, Samples, to_mono
+from whisper_npu.audio.at_first_rate import AtFirstRate
+from whisper_npu.audio.clock import JITTER, Clock, agree
+from whisper_npu.audio.containers import (
+    EXACT,
+    EXACT_JITTER,
+    FORMATS,
+    HAVE_TIMES,
+    LONGEST_JUMP,
+    MAY_JUMP,
+    PLACE_EVERY_PACKET,
+    STATE_LENGTH,
+)
+from whisper_npu.audio.damage import (
+    CUT_SHORT,
+    LENGTH_SLACK,
+    LIBRARY_ERRORS,
+    NO_SOUND,
+    SALVAGE,
+    SUSPECT,
+    UNDECODABLE,
+    UNREADABLE,
+    Damage,
+    Damages,
+)
+from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
+from whisper_npu.audio.samples import Decoded
+from whisper_npu.audio.stated import TAGS, id3_size
+from whisper_npu.audio.store import Samples
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
 
-# Formats whose header states the length, by FFmpeg's names; other durations are estimates.
-_STATED_LENGTH = ("flac", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")
-# No protocol, not even file: a disguised playlist must not make FFmpeg open other files or addresses.
-_THIS_FILE_ONLY = {"protocol_whitelist": ""}
+_OPTIONS = {
+    # No protocol, not even file: a disguised playlist must not make FFmpeg open other files or addresses.
+    "protocol_whitelist": "",
+    "format_whitelist": ",".join(FORMATS),
+}
+_CHECKED = ("flac", "wavpack", "tta", "tak", "ape")  # they give noise unless told to compare checksums
+_DEFAULT = 1  # AV_DISPOSITION_DEFAULT
+# No codec and no container needs less for a second of sound and its silence, even with discontinuous
+# transmission (AMR: 37). So a longer gap than the file has bytes for is a damaged time stamp.
+_LEAST_BYTES_PER_SECOND = 16
+_MOST_FAILURES = 100  # of the reading of packets, one after the other, before it is given up
+
+
+@dataclass(frozen=True)
+class Packets:
+    """What the packets of the first audio stream say, without decoding."""
+
+    seconds: float  # the sum of their lengths
+    are_damaged: bool  # some are missing or no packets
 
 
 def decode(
-    name: str, file: BinaryIO, track: int, max_seconds: float, cancelled: Event | None = None
+    name: str,
+    file: BinaryIO,
+    track: int | None,
+    mixdown: Mixdown,
+    max_seconds: float,
+    cancelled: Event | None = None,
 ) -> Decoded | None:
-    """The samples of a track; None if FFmpeg does not know the format."""
+    """The samples of a track, or of the default one; None if FFmpeg does not know the format."""
     import av
 
     try:
@@ -32,37 +82,18 @@ def decode(
     except (av.FFmpegError, *LIBRARY_ERRORS):
         return None
     with container:
-        if not container.streams.audio:
+        streams = container.streams.audio
+        if not streams:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise AudioError(f"{name}: has no audio stream (only {kinds}); choose a file with sound")
-        stream = container.streams.audio[track - 1]
-        if stream.codec_context is None:  # PyAV 17 would crash on its first packet
+        number = track or _default_track(streams)
+        if streams[number - 1].codec_context is None:  # PyAV 17 would crash on its first packet
             raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
-        resampling: Resampling | None = None  # a stream's header may state half of its rate (HE-AAC)
-        end = 0.0  # seconds: the end of the last packet of any stream
-        try:
-            for packet in container.demux():
-                if packet.pts is not None:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                if packet.stream.index == stream.index:
-                    for frame in packet.decode():
-                        rate = int(frame.sample_rate)
-                        if resampling is None:
-                            resampling = Resampling(name, rate, cancelled)
-                        if rate != resampling.rate:
-                            raise _changes_rate(name, resampling.rate, rate)
-                        resampling.add(to_mono(_frame_to_float(frame)))
-                        if resampling.seconds > max_seconds:
-                            raise too_long(name, max_seconds)
-        except (av.FFmpegError, *LIBRARY_ERRORS) as error:
-            raise AudioError(f"{name}: is damaged or cut short after {end:.1f} s; {SALVAGE}") from error
-        if container.duration and (container.format.name in _STATED_LENGTH or resampling is None):
-            stated = container.duration / av.time_base
-            if end < stated - LENGTH_SLACK:
-                raise cut_short(name, end, stated)
-    if resampling is None:
-        return Decoded(np.empty(0, np.float32), 0.0)
-    return Decoded(resampling.finish(), resampling.seconds)
+        size = os.fstat(file.fileno()).st_size
+        sound = AtFirstRate(name, mixdown, max_seconds, cancelled)
+        reading = _Reading(name, container, streams[number - 1], size, sound)
+        reading.read()
+        return reading.decoded(number)
 
 
 def header(file: BinaryIO) -> AudioHeader:
@@ -79,17 +110,33 @@ def header(file: BinaryIO) -> AudioHeader:
     return AudioHeader(tracks, seconds if tracks and seconds > 0 else None)
 
 
-def packets_seconds(file: BinaryIO) -> float:
-    """The length of the first audio stream by its packets, without decoding; 0 if FFmpeg cannot tell."""
+def packets(file: BinaryIO) -> Packets:
+    """Those of the first audio stream; none if FFmpeg cannot tell."""
     import av
 
+    seconds, are_damaged = 0.0, False
     try:
         with _open(file) as container:
             stream = container.streams.audio[0]
-            ticks = sum(packet.duration or 0 for packet in container.demux(stream))
-            return float(ticks * stream.time_base)
+            is_mp3, has_times = container.format.name == "mp3", container.format.name in HAVE_TIMES
+            tag_end = 0
+            clock = Clock()
+            for packet in container.demux(stream):
+                if is_mp3 and packet.size:
+                    head = bytes(memoryview(packet)[:10])
+                    tag_end = max(tag_end, _tag_end(packet, head))
+                    if head[0] != 0xFF and (packet.pos or 0) >= tag_end:
+                        are_damaged = True
+                        continue
+                if has_times and packet.pts is not None:
+                    gap = clock.gap(float(packet.pts * packet.time_base), seconds, is_exact=False)
+                    if seconds and gap:
+                        are_damaged = True
+                        clock.ignore(gap)
+                seconds += float((packet.duration or 0) * packet.time_base)
     except (av.FFmpegError, *LIBRARY_ERRORS):
-        return 0.0
+        are_damaged = True
+    return Packets(seconds, are_damaged)
 
 
 def formats() -> str:
@@ -99,13 +146,190 @@ def formats() -> str:
     return f"m4a, mp4, webm, mkv and more by FFmpeg in PyAV {av.__version__}"
 
 
+class _Reading:
+    """A track of an open container on its way to mono samples at 16 kHz, at their places in time."""
+
+    def __init__(self, name: str, container: Any, stream: Any, size: int, sound: AtFirstRate) -> None:
+        """size: of the file, in bytes."""
+        import av
+
+        self._name, self._container, self._stream, self._sound = name, container, stream, sound
+        self._format: str = container.format.name
+        self._duration = container.duration / av.time_base if container.duration else 0.0
+        codec = stream.codec_context
+        self._is_pcm = codec.name.startswith("pcm_")
+        if codec.name in _CHECKED:
+            codec.options = {"err_detect": "crccheck+explode"}
+        self._clock: Clock | None = None
+        if self._format in HAVE_TIMES:
+            self._clock = Clock(
+                start=(container.start_time or 0) / av.time_base,
+                duration=self._duration + LENGTH_SLACK if self._duration else inf,
+                longest_gap=size / _LEAST_BYTES_PER_SECOND,
+                longest_jump=LONGEST_JUMP if self._format in MAY_JUMP else inf,
+                jitter=EXACT_JITTER if self._format in EXACT else JITTER,
+            )
+        self._held: tuple[_Frame, float] | None = None  # a frame, and the gap before it if its stamp is right
+        self._damages = Damages()
+        self._lost_from: float | None = None  # where packets were lost since the last frame
+        self._lost = 0.0  # seconds that they last
+        self._has_failed = False
+        self._end = 0.0  # seconds: the end of the last packet of any stream
+        self._tag_end = 0  # place in the file
+
+    def read(self) -> None:
+        """Raises AudioError, TooLongError, CancelledError."""
+        import av
+
+        for packet in self._packets():
+            if packet.pts is not None:
+                self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index != self._stream.index or self._is_of_a_tag(packet):
+                continue
+            try:
+                frames = list(map(_Frame.of, packet.decode()))
+            except (av.FFmpegError, *LIBRARY_ERRORS):
+                self._lose(float((packet.duration or 0) * packet.time_base))
+                continue
+            for frame in frames:
+                self._take(frame)
+        if self._held is not None:
+            self._release(*self._held)
+
+    def decoded(self, track: int) -> Decoded:
+        n_tracks = len(self._container.streams.audio)
+        seconds = self._sound.seconds
+        if not seconds and (self._has_failed or self._duration > LENGTH_SLACK):
+            raise AudioError(f"{self._name}: nothing of its sound can be read; {SALVAGE}")
+        damage = (*self._damages.found, *self._missing_end(seconds))
+        return Decoded(self._sound.finish(), seconds, damage, track=track, n_tracks=n_tracks)
+
+    def _missing_end(self, seconds: float) -> tuple[Damage, ...]:
+        import av
+
+        end = 0.0 if self._lost_from is None else self._lost_from + self._lost
+        stated = self._duration + max(0, self._container.start_time or 0) / av.time_base
+        if self._format in STATE_LENGTH and self._end < stated - LENGTH_SLACK:
+            end = max(end, self._duration)
+        if end > seconds:
+            return (Damage(seconds, end, CUT_SHORT),)
+        return () if self._lost_from is None else (Damage(seconds, None, CUT_SHORT),)
+
+    def _packets(self) -> Iterator[Any]:
+        """All packets, and those behind places where reading fails."""
+        import av
+
+        n_failures = 0
+        while n_failures < _MOST_FAILURES:
+            try:
+                for packet in self._container.demux():
+                    n_failures = 0
+                    yield packet
+                return
+            except (av.FFmpegError, *LIBRARY_ERRORS):
+                n_failures += 1
+                self._lose(0.0)
+
+    def _is_of_a_tag(self, packet: Any) -> bool:
+        """Whether it holds no sound but a tag, as in the middle of mp3s that were joined."""
+        if self._format != "mp3" or not packet.size:
+            return False
+        head = bytes(memoryview(packet)[:10])
+        self._tag_end = max(self._tag_end, _tag_end(packet, head))
+        return head.startswith(TAGS) or (packet.pos or 0) < self._tag_end
+
+    def _lose(self, seconds: float) -> None:
+        self._has_failed = True
+        if self._lost_from is None:
+            held = self._held[0].seconds if self._held else 0.0
+            self._lost_from, self._lost = self._sound.seconds + held, 0.0
+        self._lost += seconds
+
+    def _take(self, frame: _Frame) -> None:
+        if not self._is_pcm and is_out_of_scale(frame.samples):
+            self._lose(frame.seconds)
+            return
+        if self._held is not None:
+            held, gap = self._held
+            if frame.stamp is not None and self._clock is not None and not held.can_precede(frame):
+                self._clock.ignore(gap)
+                gap = 0.0
+            self._release(held, gap)
+        if self._clock is None:
+            self._release(frame, self._lost)
+        elif frame.stamp is None:
+            self._add(frame)
+        else:
+            gap = self._clock.gap(frame.stamp, self._sound.seconds, is_exact=self._lost_from is not None)
+            if gap:
+                self._held = frame, gap  # until the next stamp shows whether this one is right
+            else:
+                self._release(frame, 0.0)
+
+    def _release(self, frame: _Frame, gap: float) -> None:
+        """On with a frame behind a gap."""
+        self._held = None
+        start = self._sound.seconds
+        if gap:
+            self._sound.add_silence(gap, frame.rate)
+        if self._lost_from is not None and gap:
+            self._damages.add(self._lost_from, start + gap, UNDECODABLE)
+        elif self._lost_from is not None:
+            self._damages.add(self._lost_from, None, UNREADABLE)
+        elif start and gap and self._format not in PLACE_EVERY_PACKET:
+            self._damages.add(start, start + gap, NO_SOUND)
+        self._lost_from, self._lost = None, 0.0
+        self._add(frame)
+
+    def _add(self, frame: _Frame) -> None:
+        start = self._sound.seconds
+        self._sound.add(frame.samples, frame.rate)
+        if frame.is_suspect:
+            self._damages.add(start, start + frame.seconds, SUSPECT)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What one call of a decoder gives."""
+
+    stamp: float | None  # seconds, where its container says when it is heard
+    samples: Samples  # (n_channels, n_samples)
+    rate: int
+    is_suspect: bool  # decoded from a packet that is known to be damaged
+
+    @classmethod
+    def of(cls, frame: Any) -> _Frame:
+        stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
+        return cls(stamp, _frame_to_float(frame), int(frame.sample_rate), bool(frame.is_corrupt))
+
+    @property
+    def seconds(self) -> float:
+        return float(self.samples.shape[1] / self.rate)
+
+    def can_precede(self, other: _Frame) -> bool:
+        return self.stamp is None or other.stamp is None or agree(self.stamp + self.seconds, other.stamp)
+
+
+def _default_track(streams: Any) -> int:
+    """The number of the audio track that is marked as the default one; else 1."""
+    for number, stream in enumerate(streams, start=1):
+        if int(getattr(stream, "disposition", 0)) & _DEFAULT:  # PyAV has it from version 14 on
+            return number
+    return 1
+
+
+def _tag_end(packet: Any, head: bytes) -> int:
+    """Where the ID3v2 tag ends whose head a packet begins with; 0 for all other packets."""
+    return (packet.pos or 0) + 10 + id3_size(head) if head[:3] == b"ID3" else 0
+
+
 def _open(file: BinaryIO) -> Any:
     import av
 
     try:
-        return av.open(_File(file), mode="r", options=_THIS_FILE_ONLY)
+        return av.open(_File(file), mode="r", options=_OPTIONS)
     except UnicodeDecodeError:  # PyAV before 19, for tags in another encoding than UTF-8
-        return av.open(_File(file), mode="r", options=_THIS_FILE_ONLY, metadata_errors="ignore")
+        return av.open(_File(file), mode="r", options=_OPTIONS, metadata_errors="ignore")
 
 
 class _File:
@@ -124,13 +348,6 @@ class _File:
         self.read = raw.read
         self.tell = raw.tell
         self.seek = partial(lseek, raw.fileno())
-
-
-def _changes_rate(name: str, *rates: int) -> AudioError:
-    return AudioError(
-        f"{name}: changes its sample rate midway ({', '.join(map(str, sorted(rates)))} Hz); "
-        "convert it: ffmpeg -i FILE -ar 16000 converted.wav"
-    )
 
 
 def _track(number: int, stream: Any) -> AudioTrack:

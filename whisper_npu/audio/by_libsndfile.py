@@ -9,17 +9,21 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from whisper_npu.audio.damage import LIBRARY_ERRORS, SALVAGE, cut_short, too_long
+from whisper_npu.audio.damage import LIBRARY_ERRORS, too_long
+from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.quiet import silent_libraries
-from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Resampling, to_mono
-from whisper_npu.errors import AudioError
+from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Resampling
 
 # libsndfile only estimates the length of these, and stops at the estimate.
 _ESTIMATED_LENGTH = ("MP3", "OGG")
+_MAY_GO_ON = (*_ESTIMATED_LENGTH, "FLAC")  # it stops where the header says, too: others are corrected before
+_LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
 
 
-def decode(name: str, file: BinaryIO, max_seconds: float, cancelled: Event | None = None) -> Decoded | None:
+def decode(
+    name: str, file: BinaryIO, mixdown: Mixdown, max_seconds: float, cancelled: Event | None = None
+) -> Decoded | None:
     """The samples; None if libsndfile does not know the format, or finds no samples."""
     sound = _open(name, file)
     if sound is None:
@@ -28,16 +32,16 @@ def decode(name: str, file: BinaryIO, max_seconds: float, cancelled: Event | Non
         if sound.frames in (0, _UNKNOWN_FRAMES):
             return None
         resampling = Resampling(name, int(sound.samplerate), cancelled)
-        try:
-            n_read = _read(sound, min(sound.frames, max_seconds * sound.samplerate + 1), resampling)
-        except LIBRARY_ERRORS as error:
-            raise AudioError(f"{name}: is damaged or cut short ({error}); {SALVAGE}") from error
+        wanted = min(sound.frames, max_seconds * sound.samplerate + 1)
+        n_read, has_failed = _read(sound, wanted, resampling, mixdown)
     if n_read > max_seconds * sound.samplerate:
         raise too_long(name, max_seconds)
-    length_is_estimated = sound.format in _ESTIMATED_LENGTH
-    if n_read < sound.frames and not length_is_estimated:
-        raise cut_short(name, resampling.seconds, sound.frames / sound.samplerate)
-    return Decoded(resampling.finish(), resampling.seconds, length_is_estimated)
+    return Decoded(
+        resampling.finish(),
+        resampling.seconds,
+        has_failed=has_failed or (n_read < sound.frames and sound.format not in _ESTIMATED_LENGTH),
+        may_go_on=sound.format in _MAY_GO_ON,
+    )
 
 
 def seconds(file: BinaryIO) -> float | None:
@@ -81,10 +85,10 @@ def _open(name: str, file: BinaryIO) -> Any:
             return None
 
 
-def _read(sound: Any, most: float, resampling: Resampling) -> int:
+def _read(sound: Any, most: float, resampling: Resampling, mixdown: Mixdown) -> tuple[int, bool]:
     """Read a SoundFile block by block: its header may state far more samples than there are.
 
-    most: how many samples are wanted. Returns how many were there.
+    most: how many samples are wanted. Returns how many were there, and whether one came that does not decode.
     """
     # soundfile would seek to the end of each block, after which mp3 and opus decode to other samples.
     sound.seekable = lambda: False
@@ -93,10 +97,15 @@ def _read(sound: Any, most: float, resampling: Resampling) -> int:
     block = np.empty(n_block if n_channels == 1 else (n_block, n_channels), np.float32)
     n_read = 0
     while n_read < n_samples:
-        with silent_libraries():
-            part = sound.read(out=block[: n_samples - n_read])  # (n_samples,) or (n_samples, n_channels)
-        resampling.add(to_mono(part.T))
+        try:
+            with silent_libraries():
+                part = sound.read(out=block[: n_samples - n_read])  # (n_samples,) or (n_samples, n_channels)
+        except LIBRARY_ERRORS:
+            return n_read, True
+        if sound.subtype in _LOSSY and is_out_of_scale(part):  # damaged: FFmpeg leaves out less than a block
+            return n_read, True
+        resampling.add(mixdown.add(part.T))
         n_read += len(part)
         if len(part) < n_block:
             break
-    return n_read
+    return n_read, False

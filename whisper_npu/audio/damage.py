@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from whisper_npu.errors import AudioError, TooLongError
+from whisper_npu.errors import TooLongError
 
-LENGTH_SLACK = 1.0  # seconds by which a file's stated length may differ from its real one
+LENGTH_SLACK = 1.0  # seconds by which a length that a container states may differ from its real one
 
 # What soundfile, PyAV and soxr raise for one recording, besides av.FFmpegError. soundfile.SoundFileError is a
-# RuntimeError; TypeError comes from a stream without a time base.
-LIBRARY_ERRORS = (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+# RuntimeError; TypeError comes from a stream without a time base; the last three from damaged headers, which
+# no version should let through.
+LIBRARY_ERRORS = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AssertionError,
+    AttributeError,
+    SystemError,
+)
 
 SALVAGE = "copy it again, or keep what is readable: ffmpeg -i FILE rescued.wav"
+
+UNDECODABLE = "do not decode: silence stands for them"
+NO_SOUND = "are not in the file: silence stands for them"
+SUSPECT = "are damaged"
+UNREADABLE = "follow something that cannot be read"
+CUT_SHORT = "are missing: it is damaged or cut short"
+
+_NEIGHBOURS = 1.0  # seconds between two damages that are told as one
+_MOST = 20  # damages of a recording that are told one by one
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Seconds of a recording that are missing or do not decode. `str()` is a warning without the file's name."""
+    """Seconds of a recording that are lost or damaged. `str()` is a warning without the file's name."""
 
     start: float  # seconds on the recording's clock
     end: float | None  # None: nothing tells how much is lost
@@ -29,12 +50,24 @@ class Damage:
         return f"the seconds {self.start:.2f} to {self.end:.2f} {self.what}"
 
 
+@dataclass
+class Damages:
+    """Those of one recording in the order of time. Neighbours of one kind become one, and there are few."""
+
+    found: list[Damage] = field(default_factory=list)
+
+    def add(self, start: float, end: float | None, what: str) -> None:
+        last = self.found[-1] if self.found else None
+        if last is not None:
+            until = last.start if last.end is None else last.end
+            is_neighbour = last.what == what and start <= until + _NEIGHBOURS
+            if is_neighbour or len(self.found) >= _MOST:
+                what = what if last.what == what else SUSPECT
+                self.found[-1] = Damage(last.start, max(until, start if end is None else end), what)
+                return
+        self.found.append(Damage(start, end, what))
+
+
 def too_long(name: str, limit: float) -> TooLongError:
     """limit: in seconds."""
     return TooLongError(f"{name}: lasts longer than {limit:g} s (max_seconds); cut it into parts")
-
-
-def cut_short(name: str, seconds: float, stated: float) -> AudioError:
-    return AudioError(
-        f"{name}: is damaged or cut short: {seconds:.1f} s of {stated:.1f} s are there; {SALVAGE}"
-    )

@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from math import inf
 from threading import Event
 from typing import BinaryIO
 
-from whisper_npu.audio import by_ffmpeg, by_libsndfile
-from whisper_npu.audio.damage import LENGTH_SLACK, SALVAGE
+from whisper_npu.audio import by_ffmpeg, by_libsndfile, stated
+from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, SALVAGE, Damage
 from whisper_npu.audio.header import tracks_in
-from whisper_npu.audio.samples import (
-    SAMPLE_RATE,
-    Decoded,
-    Samples,
-    array_to_mono,
-    as_array,
-    resample,
-)
+from whisper_npu.audio.mixdown import Mixdown
+from whisper_npu.audio.samples import SAMPLE_RATE, Decoded, array_to_mono, as_array, resample
+from whisper_npu.audio.sound import Sound
 from whisper_npu.audio.source import AudioSource, fetch, name_of
+from whisper_npu.audio.store import InMemory, Samples
 from whisper_npu.audio.tracks import check_track_number, no_such_track
-from whisper_npu.errors import AudioError, AudioWarning
+from whisper_npu.errors import AudioError, AudioWarning, TooLongError
+
+# Of the loudest channel's peak (-40 dB): what is left of channels that cancel each other out. A lossy codec
+# leaves more than nothing; ordinary stereo, even with one channel of eight alone, leaves 1/8 and more.
+_CANCELLED = 0.01
 
 
 def load_audio(
@@ -50,10 +52,10 @@ def load_audio(
     as wav files do. What has `__array__`, such as a PyTorch tensor on the CPU, is an array too.
 
     `audio_track` chooses among the audio tracks of a file, counted from 1 as mpv's --aid does, whatever other
-    streams lie between them. None is the first, even if the file marks another one as its default.
+    streams lie between them. None is the one that the file marks as its default, or else the first.
 
     A file is decoded no further than `max_seconds`, and resampled meanwhile: it takes as much memory as its
-    samples at 16 kHz, 230 MB for an hour, and up to 1/8 more before its length is known, whatever its rate.
+    samples at 16 kHz, 230 MB for an hour, whatever its rate. `open_audio` takes less, whatever the length.
 
     Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
     already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
@@ -71,8 +73,38 @@ def load_audio(
     too small. Where nothing at all decodes, it is an AudioError.
 
     Raises AudioError where the source is missing, empty, not audio, too long for the memory, or holds NaN or
-    infinity, where it has no such track, and with `strict` where it is damaged; TooLongError for a file longer
-    than `max_seconds`; CancelledError once another thread sets `cancelled`.
+    infinity, where it has no such track, and with `strict` where it is damaged; TooLongError for what
+    lasts longer than `max_seconds`; CancelledError once another thread sets `cancelled`.
+    """
+    with open_audio(
+        source,
+        sampling_rate=sampling_rate,
+        audio_track=audio_track,
+        strict=strict,
+        max_seconds=max_seconds,
+        cancelled=cancelled,
+    ) as sound:
+        for warning in sound.warnings:
+            warnings.warn(f"{sound.name}: {warning}", AudioWarning, stacklevel=2)
+        try:
+            return sound.samples(0, sound.n_samples)
+        except MemoryError as error:
+            raise _does_not_fit(sound.name) from error
+
+
+def open_audio(
+    source: AudioSource,
+    *,
+    sampling_rate: int | None = None,
+    audio_track: int | None = None,
+    strict: bool = False,
+    max_seconds: float = inf,
+    cancelled: Event | None = None,
+) -> Sound:
+    """As `load_audio`, but the samples of a long recording lie on disk, and are read piece by piece.
+
+    Returns a context manager. A recording of any length takes little memory: see `Store`. Nobody is warned:
+    `Sound.warnings` has what `load_audio` would say.
     """
     if audio_track is not None:
         check_track_number(audio_track)
@@ -87,19 +119,23 @@ def load_audio(
     try:
         if array is not None:
             mono = array_to_mono(array)
-            return resample(name, mono, SAMPLE_RATE if sampling_rate is None else sampling_rate)
+            rate = SAMPLE_RATE if sampling_rate is None else sampling_rate
+            return Sound(name, InMemory(resample(name, mono, rate)))
         with fetch(name, source) as file:
-            decoded = decode(
-                name, file, audio_track, strict=strict, max_seconds=max_seconds, cancelled=cancelled
-            )
+            decoded = _decode(name, file, audio_track, max_seconds, cancelled)
     except MemoryError as error:
-        raise AudioError(
-            f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
-            "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
-        ) from error
-    for warning in decoded.warnings:
-        warnings.warn(f"{name}: {warning}", AudioWarning, stacklevel=2)
-    return decoded.samples
+        raise _does_not_fit(name) from error
+    if strict and decoded.damage:
+        decoded.samples.close()
+        raise AudioError(f"{name}: {decoded.damage[0]} (strict); {SALVAGE}")
+    return Sound(name, decoded.samples, decoded.damage, decoded.warnings, decoded.track, decoded.n_tracks)
+
+
+def _does_not_fit(name: str) -> AudioError:
+    return AudioError(
+        f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
+        "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
+    )
 
 
 def audio_formats() -> str:
@@ -110,55 +146,100 @@ def audio_formats() -> str:
     return f"{by_libsndfile.formats()}; {by_ffmpeg.formats()}"
 
 
-def decode(
-    name: str,
-    file: BinaryIO,
-    audio_track: int | None,
-    *,
-    strict: bool,
-    max_seconds: float,
-    cancelled: Event | None,
+def _decode(
+    name: str, file: BinaryIO, audio_track: int | None, max_seconds: float, cancelled: Event | None
 ) -> Decoded:
-    """What `load_audio` tells of a file that `fetch` opened, before anybody is warned. Errors as there."""
-    decoded = _decode(name, file, audio_track or 1, max_seconds, cancelled)
-    if strict and decoded.damage:
-        raise AudioError(f"{name}: {decoded.damage[0]} (strict); {SALVAGE}")
-    return decoded
-
-
-def _decode(name: str, file: BinaryIO, track: int, max_seconds: float, cancelled: Event | None) -> Decoded:
-    """The samples of a track."""
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
-    if track == 1:
-        decoded = _decode_first_track(name, file, max_seconds, cancelled)
-    else:  # libsndfile knows one track only
+    if audio_track is not None and audio_track > 1:
         tracks = tracks_in(file)
-        if tracks and track > len(tracks):
-            raise no_such_track(name, track, tracks)
-        decoded = by_ffmpeg.decode(name, file, track, max_seconds, cancelled)
-    if decoded is None:
-        raise AudioError(
-            f"{name}: is not audio, or too damaged to read; "
+        if tracks and audio_track > len(tracks):
+            raise no_such_track(name, audio_track, tracks)
+    with stated.corrected(file) or nullcontext(file) as whole:
+        recording = _Recording(name, whole, audio_track, max_seconds, cancelled)
+        decoded = recording.decoded()
+        if decoded.peak < _CANCELLED * decoded.channel_peak:
+            decoded = recording.decoded(decoded.loudest_channel)
+        damage = _with_end(decoded.damage, stated.missing_end(whole, decoded.seconds))
+    if damage and not decoded.seconds:
+        raise AudioError(f"{name}: nothing of its sound is there; {SALVAGE}")
+    return replace(decoded, damage=damage)
+
+
+def _with_end(damage: tuple[Damage, ...], missing: Damage | None) -> tuple[Damage, ...]:
+    """The end that is missing counts once, even if both the packets and the header tell of it."""
+    if missing is None:
+        return damage
+    if damage and damage[-1].what == missing.what == CUT_SHORT:
+        missing = max(damage[-1], missing, key=lambda part: part.end or 0.0)
+        damage = damage[:-1]
+    return (*damage, missing)
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A file, and how much of it is wanted."""
+
+    name: str
+    file: BinaryIO
+    track: int | None
+    max_seconds: float
+    cancelled: Event | None
+
+    def decoded(self, channel: int | None = None) -> Decoded:
+        """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, stops early or fails.
+
+        channel: the only one to take, from 1; None for the mean of all.
+        """
+        decoded = self._by_libsndfile(channel) if self.track in (None, 1) else None
+        if decoded is None:
+            decoded = self._by_ffmpeg(channel)
+            if decoded is None:
+                raise self._is_no_recording()
+            return decoded
+        if not decoded.has_failed and not (decoded.may_go_on and self._goes_on(decoded.seconds)):
+            return decoded
+        try:
+            whole = self._by_ffmpeg(channel)
+        except TooLongError:
+            raise
+        except AudioError:  # it can read nothing of what libsndfile can read in part
+            whole = None
+        if whole is not None:
+            is_better = bool(whole.damage) or whole.seconds > decoded.seconds + LENGTH_SLACK
+            if is_better or (decoded.has_failed and whole.seconds >= decoded.seconds):
+                return whole
+        if decoded.has_failed:
+            return replace(decoded, damage=(Damage(decoded.seconds, None, CUT_SHORT),))
+        return decoded
+
+    def _goes_on(self, seconds: float) -> bool:
+        """Whether packets say that there is more, or that some are lost.
+
+        Only decoding tells for sure: those of a short Vorbis file can claim to last a day.
+        """
+        packets = by_ffmpeg.packets(self.file)
+        return packets.are_damaged or packets.seconds > seconds + LENGTH_SLACK
+
+    def _by_libsndfile(self, channel: int | None) -> Decoded | None:
+        mixdown = Mixdown(channel)
+        decoded = by_libsndfile.decode(self.name, self.file, mixdown, self.max_seconds, self.cancelled)
+        return None if decoded is None else mixdown.measured(decoded)
+
+    def _by_ffmpeg(self, channel: int | None) -> Decoded | None:
+        mixdown = Mixdown(channel)
+        decoded = by_ffmpeg.decode(
+            self.name, self.file, self.track, mixdown, self.max_seconds, self.cancelled
+        )
+        return None if decoded is None else mixdown.measured(decoded)
+
+    def _is_no_recording(self) -> AudioError:
+        if stated.is_mp4_without_index(self.file):
+            return AudioError(
+                f"{self.name}: is cut short: its index, which mp4 and m4a keep at their end, is not there; "
+                "copy it again"
+            )
+        return AudioError(
+            f"{self.name}: is not audio, or too damaged to read; "
             "check what it is, copy it again, or convert it: ffmpeg -i FILE converted.wav"
         )
-    return decoded
-
-
-def _decode_first_track(
-    name: str, file: BinaryIO, max_seconds: float, cancelled: Event | None
-) -> Decoded | None:
-    """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, or stops early."""
-    decoded = by_libsndfile.decode(name, file, max_seconds, cancelled)
-    if decoded is None:
-        return by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
-    if decoded.length_is_estimated and by_ffmpeg.packets_seconds(file) > decoded.seconds + LENGTH_SLACK:
-        # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
-        seconds = decoded.seconds
-        del decoded  # rather decode it once more than hold two long recordings
-        whole = by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
-        if whole is not None and whole.seconds > seconds + LENGTH_SLACK:
-            return whole
-        del whole
-        return by_libsndfile.decode(name, file, max_seconds, cancelled)
-    return decoded

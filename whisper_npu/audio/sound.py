@@ -1,0 +1,59 @@
+"""A recording that was read: its samples, wherever they lie, and what was seen of it meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+from whisper_npu.audio.damage import Damage
+from whisper_npu.audio.samples import SAMPLE_RATE
+from whisper_npu.audio.store import InMemory, Samples, Store
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Samples at 16 kHz, mono, that are read piece by piece. A context manager, which lets them go.
+
+    A recording of any length takes little memory: see `Store`.
+    """
+
+    name: str  # as messages call the recording
+    kept_in: Store | InMemory
+    damage: tuple[Damage, ...] = ()  # what is lost of it, in the order of time
+    warnings: tuple[str, ...] = ()  # what a listener should know, without the name: damage, and other things
+    track: int = 1  # which of the audio tracks it is, from 1
+    n_tracks: int = 1  # how many audio tracks the file has
+
+    @property
+    def n_samples(self) -> int:
+        """At 16 kHz."""
+        return self.kept_in.n_samples
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.n_samples / SAMPLE_RATE
+
+    @property
+    def peak(self) -> float:
+        """The loudest sample's magnitude; floats of a recording lie in -1..1."""
+        return self.kept_in.peak
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """Those from `start` to before `stop`, as far as there are any: (n,) float32."""
+        return self.kept_in.samples(start, stop)
+
+    def close(self) -> None:
+        if isinstance(self.kept_in, Store):
+            self.kept_in.close()
+
+    def __enter__(self) -> Sound:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
