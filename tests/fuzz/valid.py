@@ -178,7 +178,9 @@ def _by_ffmpeg(how: _ByFfmpeg) -> bytes:
             stream.open()
             frame = av.AudioFrame.from_ndarray(speech(how.rate)[None], format="fltp", layout="mono")
             frame.sample_rate = how.rate
-            resampler = av.AudioResampler(stream.format.name, how.layout, how.rate, stream.frame_size)
+            resampler = av.AudioResampler(
+                stream.format.name, how.layout, how.rate, stream.frame_size or how.rate // 20
+            )
             for piece in [*resampler.resample(frame), *resampler.resample(None), None]:
                 for packet in stream.encode(piece):
                     if packet.size:  # the last of FLAC holds its header only, which muxers refuse
