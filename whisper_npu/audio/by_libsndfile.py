@@ -17,6 +17,7 @@ from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Resamplin
 # libsndfile only estimates the length of these, and stops at the estimate.
 _ESTIMATED_LENGTH = ("MP3", "OGG")
 _MAY_GO_ON = (*_ESTIMATED_LENGTH, "FLAC")  # it stops where the header says, too: others are corrected before
+_SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 _LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 _UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream whose header leaves it open
 
@@ -52,6 +53,15 @@ def seconds(file: BinaryIO) -> float | None:
     with sound:
         frames, rate = sound.frames, sound.samplerate
     return None if frames == _UNKNOWN_FRAMES or rate < MIN_SAMPLE_RATE else float(frames / rate)
+
+
+def bytes_per_second(file: BinaryIO) -> float | None:
+    """At the most, by the header; None if libsndfile does not know the format."""
+    sound = _open("", file)
+    if sound is None:
+        return None
+    with sound:
+        return float(sound.samplerate * sound.channels * _SAMPLE_BYTES.get(sound.subtype, 8))
 
 
 def formats() -> str:

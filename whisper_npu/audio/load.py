@@ -121,7 +121,7 @@ def open_audio(
             mono = array_to_mono(array)
             rate = SAMPLE_RATE if sampling_rate is None else sampling_rate
             return Sound(name, InMemory(resample(name, mono, rate)))
-        with fetch(name, source) as file:
+        with fetch(name, source, max_seconds) as file:
             decoded = _decode(name, file, audio_track, max_seconds, cancelled)
     except MemoryError as error:
         raise _does_not_fit(name) from error

@@ -7,18 +7,21 @@ import stat
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from functools import partial
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
+from math import inf
+from time import monotonic, sleep
 from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
+from whisper_npu.audio.copying import PIECE, copied
 from whisper_npu.errors import AudioError, shown
 
 # What `load_audio` takes. Of an array-like, such as a PyTorch tensor, the type is not known here.
 AudioSource = str | os.PathLike[str] | BinaryIO | bytes | npt.NDArray[Any]
 
-_PIECE = 2**20  # bytes that are copied at once
+_WRITER_SECONDS = 30.0  # that a pipe waits for somebody to write into it
 
 
 def name_of(source: object) -> str:
@@ -32,21 +35,22 @@ def name_of(source: object) -> str:
     return "standard input" if source == "-" else shown(os.fsdecode(source)) or "''"
 
 
-def fetch(name: str, source: object) -> BinaryIO:
+def fetch(name: str, source: object, max_seconds: float = inf) -> BinaryIO:
     """The source's content as a nameless file in which decoders can seek.
 
     A file on disk is opened once more, so that an open one stays where it is. All else is copied, piece by
-    piece, into a temporary file; what can seek is then put back to where it was.
+    piece, into a temporary file, no more than `max_seconds` need (see `copied`); what can seek is then put
+    back to where it was.
     """
     if source == "-":
-        return _from_open_file(name, _standard_input())
+        return _from_open_file(name, _standard_input(), max_seconds)
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
-        return _open(path if os.path.lexists(path) else os.path.expanduser(path), name)
+        return _open(path if os.path.lexists(path) else os.path.expanduser(path), name, max_seconds)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _copied(name, BytesIO(bytes(source)))
+        return copied(name, BytesIO(bytes(source)).read)
     if hasattr(source, "read"):
-        return _from_open_file(name, source)
+        return _from_open_file(name, source, max_seconds)
     raise AudioError(f"cannot load audio from {type(source).__name__}; {_remedy(source)}")
 
 
@@ -82,7 +86,7 @@ def _standard_input() -> Any:
     return stdin.buffer
 
 
-def _from_open_file(name: str, file: Any) -> BinaryIO:
+def _from_open_file(name: str, file: Any, max_seconds: float) -> BinaryIO:
     """What it holds from its position on."""
     plain = _without_wrapper(file)
     position = _position(plain)
@@ -90,7 +94,7 @@ def _from_open_file(name: str, file: Any) -> BinaryIO:
         opened = _opened_again(name, plain)
         if opened is not None:
             return opened
-    copy = _copied(name, file)
+    copy = copied(name, partial(_read, name, file), max_seconds)
     if position is not None:
         plain.seek(position)
     return copy
@@ -142,13 +146,17 @@ def _read(name: str, file: Any, size: int) -> bytes:
     return content
 
 
-def _open(path: str, name: str) -> BinaryIO:
+def _open(path: str, name: str, max_seconds: float) -> BinaryIO:
     try:
-        file = _open_unnamed(path)
+        is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
+        file = _open_unnamed(path, os.O_NONBLOCK if is_pipe else 0)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
-        with file:
-            return _copied(name, file)  # decoders seek, which a pipe such as <(command) cannot
+        with file:  # decoders seek, which a pipe such as <(command) cannot
+            if file.isatty():
+                raise AudioError(f"{name}: is a terminal; name an audio file")
+            first = _first_of_a_pipe(name, file) if is_pipe else b""
+            return copied(name, partial(_read, name, file), max_seconds, first)
     except FileNotFoundError as error:
         raise AudioError(f"{name}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
@@ -160,26 +168,27 @@ def _open(path: str, name: str) -> BinaryIO:
         raise AudioError(f"{name}: cannot be read ({_reason(error)}); check the name and the disk") from error
 
 
-def _open_unnamed(path: str) -> BinaryIO:
+def _first_of_a_pipe(name: str, file: BinaryIO) -> bytes:
+    """What is in a pipe that was opened without waiting; nothing if another process has it open, too.
+
+    To open it would wait for that process for ever.
+    """
+    end = monotonic() + _WRITER_SECONDS
+    while (found := file.read(PIECE)) == b"":  # None if there is a writer that has written nothing so far
+        if monotonic() > end:
+            raise AudioError(
+                f"{name}: is a pipe into which nothing was written for {_WRITER_SECONDS:g} s; "
+                "start what writes into it"
+            )
+        sleep(0.05)
+    os.set_blocking(file.fileno(), True)
+    return found or b""
+
+
+def _open_unnamed(path: str, more_flags: int = 0) -> BinaryIO:
     """Open a file without its name, or FFmpeg would take any text in "a.g722" or "a.flac" for sound."""
-    return open("recording", "rb", opener=lambda _, flags: os.open(path, flags))
+    return open("recording", "rb", opener=lambda _, flags: os.open(path, flags | more_flags))
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _copied(name: str, source: Any) -> BinaryIO:
-    """The rest of a file in one that disappears when it is closed."""
-    try:
-        with ExitStack() as closing:
-            file = closing.enter_context(tempfile.TemporaryFile())
-            while piece := _read(name, source, _PIECE):
-                file.write(piece)
-            file.flush()  # libsndfile opens it a second time
-            closing.pop_all()
-    except OSError as error:
-        raise AudioError(
-            f"{name}: cannot be kept in a temporary file ({error}); set TMPDIR to a folder with more space"
-        ) from error
-    return file

@@ -20,6 +20,7 @@ from math import inf
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, Damage
+from whisper_npu.audio.store import temporary_folder
 
 _SLACK = 0.1  # seconds: a size counted in bytes is exact, but for a pad byte or a header that was counted too
 _MOST_CHUNKS = 1_000  # before the samples; more are no recording
@@ -85,7 +86,7 @@ def corrected(file: BinaryIO) -> BinaryIO | None:
     length = size - sound.start + sound.extra
     if length >= 2 ** (8 * struct.calcsize(sound.form)):
         return None
-    copy: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    copy: BinaryIO = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115 - the caller closes it
     file.seek(0)
     shutil.copyfileobj(file, copy, 2**20)
     copy.seek(sound.field)

@@ -88,7 +88,12 @@ def test_a_file_open_as_text_is_refused():
 @pytest.fixture
 def no_copy(monkeypatch, tmp_path):
     """No temporary file can be made from now on."""
-    return lambda: monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    def forbid() -> None:
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    return forbid
 
 
 def test_a_file_on_disk_is_not_copied_and_stays_where_it_is(tmp_path, no_copy):
@@ -247,9 +252,9 @@ def test_a_pipe_that_does_not_block_and_is_empty_is_refused(monkeypatch):
         assert "standard input gives NoneType, not bytes" in refusal("-")
 
 
-def test_no_room_for_what_is_not_a_file_is_refused(tmp_path, monkeypatch):
+def test_no_room_for_what_is_not_a_file_is_refused(tmp_path, no_copy):
     path = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    no_copy()
     assert "set TMPDIR" in refusal(io.BytesIO(path.read_bytes()))
     assert len(load_audio(path)) == 10
 
