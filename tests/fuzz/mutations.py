@@ -32,7 +32,7 @@ def _cut(fraction: float) -> _Mutation:
     def cut(valid: Valid, _: Random) -> tuple[bytes, Expected]:
         left = fraction * SECONDS
         expected = EITHER  # the header may be cut as well
-        slack = 2 * _SLACK if fraction < 0.9 else 1.0  # a block of some formats lasts a second
+        slack = 0.75 if fraction < 0.9 else 1.0  # a block of some formats lasts a second
         if fraction >= 0.5 and valid.survives_cut:
             expected = reads(left - slack, left + slack, warned=valid.states_length and fraction < 0.9)
         elif fraction <= 0.5 and not valid.survives_cut:

@@ -92,7 +92,7 @@ def _read(path: str) -> Outcome:
     assert line is None or (line.isprintable() and len(line) < 1000), f"no line: {line!r}"
     assert line is None or "memory" not in line, line
     if again:
-        strict_seconds, strict_line, strict_warned = _load(path, strict=True)
+        strict_seconds, strict_line, _ = _load(path, strict=True)
         damage = [words for words in warned if DAMAGE in words]
         if damage:
             assert strict_line is not None, f"strict, and yet no error, only {damage}"

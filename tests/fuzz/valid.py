@@ -122,7 +122,7 @@ _WRITTEN: dict[str, _BySoundfile | _ByFfmpeg] = {
     "flv-aac": _ByFfmpeg("flv", "flv", "aac", 44_100),
     "ac3": _ByFfmpeg("ac3", "ac3", "ac3", 48_000, bit_rate=64_000),
     "tta": _ByFfmpeg("tta", "tta", "tta"),
-    "wavpack": _ByFfmpeg("wv", "wv", "wavpack"),
+    "wavpack": _ByFfmpeg("wv", "wv", "wavpack", 48_000),
     "nut": _ByFfmpeg("nut", "nut", "pcm_s16le"),
 }
 
