@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz.hostile import Hostile
+from tests.fuzz.lines import is_line
 from tests.fuzz.readers import write
 from tests.fuzz.recordings import hostile_recordings, in_the_suite
 from tests.fuzz.seeds import EVERYTHING, SEEDS
@@ -72,7 +73,7 @@ def _check(code: int, said: str, folder: Path, recordings: dict[str, Hostile]) -
     assert code == 1
     assert "Traceback" not in said
     lines = said.splitlines()
-    assert all(line.isprintable() for line in lines)
+    assert all(is_line(line) for line in lines), said
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert [file["path"] for file in report["files"]] == list(recordings)
     for file in report["files"]:
