@@ -17,6 +17,7 @@ import numpy as np
 from whisper_npu.audio.at_first_rate import AtFirstRate
 from whisper_npu.audio.clock import JITTER, Clock, agree
 from whisper_npu.audio.containers import (
+    BARE_FRAMES,
     EXACT,
     EXACT_JITTER,
     FORMATS,
@@ -55,6 +56,7 @@ _DEFAULT = 1  # AV_DISPOSITION_DEFAULT
 # No codec and no container needs less for a second of sound and its silence, even with discontinuous
 # transmission (AMR: 37). So a longer gap than the file has bytes for is a damaged time stamp.
 _LEAST_BYTES_PER_SECOND = 16
+_SYNC = 0xFF  # the first byte of a frame of mp3
 _MOST_FAILURES = 100  # of the reading of packets, one after the other, before it is given up
 
 
@@ -123,9 +125,9 @@ def packets(file: BinaryIO) -> Packets:
             clock = Clock()
             for packet in container.demux(stream):
                 if is_mp3 and packet.size:
-                    head = bytes(memoryview(packet)[:10])
-                    tag_end = max(tag_end, _tag_end(packet, head))
-                    if head[0] != 0xFF and (packet.pos or 0) >= tag_end:
+                    head = bytes(memoryview(packet)[:16])
+                    tag_end = max(tag_end, _tag_end(packet))
+                    if head[0] != _SYNC and not head.startswith(TAGS) and (packet.pos or 0) >= tag_end:
                         are_damaged = True
                         continue
                 if has_times and packet.pts is not None:
@@ -174,7 +176,10 @@ class _Reading:
         self._lost_from: float | None = None  # where packets were lost since the last frame
         self._lost = 0.0  # seconds that they last
         self._has_failed = False
+        self._ticks: dict[int, float] = {}  # of each stream, by its index: to make them takes a while
         self._end = 0.0  # seconds: the end of the last packet of any stream
+        self._good_bytes = 0  # of the packets that were decoded
+        self._next_place: int | None = None  # in the file, behind the last packet
         self._tag_end = 0  # place in the file
 
     def read(self) -> None:
@@ -182,15 +187,19 @@ class _Reading:
         import av
 
         for packet in self._packets():
+            tick = self._tick(packet.stream)
             if packet.pts is not None:
-                self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                self._end = max(self._end, (packet.pts + (packet.duration or 0)) * tick)
             if packet.stream.index != self._stream.index or self._is_of_a_tag(packet):
                 continue
+            if self._format in BARE_FRAMES:
+                self._lose_bytes_before(packet)
             try:
-                frames = list(map(_Frame.of, packet.decode()))
+                frames = [_Frame.of(frame, tick) for frame in packet.decode()]
             except (av.FFmpegError, *LIBRARY_ERRORS):
-                self._lose(float((packet.duration or 0) * packet.time_base))
+                self._lose_packet(packet, (packet.duration or 0) * tick)
                 continue
+            self._good_bytes += packet.size
             for frame in frames:
                 self._take(frame)
         if self._held is not None:
@@ -208,9 +217,8 @@ class _Reading:
         import av
 
         end = 0.0 if self._lost_from is None else self._lost_from + self._lost
-        stated = self._duration + max(0, self._container.start_time or 0) / av.time_base
-        if self._format in STATE_LENGTH and self._end < stated - LENGTH_SLACK:
-            end = max(end, self._duration)
+        if self._format in STATE_LENGTH and self._end < self._duration - LENGTH_SLACK:
+            end = max(end, self._duration - max(0, self._container.start_time or 0) / av.time_base)
         if end > seconds:
             return (Damage(seconds, end, CUT_SHORT),)
         return () if self._lost_from is None else (Damage(seconds, None, CUT_SHORT),)
@@ -230,13 +238,38 @@ class _Reading:
                 n_failures += 1
                 self._lose(0.0)
 
+    def _tick(self, stream: Any) -> float:
+        """Seconds of a step of its time stamps."""
+        tick = self._ticks.get(stream.index)
+        if tick is None:
+            tick = self._ticks[stream.index] = float(stream.time_base or 0)
+        return tick
+
     def _is_of_a_tag(self, packet: Any) -> bool:
         """Whether it holds no sound but a tag, as in the middle of mp3s that were joined."""
         if self._format != "mp3" or not packet.size:
             return False
-        head = bytes(memoryview(packet)[:10])
-        self._tag_end = max(self._tag_end, _tag_end(packet, head))
-        return head.startswith(TAGS) or (packet.pos or 0) < self._tag_end
+        self._tag_end = max(self._tag_end, _tag_end(packet))
+        is_of_a_tag = bytes(memoryview(packet)[:16]).startswith(TAGS) or (packet.pos or 0) < self._tag_end
+        if is_of_a_tag:
+            self._next_place = None
+        return is_of_a_tag
+
+    def _lose_packet(self, packet: Any, seconds: float) -> None:
+        """seconds: of one frame. Where frames are bare, what FFmpeg takes for one may have been several."""
+        if self._format in BARE_FRAMES and self._good_bytes and seconds:
+            n_frames = round(packet.size * self._sound.seconds / self._good_bytes / seconds)
+            seconds *= max(1, n_frames)
+        self._lose(seconds)
+
+    def _lose_bytes_before(self, packet: Any) -> None:
+        """FFmpeg skips bytes between two frames that look like none. They last as long as others."""
+        if packet.pos is None:
+            return
+        if self._next_place is not None and packet.pos > self._next_place and self._good_bytes:
+            seconds_per_byte = self._sound.seconds / self._good_bytes
+            self._lose((packet.pos - self._next_place) * seconds_per_byte)
+        self._next_place = packet.pos + packet.size
 
     def _lose(self, seconds: float) -> None:
         self._has_failed = True
@@ -298,8 +331,9 @@ class _Frame:
     is_suspect: bool  # decoded from a packet that is known to be damaged
 
     @classmethod
-    def of(cls, frame: Any) -> _Frame:
-        stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
+    def of(cls, frame: Any, tick: float) -> _Frame:
+        """tick: seconds of a step of its time stamp."""
+        stamp = None if frame.pts is None else frame.pts * tick
         return cls(stamp, _frame_to_float(frame), int(frame.sample_rate), bool(frame.is_corrupt))
 
     @property
@@ -318,9 +352,13 @@ def _default_track(streams: Any) -> int:
     return 1
 
 
-def _tag_end(packet: Any, head: bytes) -> int:
-    """Where the ID3v2 tag ends whose head a packet begins with; 0 for all other packets."""
-    return (packet.pos or 0) + 10 + id3_size(head) if head[:3] == b"ID3" else 0
+def _tag_end(packet: Any) -> int:
+    """Where in the file the ID3v2 tag ends that a packet without a frame of sound holds; 0 without one."""
+    content = bytes(packet)
+    place = content.find(b"ID3")
+    if place < 0 or content[0] == _SYNC:
+        return 0
+    return int(packet.pos or 0) + place + 10 + id3_size(content[place : place + 10])
 
 
 def _open(file: BinaryIO) -> Any:

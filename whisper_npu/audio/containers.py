@@ -32,6 +32,9 @@ HAVE_TIMES = frozenset((_MP4, _MKV, "flac", "ogg", *_FILMS)) - {"dhav", "dv", "s
 MAY_JUMP = frozenset(("mpegts", "mpeg"))
 LONGEST_JUMP = 10.0  # seconds
 
+# Nothing but frames, without time stamps: bytes between two frames are frames that are lost.
+BARE_FRAMES = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "loas"))
+
 # Their time stamps are exact to the sample, but for rounding: the shortest gap is a lost frame.
 EXACT = frozenset(("flac",))
 EXACT_JITTER = 0.002  # seconds

@@ -155,7 +155,7 @@ def _decode(
         tracks = tracks_in(file)
         if tracks and audio_track > len(tracks):
             raise no_such_track(name, audio_track, tracks)
-    with stated.corrected(file) or nullcontext(file) as whole:
+    with stated.corrected(name, file) or nullcontext(file) as whole:
         recording = _Recording(name, whole, audio_track, max_seconds, cancelled)
         decoded = recording.decoded()
         if decoded.peak < _CANCELLED * decoded.channel_peak:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log10
 from types import TracebackType
 
 from whisper_npu.audio.damage import Damage
@@ -38,6 +39,13 @@ class Sound:
     def peak(self) -> float:
         """The loudest sample's magnitude; floats of a recording lie in -1..1."""
         return self.kept_in.peak
+
+    @property
+    def level(self) -> str:
+        """How loud it is, in words."""
+        if self.peak == 0:
+            return "all of its samples are 0"
+        return f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
 
     def samples(self, start: int, stop: int) -> Samples:
         """Those from `start` to before `stop`, as far as there are any: (n,) float32."""

@@ -15,12 +15,14 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, Damage
 from whisper_npu.audio.store import temporary_folder
+from whisper_npu.errors import AudioError
 
 _SLACK = 0.1  # seconds: a size counted in bytes is exact, but for a pad byte or a header that was counted too
 _MOST_CHUNKS = 1_000  # before the samples; more are no recording
@@ -75,8 +77,11 @@ def missing_end(file: BinaryIO, seconds: float) -> Damage | None:
     return _mp4_end(file, size, seconds)
 
 
-def corrected(file: BinaryIO) -> BinaryIO | None:
-    """A copy whose header states all the samples, for a file whose own states fewer; None for all others."""
+def corrected(name: str, file: BinaryIO) -> BinaryIO | None:
+    """A copy whose header states all the samples, if its own states fewer; else None.
+
+    Raises AudioError where there is no room for it.
+    """
     sound, size = _sound(file), os.fstat(file.fileno()).st_size
     if sound is None or sound.stated is None:
         return None
@@ -86,12 +91,20 @@ def corrected(file: BinaryIO) -> BinaryIO | None:
     length = size - sound.start + sound.extra
     if length >= 2 ** (8 * struct.calcsize(sound.form)):
         return None
-    copy: BinaryIO = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115 - the caller closes it
-    file.seek(0)
-    shutil.copyfileobj(file, copy, 2**20)
-    copy.seek(sound.field)
-    copy.write(struct.pack(sound.form, length))
-    copy.flush()
+    try:
+        with ExitStack() as closing:
+            copy = closing.enter_context(tempfile.TemporaryFile(dir=temporary_folder()))
+            file.seek(0)
+            shutil.copyfileobj(file, copy, 2**20)
+            copy.seek(sound.field)
+            copy.write(struct.pack(sound.form, length))
+            copy.flush()
+            closing.pop_all()
+    except OSError as error:
+        raise AudioError(
+            f"{name}: states fewer samples than it has, and a corrected copy cannot be kept in a temporary "
+            f"file ({error}); set TMPDIR to a folder with more space"
+        ) from error
     return copy
 
 
@@ -102,7 +115,10 @@ def is_mp4_without_index(file: BinaryIO) -> bool:
 
 
 def _at(file: BinaryIO, place: int, n_bytes: int) -> bytes:
-    return os.pread(file.fileno(), n_bytes, place) if 0 <= place < 2**63 else b""
+    try:
+        return os.pread(file.fileno(), n_bytes, place) if 0 <= place < 2**63 else b""
+    except OSError:  # the disk
+        return b""
 
 
 def _is_told_apart(file: BinaryIO, place: int) -> bool:
@@ -297,7 +313,7 @@ def _ogg_ends_in_a_page(file: BinaryIO, size: int) -> bool:
     if len(page) < 27 or page[:4] != b"OggS":
         return page[:4] == b"OggS"
     table = page[27 : 27 + page[26]]
-    return len(page) < 27 + page[26] + sum(table)
+    return len(page) != 27 + page[26] + sum(table)  # the first bytes of another page may be behind it
 
 
 def _ts_ends_in_a_packet(file: BinaryIO, size: int) -> bool:

@@ -275,7 +275,7 @@ class Model:
                             yield decoded.segments[-1]
                         self._at_work = get_ident()
                         decoded.go_on()
-                decoded.finish()
+                decoded.finish(sound)
             finally:
                 measure()
                 self._whisper.stop_listening()

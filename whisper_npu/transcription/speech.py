@@ -20,7 +20,7 @@ from whisper_npu.transcription.options import (
 )
 from whisper_npu.transcription.stages import no_question
 
-PIECE = 300 * SAMPLE_RATE  # samples that Silero VAD hears at once, which takes it 80 MB
+PIECE = 120 * SAMPLE_RATE  # samples that Silero VAD hears at once, which takes it 80 MB (MEASURED)
 LEAD = 4 * SAMPLE_RATE  # samples before speech with which a piece begins, to which Silero VAD can settle
 QUIET = 0.01  # level below which Silero VAD misses speech: -40 dB
 LOUD_ENOUGH = 0.1
@@ -129,7 +129,6 @@ def parts_with_speech(
         found = [
             Part(max(done, start + speech["start"]), start + speech["end"])
             for speech in _speech(source.samples(start, stop), vad)
-            if start + speech["end"] > done
         ]
         next_start = stop
         if stop < source.n_samples:
@@ -139,7 +138,7 @@ def parts_with_speech(
         for part in found:
             yield part
             done = part.stop
-        start = next_start
+        start = max(next_start, done)  # what was heard to its end is not heard again
 
 
 def first_speech(

@@ -42,6 +42,7 @@ class Decoded:
     point: ResumePoint | None = None  # where another run could go on
     seconds_done: float = 0.0  # of the recording
     finished: bool = False
+    warnings: list[str] = field(default_factory=list)
     cancelled: Event = field(default_factory=Event)
     closed: bool = False  # while another thread was at work on it
     took: Took = field(default_factory=Took)
@@ -64,7 +65,9 @@ class Decoded:
         self.segments.append(one)
         self._reach(one.end)
 
-    def finish(self) -> None:
+    def finish(self, sound: Sound) -> None:
+        if self.n_before == 0 and not any(segment.text.strip() for segment in self.segments):
+            self.warnings.append(f"no speech was heard: {sound.level}" if sound.n_samples else "it is empty")
         self._reach(self.duration)
         self.finished = True
 
@@ -157,6 +160,7 @@ class Stream:
             took=replace(decoded.took, heard_seconds=seconds_within(decoded.clips, decoded.seconds_done)),
             ran_on=decoded.ran_on,
             source=decoded.source,
+            warnings=tuple(decoded.warnings),
             finished=decoded.finished,
         )
 

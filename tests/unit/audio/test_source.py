@@ -14,8 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.support.recordings import noise, refusal, run, write
+from tests.support.recordings import load_damaged, noise, refusal, run, write
 from whisper_npu.audio import load_audio
+
+soundfile = pytest.importorskip("soundfile")
 
 
 def test_a_string_a_path_an_open_file_and_stdin_give_the_same(tmp_path, monkeypatch):
@@ -209,6 +211,103 @@ def test_what_cannot_seek_is_read_piece_by_piece(tmp_path):
     assert len(pieces) > 5
     assert 0 < max(pieces) <= 2**20
     assert min(pieces) > 0
+
+
+# What never ends
+
+
+class Endless(io.RawIOBase):
+    """`head`, and then `piece` for ever; counts the bytes that were taken."""
+
+    def __init__(self, head: bytes, piece: bytes) -> None:
+        self.head, self.piece, self.n_bytes = head, piece * 2**16, 0
+
+    def read(self, size: int = -1) -> bytes:
+        content, self.head = self.head or self.piece, b""
+        self.n_bytes += len(content)
+        return content
+
+
+@pytest.fixture
+def known_early(monkeypatch):
+    """A recording is recognised by its first 4 MB, so that tests are quick."""
+    monkeypatch.setattr("whisper_npu.audio.copying._KNOWN_BY", 2**22)
+
+
+def test_zeros_without_end_are_given_up_at_once():
+    source = Endless(b"", bytes(16))
+    assert "it begins with 1048576 bytes of zeros" in refusal(source)
+    assert source.n_bytes <= 2**21
+    if os.path.exists("/dev/zero"):
+        assert "/dev/zero: is not audio" in refusal("/dev/zero")
+
+
+def test_text_without_end_is_given_up_early(known_early):
+    source = Endless(b"", b"y\n")
+    assert "its first 4 MB are none" in refusal(source)
+    assert source.n_bytes <= 2**23
+
+
+def test_a_recording_without_end_is_read_no_further_than_is_wanted(tmp_path, known_early):
+    header = write(tmp_path / "a.wav", noise(10), 16_000, "WAV", "PCM_16").read_bytes()[:44]
+    header = header[:40] + b"\xff" * 4
+    source = Endless(header, b"\1\2" * 8)
+    assert "lasts longer than 200 s" in refusal(source, max_seconds=200)  # 6.4 MB
+    assert source.n_bytes < 2**23
+
+
+def test_no_more_is_copied_than_half_of_the_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**22))
+    assert "half of what is free in" in refusal(Endless(b"RIFF", b"abc"))
+
+
+def test_a_pipe_without_a_writer_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("whisper_npu.audio.source._WRITER_SECONDS", 0.2)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert f"{pipe}: is a pipe into which nothing was written for 0.2 s" in refusal(pipe)
+
+
+def test_a_pipe_whose_writer_is_slow_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("whisper_npu.audio.source._WRITER_SECONDS", 1.0)
+    content = write(tmp_path / "a.wav", noise(44_100), 44_100, "WAV", "PCM_16").read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    is_open = threading.Event()
+
+    def feed() -> None:
+        with pipe.open("wb") as file:
+            is_open.wait(1.5)
+            file.write(content)
+
+    writer = threading.Thread(target=feed)
+    writer.start()
+    samples = load_audio(pipe)
+    writer.join()
+    assert np.array_equal(samples, load_audio(tmp_path / "a.wav"))
+
+
+def test_a_terminal_as_a_path_is_refused():
+    terminal, other = os.openpty()
+    try:
+        assert "is a terminal" in refusal(os.ttyname(other))
+    finally:
+        os.close(terminal)
+        os.close(other)
+
+
+def test_a_file_that_shrinks_while_it_is_read_gives_what_is_left(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(2_000_000), 16_000, "WAV", "PCM_16")
+    read = soundfile.SoundFile.read
+
+    def shrink(*arguments: object, **options: object) -> object:
+        os.truncate(path, 100_044)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", shrink)
+    samples, found = load_damaged(path)
+    assert 0 < len(samples) < 2_000_000
+    assert found
 
 
 # What is refused

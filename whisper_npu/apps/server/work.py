@@ -21,7 +21,7 @@ from whisper_npu.apps.server.metrics import Metrics
 from whisper_npu.apps.server.queue import Queue
 from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError, refusal_of
 from whisper_npu.apps.server.settings import ServerSettings
-from whisper_npu.audio import audio_header, load_audio
+from whisper_npu.audio import audio_header, open_audio
 from whisper_npu.audio.damage import LENGTH_SLACK, too_long
 from whisper_npu.errors import AudioError, CancelledError
 from whisper_npu.transcription.model import Model
@@ -106,10 +106,10 @@ class Job:
         if self._cancelled.is_set():  # before it has begun
             raise CancelledError("the request was given up")
         track, limit = self._asked.audio_track, self._max_seconds
-        samples = load_audio(  # (n_samples,) float32
-            self._file, audio_track=track, max_seconds=limit, cancelled=self._cancelled
-        )
-        with self._model.stream(samples, self._asked.options, cancelled=self._cancelled) as stream:
+        with (
+            open_audio(self._file, audio_track=track, max_seconds=limit, cancelled=self._cancelled) as sound,
+            self._model.stream(sound, self._asked.options, cancelled=self._cancelled) as stream,
+        ):
             self._stream = stream
             tell(self.progress())
             for segment in stream:

@@ -20,7 +20,7 @@ pytest.importorskip("tests.support.serving", reason="the extra server is not ins
 from tests.support.scripted_decoder import Window  # noqa: E402
 from tests.support.serving import Live, recording, serving  # noqa: E402
 from tests.unit.apps.server.conftest import LONGEST_WAIT, Speaker  # noqa: E402
-from whisper_npu.audio import load_audio  # noqa: E402
+from whisper_npu.audio import open_audio  # noqa: E402
 from whisper_npu.errors import DeviceError  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
@@ -406,9 +406,9 @@ def test_those_who_wait_hear_of_the_end_before_a_call_that_cannot_be_interrupted
     def call(*given: Any, **more: Any) -> Any:
         begun.set()
         assert come_back.wait(LONGEST_WAIT)
-        return load_audio(*given, **more)
+        return open_audio(*given, **more)
 
-    monkeypatch.setattr("whisper_npu.apps.server.work.load_audio", call)
+    monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", call)
     answers: list[Any] = []
 
     def ask() -> None:
