@@ -42,10 +42,15 @@ class Sound:
 
     @property
     def level(self) -> str:
-        """How loud it is, in words."""
-        if self.peak == 0:
-            return "all of its samples are 0"
-        return f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
+        """How loud it is, in words, and which track it is if there are others to choose from."""
+        loudest = (
+            f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
+            if self.peak
+            else "all of its samples are 0"
+        )
+        if self.n_tracks == 1:
+            return loudest
+        return f"{loudest}; it is audio track {self.track} of {self.n_tracks}: choose another by audio_track"
 
     def samples(self, start: int, stop: int) -> Samples:
         """Those from `start` to before `stop`, as far as there are any: (n,) float32."""

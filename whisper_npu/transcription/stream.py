@@ -50,6 +50,7 @@ class Decoded:
     def hears(self, sound: Sound, after: ResumePoint | None) -> None:
         """The recording is read. after: where an earlier run has stopped."""
         self.duration = sound.duration
+        self.warnings.extend(sound.warnings)
         self.n_before = after.n_segments if after else 0
         self.point = after
         self.seconds_done = after.seconds if after else 0.0
