@@ -111,8 +111,8 @@ def _m4a(content: bytes) -> Iterator[Hostile]:
     trak_size = int.from_bytes(moov[trak_at : trak_at + 4], "big")
     trak = moov[trak_at : trak_at + trak_size]
     yield one(
-        "200 tracks",
-        before + box(b"moov", moov[8:trak_at] + trak * 200 + moov[trak_at + trak_size :]) + after,
+        "100 tracks",
+        before + box(b"moov", moov[8:trak_at] + trak * 100 + moov[trak_at + trak_size :]) + after,
     )
     yield one("20,000 free boxes behind it", content + box(b"free") * 20_000, _ALL)
     yield one("20,000 boxes before it", box(b"free") * 20_000 + content)

@@ -198,7 +198,7 @@ def _large_files() -> Iterator[Hostile]:
     for name in ("mp3-cbr", "flac", "ogg-vorbis", "m4a-faststart", "mkv-pcm", "aac", "ts-aac"):
         if name in valid_recordings():
             valid = valid_recordings()[name]
-            yield Hostile(f"{name}/64 MB of zeros behind it", valid.suffix, valid.content, n_zeros=2**26)
+            yield Hostile(f"{name}/32 MB of zeros behind it", valid.suffix, valid.content, n_zeros=2**25)
 
 
 def _rf64() -> Iterator[Hostile]:

@@ -61,6 +61,8 @@ class _ByFfmpeg:
 
 # FFmpeg's formats among those below whose header states the length; of libsndfile's all but one do.
 _STATE_LENGTH = ("asf", "avi", "ipod", "matroska", "mov", "tta", "wv", "3gp")
+# The libraries clip the stated length of these to what is there, or (IRCAM) they state none.
+_CUT_UNSEEN = ("iff", "ircam", "mat4", "nist", "voc", "mka-flac")
 _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "200000"}
 _TAGS = {"title": "A short talk", "artist": "Nobody"}
 
@@ -146,13 +148,17 @@ def _valid_recordings() -> Iterator[Valid]:
     for name, how in _WRITTEN.items():
         if isinstance(how, _BySoundfile):
             if how.subtype in soundfile.available_subtypes(how.format):
-                yield Valid(name, how.suffix, _by_soundfile(how), True, how.format != "IRCAM")
+                yield Valid(name, how.suffix, _by_soundfile(how), True, name not in _CUT_UNSEEN)
         elif how.codec in av.codecs_available and how.muxer in av.formats_available:
             try:
                 content = _by_ffmpeg(how)
             except (av.FFmpegError, ValueError):  # this build of FFmpeg decodes it only
                 continue
-            states_length = how.muxer in _STATE_LENGTH or name in ("webm-opus", "mp3-vbr", "mp4-fragments")
+            states_length = (name not in _CUT_UNSEEN and how.muxer in _STATE_LENGTH) or name in (
+                "webm-opus",
+                "mp3-vbr",
+                "mp4-fragments",
+            )
             yield Valid(name, how.suffix, content, how.survives_cut, states_length)
 
 

@@ -1,7 +1,7 @@
 """From any audio to float32 mono at 16 kHz, and on to Whisper's log-mel spectrogram.
 
 load.py tells the way of a recording: source.py opens it, by_libsndfile.py or by_ffmpeg.py decodes it,
-clock.py places it in time, mixdown.py makes one channel of many, samples.py checks and resamples it meanwhile,
+clock.py places it in time, mixdown.py makes one channel of many, samples.py checks and resamples it,
 store.py keeps the samples, and sound.py hands them on. stated.py and damage.py tell what of it is lost.
 header.py reads what a file says of itself, without decoding.
 """

@@ -50,8 +50,11 @@ _OPTIONS = {
     # No protocol, not even file: a disguised playlist must not make FFmpeg open other files or addresses.
     "protocol_whitelist": "",
     "format_whitelist": ",".join(FORMATS),
+    "max_streams": "200",  # each has a decoder, of up to a megabyte
 }
 _CHECKED = ("flac", "wavpack", "tta", "tak", "ape")  # they give noise unless told to compare checksums
+_DATA_POINTERS = 8  # AV_NUM_DATA_POINTERS
+_PLANAR_DTYPES = {"u8p": "u1", "s16p": "i2", "s32p": "i4", "s64p": "i8", "fltp": "f4", "dblp": "f8"}
 _DEFAULT = 1  # AV_DISPOSITION_DEFAULT
 # No codec and no container needs less for a second of sound and its silence, even with discontinuous
 # transmission (AMR: 37). So a longer gap than the file has bytes for is a damaged time stamp.
@@ -393,11 +396,30 @@ def _track(number: int, stream: Any) -> AudioTrack:
     return AudioTrack(number, "" if language == "und" else language, stream.metadata.get("title", ""))
 
 
+def _planes(frame: Any) -> Any:
+    """(n_channels, n_samples) of a planar frame. PyAV's `to_ndarray` reads a ninth of 8 planes."""
+    planes = frame.planes[: len(frame.layout.channels)]
+    dtype = _PLANAR_DTYPES[frame.format.name]
+    return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes])
+
+
+def _interleaved(frame: Any) -> Any:
+    """With more channels than AVFrame has pointers to data, PyAV would look behind their array."""
+    import av
+
+    resampler = av.AudioResampler(frame.format.packed.name, frame.layout, frame.sample_rate)
+    [same] = resampler.resample(frame)
+    return same
+
+
 def _frame_to_float(frame: Any) -> Samples:
     """PyAV's frame as (n_channels, n_samples) float32, integers scaled to -1..1."""
-    pcm = frame.to_ndarray()  # (n_channels, n_samples) if planar, else (1, n_samples * n_channels)
-    if not frame.format.is_planar:
-        pcm = pcm.reshape(-1, len(frame.layout.channels)).T
+    if frame.format.is_planar and len(frame.layout.channels) > _DATA_POINTERS:
+        frame = _interleaved(frame)
+    if frame.format.is_planar:
+        pcm = _planes(frame)
+    else:  # (1, n_samples * n_channels)
+        pcm = frame.to_ndarray().reshape(-1, len(frame.layout.channels)).T
     if pcm.dtype.kind != "f":
         full_scale = 2.0 ** (8 * pcm.itemsize - 1)
         zero = full_scale if pcm.dtype.kind == "u" else 0.0
