@@ -5,6 +5,7 @@
 # make test-browser: test the server's page in a headless Chromium; needs Debian's chromium, or root and apt
 # make test-lowest: run fast tests with the lowest versions of the packages that pyproject.toml allows
 # make audit: look for known weaknesses in the packages that are installed; needs the internet
+# make fuzz: install into .venv and try hostile input for a quarter of an hour; FUZZ_SEEDS=100 for longer
 # make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
 
@@ -15,9 +16,10 @@ REPORT := benchmark-report
 FAST_TESTS := tests/unit/test_cache.py tests/unit/test_staging.py tests/unit/test_output_files.py \
 	tests/unit/apps/test_outputs.py tests/unit/checkpoint/test_decoder.py tests/unit/checkpoint/test_hostile.py \
 	tests/unit/transcription/test_loop.py tests/unit/transcription/test_model.py
+FUZZ_SEEDS ?= 20
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-xrt test-torch test-browser test-lowest audit benchmark clean
+.PHONY: demo test test-xrt test-torch test-browser fuzz test-lowest audit benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -50,6 +52,9 @@ audit: $(VENV)/installed-demo
 	$(VENV)/audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit
 	$(VENV)/audit/bin/pip-audit --skip-editable --path \
 		$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+fuzz: $(VENV)/installed-test
+	FUZZ_SEEDS=$(FUZZ_SEEDS) $(VENV)/bin/pytest -m fuzz --hypothesis-profile=fuzz
 
 benchmark: $(VENV)/installed-benchmark
 	$(VENV)/bin/whisper-npu benchmark projection --markdown $(REPORT)/projection.md --json $(REPORT)/projection.json \

@@ -50,6 +50,7 @@ _OPTIONS = {
     # No protocol, not even file: a disguised playlist must not make FFmpeg open other files or addresses.
     "protocol_whitelist": "",
     "format_whitelist": ",".join(FORMATS),
+    "max_streams": "200",  # each has a decoder, of up to a megabyte
 }
 _CHECKED = ("flac", "wavpack", "tta", "tak", "ape")  # they give noise unless told to compare checksums
 _PLANES = 8  # AV_NUM_DATA_POINTERS

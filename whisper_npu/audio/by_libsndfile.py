@@ -45,9 +45,9 @@ def decode(
     )
 
 
-def seconds(file: BinaryIO) -> float | None:
+def seconds(name: str, file: BinaryIO) -> float | None:
     """The length by the header; None if libsndfile does not know the format, or the length."""
-    sound = _open("", file)
+    sound = _open(name, file)
     if sound is None:
         return None
     with sound:

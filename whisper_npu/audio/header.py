@@ -20,9 +20,10 @@ def audio_header(source: str | os.PathLike[str] | BinaryIO) -> AudioHeader:
     """
     if only_once(source):
         return _NOTHING
-    with fetch(name_of(source), source) as file:
+    name = name_of(source)
+    with fetch(name, source) as file:
         header = by_ffmpeg.header(file)
-        seconds = by_libsndfile.seconds(file)
+        seconds = by_libsndfile.seconds(name, file)
     return AudioHeader(header.tracks or _one_track(seconds), seconds or header.seconds)
 
 
@@ -36,8 +37,9 @@ def audio_tracks(source: str | os.PathLike[str] | BinaryIO) -> tuple[AudioTrack,
     """
     if only_once(source):
         return ()
-    with fetch(name_of(source), source) as file:
-        return tracks_in(file)
+    name = name_of(source)
+    with fetch(name, source) as file:
+        return tracks_in(name, file)
 
 
 def audio_seconds(source: str | os.PathLike[str] | BinaryIO) -> float | None:
@@ -49,17 +51,18 @@ def audio_seconds(source: str | os.PathLike[str] | BinaryIO) -> float | None:
     """
     if only_once(source):
         return None
+    name = name_of(source)
     try:
-        file = fetch(name_of(source), source)
+        file = fetch(name, source)
     except AudioError:
         return None
     with file:
-        return by_libsndfile.seconds(file) or by_ffmpeg.header(file).seconds
+        return by_libsndfile.seconds(name, file) or by_ffmpeg.header(file).seconds
 
 
-def tracks_in(file: BinaryIO) -> tuple[AudioTrack, ...]:
+def tracks_in(name: str, file: BinaryIO) -> tuple[AudioTrack, ...]:
     """The audio tracks; none if the file is not audio."""
-    return by_ffmpeg.header(file).tracks or _one_track(by_libsndfile.seconds(file))
+    return by_ffmpeg.header(file).tracks or _one_track(by_libsndfile.seconds(name, file))
 
 
 def _one_track(seconds: float | None) -> tuple[AudioTrack, ...]:

@@ -152,7 +152,7 @@ def _decode(
     if os.fstat(file.fileno()).st_size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
     if audio_track is not None and audio_track > 1:
-        tracks = tracks_in(file)
+        tracks = tracks_in(name, file)
         if tracks and audio_track > len(tracks):
             raise no_such_track(name, audio_track, tracks)
     with stated.corrected(name, file) or nullcontext(file) as whole:

@@ -10,8 +10,9 @@ Time = TypeVar("Time", int, float)
 
 
 def milliseconds(seconds: float) -> int:
-    """The nearest; 0 for what is not a number."""
-    return round(1000 * seconds) if math.isfinite(seconds) else 0
+    """The nearest; 0 for what is not a number, or too large for one."""
+    exact = 1000 * seconds
+    return round(exact) if math.isfinite(exact) else 0
 
 
 def in_order(spans: Iterable[tuple[Time, Time]], limit: Time, least: Time) -> list[tuple[Time, Time]]:
