@@ -3,15 +3,17 @@
 # make test-xrt: run the device tests over the genuine pyxrt, without an NPU; needs root and Debian's apt
 # make test-torch: run the drop-ins inside transformers and openai-whisper; needs a CPU build of PyTorch from pip
 # make test-browser: test the server's page in a headless Chromium; needs Debian's chromium, or root and apt
+# make mutants: change the program in one place at a time, and see whether a test notices; takes hours
 # make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
 
 PYTHON ?= python3
 VENV := .venv
 REPORT := benchmark-report
+MUTANTS := --jobs 1
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-xrt test-torch test-browser benchmark clean
+.PHONY: demo test test-xrt test-torch test-browser mutants benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -30,6 +32,9 @@ test-torch: $(VENV)/installed-test
 
 test-browser: $(VENV)/created
 	PYTHON=$(VENV)/bin/python tests/browser/run.sh
+
+mutants: $(VENV)/installed-test
+	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
 
 benchmark: $(VENV)/installed-benchmark
 	$(VENV)/bin/whisper-npu benchmark projection --markdown $(REPORT)/projection.md --json $(REPORT)/projection.json \
