@@ -3,7 +3,7 @@
 # make test-xrt: run the device tests over the genuine pyxrt, without an NPU; needs root and Debian's apt
 # make test-torch: run the drop-ins inside transformers and openai-whisper; needs a CPU build of PyTorch from pip
 # make test-browser: test the server's page in a headless Chromium; needs Debian's chromium, or root and apt
-# make mutants: change the program in one place at a time, and see whether a test notices; takes hours
+# make mutants: change the program in one place at a time, and see whether a test notices; takes an hour or more
 # make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
 
