@@ -203,6 +203,8 @@ def generated(file: str, source: bytes) -> Iterator[Mutation]:
 
 def places(node: ast.AST) -> Iterator[tuple[Any, str]]:
     """Each place that is worth a change, and what stands there instead; what people read is left alone."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
     yield from changes(node)
     if isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr)):
         return

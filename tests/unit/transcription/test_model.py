@@ -246,6 +246,14 @@ def test_what_was_said_is_read_before_the_next_window_or_is_not(
     assert second == (f"<|startofprev|> the an{first}" if conditions else first)
 
 
+def test_the_window_in_which_the_language_was_detected_is_encoded_once(
+    small: Model, decoder: ScriptedDecoder
+) -> None:
+    decoder.windows = [Window([(0.0, " the", 5.0)])]
+    done = small.transcribe(noise(5))
+    assert (done.transcript.language, done.took.encoder.windows) == ("de", 1)
+
+
 def test_each_second_counts_as_one_thing_only(small: Model, decoder: ScriptedDecoder) -> None:
     """And those of the recording before are not among them."""
     decoder.windows = [TWO, ONE, ONE]
