@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from whisper_npu.errors import quoted
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
 from whisper_npu.kernels.objdump import OBJDUMP_OPTIONS, CoreProgram, read_objdump
@@ -27,8 +28,11 @@ from whisper_npu.kernels.tools import BuildError, Toolchain, UnknownArrayError, 
 from whisper_npu.npu.artifacts import CORE_PROGRAMS, MANIFEST, SCHEMA, SCHEMA_VERSION, kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
+from whisper_npu.untrusted import read_object, read_regular
 
 _LAST_LINES = 15  # of a failing tool's output
+# Far above what a kernel's file needs: an xclbin configures 16 cores with 16 KiB of program memory each.
+MAX_FILE_BYTES = 16 << 20
 
 
 # --- What is built ------------------------------------------------------------------------------------------
@@ -258,7 +262,7 @@ def build(
 def _check_array(design: DesignSource, array: str) -> None:
     known = arrays(design.contract.target)
     if array not in known:
-        raise UnknownArrayError(f"unknown target {array!r}: there are {', '.join(known)}")
+        raise UnknownArrayError(f"unknown target {quoted(array)}: there are {', '.join(known)}")
     devices = re.findall(r"aie\.device\((\w+)\)", design.mlir_text)
     if len(devices) != 1:
         raise BuildError(f"design {design.name} has {len(devices)} aie.device, one is needed")
@@ -338,13 +342,12 @@ def _check_program(design: DesignSource, wanted: CoreObject, program: CoreProgra
 
 def _is_up_to_date(place: Path, design: DesignSource, expected: Mapping[str, object]) -> bool:
     try:
-        manifest = json.loads((place / MANIFEST).read_text("utf-8"))
+        manifest = read_object(place / MANIFEST)
         names = design.xclbin, design.instructions
-        outputs = {name: _sha256((place / name).read_bytes()) for name in names}
+        outputs = {name: _sha256(read_regular(place / name, MAX_FILE_BYTES)) for name in names}
     except (OSError, ValueError):
         return False
-    if isinstance(manifest, dict):
-        manifest.pop(CORE_PROGRAMS, None)  # counted in what the commands made
+    manifest.pop(CORE_PROGRAMS, None)  # counted in what the commands made
     return bool(manifest == json.loads(json.dumps({**expected, "outputs": outputs})))
 
 
@@ -397,10 +400,9 @@ def clean(folder: Path) -> list[str]:
 
 def _is_ours(manifest: Path) -> bool:
     try:
-        content = json.loads(manifest.read_text("utf-8"))
+        return bool(read_object(manifest).get("schema") == SCHEMA)
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("schema") == SCHEMA
 
 
 if __name__ == "__main__":  # make clean; building is `whisper-npu kernels build`

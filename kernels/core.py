@@ -15,7 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from whisper_npu.errors import WhisperNpuError
+from whisper_npu.errors import WhisperNpuError, quoted
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Direction
 
@@ -102,7 +102,7 @@ class CoreSource:
 
     def object_named(self, name: str, target: Target) -> CoreObject | None:
         """None where the name is another source's. Raises ObjectNameError for sizes that it does not take."""
-        sizes = "x".join([r"([1-9]\d*)"] * len(self.sizes))
+        sizes = "x".join(["([1-9][0-9]{0,8})"] * len(self.sizes))
         found = re.fullmatch(f"{re.escape(self.path.stem)}{'_' if sizes else ''}{sizes}\\.o", name)
         if found is None:
             return None
@@ -148,4 +148,4 @@ def object_named(name: str, sources: Sequence[CoreSource], target: Target) -> Co
         if found := source.object_named(name, target):
             return found
     forms = ", ".join(f"{source.object_form} of {source.path.name}" for source in sources)
-    raise ObjectNameError(f"link_with = {name!r} names no object: there are {forms}")
+    raise ObjectNameError(f"link_with = {quoted(name)} names no object: there are {forms}")

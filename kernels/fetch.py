@@ -7,6 +7,7 @@ the set's SHA256SUMS, and every kernel with what this version of the program wou
 
 from __future__ import annotations
 
+import os
 import re
 import time
 import urllib.request
@@ -21,7 +22,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from whisper_npu import __version__
-from whisper_npu.errors import UsageError, WhisperNpuError
+from whisper_npu.errors import UsageError, WhisperNpuError, quoted
 from whisper_npu.kernels.published import (
     INDEX,
     MAX_LIST_BYTES,
@@ -35,6 +36,7 @@ from whisper_npu.kernels.published import (
 )
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import SignatureError, verify
+from whisper_npu.untrusted import read_regular
 
 TIMEOUT_SECONDS = 30.0
 _FILE_TIMEOUTS = 10  # a file may take this many timeouts: a server that sends a byte now and then is away
@@ -89,11 +91,11 @@ def origin_of(text: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Origin:
     """
 
     def refuse(reason: str) -> UsageError:
-        return UsageError(f"--from {_without_secrets(text)!r}: {reason}")
+        return UsageError(f"--from {quoted(_without_secrets(text))}: {reason}")
 
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):
         folder = Path(text).expanduser()
-        if not text.strip() or not folder.is_dir():
+        if not text.strip() or not os.path.isdir(folder):  # a name that is too long is none, too
             raise refuse("there is no such folder, and an address begins with http:// or https://")
         return SetFolder(folder)
     try:
@@ -348,8 +350,8 @@ def _get(origin: Origin, kernel: PublishedKernel, place: Path, sums: dict[str, s
 def _is_there(kernel: PublishedKernel, folder: Path, sums: dict[str, str]) -> bool:
     try:
         return all(
-            sha256((folder / kernel.name / installed).read_bytes()).hexdigest() == sums.get(published)
-            for published, installed, _ in kernel.files
+            sha256(read_regular(folder / kernel.name / installed, size)).hexdigest() == sums.get(published)
+            for published, installed, size in kernel.files
         )
     except OSError:
         return False

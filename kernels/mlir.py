@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from whisper_npu.errors import UsageError
 from whisper_npu.kernels.core import Parameter
 from whisper_npu.kernels.toolchain import NEWEST, Acquire, Generation, subview_of
-from whisper_npu.npu.contract import Argument
+from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.targets import Target
 
 FIRST_CORE_ROW = 2  # above one row of shims and one of memtiles, as Target.core_rows counts
@@ -33,6 +33,19 @@ def check_multiple(design: str, size: str, value: int, unit: int) -> None:
     if value < unit or value % unit:
         least = f", at least {unit}" if value < unit else ""
         raise DesignParameterError(f"{design}: {size} = {value} must be a multiple of {unit}{least}")
+
+
+def check_reach(contract: Contract) -> None:
+    """Raises DesignParameterError where an operand has elements that no offset of 32 bits reaches.
+
+    mlir-aie, include/aie/Dialect/AIEX/IR/AIEX.td: NpuAddressPatchOp's arg_plus.
+    """
+    for argument in contract.arguments:
+        if argument.nbytes >= 2**32:
+            raise DesignParameterError(
+                f"{contract.name}: {argument.name} would have {argument.nbytes:,} bytes, the array reaches "
+                f"{2**32 - 1:,} of an operand"
+            )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from whisper_npu.untrusted import read_object
+
 MARKER, UNFINISHED = "whisper-npu-toolchain.json", "whisper-npu-unfinished"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-toolchain", 1
 
@@ -38,10 +40,12 @@ def toolchain_folder(environ: Mapping[str, str]) -> Path:
 def installed(folder: Path) -> Installed | None:
     """What is installed in a folder; None where nothing is, or not all of it."""
     try:
-        marker = json.loads((folder / MARKER).read_text("utf-8"))
+        marker = read_object(folder / MARKER)
         if (marker.pop("schema"), marker.pop("schema_version")) != (SCHEMA, SCHEMA_VERSION):
             return None
-        return Installed(**{**marker, "packages": tuple(marker["packages"])})
+        found = Installed(**{**marker, "packages": tuple(marker["packages"])})
+        texts = found.toolchain, *found.packages, found.site_packages
+        return found if all(isinstance(text, str) for text in texts) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu import __version__
-from whisper_npu.errors import WhisperNpuError
+from whisper_npu.errors import WhisperNpuError, one_line, quoted
 from whisper_npu.kernels import registry
-from whisper_npu.kernels.build import DesignSource
+from whisper_npu.kernels.build import MAX_FILE_BYTES, DesignSource
 from whisper_npu.kernels.core_report import as_markdown
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import sign
@@ -36,15 +36,14 @@ from whisper_npu.kernels.toolchain import GENERATIONS
 from whisper_npu.npu.artifacts import MANIFEST, checked_kernel
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import TARGETS, Target
+from whisper_npu.untrusted import read_regular
 
 INDEX, SUMS, SIGNATURE, README = "kernels.json", "SHA256SUMS", "SHA256SUMS.sig", "README.md"
 SCHEMA, SCHEMA_VERSION = "whisper-npu-kernel-set", 1
 NEVER_RUN = "Nobody has run these kernels on a chip yet"
 
-# Far above what a set needs; what exceeds them is not read. An xclbin configures 16 cores with 16 KiB of
-# program memory each.
+# Far above what a set needs; what exceeds them is not read.
 MAX_LIST_BYTES = 1 << 20  # of the index, of SHA256SUMS
-MAX_FILE_BYTES = 16 << 20
 MAX_KERNELS = 300  # of three files each: a release on GitHub has at most 1,000 assets
 
 _ENDINGS = ("xclbin", "insts.bin", MANIFEST)
@@ -117,11 +116,11 @@ def read_index(content: bytes, origin: str) -> tuple[PublishedKernel, ...]:
 
     index = read_json(content, f"{INDEX} of {origin}")
     if index.get("schema") != SCHEMA:
-        raise refuse(f"its schema is {index.get('schema')!r}, not {SCHEMA}")
+        raise refuse(f"its schema is {quoted(index.get('schema'))}, not {SCHEMA}")
     if index.get("schema_version") != SCHEMA_VERSION:
         raise ForeignKernelError(
-            f"the set {origin} has schema version {index.get('schema_version')!r}, this program reads "
-            f"{SCHEMA_VERSION}: fetch the set that was published for whisper-npu {__version__}"
+            f"the set {origin} has schema version {quoted(index.get('schema_version'))}, this program "
+            f"reads {SCHEMA_VERSION}: fetch the set that was published for whisper-npu {__version__}"
         )
     kernels = index.get("kernels")
     if not isinstance(kernels, dict) or not 0 < len(kernels) <= MAX_KERNELS:
@@ -134,7 +133,9 @@ def read_index(content: bytes, origin: str) -> tuple[PublishedKernel, ...]:
             raise refuse(f"kernel {name} must have the bytes of {', '.join(_ENDINGS)}")
         for ending, size in sizes.items():
             if type(size) is not int or not 0 < size <= MAX_FILE_BYTES:
-                raise refuse(f"{name}.{ending} has {size!r} bytes: at least 1, at most {MAX_FILE_BYTES:,}")
+                raise refuse(
+                    f"{name}.{ending} has {quoted(size)} bytes: at least 1, at most {MAX_FILE_BYTES:,}"
+                )
         found.append(PublishedKernel(name, sizes))
     return tuple(found)
 
@@ -144,7 +145,7 @@ def read_json(content: bytes, called: str) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DamagedSetError(f"{called} is no JSON ({error})") from error
+        raise DamagedSetError(f"{called} is no JSON ({one_line(error)})") from error
     if not isinstance(value, dict):
         raise DamagedSetError(f"{called} is no JSON object")
     return value
@@ -163,7 +164,7 @@ def check_kernel(name: str, place: Path, origin: str) -> Contract:
     contract = _contract(name, manifest)
     if contract is None:
         raise ForeignKernelError(
-            f"{origin} has a kernel {name[:90]!r} for {manifest.get('target')!r}, which whisper-npu "
+            f"{origin} has a kernel {name[:90]!r} for {quoted(manifest.get('target'))}, which whisper-npu "
             f"{__version__} does not know: take the set that was published for this version"
         )
     checked_kernel(contract, place, origin, remedy)
@@ -193,7 +194,7 @@ def _contract(name: str, manifest: Mapping[str, Any]) -> Contract | None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise DamagedSetError(f"{path} cannot be read ({error.strerror})") from error
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import UnknownKernelError
+from whisper_npu.errors import UnknownKernelError, quoted
 from whisper_npu.kernels.gemm import family as gemm
 from whisper_npu.kernels.matmul import family as matmul
+from whisper_npu.kernels.mlir import check_reach
 from whisper_npu.kernels.norm import family as norm
 from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.near import did_you_mean
@@ -120,6 +121,7 @@ def kernel_of(contract: Contract) -> Kernel:
 
 def design(contract: Contract, toolchain: Generation = NEWEST) -> str:
     """The MLIR text of any contract. Raises DesignParameterError where there can be none."""
+    check_reach(contract)
     return family_of(contract).design(contract, toolchain)
 
 
@@ -138,6 +140,6 @@ def find_contract(name: str, known: Iterable[Contract], others: Iterable[str] = 
         words = [other for other in others if other.isalpha()]
         there_are = f"there are {', '.join(words)}, and names of kernels: " if words else ""
         raise UnknownKernelError(
-            f"unknown kernel {name!r}: {hint and f'{hint} '}{there_are}see whisper-npu kernels list"
+            f"unknown kernel {quoted(name)}: {hint and f'{hint} '}{there_are}see whisper-npu kernels list"
         )
     return found

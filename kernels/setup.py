@@ -128,10 +128,11 @@ def _restore(folder: Path) -> None:
 
 
 def _check_wheels(wheels: Path, pair: Pair) -> None:
+    is_folder = os.path.isdir(wheels)  # a name that is too long is none, too
     for package in (pair.mlir_aie, pair.llvm_aie):
         # pip's names of wheels: https://packaging.python.org/en/latest/specifications/binary-distribution-format
-        if not any(wheels.glob(f"{package.name.replace('-', '_')}-*.whl")):
-            lacks = f"has no wheel of {package.name}" if wheels.is_dir() else "is no folder"
+        if not is_folder or not any(wheels.glob(f"{package.name.replace('-', '_')}-*.whl")):
+            lacks = f"has no wheel of {package.name}" if is_folder else "is no folder"
             raise UsageError(f"--wheels {wheels} {lacks}: name the folder with {pair} and what they need")
 
 

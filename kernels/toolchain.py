@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from whisper_npu.errors import UsageError, WhisperNpuError
+from whisper_npu.errors import UsageError, WhisperNpuError, quoted
 
 _MLIR_AIE_WHEELS = "https://github.com/Xilinx/mlir-aie/releases/expanded_assets/v{version}"
 # Rolling, of nightly builds; those before June 2026 have moved to nightly-20240501-20260527.
@@ -201,7 +201,7 @@ def generation_named(name: str) -> Generation:
         return GENERATIONS[name]
     except KeyError:
         known = ", ".join(map(str, GENERATIONS.values()))
-        raise UnknownGenerationError(f"unknown toolchain {name!r}: there are {known}") from None
+        raise UnknownGenerationError(f"unknown toolchain {quoted(name)}: there are {known}") from None
 
 
 def is_release(mlir_aie: str) -> bool:

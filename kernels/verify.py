@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import WhisperNpuError
+from whisper_npu.errors import UsageError, WhisperNpuError
 from whisper_npu.kernels.host_arrays import poisoned, taken_apart
 from whisper_npu.kernels.registry import family_of
 from whisper_npu.kernels.verifier import (
@@ -40,8 +40,13 @@ class WrongResultError(WhisperNpuError):
     """A design that runs, and computes something else than its contract says."""
 
 
+class TooLargeError(UsageError):
+    """A design whose operands are larger than what the verifier executes."""
+
+
 # A design may keep something from its first dispatch for all later ones, not from each for the next.
 MAX_DISPATCHES = 3
+MAX_ELEMENTS = 2**27  # of all operands and results: executed in some GB; large-v3's largest dispatch has half
 BLOCK = 2**16  # elements that are compared at a time: what a CPU's cache holds
 
 
@@ -70,7 +75,13 @@ def numpy_functions(contract: Contract, design: Design) -> Functions:
 
 
 def verify(
-    contract: Contract, text: str, functions: Functions, seed: int = 0, *, least_dispatches: int = 1
+    contract: Contract,
+    text: str,
+    functions: Functions,
+    seed: int = 0,
+    *,
+    least_dispatches: int = 1,
+    timeout_seconds: float = 30,
 ) -> Verdict:
     """Check and execute a design on random operands, its results poisoned with NaN.
 
@@ -80,30 +91,37 @@ def verify(
     two at least: what a function leaves there may differ from dispatch to dispatch, and no comparison tells
     whether that matters.
 
-    least_dispatches: execute so many in any case.
+    least_dispatches: execute so many in any case. timeout_seconds: of each dispatch.
 
-    Raises DesignError where the text breaks a limit, hangs or moves data wrongly, or where the array never
+    Raises TooLargeError for operands that this machine would need too much memory for; DesignError where the
+    text breaks a limit, hangs or moves data wrongly, or where the array never
     stands as it did, and WrongResultError where an element of a result is further from float64 than the
     contract's tolerance.
     """
     start = perf_counter()
+    elements = sum(argument.elements for argument in contract.arguments)
+    if elements > MAX_ELEMENTS:
+        raise TooLargeError(
+            f"{contract.name}: one dispatch has {elements:,} elements, at most {MAX_ELEMENTS:,} are executed "
+            "here"
+        )
     target, plan = contract.target, family_of(contract).dispatch(contract)
     design = parse(text)
     usage = check_structure(design, target)
     least_dispatches = max(least_dispatches, 2 if _keeps_memory(design) else 1)
     loaded = LoadedDesign(design, functions, target)
     rng = np.random.default_rng(seed)
-    stood, stands = None, loaded.settle()
+    stood, stands = None, loaded.settle(timeout_seconds=timeout_seconds)
     dispatches, max_error, share = 0, 0.0, 0.0
     while stood != stands or dispatches < least_dispatches:
         if dispatches == max(MAX_DISPATCHES, least_dispatches):
             raise DesignError(f"{dispatches} dispatches each leave the array as none before has left it")
         inputs = random_inputs(plan, rng)
         arguments = host_arguments(plan, inputs)
-        execution = loaded.dispatch(arguments)
+        execution = loaded.dispatch(arguments, timeout_seconds=timeout_seconds)
         error, used = _compare(plan, inputs, results(plan, arguments))
         max_error, share, dispatches = max(max_error, error), max(share, used), dispatches + 1
-        stood, stands = stands, loaded.settle()
+        stood, stands = stands, loaded.settle(timeout_seconds=timeout_seconds)
     return Verdict(
         name=contract.name,
         usage=usage,

@@ -16,6 +16,7 @@ _HOMES = {
     "DeviceError": "whisper_npu.errors",
     "DeviceNotFoundError": "whisper_npu.errors",
     "Model": "whisper_npu.transcription.model",
+    "ResumePoint": "whisper_npu.transcription.resume",
     "Segment": "whisper_npu.transcription.transcript",
     "Stream": "whisper_npu.transcription.stream",
     "TranscribeOptions": "whisper_npu.transcription.options",
@@ -25,6 +26,7 @@ _HOMES = {
     "WhisperNpuError": "whisper_npu.errors",
     "Word": "whisper_npu.transcription.transcript",
     "load_audio": "whisper_npu.audio",
+    "open_audio": "whisper_npu.audio",
     "WhisperModel": "whisper_npu.compat.faster_whisper",
     "load_model": "whisper_npu.transcription.load",
     "open_device": "whisper_npu.npu.open",
@@ -38,6 +40,7 @@ __all__ = [
     "DeviceError",
     "DeviceNotFoundError",
     "Model",
+    "ResumePoint",
     "Segment",
     "Stream",
     "TranscribeOptions",
@@ -50,13 +53,14 @@ __all__ = [
     "__version__",
     "load_audio",
     "load_model",
+    "open_audio",
     "open_device",
     "transcribe",
 ]
 
 if TYPE_CHECKING:
     from whisper_npu.attention_npu import AttentionNPU
-    from whisper_npu.audio import load_audio
+    from whisper_npu.audio import load_audio, open_audio
     from whisper_npu.compat.faster_whisper import WhisperModel
     from whisper_npu.errors import (
         AudioError,
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
     from whisper_npu.transcription.model import Model
     from whisper_npu.transcription.options import TranscribeOptions
     from whisper_npu.transcription.result import Transcription
+    from whisper_npu.transcription.resume import ResumePoint
     from whisper_npu.transcription.stream import Stream
     from whisper_npu.transcription.transcript import Segment, Transcript, Word
 

@@ -7,7 +7,7 @@ config.json on the hub.
 from __future__ import annotations
 
 from whisper_npu.encoder import ModelDimensions
-from whisper_npu.errors import UnknownModelError
+from whisper_npu.errors import UnknownModelError, quoted
 from whisper_npu.near import did_you_mean
 
 
@@ -53,6 +53,7 @@ def released_dimensions(model: str) -> ModelDimensions:
     if model not in RELEASED:
         hint = did_you_mean(model, RELEASED)
         raise UnknownModelError(
-            f"no sizes are known for model {model!r}: {hint and f'{hint} '}there are {', '.join(RELEASED)}"
+            f"no sizes are known for model {quoted(model)}: "
+            f"{hint and f'{hint} '}there are {', '.join(RELEASED)}"
         )
     return RELEASED[model]

@@ -290,7 +290,8 @@ def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
 
 def contract_named(name: str, target: Target) -> GemmContract | None:
     """The contract of exactly this name, of any sizes; None for any other name."""
-    found = re.fullmatch(r"gemm_(\d+)x(\d+)x(\d+)(_bf16)?_(?:(\d+)x)?(\d+)x(\d+)x(\d+)", name)
+    size = "(0|[1-9][0-9]{0,8})"
+    found = re.fullmatch(f"gemm_{size}x{size}x{size}(_bf16)?_(?:{size}x)?{size}x{size}x{size}", name)
     if found is None:
         return None
     m, k, n, M, K, N = (int(found[group]) for group in (1, 2, 3, 6, 7, 8))

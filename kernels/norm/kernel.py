@@ -354,5 +354,5 @@ def kernels_built(built: Iterable[Contract]) -> tuple[Kernel, ...]:
 
 def contract_named(name: str, target: Target) -> NormContract | None:
     """The contract of exactly this name, of any sizes; None for any other name."""
-    found = re.fullmatch(r"norm_(\d+)x(\d+)", name)
+    found = re.fullmatch("norm_(0|[1-9][0-9]{0,8})x(0|[1-9][0-9]{0,8})", name)
     return norm(target, int(found[1]), int(found[2])) if found else None

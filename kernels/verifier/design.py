@@ -123,12 +123,14 @@ class Arithmetic:
     operation: str  # "addi", ..., or "cmpi" and its predicate: "cmpi slt"
     left: str
     right: str
+    bits: int  # of its operands' type
 
 
 @dataclass(frozen=True)
 class Cast:
     result: str
     value: str
+    bits: int  # of the result's type
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,12 @@ from whisper_npu.kernels.verifier.memory import BITS, DTYPES, Buffers, CoreEnd, 
 from whisper_npu.kernels.verifier.movement import Destination, Shim, Source, Stream, Task
 from whisper_npu.kernels.verifier.patterns import object_order
 from whisper_npu.kernels.verifier.program import CoreRun, FunctionCall, Functions, check_time
-from whisper_npu.kernels.verifier.sequence import check_queues
-from whisper_npu.kernels.verifier.structure import check_device
-from whisper_npu.kernels.verifier.wiring import Pool, channels, check_wiring, pools
+from whisper_npu.kernels.verifier.structure import check_structure
+from whisper_npu.kernels.verifier.wiring import Pool, channels, pools
 from whisper_npu.npu.targets import Target
+
+# In each some object moves on. Without the host's data there are as many as the array's buffers hold.
+MOST_SETTLING_ROUNDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,11 @@ def _host_arrays(design: Design, arguments: Sequence[NDArray[Any]]) -> dict[str,
 class LoadedDesign:
     """The array, configured by a design, and its host.
 
-    Raises DesignError where the design is for another target, where its wiring is wrong, or where a channel's
-    queue could overflow.
+    Raises DesignError where `check_structure` does: what is loaded takes no more memory than the array has.
     """
 
     def __init__(self, design: Design, functions: Functions, target: Target) -> None:
-        check_device(design, target)
-        check_wiring(design)
-        check_queues(design, target)
+        check_structure(design, target)
         self._design = design
         self._fifos = {fifo.name: fifo for fifo in design.fifos}
         self._parameters = {buffer.name: local_array(buffer) for buffer in design.buffers}
@@ -142,16 +141,24 @@ class LoadedDesign:
         dispatch = _Dispatch(self, _host_arrays(self._design, arguments), timeout_seconds)
         return dispatch.run()
 
-    def settle(self) -> object:
+    def settle(self, *, timeout_seconds: float = 30) -> object:
         """Let the cores go as far as they can, and say how the array stands between two dispatches.
 
         Equal answers: whatever comes next finds it the same. Which buffer of a fifo is the next one is not in
         it: fifos are circles.
+
+        Raises DesignError where they never stop, and after `timeout_seconds`.
         """
-        moved = True
-        while moved:
+        deadline = time.monotonic() + timeout_seconds
+        for core in self._cores:
+            core.deadline = deadline
+        for _ in range(MOST_SETTLING_ROUNDS):
             turns = [actor.advance() for actor in self._actors]
-            moved = any(turns)
+            if not any(turns):
+                break
+            check_time(deadline, lambda: "its cores go on between two dispatches")
+        else:
+            raise DesignError("the cores go on among themselves for ever, with no data from the host")
         return tuple(core.position for core in self._cores)
 
 

@@ -4,6 +4,9 @@ Knows the operations that our designs need, in the spelling of every generation 
 (kernels/toolchain.py), and refuses every other: what is not understood cannot be verified. A text that no
 single generation reads is refused too. Whatever the spelling, the data is the same. Like MLIR's own parser it
 checks that each SSA name is defined before its use, once, and has the type that its use says.
+
+A text may be anybody's, so its size and depth have limits: none that an array of this size comes near, and
+such that whatever is within them is judged in seconds and in a few hundred MB.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from whisper_npu.errors import LONGEST_QUOTE, quoted, shown
 from whisper_npu.kernels.toolchain import GENERATIONS, Generation, RtpWrite, subview_of
 from whisper_npu.kernels.toolchain import Acquire as AcquireForm
 from whisper_npu.kernels.verifier.design import (
@@ -51,6 +55,16 @@ from whisper_npu.kernels.verifier.errors import DesignError
 ARITHMETIC = ("addi", "subi", "muli", "divui", "remui", "divsi", "remsi")
 PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
 
+MAX_CHARACTERS = 2**20  # of a text; the longest of our generators has a tenth
+MAX_TOKEN = 200  # characters of a name, a string or a type
+MAX_DEPTH = 32  # bodies inside each other
+MAX_DECLARATIONS = 2_000  # operations of the device: tiles, fifos, links, functions, buffers, cores
+MAX_ITEMS = 64  # of a list: a link's fifos, a call's arguments, an order's dimensions
+MAX_WORDS = 2**16  # of a dense list, and in all that a sequence writes: four times a core's memory
+MAX_RANK = 8  # of a memref
+MAX_BYTES = 2**32  # of a memref: its offsets are 32 bits (mlir-aie, AIEX.td, NpuAddressPatchOp's arg_plus)
+BITS_OF = {"index": 64, "i32": 32}
+
 TOKEN = re.compile(
     r"""(?P<skip>\s+|//[^\n]*)
       | (?P<memref>memref<[^<>]*>)
@@ -61,7 +75,7 @@ TOKEN = re.compile(
       | (?P<number>-?\d+)
       | (?P<mark>->|[][(){}<>=:,])
       | (?P<unknown>.)""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 
 Attribute = int | str | bool | tuple[int, ...]
@@ -71,6 +85,8 @@ Item = TypeVar("Item")
 @lru_cache(maxsize=2)  # the declared functions are wanted first, and then all of it
 def parse(text: str) -> Design:
     """The design that `text` holds. Raises DesignError with the line's number and the line."""
+    if len(text) > MAX_CHARACTERS:
+        raise DesignError(f"line 1: a text of {len(text):,} characters, at most {MAX_CHARACTERS:,} are read")
     return _Parser(text).design()
 
 
@@ -85,8 +101,8 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.source = text
-        self.at = 0
-        self.tokens = list(self._tokens())
+        self.rest = self._tokens()
+        self.next = self.last = next(self.rest)
         self.scopes: list[dict[str, str]] = [{}]  # SSA name -> type
         self.tiles: dict[str, Tile] = {}
         self.fifos: list[ObjectFifo] = []
@@ -98,35 +114,44 @@ class _Parser:
         self.globals: dict[str, tuple[MemRef, tuple[int, ...]]] = {}  # by name: words for the sequence
         self.data: dict[str, str] = {}  # SSA name -> global
         self.spellings: list[tuple[str, tuple[Generation, ...]]] = []  # met so far, and who reads each
+        self.depth = 0  # bodies that it is in
+        self.declared = 0  # operations of the device
+        self.written = 0  # words, by the sequence
 
     # ------------------------------------------------------------------------------------------ tokens
 
     def _tokens(self) -> Iterator[_Token]:
         for match in TOKEN.finditer(self.source):
-            kind = str(match.lastgroup)
+            kind, text = str(match.lastgroup), match.group()
+            if kind == "skip":
+                continue
             if kind == "unknown":
-                raise self.error_at(match.start(), f"unexpected {match.group()!r}")
-            if kind != "skip":
-                yield _Token(kind, match.group(), match.start())
+                raise self.error_at(match.start(), f"unexpected {text!r}")
+            if len(text) > MAX_TOKEN:
+                what = f"a {kind} of {len(text):,} characters, at most {MAX_TOKEN} are read"
+                raise self.error_at(match.start(), what)
+            if not text.isprintable():
+                raise self.error_at(match.start(), f"a {kind} that cannot be printed")
+            yield _Token(kind, text, match.start())
         yield _Token("end", "end of text", len(self.source))
-
-    @property
-    def next(self) -> _Token:
-        return self.tokens[self.at]
 
     def error_at(self, start: int, problem: str) -> DesignError:
         number = self.source.count("\n", 0, start) + 1
-        lines = self.source.splitlines() or [""]
-        return DesignError(f"line {number}: {problem}: {lines[min(number, len(lines)) - 1].strip()}")
+        begin = self.source.rfind("\n", 0, start) + 1
+        end = self.source.find("\n", begin)
+        # Long lines say nothing in whole: what stands where the problem is does.
+        begin = max(begin, start - LONGEST_QUOTE // 2)
+        line = self.source[begin : len(self.source) if end < 0 else end][:LONGEST_QUOTE]
+        return DesignError(f"line {number}: {problem}: {shown(line.strip())}")
 
     def error(self, problem: str) -> DesignError:
         """At the token read last."""
-        return self.error_at(self.tokens[max(self.at - 1, 0)].start, problem)
+        return self.error_at(self.last.start, problem)
 
     def take(self) -> _Token:
         token = self.next
         if token.kind != "end":
-            self.at += 1
+            self.last, self.next = token, next(self.rest)
         return token
 
     def kind(self, kind: str) -> str:
@@ -144,7 +169,7 @@ class _Parser:
     def accept(self, text: str) -> bool:
         found = self.next.text == text
         if found:
-            self.at += 1
+            self.take()
         return found
 
     def one_of(self, kind: str, known: tuple[str, ...]) -> str:
@@ -153,18 +178,29 @@ class _Parser:
             raise self.error(f"{text!r} is none of {', '.join(known)}")
         return text
 
-    def number(self) -> int:
-        return int(self.kind("number"))
+    def number(self, bits: int = 64) -> int:
+        """A signed one of so many bits."""
+        return self.whole(self.kind("number"), bits)
+
+    def whole(self, text: str, bits: int = 64) -> int:
+        value = int(text)
+        if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+            raise self.error(f"{quoted(value)} is no signed number of {bits} bits")
+        return value
 
     def symbol(self) -> str:
         return self.kind("symbol")[1:]
 
-    def items(self, opening: str, item: Callable[[], Item], closing: str) -> tuple[Item, ...]:
+    def items(
+        self, opening: str, item: Callable[[], Item], closing: str, most: int = MAX_ITEMS
+    ) -> tuple[Item, ...]:
         self.expect(opening)
         found: list[Item] = []
         while not self.accept(closing):
             if found:
                 self.expect(",")
+            if len(found) == most:
+                raise self.error(f"more than {most:,} in one list")
             found.append(item())
         return tuple(found)
 
@@ -172,10 +208,17 @@ class _Parser:
 
     def memref(self) -> MemRef:
         text = self.kind("memref")
-        match = re.fullmatch(r"memref<((?:[1-9]\d*x)+)(\w+)>", text.replace(" ", ""))
+        match = re.fullmatch(r"memref<((?:[1-9][0-9]*x)+)(\w+)>", text.replace(" ", ""))
         if match is None or match.group(2) not in ELEMENT_BYTES:
             raise self.error(f"{text} is no static memref of {', '.join(ELEMENT_BYTES)}")
-        return MemRef(tuple(int(size) for size in match.group(1).split("x")[:-1]), match.group(2))
+        memref = MemRef(tuple(int(size) for size in match.group(1).split("x")[:-1]), match.group(2))
+        if len(memref.shape) > MAX_RANK:
+            raise self.error(f"{text} has {len(memref.shape)} dimensions, at most {MAX_RANK} are read")
+        if memref.nbytes >= MAX_BYTES:
+            raise self.error(
+                f"{text} is larger than {MAX_BYTES - 1:,} bytes, which is all that can be reached"
+            )
+        return memref
 
     def parameter_type(self) -> MemRef:
         """A buffer, or a number by value."""
@@ -200,6 +243,8 @@ class _Parser:
             if found:
                 self.expect(",")
             key = self.one_of("word", known)
+            if key in found:
+                raise self.error(f"{key} is given twice")
             self.expect("=")
             found[key] = self.attribute()
         return found
@@ -218,15 +263,19 @@ class _Parser:
             raise self.error(f"{token.text!r} is no attribute known here")
         if self.accept(":"):
             self.one_of("word", ("i32", "i64", "ui32"))
-        return int(token.text)
+        return self.whole(token.text)
 
     def dense(self) -> tuple[int, ...]:
         self.expect("<")
-        values = self.items("[", self.number, "]") if self.next.text == "[" else (self.number(),)
+        several = self.next.text == "["
+        values = self.items("[", self.word, "]", MAX_WORDS) if several else (self.word(),)
         self.expect(">")
         if self.accept(":"):
             self.memref()
         return values
+
+    def word(self) -> int:
+        return self.number(BITS_OF["i32"])
 
     def integer(self, attributes: dict[str, Attribute], key: str) -> int:
         value = attributes.get(key)
@@ -317,6 +366,9 @@ class _Parser:
         return name
 
     def device_op(self) -> None:
+        self.declared += 1
+        if self.declared > MAX_DECLARATIONS:
+            raise self.error(f"more than {MAX_DECLARATIONS:,} operations of the device")
         result = self.result() if self.next.kind == "value" else ""
         operation = self.kind("word")
         with_result = {"aie.tile": self.tile_op, "aie.buffer": self.buffer_op, "aie.core": self.core_op}
@@ -376,6 +428,8 @@ class _Parser:
             raise self.error(f"@{name} is {memref}, only rows of i32 can be written")
         if len(values) not in (1, memref.elements):
             raise self.error(f"{len(values)} values for {memref}")
+        if memref.elements > MAX_WORDS:
+            raise self.error(f"@{name} is {memref}, at most {MAX_WORDS:,} words are written")
         self.globals[name] = memref, values if len(values) == memref.elements else values * memref.elements
 
     def function_op(self) -> None:
@@ -454,10 +508,14 @@ class _Parser:
 
     def block(self) -> tuple[CoreOp, ...]:
         self.expect("{")
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.error(f"more than {MAX_DEPTH} bodies inside each other")
         body: list[CoreOp] = []
         with self.scope():
             while not self.accept("}"):
                 body.extend(self.core_body_op())
+        self.depth -= 1
         return tuple(body)
 
     def core_body_op(self) -> tuple[CoreOp, ...]:
@@ -489,9 +547,10 @@ class _Parser:
         raise self.error(f"unknown operation {operation!r}")
 
     def constant_op(self, result: str) -> Constant:
-        value = self.number()
+        digits = self.kind("number")
         self.expect(":")
-        return Constant(self.define(result, self.one_of("word", ("index", "i32"))), value)
+        type_name = self.one_of("word", ("index", "i32"))
+        return Constant(self.define(result, type_name), self.whole(digits, BITS_OF[type_name]))
 
     def operands(self) -> tuple[str, str, str]:
         """Two names and their type."""
@@ -506,21 +565,22 @@ class _Parser:
 
     def arithmetic_op(self, result: str, operation: str) -> Arithmetic:
         left, right, type_name = self.operands()
-        return Arithmetic(self.define(result, type_name), operation, left, right)
+        return Arithmetic(self.define(result, type_name), operation, left, right, BITS_OF[type_name])
 
     def compare_op(self, result: str) -> Arithmetic:
         predicate = self.one_of("word", PREDICATES)
         self.expect(",")
-        left, right, _ = self.operands()
-        return Arithmetic(self.define(result, "i1"), f"cmpi {predicate}", left, right)
+        left, right, type_name = self.operands()
+        return Arithmetic(self.define(result, "i1"), f"cmpi {predicate}", left, right, BITS_OF[type_name])
 
     def cast_op(self, result: str) -> Cast:
         value = self.kind("value")
         self.expect(":")
         source = self.one_of("word", ("index", "i32"))
         self.check_type(value, source)
-        self.expect("to", "index" if source == "i32" else "i32")
-        return Cast(self.define(result, "index" if source == "i32" else "i32"), value)
+        to = "index" if source == "i32" else "i32"
+        self.expect("to", to)
+        return Cast(self.define(result, to), value, BITS_OF[to])
 
     def load_op(self, result: str) -> Load:
         buffer = self.kind("value")
@@ -712,17 +772,24 @@ class _Parser:
             raise self.error("a blockwrite without a buffer writes to registers, which is not understood")
         first = self.integer(attributes, "address")
         buffer, (_, words) = self.text(attributes, "buffer"), self.globals[self.data[data]]
+        self.writes(len(words))
         return tuple(WriteParameter(buffer, first + index, word) for index, word in enumerate(words))
+
+    def writes(self, words: int) -> None:
+        self.written += words
+        if self.written > MAX_WORDS:
+            raise self.error(f"the sequence writes more than {MAX_WORDS:,} words")
 
     def write_op(self, constants: dict[str, int]) -> WriteParameter:
         """`(@buffer, index, number)`, or `(@buffer, index, %number) : i32`."""
+        self.writes(1)
         self.expect("(")
         buffer = self.symbol()
         self.expect(",")
         index = self.number()
         self.expect(",")
         if self.next.kind != "value":
-            value = self.number()
+            value = self.word()
             self.read_by("an rtp_write of a number", "rtp_write", RtpWrite.LITERAL)
             self.expect(")")
             return WriteParameter(buffer, index, value)

@@ -38,10 +38,11 @@ class HostTransfer:
     def __init__(self, host: NDArray[Any], offset: int, dims: Dims, elements: int) -> None:
         """host: flat, not copied; `elements` of one object, of which the transfer has a whole number."""
         self._host = host[offset:]
-        self._index: Index | None = None
-        split = _split(dims, elements)
+        self._dims = tuple((size, stride if size > 1 else 0) for size, stride in dims)
+        self._elements = elements
+        split = _split(self._dims, elements)
+        self._is_split = split is not None
         if split is None:  # objects end within a row: one index for each element
-            self._index = visited(dims).reshape(-1, elements)
             return
         outer, inner = split
         shape = [size for size, _ in (*outer, *inner)]
@@ -51,17 +52,17 @@ class HostTransfer:
 
     def read(self, number: int) -> NDArray[Any]:
         """A copy of object `number`, flat, in stream order."""
-        if self._index is None:
+        if self._is_split:
             return np.array(self._object(number), order="C").reshape(-1)
-        data: NDArray[Any] = self._host[self._index[number]]
+        data: NDArray[Any] = self._host[self._index(number)]
         return data
 
     def write(self, number: int, data: NDArray[Any]) -> None:
-        if self._index is None:
+        if self._is_split:
             part = self._object(number)
             part[...] = data.reshape(part.shape)
         else:
-            self._host[self._index[number]] = data
+            self._host[self._index(number)] = data
 
     def _object(self, number: int) -> NDArray[Any]:
         place: list[int] = []
@@ -70,6 +71,15 @@ class HostTransfer:
             place.insert(0, index)
         part: NDArray[Any] = self._view[tuple(place)]
         return part
+
+    def _index(self, number: int) -> Index:
+        """Where each element of object `number` lies."""
+        left: Index = np.arange(number * self._elements, (number + 1) * self._elements, dtype=np.intp)
+        index = np.zeros_like(left)
+        for size, stride in reversed(self._dims):
+            left, place = np.divmod(left, size)
+            index += stride * place
+        return index
 
 
 def _split(dims: Dims, elements: int) -> tuple[Dims, Dims] | None:

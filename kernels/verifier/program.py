@@ -232,10 +232,17 @@ class CoreRun:
 
     def _arithmetic(self, op: Arithmetic) -> None:
         left, right = self.get(op.left, int), self.get(op.right, int)
-        self.values[op.result] = _arithmetic(op.operation, left, right, str(self.core.tile))
+        value = _arithmetic(op, left, right, str(self.core.tile))
+        self.values[op.result] = self._within(op.result, value, op.bits)
 
     def _cast(self, op: Cast) -> None:
-        self.values[op.result] = self.get(op.value, int)
+        self.values[op.result] = self._within(op.result, self.get(op.value, int), op.bits)
+
+    def _within(self, name: str, value: int, bits: int) -> int:
+        """Refused where the core would wrap it round: nobody means that."""
+        if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+            raise DesignError(f"{self.core.tile}: {name} = {value} is no signed number of {bits} bits")
+        return value
 
     def _access(self, op: Access) -> None:
         subview = self.get(op.subview, Subview)
@@ -327,6 +334,7 @@ class _BoundCall:
                 key.append(0)
                 if is_read and unwritten(core.get(name, np.ndarray), memref.dtype):
                     self._reads_what_nobody_wrote(name)
+        check_time(core.deadline, lambda: f"{core.core.tile} calls {self.op.function}")
         call = self.bound.get(tuple(key))
         if call is None:
             arrays = [self._array(name) for name in self.op.arguments]
@@ -340,21 +348,20 @@ class _BoundCall:
         )
 
     def _array(self, name: str) -> NDArray[Any]:
-        value, limits = self.core.values[name], np.iinfo(DTYPES["i32"])
+        value = self.core.values[name]
         if isinstance(value, Element):
             return value.array
-        if not isinstance(value, int):
-            return self.core.get(name, np.ndarray)
-        if not limits.min <= value <= limits.max:
-            raise DesignError(
-                f"{self.core.core.tile} gives {self.op.function} {name} = {value}, which is no i32"
-            )
-        return np.array(value, limits.dtype)
+        if isinstance(value, int):
+            return np.array(value, DTYPES["i32"])
+        return self.core.get(name, np.ndarray)
 
 
-def _arithmetic(operation: str, left: int, right: int, place: str) -> int:
+def _arithmetic(op: Arithmetic, left: int, right: int, place: str) -> int:
+    operation = op.operation
     if operation.startswith("cmpi"):
         predicate = operation.split()[1]
+        if predicate.startswith("u"):
+            left, right = left % 2**op.bits, right % 2**op.bits
         same = {"eq": left == right, "ne": left != right}
         order = {"lt": left < right, "le": left <= right, "gt": left > right, "ge": left >= right}
         return int(same[predicate] if predicate in same else order[predicate[1:]])

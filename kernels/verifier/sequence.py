@@ -15,10 +15,11 @@ A channel's queue holds a few tasks and drops a further one in silence; whoever 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from whisper_npu.kernels.verifier.design import (
     Design,
+    LocalBuffer,
     Memcpy,
     ObjectFifo,
     Tile,
@@ -35,9 +36,11 @@ class Outstanding:
     def __init__(self, design: Design) -> None:
         self._fifos = {fifo.name: fifo for fifo in design.fifos}
         self._tasks: dict[str, list[Memcpy]] = {}  # of each channel, oldest first
+        self._descriptors: dict[tuple[Tile | None, int], Memcpy] = {}  # in use, by shim
 
     def issue(self, op: Memcpy) -> None:
         self._tasks.setdefault(op.fifo, []).append(op)
+        self._descriptors[self._fifos[op.fifo].shim, op.id] = op
 
     def wait(self, op: Wait) -> bool:
         """Retire what a token of the channel stands for. False where none will come."""
@@ -45,6 +48,8 @@ class Outstanding:
         done = next((number for number, task in enumerate(tasks) if task.token), None)
         if done is None:
             return False
+        for task in tasks[: done + 1]:
+            self._descriptors.pop((self._fifos[op.fifo].shim, task.id), None)
         del tasks[: done + 1]
         return True
 
@@ -52,11 +57,9 @@ class Outstanding:
         """How many, on one channel."""
         return len(self._tasks.get(fifo, []))
 
-    def at(self, shim: Tile | None) -> Iterator[Memcpy]:
-        """Those of every channel of a shim."""
-        for name, tasks in self._tasks.items():
-            if self._fifos[name].shim == shim:
-                yield from tasks
+    def using(self, op: Memcpy) -> Memcpy | None:
+        """The task whose descriptor `op` would take."""
+        return self._descriptors.get((self._fifos[op.fifo].shim, op.id))
 
     def outputs(self) -> dict[str, list[Memcpy]]:
         """Those that bring results, by fifo."""
@@ -69,7 +72,7 @@ class Outstanding:
         return {name: count for name, tasks in self._tasks.items() if (count := sum(t.token for t in tasks))}
 
     def __bool__(self) -> bool:
-        return any(self._tasks.values())
+        return bool(self._descriptors)
 
 
 def is_input(fifo: ObjectFifo) -> bool:
@@ -84,6 +87,7 @@ def check_sequence(design: Design) -> None:
     while nothing is under way, every output and every token waited for.
     """
     fifos = {fifo.name: fifo for fifo in design.fifos}
+    buffers = {buffer.name: buffer for buffer in design.buffers}
     running = Outstanding(design)
     in_the_array = False  # data that no result has shown to be worked off
     for op in design.sequence.ops:
@@ -103,7 +107,7 @@ def check_sequence(design: Design) -> None:
                 raise DesignError(f"the sequence waits for {op.fifo}, none of whose tasks will issue a token")
             in_the_array = in_the_array and is_input(fifos[op.fifo])
         else:
-            _check_parameter(op, design)
+            _check_parameter(op, buffers)
             if running or in_the_array:
                 raise DesignError(
                     f"parameter {op.buffer} changes while tasks run that its core works on: a race"
@@ -137,19 +141,20 @@ def _check_task(op: Memcpy, fifos: Mapping[str, ObjectFifo]) -> None:
 
 
 def _check_descriptor(op: Memcpy, running: Outstanding, fifos: Mapping[str, ObjectFifo]) -> None:
-    shim = fifos[op.fifo].shim
-    for task in running.at(shim):
-        if task.id == op.id:
-            raise DesignError(
-                f"{shim}: a task of {op.fifo} takes buffer descriptor {op.id}, which a task of {task.fifo} "
-                f"may still use: no wait on {task.fifo} has shown that it is done"
-            )
+    task = running.using(op)
+    if task is not None:
+        raise DesignError(
+            f"{fifos[op.fifo].shim}: a task of {op.fifo} takes buffer descriptor {op.id}, which a task of "
+            f"{task.fifo} may still use: no wait on {task.fifo} has shown that it is done"
+        )
 
 
-def _check_parameter(op: WriteParameter, design: Design) -> None:
-    buffer = next((buffer for buffer in design.buffers if buffer.name == op.buffer), None)
+def _check_parameter(op: WriteParameter, buffers: Mapping[str, LocalBuffer]) -> None:
+    buffer = buffers.get(op.buffer)
     if buffer is None:
         raise DesignError(f"the sequence writes a parameter: there is no buffer {op.buffer}")
+    if buffer.memref.dtype != "i32":
+        raise DesignError(f"the sequence writes a parameter: {op.buffer} is {buffer.memref}, not of i32")
     if not 0 <= op.index < buffer.memref.elements:
         raise DesignError(f"the sequence writes a parameter: index {op.index} is outside {op.buffer}")
 

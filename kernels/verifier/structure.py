@@ -106,6 +106,9 @@ def _check_tiles(design: Design, target: Target) -> None:
     for tile in design.tiles:
         _at_most(f"%{tile.name} of {design.device}", tile.col, last_column, "is its column")
         _at_most(f"%{tile.name} of {design.device}", tile.row, 1 + target.core_rows, "is its row")
+    for buffer in design.buffers:
+        if buffer.tile.kind == "shim":
+            raise DesignError(f"buffer {buffer.name}: {buffer.tile} has no memory")
 
 
 # ----------------------------------------------------------------------------------- what a tile has
@@ -118,6 +121,11 @@ def _l1_bytes(design: Design, found: tuple[Pool, ...], target: Target) -> Mappin
             given = f"{stack:,} bytes" if core.stack_size is not None else "no stack_size"
             raise DesignError(
                 f"{core.tile}: {given} for the stack; {target.stack_bytes:,} are the least that a core needs"
+            )
+        if stack % target.vector_align:
+            raise DesignError(
+                f"{core.tile}: {stack:,} bytes for the stack are no multiple of {target.vector_align}: the "
+                "vectors of the buffers behind it would lie between two places"
             )
         used[core.tile] = stack
     used.update(_buffer_bytes(design, found, "core"))
@@ -229,6 +237,8 @@ def _check_dims(place: str, dims: Dims, memref: MemRef, tile: TileLimits, max_bd
         if size < 1 or stride < 1:
             raise DesignError(f"{place}: size {size}, stride {stride}: both start at 1")
         _at_most(place, size, max_bd_size, "as a size")
+        # Of a size of 1 as well: mlir-aie, AIEDialect.cpp, DMABDOp::verify.
+        _at_most(place, stride, memref.elements, "elements in a step of one object")
     _check_innermost(place, dims, memref)
     for words, step in _in_words(place, dims, memref):
         _at_most(place, words, tile.max_wrap, "words or steps in a wrap")

@@ -367,7 +367,7 @@ class _CoreCheck:
             lower, upper, step = (constants.get(name) for name in (op.lower, op.upper, op.step))
             if lower is None or upper is None or not step or step < 1:
                 continue
-            turns = len(range(lower, upper, step))
+            turns = max(0, -((lower - upper) // step))
             if turns < ENDLESS:
                 longest = max(longest, turns)
                 continue
@@ -426,10 +426,14 @@ def operands(op: CoreOp) -> tuple[str, ...]:
 
 def walk(ops: Iterable[CoreOp]) -> Iterator[CoreOp]:
     """Every operation, also of inner bodies, in the text's order."""
-    for op in ops:
+    left = [iter(ops)]
+    while left:
+        op = next(left[-1], None)
+        if op is None:
+            left.pop()
+            continue
         yield op
         if isinstance(op, For):
-            yield from walk(op.body)
+            left.append(iter(op.body))
         elif isinstance(op, If):
-            yield from walk(op.then)
-            yield from walk(op.otherwise)
+            left += [iter(op.otherwise), iter(op.then)]

@@ -31,6 +31,7 @@ ALLOWED = (
         "whisper_npu.errors",
         "whisper_npu.near",
         "whisper_npu.markdown",
+        "whisper_npu.untrusted",
     ),
     *(
         f"whisper_npu.npu.{pure}"

@@ -261,7 +261,7 @@ BROKEN = {
     "a number that no i32 holds": (
         "%c0_i32 = arith.index_cast %c0 :",
         "%c0_i32 = arith.index_cast %forever :",
-        "%c0_i32 = 4294967295, which is no i32",
+        "%c0_i32 = 4294967295 is no signed number of 32 bits",
     ),
 }
 

@@ -50,6 +50,7 @@ TOY = Target(
     shim_queue=3,
     max_bd_size=600,
     stack_bytes=2048,
+    vector_align=16,
     core_data_bytes=512,
     kernel_arguments=6,
     run_list=7,

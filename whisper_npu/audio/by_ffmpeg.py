@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from whisper_npu.audio.damage import LENGTH_SLACK, LIBRARY_ERRORS, SALVAGE, cut_short, too_long
-from whisper_npu.audio.samples import Decoded, Resampling, Samples, to_mono
+from whisper_npu.audio.samples import Decoded, Resampling, to_mono
+from whisper_npu.audio.store import Samples, Store
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
 
@@ -61,7 +62,7 @@ def decode(
             if end < stated - LENGTH_SLACK:
                 raise cut_short(name, end, stated)
     if resampling is None:
-        return Decoded(np.empty(0, np.float32), 0.0)
+        return Decoded(Store(name), 0.0)
     return Decoded(resampling.finish(), resampling.seconds)
 
 

@@ -19,12 +19,13 @@ from whisper_npu.audio.header import tracks_in
 from whisper_npu.audio.samples import (
     SAMPLE_RATE,
     Decoded,
-    Samples,
     array_to_mono,
     as_array,
     resample,
 )
+from whisper_npu.audio.sound import Sound
 from whisper_npu.audio.source import AudioSource, fetch, name_of
+from whisper_npu.audio.store import InMemory, Samples
 from whisper_npu.audio.tracks import check_track_number, no_such_track
 from whisper_npu.errors import AudioError
 
@@ -51,7 +52,7 @@ def load_audio(
     streams lie between them. None is the first, even if the file marks another one as its default.
 
     A file is decoded no further than `max_seconds`, and resampled meanwhile: it takes as much memory as its
-    samples at 16 kHz, 230 MB for an hour, and up to 1/8 more before its length is known, whatever its rate.
+    samples at 16 kHz, 230 MB for an hour, whatever its rate. `open_audio` takes less, whatever the length.
 
     Returns (n_samples,) float32, 16 kHz; empty for a valid file without samples. An array that is
     already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
@@ -70,6 +71,31 @@ def load_audio(
     holds NaN or infinity, and where it has no such track; TooLongError for a file longer than `max_seconds`;
     CancelledError once another thread sets `cancelled`.
     """
+    with open_audio(
+        source,
+        sampling_rate=sampling_rate,
+        audio_track=audio_track,
+        max_seconds=max_seconds,
+        cancelled=cancelled,
+    ) as sound:
+        try:
+            return sound.samples(0, sound.n_samples)
+        except MemoryError as error:
+            raise _does_not_fit(sound.name) from error
+
+
+def open_audio(
+    source: AudioSource,
+    *,
+    sampling_rate: int | None = None,
+    audio_track: int | None = None,
+    max_seconds: float = inf,
+    cancelled: Event | None = None,
+) -> Sound:
+    """As `load_audio`, but the samples of a long recording lie on disk, and are read piece by piece.
+
+    Returns a context manager. A recording of any length takes little memory: see `Store`.
+    """
     if audio_track is not None:
         check_track_number(audio_track)
     array = as_array(source)
@@ -83,14 +109,19 @@ def load_audio(
     try:
         if array is not None:
             mono = array_to_mono(array)
-            return resample(name, mono, SAMPLE_RATE if sampling_rate is None else sampling_rate)
+            rate = SAMPLE_RATE if sampling_rate is None else sampling_rate
+            return Sound(name, InMemory(resample(name, mono, rate)))
         with fetch(name, source) as file:
-            return _decode(name, file, audio_track or 1, max_seconds, cancelled).samples
+            return Sound(name, _decode(name, file, audio_track or 1, max_seconds, cancelled).samples)
     except MemoryError as error:
-        raise AudioError(
-            f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
-            "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
-        ) from error
+        raise _does_not_fit(name) from error
+
+
+def _does_not_fit(name: str) -> AudioError:
+    return AudioError(
+        f"{name}: does not fit into the memory; close other programs, or cut it into parts: "
+        "ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav"
+    )
 
 
 def audio_formats() -> str:
@@ -129,11 +160,7 @@ def _decode_first_track(
         return by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
     if decoded.length_is_estimated and by_ffmpeg.packets_seconds(file) > decoded.seconds + LENGTH_SLACK:
         # Only decoding tells for sure: the packets of a short Vorbis file can claim to last a day.
-        seconds = decoded.seconds
-        del decoded  # rather decode it once more than hold two long recordings
         whole = by_ffmpeg.decode(name, file, 1, max_seconds, cancelled)
-        if whole is not None and whole.seconds > seconds + LENGTH_SLACK:
+        if whole is not None and whole.seconds > decoded.seconds + LENGTH_SLACK:
             return whole
-        del whole
-        return by_libsndfile.decode(name, file, max_seconds, cancelled)
     return decoded

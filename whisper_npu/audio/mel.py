@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from whisper_npu.audio.samples import SAMPLE_RATE, Samples
+from whisper_npu.audio.samples import SAMPLE_RATE
+from whisper_npu.audio.store import InMemory, Samples, SampleSource
 from whisper_npu.errors import AudioError, UsageError
 
 HOP_LENGTH = 160  # samples from one mel frame to the next: 10 ms
@@ -19,53 +20,100 @@ N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames in a mel spectrogram input
 N_FFT = 400  # samples of a frame: 25 ms
 
 
-def log_mel(samples: Samples, n_mels: int, on_window: Callable[[], None] | None = None) -> Samples:
+def ignore_window() -> None:
+    """The default: nobody follows."""
+
+
+def log_mel(samples: Samples, n_mels: int) -> Samples:
     """Whisper's log-mel spectrogram, as faster-whisper computes it.
 
     `samples` is (n_samples,) at 16 kHz. Returns (n_mels, n_frames) float32 with
     n_frames = n_samples // 160 + 1: the frames that overlap with `samples`, which is followed by silence.
-    `samples` may have any length, including 0. The frames are transformed window by window: all at once would
-    take 2.6 GB for an hour (MEASURED), whose log-mel has 115 MB. on_window is called before each; what it
-    raises ends the work.
+    `samples` may have any length, including 0. `LogMel` gives the same frames without holding them all: those
+    of an hour take 115 MB.
 
-    Raises UsageError unless `n_mels` is at least 1, AudioError unless `samples` is one-dimensional.
+    Raises UsageError unless `n_mels` is at least 1, AudioError unless `samples` is one-dimensional, and for
+    samples so loud that their power overflows.
     Source: log_mel_spectrogram in openai/whisper, whisper/audio.py.
     """
-    if n_mels < 1:
-        raise UsageError(
-            f"n_mels is {n_mels}, must be at least 1: Whisper's models take 80, or 128 (large-v3)"
-        )
     if samples.ndim != 1:
         raise AudioError(f"samples of shape {samples.shape}: expected (n_samples,); load_audio returns that")
-    extractor = _feature_extractor(n_mels)
-    samples = samples.astype(np.float32, copy=False)
-    hann = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
-    n_frames = len(samples) // HOP_LENGTH + 1
-    mel = np.empty((n_mels, n_frames), np.float32)
-    # The last window takes the rest too: BLAS may round the product of a few frames differently.
-    edges = [*range(0, max(n_frames - N_FRAMES, 0) + 1, N_FRAMES), n_frames]
-    for first, end in pairwise(edges):
-        if on_window is not None:
-            on_window()
-        part = _around(samples, first, end)
-        stft = extractor.stft(part, N_FFT, HOP_LENGTH, window=hann, center=False, return_complex=True)
-        mel[:, first:end] = extractor.mel_filters @ np.abs(stft.astype(np.complex64)) ** 2
-    np.log10(np.maximum(mel, 1e-10, out=mel), out=mel)
-    np.maximum(mel, mel.max() - 8, out=mel)
-    mel += 4
-    mel /= 4
-    return mel
+    source = InMemory(samples.astype(np.float32, copy=False))
+    return LogMel(source, n_mels)[:, :]
 
 
-def _around(samples: Samples, first: int, end: int) -> Samples:
+class LogMel:
+    """The log-mel spectrogram of a source, (n_mels, n_frames) float32, of which slices are computed.
+
+    Every frame depends on the loudest one, which is looked for first, in all of the source.
+    """
+
+    def __init__(
+        self, source: SampleSource, n_mels: int, on_window: Callable[[], None] = ignore_window
+    ) -> None:
+        """on_window: called before each window is transformed; what it raises ends the work."""
+        if n_mels < 1:
+            raise UsageError(
+                f"n_mels is {n_mels}, must be at least 1: Whisper's models take 80, or 128 (large-v3)"
+            )
+        self._source, self._on_window = source, on_window
+        self._extractor = _feature_extractor(n_mels)
+        self._hann = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
+        n_frames = source.n_samples // HOP_LENGTH + 1
+        # The last window takes the rest too: BLAS may round the product of a few frames differently.
+        self._edges = [*range(0, max(n_frames - N_FRAMES, 0) + 1, N_FRAMES), n_frames]
+        self._window = lru_cache(_WINDOWS_KEPT)(self._transformed)
+        self.shape = n_mels, n_frames
+        self._loudest = max(float(self._window(i).max()) for i in range(len(self._edges) - 1))
+
+    def __getitem__(self, key: tuple[Any, slice]) -> Samples:
+        """[:, start:stop] or [..., start:stop] -> (n_mels, stop - start) float32."""
+        every, frames = key
+        assert every in (..., slice(None))
+        start, stop, step = frames.indices(self.shape[1])
+        assert step == 1
+        mel = np.empty((self.shape[0], max(0, stop - start)), np.float32)
+        for i, (first, end) in enumerate(pairwise(self._edges)):
+            low, high = max(start, first), min(stop, end)
+            if low < high:
+                mel[:, low - start : high - start] = self._window(i)[:, low - first : high - first]
+        np.maximum(mel, np.float32(self._loudest) - 8, out=mel)
+        mel += 4
+        mel /= 4
+        return mel
+
+    def _transformed(self, i: int) -> Samples:
+        """Window i: (n_mels, n_frames) float32, log10 of the power, at least -10."""
+        self._on_window()
+        first, end = self._edges[i : i + 2]
+        part = _around(self._source, first, end)
+        # What is too loud is an error below, and no warning here.
+        with np.errstate(over="ignore", invalid="ignore"):
+            stft = self._extractor.stft(
+                part, N_FFT, HOP_LENGTH, window=self._hann, center=False, return_complex=True
+            )
+            mel = self._extractor.mel_filters @ np.abs(stft.astype(np.complex64)) ** 2
+        np.log10(np.maximum(mel, 1e-10, out=mel), out=mel)
+        if not np.isfinite(mel).all():
+            raise AudioError(
+                f"the samples from {first * HOP_LENGTH / SAMPLE_RATE:g} s on are too loud for a spectrogram: "
+                f"up to {np.abs(part).max():g}; expected floats in -1..1: scale them"
+            )
+        return mel  # type: ignore[no-any-return]
+
+
+_WINDOWS_KEPT = 2  # a slice may begin in one and end in the next
+
+
+def _around(source: SampleSource, first: int, end: int) -> Samples:
     """The samples under the frames from `first` to before `end`, whose middles are at multiples of a hop.
 
     Before the recording comes its reflection, behind it silence.
     """
     start, stop = first * HOP_LENGTH - N_FFT // 2, (end - 1) * HOP_LENGTH + N_FFT // 2
-    part = samples[max(start, 0) : stop]
+    part = source.samples(max(start, 0), stop)
     if start < 0:
-        reflection = samples[1 : 1 - start][::-1]
+        reflection = source.samples(1, 1 - start)[::-1]
         part = np.concatenate([np.zeros(-start - len(reflection), np.float32), reflection, part])
     return np.pad(part, (0, stop - start - len(part)))
 

@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS
+from whisper_npu.audio.store import Samples, Store, peak_of
 from whisper_npu.errors import AudioError, CancelledError, one_line
-
-Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header, and upsampling would fill the memory
@@ -30,7 +29,7 @@ BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a 
 class Decoded:
     """What a library made of a recording."""
 
-    samples: Samples  # (n_samples,) at 16 kHz
+    samples: Store  # at 16 kHz
     seconds: float  # how much of the recording was decoded
     length_is_estimated: bool = False  # so the library may have stopped early
 
@@ -38,8 +37,8 @@ class Decoded:
 class Resampling:
     """Mono samples at `rate` Hz, given piece by piece, become those at 16 kHz that librosa.resample makes.
 
-    Only one block of what was given is held, so that a recording takes as much memory as its samples at
-    16 kHz, whatever its own rate. Raises AudioError for a senseless rate.
+    Only one block of what was given is held; what becomes of it goes into a store. Raises AudioError for a
+    senseless rate.
     """
 
     def __init__(self, name: str, rate: int, cancelled: Event | None = None) -> None:
@@ -49,8 +48,7 @@ class Resampling:
         self._block = np.empty(BLOCK, np.float32)
         self._n_block = 0  # samples in it
         self._n_resampled = 0  # samples at `rate` before the block
-        self._done = np.empty(BLOCK, np.float32)  # at 16 kHz; it grows
-        self._n_done = 0
+        self._done = Store(name)
         self._stream: Any = None
 
     @property
@@ -59,7 +57,8 @@ class Resampling:
         return (self._n_resampled + self._n_block) / self.rate
 
     def add(self, mono: Samples) -> None:
-        """mono: (n_samples,), any number. Raises AudioError for NaN and infinity, a block later at most."""
+        """mono: (n_samples,), any number. Raises AudioError for NaN and infinity, and for what is louder than
+        `LOUDEST`, a block later at most."""
         n_added = 0
         while n_added < len(mono):
             if self._n_block == len(self._block):
@@ -69,28 +68,27 @@ class Resampling:
             self._n_block += len(part)
             n_added += len(part)
 
-    def finish(self) -> Samples:
-        """(ceil(n_samples * 16000 / rate),) of all that was given. To be called once."""
+    def finish(self) -> Store:
+        """ceil(n_samples * 16000 / rate) of all that was given. To be called once."""
         if self._n_block:
             self._resample_block(last=True)
-        n_samples = math.ceil(self._n_resampled * (float(SAMPLE_RATE) / self.rate))
-        done = self._done
-        done.resize(n_samples, refcheck=False)
-        done[self._n_done :] = 0  # soxr's last sample may be missing
-        return done
+        self._done.set_length(self._n_samples)  # soxr's last sample may be missing
+        return self._done
+
+    @property
+    def _n_samples(self) -> int:
+        """At 16 kHz, of the blocks so far."""
+        return math.ceil(self._n_resampled * (float(SAMPLE_RATE) / self.rate))
 
     def _resample_block(self, *, last: bool) -> None:
         if self._cancelled is not None and self._cancelled.is_set():
             raise CancelledError(f"{self._name}: cancelled after {self.seconds:.1f} s were read")
         block = self._block[: self._n_block]
         check_finite(self._name, block, self.rate, self._n_resampled)
-        resampled = block if self.rate == SAMPLE_RATE else self._by_soxr(block, last=last)
-        end = self._n_done + len(resampled)
-        if end > len(self._done):  # in place: never two copies
-            self._done.resize(max(end, len(self._done) + len(self._done) // 8), refcheck=False)
-        self._done[self._n_done : end] = resampled
-        self._n_done = end
+        check_loudness(self._name, block)
         self._n_resampled += self._n_block
+        resampled = block if self.rate == SAMPLE_RATE else self._by_soxr(block, last=last)
+        self._done.add(resampled[: self._n_samples - self._done.n_samples])
         self._n_block = 0
 
     def _by_soxr(self, block: Samples, *, last: bool) -> Samples:
@@ -160,12 +158,7 @@ def _as_floats(array: npt.NDArray[Any]) -> Samples:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity, which is reported
             samples = array.astype(np.float32, copy=False)
-        peak = max(float(np.max(samples, initial=0)), -float(np.min(samples, initial=0)))
-        if LOUDEST < peak < np.inf:
-            raise AudioError(
-                f"the array has samples up to {peak:g}; expected floats in -1..1: scale it, "
-                "such as array / 32768 for samples of 16 bits"
-            )
+        check_loudness("the array", samples)
         return samples
     if array.dtype.name not in _MIDDLE_AND_SCALE:
         known = ", ".join(map(str, _MIDDLE_AND_SCALE))
@@ -188,7 +181,8 @@ def resample(name: str, mono: Samples, rate: int) -> Samples:
         return mono
     resampling = Resampling(name, rate)
     resampling.add(mono)
-    return resampling.finish()
+    with resampling.finish() as done:
+        return done.samples(0, done.n_samples)
 
 
 def check_rate(name: str, rate: Any) -> None:
@@ -197,6 +191,16 @@ def check_rate(name: str, rate: Any) -> None:
         raise AudioError(
             f"{name}: sample rate {rate!r}; correct it to a whole number from {MIN_SAMPLE_RATE} to "
             f"{MAX_SAMPLE_RATE} Hz"
+        )
+
+
+def check_loudness(name: str, mono: Samples) -> None:
+    """Raises AudioError for floats that nobody has scaled. Infinity is `check_finite`'s."""
+    peak = peak_of(mono)
+    if LOUDEST < peak < np.inf:
+        raise AudioError(
+            f"{name}: has samples up to {peak:g}; expected floats in -1..1: scale them, "
+            "such as x / 32768 for samples of 16 bits"
         )
 
 

@@ -64,10 +64,16 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
     def take(self, encoder: AudioEncoder) -> None:
         """Encode by this from here on."""
         self._npu_encoder = encoder
-        self.carried: list[int] = []  # the tokens before every window's prompt
-        self.follow(ignore_position, 0.0)
         self.feature_extractor: MeasuredFeatures = MeasuredFeatures(encoder.dims)
         self.start_measuring()
+        self.stop_listening()
+
+    def stop_listening(self) -> None:
+        """Nobody follows the work any more, and nothing of the recording is kept."""
+        self.carried: list[int] = []  # the tokens before every window's prompt
+        self.on_window = ignore_window  # called before each window with the tokens of the text before it
+        self.spoken_until = 0.0  # seconds, where the last word before this run ends
+        self.go_on = self.feature_extractor.go_on = no_question
 
     def encode(self, features: F32) -> Any:
         """features: (n_mels, n_frames) or (batch, n_mels, n_frames) float32.
@@ -76,9 +82,6 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         was detected is not encoded again.
         """
         self.go_on()
-        self._on_position(self._position)
-        # If nobody speaks in this window, the next one begins at its end.
-        self._position += self.feature_extractor.nb_max_frames * self.feature_extractor.time_per_frame
         with self.stage("encoder"):
             return self._encode(features)
 
@@ -97,36 +100,17 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
                 for run in recording.runs:
                     self.on_run(run)
             encoded[number] = self._last[1]
+        if not np.isfinite(encoded).all():
+            raise DeviceError(
+                "the encoder's output is not finite: the weights or the device are damaged; "
+                "whisper-npu models verify finds the one, whisper-npu doctor the other"
+            )
         self._npu_encoder.device.trim()  # for the decoder
         end = perf_counter()
         self._encoder_seconds += end - start
         self.on_stage("encoder", start, end)
         with _decoder_failures("take the encoder's features"):
             return ctranslate2.StorageView.from_array(encoded)
-
-    def detect_language(
-        self,
-        audio: F32 | None = None,
-        features: F32 | None = None,
-        vad_filter: bool = False,
-        vad_parameters: Any = None,
-        language_detection_segments: int = 1,
-        language_detection_threshold: float = 0.5,
-    ) -> Any:
-        """features: (n_mels, n_frames) float32, with one frame behind the recording's end.
-
-        Without that frame the window equals the first one that is decoded, and need not be encoded twice.
-        """
-        if features is not None:
-            features = features[..., : max(1, features.shape[-1] - 1)]
-        return super().detect_language(
-            audio,
-            features,
-            vad_filter,
-            vad_parameters,
-            language_detection_segments=language_detection_segments,
-            language_detection_threshold=language_detection_threshold,
-        )
 
     def get_prompt(
         self,
@@ -137,21 +121,31 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         hotwords: str | None = None,
     ) -> Any:
         """The tokens that a decoder reads before a window's text."""
+        self.on_window(previous_tokens)
         if self.carried:
             previous_tokens = with_prompt(self.carried, previous_tokens)
         return super().get_prompt(tokenizer, previous_tokens, without_timestamps, prefix, hotwords)
 
-    def follow(self, on_position: Callable[[float], None], start: float) -> None:
-        """Before each window is decoded, call this with the seconds where it begins. start: the first's."""
-        self._on_position = on_position
-        self._position = start
-
-    def _split_segments_by_timestamps(self, **window: Any) -> Any:
-        """faster-whisper calls it with what was said in a window, and learns where the next one begins."""
-        segments, seek, ended = super()._split_segments_by_timestamps(**window)
-        frames = seek - window["seek"]
-        self._position = window["time_offset"] + frames * self.feature_extractor.time_per_frame
-        return segments, seek, ended
+    def add_word_timestamps(
+        self,
+        segments: Any,
+        tokenizer: Any,
+        encoder_output: Any,
+        num_frames: Any,
+        prepend_punctuations: str,
+        append_punctuations: str,
+        last_speech_timestamp: float,
+    ) -> Any:
+        """Words after a long pause are shortened: what was said before this run counts too."""
+        return super().add_word_timestamps(
+            segments,
+            tokenizer,
+            encoder_output,
+            num_frames,
+            prepend_punctuations,
+            append_punctuations,
+            max(last_speech_timestamp, self.spoken_until),
+        )
 
     def start_measuring(self) -> None:
         self._last = None
@@ -219,5 +213,5 @@ def opening_decoder(folder: Path) -> Iterator[None]:
         ctranslate2.set_log_level(before)
 
 
-def ignore_position(seconds: float) -> None:
+def ignore_window(tokens: list[int]) -> None:
     """The default: nobody follows."""

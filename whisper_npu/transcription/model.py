@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from whisper_npu.audio import SAMPLE_RATE, AudioSource, Samples, load_audio, name_of
+from whisper_npu.audio import AudioSource, Sound, name_of, open_audio
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
 from whisper_npu.errors import UsageError
@@ -20,12 +20,15 @@ from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
 from whisper_npu.transcription.check import check_options
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
-from whisper_npu.transcription.encoded import EncodedOnDevice, ignore_position
+from whisper_npu.transcription.encoded import EncodedOnDevice
 from whisper_npu.transcription.keywords import with_keywords
-from whisper_npu.transcription.loop import as_segment, check_clips, run_loop, spoken
+from whisper_npu.transcription.listening import language_of, listen
+from whisper_npu.transcription.loop import check_clips
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.prompt import prompt_tokens
 from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.resume import ResumePoint
+from whisper_npu.transcription.speech import spoken
 from whisper_npu.transcription.stages import OnRun, OnStage, Stage, no_context, no_question
 from whisper_npu.transcription.stream import Decoded, OnProgress, Stream, ignore_progress
 from whisper_npu.transcription.took import RunOn, Took
@@ -117,7 +120,7 @@ class Model:
 
     def transcribe(
         self,
-        audio: AudioSource,
+        audio: AudioSource | Sound,
         options: TranscribeOptions | None = None,
         on_segment: Callable[[Segment], None] | None = None,
         *,
@@ -129,7 +132,7 @@ class Model:
     ) -> Transcription:
         """The whole of a recording. Any thread may call, and waits until the model is free.
 
-        audio, sampling_rate, audio_track: as in `whisper_npu.load_audio`.
+        audio, sampling_rate, audio_track: as in `whisper_npu.load_audio`; or what `open_audio` gave.
         options, keywords: a `TranscribeOptions`, its fields one by one, or both: a keyword counts more.
         on_segment is called with each segment as soon as it is decoded, on_progress with the seconds of the
         recording that are done, and its seconds in all. An exception of theirs ends the work.
@@ -164,17 +167,20 @@ class Model:
 
     def stream(
         self,
-        audio: AudioSource,
+        audio: AudioSource | Sound,
         options: TranscribeOptions | None = None,
         *,
         on_progress: OnProgress = ignore_progress,
         cancelled: Event | None = None,
         sampling_rate: int | None = None,
         audio_track: int | None = None,
+        after: ResumePoint | None = None,
         **keywords: Unpack[TranscribeKeywords],
     ) -> Stream:
         """The segments of a recording, each decoded when it is asked for. All else is as in `transcribe`.
 
+        after: where to go on: the `point` of an earlier stream of the same recording, with the same model and
+        options, which was not finished. What comes is then what that one would have given from there on.
         Returns when the audio is loaded and its language known. The model is at work until the stream is
         exhausted, closed or dropped; other threads wait for that.
         """
@@ -189,12 +195,14 @@ class Model:
             cancelled=cancelled or Event(),
         )
 
-        def load() -> Samples:
-            return load_audio(
+        def opened() -> AbstractContextManager[Sound]:
+            if isinstance(audio, Sound):
+                return nullcontext(audio)  # the caller's to close
+            return open_audio(
                 audio, sampling_rate=sampling_rate, audio_track=audio_track, cancelled=decoded.cancelled
             )
 
-        return Stream(self._decode(load, options, decoded), decoded)
+        return Stream(self._decode(opened, options, decoded, after), decoded)
 
     def check(self, options: TranscribeOptions) -> None:
         """Raises UsageError for what the model does not know, or is too long for it, as `stream` would."""
@@ -208,26 +216,27 @@ class Model:
         An English-only model says ("en", 1.0). audio, sampling_rate, audio_track: as in `transcribe`.
         Raises AudioError, DeviceError.
         """
-        with self._alone():
-            samples = load_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
-            if not self._whisper.model.is_multilingual:
-                return "en", 1.0
+        opened = open_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
+        with opened as sound, self._alone():
             self._whisper.start_measuring()
-            language, probability, _ = self._whisper.detect_language(audio=samples)
-            return language, float(probability)
+            return language_of(self._whisper, sound)
 
     def _decode(
-        self, load: Callable[[], Samples], options: TranscribeOptions, decoded: Decoded
+        self,
+        opened: Callable[[], AbstractContextManager[Sound]],
+        options: TranscribeOptions,
+        decoded: Decoded,
+        after: ResumePoint | None,
     ) -> Generator[Segment | None, None, None]:
         """The work of a stream: yields None once the language is known, then the segments."""
-        with self._alone(decoded.go_on):
+        with self._alone(decoded.go_on), ExitStack() as closing:
             with self._stage("audio"):
                 start = perf_counter()
-                samples = load()  # (n_samples,) float32
+                sound = closing.enter_context(opened())
                 audio_seconds = perf_counter() - start
             decoded.go_on()
             self._whisper.on_stage("audio", start, start + audio_seconds)
-            decoded.duration = len(samples) / SAMPLE_RATE
+            decoded.hears(sound, after)
             check_clips(options, decoded.duration)
             self._whisper.start_measuring()
             start = perf_counter()
@@ -251,31 +260,25 @@ class Model:
                 with self._stage("decode"):
                     self._whisper.go_on = self._whisper.feature_extractor.go_on = decoded.go_on
                     self._whisper.carried = self._carried(options)
-                    found, info = run_loop(self._whisper, samples, options)
-                    decoded.language = info.language
-                    decoded.language_probability = float(info.language_probability)
-                    self._whisper.follow(decoded.reach, options.clip_timestamps[0])
+                    found = listen(self._whisper, sound, options, decoded.reach_window, after)
+                    decoded.language = found.language
+                    decoded.language_probability = found.language_probability
                     measure()
                     with handed_over():
                         yield None
                     self._at_work = get_ident()  # another thread may go on with it
                     decoded.go_on()
-                    for segment in spoken(found, samples, options):
-                        one = as_segment(segment, id=len(decoded.segments), duration=decoded.duration)
-                        decoded.segments.append(one)
-                        decoded.reach(one.end)
+                    for segment in spoken(found.segments, sound, options):
+                        decoded.add(segment)
                         measure()
                         with handed_over(), self._stage("other"):
-                            yield one
+                            yield decoded.segments[-1]
                         self._at_work = get_ident()
                         decoded.go_on()
-                decoded.reach(decoded.duration)
-                decoded.finished = True
+                decoded.finish(sound)
             finally:
                 measure()
-                self._whisper.follow(ignore_position, 0.0)
-                self._whisper.go_on = self._whisper.feature_extractor.go_on = no_question
-                self._whisper.carried = []
+                self._whisper.stop_listening()
                 self._whisper.on_stage("transcribe", start, perf_counter())
 
     @contextmanager

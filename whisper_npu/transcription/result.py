@@ -51,6 +51,7 @@ class Transcription:
     took: Took
     ran_on: RunOn
     source: str  # the recording's name, in words where it has none
+    warnings: tuple[str, ...] = ()  # what of the recording could not be read, or why nothing was heard
     finished: bool = True  # False: of a stream that was not exhausted, and ends early
 
     @property

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 from inspect import GEN_RUNNING, getgeneratorstate
 from threading import Event, RLock
 from types import TracebackType
+from typing import Any
 
+from whisper_npu.audio import Sound
 from whisper_npu.errors import CancelledError
 from whisper_npu.transcription.clips import seconds_within
+from whisper_npu.transcription.loop import as_segment
 from whisper_npu.transcription.options import WHOLE_RECORDING
 from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.resume import ResumePoint
 from whisper_npu.transcription.took import RunOn, Took
 from whisper_npu.transcription.transcript import Segment, Transcript
 
@@ -34,13 +38,40 @@ class Decoded:
     language: str = ""
     language_probability: float = 0.0
     segments: list[Segment] = field(default_factory=list)
+    n_before: int = 0  # segments of an earlier run, after which this one goes on
+    point: ResumePoint | None = None  # where another run could go on
     seconds_done: float = 0.0  # of the recording
     finished: bool = False
+    warnings: list[str] = field(default_factory=list)
     cancelled: Event = field(default_factory=Event)
     closed: bool = False  # while another thread was at work on it
     took: Took = field(default_factory=Took)
 
-    def reach(self, seconds: float) -> None:
+    def hears(self, sound: Sound, after: ResumePoint | None) -> None:
+        """The recording is read. after: where an earlier run has stopped."""
+        self.duration = sound.duration
+        self.n_before = after.n_segments if after else 0
+        self.point = after
+        self.seconds_done = after.seconds if after else 0.0
+
+    def reach_window(self, point: ResumePoint) -> None:
+        """All before this window is decoded."""
+        self.point = replace(point, n_segments=self.n_before + len(self.segments))
+        self._reach(point.seconds)
+
+    def add(self, segment: Any) -> None:
+        """segment: faster-whisper's."""
+        one = as_segment(segment, id=self.n_before + len(self.segments), duration=self.duration)
+        self.segments.append(one)
+        self._reach(one.end)
+
+    def finish(self, sound: Sound) -> None:
+        if self.n_before == 0 and not any(segment.text.strip() for segment in self.segments):
+            self.warnings.append(f"no speech was heard: {sound.level}" if sound.n_samples else "it is empty")
+        self._reach(self.duration)
+        self.finished = True
+
+    def _reach(self, seconds: float) -> None:
         """The recording is decoded up to here, at least."""
         done = min(seconds, self.duration)
         if done > self.seconds_done:
@@ -99,10 +130,17 @@ class Stream:
     def seconds_done(self) -> float:
         """How far the decoding has come in the recording; never decreases. Any thread may ask, at any time.
 
-        It moves with every window, in silence too. With vad_filter the silence that was cut out counts only
-        once a segment behind it is decoded.
+        It moves with every window, in silence too.
         """
         return self._decoded.seconds_done
+
+    @property
+    def point(self) -> ResumePoint | None:
+        """The start of the window that is being decoded, from which `Model.stream` can go on, with after=.
+
+        None before the first window. Its `n_segments` are whole; those behind them are decoded again.
+        """
+        return self._decoded.point
 
     @property
     def finished(self) -> bool:
@@ -122,6 +160,7 @@ class Stream:
             took=replace(decoded.took, heard_seconds=seconds_within(decoded.clips, decoded.seconds_done)),
             ran_on=decoded.ran_on,
             source=decoded.source,
+            warnings=tuple(decoded.warnings),
             finished=decoded.finished,
         )
 

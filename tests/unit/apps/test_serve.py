@@ -198,7 +198,7 @@ WITH_AN_ENDLESS_CALL = """
 import time
 from whisper_npu.__main__ import main
 from whisper_npu.apps.server import work
-work.load_audio = lambda *given, **more: time.sleep(3600)
+work.open_audio = lambda *given, **more: time.sleep(3600)
 work.PATIENCE_AT_END = 0.1
 main()
 """

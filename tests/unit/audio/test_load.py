@@ -589,7 +589,7 @@ def test_what_can_be_seen_as_an_array_is_one():
         ({"array": np.ones(3), "sampling_rate": 8_000}, 'audio["array"], sampling_rate='),
         ([0.0, 1.0], "np.asarray"),
         (np.ma.masked_array(np.ones(3), [0, 1, 0]), "array.filled(0)"),
-        (np.full(3, 11_560.0), "up to 11560; expected floats in -1..1: scale it"),
+        (np.full(3, 11_560.0), "up to 11560; expected floats in -1..1: scale them"),
         (io.TextIOWrapper(io.BytesIO(b"\xff\xfe")), "open it with mode 'rb'"),
         (["a.wav", "b.wav"], "one recording at a time"),
         (5, "give a path"),

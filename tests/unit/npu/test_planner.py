@@ -244,6 +244,16 @@ def test_a_second_kernel_is_charged_for_each_change_of_overlay() -> None:
     assert choose([layer, op, layer], [MAIN, SECOND]).kernels == (MAIN,)
 
 
+def test_an_unknown_product_of_a_batch_pays_for_the_way_there_and_back() -> None:
+    """Between one change of overlay and two its choice turns."""
+    contexts = [
+        Matmul(n, n, 64, batch, Batched.CONTEXT) for n in range(500, 3001, 50) for batch in range(2, 21, 2)
+    ]
+    for low, high, kernel in ((1.1, 1.9, MAIN), (2.1, 2.9, SECOND)):
+        op = next(op for op in contexts if low < gain(op) < high)
+        assert Choice((MAIN, SECOND)).plan(op) == kernel.plan(op)
+
+
 @pytest.mark.parametrize("M", [1, 100, 1500, 6000])
 def test_a_weight_that_was_not_planned_for_takes_the_first_kernel_however_slow(M: int) -> None:
     """The second may lay B out otherwise, and a weight is staged before M is known."""

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from faster_whisper.vad import VadOptions
 
-from whisper_npu.transcription.loop import as_segment, run_loop, vad_options
+from whisper_npu.transcription.loop import as_segment, batch_arguments, loop_arguments, run_loop
 from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.speech import vad_options
 
 SAMPLES = np.zeros(16_000, np.float32)
 
@@ -88,6 +89,8 @@ NOT_IN_BATCHES = {
     "best_of",
     "compression_ratio_threshold",
     "condition_on_previous_text",  # False is what batches do
+    "language_detection_segments",  # the language is known before the loop
+    "language_detection_threshold",
     "log_prob_threshold",
     "no_speech_threshold",  # used by `spoken`
     "prefix",
@@ -109,19 +112,6 @@ class Loop:
     def transcribe(self, audio: Any, **given: Any) -> tuple[Any, Any]:
         self.given = given
         return iter(()), None
-
-
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the batched loop is called with."""
-    given: dict[str, Any] = {}
-
-    def transcribe(self: object, audio: Any, **options: Any) -> tuple[Any, Any]:
-        given.update(options)
-        return iter(()), None
-
-    monkeypatch.setattr(faster_whisper.BatchedInferencePipeline, "transcribe", transcribe)
-    return given
 
 
 def parameters(function: Any) -> set[str]:
@@ -154,28 +144,28 @@ def test_an_option_reaches_the_loop(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CHANGED.keys() - NOT_IN_BATCHES))
-def test_an_option_reaches_the_loop_in_batches(name: str, batches: dict[str, Any]) -> None:
+def test_an_option_reaches_the_loop_in_batches(name: str) -> None:
     needs = {} if name.startswith("vad_") else NEEDS.get(name, {})
-    run_loop(Loop(), SAMPLES, TranscribeOptions(**needs | {name: CHANGED[name]}, batch_size=3))
+    options = TranscribeOptions(**needs | {name: CHANGED[name]}, batch_size=3)
     if name.startswith("vad_"):
-        assert getattr(batches["vad_parameters"], name.removeprefix("vad_")) == CHANGED[name]
+        assert getattr(vad_options(options, 30), name.removeprefix("vad_")) == CHANGED[name]
     else:
-        assert batches[name] == REACHES.get(name, CHANGED[name])
+        assert batch_arguments(options)[name] == REACHES.get(name, CHANGED[name])
 
 
-def test_batches_have_their_size_the_filter_and_one_temperature(batches: dict[str, Any]) -> None:
-    run_loop(Loop(), SAMPLES, TranscribeOptions(batch_size=3, temperature=(0.4,)))
-    assert (batches["batch_size"], batches["vad_filter"], batches["temperature"]) == (3, True, 0.4)
+def test_batches_have_their_size_and_one_temperature() -> None:
+    given = batch_arguments(TranscribeOptions(batch_size=3, temperature=(0.4,)))
+    assert (given["batch_size"], given["temperature"]) == (3, 0.4)
 
 
-def test_nothing_else_reaches_the_loop_than_it_knows(batches: dict[str, Any]) -> None:
-    loop = Loop()
-    run_loop(loop, SAMPLES, TranscribeOptions())
-    assert loop.given.keys() <= parameters(faster_whisper.WhisperModel.transcribe)
-    run_loop(loop, SAMPLES, TranscribeOptions(batch_size=1))
+def test_nothing_else_reaches_the_loop_than_it_knows() -> None:
+    known = parameters(faster_whisper.WhisperModel.transcribe)
+    assert loop_arguments(TranscribeOptions()).keys() <= known
     # Looked up in faster-whisper's source, which ignores or replaces these.
     ignored = {"best_of", "compression_ratio_threshold", "log_prob_threshold", "prefix", "clip_timestamps"}
-    assert not batches.keys() & ignored
+    batched = batch_arguments(TranscribeOptions(batch_size=1)).keys()
+    assert batched <= parameters(faster_whisper.BatchedInferencePipeline.transcribe)
+    assert not batched & ignored
 
 
 def test_the_defaults_are_faster_whispers() -> None:

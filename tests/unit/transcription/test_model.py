@@ -192,7 +192,7 @@ def test_a_carried_prompt_is_before_every_window_of_a_batch(
     small: Model, decoder: ScriptedDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "faster_whisper.transcribe.get_speech_timestamps",
+        "faster_whisper.vad.get_speech_timestamps",
         lambda audio, options: [{"start": at, "end": at + 480_000} for at in (0, 480_000)],
     )
     decoder.windows = [ONE, ONE]

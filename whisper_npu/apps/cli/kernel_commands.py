@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from whisper_npu.apps.cli.terminal import print_wrapped
 from whisper_npu.encoder import encoder_ops
-from whisper_npu.errors import UnknownKernelError, WhisperNpuError, error_line
+from whisper_npu.errors import UnknownKernelError, WhisperNpuError, error_line, quoted
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource, aie_opt_check, arrays, build
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm
@@ -158,7 +158,7 @@ def _target(array: str) -> Target:
         if array in arrays(target):
             return target
     known = ", ".join(name for target in TARGETS.values() for name in arrays(target))
-    raise UnknownArrayError(f"unknown target {array!r}: there are {known}")
+    raise UnknownArrayError(f"unknown target {quoted(array)}: there are {known}")
 
 
 def _build(contracts: Sequence[Contract], array: str, toolchain: str | None) -> None:

@@ -14,6 +14,7 @@ from whisper_npu.apps.cli.asked import AskedModel
 from whisper_npu.apps.cli.terminal import say
 from whisper_npu.apps.server.app import create_app
 from whisper_npu.apps.server.listening import Server, bound
+from whisper_npu.apps.server.log import LogFormatter
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.checkpoint.resolve import check_name
 from whisper_npu.errors import shown
@@ -74,8 +75,12 @@ def _log_to_stderr() -> None:
     """Requests and failures, each a line with its time; what libraries say only where something is wrong."""
     logging.raiseExceptions = False  # where stderr is closed, the work goes on
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    for name, level in (("whisper_npu", logging.INFO), ("uvicorn", logging.WARNING)):
+    handler.setFormatter(LogFormatter())
+    for name, level in (
+        ("whisper_npu", logging.INFO),
+        ("uvicorn", logging.ERROR),
+        ("asyncio", logging.WARNING),
+    ):
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.setLevel(level)

@@ -42,8 +42,8 @@ def answer(finished: Finished, asked: Asked) -> Response:
     if fmt == "text":
         return Response(text_of(transcript) + "\n", media_type=MEDIA_TYPES[fmt])
     if fmt == "json":
-        return JSONResponse({"text": text_of(transcript), "usage": usage(transcript)})
-    return JSONResponse(verbose(transcript, asked))
+        return JSONResponse({"text": text_of(transcript), "usage": usage(transcript)} | warned(finished))
+    return JSONResponse(verbose(transcript, asked) | warned(finished))
 
 
 def text_of(transcript: Transcript) -> str:
@@ -52,6 +52,11 @@ def text_of(transcript: Transcript) -> str:
 
 def usage(transcript: Transcript) -> dict[str, Any]:
     return {"type": "duration", "seconds": transcript.duration}
+
+
+def warned(finished: Finished) -> dict[str, Any]:
+    """What was missing of the recording, if anything was; a field that OpenAI's answers do not have."""
+    return {"warnings": list(finished.done.warnings)} if finished.done.warnings else {}
 
 
 def verbose(transcript: Transcript, asked: Asked) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def _done(finished: Finished, device: Device, *, verbose: bool) -> dict[str, Any
         "type": "transcript.text.done",
         "text": text_of(transcript),
         "usage": usage(transcript),
-    }
+    } | warned(finished)
     if verbose:
         done |= {
             "language": transcript.language,

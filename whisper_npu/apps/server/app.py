@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 import whisper_npu
-from whisper_npu.apps.server import openai_api, whisper_cpp
+from whisper_npu.apps.server import openai_api, openapi_document, whisper_cpp
 from whisper_npu.apps.server.gate import Gate
 from whisper_npu.apps.server.headers import device_headers
 from whisper_npu.apps.server.log import RequestLog
@@ -29,11 +29,13 @@ ENDPOINTS = (
     "/health",
     "/inference",
     "/metrics",
+    openapi_document.PATH,
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
     "/v1/models",
     "/v1/models/{id}",
 )
+QUEUE_PATHS = ("/inference", "/v1/audio/transcriptions", "/v1/audio/translations")
 
 
 def create_app(model: Model, settings: ServerSettings) -> FastAPI:
@@ -55,8 +57,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
         version=whisper_npu.__version__,
         lifespan=lifespan,
         redirect_slashes=False,
-        # Its pages load scripts from elsewhere, and it knows nothing of forms that are read field by field.
-        openapi_url=None,
+        openapi_url=None,  # FastAPI's document knows nothing of forms that are read field by field
     )
     app.state.service, app.state.served = service, served
     app.include_router(openai_api.router)
@@ -76,6 +77,10 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     async def text_of_metrics() -> Response:
         return Response(metrics.text(service.queue), media_type=CONTENT_TYPE)
 
+    @app.api_route(openapi_document.PATH, methods=["GET", "HEAD"])
+    async def openapi() -> dict[str, Any]:
+        return openapi_document.document(has_key=settings.api_key is not None)
+
     async def refuse(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 404:
             hint = did_you_mean(request.url.path[:100], ENDPOINTS) or "docs/server.md lists what there is"
@@ -92,8 +97,9 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
         settings=settings,
         metrics=metrics,
         page_paths=PAGE_PATHS,
+        queue_paths=QUEUE_PATHS,
         every_answer=device_headers(model.device),
-        seconds_to_next=service.queue.seconds_to_next,
+        queue=service.queue,
     )
     app.add_middleware(RequestLog)
     return app

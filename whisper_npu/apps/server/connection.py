@@ -1,34 +1,114 @@
-"""A client's connection: uvicorn's own, with a limit on the time that a request's head may take."""
+"""A client's connection: uvicorn's own, which gives up on clients that say nothing, or do not listen."""
 
 from __future__ import annotations
 
-from asyncio import TimerHandle, Transport
+import json
+import logging
+import resource
+import socket
+import struct
+from asyncio import AbstractEventLoop, TimerHandle, Transport
+from collections.abc import Callable
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from whisper_npu.apps.server.refusals import Refusal
+
+LOG = logging.getLogger(__name__)
+FILES_TO_SPARE = 32  # descriptors that are no connection's: the model's, the device's, those of libraries
+FIRST_PROBE, LAST_PROBE = 0.25, 30.0  # seconds until a client that sends no more is asked whether it is there
+
+_NO_HTTP = Refusal(400, "this is no HTTP request that the server can read", "request", code="bad_http")
+_TOO_MANY = Refusal(
+    503,
+    "too many connections are open; close those that are idle, or ask again later",
+    "busy",
+    code="too_many_connections",
+    headers={"Retry-After": "5"},
+)
 
 
 class Connection(H11Protocol):
     """For `uvicorn.Config(http=Connection)`.
 
     uvicorn closes a connection that is idle between two requests, but waits for ever for the first request,
-    and for the rest of a head that has begun. Whoever opens connections and says little would use up the
-    process' files. IncomingBody takes care of bodies.
+    for the rest of a head that has begun, and for a client that does not read its answer. Whoever opens
+    connections and says little would use up the process' files. IncomingBody takes care of bodies.
     """
 
     head_seconds = 30.0
-    _head_timer: TimerHandle | None = None
+    rest_seconds = 2.0  # in which what is still sent to one that is refused is taken in
+    stall_seconds = 60.0  # in which a client takes nothing of an answer that waits for it
+    _unsent = 0  # bytes of answers when the client was looked after last
+    _is_refused = False  # it has got its last answer, and what it still sends is not looked at
+    _is_half_closed = False  # the client sends nothing more, and may still listen
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
-        self._watch()
+        self._head, self._stall, self._probing = (_Timer(self.loop) for _ in range(3))
+        transport.set_write_buffer_limits(0)  # so that pause_writing tells of all that waits
+        if len(self.connections) > most_connections():
+            self._say(_TOO_MANY)
+            transport.close()
+        else:
+            self._watch()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         super().data_received(data)
-        self._watch()
+        if not self._is_refused:
+            self._watch()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio has None mean False
+        """A client that has sent a whole request may shut down its side, and still gets the answer.
+
+        One that has closed its socket looks the same. They are told apart by an interim answer, which every
+        HTTP/1.1 client reads past (RFC 9110, 15.2): where nobody listens it is answered by a reset, and the
+        next one fails. An answer that has begun is a stream of events: it is told to say something often.
+        """
+        has_all = self._is_answering and not self.cycle.more_body and not self._is_refused
+        if not has_all or self.scope["http_version"] != "1.1":
+            return False  # the connection is closed, and the request is one whose client has gone
+        if not self._is_half_closed:
+            self._is_half_closed = True
+            self._begin_to_probe()
+        return True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_half_closed:
+            if self._is_answering:  # the next one that it had sent
+                self._begin_to_probe()
+            else:
+                self.timeout_keep_alive_handler()  # no other request can come
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent = self.transport.get_write_buffer_size()
+        self._stall.start(self.stall_seconds, self._check_reading)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stall.stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch()
+        for timer in (self._head, self._stall, self._probing):
+            timer.stop()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """For what is no HTTP: uvicorn's answer is plain text, and fails where another one has begun.
+
+        A connection that is closed while bytes come in is reset, and the client may lose the answer
+        (RFC 9112, 9.6): they are taken in for a while.
+        """
+        self._say(_NO_HTTP)
+        if not self.transport.is_closing():
+            self._is_refused = True
+            self.transport.write_eof()
+            self._head.start(self.rest_seconds, self.transport.close)
 
     @property
     def _is_answering(self) -> bool:
@@ -36,16 +116,80 @@ class Connection(H11Protocol):
 
     def _watch(self) -> None:
         if self._is_answering:
-            self._unwatch()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_seconds, self._give_up)
-
-    def _unwatch(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+            self._head.stop()
+        elif not self._head.runs:
+            self._head.start(self.head_seconds, self._give_up)
 
     def _give_up(self) -> None:
-        self._head_timer = None
         if not self._is_answering:
             self.timeout_keep_alive_handler()
+
+    def _begin_to_probe(self) -> None:
+        self.scope["state"]["half_closed"] = True  # for the stream of events, if it is one
+        self._probe(FIRST_PROBE)
+
+    def _probe(self, next_one: float) -> None:
+        if self.transport.is_closing() or not self._is_answering or self.cycle.response_started:
+            return
+        interim = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+        self.transport.write(self.conn.send(interim) or b"")
+        self._probing.start(next_one, lambda: self._probe(min(2 * next_one, LAST_PROBE)))
+
+    def _check_reading(self) -> None:
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        if self._unsent >= before:
+            sock: socket.socket = self.transport.get_extra_info("socket")
+            # A reset, or the kernel would keep what is unsent, and go on offering it.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+        else:
+            self._stall.start(self.stall_seconds, self._check_reading)
+
+    def _say(self, refusal: Refusal) -> None:
+        """The last answer, which is no application's, if none has begun."""
+        LOG.info("%s %d", refusal.code, refusal.status)
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            content = json.dumps(refusal.body).encode()
+            headers = {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(content)),
+                "Connection": "close",
+                **refusal.headers,
+            }
+            response = h11.Response(status_code=refusal.status, headers=[*headers.items()])
+            for event in (response, h11.Data(data=content), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        if self._is_answering:
+            self.cycle.disconnected = True  # nothing that the application says can be sent any more
+            self.cycle.message_event.set()
+
+
+def most_connections() -> int:
+    """How many may be open at a time: each may bring a recording, which is a file too."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, files // 2 - FILES_TO_SPARE)
+
+
+class _Timer:
+    """Calls once after a while, unless it is stopped or started again before."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle: TimerHandle | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self._handle is not None
+
+    def start(self, seconds: float, call: Callable[[], None]) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(seconds, self._ring, call)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self, call: Callable[[], None]) -> None:
+        self._handle = None
+        call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,6 +17,8 @@ from whisper_npu.errors import shown
 
 MOST_FIELDS = 200  # the options are fewer
 LONGEST_FIELD = 65_536  # bytes of a text field; a prompt of 224 tokens has a few thousand
+LONGEST_TEXTS = 1_000_000  # bytes of all text fields together
+LONGEST_HEADERS = 8192  # bytes of one part's headers
 # What may be given several times, with or without [] behind the name, and what then stands between.
 LISTS = {
     "clip_timestamps": ",",
@@ -93,6 +96,25 @@ class _Parser(MultiPartParser):
         )
         self._ended = False
         self._files: list[UploadFile] = []
+        self._header_bytes = 0  # of the part at hand
+        self._text_bytes = 0
+
+    def on_part_begin(self) -> None:
+        super().on_part_begin()
+        self._header_bytes = 0
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
+        super().on_header_field(data, start, end)
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
+        super().on_header_value(data, start, end)
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > LONGEST_HEADERS:
+            raise MultiPartException(f"the headers of a part exceed {LONGEST_HEADERS} bytes")
 
     def on_headers_finished(self) -> None:
         # A name in RFC 5987's form alone makes a part a file too; the parser knows the plain one only.
@@ -103,12 +125,20 @@ class _Parser(MultiPartParser):
         if part.file is not None:
             self._files.append(part.file)
 
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._current_part.file is None:
+            self._text_bytes += end - start
+            if self._text_bytes > LONGEST_TEXTS:
+                raise MultiPartException(f"its text fields exceed {LONGEST_TEXTS} bytes")
+        super().on_part_data(data, start, end)
+
     def on_end(self) -> None:
         self._ended = True
 
     def close(self) -> None:
         for file in self._files:
-            file.file.close()
+            with suppress(OSError):  # a full disk does not take what was still to be written
+                file.file.close()
 
     async def _to_its_end(self, request: Request) -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from whisper_npu.apps.server import headers as own_headers
 from whisper_npu.apps.server.addresses import Host, KnownHosts, Origin, client_of
 from whisper_npu.apps.server.incoming_body import Ending, IncomingBody, Patience
+from whisper_npu.apps.server.queue import Queue
 from whisper_npu.apps.server.refusals import CLIENT_GONE, ClientGoneError, Refusal, refusal_of
 from whisper_npu.errors import shown
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from whisper_npu.apps.server.settings import ServerSettings
 
 BEING_SENT = 8  # requests that may send their bodies while the queue is full; of one client half as many
-EXPOSED = ", ".join((own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, "Retry-After"))
+EXPOSED = ", ".join(
+    (own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, own_headers.WARNINGS, "Retry-After")
+)
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,19 @@ class Gate:
         settings: ServerSettings,
         metrics: Metrics,
         page_paths: Collection[str] = ("/",),
+        queue_paths: Collection[str] = (),
         patience: Patience | None = None,
         every_answer: Mapping[str, str] | None = None,
-        seconds_to_next: Callable[[], int] = lambda: 5,
+        queue: Queue | None = None,
     ) -> None:
         """page_paths: the page and its files, which need no key, no more than /health does.
 
-        every_answer: headers of every answer. seconds_to_next: until a request under way is likely to end.
+        queue_paths: whose requests want a place in the queue. every_answer: headers of every answer.
         """
         self._app = app
         self._metrics = metrics
         self._page_paths = frozenset(page_paths)
+        self._queue_paths = frozenset(queue_paths)
         self._patience = patience or Patience()
         self._limit = settings.max_upload_bytes
         self._hosts = KnownHosts(settings.host, settings.allowed_hosts)
@@ -77,7 +82,7 @@ class Gate:
         self._origins = {Origin.parse(text) for text in settings.allowed_origins} - {None}
         self._key = None if settings.api_key is None else _digest(settings.api_key.encode())
         self._every_answer = dict(every_answer or {})
-        self._seconds_to_next = seconds_to_next
+        self._queue = queue or Queue(settings.max_queue)
         self._most_bodies = settings.max_queue + 1 + BEING_SENT
         self._most_of_one = settings.max_queue + 1 + BEING_SENT // 2
         self._bodies: Counter[str] = Counter()  # requests with a body under way, by client
@@ -147,7 +152,7 @@ class Gate:
             or self._wrong_origin(asking)
             or self._wrong_key(asking)
             or self._wrong_length(asking)
-            or (self._too_many(asking) if has_body else None)
+            or (self._no_place(asking) if has_body else None)
         )
 
     def _wrong_host(self, asking: _Asking) -> Refusal | None:
@@ -250,7 +255,12 @@ class Gate:
             code="body_too_large",
         )
 
-    def _too_many(self, asking: _Asking) -> Refusal | None:
+    def _no_place(self, asking: _Asking) -> Refusal | None:
+        """Told before the body is sent: it may have 200 MB."""
+        if asking.path in self._queue_paths:
+            full = self._queue.full_for(asking.client)
+            if full is not None:
+                return refusal_of(full)
         everybody, own = self._bodies.total(), self._bodies[asking.client]
         if everybody < self._most_bodies and own < self._most_of_one:
             return None
@@ -260,7 +270,7 @@ class Gate:
             f"this client, at most {self._most_of_one} may be",
             "busy",
             code="too_many_requests",
-            headers={"Retry-After": str(self._seconds_to_next())},
+            headers={"Retry-After": str(self._queue.seconds_to_next())},
         )
 
 

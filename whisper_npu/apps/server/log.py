@@ -13,6 +13,20 @@ from whisper_npu.errors import shown
 
 LOG = logging.getLogger(__name__)
 LONGEST_PATH = 200  # characters
+LONGEST_METHOD = 20
+
+
+class LogFormatter(logging.Formatter):
+    """Each record with its time, and nothing in it that could pass for another record or move the cursor.
+
+    What a client sent may stand in a traceback: its lines are indented, and controls are escaped.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n  ".join(shown(line) for line in super().format(record).splitlines())
 
 
 class RequestLog:
@@ -48,4 +62,5 @@ class RequestLog:
 
 def _line(scope: Scope, status: int, seconds: float, audio_seconds: float | None) -> str:
     audio = "" if audio_seconds is None else f", {audio_seconds:.1f} s of audio"
-    return f"{scope['method']} {shown(scope['path'][:LONGEST_PATH])} {status} {seconds:.3f} s{audio}"
+    asked = f"{scope['method'][:LONGEST_METHOD]} {scope['path'][:LONGEST_PATH]}"
+    return f"{shown(asked)} {status} {seconds:.3f} s{audio}"

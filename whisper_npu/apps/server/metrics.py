@@ -38,6 +38,8 @@ ErrorKind = Literal[
     "stopping",  # the server was told to end
     "client_gone",  # nobody is there to read the answer
     "device",  # it failed
+    "memory",  # there is too little
+    "storage",  # no space is left for uploads
     "internal",  # a defect of ours
 ]
 

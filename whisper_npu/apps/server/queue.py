@@ -105,8 +105,11 @@ class Queue:
         if self._at_work is None:  # then nobody waits either
             self._begin(mine)
             return mine
+        full = self.full_for(client)
+        if full is not None:
+            raise full
         if self.waiting >= self._max_waiting:
-            self._make_room(client)
+            self._make_room()
         self._clients.setdefault(client, deque()).append(mine)
         # Whoever is served right now comes after all others, newcomers too.
         served = self._clients.pop(self._at_work.client, None)
@@ -115,19 +118,24 @@ class Queue:
         self._count()
         return mine
 
-    def _make_room(self, client: str) -> None:
-        """For this client, in a full queue. Raises QueueFullError if its own request is to be refused."""
-        refused = QueueFullError(
+    def full_for(self, client: str) -> QueueFullError | None:
+        """Why a request of this client would get no place now; None: it would get one."""
+        if self._at_work is None or self.waiting < self._max_waiting:
+            return None
+        most = max(map(len, self._clients.values()), default=0)
+        if most > len(self._clients.get(client, ())) + 1:
+            return None
+        return QueueFullError(
             f"the queue is full (max_queue {self._max_waiting}), and no client has more places in it than "
             "this one"
             if self._max_waiting
             else "a request is worked on, and none may wait (max_queue 0)",
             self.seconds_to_next(),
         )
-        most = max(self._clients.values(), key=len, default=deque[_Waiter]())
-        if len(most) <= len(self._clients.get(client, ())) + 1:
-            raise refused
-        last = most.pop()
+
+    def _make_room(self) -> None:
+        """In a full queue: the newest request of the client with the most is refused."""
+        last = max(self._clients.values(), key=len).pop()
         last.refused = QueueFullError(
             f"the queue is full (max_queue {self._max_waiting}); the place of this request went to another "
             "client, which has fewer",

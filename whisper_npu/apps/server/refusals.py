@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,14 @@ from starlette.responses import JSONResponse
 
 from whisper_npu.apps.server.metrics import ErrorKind
 from whisper_npu.apps.server.queue import QueueFullError
-from whisper_npu.errors import AudioError, TooLongError, UsageError, WhisperNpuError, one_line
+from whisper_npu.errors import AudioError, DeviceError, TooLongError, UsageError, WhisperNpuError, one_line
 
 CLIENT_GONE = 499  # the status that is logged and counted where no answer was possible
 LOG = logging.getLogger(__name__)
 _NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients would ask twice more after a 5xx
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = "the server has no space left for recordings; its operator may set TMPDIR to a folder with more"
+_NO_MEMORY = "the server has not enough memory for this request; send a shorter recording, or ask again later"
 
 
 class FieldError(UsageError):
@@ -80,18 +84,23 @@ class Refusal:
 def refusal_of(error: BaseException) -> Refusal:
     """Never a traceback, and nothing of this machine but what our own messages say.
 
-    What an operator has to hear of, a failing device and a defect of ours, is logged here.
+    What an operator has to hear of is logged here: a failing device, too little memory or space, a defect.
     """
     refusal = _refusal_of(error)
     if refusal.kind == "internal":
         LOG.error("a defect of this program:", exc_info=error)
-    elif refusal.kind == "device":
+    elif refusal.kind in ("device", "memory", "storage"):
         LOG.error("%s", refusal.message)
     return refusal
 
 
 def _refusal_of(error: BaseException) -> Refusal:
     message = _message(error)
+    for cause in _causes(error):  # whatever tells of it
+        if isinstance(cause, OSError) and cause.errno in _NO_SPACE:
+            return Refusal(507, _FULL, "storage", code="storage_full", headers=_NO_RETRY)
+        if isinstance(cause, MemoryError):
+            return Refusal(503, _NO_MEMORY, "memory", code="out_of_memory", headers=_NO_RETRY)
     match error:
         case FieldError():
             return Refusal(error.status, message, "request", error.option, error.code)
@@ -110,14 +119,24 @@ def _refusal_of(error: BaseException) -> Refusal:
             return Refusal(503, message, "stopping", code="stopping", headers={"Retry-After": "10"})
         case ClientGoneError() | ClientDisconnect():
             return Refusal(CLIENT_GONE, "the client has gone", "client_gone", code="client_gone")
+        case DeviceError():
+            return Refusal(503, message, "device", code="device_failed", headers=_NO_RETRY)
         case WhisperNpuError():
-            return Refusal(500, message, "device", code="device_failed", headers=_NO_RETRY)
+            return Refusal(500, message, "device", code="failed", headers=_NO_RETRY)
         case HTTPException():
             return Refusal(
                 error.status_code, _http_message(error), "request", headers=dict(error.headers or {})
             )
     described = f"the server failed on this request ({type(error).__name__}); its log says more"
     return Refusal(500, described, "internal", code="internal", headers=_NO_RETRY)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """It, and what it comes from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def _message(error: BaseException) -> str:

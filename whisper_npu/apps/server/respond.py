@@ -22,6 +22,7 @@ from whisper_npu.apps.server.work import Finished, Happening, Progress, Service
 from whisper_npu.errors import UsageError
 
 KEEP_ALIVE_SECONDS = 10.0
+PROBE_SECONDS = 1.0  # for a client that may have gone, which is found out by what is said to it
 
 AskedFor = Callable[[Mapping[str, str]], Asked]
 Answer = Callable[[Finished, Asked], Response]
@@ -58,6 +59,7 @@ async def _answered(
             if isinstance(happening, Finished):
                 response = answer(happening, asked)
                 response.headers[headers.DISPATCHES] = str(happening.dispatches)
+                response.headers.update(headers.warning_headers(happening.done.warnings))
     return response
 
 
@@ -121,11 +123,16 @@ async def _events(
             if data is not None:
                 yield event(data)
                 spoke = monotonic()
-            elif monotonic() - spoke >= KEEP_ALIVE_SECONDS:
+            elif monotonic() - spoke >= _longest_silence(request):
                 yield KEEP_ALIVE
                 spoke = monotonic()
     except Exception as error:
         yield event(_refused(error, request).body)
+
+
+def _longest_silence(request: Request) -> float:
+    """In seconds."""
+    return PROBE_SECONDS if request.scope["state"].get("half_closed") else KEEP_ALIVE_SECONDS
 
 
 async def _chained(first: Any, others: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from whisper_npu.apps.server.answers import MEDIA_TYPES, language_of
+from whisper_npu.apps.server.answers import MEDIA_TYPES, language_of, warned
 from whisper_npu.apps.server.answers import answer as openai_answer
 from whisper_npu.apps.server.asked import OTHER_NAMES, Asked, asked_for
 from whisper_npu.apps.server.refusals import FieldError
@@ -115,9 +115,9 @@ def answer(finished: Finished, asked: Asked) -> Response:
     if asked.response_format == "text":
         return Response(_lines(transcript), media_type=MEDIA_TYPES["text"])
     if asked.response_format == "json":
-        return JSONResponse({"text": _lines(transcript)})
+        return JSONResponse({"text": _lines(transcript)} | warned(finished))
     if asked.response_format == "verbose_json":
-        return JSONResponse(_verbose(transcript, asked))
+        return JSONResponse(_verbose(transcript, asked) | warned(finished))
     return openai_answer(finished, asked)
 
 

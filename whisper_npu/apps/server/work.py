@@ -21,7 +21,7 @@ from whisper_npu.apps.server.metrics import Metrics
 from whisper_npu.apps.server.queue import Queue
 from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError, refusal_of
 from whisper_npu.apps.server.settings import ServerSettings
-from whisper_npu.audio import audio_header, load_audio
+from whisper_npu.audio import audio_header, open_audio
 from whisper_npu.audio.damage import LENGTH_SLACK, too_long
 from whisper_npu.errors import AudioError, CancelledError
 from whisper_npu.transcription.model import Model
@@ -106,10 +106,10 @@ class Job:
         if self._cancelled.is_set():  # before it has begun
             raise CancelledError("the request was given up")
         track, limit = self._asked.audio_track, self._max_seconds
-        samples = load_audio(  # (n_samples,) float32
-            self._file, audio_track=track, max_seconds=limit, cancelled=self._cancelled
-        )
-        with self._model.stream(samples, self._asked.options, cancelled=self._cancelled) as stream:
+        with (
+            open_audio(self._file, audio_track=track, max_seconds=limit, cancelled=self._cancelled) as sound,
+            self._model.stream(sound, self._asked.options, cancelled=self._cancelled) as stream,
+        ):
             self._stream = stream
             tell(self.progress())
             for segment in stream:
@@ -168,7 +168,7 @@ class Service:
         return await self._call(self._reader, look)
 
     def _call(self, thread: ThreadPoolExecutor, call: Callable[..., T], *given: Any) -> asyncio.Future[T]:
-        future = thread.submit(call, *given)
+        future = thread.submit(_called, call, *given)
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
         return asyncio.wrap_future(future)
@@ -194,21 +194,24 @@ class Service:
         """
         happened: asyncio.Queue[Happening] = asyncio.Queue()
         job = Job(self.model, file, asked, self.settings.max_audio_seconds)
-        task = asyncio.create_task(self._in_turn(job, client, happened.put_nowait))
+        too_long = asyncio.Event()  # the work; the task ends when the call comes back that it is in
+        task = asyncio.create_task(self._in_turn(job, client, happened.put_nowait, too_long))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        stopped = asyncio.ensure_future(self._stopped.wait())
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._stopped, too_long)]
         progress: Happening = Quiet()
         try:
             while not (task.done() and happened.empty()):
                 next_one = asyncio.ensure_future(happened.get())
                 try:
-                    waited_for = {next_one, task, stopped}
+                    waited_for = {next_one, task, *ends}
                     await asyncio.wait(waited_for, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     next_one.cancel()  # no effect on one that is there
                 if self.stopping:
                     raise StoppingError  # the task may take a while to end
+                if too_long.is_set():
+                    raise self._time_limit()
                 if next_one.done() and not next_one.cancelled():
                     happening = next_one.result()
                     if isinstance(happening, Progress):
@@ -221,10 +224,19 @@ class Service:
                 raise StoppingError
             yield task.result()
         finally:
-            stopped.cancel()
+            for end in ends:
+                end.cancel()
             task.cancel()
 
-    async def _in_turn(self, job: Job, client: str, tell: Callable[[Happening], None]) -> Finished:
+    def _time_limit(self) -> TimeLimitError:
+        return TimeLimitError(
+            f"work on this request took more than {self.settings.request_timeout:g} s (request_timeout); "
+            "send a shorter recording"
+        )
+
+    async def _in_turn(
+        self, job: Job, client: str, tell: Callable[[Happening], None], too_long: asyncio.Event
+    ) -> Finished:
         if self.stopping:
             raise StoppingError
         loop = asyncio.get_running_loop()
@@ -237,10 +249,8 @@ class Service:
             try:
                 await asyncio.wait({work}, timeout=self.settings.request_timeout)
                 if not work.done():
-                    raise TimeLimitError(
-                        f"work on this request took more than {self.settings.request_timeout:g} s "
-                        "(request_timeout); send a shorter recording"
-                    )
+                    too_long.set()
+                    raise self._time_limit()
             except BaseException:
                 job.cancel()
                 await self._end_of(work)
@@ -287,6 +297,16 @@ class Service:
         self._closed = True
         for thread in (self._reader, self._device):
             thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _called(call: Callable[..., T], *given: Any) -> T:
+    """What it returns. A SystemExit of a library would end the event loop, and the server with it."""
+    try:
+        return call(*given)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__} within a request") from error
 
 
 def _forget_frames(error: BaseException) -> None:

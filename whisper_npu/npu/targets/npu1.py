@@ -73,6 +73,7 @@ NPU1 = Target(
     # buffers, unseen; a product's 16 accumulators, 1,024 bytes, may be spilled to it, and nobody has seen
     # what Peano makes of ours.
     stack_bytes=3328,
+    vector_align=32,  # AIE API, aie::vector_decl_align; the first buffer begins where the stack ends
     # A core's own data lie behind its buffers: the linker fails where they do not fit (mlir-aie,
     # lib/Targets/AIETargetLdScript.cpp, and issue 3406 with 128 and 161 bytes too many), and from 1.4.3 on
     # aiecc reserves what it measures (pull request 3560). How much Peano needs for ours nobody has seen.

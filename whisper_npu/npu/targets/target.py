@@ -158,6 +158,7 @@ class Target:
     shim_queue: int  # tasks that a channel of the shim holds
     max_bd_size: int
     stack_bytes: int  # of a core, at the bottom of its memory; the least that a design may ask for
+    vector_align: int  # bytes; where a vector in a core's memory begins
     core_data_bytes: int  # of a core's memory, left to what the compiler puts there
     kernel_arguments: int  # bos of one dispatch
     run_list: int  # dispatches that are submitted together, unless a plan says otherwise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Event
 from time import monotonic
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,6 +40,18 @@ class Speaker(ScriptedDecoder):
         while not self.go_on.wait(0.01):
             self._served._whisper.go_on()  # raises CancelledError once the work is to end
             assert monotonic() < end
+
+    def align(
+        self, encoded: Any, start: Any, texts: list[list[int]], frames: Any, **options: Any
+    ) -> list[SimpleNamespace]:
+        """Each token takes 0.02 s."""
+        return [
+            SimpleNamespace(
+                alignments=[(token, token) for token in range(len(tokens) + 1)],
+                text_token_probs=[0.5] * len(tokens),
+            )
+            for tokens in texts
+        ]
 
     def hold(self) -> None:
         self.is_held.clear()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 uvicorn = pytest.importorskip("uvicorn", reason="the extra server is not installed")
 pytest.importorskip("prometheus_client", reason="the extra server is not installed")
 
-from whisper_npu.apps.server.connection import Connection  # noqa: E402
+from whisper_npu.apps.server.connection import Connection, most_connections  # noqa: E402
 from whisper_npu.apps.server.gate import Gate  # noqa: E402
 from whisper_npu.apps.server.incoming_body import Patience  # noqa: E402
 from whisper_npu.apps.server.metrics import Metrics  # noqa: E402
@@ -29,10 +31,11 @@ LONGEST_WAIT = 20  # seconds, for what comes at once
 
 class Impatient(Connection):
     head_seconds = IMPATIENT
+    stall_seconds = IMPATIENT
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Says how long the body was; at /slow after a while."""
+    """Says how long the body was; at /slow after a while, and at /long with many zeros before it."""
     if scope["type"] == "lifespan":
         return
     size, more = 0, True
@@ -42,7 +45,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         more = message.get("more_body", False)
     if scope["path"] == "/slow":
         await asyncio.sleep(2 * IMPATIENT)
-    content = str(size).encode()
+    content = str(size).encode().rjust(4 * LONG if scope["path"] == "/long" else 1, b"0")
     headers = [(b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": content})
@@ -51,7 +54,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 @contextmanager
 def serving(connection: type[Connection], patience: Patience) -> Iterator[tuple[str, int]]:
     settings = ServerSettings(max_upload_mb=LIMIT_MB, api_key="secret")
-    gate = Gate(application, settings, Metrics("tiny", "emulator", "", []), ["/slow"], patience)
+    gate = Gate(
+        application, settings, Metrics("tiny", "emulator", "", []), ["/slow", "/long"], patience=patience
+    )
     server = uvicorn.Server(
         uvicorn.Config(gate, http=connection, log_config=None, access_log=False, lifespan="off")
     )
@@ -210,3 +215,134 @@ def test_between_two_requests_a_connection_may_rest_longer_than_a_head(impatient
             client.send("GET /slow HTTP/1.1")
             assert client.read_answer().endswith(b"\r\n\r\n0")
             time.sleep(1.5 * IMPATIENT)
+
+
+# Clients that shut down their side.
+
+
+def test_a_client_that_has_said_all_gets_its_answer(address: tuple[str, int]) -> None:
+    """Interim answers come before it, by which the server finds out whether anybody listens."""
+    with Client(address) as client:
+        client.send("POST /slow HTTP/1.1", "Content-Length: 3", body=b"abc")
+        client.socket.shutdown(socket.SHUT_WR)
+        answer = client.read_all()
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert b"HTTP/1.1 200" in answer
+    assert answer.endswith(b"\r\n\r\n3")
+
+
+def test_all_requests_that_a_client_has_sent_are_answered(address: tuple[str, int]) -> None:
+    with Client(address) as client:
+        for _ in range(3):
+            client.send("GET /slow HTTP/1.1")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_all().count(b"HTTP/1.1 200") == 3
+
+
+@pytest.mark.parametrize(
+    "said", [b"GET /slow HT", b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_half_a_request_and_no_more_has_no_answer(address: tuple[str, int], said: bytes) -> None:
+    with Client(address) as client:
+        client.socket.sendall(said)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert b"200" not in client.read_all()
+
+
+# What is no HTTP, and what is too much.
+
+
+def told(answer: bytes) -> dict[str, Any]:
+    """The error of an answer in OpenAI's form."""
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert b"application/json" in head
+    assert b"connection: close" in head.lower()
+    error: dict[str, Any] = json.loads(content)["error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST /slow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
+    ],
+)
+def test_what_is_no_http_has_an_answer_in_openai_s_form(
+    address: tuple[str, int], said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        with Client(address) as client:
+            client.socket.sendall(said)
+            answer = client.read_all()
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert told(answer)["code"] == "bad_http"
+        ask_and_check_that_it_serves(address)
+    assert caplog.text == ""
+
+
+def test_nonsense_behind_an_answer_ends_the_connection(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        with Client(address) as client:
+            client.send("POST /v1 HTTP/1.1", "Transfer-Encoding: chunked")  # without the key
+            assert client.read_answer().startswith(b"HTTP/1.1 401")
+            with suppress(ConnectionError):
+                client.socket.sendall(b"nonsense\r\n" * 100)
+                assert client.read_all() in (b"", b"0\r\n\r\n")
+        ask_and_check_that_it_serves(address)
+    assert caplog.text == ""
+
+
+def test_connections_beyond_the_limit_are_told_so(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the process has no descriptor left for what it works on."""
+    with Client(address) as first:
+        first.send("GET /slow HTTP/1.1")
+        assert first.read_answer().startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr("whisper_npu.apps.server.connection.most_connections", lambda: 1)
+        with Client(address) as second:
+            answer = second.read_all()
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"Retry-After: 5" in answer
+        assert told(answer)["code"] == "too_many_connections"
+        first.send("GET /slow HTTP/1.1")
+        assert first.read_answer().startswith(b"HTTP/1.1 200")
+
+
+def test_each_connection_may_bring_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 4096))
+    assert most_connections() == 480
+
+
+# Clients that do not read.
+
+
+def test_a_client_that_does_not_read_is_given_up(impatient: tuple[str, int]) -> None:
+    with Client(impatient) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send("GET /long HTTP/1.1")
+        time.sleep(8 * IMPATIENT)
+        read = 0
+        with suppress(ConnectionError):
+            while part := client.socket.recv(2**20):
+                read += len(part)
+        assert read < 4 * LONG
+    with Client(impatient) as client:
+        client.send("GET /slow HTTP/1.1")
+        assert client.read_answer().startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_reads_slowly_gets_all(impatient: tuple[str, int]) -> None:
+    with Client(impatient) as client:
+        client.send("GET /long HTTP/1.1", "Connection: close")
+        read = 0
+        while part := client.socket.recv(2**20):
+            read += len(part)
+            time.sleep(IMPATIENT / 8)
+        assert read > 4 * LONG

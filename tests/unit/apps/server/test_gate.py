@@ -441,7 +441,7 @@ def test_a_client_that_sends_nothing_more_is_given_up() -> None:
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_given_up() -> None:
-    server = Server(patience=Patience(silence=60, start=0.05, bytes_per_second=1e6))
+    server = Server(patience=Patience(silence=60, start=0.3, bytes_per_second=1e6))
     sent = 0
 
     async def trickle() -> Message:
@@ -516,11 +516,32 @@ def test_so_many_bodies_at_a_time() -> None:
         for reply in replies:
             if reply.status == 429:
                 refused(reply, 429, "too_many_requests")
-                assert reply.headers["retry-after"] == "5"
+                assert reply.headers["retry-after"] == "1"
         again = await post("10.0.0.3")
         return [*(reply.status for reply in replies), again.status]
 
     assert asyncio.run(story()) == [200] * 6 + [429] * 2 + [200] * 4 + [429] * 2 + [200]
+
+
+def test_a_full_queue_is_told_before_the_body_is_read() -> None:
+    """To those who want a place in it; of 200 MB not one byte has to be sent for that."""
+    queue = Queue(0)
+    app = Application()
+    gate = Gate(app, ServerSettings(max_queue=0), Metrics("", "", "", []), queue_paths=[POST], queue=queue)
+    headers = [HOST, ("Content-Length", "3")]
+
+    async def story() -> None:
+        async with queue.turn("another"):
+            reply = await request(gate, "POST", POST, headers, [])
+            refused(reply, 429, "queue_full")
+            assert int(reply.headers["retry-after"]) >= 1
+            assert reply.headers["connection"] == "close"
+            assert app.asked == 0
+            assert (await request(gate, "GET", POST, [HOST], chunks(b""))).status == 200
+            assert (await request(gate, "POST", "/other", headers, chunks(b"abc"))).content == b"3"
+        assert (await request(gate, "POST", POST, headers, chunks(b"abc"))).content == b"3"
+
+    asyncio.run(story())
 
 
 # Answers

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
+import resource
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,8 +23,10 @@ pytest.importorskip("tests.support.serving", reason="the extra server is not ins
 from tests.support.scripted_decoder import Window  # noqa: E402
 from tests.support.serving import Live, recording, serving  # noqa: E402
 from tests.unit.apps.server.conftest import LONGEST_WAIT, Speaker  # noqa: E402
-from whisper_npu.audio import load_audio  # noqa: E402
-from whisper_npu.errors import DeviceError  # noqa: E402
+from whisper_npu.apps.server.log import LogFormatter  # noqa: E402
+from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
+from whisper_npu.audio import open_audio  # noqa: E402
+from whisper_npu.errors import AudioError, DeviceError, DispatchError, WhisperNpuError  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
 FILE = {"file": ("talk.wav", recording())}
@@ -124,6 +129,10 @@ A_FILE = 'Content-Disposition: form-data; name="file"; filename="a.wav"'
 MULTIPART = "multipart/form-data; boundary=x"
 
 
+A_THOUSAND = [(f'Content-Disposition: form-data; name="f{n}"', b"x") for n in range(1000)]
+LONG_ONES = [(f'Content-Disposition: form-data; name="f{n}"', b"x" * 60_000) for n in range(20)]
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "status", "message"),
     [
@@ -144,6 +153,11 @@ MULTIPART = "multipart/form-data; boundary=x"
         (MULTIPART, form((A_FILE.replace('"file"', '"prompt"'), b"x")), 400, "prompt is one"),
         (MULTIPART, form((A_FILE, b"#EXTM3U\nhttps://example.com/a.mp3")), 400, "is not audio"),
         (MULTIPART, form(("Content-Disposition: form-data", b"x")), 400, "name"),
+        (MULTIPART, form((f"{A_FILE}\r\nX: {'x' * 9000}", recording())), 400, "cannot be read"),
+        (MULTIPART, form((A_FILE + "\r\nX: x" * 2000, recording())), 400, "cannot be read"),
+        (MULTIPART, form((A_FILE, recording()), *A_THOUSAND), 400, "Too many fields"),
+        (MULTIPART, form((A_FILE, recording()), *LONG_ONES), 400, "exceed"),
+        (f"multipart/form-data; boundary={'x' * 5000}", b"--x", 400, "cannot be read"),
         (
             MULTIPART,
             form(('Content-Disposition: form-data; name="prompt"', b"x" * 2_000_000), (A_FILE, recording())),
@@ -194,7 +208,7 @@ def test_a_recording_without_samples_is_one(http: Any) -> None:
 
 
 def test_addresses_and_methods(http: Any) -> None:
-    for path in ("/v1/audio/speech", "/docs", "/openapi.json", "/redoc", "/audio/transcriptions"):
+    for path in ("/v1/audio/speech", "/docs", "/redoc", "/audio/transcriptions"):
         answer = http.get(path)
         assert answer.status_code == 404, path
         refused(answer)
@@ -271,6 +285,18 @@ def test_a_stream_for_the_page(http: Any) -> None:
         assert (done["language"], done["duration"], done["device"]) == ("de", 2.0, "emulator")
         assert done["dispatches"] > 0
         assert done["real_time_factor"] == done["measured_seconds"] / 2.0
+
+
+def test_the_last_event_tells_what_was_missing(http: Any) -> None:
+    for fmt in ("json", "verbose_json"):
+        told = events(
+            http.post(
+                HERE,
+                files={"file": ("a.wav", recording(0))},
+                data={"stream": "true", "response_format": fmt},
+            )
+        )
+        assert told[-1]["warnings"] == ["it is empty"]
 
 
 def test_a_stream_shows_that_it_lives(
@@ -360,6 +386,38 @@ def test_the_work_of_a_client_that_goes_away_ends(
     works(http)
 
 
+def test_a_client_that_goes_away_between_two_events_is_noticed(
+    live: Live, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read all that was said, so no reset tells of it."""
+    monkeypatch.setattr("whisper_npu.apps.server.respond.KEEP_ALIVE_SECONDS", 1000)
+    speaker.hold()
+    with sent(live, stream=True) as connection:
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        assert connection.recv(65536).endswith(b"\r\n\r\n")
+    wait_until(lambda: not live.service.queue.busy)
+    assert speaker.prompts == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_shuts_down_its_side_gets_the_whole_answer(
+    live: Live, speaker: Speaker, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whisper_npu.apps.server.respond.PROBE_SECONDS", 0.0)
+    speaker.hold()
+    with sent(live, stream=stream) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        said = connection.recv(65536)
+        wanted = b": still here" if stream else b"100 Continue"
+        while wanted not in said:
+            said += connection.recv(65536)
+        speaker.go_on.set()
+        while part := connection.recv(65536):
+            said += part
+    assert (b"transcript.text.done" in said) if stream else said.endswith(b'"seconds":2.0}}')
+
+
 def test_half_a_body(live: Live, http: Any) -> None:
     with socket.create_connection(("127.0.0.1", live.port)) as connection:
         connection.sendall(
@@ -377,8 +435,146 @@ def test_work_beyond_the_limit_ends(small: Model, speaker: Speaker) -> None:
         assert answer.headers["x-should-retry"] == "false"
         streamed = events(http.post(HERE, files=FILE, data={"stream": "true"}))
         assert [one["error"]["code"] for one in streamed] == ["time_limit"]
-        assert not live.service.queue.busy
+        wait_until(lambda: not live.service.queue.busy)
         assert speaker.prompts == []
+
+
+def test_a_client_hears_of_the_time_limit_while_a_call_cannot_be_interrupted(
+    small: Model, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is the next one's when the call has come back."""
+    come_back = Event()
+
+    def call(*given: Any, **more: Any) -> Any:
+        assert come_back.wait(LONGEST_WAIT)
+        return open_audio(*given, **more)
+
+    monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", call)
+    with serving(small, request_timeout=0.2) as live, httpx.Client(base_url=live.address, timeout=30) as http:
+        try:
+            answer = http.post(HERE, files=FILE)
+            assert (answer.status_code, refused(answer)["code"]) == (503, "time_limit")
+            assert live.service.queue.busy
+        finally:
+            come_back.set()
+        wait_until(lambda: not live.service.queue.busy)
+        monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", open_audio)
+        live.service.settings = ServerSettings()
+        works(http)
+
+
+def test_a_full_queue_is_told_before_the_recording_is_sent(small: Model, speaker: Speaker) -> None:
+    with serving(small, max_queue=0) as live:
+        speaker.hold()
+        with sent(live), socket.create_connection(("127.0.0.1", live.port)) as another:
+            assert speaker.is_held.wait(LONGEST_WAIT)
+            head = f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n"
+            another.sendall(f"{head}Content-Length: 10000\r\n\r\n".encode())
+            answer = another.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 429")
+            assert b"retry-after: " in answer.lower()
+        speaker.go_on.set()
+        wait_until(lambda: not live.service.queue.busy)
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+@pytest.mark.parametrize(
+    ("error", "status", "code", "message"),
+    [
+        (DeviceError("the device is on fire"), 503, "device_failed", "on fire"),
+        (DispatchError("a dispatch timed out"), 503, "device_failed", "timed out"),
+        (WhisperNpuError("it cannot be"), 500, "failed", "it cannot be"),
+        (MemoryError(), 503, "out_of_memory", "not enough memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "storage_full", "no space left"),
+        (OSError(errno.EIO, "secret"), 500, "internal", "OSError"),
+        (KeyError("secret"), 500, "internal", "KeyError"),
+        (SystemExit("secret"), 500, "internal", "RuntimeError"),
+    ],
+)
+def test_whatever_fails_the_device_is_free_for_the_next_one(
+    live: Live,
+    http: Any,
+    speaker: Speaker,
+    stream: str,
+    error: BaseException,
+    status: int,
+    code: str,
+    message: str,
+) -> None:
+    def fail() -> None:
+        raise error
+
+    on_window, speaker.on_window = speaker.on_window, fail
+    answer = http.post(HERE, files=FILE, data={"stream": stream})
+    if stream == "true":
+        told = events(answer)[-1]["error"]
+    else:
+        told = refused(answer)
+        assert answer.status_code == status
+        assert answer.headers["x-should-retry"] == "false"
+    assert (told["type"], told["code"]) == ("server_error", code)
+    assert message in told["message"]
+    assert "secret" not in told["message"]
+    speaker.on_window = on_window
+    works(http)
+    assert not live.service.queue.busy
+
+
+def test_an_upload_for_which_no_space_is_left(http: Any, tmp_path: Path) -> None:
+    """The system itself refuses to write more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_100_000, before[1]))
+    try:
+        answer = http.post(HERE, files={"file": ("talk.wav", recording(40))})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (answer.status_code, refused(answer)["code"]) == (507, "storage_full")
+    works(http)
+
+
+def test_a_copy_for_which_no_space_is_left(http: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no fault of the recording, though an AudioError tells of it."""
+
+    def call(*given: Any, **more: Any) -> Any:
+        raise AudioError("cannot be kept") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", call)
+    answer = http.post(HERE, files=FILE)
+    assert (answer.status_code, refused(answer)["code"]) == (507, "storage_full")
+
+
+def test_the_key_is_in_no_answer_and_no_log(
+    small: Model, speaker: Speaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "a-very-secret-key"
+    right, wrong = {"Authorization": f"Bearer {key}"}, {"Authorization": f"Bearer {key}x"}
+    with (
+        caplog.at_level(logging.DEBUG),
+        serving(small, api_key=key) as live,
+        httpx.Client(base_url=live.address, timeout=LONGEST_WAIT) as http,
+    ):
+        paths = ("/", "/health", "/metrics", "/openapi.json", "/v1/models", "/nowhere")
+        answers = [http.get(path, headers=headers) for path in paths for headers in (right, wrong, {})]
+        answers += [
+            http.post(HERE, files=FILE, headers=right),
+            http.post(HERE, files=FILE, headers=right, data={"api_key": "x"}),
+            http.post(HERE, files=FILE, headers=wrong),
+        ]
+        on_window, speaker.on_window = speaker.on_window, lambda: 1 // 0  # type: ignore[assignment]
+        answers.append(http.post(HERE, files=FILE, headers=right))
+        speaker.on_window = on_window
+        assert [answer.status_code for answer in answers[-4:]] == [200, 400, 401, 500]
+        assert not any(key in answer.text or key in str(answer.headers) for answer in answers)
+        assert key not in repr(live.service.settings)
+    assert "ZeroDivisionError" in caplog.text
+    assert key not in "".join(record.getMessage() + (record.exc_text or "") for record in our(caplog.records))
+
+
+def our(records: list[logging.LogRecord]) -> list[logging.LogRecord]:
+    """Without those of the client, which is in this process too."""
+    return [
+        record for record in records if record.name.partition(".")[0] in ("whisper_npu", "uvicorn", "asyncio")
+    ]
 
 
 def test_a_server_that_is_stopped_says_so(small: Model, speaker: Speaker) -> None:
@@ -406,9 +602,9 @@ def test_those_who_wait_hear_of_the_end_before_a_call_that_cannot_be_interrupted
     def call(*given: Any, **more: Any) -> Any:
         begun.set()
         assert come_back.wait(LONGEST_WAIT)
-        return load_audio(*given, **more)
+        return open_audio(*given, **more)
 
-    monkeypatch.setattr("whisper_npu.apps.server.work.load_audio", call)
+    monkeypatch.setattr("whisper_npu.apps.server.work.open_audio", call)
     answers: list[Any] = []
 
     def ask() -> None:
@@ -536,6 +732,19 @@ def test_a_line_for_each_request(http: Any, caplog: pytest.LogCaptureFixture) ->
     assert second.startswith(r"GET /a\n\x1b[31mb 404 ")
     assert "secret" not in caplog.text
     assert " the" not in first
+
+
+def test_nothing_in_the_log_passes_for_another_line_or_moves_the_cursor() -> None:
+    try:
+        raise ValueError("\x1b[31mred\n2026-01-31 12:00:00 GET / 200")
+    except ValueError:
+        record = logging.LogRecord(
+            "whisper_npu", logging.ERROR, "", 0, "%s", ("a\rb\x9b\u202ec\nforged",), sys.exc_info()
+        )
+    lines = LogFormatter().format(record).split("\n")
+    assert lines[0].endswith(r"a")
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert not any(character in line for line in lines for character in "\x1b\r\x9b\u202e")
 
 
 def test_nothing_has_a_name_on_the_disk(

@@ -1,0 +1,133 @@
+"""Where the samples of a recording lie while it is transcribed: short ones in memory, long ones on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from threading import Lock
+from types import TracebackType
+from typing import Any, Protocol
+from weakref import finalize
+
+import numpy as np
+import numpy.typing as npt
+
+from whisper_npu.errors import AudioError
+
+Samples = npt.NDArray[np.float32]
+
+IN_MEMORY = 2**24  # bytes: 4 minutes at 16 kHz; longer recordings go to disk
+_ITEM = np.dtype(np.float32).itemsize
+
+
+def peak_of(samples: Samples) -> float:
+    """The largest magnitude; 0 of no samples."""
+    return max(float(np.max(samples, initial=0)), -float(np.min(samples, initial=0)))
+
+
+class SampleSource(Protocol):
+    """Samples at 16 kHz that are read piece by piece."""
+
+    @property
+    def n_samples(self) -> int: ...
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """Those from `start` to before `stop`, as far as there are any: (n,) float32."""
+        ...
+
+
+class InMemory:
+    """An array as a source."""
+
+    def __init__(self, samples: Samples) -> None:
+        """samples: (n_samples,) at 16 kHz."""
+        self._samples = samples
+        self.peak = peak_of(samples)
+
+    @property
+    def n_samples(self) -> int:
+        return len(self._samples)
+
+    def samples(self, start: int, stop: int) -> Samples:
+        return self._samples if (start, stop) == (0, self.n_samples) else self._samples[start:stop]
+
+
+class Store:
+    """Samples that are added block by block and read in any order, by any thread. A context manager.
+
+    A recording of any length takes `IN_MEMORY` bytes of memory at most. What is longer lies in a file without
+    a name, which disappears with this object, or with the process: 230 MB for an hour, less for silence. The
+    file's folder is $TMPDIR, or else /var/tmp: many systems keep /tmp in memory.
+    """
+
+    def __init__(self, name: str) -> None:
+        """name: the recording's, for messages."""
+        self._name = name
+        self._file: Any = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=_folder())  # noqa: SIM115  # `close`
+        self._close = finalize(self, self._file.close)  # also where a decoder fails and drops it
+        self._one_at_a_time = Lock()
+        self.n_samples = 0
+        self.peak = 0.0  # the loudest one's magnitude
+
+    def add(self, block: Samples) -> None:
+        """Raises AudioError where the disk is full."""
+        with self._one_at_a_time:
+            try:
+                if (self.n_samples + len(block)) * _ITEM > IN_MEMORY:
+                    self._file.rollover()
+                self._file.seek(self.n_samples * _ITEM)
+                if block.any():  # a file has no bytes where nothing was written, and reads zeros there
+                    self._file.write(np.ascontiguousarray(block).data)
+            except OSError as error:
+                raise self._no_room(error) from error
+            self.n_samples += len(block)
+            self.peak = max(self.peak, peak_of(block))
+
+    def set_length(self, n_samples: int) -> None:
+        """Cut off what is too much; what is missing is silence."""
+        with self._one_at_a_time:
+            try:
+                self._file.seek(n_samples * _ITEM)
+                self._file.truncate()
+            except OSError as error:
+                raise self._no_room(error) from error
+            self.n_samples = n_samples
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """Those from `start` to before `stop`, as far as there are any: (n,) float32, a copy."""
+        start, stop = min(start, self.n_samples), min(stop, self.n_samples)
+        with self._one_at_a_time:
+            try:
+                self._file.seek(start * _ITEM)
+                found = np.frombuffer(bytearray(self._file.read((stop - start) * _ITEM)), np.float32)
+            except OSError as error:
+                raise AudioError(f"{self._name}: its samples cannot be read again ({error})") from error
+        return np.pad(found, (0, stop - start - len(found)))  # silence at the end was not written
+
+    def close(self) -> None:
+        self._close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _no_room(self, error: OSError) -> AudioError:
+        return AudioError(
+            f"{self._name}: its samples do not fit into {_folder() or tempfile.gettempdir()} "
+            f"({error.strerror}); set TMPDIR to a folder with more space: an hour takes 230 MB"
+        )
+
+
+def _folder() -> str | None:
+    """None: Python's own choice."""
+    elsewhere = "/var/tmp"
+    if os.environ.get("TMPDIR") or not os.access(elsewhere, os.W_OK):
+        return None
+    return elsewhere

@@ -1,0 +1,113 @@
+"""Several windows decoded at once, by faster-whisper's batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from whisper_npu.audio import HOP_LENGTH, SAMPLE_RATE, SampleSource
+from whisper_npu.dtypes import F32
+from whisper_npu.transcription.libraries import faster_whisper
+from whisper_npu.transcription.loop import batch_arguments
+from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.speech import Cut, Part
+
+SHORTEST_REST = 1.0  # seconds at the end of a window that are decoded separately; VAD pads speech by 0.4
+
+
+def in_batches(
+    whisper: faster_whisper.WhisperModel,
+    source: SampleSource,
+    groups: Sequence[Sequence[Part]],
+    options: TranscribeOptions,
+    language: str,
+    on_batch: Callable[[int], None],
+    *,
+    first: int = 0,
+) -> Iterator[Any]:
+    """The segments of groups of parts, each of which fits into a window; times as if nothing else were there.
+
+    on_batch is called with the number of its first group before each batch is decoded. first: where to begin.
+    """
+    assert options.batch_size is not None
+    pipeline = _WholeWindows(whisper)
+    arguments = batch_arguments(options) | {"language": language, "vad_filter": False}
+    before = sum(part.n_samples for group in groups[:first] for part in group)
+    for number in range(first, len(groups), options.batch_size):
+        on_batch(number)
+        batch = [Cut(source, group) for group in groups[number : number + options.batch_size]]
+        # Half a sample more, for faster-whisper rounds seconds down to samples.
+        edges = (np.cumsum([0, *(window.n_samples for window in batch)]) + 0.5) / SAMPLE_RATE
+        clips = [{"start": start, "end": end} for start, end in pairwise(edges)]
+        samples = np.concatenate([window.samples(0, window.n_samples) for window in batch])
+        segments, _ = pipeline.transcribe(samples, clip_timestamps=clips, **arguments)
+        for segment in segments:
+            yield _later(segment, before)
+        before += len(samples)
+
+
+def _later(segment: Any, n_samples: int) -> Any:
+    """A segment of faster-whisper's, moved."""
+    seconds = n_samples / SAMPLE_RATE
+    segment.seek += n_samples // HOP_LENGTH
+    for timed in (segment, *(segment.words or ())):
+        timed.start += seconds
+        timed.end += seconds
+    return segment
+
+
+class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[misc]  # untyped
+    """Decodes several windows at once, each to its end.
+
+    Whisper often stops before the end, at a phrase that it has opened and not closed. faster-whisper's
+    sequential loop continues from there, but its batches drop the rest (its issue 1427). Here the rest
+    becomes a window of the next batch.
+    """
+
+    last_speech_timestamp: float  # faster-whisper's: where words end so far
+
+    def forward(
+        self, features: F32, tokenizer: Any, chunks_metadata: Sequence[dict[str, Any]], options: Any
+    ) -> list[list[dict[str, Any]]]:
+        """features: (batch, n_mels, n_frames) float32. Returns the segments of each window."""
+        segments: list[list[dict[str, Any]]] = [[] for _ in features]
+        waiting = list(zip(segments, features, chunks_metadata, strict=True))
+        while waiting:
+            places, windows, chunks = zip(*waiting, strict=True)
+            spoken_until = self.last_speech_timestamp
+            found = super().forward(np.stack(windows), tokenizer, chunks, options)
+            # The rest of an early window must not hide what was said in later ones.
+            self.last_speech_timestamp = max(spoken_until, self.last_speech_timestamp)
+            waiting = []
+            for place, window, chunk, new, tokens in zip(
+                places, windows, chunks, found, self._tokens, strict=True
+            ):
+                place += new
+                done = _stopped_at(tokens, tokenizer.timestamp_begin) * self.model.time_precision
+                if min(done, chunk["duration"] - done) >= SHORTEST_REST:
+                    rest = window[:, round(done * self.model.frames_per_second) :]
+                    left = {"offset": chunk["offset"] + done, "duration": chunk["duration"] - done}
+                    waiting.append(
+                        (place, faster_whisper.audio.pad_or_trim(rest, window.shape[1]), chunk | left)
+                    )
+        return segments
+
+    def generate_segment_batched(self, features: F32, tokenizer: Any, options: Any) -> tuple[Any, Any]:
+        encoded, outputs = super().generate_segment_batched(features, tokenizer, options)
+        self._tokens: list[list[int]] = [output["tokens"] for output in outputs]
+        return encoded, outputs
+
+
+def _stopped_at(tokens: Sequence[int], timestamp_begin: int) -> int:
+    """The last timestamp at which one phrase ends and another begins, in steps of the timestamps.
+
+    0 if the tokens are complete: a single timestamp at the end says that nothing follows.
+    """
+    times = [token >= timestamp_begin for token in tokens]
+    pairs = [i for i in range(1, len(tokens)) if times[i - 1] and times[i]]
+    if not pairs or times[-2:] == [False, True]:
+        return 0
+    return tokens[pairs[-1] - 1] - timestamp_begin
