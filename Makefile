@@ -6,6 +6,7 @@
 # make test-lowest: run fast tests with the lowest versions of the packages that pyproject.toml allows
 # make audit: look for known weaknesses in the packages that are installed; needs the internet
 # make fuzz: install into .venv and try hostile input for a quarter of an hour; FUZZ_SEEDS=100 for longer
+# make mutants: change the program in one place at a time, and see whether a test notices; takes an hour or more
 # make benchmark: install into .venv, measure, and write the folder benchmark-report/
 # Another Python than python3: make PYTHON=python3.12 test
 
@@ -17,9 +18,10 @@ FAST_TESTS := tests/unit/test_cache.py tests/unit/test_staging.py tests/unit/tes
 	tests/unit/apps/test_outputs.py tests/unit/checkpoint/test_decoder.py tests/unit/checkpoint/test_hostile.py \
 	tests/unit/transcription/test_loop.py tests/unit/transcription/test_model.py
 FUZZ_SEEDS ?= 20
+MUTANTS := --jobs 1
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-xrt test-torch test-browser fuzz test-lowest audit benchmark clean
+.PHONY: demo test test-xrt test-torch test-browser fuzz mutants test-lowest audit benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -55,6 +57,9 @@ audit: $(VENV)/installed-demo
 
 fuzz: $(VENV)/installed-test
 	FUZZ_SEEDS=$(FUZZ_SEEDS) $(VENV)/bin/pytest -m fuzz --hypothesis-profile=fuzz
+
+mutants: $(VENV)/installed-test
+	$(VENV)/bin/python scripts/mutants.py $(MUTANTS)
 
 benchmark: $(VENV)/installed-benchmark
 	$(VENV)/bin/whisper-npu benchmark projection --markdown $(REPORT)/projection.md --json $(REPORT)/projection.json \

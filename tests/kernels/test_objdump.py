@@ -160,6 +160,24 @@ def test_a_loop_with_a_jump_ends_behind_its_delay_slots(jump: str, vmacs: int | 
     assert program.inner_loop == (None if vmacs is None else InnerLoop(bundles=9, vmacs=vmacs))
 
 
+@pytest.mark.parametrize("at", [0, 0x8, 0x1F8])
+def test_a_jump_back_goes_where_its_relocation_says(at: int) -> None:
+    """Behind the 16th byte too: the object's instruction has 0 there."""
+    lines = function(
+        "f",
+        at,
+        (8, NOP),
+        ".LBB0_1",
+        *[(8, VMAC)] * 3,
+        (8, "jnz\tr1, #0x0"),
+        "R_AIE_1\t.LBB0_1",
+        *[(8, NOP)] * 6,
+    )
+    program = read_objdump(disassembly((".text", lines)))
+    assert program is not None
+    assert program.inner_loop == InnerLoop(bundles=9, vmacs=3)
+
+
 def test_a_jump_forward_is_no_loop() -> None:
     lines = function("f", 0, (8, "jz\tr1, #0x18"), *[(8, VMAC)] * 6)
     program = read_objdump(disassembly((".text", lines)))

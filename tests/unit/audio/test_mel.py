@@ -75,3 +75,11 @@ def test_log_mel_refuses_a_number_of_bands_below_1(n_mels):
 def test_log_mel_refuses_samples_in_channels():
     with pytest.raises(AudioError, match="expected"):
         log_mel(np.zeros((2, 160), np.float32), 80)
+
+
+def test_the_floor_lies_below_the_loudest_of_the_whole_recording() -> None:
+    """80 dB below it, which are 2 after Whisper's scaling: in a quiet first window of two, too."""
+    rng = np.random.default_rng(0)
+    quiet, loud = (rng.standard_normal(n * 16_000, dtype=np.float32) for n in (31, 31))
+    mel = log_mel(np.concatenate([1e-6 * quiet, 0.1 * loud]), 80)
+    assert mel.max() - mel.min() == pytest.approx(2, abs=1e-6)

@@ -47,6 +47,16 @@ def test_it_is_compiled_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @needs_compiler
+def test_another_cpu_compiles_its_own(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home folder may serve several machines."""
+    for flags in (["fma"], ["fma", "avx2"], ["fma"]):
+        native._built.cache_clear()
+        monkeypatch.setattr(native, "cpu_flags", lambda flags=flags: flags)
+        assert compiled() is not None
+    assert len(list(fresh.iterdir())) == 2
+
+
+@needs_compiler
 def test_several_are_compiled_meanwhile(fresh: Path) -> None:
     sources = [rows.SOURCE, host_gemm.SOURCE] if host_gemm.cpu_has_dot() else [rows.SOURCE]
     native.build_meanwhile(*sources)

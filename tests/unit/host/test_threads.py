@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,20 @@ def test_every_item_is_worked_on_once(threads: Threads) -> None:
 def test_work_is_spread_over_threads() -> None:
     together = threading.Barrier(3, timeout=30)  # which three must reach at once
     Threads(3).parallel_for(lambda _: together.wait(), range(3))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_more_threads_work_than_were_asked_for(count: int) -> None:
+    """Each item leaves time for others to take the next one."""
+    found: set[int] = set()
+
+    def work(item: int) -> None:
+        found.add(threading.get_ident())
+        sleep(0.001)
+
+    Threads(count).parallel_for(work, range(60))
+    assert threading.get_ident() in found
+    assert len(found) <= count
 
 
 def test_an_error_comes_out_when_all_have_stopped(threads: Threads) -> None:

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
 from tests.support.contracts import CONTRACTS, MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
+from tests.support.toy_family import SumsContract
 from whisper_npu.dtypes import DType
 from whisper_npu.errors import UnknownKernelError
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.gemm.kernel import gemm as gemm_on
 from whisper_npu.kernels.gemm.kernel import gemm_of_batch as gemm_of_batch_on
-from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.contract import Argument, Contract
 from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import Direction
 
 gemm, gemm_of_batch = partial(gemm_on, NPU1), partial(gemm_of_batch_on, NPU1)
 find_contract = partial(registry.find_contract, known=CONTRACTS)
+
+
+@dataclass(frozen=True)
+class OfSizes(SumsContract):
+    """What it reads and writes, in bytes."""
+
+    given: tuple[int, ...] = ()
+    made: tuple[int, ...] = ()
+
+    __hash__ = Contract.__hash__
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        return (
+            *(Argument("in", size // 4, DType.F32, Direction.IN) for size in self.given),
+            *(Argument("out", size // 4, DType.F32, Direction.OUT) for size in self.made),
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "made"), [((400, 80), (40,)), ((80, 400), (200, 40)), ((8,), (40, 12, 80)), ((40,), (80, 12))]
+)
+def test_unless_it_says_more_each_argument_has_a_stream_of_its_own(
+    given: tuple[int, ...], made: tuple[int, ...]
+) -> None:
+    contract = OfSizes("sizes", NPU1, 1, 1, given, made)
+    assert contract.stream_bytes == (max(given), max(made))
+    assert contract.bytes_from_device == sum(made)
+    assert (contract.results, contract.tasks) == (len(made), len(given) + len(made))
 
 
 def test_a_contract_is_found_with_or_without_its_prefix() -> None:

@@ -160,3 +160,23 @@ def test_attention_is_wrong_where_a_plan_of_it_is(fidelity: Fidelity, product: s
     first, second = np.split(np.abs(wrong - right), 2, axis=1)  # (n_ctx, d_head) of each head
     assert first.max() < 0.01  # roundings: a wrong plan runs by itself
     assert second.max() > 0.1
+
+
+# --- A plan with as many dispatches as the whole product has, and others ------------------------------------
+
+
+@each_fidelity
+def test_steps_of_k_that_repeat_are_added_as_often_and_those_that_are_missing_are_not(
+    fidelity: Fidelity,
+) -> None:
+    """Eight of eight: 0 1 1 2 5 6 6 7."""
+    op = Matmul(40, 8 * 64, 50)
+    right = tiled_plan(op, MATMUL_64X64)
+    steps = [loop(f"k by {step}", 2, a=(0, step), b=(step, 0)) for step in (5, 1, 1)]
+    wrong = replace(right, loops=(*right.loops[:2], *steps))
+    assert wrong.dispatches == right.dispatches
+    c, _ = run(fidelity, op, wrong)
+    a, b = random_inputs(op)
+    times = np.repeat([1, 2, 1, 0, 0, 1, 2, 1], 64).astype(np.float32)
+    (exact,), (bound,) = op.reference(a * times, b), op.tolerance(BF16_NUMERICS, a * times, b)
+    assert (np.abs(c - exact) <= bound).all()

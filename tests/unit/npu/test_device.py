@@ -10,6 +10,7 @@ import pytest
 
 from whisper_npu import open_device
 from whisper_npu.errors import DeviceNotFoundError, UsageError
+from whisper_npu.host.threads import Threads
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.npu.xrt.device import open_npu
@@ -71,6 +72,20 @@ def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyP
     assert open_device("auto").name == "emulator"
     with pytest.raises(DeviceNotFoundError):
         open_device("npu")
+
+
+def test_what_is_asked_of_an_npu_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[NpuOptions, int]] = []
+
+    def absent(options: NpuOptions, threads: Threads) -> None:
+        asked.append((options, threads.count))
+        raise DeviceNotFoundError("no NPU")
+
+    monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", absent)
+    for options in (NpuOptions((tmp_path,), 3.0), None):
+        with pytest.raises(DeviceNotFoundError):
+            open_device("npu", npu=options, threads=3)
+    assert asked == [(NpuOptions((tmp_path,), 3.0), 3), (NpuOptions(), 3)]
 
 
 def test_an_unknown_device_is_refused() -> None:

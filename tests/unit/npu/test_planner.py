@@ -51,6 +51,7 @@ def test_a_second_overlay_is_taken_where_it_pays_for_its_changes(times: int) -> 
     assert choice.plan(weight) == main.plan(weight)
     assert choice.plan(batch) == (second if times == 10 else main).plan(batch)
     assert choice.seconds == choice.alternatives[0].seconds
+    assert choice.alternatives[0].made_by_second == (1 if times == 10 else 0)
     assert middle(choice.alternatives[0]) < min(map(middle, choice.alternatives[1:]))
 
 

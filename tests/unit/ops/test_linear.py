@@ -95,6 +95,19 @@ def test_evaluated_by_parts_it_keeps_its_tolerance(
     assert (np.abs(result - op.reference(*inputs)[0]) <= op.tolerance(numerics, *inputs)[0]).all()
 
 
+def test_a_norm_of_rows_far_from_zero_keeps_its_tolerance_and_needs_it() -> None:
+    """The mean of numbers near 1,000 moves by some of their last bits, of which few are left below it."""
+    op = Linear(20, 32, 24, norm=True)
+    x, *others = random_inputs(op)
+    inputs = x + np.float32(1000), *others
+    (result,) = in_float32(unrounded)(op, inputs)
+    wrong = np.abs(result - op.reference(*inputs)[0])
+    assert (wrong <= op.tolerance(FP32, *inputs)[0]).all()
+    (normed,) = Norm(20, 32).reference(*inputs[:3])
+    alone = Linear(20, 32, 24)
+    assert (wrong > alone.tolerance(FP32, normed, *inputs[3:])[0]).any()
+
+
 def slips() -> dict[str, Op]:
     """Whose reference is wrong for WHOLE, with the operands that it takes."""
     return {

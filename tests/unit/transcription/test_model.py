@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -224,6 +225,47 @@ def test_a_sure_segment_is_dropped_above_the_threshold_of_no_speech(
     decoder.windows = [Window([(0.0, " the", 5.0)], no_speech_prob=probability)]
     options = TranscribeOptions(language="de", no_speech_threshold=threshold)
     assert small.transcribe(noise(5) / 100, options).text == text
+
+
+@pytest.mark.parametrize(("probability", "text"), [(0.61, ""), (0.59, " the")])
+def test_the_threshold_of_no_speech_is_six_tenths(
+    small: Model, decoder: ScriptedDecoder, probability: float, text: str
+) -> None:
+    """As in openai/whisper and faster-whisper."""
+    decoder.windows = [Window([(0.0, " the", 5.0)], no_speech_prob=probability)]
+    assert small.transcribe(noise(5) / 100, language="de").text == text
+
+
+@pytest.mark.parametrize("conditions", [True, False])
+def test_what_was_said_is_read_before_the_next_window_or_is_not(
+    small: Model, decoder: ScriptedDecoder, conditions: bool
+) -> None:
+    decoder.windows = [TWO, ONE]
+    small.transcribe(noise(60), language="de", condition_on_previous_text=conditions)
+    first, second = map(decoder.text, decoder.prompts)
+    assert second == (f"<|startofprev|> the an{first}" if conditions else first)
+
+
+def test_the_window_in_which_the_language_was_detected_is_encoded_once(
+    small: Model, decoder: ScriptedDecoder
+) -> None:
+    decoder.windows = [Window([(0.0, " the", 5.0)])]
+    done = small.transcribe(noise(5))
+    assert (done.transcript.language, done.took.encoder.windows) == ("de", 1)
+
+
+def test_each_second_counts_as_one_thing_only(small: Model, decoder: ScriptedDecoder) -> None:
+    """And those of the recording before are not among them."""
+    decoder.windows = [TWO, ONE, ONE]
+    for seconds, windows in ((60, 2), (30, 1)):
+        start = perf_counter()
+        took = small.transcribe(noise(seconds), language="de").took
+        elapsed = perf_counter() - start
+        assert took.encoder.windows == windows
+        parts = took.audio_seconds, took.mel_seconds, took.encoder.total_seconds, took.decode_seconds
+        assert min(parts) > 0
+        assert sum(parts) == pytest.approx(took.total_seconds)
+        assert took.total_seconds <= elapsed
 
 
 @pytest.mark.parametrize(("threshold", "text"), [(0.6, ""), (None, " the")])
