@@ -56,9 +56,9 @@ def test_a_warning_is_told_and_described(http: Any, described: Any, path: str, f
     """Of a recording in which nothing is."""
     answer = http.post(path, files={"file": ("a.wav", recording(0))}, data={"response_format": fmt})
     assert answer.status_code == 200
-    assert answer.headers["X-Whisper-NPU-Warnings"] == "it is empty"
+    assert answer.headers["X-Whisper-NPU-Warnings"] == "no speech was found: it has no samples"
     if fmt != "srt":
-        assert answer.json()["warnings"] == ["it is empty"]
+        assert answer.json()["warnings"] == ["no speech was found: it has no samples"]
     check(described, answer, path, "post")
 
 
