@@ -89,7 +89,7 @@ def test_every_command_that_opens_an_npu_says_where_its_kernels_are_and_how_long
     for folder in (here, there):
         folder.mkdir(parents=True)
 
-    def absent(options: NpuOptions, *_: object) -> Device:
+    def absent(options: NpuOptions, *_: object, **more: object) -> Device:
         asked.append(options)
         raise DeviceNotFoundError("no NPU: this is a test")
 

@@ -77,7 +77,7 @@ def test_auto_falls_to_the_emulator_and_npu_does_not(monkeypatch: pytest.MonkeyP
 def test_what_is_asked_of_an_npu_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[NpuOptions, int]] = []
 
-    def absent(options: NpuOptions, threads: Threads) -> None:
+    def absent(options: NpuOptions, threads: Threads, **_: object) -> None:
         asked.append((options, threads.count))
         raise DeviceNotFoundError("no NPU")
 
