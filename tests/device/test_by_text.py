@@ -198,20 +198,30 @@ def test_a_design_that_moves_other_bytes_is_refused(npu: TextNpu, contract: Cont
         device.load(contract)
 
 
-@pytest.mark.parametrize(
-    ("contract", "argument"),
-    [*((MATMUL_64X64, argument) for argument in "ABC"), (MATMUL_64X512, "A"), (SINGLE, "B")],
-    ids=lambda given: given if isinstance(given, str) else given.name,
-)
-def test_a_design_that_exchanges_rows_and_columns_is_refused(
-    npu: TextNpu, contract: Contract, argument: str
-) -> None:
-    text = changed(
+def with_exchanged_strides(contract: Contract, argument: str) -> str:
+    return changed(
         registry.design(contract), rf"(%{argument}\[.*?\]\[.*?\]\[\d+, \d+), (\d+), 1\]", r"\1, 1, \2]"
     )
-    device = npu.open({contract: text})
+
+
+def test_a_design_that_exchanges_rows_and_columns_of_its_result_is_refused(npu: TextNpu) -> None:
+    device = npu.open({MATMUL_64X64: with_exchanged_strides(MATMUL_64X64, "C")})
     with pytest.raises(DispatchError, match="another result"):
+        device.load(MATMUL_64X64)
+
+
+@pytest.mark.parametrize(
+    ("contract", "argument"),
+    [(MATMUL_64X64, "A"), (MATMUL_64X64, "B"), (MATMUL_64X512, "A"), (SINGLE, "B")],
+    ids=lambda given: given if isinstance(given, str) else given.name,
+)
+def test_the_array_cannot_exchange_rows_and_columns_of_bf16(
+    npu: TextNpu, contract: Contract, argument: str
+) -> None:
+    device = npu.open({contract: with_exchanged_strides(contract, argument)})
+    with pytest.raises(DispatchError, match="ERROR"):
         device.load(contract)
+    assert "bf16 needs the innermost stride 1" in npu.only_problem()
 
 
 def test_instructions_of_another_size_on_the_same_array_are_refused(npu: TextNpu) -> None:

@@ -873,7 +873,7 @@ def flipped(suffix: str) -> Callable[[Path], None]:
         (lambda place: (place / f"{place.name}.xclbin").unlink(), "cannot be read"),
         (lambda place: (place / f"{place.name}.insts.bin").unlink(), "cannot be read"),
         (lambda place: (place / "manifest.json").write_text("{"), "cannot be read"),
-        (lambda place: (place / "manifest.json").write_text("[]"), "no whisper-npu-kernel manifest"),
+        (lambda place: (place / "manifest.json").write_text("[]"), "it is a list, not an object"),
         (edited(lambda m: m.update(target="npu2")), "built for npu2, not for npu1"),
         (edited(lambda m: m["contract"].update(k=16)), "promises something else"),
         (edited(lambda m: m["contract"].update(result_rounding="floor")), "promises something else"),
