@@ -74,8 +74,10 @@ def cache_folder(chosen: Path | None) -> Path:
                 "the whole path of a writable folder"
             )
         return folder
-    folder = _at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    if os.fspath(folder).startswith("~"):
+    folder = _at_home(os.environ.get("XDG_CACHE_HOME", ""))
+    if not folder.is_absolute():  # as the XDG Base Directory Specification wants it
+        folder = _at_home("~/.cache")
+    if not folder.is_absolute():
         return _users_temporary_folder()
     return folder / "whisper-npu"
 

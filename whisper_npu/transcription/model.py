@@ -18,7 +18,7 @@ from whisper_npu.errors import DeviceError, UsageError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
-from whisper_npu.transcription.check import check_options
+from whisper_npu.transcription.check import check_options, check_point
 from whisper_npu.transcription.compute_type import AUTO, resolve_compute_type
 from whisper_npu.transcription.encoded import EncodedOnDevice
 from whisper_npu.transcription.fallback import Fallback, OnSwitch, check_on_device_error, warn
@@ -233,6 +233,10 @@ class Model:
         """Raises UsageError for what the model does not know, or is too long for it, as `stream` would."""
         check_options(self.checkpoint.name, self._whisper, options)
 
+    def check_point(self, point: ResumePoint, duration: float) -> None:
+        """Raises UsageError for a point that cannot be of a recording of `duration` seconds."""
+        check_point(self._whisper, point, duration)
+
     def detect_language(
         self, audio: AudioSource, *, sampling_rate: int | None = None, audio_track: int | None = None
     ) -> tuple[str, float]:
@@ -261,6 +265,8 @@ class Model:
                 audio_seconds = perf_counter() - start
             decoded.go_on()
             self._whisper.on_stage("audio", start, start + audio_seconds)
+            if after is not None:
+                self.check_point(after, sound.duration)
             decoded.hears(sound, after)
             check_clips(options, decoded.duration)
             self._whisper.start_measuring()

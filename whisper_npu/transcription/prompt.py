@@ -20,8 +20,7 @@ def check_tokens(whisper: faster_whisper.WhisperModel, options: TranscribeOption
     faster-whisper would cut off the texts, or fail in the middle of a recording.
     """
     tokenizer = _tokenizer(whisper, options)
-    # A tokenizer need not name the timestamps.
-    count = max(tokenizer.timestamp_begin + TIMESTAMPS, whisper.hf_tokenizer.get_vocab_size())
+    count = vocabulary_size(whisper)
     for token in options.suppress_tokens:
         if token >= count:
             raise UsageError(
@@ -48,6 +47,13 @@ def check_tokens(whisper: faster_whisper.WhisperModel, options: TranscribeOption
             f"which needs {needed}: " + _remedy([*texts.values()], options),
             option=next(iter(texts), "max_new_tokens"),
         )
+
+
+def vocabulary_size(whisper: faster_whisper.WhisperModel) -> int:
+    """How many tokens there are. A tokenizer need not name the timestamps."""
+    begin: int = _tokenizer(whisper, TranscribeOptions()).timestamp_begin
+    named: int = whisper.hf_tokenizer.get_vocab_size()
+    return max(begin + TIMESTAMPS, named)
 
 
 def _remedy(given: Sequence[str], options: TranscribeOptions) -> str:

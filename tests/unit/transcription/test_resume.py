@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ def noise(seconds: float) -> np.ndarray:
         TranscribeOptions(clip_timestamps=(0.0, 5.0, 7.0, 13.0, 14.0)),
         TranscribeOptions(clip_timestamps=(2.0,)),
     ],
-    ids=str,
+    ids=range(7),
 )
 def test_from_every_window_on_the_rest_is_what_it_would_have_been(
     small: Model, decoder: ScriptedDecoder, options: TranscribeOptions
@@ -119,7 +118,7 @@ def test_in_batches_the_rest_is_what_it_would_have_been(
 
 def test_a_point_behind_the_last_clip_leaves_nothing(small: Model, decoder: ScriptedDecoder) -> None:
     options = TranscribeOptions(clip_timestamps=(0.0, 5.0))
-    with small.stream(noise(9), options, after=replace(POINT, window=500)) as stream:
+    with small.stream(noise(9), options, after=replace(POINT, window=500, seconds=5.0)) as stream:
         assert list(stream) == []
         assert stream.finished
 
@@ -181,12 +180,22 @@ def test_a_point_survives_json() -> None:
     assert saved(POINT) == POINT
 
 
-@pytest.mark.parametrize("audio", [Path("no such file.wav"), np.zeros(0, np.float32)])
-def test_a_point_without_its_recording(small: Model, decoder: ScriptedDecoder, audio: Any) -> None:
-    """Whoever goes on checks that it is the same recording; another one does no harm."""
-    if isinstance(audio, Path):
-        with pytest.raises(Exception, match="no such file"):
-            small.stream(audio, TranscribeOptions(), after=POINT)
-    else:
-        with small.stream(audio, TranscribeOptions(), after=POINT) as stream:
-            assert list(stream) == []
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"window": 901}, "lies behind the recording's 9.00 s"),
+        ({"seconds": 9.1}, "lies behind"),
+        ({"spoken_until": 99.0}, "lies behind"),
+        ({"tokens": (2_000_000_000,)}, "tokens beyond the model's"),
+        ({"language": "xx"}, "a language that the model lacks"),
+    ],
+    ids=str,
+)
+def test_a_point_that_cannot_be_of_this_recording_and_model_is_refused(
+    small: Model, decoder: ScriptedDecoder, changed: dict[str, Any], why: str
+) -> None:
+    """CTranslate2 would not survive tokens that it does not have."""
+    point = replace(POINT, **{"window": 300, "seconds": 3.0} | changed)
+    with pytest.raises(UsageError, match=why):
+        small.stream(noise(9), TranscribeOptions(), after=point)
+    small.transcribe(noise(0), TranscribeOptions(language="en"))  # the model is free again

@@ -184,8 +184,12 @@ class Progress:
     def note(self, line: str) -> None:
         """Print a line for people on stderr, above the bar; nothing if quiet."""
         if not self._quiet:
-            with self.above():
-                self._stderr.print(shown(line))
+            self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """The same, also if quiet: something is lost."""
+        with self.above():
+            self._stderr.print(shown(line))
 
     @contextmanager
     def above(self) -> Iterator[None]:

@@ -102,7 +102,7 @@ INPUT = group(
         type=Number(int, 1),
         example="1",
         metavar="N",
-        help="Which audio track of a video; default: 1, the first.",
+        help="Which audio track of a video; default: the one it marks so, or 1.",
     ),
     option(
         "--strict",

@@ -24,7 +24,7 @@ from whisper_npu.apps.cli.journal import (
 )
 from whisper_npu.apps.outputs import write_transcript
 from whisper_npu.apps.sources import STDIN, Recording
-from whisper_npu.errors import one_line
+from whisper_npu.errors import UsageError, one_line
 from whisper_npu.output import partial_path
 from whisper_npu.report import FileResult
 from whisper_npu.transcription.clips import seconds_within
@@ -40,7 +40,8 @@ _SHARE = 20  # writing them takes one part in so many of the time, at most
 class Unfinished:
     """A context manager for the time in which one recording is transcribed.
 
-    read_seconds: what reading it took. note: prints a line for people; clock: the time, in seconds.
+    duration: of the recording; read_seconds: what reading it took. note: prints a line for people; clock: the
+    time, in seconds.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Unfinished:
         recording: Recording,
         model: Model,
         *,
+        duration: float,
         read_seconds: float,
         note: Callable[[str], None],
         clock: Callable[[], float] = perf_counter,
@@ -63,16 +65,16 @@ class Unfinished:
         self.kept: Kept | None = None  # of an earlier run
         self._journal: Journal | None = None
         if self.paths:
-            self._begin(model)
+            self._begin(model, duration)
 
-    def _begin(self, model: Model) -> None:
+    def _begin(self, model: Model, duration: float) -> None:
         path = journal_path(next(iter(self.paths.values())))
         if path.exists():  # what lies beside it is of the same run
             self._ours |= set(map(partial_path, self.paths.values()))
         begun = begun_by(self._asked, self._recording, model)
         if self._asked.recordings.resume:
             try:
-                self.kept = read_journal(path, begun)
+                self.kept = _fitting(read_journal(path, begun), model, duration)
                 self._journalled = self.kept.point if self.kept else None
             except JournalError as error:
                 self._note(f"{self._recording.name}: starts over: {error}")
@@ -178,6 +180,21 @@ class Unfinished:
                 path.unlink(missing_ok=True)
         if self._journal is not None and set(self.paths.values()) <= set(paths):
             self._journal.remove()
+
+
+def _fitting(kept: Kept | None, model: Model, duration: float) -> Kept | None:
+    """What an earlier run has left. Raises JournalError where no run can have left it of this recording."""
+    if kept is None:
+        return None
+    try:
+        model.check_point(kept.point, duration)
+    except UsageError as error:
+        raise JournalError(f"its journal is damaged ({error})") from error
+    words = (word for segment in kept.segments for word in segment.words or ())
+    times = [(segment.start, segment.end) for segment in kept.segments] + [(w.start, w.end) for w in words]
+    if any(not 0 <= start <= end <= duration for start, end in times):
+        raise JournalError("its journal is damaged (it has times outside the recording)")
+    return kept
 
 
 def begun_by(asked: Asked, recording: Recording, model: Model) -> Begun:

@@ -22,6 +22,7 @@ from whisper_npu.audio import Sound, open_audio
 from whisper_npu.energy.meter import Meter
 from whisper_npu.errors import AudioError, DeviceError, UsageError
 from whisper_npu.npu.device import Device
+from whisper_npu.output import is_stdout
 from whisper_npu.report import INTERRUPTED, FileResult
 from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.load import load_model
@@ -67,7 +68,12 @@ class Work:
             model = self._loaded()
             try:
                 unfinished = Unfinished(
-                    self._asked, recording, model, read_seconds=seconds, note=self._progress.note
+                    self._asked,
+                    recording,
+                    model,
+                    duration=sound.duration,
+                    read_seconds=seconds,
+                    note=self._progress.note,
                 )
             except Exception as error:
                 self._fail(recording, error)
@@ -166,7 +172,8 @@ class Work:
         try:
             show(what)
         except OSError as error:
-            if not self._asked.files.formats and self._asked.report is None:
+            report = self._asked.report
+            if not self._asked.files.formats and (report is None or is_stdout(report)):
                 raise StdoutLostError(error) from error
             self._printer = self._printer_to(None)
             give_up(sys.stdout)
@@ -181,7 +188,7 @@ class Work:
         if written and (self._is_one_of_several or errors):  # otherwise the ending says so
             self._progress.note(wrote(written))
         for warning in done.warnings:
-            self._progress.note(f"whisper-npu: {recording.name}: {warning}")
+            self._progress.warn(f"whisper-npu: {recording.name}: {warning}")
         unfinished.written(written)
         self._n_lost = 0
         if errors:
