@@ -1,22 +1,23 @@
-"""What checking every product by checksums costs, as a part of the encoder's own CPU time.
+"""What checking products by checksums costs, as a part of the encoder's own CPU time.
 
     python scripts/checksum_cost.py tiny base
 
-MEASURED on this CPU, on the emulator, in CPU seconds of all threads, so that other programs count less: a
-window without checks, and the checks of a window alone, for --check_results on and all. Weights are random.
+MEASURED on this CPU, on the emulator, in CPU seconds of all threads, so that other programs count less:
+windows without checks, and by turns with them, of which the checks alone count. There are as many windows as
+--check_results one takes to come to every product, twice: in the first round the sums of each weight are
+made, in the second they are there. Weights are random.
 """
 
 from __future__ import annotations
 
 import argparse
-from statistics import median
 from time import process_time
 from typing import Any
 
 import numpy as np
 
 from whisper_npu.encoder import AudioEncoder, encoder_ops, encoder_shapes
-from whisper_npu.npu.checksum import Checked
+from whisper_npu.npu.checksum import PERIOD, Checked
 from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.released import released_dimensions
 
@@ -35,7 +36,6 @@ class Timed(Emulator):
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--repeats", type=int, default=7)
     asked = parser.parse_args()
     for model in asked.models:
         dims = released_dimensions(model)
@@ -48,17 +48,24 @@ def main() -> None:
             device = Timed(checked=checked)
             return AudioEncoder(dims, weights, device.prepared(encoder_ops(dims)))
 
-        plain = encoder(Checked.NOTHING)
-        for checked in (Checked.SOME, Checked.ALL):
-            with_checks, ratios = encoder(checked), []
-            for _ in range(asked.repeats + 1):  # the first one makes the weights' sums
+        def part_of_a_window(with_checks: AudioEncoder, windows: int, plain: Any, mel: Any = mel) -> float:
+            Timed.checks_s = plain_s = 0.0
+            for _ in range(windows):
                 start = process_time()
                 plain(mel)
-                window = process_time() - start
-                Timed.checks_s = 0.0
+                plain_s += process_time() - start
                 with_checks(mel)
-                ratios.append(Timed.checks_s / window)
-            print(f"{model} --check_results {checked.value}: {median(ratios[1:]):.0%} of a window's CPU time")
+            return Timed.checks_s / plain_s
+
+        plain = encoder(Checked.NOTHING)
+        plain(mel)
+        for checked, windows in ((Checked.ONE, PERIOD), (Checked.ALL, 4)):
+            with_checks = encoder(checked)
+            first, later = (part_of_a_window(with_checks, windows, plain) for _ in range(2))
+            print(
+                f"{model} --check_results {checked.value}: {later:.1%} of the windows' CPU time; "
+                f"{first:.1%} in the first {windows} windows"
+            )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from whisper_npu import open_device
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder, ModelDimensions, encoder_ops, encoder_shapes
 from whisper_npu.errors import UsageError, WrongResultError
-from whisper_npu.npu.checksum import Checked
+from whisper_npu.npu.checksum import PERIOD, Checked
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 
@@ -141,16 +141,66 @@ def test_a_device_that_goes_on_lying_is_refused_by_its_known_product(npu: Device
         encoder(MEL)
 
 
-def test_it_can_be_turned_off(npu: Device, fake: FakeXrt) -> None:
-    npu.checked = Checked.NOTHING
-    encoder = encoder_on(npu)
-    expected = encoder(MEL)
-    fake.inject(Fault.ZEROS, at=9)
-    assert not np.array_equal(encoder(MEL), expected)
+@pytest.fixture
+def npu_in_turn(fake: FakeXrt, tmp_path: Path) -> Iterator[Device]:
+    with opened_npu(tmp_path, fake, [MATMUL_64X64], checked=Checked.ONE) as npu:
+        yield npu
+
+
+def in_turn(npu: Device, before: int) -> None:
+    """So many products go unchecked, then one is checked."""
+    npu.turns.before_next = before
+
+
+@pytest.mark.parametrize("product", range(len(PRODUCTS)), ids=lambda n: f"{n}-{PRODUCTS[n]}")
+def test_in_turn_it_is_seen_at_once_where_the_turn_is_and_nowhere_else(
+    npu_in_turn: Device, fake: FakeXrt, product: int
+) -> None:
+    encoder = encoder_on(npu_in_turn)
+    name, first, last = places(encoder)[product]
+    for at in {first, last}:
+        in_turn(npu_in_turn, product)
+        fake.inject(Fault.ZEROS, at=at)
+        with pytest.raises(WrongResultError, match=name):
+            encoder(MEL)
+        fake.heal()
+        npu_in_turn.load(MATMUL_64X64)
+    in_turn(npu_in_turn, (product + 1) % len(PRODUCTS))
+    fake.inject(Fault.ZEROS, at=first)
+    encoder(MEL)  # the product that is checked is right, of what it was given
+
+
+@pytest.mark.parametrize("start", [0, 13])
+@pytest.mark.parametrize("product", range(len(PRODUCTS)), ids=lambda n: f"{n}-{PRODUCTS[n]}")
+def test_in_turn_a_product_that_is_always_wrong_is_seen_within_a_period_of_windows(
+    npu_in_turn: Device, fake: FakeXrt, product: int, start: int
+) -> None:
+    encoder = encoder_on(npu_in_turn)
+    name, first, _ = places(encoder)[product]
+    in_turn(npu_in_turn, start)
+
+    def windows() -> None:
+        for _ in range(PERIOD):
+            fake.heal()
+            fake.inject(Fault.ZEROS, at=first)
+            encoder(MEL)
+
+    with pytest.raises(WrongResultError, match=name):
+        windows()
+
+
+@pytest.mark.parametrize("product", range(len(PRODUCTS)), ids=lambda n: f"{n}-{PRODUCTS[n]}")
+def test_it_can_be_turned_off(fake: FakeXrt, tmp_path: Path, product: int) -> None:
+    with opened_npu(tmp_path, fake, [MATMUL_64X64], checked=Checked.NOTHING) as npu:
+        encoder = encoder_on(npu)
+        expected = encoder(MEL)
+        _, first, _ = places(encoder)[product]
+        fake.inject(Fault.ZEROS, at=first)
+        assert not np.array_equal(encoder(MEL), expected)
 
 
 @pytest.mark.parametrize("fidelity", Fidelity)
-@pytest.mark.parametrize("checked", [Checked.SOME, Checked.ALL])
+@pytest.mark.parametrize("checked", [Checked.ONE, Checked.ALL])
 def test_the_emulator_can_be_checked_and_passes(fidelity: Fidelity, checked: Checked) -> None:
     with Emulator(fidelity) as plain, Emulator(fidelity, checked=checked) as device:
         expected = encoder_on(plain)(MEL)
@@ -162,12 +212,12 @@ def test_the_emulator_can_be_checked_and_passes(fidelity: Fidelity, checked: Che
 def test_what_is_asked_for() -> None:
     for asked, checked in {
         "auto": Checked.NOTHING,
-        "on": Checked.SOME,
+        "one": Checked.ONE,
         "all": Checked.ALL,
         "off": Checked.NOTHING,
     }.items():
         with open_device("emulator", check_results=asked) as device:
             assert isinstance(device, Emulator)
-            assert device.checked is checked
-    with pytest.raises(UsageError, match=r"check_results is 'yes', must be one of auto, on, all, off"):
+            assert device.turns.checked is checked
+    with pytest.raises(UsageError, match=r"check_results is 'yes', must be one of auto, off, one, all"):
         open_device("emulator", check_results="yes")

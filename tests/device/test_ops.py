@@ -372,7 +372,7 @@ def without_last_row(plan: MatmulPlan) -> MatmulPlan:
 @pytest.fixture
 def believed(device: Device, monkeypatch: pytest.MonkeyPatch) -> Device:
     """Without checksums, which would see what a wrong plan does."""
-    monkeypatch.setattr(device, "checked", Checked.NOTHING)
+    monkeypatch.setattr(device.turns, "checked", Checked.NOTHING)
     return device
 
 

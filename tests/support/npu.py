@@ -12,6 +12,7 @@ import pytest
 from tests.support import stand_in_kernels
 from tests.support.contracts import MATMUL_64X64
 from tests.support.fake_pyxrt import FakeXrt
+from whisper_npu.npu.checksum import Checked
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.options import NpuOptions
@@ -28,6 +29,7 @@ def opened_npu(
     *,
     timeout_seconds: float = 10.0,
     boot: str = "this",
+    checked: Checked = Checked.ALL,
 ) -> XrtDevice:
     """The NPU of a fake, or that of the real pyxrt, with a stand-in kernel of each contract.
 
@@ -41,7 +43,7 @@ def opened_npu(
     with pytest.MonkeyPatch.context() as patch:
         if fake:
             patch.setitem(sys.modules, "pyxrt", fake.module)
-        return open_npu(options, root=root, trials=Trials(folder / "trials", boot))
+        return open_npu(options, root=root, trials=Trials(folder / "trials", boot), checked=checked)
 
 
 def build(kernels: Path, contract: Contract, fake: FakeXrt | None) -> None:

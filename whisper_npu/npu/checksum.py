@@ -2,9 +2,14 @@
 
 For any vector r, C r is A (B r): two products with a vector, and B r is made once for a weight. Each row is
 compared by itself, so that what is wrong in one is not lost among many: a tile that is zero, stale, of
-another place, or lacks a part of its sum. VECTORS of them, for one may by chance be blind. Algorithm-based
-fault tolerance: Huang and Abraham, IEEE Transactions on Computers C-33(6), 1984; with random vectors:
-Freivalds, IFIP Congress 1977.
+another place, or lacks a part of its sum. Algorithm-based fault tolerance: Huang and Abraham, IEEE
+Transactions on Computers C-33(6), 1984; with random vectors: Freivalds, IFIP Congress 1977.
+
+What is not seen. Each element of r is spread evenly over the magnitudes from 1/2 to 1 of both signs, with a
+density of 1, so that the weighted errors e r of a row have a density of at most 1 / max|e_j|. Where both
+sides may lie t apart, one vector misses a wrong row with a probability of at most 2 t / max|e_j|, and VECTORS
+of them with its VECTORS-th power: 1e-4 where an element is wrong by 200 t. An element that is wrong by more
+than 4 t, alone in its row, is always seen.
 
 How far both sides may lie apart. C_ij moves by at most g ||A_i|| ||B_j|| from A B, where g is the error of a
 sum of K products (`Numerics.sum_error`) and A and B are as the device read them: rounded. The signs in r
@@ -19,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +35,9 @@ from whisper_npu.ops import Matmul, Numerics
 from whisper_npu.ops.op import F64
 
 ROWS = 192  # of C that a thread compares at a time
-STEP = 256  # rows of B that are added up at a time
-VECTORS = 4
-SAMPLED = 8  # of a batch, one of so many blocks of rows is checked
+AT_A_TIME = 2**20  # elements of B that are added up at a time
+VECTORS = 2
+PERIOD = 23  # products, see `Turns`
 SIGMAS = 10.0
 UNIT = 2.0**-24
 LOST = 2.0**-125  # of a product or sum that is subnormal
@@ -44,8 +50,32 @@ class Checked(Enum):
     """How much of what a device gives is checked before it is used."""
 
     NOTHING = "off"
-    SOME = "on"  # all of a product with a weight; of each head in attention one block in SAMPLED, at random
+    ONE = "one"  # of PERIOD products, in turn, whole: about one in each window of a small encoder
     ALL = "all"
+
+
+class Turns:
+    """Which products are checked.
+
+    One in PERIOD: a prime, so that the turn comes to each of the n products that a caller repeats, within
+    PERIOD repetitions, unless n is a multiple of PERIOD. Below 26, the products of the smallest encoder's
+    window (two convolutions, and six for each of four layers), so that no window goes without a check. It
+    begins anywhere, so that many short runs check every product too.
+    """
+
+    def __init__(self, checked: Checked, rng: np.random.Generator) -> None:
+        self.checked = checked
+        self.before_next = int(rng.integers(PERIOD))  # products that are not checked
+
+    def comes(self) -> bool:
+        """Whether the next product is to be checked. To be asked once for each."""
+        if self.checked is not Checked.ONE:
+            return self.checked is Checked.ALL
+        if self.before_next > 0:
+            self.before_next -= 1
+            return False
+        self.before_next = PERIOD - 1
+        return True
 
 
 @dataclass(frozen=True)
@@ -59,32 +89,33 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Sums:
-    """B r of every matrix of a batch."""
+    """B r of every matrix of a batch, for VECTORS vectors r."""
 
-    vectors: F32  # r: (N, VECTORS), of magnitudes from 1/2 to 1
-    sums: F32  # (batch, K, VECTORS)
+    vectors: F32  # r: (VECTORS, N), of magnitudes from 1/2 to 1
+    sums: F32  # (batch, VECTORS, K)
     norms: F64  # (batch,), of B
     norms_of_sums: F64  # (batch, VECTORS)
 
     @classmethod
     def of(cls, op: Matmul, b: RowsOf, threads: Threads, rng: np.random.Generator) -> Sums:
-        signs = rng.choice(np.array([-1, 1], np.float32), (op.N, VECTORS))
+        signs = rng.choice(np.array([-1, 1], np.float32), (VECTORS, op.N))
         vectors = signs * rng.uniform(0.5, 1, signs.shape).astype(np.float32)
-        exact = vectors.astype(np.float64)
-        sums = np.empty((op.batch, op.K, VECTORS))
+        exact = vectors.T.astype(np.float64)
+        sums = np.empty((op.batch, VECTORS, op.K))
         squares = np.empty((op.batch, op.K))
 
         def some(place: tuple[int, slice]) -> None:
             index, rows = place
             y = b(index, rows).astype(np.float64)
             with np.errstate(all="ignore"):
-                sums[index, rows] = y @ exact
-                squares[index, rows] = np.einsum("kj,kj->k", y, y)
+                sums[index, :, rows] = (y @ exact).T
+                squares[index, rows] = _dots(y)
 
-        steps = [slice(first, min(first + STEP, op.K)) for first in range(0, op.K, STEP)]
+        step = max(1, AT_A_TIME // op.N)
+        steps = [slice(first, min(first + step, op.K)) for first in range(0, op.K, step)]
         threads.parallel_for(some, [(index, step) for index in range(op.batch) for step in steps])
         with np.errstate(all="ignore"):
-            norms, norms_of_sums = np.sqrt(squares.sum(axis=1)), np.sqrt((sums * sums).sum(axis=1))
+            norms, norms_of_sums = np.sqrt(squares.sum(axis=1)), np.sqrt((sums * sums).sum(axis=2))
             return cls(vectors, sums.astype(np.float32), norms, norms_of_sums)
 
 
@@ -96,8 +127,6 @@ def wrong_in(
     c: F32,
     of_b: Sums,
     threads: Threads,
-    rng: np.random.Generator,
-    checked: Checked = Checked.ALL,
 ) -> Wrong | None:
     """Where C is not A B. c: (batch, M, N); of_b: as `Sums.of` made it. None where every checksum agrees.
 
@@ -115,7 +144,9 @@ def wrong_in(
         squares = _squares(x)
         norm_b = of_b.norms[index]
         allowed = _allowed(op, error, np.sqrt(squares), norm_b, of_b.norms_of_sums[index])
-        agrees = (np.abs(x @ of_b.sums[index] - y @ of_b.vectors) <= allowed).all(axis=1)
+        agrees = np.ones(len(x), np.bool_)
+        for number, (sums, vector) in enumerate(zip(of_b.sums[index], of_b.vectors, strict=True)):
+            agrees &= np.abs(x @ sums - y @ vector) <= allowed[:, number]
         small = (squares <= TOO_LARGE) & (norm_b**2 <= TOO_LARGE)
         if (agrees & small).all():
             return
@@ -129,22 +160,22 @@ def wrong_in(
                 return  # one is enough
 
     blocks = [slice(first, min(first + ROWS, op.M)) for first in range(0, op.M, ROWS)]
-    some = len(blocks) if checked is Checked.ALL or op.batch == 1 else -(-len(blocks) // SAMPLED)
-    places = [
-        (index, blocks[number])
-        for index in range(op.batch)
-        for number in np.sort(rng.permutation(len(blocks))[:some])
-    ]
-    threads.parallel_for(compare, places)
+    threads.parallel_for(compare, [(index, rows) for index in range(op.batch) for rows in blocks])
     return min(found, key=lambda one: (one.index, one.rows.start), default=None)
 
 
 def _squares(x: F32) -> F64:
     """Of each row the sum of its squares. In float64 only where float32 would lose them."""
-    squares: F64 = np.einsum("ij,ij->i", x, x).astype(np.float64)
+    squares: F64 = _dots(x).astype(np.float64)
     lost = squares < TOO_SMALL
     if lost.any():
-        squares[lost] = np.einsum("ij,ij->i", x[lost], x[lost], dtype=np.float64)
+        squares[lost] = _dots(x[lost].astype(np.float64))
+    return squares
+
+
+def _dots(x: F32 | F64) -> NDArray[Any]:
+    """Each row times itself, by BLAS: (rows,)."""
+    squares: NDArray[Any] = np.matmul(x[:, None, :], x[:, :, None])[:, 0, 0]
     return squares
 
 

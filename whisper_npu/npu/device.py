@@ -26,7 +26,7 @@ from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
-from whisper_npu.npu.checksum import Checked, Sums, wrong_in
+from whisper_npu.npu.checksum import Checked, Sums, Turns, wrong_in
 from whisper_npu.npu.contract import Contract, in_order_of_trial
 from whisper_npu.npu.host_ops import run_on_host
 from whisper_npu.npu.kernel import Kernel
@@ -157,8 +157,8 @@ class Device(ABC):
     def __init__(self, target: Target, threads: Threads, *, checked: Checked = Checked.NOTHING) -> None:
         self.target = target
         self.threads = threads  # of the host, for whatever is done beside the device
-        self.checked = checked
         self._random = np.random.default_rng()  # for the checksums
+        self.turns = Turns(checked, self._random)  # for all views
         self._sums: WeakKeyDictionary[Buffer, Sums] = WeakKeyDictionary()  # of weights, for all views
         self.choice: Choice | None = None
         self._lock = RLock()  # runs share buffers and the array
@@ -401,7 +401,7 @@ class Device(ABC):
         ]
         packed = perf_counter()
         stats = self.execute(plan, [*buffers, *results])
-        if self.checked is not Checked.NOTHING and isinstance(plan, MatmulPlan):
+        if isinstance(plan, MatmulPlan) and self.turns.comes():
             is_weight = isinstance(inputs[1], Buffer)
             self._check_product(op.name, plan, buffers, results[0], is_weight=is_weight)
         self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
@@ -420,9 +420,7 @@ class Device(ABC):
             of_b = Sums.of(plan.problem, b.operand, self.threads, self._random)
             if is_weight:
                 self._sums[b] = of_b
-        wrong = wrong_in(
-            plan.problem, numerics, a.operand, b.operand, c, of_b, self.threads, self._random, self.checked
-        )
+        wrong = wrong_in(plan.problem, numerics, a.operand, b.operand, c, of_b, self.threads)
         if wrong is None:
             return
         self._distrust(plan.contract)

@@ -10,7 +10,7 @@ NOT_USED = dict.fromkeys(
     ("cuda", "gpu", "mps", "rocm", "xpu"),
     "no GPU is used; npu is the NPU, cpu is this processor, auto takes the NPU if there is one",
 )
-CHECK_RESULTS = ("auto", "on", "all", "off")
+CHECK_RESULTS = ("auto", "off", "one", "all")
 ON_DEVICE_ERROR = ("fail", "emulate")
 
 

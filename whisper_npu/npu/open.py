@@ -28,14 +28,14 @@ def open_device(
     `cpu` is another name of the emulator. What was opened says so in its `name` and `description`. `fidelity`
     concerns the emulator only ("fast" or "exact"), `npu` the NPU.
     threads: of the host; None for one per core.
-    check_results: "on" checks products by checksums before they are used: each with a weight whole, and
-    of each head of attention one block of rows in eight, drawn anew each time; "all" checks every row, "off"
-    none (npu/checksum.py). "auto" is on for an NPU, and off for what this CPU computes.
+    check_results: which products are checked whole by checksums before they are used: "one" in 23, in turn,
+    which is about one in each window of a small model; "all", or none: "off" (npu/checksum.py). "auto" is
+    "one" for an NPU, and "off" for what this CPU computes.
     Raises DeviceNotFoundError where `npu` is asked for and none answers, UsageError for another name or no
     thread.
     """
     name, fidelity = device_name(name), fidelity_of(fidelity)
-    of_npu, of_emulator = (_checked(check_results, auto) for auto in (Checked.SOME, Checked.NOTHING))
+    of_npu, of_emulator = (_checked(check_results, auto) for auto in (Checked.ONE, Checked.NOTHING))
     build_meanwhile(ROWS)  # what every device's host needs, while a model is read
     if name == "emulator":
         return Emulator(fidelity, Threads(threads), checked=of_emulator)

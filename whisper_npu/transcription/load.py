@@ -60,7 +60,7 @@ def load_model(
     kernel: "auto", "gemm", or a kernel's name.
     fidelity: the emulator's, "fast" or "exact". kernels: folders of built ones for an NPU, searched first.
     timeout: seconds that one submission to an NPU may take.
-    check_results: "auto", "on", "all" or "off", as for `open_device`.
+    check_results: "auto", "off", "one" or "all", as for `open_device`.
     on_device_error: "fail" raises what the device raised; "emulate" goes on in the emulator from the window
     that failed: on_switch is called with what happened (a `Switch`), by default to give a DeviceWarning;
     `Model.switch` and the report tell it too.

@@ -101,6 +101,11 @@ class Model:
         return self._whisper.encoder
 
     @property
+    def device_at_work(self) -> Device:
+        """What the encoder runs on: the emulator after a `switch`, else `device`."""
+        return self.device if self.switch is None else self.encoder.device
+
+    @property
     def switch(self) -> Switch | None:
         """From the device to the emulator, once it failed; None before."""
         return None if self._fallback is None else self._fallback.switch
@@ -270,6 +275,7 @@ class Model:
             decoded.hears(sound, after)
             check_clips(options, decoded.duration)
             self._whisper.start_measuring()
+            switch_before = self.switch
             start = perf_counter()
             elsewhere = 0.0  # seconds in the caller's hands, which do not count as decoding
 
@@ -287,6 +293,8 @@ class Model:
                 decode_seconds = perf_counter() - start - elsewhere - encoder.total_seconds - mel_seconds
                 decoded.took = Took(encoder, audio_seconds, mel_seconds, decode_seconds)
                 decoded.ran_on = self.ran_on  # which a device that fails changes
+                if self.switch is not switch_before:
+                    decoded.switched(self.switch)
 
             try:
                 with self._stage("decode"):

@@ -16,7 +16,7 @@ from whisper_npu.transcription.loop import as_segment
 from whisper_npu.transcription.options import WHOLE_RECORDING
 from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.resume import ResumePoint
-from whisper_npu.transcription.took import RunOn, Took
+from whisper_npu.transcription.took import RunOn, Switch, Took
 from whisper_npu.transcription.transcript import Segment, Transcript
 
 OnProgress = Callable[[float, float], None]  # seconds that are done, of how many
@@ -65,6 +65,11 @@ class Decoded:
         one = as_segment(segment, id=self.n_before + len(self.segments), duration=self.duration)
         self.segments.append(one)
         self._reach(one.end)
+
+    def switched(self, switch: Switch | None) -> None:
+        """The device failed in this recording. Says so once."""
+        if str(switch) not in self.warnings:
+            self.warnings.append(str(switch))
 
     def finish(self, sound: Sound) -> None:
         if self.n_before == 0 and not any(segment.text.strip() for segment in self.segments):

@@ -50,15 +50,17 @@ def test_it_fails_or_goes_on_and_says_so(
     fake: FakeXrt, capsys: pytest.CaptureFixture[str], fault: Fault, why: str
 ) -> None:
     fake.inject(fault, at=100)
-    assert transcribe() == 1
+    assert transcribe("--check_results", "all") == 1
     assert why in capsys.readouterr().err
     fake.inject(fault, at=100)
-    assert transcribe("--on_device_error", "emulate") == 0
+    assert transcribe("--check_results", "all", "--on_device_error", "emulate") == 0
     said = capsys.readouterr().err
     (note,) = [line for line in said.splitlines() if "note: the device failed" in line]
     assert "in the window at 0.0 s, and the emulator on this CPU goes on" in note
     assert why in note
     document = json.loads(Path("report.json").read_text("utf-8"))
+    (warning,) = document["files"][0]["warnings"]
+    assert warning in note
     switched = document["device_switched"]
     assert (switched["window"], switched["seconds"]) == (1, 0.0)
     assert why in switched["why"]

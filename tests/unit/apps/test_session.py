@@ -433,7 +433,16 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
     assert report["files"][0]["text"].split() == ["the", "an", "an", "the"]
 
 
-@pytest.mark.parametrize("changed", ["recording", "options", "damage", "no --resume"])
+HOSTILE_POINTS: dict[str, dict[str, object]] = {
+    "tokens": {"tokens": [2_000_000_000]},  # of which CTranslate2 would crash
+    "window": {"window": 2_147_483_647},
+    "seconds": {"seconds": 2e9},
+}
+
+
+@pytest.mark.parametrize(
+    "changed", ["recording", "options", "damage", "times", *HOSTILE_POINTS, "no --resume"]
+)
 def test_what_does_not_fit_starts_over(
     changed: str, scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -446,6 +455,13 @@ def test_what_does_not_fit_starts_over(
         options += ["--length_penalty", "0.5"]
     elif changed == "damage":
         (here / "talk.partial.jsonl").write_bytes(b"{}\n")
+    elif changed in ("times", *HOSTILE_POINTS):
+        first, second, *_ = (here / "talk.partial.jsonl").read_text("ascii").splitlines()
+        line = json.loads(second)
+        line["point"] |= HOSTILE_POINTS.get(changed, {})
+        if changed == "times":
+            line["segments"][0]["start"] = 1e300
+        (here / "talk.partial.jsonl").write_text(f"{first}\n{json.dumps(line)}\n", "ascii")
     else:
         options.remove("--resume")
     decoder = scripted(*WINDOWS)

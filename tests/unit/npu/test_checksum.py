@@ -13,7 +13,8 @@ from whisper_npu.dtypes import F32, Rounding
 from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.threads import Threads
 from whisper_npu.host.vmac import accumulate
-from whisper_npu.npu.checksum import Checked, Sums, Wrong, wrong_in
+from whisper_npu.npu import checksum
+from whisper_npu.npu.checksum import PERIOD, Checked, Sums, Turns, Wrong, wrong_in
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.ops import Matmul, Numerics
 
@@ -42,7 +43,6 @@ def found(
     c: F32,
     *,
     numerics: Numerics = FP32,
-    checked: Checked = Checked.ALL,
     seed: int = 0,
 ) -> Wrong | None:
     rng = np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def found(
         return lambda index, rows: x[index, rows]
 
     of_b = Sums.of(op, rows_of(b), THREADS, rng)
-    return wrong_in(op, numerics, rows_of(a), rows_of(b), c, of_b, THREADS, rng, checked)
+    return wrong_in(op, numerics, rows_of(a), rows_of(b), c, of_b, THREADS)
 
 
 def product(a: F32, b: F32) -> F32:
@@ -218,18 +218,52 @@ def test_the_weights_of_attention_are_small_and_what_is_wrong_is_found_all_the_s
         assert found(op, a, b, c) is not None
 
 
-def test_of_heads_some_rows_are_checked_and_in_time_all() -> None:
-    op = Matmul(1500, 64, 100, 3)
-    a, b = operands(op, 0)
-    c = product(a, b)
-    c[2, 1499] = 0
-    seen = [found(op, a, b, c, checked=Checked.SOME, seed=seed) is not None for seed in range(30)]
-    assert any(seen)
-    assert not all(seen)
-    c[1] = 0  # all of a head is always seen
-    assert all(found(op, a, b, c, checked=Checked.SOME, seed=seed) is not None for seed in range(10))
-    one = Matmul(1500, 64, 100)  # and of one product every row
-    a, b = operands(one, 0)
-    c = product(a, b)
-    c[0, 1499] = 0
-    assert all(found(one, a, b, c, checked=Checked.SOME, seed=seed) is not None for seed in range(10))
+WINDOWS = {layers: 2 + 6 * layers for layers in (4, 6, 12, 24, 32)}  # products, by the encoder's layers
+
+
+@pytest.mark.parametrize("first", [0, 9, PERIOD - 1])
+@pytest.mark.parametrize("n_products", WINDOWS.values(), ids=[f"{layers}-layers" for layers in WINDOWS])
+def test_the_turn_comes_to_every_product_of_every_model(n_products: int, first: int) -> None:
+    turns = Turns(Checked.ONE, np.random.default_rng(0))
+    while first > 0:
+        first -= 1
+        turns.comes()
+    checked: set[int] = set()
+    for _ in range(PERIOD):
+        of_window = [number for number in range(n_products) if turns.comes()]
+        assert of_window  # no window goes without
+        assert len(of_window) <= -(-n_products // PERIOD)
+        checked.update(of_window)
+    assert checked == set(range(n_products))
+
+
+def test_short_runs_check_different_products() -> None:
+    def first(seed: int) -> int:
+        turns = Turns(Checked.ONE, np.random.default_rng(seed))
+        return next(number for number in range(PERIOD) if turns.comes())
+
+    assert {first(seed) for seed in range(300)} == set(range(PERIOD))
+
+
+def test_all_and_nothing_know_no_turn() -> None:
+    rng = np.random.default_rng(0)
+    assert [Turns(Checked.ALL, rng).comes() for _ in range(3)] == [True] * 3
+    assert not any(Turns(Checked.NOTHING, rng).comes() for _ in range(2 * PERIOD))
+
+
+def test_sums_are_small_and_those_of_many_steps_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    op = Matmul(1, 700, 300, 2)
+    _, b = operands(op, 0)
+
+    def sums() -> Sums:
+        return Sums.of(op, lambda index, rows: b[index, rows], THREADS, np.random.default_rng(0))
+
+    whole = sums()
+    monkeypatch.setattr(checksum, "AT_A_TIME", 7 * op.N)
+    in_steps = sums()
+    exact = np.einsum("bkn,vn->bvk", b.astype(np.float64), whole.vectors.astype(np.float64))
+    for one in (whole, in_steps):
+        np.testing.assert_allclose(one.sums, exact, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(one.norms, np.linalg.norm(b.astype(np.float64), axis=(1, 2)))
+    kept = sum(array.nbytes for array in (whole.vectors, whole.sums, whole.norms, whole.norms_of_sums))
+    assert kept < b.nbytes / 50

@@ -146,11 +146,16 @@ def test_a_recording_and_its_report(npu: Device, fake: FakeXrt, folder: Path, at
     assert len(result.segments) == 4
     if not told:  # the windows that were left had fewer dispatches
         assert at > 100
+        assert result.warnings == ()
         return
     report = result.report
     document = report.to_dict()
     assert document["device_switched"] == told[0].to_dict()
     assert told[0].window == 3
+    assert result.warnings == (str(told[0]),)
+    decoder.windows = [Window([(0.0, " Da", 1.0)])]
+    later = model.transcribe(audio[:16_000], language="de", temperature=0.0)
+    assert later.warnings == ()  # the switch was not in this one
     assert document["device"]["name"] == "npu, then emulator"  # type: ignore[index]
     assert document["device"]["clock"] == "NPU, then CPU"  # type: ignore[index]
     text = " ".join(as_text(report).split())

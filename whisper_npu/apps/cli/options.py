@@ -86,8 +86,8 @@ CHECK_RESULTS = option(
     type=Choice(CHECKED),
     default="auto",
     metavar="HOW",
-    help="Check products by checksums before they are used. on: those with weights whole, of attention a "
-    "sample; all: every row; off: believe the device; auto: on for an NPU, off for the emulator.",
+    help="Check products by checksums before they are used. one: one in 23, in turn; all: every one; off: "
+    "believe the device; auto: one for an NPU, off for the emulator.",
 )
 DEVICE_ERROR = option(
     "--on_device_error",

@@ -66,7 +66,7 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
 def _say_where(listening: socket.socket, model: Model, settings: ServerSettings) -> None:
     host, port = listening.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    clock = model.device.clock
+    clock = model.device_at_work.clock
     on = "the CPU, which emulates the NPU" if clock == "CPU" else f"the {clock}"
     say(f"listening on {address} ({shown(model.checkpoint.name)} on {on}; Ctrl-C ends it)")
     if settings.api_key is None and not ip_address(host.partition("%")[0]).is_loopback:

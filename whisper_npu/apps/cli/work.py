@@ -43,6 +43,7 @@ class Work:
         self._asked, self._device, self._meter, self._progress = asked, device, meter, progress
         self._is_one_of_several = n_recordings > 1
         self._printer = self._printer_to(sys.stdout if asked.print.text else None)
+        self._said_of_switch: str | None = None
         self._n_lost = 0  # recordings in a row that the device failed in
         self.model: Model | None = None  # loaded for the first recording that can be read
         self.load_seconds = 0.0
@@ -143,6 +144,7 @@ class Work:
         return self.model
 
     def _switched(self, switch: Switch) -> None:
+        self._said_of_switch = str(switch)
         self._progress.note(f"whisper-npu: note: {switch}")
 
     def _decode(self, recording: Recording, sound: Sound, model: Model, unfinished: Unfinished) -> None:
@@ -188,6 +190,8 @@ class Work:
         if written and (self._is_one_of_several or errors):  # otherwise the ending says so
             self._progress.note(wrote(written))
         for warning in done.warnings:
+            if warning == self._said_of_switch:  # when it happened
+                continue
             self._progress.warn(f"whisper-npu: {recording.name}: {warning}")
         unfinished.written(written)
         self._n_lost = 0

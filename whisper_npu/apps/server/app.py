@@ -44,7 +44,8 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     `app.state.service.stop()` ends all work: call it when the server is asked to end.
     """
     served = Served(model.checkpoint.name)
-    metrics = Metrics(served.id, model.device.name, model.device.description, {*ENDPOINTS, *PAGE_PATHS})
+    at_work = model.device_at_work
+    metrics = Metrics(served.id, at_work.name, at_work.description, {*ENDPOINTS, *PAGE_PATHS})
     service = Service(model, settings, metrics)
 
     @asynccontextmanager
@@ -65,16 +66,19 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
 
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:
+        at_work = model.device_at_work
         return {
             "status": "ok",
             "model": served.id,
-            "device": model.device.name,
-            "device_description": model.device.description,
+            "device": at_work.name,
+            "device_description": at_work.description,
             "queue": service.queue.waiting,
         }
 
     @app.api_route("/metrics", methods=["GET", "HEAD"])
     async def text_of_metrics() -> Response:
+        at_work = model.device_at_work
+        metrics.works_on(at_work.name, at_work.description)
         return Response(metrics.text(service.queue), media_type=CONTENT_TYPE)
 
     @app.api_route(openapi_document.PATH, methods=["GET", "HEAD"])
@@ -98,7 +102,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
         metrics=metrics,
         page_paths=PAGE_PATHS,
         queue_paths=QUEUE_PATHS,
-        every_answer=device_headers(model.device),
+        every_answer=lambda: device_headers(model.device_at_work),
         queue=service.queue,
     )
     app.add_middleware(RequestLog)

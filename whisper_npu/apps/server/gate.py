@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,12 +64,12 @@ class Gate:
         page_paths: Collection[str] = ("/",),
         queue_paths: Collection[str] = (),
         patience: Patience | None = None,
-        every_answer: Mapping[str, str] | None = None,
+        every_answer: Callable[[], Mapping[str, str]] = dict,
         queue: Queue | None = None,
     ) -> None:
         """page_paths: the page and its files, which need no key, no more than /health does.
 
-        queue_paths: whose requests want a place in the queue. every_answer: headers of every answer.
+        queue_paths: whose requests want a place in the queue. every_answer: gives headers of each answer.
         """
         self._app = app
         self._metrics = metrics
@@ -81,7 +81,7 @@ class Gate:
         self._every_origin = "*" in settings.allowed_origins
         self._origins = {Origin.parse(text) for text in settings.allowed_origins} - {None}
         self._key = None if settings.api_key is None else _digest(settings.api_key.encode())
-        self._every_answer = dict(every_answer or {})
+        self._every_answer = every_answer
         self._queue = queue or Queue(settings.max_queue)
         self._most_bodies = settings.max_queue + 1 + BEING_SENT
         self._most_of_one = settings.max_queue + 1 + BEING_SENT // 2
@@ -105,7 +105,7 @@ class Gate:
         has_body = headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
         body = IncomingBody(receive, has_body, self._limit, self._patience)
         answer = _Answer(
-            send, body, asking, self._is_guest(asking), self._every_answer, scope.get("http_version", "1.1")
+            send, body, asking, self._is_guest(asking), self._every_answer(), scope.get("http_version", "1.1")
         )
         state = scope.setdefault("state", {})
         counted = False

@@ -131,7 +131,9 @@ class Metrics:
         """
         self._endpoints = frozenset(endpoints)
         registry = self._registry = CollectorRegistry()
-        _gauge(INFO, registry).labels(whisper_npu.__version__, model, device, device_description).set(1)
+        self._model = model
+        self._info = _gauge(INFO, registry)
+        self.works_on(device, device_description)
         self._requests = _counter(REQUESTS, registry)
         self._in_flight = _gauge(IN_FLIGHT, registry)
         self._queue_length = _gauge(QUEUE_LENGTH, registry)
@@ -144,6 +146,11 @@ class Metrics:
         self._errors = _counter(ERRORS, registry)
         for kind in get_args(ErrorKind):
             self._errors.labels(kind)  # 0 is there from the start, so that a rate sees the first one
+
+    def works_on(self, device: str, device_description: str) -> None:
+        """What works from here on: another device, once one has failed."""
+        self._info.clear()
+        self._info.labels(whisper_npu.__version__, self._model, device, device_description).set(1)
 
     def request(self, endpoint: str, status: int) -> None:
         """endpoint: the path."""

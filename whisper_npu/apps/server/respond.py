@@ -119,7 +119,7 @@ async def _events(
     spoke = monotonic()
     try:
         async for happening in _chained(first, others):
-            data = told(happening, asked, service.model.device)
+            data = told(happening, asked, service.model.device_at_work)
             if data is not None:
                 yield event(data)
                 spoke = monotonic()

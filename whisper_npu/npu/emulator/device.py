@@ -263,7 +263,7 @@ class Emulator(Device):
 
     @property
     def _goes_by_blocks(self) -> bool:
-        return self.fidelity is Fidelity.FAST and self.checked is Checked.NOTHING
+        return self.fidelity is Fidelity.FAST and self.turns.checked is Checked.NOTHING
 
     def _is_attention(self, op: Op) -> bool:
         return (

@@ -65,7 +65,7 @@ def open_npu(
     target: Target = DEFAULT,
     trials: Trials | None = None,
     *,
-    checked: Checked = Checked.SOME,
+    checked: Checked = Checked.ONE,
 ) -> XrtDevice:
     """The NPU of this machine. Raises DeviceNotFoundError, which says what was looked for and not found.
 
