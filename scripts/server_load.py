@@ -182,11 +182,10 @@ def open_faster_whisper(arguments: argparse.Namespace) -> Model:
     """faster-whisper as it is, in the place of our model."""
     from faster_whisper import WhisperModel
 
-    from whisper_npu.audio import SAMPLE_RATE
     from whisper_npu.checkpoint import load_checkpoint
     from whisper_npu.host.threads import Threads
     from whisper_npu.npu.emulator.device import Emulator
-    from whisper_npu.transcription.loop import as_segment, run_loop
+    from whisper_npu.transcription.loop import run_loop
     from whisper_npu.transcription.model import Model
     from whisper_npu.transcription.took import RunOn
 
@@ -204,6 +203,7 @@ def open_faster_whisper(arguments: argparse.Namespace) -> Model:
             self.device = NoDevice(threads=Threads(arguments.threads))
             self._one_at_a_time = threading.Lock()
             self._at_work = None
+            self._fallback = None
             self._whisper = WhisperModel(
                 str(self.checkpoint.decoder_folder),  # all of it, the encoder too
                 device="cpu",
@@ -215,21 +215,18 @@ def open_faster_whisper(arguments: argparse.Namespace) -> Model:
         def ran_on(self) -> RunOn:
             return RunOn.of(self.device, self.checkpoint.name, "none")
 
-        def _decode(self, load: Any, options: Any, decoded: Any) -> Generator[Any, None, None]:
-            with self._alone():
-                samples = load()
-                decoded.duration = len(samples) / SAMPLE_RATE
-                found, info = run_loop(self._whisper, samples, options)
+        def _decode(self, opened: Any, options: Any, decoded: Any, after: Any) -> Generator[Any, None, None]:
+            with self._alone(), opened() as sound:
+                decoded.hears(sound, after)
+                found, info = run_loop(self._whisper, sound.samples(0, sound.n_samples), options)
                 decoded.language = info.language
                 decoded.language_probability = float(info.language_probability)
                 yield None
                 for segment in found:
                     decoded.go_on()
-                    one = as_segment(segment, id=len(decoded.segments), duration=decoded.duration)
-                    decoded.segments.append(one)
-                    yield one
-                decoded.reach(decoded.duration)
-                decoded.finished = True
+                    decoded.add(segment)
+                    yield decoded.segments[-1]
+                decoded.finish(sound)
 
     return Plain()
 

@@ -280,7 +280,7 @@ def test_every_kind_of_bad_audio_is_one_line(tmp_path: Path, capsys: pytest.Capt
     soundfile.write(bad["cut.flac"], speech, rate)
     bad["cut.flac"].write_bytes(bad["cut.flac"].read_bytes()[:-9000])
     bad["missing.wav"] = tmp_path / "missing.wav"
-    assert transcribe(*map(str, bad.values()), "--quiet") == 1
+    assert transcribe(*map(str, bad.values()), "--quiet", "--strict") == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = captured.err.splitlines()

@@ -53,7 +53,8 @@ def test_every_stage_is_done_within_its_context(tiny_en: Checkpoint, speech: dic
     assert seen == [
         ["audio"],
         ["decode"],
-        ["decode", "mel"],
+        ["decode", "mel"],  # its loudest frame is looked for
+        ["decode", "mel"],  # a window
         ["decode", "encoder"],
         ["decode", "other"],
     ]
