@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.conftest import SAMPLES
 from tests.support.sensors import Constant
 from whisper_npu.apps.cli import run
+from whisper_npu.apps.cli.app import Terminated
 from whisper_npu.errors import DeviceNotFoundError
 from whisper_npu.kernels import registry
 from whisper_npu.npu.device import Device
@@ -210,4 +211,21 @@ def test_the_help_names_every_kernel(capsys: pytest.CaptureFixture[str]) -> None
     named = text.split("or one of ")[1].split(". ")[0].replace(";", ",").split(", ")
     assert sorted(named) == sorted(
         contract.name.removeprefix("matmul_") for contract in registry.contracts(NPU1)
+    )
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interrupt_before_a_command_is_called(
+    raised: type[BaseException],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("whisper_npu.apps.cli.app.Program.parse_args", interrupted)
+    assert run(["transcribe", SPEECH]) == code
+    assert capsys.readouterr().err.strip() == "whisper-npu: error: " + (
+        "terminated" if raised is Terminated else "interrupted"
     )

@@ -147,11 +147,11 @@ def run(arguments: list[str]) -> int:
     except click.UsageError as error:
         return _wrong(error)
     except Stopped as stopped:
-        if isinstance(stopped.by, Terminated):
-            return _fail("terminated", stopped.by.exit_code)
-        return _fail("interrupted", INTERRUPTED)
-    except (KeyboardInterrupt, click.Abort):  # before a command was called
-        return _fail("interrupted", INTERRUPTED)
+        return _interrupted(stopped.by)
+    except click.Abort as abort:  # before a command was called
+        return _interrupted(abort.__cause__ or abort.__context__)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt)
     except StdoutLostError as lost:
         return _without_stdout(lost.reason)
     except OSError as error:
@@ -160,6 +160,12 @@ def run(arguments: list[str]) -> int:
         return _unforeseen(error)
     except Exception as error:
         return _unforeseen(error)
+
+
+def _interrupted(by: BaseException | None) -> int:
+    if isinstance(by, Terminated):
+        return _fail("terminated", by.exit_code)
+    return _fail("interrupted", INTERRUPTED)
 
 
 def _without_stdout(error: OSError) -> int:
