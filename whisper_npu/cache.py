@@ -218,6 +218,10 @@ def _owned(parent: Path, key: str) -> tuple[Path, int | None]:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         try:
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                alone = True  # a link, say, in a cache for several users: nothing of ours
+                continue
             lock = _lock(folder, os.O_CREAT)
         except FileNotFoundError:  # removed in this moment, by whoever took it for one that was left
             parent.stat()  # raises if it is the parent that is gone
@@ -243,7 +247,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 def _lock(folder: Path, flags: int = 0) -> int | None:
     """The lock of a scratch folder; None if somebody else has it. Raises OSError."""
     path = folder / _LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever had it before may have removed the file: then another one has its name, or none.

@@ -248,3 +248,19 @@ def test_a_folder_of_links_has_the_size_of_what_they_lead_to(tmp_path: Path) -> 
     assert cache.size_of(tmp_path / "snapshot", with_links=True) == 1000
     assert cache.size_of(tmp_path) == 1000
     assert cache.size_of(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize("leads_somewhere", [True, False])
+def test_a_link_in_the_place_of_a_scratch_folder_is_not_followed(
+    leads_somewhere: bool, tmp_path: Path
+) -> None:
+    """In a cache for several users anybody may have put it there."""
+    place, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    place.mkdir()
+    if leads_somewhere:
+        elsewhere.mkdir()
+        (elsewhere / "precious").touch()
+    (place / f"{cache.SCRATCH}key").symlink_to(elsewhere)
+    found = cache.find_or_build(place, "key", lambda folder: (folder / "a").touch())
+    assert sorted(path.name for path in found.iterdir() if not path.name.startswith(".")) == ["a"]
+    assert (elsewhere / "precious").exists() == leads_somewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def copied(name: str, read: Callable[[int], bytes], max_seconds: float = inf, fi
                 if n_bytes < _KNOWN_BY <= n_bytes + len(piece):
                     file.flush()
                     most = max_seconds * _bytes_per_second(name, file)
+                    os.lseek(file.fileno(), n_bytes, os.SEEK_SET)  # FFmpeg has read elsewhere
                 n_bytes += len(piece)
                 if n_bytes > most:
                     raise too_long(name, max_seconds)

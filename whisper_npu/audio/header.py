@@ -8,7 +8,6 @@ from typing import BinaryIO
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
 from whisper_npu.audio.source import fetch, name_of, only_once
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
-from whisper_npu.errors import AudioError
 
 _NOTHING = AudioHeader((), None)
 
@@ -53,11 +52,10 @@ def audio_seconds(source: str | os.PathLike[str] | BinaryIO) -> float | None:
         return None
     name = name_of(source)
     try:
-        file = fetch(name, source)
-    except AudioError:
+        with fetch(name, source) as file:
+            return by_libsndfile.seconds(name, file) or by_ffmpeg.header(file).seconds
+    except Exception:  # whatever is wrong with it
         return None
-    with file:
-        return by_libsndfile.seconds(name, file) or by_ffmpeg.header(file).seconds
 
 
 def tracks_in(name: str, file: BinaryIO) -> tuple[AudioTrack, ...]:

@@ -36,6 +36,12 @@ class SampleSource(Protocol):
         ...
 
 
+def _within(start: int, stop: int, n_samples: int) -> tuple[int, int]:
+    """In order, and between 0 and `n_samples`."""
+    start = min(max(0, start), n_samples)
+    return start, min(max(start, stop), n_samples)
+
+
 class InMemory:
     """An array as a source."""
 
@@ -49,6 +55,7 @@ class InMemory:
         return len(self._samples)
 
     def samples(self, start: int, stop: int) -> Samples:
+        start, stop = _within(start, stop, self.n_samples)
         return self._samples if (start, stop) == (0, self.n_samples) else self._samples[start:stop]
 
 
@@ -95,7 +102,7 @@ class Store:
 
     def samples(self, start: int, stop: int) -> Samples:
         """Those from `start` to before `stop`, as far as there are any: (n,) float32, a copy."""
-        start, stop = min(start, self.n_samples), min(stop, self.n_samples)
+        start, stop = _within(start, stop, self.n_samples)
         with self._one_at_a_time:
             try:
                 self._file.seek(start * _ITEM)

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.support.recordings import load_damaged, noise, refusal, run, write
+from tests.support.recordings import load_damaged, noise, refusal, run, write, write_container
 from whisper_npu.audio import load_audio
+from whisper_npu.audio.source import fetch
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -377,3 +378,14 @@ except Exception as error:
 """
     done = run(f"import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, '-c', {code!r}])")
     assert done.stdout.startswith("AudioError('standard input is closed; ")
+
+
+def test_what_is_copied_is_what_was_given_also_behind_the_look_at_its_beginning(tmp_path, monkeypatch):
+    """FFmpeg moves about in the copy, to tell what it is."""
+    monkeypatch.setattr("whisper_npu.audio.copying._KNOWN_BY", 2**20 + 1)
+    path = write_container(tmp_path / "a.mkv", "matroska", "pcm_s16le", noise(16 * 48_000, 2), 48_000)
+    content = path.read_bytes()
+    assert len(content) > 2 * 2**20
+    with fetch("a", io.BytesIO(content)) as copy:
+        copy.seek(0)
+        assert copy.read() == content

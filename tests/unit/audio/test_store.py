@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_npu.audio import SAMPLE_RATE, load_audio, open_audio
+from whisper_npu.audio import SAMPLE_RATE, InMemory, load_audio, open_audio
 from whisper_npu.audio.store import IN_MEMORY, Store
 from whisper_npu.errors import AudioError
 
@@ -110,3 +110,13 @@ def test_a_sound_has_the_samples_of_load_audio(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("peak", "level"), [(0.0, "all of its samples are 0"), (0.01, "at -40 dB")])
 def test_a_sound_says_how_loud_it_is(peak: float, level: str) -> None:
     assert open_audio(np.array([0, -peak, peak / 2])).level.endswith(level)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(3, 1), (-5, 2), (-5, -1), (9, 20), (20, 30), (0, 0)])
+def test_places_outside_hold_nothing(start: int, stop: int) -> None:
+    samples = np.arange(10, dtype=np.float32)
+    expected = samples[max(0, start) : max(0, stop)]
+    with Store("a") as store:
+        store.add(samples)
+        assert np.array_equal(store.samples(start, stop), expected)
+    assert np.array_equal(InMemory(samples).samples(start, stop), expected)

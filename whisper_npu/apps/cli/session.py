@@ -102,7 +102,8 @@ class Session:
             if n_skipped := len(self.found) - len(todo):
                 self.progress.note(f"whisper-npu: {n_skipped} skipped, for their files are there")
         alone = len(todo) == 1  # its length is known when it is read
-        lengths = [None if alone or r.problem else audio_seconds(r.source) for r in todo]
+        most = 3600 * self.asked.recordings.max_hours  # a header may state anything
+        lengths = [None if alone or r.problem else _at_most(most, audio_seconds(r.source)) for r in todo]
         self.progress.expect(awaited(todo, lengths), self.asked.options.clip_timestamps)
         return todo
 
@@ -123,3 +124,7 @@ class Session:
 def _is_begun(output: Path) -> bool:
     """Whether the recording of this file was begun anew after its files were written."""
     return journal_path(output).exists()
+
+
+def _at_most(most: float, seconds: float | None) -> float | None:
+    return None if seconds is None else min(most, seconds)

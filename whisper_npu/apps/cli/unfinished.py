@@ -63,7 +63,8 @@ class Unfinished:
         self._journalled: ResumePoint | None = None  # up to where the journal has the work
         self._ours: set[Path] = set()  # transcripts so far that a run of this program has written
         self.kept: Kept | None = None  # of an earlier run
-        self._journal: Journal | None = None
+        self._journal: Journal | None = None  # None for what cannot be gone on with
+        self._journal_fails = False  # nothing more is written into it
         if self.paths:
             self._begin(model, duration)
 
@@ -78,7 +79,8 @@ class Unfinished:
                 self._journalled = self.kept.point if self.kept else None
             except JournalError as error:
                 self._note(f"{self._recording.name}: starts over: {error}")
-        self._journal = Journal(path, begun, self.kept)
+        if begun.recording is not None:
+            self._journal = Journal(path, begun, self.kept)
 
     def __enter__(self) -> Unfinished:
         return self
@@ -138,7 +140,9 @@ class Unfinished:
         """The windows that are complete since the last time."""
         stream, journal, before = self.stream, self._journal, self._journalled
         point = None if stream is None else stream.point
-        if stream is None or journal is None or point is None or point == before or not point.n_segments:
+        if stream is None or journal is None or self._journal_fails:
+            return
+        if point is None or point == before or not point.n_segments:
             return
         n_before = before.n_segments if before else 0
         n_kept = len(self.kept.segments) if self.kept else 0
@@ -151,8 +155,7 @@ class Unfinished:
             self._note(
                 f"whisper-npu: {journal.path}: cannot be written ({reason}); --resume will not know the rest"
             )
-            journal.close()
-            self._journal = None
+            self._journal_fails = True
 
     def _write_so_far(self) -> tuple[list[Path], list[str]]:
         done = self.so_far()
@@ -178,7 +181,7 @@ class Unfinished:
         for path in map(partial_path, paths):
             if path in self._ours:
                 path.unlink(missing_ok=True)
-        if self._journal is not None and set(self.paths.values()) <= set(paths):
+        if self._journal is not None and self.can_be_resumed and set(self.paths.values()) <= set(paths):
             self._journal.remove()
 
 
