@@ -19,9 +19,9 @@ def hostile_recordings(seed: int = 0) -> Iterator[Hostile]:
 
 
 def in_the_suite(recordings: Iterable[Hostile]) -> Iterator[Hostile]:
-    """Those of which it is known what must come, and a part of the others; the slowest aside."""
+    """Every second one of which it is known what must come, and every eighth of the others."""
     for number, recording in enumerate(recordings):
-        if recording.expected is not EITHER or number % 4 == 0:
+        if number % (8 if recording.expected is EITHER else 2) == 0:
             yield recording
 
 

@@ -56,7 +56,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["", "vad_filter=True", "batch_size=2"])
+@pytest.mark.parametrize("options", ["", "batch_size=2"])
 def test_memory_does_not_depend_on_the_length(
     recordings: tuple[Path, Path], options: str, tmp_path: Path
 ) -> None:

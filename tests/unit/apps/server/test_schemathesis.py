@@ -18,7 +18,7 @@ from tests.unit.apps.server.conftest import Speaker  # noqa: E402
 from whisper_npu.apps.server.openapi_document import document  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
-EXAMPLES = 25
+EXAMPLES = 12
 RECORDINGS = [recording(0.5), recording(0), b"no audio", b"RIFF\xff\xff\xff\xffWAVEfmt "]
 # That a file must be audio, and one option must go with another, is nothing that a schema can say.
 CANNOT_BE_SAID = [positive_data_acceptance]
