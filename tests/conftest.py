@@ -17,7 +17,7 @@ from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 
 # No deadline: the first example of a shape pays for BLAS threads and caches, and machines differ.
-settings.register_profile("whisper-npu", deadline=None, max_examples=40)
+settings.register_profile("whisper-npu", deadline=None, max_examples=30)
 # make fuzz: many more, for tests that are marked so and leave the number of examples to the profile.
 settings.register_profile("fuzz", deadline=None, max_examples=2000)
 settings.load_profile("whisper-npu")
