@@ -18,6 +18,8 @@ FAST_TESTS := tests/unit/test_cache.py tests/unit/test_staging.py tests/unit/tes
 	tests/unit/apps/test_outputs.py tests/unit/checkpoint/test_decoder.py tests/unit/checkpoint/test_hostile.py \
 	tests/unit/transcription/test_loop.py tests/unit/transcription/test_model.py
 FUZZ_SEEDS ?= 20
+# A process per core; the tests of a file stay together, as they share what was costly to make.
+SPREAD := -n auto --maxprocesses 8 --dist loadfile
 MUTANTS := --jobs 1
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
@@ -30,7 +32,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest $(SPREAD)
 
 test-xrt: $(VENV)/created
 	PYTHON=$(VENV)/bin/python tests/xrt/run.sh

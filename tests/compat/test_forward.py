@@ -384,7 +384,7 @@ def test_tracing_is_refused(small: Small, mel: Any) -> None:
 
 
 def test_without_an_npu_there_is_none(small: Small, mel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> None:
+    def none(*_: object, **__: object) -> None:
         raise DeviceNotFoundError("no NPU")
 
     monkeypatch.setattr("whisper_npu.npu.xrt.device.open_npu", none)

@@ -76,7 +76,7 @@ def test_a_name_that_no_file_can_have_is_refused():
     assert "null byte" in refusal("a\0b.wav")
 
 
-@pytest.mark.parametrize("source", [3, None, object()], ids=repr)
+@pytest.mark.parametrize("source", [3, None, object()], ids=["a number", "nothing", "an object"])
 def test_a_source_of_another_type_is_refused(source):
     assert "give a path" in refusal(source)
 
