@@ -54,8 +54,8 @@ test-lowest: $(VENV)/installed-test
 audit: $(VENV)/installed-demo
 	$(PYTHON) -m venv --clear $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --disable-pip-version-check --quiet pip-audit
-	$(VENV)/audit/bin/pip-audit --skip-editable --path \
-		$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(VENV)/bin/python -m pip freeze --exclude-editable > $(VENV)/audit/installed.txt
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)/audit/installed.txt
 
 fuzz: $(VENV)/installed-test
 	FUZZ_SEEDS=$(FUZZ_SEEDS) $(VENV)/bin/pytest -m fuzz --hypothesis-profile=fuzz

@@ -96,7 +96,7 @@ import sys, tomllib
 with open(sys.argv[1], "rb") as file:
     project = tomllib.load(file)["project"]
 extras = project["optional-dependencies"]
-unused = ("ruff", "mypy", "whisper-npu")  # of the extra `test`
+unused = ("ruff", "mypy", "whisper-npu", "hatchling", "openai", "httpx", "schemathesis")  # of the extra `test`
 test = [requirement for requirement in extras["test"] if not requirement.startswith(unused)]
 print(*project["dependencies"], *extras["demo"], *test, sep="\n")
 EOF

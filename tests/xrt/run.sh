@@ -39,7 +39,7 @@ chroot "$root" /bin/sh -c 'cd "$0" && xclbinutil --add-replace-section MEM_TOPOL
     --force --output stand-in.xclbin > xclbinutil.log 2>&1 || { cat xclbinutil.log; exit 1; }' "$place"
 
 if [ $# = 0 ]; then
-    set -- python3 -m pytest -p no:cacheprovider tests/device tests/xrt --device xrt
+    set -- python3 -m pytest -p no:cacheprovider -n auto --maxprocesses 8 --dist loadfile tests/device tests/xrt --device xrt
 fi
 # Not as root: XRT would not read XRT_INI_PATH, and no file would be out of reach.
 exec env -i PATH=/usr/sbin:/usr/bin HOME=/tmp LC_ALL=C.UTF-8 ${CI:+CI="$CI"} \
