@@ -25,6 +25,7 @@ from pathlib import Path
 
 from whisper_npu import __version__
 from whisper_npu.errors import CacheError, one_line
+from whisper_npu.home import private_temporary_folder
 from whisper_npu.untrusted import read_object
 
 _SIZES = ".sizes.json"  # written last: name and size of every file that `build` made
@@ -59,53 +60,6 @@ class Entry:
     size: int  # bytes of all its files
     complete: bool  # no file is missing, and each has its size
     used: float = 0.0  # when it was used last, in seconds since 1970
-
-
-def cache_folder(chosen: Path | None) -> Path:
-    """Where whisper-npu keeps what it builds: `chosen`, $WHISPER_NPU_CACHE, or the user's cache folder.
-
-    Who has no home folder gets one in the temporary folder, which nobody else can open.
-    Raises CacheError where none is to be had.
-    """
-    if own := chosen or os.environ.get("WHISPER_NPU_CACHE"):
-        if os.fspath(folder := _at_home(own)).startswith("~"):
-            raise CacheError(
-                f"cache folder {str(own)!r} is in a home folder that is not known; set WHISPER_NPU_CACHE to "
-                "the whole path of a writable folder"
-            )
-        return folder
-    folder = _at_home(os.environ.get("XDG_CACHE_HOME", ""))
-    if not folder.is_absolute():  # as the XDG Base Directory Specification wants it
-        folder = _at_home("~/.cache")
-    if not folder.is_absolute():
-        return _users_temporary_folder()
-    return folder / "whisper-npu"
-
-
-def _at_home(folder: Path | str) -> Path:
-    # os.path, because pathlib raises where the home is not known.
-    return Path(os.path.expanduser(folder))
-
-
-def _users_temporary_folder() -> Path:
-    """A folder for this user alone below the temporary folder, where others may have put one of its name."""
-    folder = Path("the temporary folder")
-    try:
-        folder = Path(tempfile.gettempdir()) / f"whisper-npu-{os.getuid()}"
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        status = folder.lstat()
-    except OSError as error:
-        raise CacheError(
-            f"{folder} cannot be used ({error.strerror or one_line(error)}); set WHISPER_NPU_CACHE to a "
-            "writable folder"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise CacheError(
-            f"{folder} is not a folder that only you can open: somebody else may have put it there; set "
-            "WHISPER_NPU_CACHE to a writable folder"
-        )
-    return folder
 
 
 def content_key(salt: str, hashes: Iterable[tuple[str, str]]) -> str:
@@ -170,7 +124,7 @@ def build_for_this_run(build: Callable[[Path], None]) -> Path:
     For who cannot write the cache. Raises CacheError if the temporary folder cannot be written either, and
     whatever `build` raises.
     """
-    parent = _users_temporary_folder()
+    parent = private_temporary_folder()
     clear_abandoned(parent)
     held = scratch_folder(parent)
     try:

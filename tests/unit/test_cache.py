@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -180,53 +177,6 @@ def test_an_entry_of_what_has_changed_since_gives_way_to_the_new_one(store: Path
     cache.find_or_build(store, "other model", fill, About("decoder", "/models/tiny", identity="as it was"))
     cache.find_or_build(store, "new", fill, about("decoder", "as it is"))
     assert {path.name for path in store.iterdir()} == {"same", "new", "other kind", "other model"}
-
-
-# Who has no home
-
-
-@pytest.fixture
-def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Without HOME and without an entry among the users. Returns the folder that would be theirs."""
-    for name in ("HOME", "WHISPER_NPU_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def unknown(_: int) -> None:
-        raise KeyError
-
-    monkeypatch.setattr("pwd.getpwuid", unknown)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path / f"whisper-npu-{os.getuid()}"
-
-
-def test_who_has_no_home_gets_a_folder_that_nobody_else_can_open(nobody: Path) -> None:
-    for _ in range(2):
-        assert cache.cache_folder(None) == nobody
-        assert stat.S_IMODE(nobody.stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize(
-    "plant",
-    [
-        lambda folder: folder.mkdir(mode=0o777) or folder.chmod(0o777),
-        lambda folder: folder.symlink_to(folder.parent),
-        lambda folder: folder.symlink_to("/nowhere"),
-        lambda folder: folder.write_text(""),
-        lambda folder: os.mkfifo(folder),
-    ],
-)
-def test_a_folder_that_somebody_else_may_have_put_there_is_not_used(
-    nobody: Path, plant: Callable[[Path], Any]
-) -> None:
-    plant(nobody)
-    with pytest.raises(CacheError, match="WHISPER_NPU_CACHE"):
-        cache.cache_folder(None)
-
-
-@pytest.mark.parametrize("chosen", [Path("~/cache"), Path("~nobody-of-this-name/cache")])
-def test_a_chosen_folder_in_an_unknown_home_is_one_line(nobody: Path, chosen: Path) -> None:
-    with pytest.raises(CacheError, match="home folder that is not known; set WHISPER_NPU_CACHE"):
-        cache.cache_folder(chosen)
 
 
 def test_a_link_adds_nothing_to_a_size(tmp_path: Path) -> None:

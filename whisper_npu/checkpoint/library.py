@@ -20,6 +20,7 @@ from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES, main_name
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import HUB_ID, in_model_dir, unknown_model
 from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.home import expanded
 
 # Kinds of parts, besides those of cache entries.
 DOWNLOAD, OWN_FOLDER, INSTALLED = "hub", "folder", "installed package"
@@ -80,7 +81,7 @@ class Library:
         Raises UnknownModelError, with what is near, and CheckpointError for a model that is not here.
         """
         by_name = {model.name: model for model in self.models}
-        folder = os.path.realpath(os.path.expanduser(name)) if name and "\0" not in name else name
+        folder = os.path.realpath(expanded(name)) if name and "\0" not in name else name
         found = by_name.get(main_name(name)) or by_name.get(folder)
         if found is not None:
             return found

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from whisper_npu.cache import cache_folder
 from whisper_npu.errors import NoAnswerError, TrialLostError
+from whisper_npu.home import cache_folder
 from whisper_npu.untrusted import read_object
 
 FOLDER = "npu-trials"  # of the cache
