@@ -21,7 +21,6 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from whisper_npu import __version__
-from whisper_npu.cache import clear_abandoned, scratch_folder
 from whisper_npu.errors import UsageError, WhisperNpuError, quoted
 from whisper_npu.home import expanded
 from whisper_npu.kernels.published import (
@@ -37,6 +36,7 @@ from whisper_npu.kernels.published import (
 )
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import SignatureError, verify
+from whisper_npu.owned import owned_folder
 from whisper_npu.untrusted import read_regular
 
 TIMEOUT_SECONDS = 30.0
@@ -301,8 +301,7 @@ def fetch(
     kernels = read_index(_checked(origin, INDEX, MAX_LIST_BYTES, sums), str(origin))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        clear_abandoned(folder)
-        with scratch_folder(folder) as scratch:
+        with owned_folder(folder) as scratch:
             new, old = scratch / "new", scratch / "old"
             new.mkdir()
             old.mkdir()

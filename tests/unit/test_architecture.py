@@ -32,13 +32,14 @@ MODULES = {name_of(path): path for path in FILES if "whisper_npu/kernels" not in
 
 # What every room may import besides itself. A room is the longest entry that a module's name begins with;
 # the rooms of FREE import nothing of ours and may be imported everywhere.
-FREE = {"", "errors", "dtypes", "home", "near", "untrusted"}
+FREE = {"", "errors", "dtypes", "home", "near", "owned", "untrusted"}
 PURE_NPU = {"npu.contract", "npu.kernel", "npu.layout", "npu.plan", "npu.cost", "npu.targets"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "dtypes": set(),
     "home": set(),
     "near": set(),
+    "owned": set(),
     "untrusted": set(),
     "cache": set(),
     "markdown": set(),
