@@ -12,13 +12,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from whisper_npu.cache import clear_abandoned, scratch_folder
 from whisper_npu.errors import quoted
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.core import CoreObject, CoreSource, ObjectNameError, object_named
@@ -36,6 +34,7 @@ from whisper_npu.npu.artifacts import (
 )
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
+from whisper_npu.owned import owned_folder, temporary_folder
 from whisper_npu.untrusted import read_object, read_regular
 
 _LAST_LINES = 15  # of a failing tool's output
@@ -289,8 +288,7 @@ def _build(design: DesignSource, folder: Path, array: str, tools: _CompleteToolc
         return BuildResult(design.name, place, is_new=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        clear_abandoned(folder)
-        with scratch_folder(folder) as scratch:
+        with owned_folder(folder) as scratch:
             work, made, old, packer = (scratch / name for name in ("work", "new", "old", "packer"))
             new = made / design.name
             for needed in (work, new, old, packer):
@@ -387,8 +385,8 @@ def aie_opt_check(design: DesignSource, tools: Toolchain) -> str:
         f"{design.name}.mlir",
     ]
     purpose = f"aiecc's check of {design.name}"
-    with tempfile.TemporaryDirectory(prefix="whisper-npu-") as scratch:
-        work = Path(scratch)
+    with temporary_folder() as scratch:
+        work = scratch
         (work / f"{design.name}.mlir").write_text(design.mlir_text, "utf-8")
         if design.toolchain.measures_cores and tools.peano and tools.include:
             for command in _compile(design, tools.peano, tools.include):

@@ -21,8 +21,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from whisper_npu import __version__
-from whisper_npu.cache import clear_abandoned, scratch_folder
 from whisper_npu.errors import UsageError, WhisperNpuError, quoted
+from whisper_npu.home import expanded
 from whisper_npu.kernels.published import (
     INDEX,
     MAX_LIST_BYTES,
@@ -36,6 +36,7 @@ from whisper_npu.kernels.published import (
 )
 from whisper_npu.kernels.replace import replace_all
 from whisper_npu.kernels.signature import SignatureError, verify
+from whisper_npu.owned import owned_folder
 from whisper_npu.untrusted import read_regular
 
 TIMEOUT_SECONDS = 30.0
@@ -94,7 +95,7 @@ def origin_of(text: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Origin:
         return UsageError(f"--from {quoted(_without_secrets(text))}: {reason}")
 
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):
-        folder = Path(os.path.expanduser(text))
+        folder = Path(expanded(text))
         if not text.strip() or not os.path.isdir(folder):  # a name that is too long is none, too
             raise refuse("there is no such folder, and an address begins with http:// or https://")
         return SetFolder(folder)
@@ -300,8 +301,7 @@ def fetch(
     kernels = read_index(_checked(origin, INDEX, MAX_LIST_BYTES, sums), str(origin))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        clear_abandoned(folder)
-        with scratch_folder(folder) as scratch:
+        with owned_folder(folder) as scratch:
             new, old = scratch / "new", scratch / "old"
             new.mkdir()
             old.mkdir()

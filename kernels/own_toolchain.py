@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from whisper_npu.errors import UsageError
+from whisper_npu.home import data_folder
 from whisper_npu.untrusted import read_object
 
 MARKER, UNFINISHED = "whisper-npu-toolchain.json", "whisper-npu-unfinished"
@@ -30,11 +32,8 @@ class Installed:
 
 
 def toolchain_folder(environ: Mapping[str, str]) -> Path:
-    """$WHISPER_NPU_TOOLCHAIN, or whisper-npu/toolchain in the user's data folder."""
-    if own := environ.get("WHISPER_NPU_TOOLCHAIN"):
-        return Path(os.path.expanduser(own))
-    data = Path(os.path.expanduser(environ.get("XDG_DATA_HOME") or "~/.local/share"))
-    return data / "whisper-npu" / "toolchain"
+    """$WHISPER_NPU_TOOLCHAIN, or whisper-npu/toolchain in the user's data folder. Raises UsageError."""
+    return data_folder("toolchain", "WHISPER_NPU_TOOLCHAIN", environ)
 
 
 def installed(folder: Path) -> Installed | None:
@@ -60,6 +59,9 @@ def write_marker(folder: Path, what: Installed) -> None:
 
 def site_packages(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """The folder of the user's own tools, to look for packages in, once they have built a kernel."""
-    folder = toolchain_folder(environ)
+    try:
+        folder = toolchain_folder(environ)
+    except UsageError:  # who has no home folder has no tools in it
+        return ()
     there = installed(folder)
     return (folder / there.site_packages,) if there and there.proved else ()

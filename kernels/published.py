@@ -18,7 +18,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,6 +35,7 @@ from whisper_npu.kernels.toolchain import GENERATIONS
 from whisper_npu.npu.artifacts import MANIFEST, MAX_FILE_BYTES, checked_kernel
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import TARGETS, Target
+from whisper_npu.owned import owned_folder
 from whisper_npu.untrusted import json_object, read_object, read_regular
 
 INDEX, SUMS, SIGNATURE, README = "kernels.json", "SHA256SUMS", "SHA256SUMS.sig", "README.md"
@@ -218,8 +218,8 @@ def pack(kernel_folder: Path, to: Path, *, key: Path | None = None) -> list[str]
     contracts = [check_kernel(place.name, place, str(kernel_folder)) for place in places]
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=to.parent, prefix=".packing-") as scratch:
-            made, old = Path(scratch) / "new", Path(scratch) / "old"
+        with owned_folder(to.parent) as scratch:
+            made, old = scratch / "new", scratch / "old"
             new = made / to.name
             for needed in (new, old):
                 needed.mkdir(parents=True)

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from whisper_npu.kernels.own_toolchain import MARKER, UNFINISHED, Installed, ins
 from whisper_npu.kernels.toolchain import Generation, Pair
 from whisper_npu.kernels.tools import GET_XCLBINUTIL, Toolchain
 from whisper_npu.npu.contract import Contract
+from whisper_npu.owned import temporary_folder
 
 # Of the wheels of mlir_aie (github.com/Xilinx/mlir-aie, assets of the releases that kernels/toolchain.py
 # names): cp311 or cp312 to cp314, manylinux_2_35.
@@ -110,8 +110,8 @@ def set_up(
     elsewhere = ("MLIR_AIE_INSTALL_DIR", "PEANO_INSTALL_DIR")
     own = {name: value for name, value in environ.items() if name not in elsewhere}
     tools = Toolchain.find(own, [folder / there.site_packages])
-    with tempfile.TemporaryDirectory(prefix="whisper-npu-") as scratch:
-        build([DesignSource.of(trial, generation)], Path(scratch), tools=tools)
+    with temporary_folder() as scratch:
+        build([DesignSource.of(trial, generation)], scratch, tools=tools)
     write_marker(folder, replace(there, proved=True))
     return SetUp(folder, generation, is_new, trial.name)
 

@@ -11,9 +11,9 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.owned import temporary_folder
 
 NAMESPACE = "whisper-npu-kernels"
 SIGNER = "whisper-npu"  # the identity that every trusted key has here
@@ -49,8 +49,8 @@ def sign(file: Path, key: Path) -> Path:
 
 def verify(content: bytes, signature: bytes, keys: Sequence[str]) -> None:
     """Raises SignatureError unless one of these public keys has signed this content."""
-    with TemporaryDirectory(prefix="whisper-npu-") as scratch:
-        signers, signed = Path(scratch) / "signers", Path(scratch) / "signature"
+    with temporary_folder() as scratch:
+        signers, signed = scratch / "signers", scratch / "signature"
         signers.write_text("".join(f"{SIGNER} {key}\n" for key in keys), "utf-8")
         signed.write_bytes(signature)
         verifying = ["-Y", "verify", "-f", str(signers), "-I", SIGNER, "-n", NAMESPACE, "-s", str(signed)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution
@@ -27,6 +26,7 @@ from whisper_npu.kernels.toolchain import (
     is_release,
 )
 from whisper_npu.npu.targets import DEFAULT, TARGETS
+from whisper_npu.owned import temporary_folder
 
 XCLBINUTIL = "xclbinutil", "hrx-xclbinutil"  # XRT's, and one that needs no XRT (mlir-aie pull request 3347)
 # In Debian 13's backports, in AMD's PPA for Ubuntu 24.04 to 25.10, and in Ubuntu 26.04's universe. Sources:
@@ -224,8 +224,8 @@ def _asked(aiecc: Path) -> Generation:
         raise BuildError(
             f"the release of {aiecc} cannot be found out; name it: --toolchain {G3.name} or {G4.name}"
         )
-    with tempfile.TemporaryDirectory(prefix="whisper-npu-") as scratch:
-        probe = Path(scratch) / "acquire.mlir"
+    with temporary_folder() as scratch:
+        probe = scratch / "acquire.mlir"
         probe.write_text(_ACQUIRE_OF_THE_OBJECT.replace("DEVICE", DEFAULT.device()), "utf-8")
         done = subprocess.run([aie_opt, probe], capture_output=True, check=False)
     return G4 if done.returncode == 0 else G3

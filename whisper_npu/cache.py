@@ -1,40 +1,30 @@
 """Folders that are built once and found again: each is complete or absent.
 
-An entry is built in a scratch folder beside it, which holds a file that its builder has locked. The system
-gives a lock up when its process ends, however it ends. So two processes that need the same entry build it
-once, and the next start removes the scratch folder of one that was killed.
+An entry is built in an owned folder beside it (owned.py), so that processes that need the same one build it
+once, and gets its name when it is complete.
 """
 
 from __future__ import annotations
 
 import atexit
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import stat
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from whisper_npu import __version__
 from whisper_npu.errors import CacheError, one_line
+from whisper_npu.home import private_temporary_folder
+from whisper_npu.owned import clear_left_behind, owned_folder
 from whisper_npu.untrusted import read_object
 
 _SIZES = ".sizes.json"  # written last: name and size of every file that `build` made
 _ABOUT = ".about.json"
-SCRATCH = ".building-"
-_LOCK = "lock"  # a file in a scratch folder; whoever builds there holds its lock
-# Where a file system has no locks: seconds after which no process builds in its scratch folder any more.
-_ABANDONED = 24 * 3600
-_PATIENCE = 600.0  # seconds to wait for another process that builds the same: it may be suspended
-_POLL = 0.05  # seconds
 
 COMPILED = "compiled"  # the kind of entry that is made from C++ sources
 
@@ -59,53 +49,6 @@ class Entry:
     size: int  # bytes of all its files
     complete: bool  # no file is missing, and each has its size
     used: float = 0.0  # when it was used last, in seconds since 1970
-
-
-def cache_folder(chosen: Path | None) -> Path:
-    """Where whisper-npu keeps what it builds: `chosen`, $WHISPER_NPU_CACHE, or the user's cache folder.
-
-    Who has no home folder gets one in the temporary folder, which nobody else can open.
-    Raises CacheError where none is to be had.
-    """
-    if own := chosen or os.environ.get("WHISPER_NPU_CACHE"):
-        if os.fspath(folder := _at_home(own)).startswith("~"):
-            raise CacheError(
-                f"cache folder {str(own)!r} is in a home folder that is not known; set WHISPER_NPU_CACHE to "
-                "the whole path of a writable folder"
-            )
-        return folder
-    folder = _at_home(os.environ.get("XDG_CACHE_HOME", ""))
-    if not folder.is_absolute():  # as the XDG Base Directory Specification wants it
-        folder = _at_home("~/.cache")
-    if not folder.is_absolute():
-        return _users_temporary_folder()
-    return folder / "whisper-npu"
-
-
-def _at_home(folder: Path | str) -> Path:
-    # os.path, because pathlib raises where the home is not known.
-    return Path(os.path.expanduser(folder))
-
-
-def _users_temporary_folder() -> Path:
-    """A folder for this user alone below the temporary folder, where others may have put one of its name."""
-    folder = Path("the temporary folder")
-    try:
-        folder = Path(tempfile.gettempdir()) / f"whisper-npu-{os.getuid()}"
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        status = folder.lstat()
-    except OSError as error:
-        raise CacheError(
-            f"{folder} cannot be used ({error.strerror or one_line(error)}); set WHISPER_NPU_CACHE to a "
-            "writable folder"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise CacheError(
-            f"{folder} is not a folder that only you can open: somebody else may have put it there; set "
-            "WHISPER_NPU_CACHE to a writable folder"
-        )
-    return folder
 
 
 def content_key(salt: str, hashes: Iterable[tuple[str, str]]) -> str:
@@ -138,7 +81,7 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
 
     Raises CacheError if the cache cannot be written, and whatever `build` raises.
     """
-    clear_abandoned(cache)
+    clear_left_behind(cache)
     if (folder := find(cache, key)) is not None:
         mark_used(folder)
         if about is not None and not (folder / _ABOUT).is_file():
@@ -148,7 +91,7 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
     folder = cache / key
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(cache, key) as scratch:
+        with owned_folder(cache, key) as scratch:
             if find(cache, key) is None:
                 _build_in(scratch, folder, build, about or About())
     except OSError as error:
@@ -167,12 +110,11 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
 def build_for_this_run(build: Callable[[Path], None]) -> Path:
     """What `build` makes of an empty folder in the temporary folder, for as long as this process lives.
 
-    For who cannot write the cache. Raises CacheError if the temporary folder cannot be written either, and
+    Where the cache cannot be written. Raises CacheError if the temporary folder cannot be written either, and
     whatever `build` raises.
     """
-    parent = _users_temporary_folder()
-    clear_abandoned(parent)
-    held = scratch_folder(parent)
+    parent = private_temporary_folder()
+    held = owned_folder(parent)
     try:
         new = held.__enter__() / "new"
         new.mkdir()
@@ -193,91 +135,6 @@ def build_for_this_run(build: Callable[[Path], None]) -> Path:
 
     atexit.register(leave)
     return new
-
-
-@contextmanager
-def scratch_folder(parent: Path, key: str = "") -> Iterator[Path]:
-    """A folder below `parent` that is removed afterwards, by the next start if this process is killed.
-
-    key: for an entry that is built in it; two processes do not have one for the same entry at a time.
-    Raises OSError.
-    """
-    folder, lock = _owned(parent, key)
-    try:
-        yield folder
-    finally:
-        _remove_scratch(folder, lock)
-
-
-def _owned(parent: Path, key: str) -> tuple[Path, int | None]:
-    """A scratch folder, and the descriptor that holds its lock; None where the file system has no locks."""
-    until = time.monotonic() + _PATIENCE
-    alone = not key
-    while True:
-        folder = parent / f"{SCRATCH}{key}{secrets.token_hex(4) if alone else ''}"
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        try:
-            status = folder.lstat()
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                alone = True  # a link, say, in a cache for several users: nothing of ours
-                continue
-            lock = _lock(folder, os.O_CREAT)
-        except FileNotFoundError:  # removed in this moment, by whoever took it for one that was left
-            parent.stat()  # raises if it is the parent that is gone
-            continue
-        except OSError as error:
-            if isinstance(error, PermissionError) and not alone:  # another user's, in a cache for several
-                alone = True
-                continue
-            if error.errno not in _NO_LOCKS:
-                raise
-            shutil.rmtree(folder, ignore_errors=True)
-            return Path(tempfile.mkdtemp(dir=parent, prefix=f"{SCRATCH}{key}")), None
-        if lock is not None:
-            _empty(folder)  # of what one that was killed left
-            return folder, lock
-        alone = alone or time.monotonic() > until
-        time.sleep(_POLL)
-
-
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-
-
-def _lock(folder: Path, flags: int = 0) -> int | None:
-    """The lock of a scratch folder; None if somebody else has it. Raises OSError."""
-    path = folder / _LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever had it before may have removed the file: then another one has its name, or none.
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != _LOCK:
-            path.unlink()
-
-
-def _remove_scratch(folder: Path, lock: int | None) -> None:
-    """The file with the lock goes last: who finds the folder without one cannot tell whose it is."""
-    with suppress(OSError):
-        _empty(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    if lock is not None:
-        os.close(lock)
 
 
 def _build_in(scratch: Path, folder: Path, build: Callable[[Path], None], about: About) -> None:
@@ -323,32 +180,6 @@ def entries(cache: Path) -> tuple[Entry, ...]:
     )
 
 
-def clear_abandoned(cache: Path) -> None:
-    """Remove the scratch folders of processes that were killed, as far as this user may."""
-    try:
-        with os.scandir(cache) as found:
-            left = [Path(entry.path) for entry in found if entry.name.startswith(SCRATCH)]
-    except OSError:
-        return
-    for folder in left:
-        with suppress(OSError):
-            if folder.is_symlink() or not folder.is_dir():
-                continue
-            try:
-                lock = _lock(folder)
-            except OSError as error:
-                # No lock was made yet, by one that is just about to or was killed before; or none can be had.
-                if error.errno not in (errno.ENOENT, *_NO_LOCKS):
-                    continue
-                if time.time() - folder.stat().st_mtime < _ABANDONED:
-                    folder.rmdir()  # which it cannot do unless it is empty
-                else:
-                    shutil.rmtree(folder, ignore_errors=True)
-                continue
-            if lock is not None:
-                _remove_scratch(folder, lock)
-
-
 def remove(folder: Path) -> int:
     """Remove an entry or an abandoned folder. Returns the bytes that were freed.
 
@@ -356,7 +187,7 @@ def remove(folder: Path) -> int:
     """
     size = size_of(folder)
     try:
-        with scratch_folder(folder.parent) as scratch:
+        with owned_folder(folder.parent) as scratch:
             folder.rename(scratch / "removed")
     except OSError as error:
         raise CacheError(
@@ -422,7 +253,7 @@ def _describe(folder: Path, about: About) -> None:
 
 def discard(cache: Path, key: str) -> None:
     """Remove an entry that whoever reads it found damaged or out of date, if the cache can be written."""
-    with suppress(OSError), scratch_folder(cache) as scratch:  # `find_or_build` says so
+    with suppress(OSError), owned_folder(cache) as scratch:  # `find_or_build` says so
         (cache / key).rename(scratch / "damaged")
 
 

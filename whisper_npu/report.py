@@ -12,6 +12,7 @@ from pathlib import Path
 
 from whisper_npu import __version__
 from whisper_npu.energy.meter import Energy, Used
+from whisper_npu.home import at_home
 from whisper_npu.kernels.matmul.kernel import MatmulPlan, matmul_64x64, tiled_plan
 from whisper_npu.npu.cost import BASELINE, Modelled, dispatches_seconds, overlay_change, profiles, total
 from whisper_npu.npu.device import Run, Stats, merged
@@ -223,7 +224,7 @@ class Report:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it as JSON, and return its path. Raises OutputError."""
-        target = Path(path).expanduser()
+        target = at_home(path)
         write_atomically(target, as_json(as_document(self)))
         return target
 

@@ -23,8 +23,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from whisper_npu.cache import COMPILED, About, cache_folder, find_or_build
+from whisper_npu.cache import COMPILED, About, find_or_build
 from whisper_npu.errors import WhisperNpuError
+from whisper_npu.home import cache_folder
 from whisper_npu.host.cxx import COMPILERS, find_cxx
 from whisper_npu.host.native import cpu_flags
 from whisper_npu.host.vmac import HEADER

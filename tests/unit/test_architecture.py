@@ -32,12 +32,14 @@ MODULES = {name_of(path): path for path in FILES if "whisper_npu/kernels" not in
 
 # What every room may import besides itself. A room is the longest entry that a module's name begins with;
 # the rooms of FREE import nothing of ours and may be imported everywhere.
-FREE = {"", "errors", "dtypes", "near", "untrusted"}
+FREE = {"", "errors", "dtypes", "home", "near", "owned", "untrusted"}
 PURE_NPU = {"npu.contract", "npu.kernel", "npu.layout", "npu.plan", "npu.cost", "npu.targets"}
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "dtypes": set(),
+    "home": set(),
     "near": set(),
+    "owned": set(),
     "untrusted": set(),
     "cache": set(),
     "markdown": set(),
@@ -326,6 +328,13 @@ def test_a_generation_is_named_by_its_target_only(module: str) -> None:
             assert "XDNA1" not in (getattr(node, "id", "") or getattr(node, "attr", ""))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             assert not re.search(r"XDNA1|npu1", node.value) or module in SPEAKS_TO_USERS, node.value
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_home_folders_are_resolved_in_one_place(module: str) -> None:
+    """Elsewhere nobody thinks of those who have none: a folder named ~, or a RuntimeError."""
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert module == "whisper_npu.home" or not re.search(r"expanduser|Path\.home", text)
 
 
 # Words on what the program is, for people who have not opened a device yet.

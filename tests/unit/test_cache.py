@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from whisper_npu import __version__, cache
+from whisper_npu import __version__, cache, owned
 from whisper_npu.cache import About
 from whisper_npu.errors import CacheError
 
@@ -151,23 +147,11 @@ def test_who_waits_for_a_process_that_is_killed_builds_it(store: Path) -> None:
 
 
 def test_nobody_waits_for_ever(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_PATIENCE", 0.0)
+    monkeypatch.setattr(owned, "_PATIENCE", 0.0)
     process = builder(store, "key")
     folder = cache.find_or_build(store, "key", fill)
     assert (folder / "file").read_bytes() == b"x" * 1000
     killed(process)
-
-
-def test_a_scratch_folder_without_a_lock_goes_when_it_is_empty_or_old(store: Path) -> None:
-    for name in (".building-old", ".building-new", ".building-empty", "entry"):
-        (store / name).mkdir(parents=True)
-    for name in (".building-old", ".building-new"):
-        fill(store / name)
-    long_ago = time.time() - 2 * 24 * 3600
-    for name in (".building-old", "entry"):
-        os.utime(store / name, (long_ago, long_ago))
-    cache.clear_abandoned(store)
-    assert sorted(path.name for path in store.iterdir()) == [".building-new", "entry"]
 
 
 def test_an_entry_of_what_has_changed_since_gives_way_to_the_new_one(store: Path) -> None:
@@ -180,53 +164,6 @@ def test_an_entry_of_what_has_changed_since_gives_way_to_the_new_one(store: Path
     cache.find_or_build(store, "other model", fill, About("decoder", "/models/tiny", identity="as it was"))
     cache.find_or_build(store, "new", fill, about("decoder", "as it is"))
     assert {path.name for path in store.iterdir()} == {"same", "new", "other kind", "other model"}
-
-
-# Who has no home
-
-
-@pytest.fixture
-def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Without HOME and without an entry among the users. Returns the folder that would be theirs."""
-    for name in ("HOME", "WHISPER_NPU_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def unknown(_: int) -> None:
-        raise KeyError
-
-    monkeypatch.setattr("pwd.getpwuid", unknown)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return tmp_path / f"whisper-npu-{os.getuid()}"
-
-
-def test_who_has_no_home_gets_a_folder_that_nobody_else_can_open(nobody: Path) -> None:
-    for _ in range(2):
-        assert cache.cache_folder(None) == nobody
-        assert stat.S_IMODE(nobody.stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize(
-    "plant",
-    [
-        lambda folder: folder.mkdir(mode=0o777) or folder.chmod(0o777),
-        lambda folder: folder.symlink_to(folder.parent),
-        lambda folder: folder.symlink_to("/nowhere"),
-        lambda folder: folder.write_text(""),
-        lambda folder: os.mkfifo(folder),
-    ],
-)
-def test_a_folder_that_somebody_else_may_have_put_there_is_not_used(
-    nobody: Path, plant: Callable[[Path], Any]
-) -> None:
-    plant(nobody)
-    with pytest.raises(CacheError, match="WHISPER_NPU_CACHE"):
-        cache.cache_folder(None)
-
-
-@pytest.mark.parametrize("chosen", [Path("~/cache"), Path("~nobody-of-this-name/cache")])
-def test_a_chosen_folder_in_an_unknown_home_is_one_line(nobody: Path, chosen: Path) -> None:
-    with pytest.raises(CacheError, match="home folder that is not known; set WHISPER_NPU_CACHE"):
-        cache.cache_folder(chosen)
 
 
 def test_a_link_adds_nothing_to_a_size(tmp_path: Path) -> None:
@@ -248,19 +185,3 @@ def test_a_folder_of_links_has_the_size_of_what_they_lead_to(tmp_path: Path) -> 
     assert cache.size_of(tmp_path / "snapshot", with_links=True) == 1000
     assert cache.size_of(tmp_path) == 1000
     assert cache.size_of(tmp_path / "nowhere") == 0
-
-
-@pytest.mark.parametrize("leads_somewhere", [True, False])
-def test_a_link_in_the_place_of_a_scratch_folder_is_not_followed(
-    leads_somewhere: bool, tmp_path: Path
-) -> None:
-    """In a cache for several users anybody may have put it there."""
-    place, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
-    place.mkdir()
-    if leads_somewhere:
-        elsewhere.mkdir()
-        (elsewhere / "precious").touch()
-    (place / f"{cache.SCRATCH}key").symlink_to(elsewhere)
-    found = cache.find_or_build(place, "key", lambda folder: (folder / "a").touch())
-    assert sorted(path.name for path in found.iterdir() if not path.name.startswith(".")) == ["a"]
-    assert (elsewhere / "precious").exists() == leads_somewhere

@@ -292,7 +292,7 @@ def test_a_damaged_entry_in_a_cache_that_cannot_be_written_is_not_used(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(staging.cache.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(staging.cache, "owned_folder", refuse)
     assert contents(device, stage(weights([]), device, kept_in(tmp_path))) == fresh
 
 

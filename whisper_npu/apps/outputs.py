@@ -15,10 +15,10 @@ from whisper_npu.output import (
     is_stream,
     output_path,
     partial_path,
-    remove_left_behind,
     render,
     write_atomically,
 )
+from whisper_npu.owned import clear_left_behind
 from whisper_npu.transcription.transcript import Transcript
 
 
@@ -56,7 +56,7 @@ def check_outputs(sources: Sequence[str], outputs: OutputFiles, report: Path | N
     for path, source in written:  # while it is transcribed, and where that is interrupted
         _take(partial_path(path), shown(source), recordings, writers)
     for folder in {path.parent for path, _ in named if not is_stream(path)}:
-        remove_left_behind(folder)
+        clear_left_behind(folder)
 
 
 def _take(path: Path, writer: str, recordings: Collection[str], writers: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from whisper_npu.errors import UsageError, shown
+from whisper_npu.home import expanded
 
 STDIN = "-"
 
@@ -109,7 +110,7 @@ def _path_of(argument: str) -> str:
         return argument
     if file := _FILE_ADDRESS.fullmatch(argument):
         return unquote(file[1], errors="surrogateescape")
-    return os.path.expanduser(argument)
+    return expanded(argument)
 
 
 def _identity(source: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any, BinaryIO
 
@@ -13,6 +12,7 @@ from whisper_npu.audio.damage import LIBRARY_ERRORS, too_long
 from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.quiet import silent_libraries
 from whisper_npu.audio.samples import BLOCK, MIN_SAMPLE_RATE, Decoded, Resampling
+from whisper_npu.owned import temporary_folder
 
 # libsndfile only estimates the length of these, and stops at the estimate.
 _ESTIMATED_LENGTH = ("MP3", "OGG")
@@ -87,8 +87,8 @@ def _open(name: str, file: BinaryIO) -> Any:
                 return None
         # As librosa does: libsndfile finds an mp3 behind leading junk, but only under that extension.
         try:
-            with TemporaryDirectory() as folder:
-                link = Path(folder, "recording.mp3")
+            with temporary_folder() as folder:
+                link = folder / "recording.mp3"
                 link.symlink_to(path)
                 return soundfile.SoundFile(str(link))
         except LIBRARY_ERRORS:

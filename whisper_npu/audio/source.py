@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from whisper_npu.audio.copying import PIECE, copied
 from whisper_npu.errors import AudioError, shown
+from whisper_npu.home import expanded
 
 # What `load_audio` takes. Of an array-like, such as a PyTorch tensor, the type is not known here.
 AudioSource = str | os.PathLike[str] | BinaryIO | bytes | npt.NDArray[Any]
@@ -46,7 +47,7 @@ def fetch(name: str, source: object, max_seconds: float = inf) -> BinaryIO:
         return _from_open_file(name, _standard_input(), max_seconds)
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
-        return _open(path if os.path.lexists(path) else os.path.expanduser(path), name, max_seconds)
+        return _open(path if os.path.lexists(path) else expanded(path), name, max_seconds)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return copied(name, BytesIO(bytes(source)).read)
     if hasattr(source, "read"):

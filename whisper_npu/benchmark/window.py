@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from whisper_npu.encoder import AudioEncoder, ModelDimensions, Weights, encoder_
 from whisper_npu.errors import WhisperNpuError
 from whisper_npu.npu.device import Recording
 from whisper_npu.npu.open import open_device
+from whisper_npu.owned import temporary_folder
 from whisper_npu.released import released_dimensions
 
 OURS, PEER = "emulator", "CTranslate2"
@@ -137,10 +137,10 @@ def encoder(name: str, dims: ModelDimensions, threads: int) -> Callable[[F32], o
         return our_encoder(dims, threads)
     import ctranslate2
 
-    with tempfile.TemporaryDirectory() as folder:
-        write_peer(dims, Path(folder))
+    with temporary_folder() as folder:
+        write_peer(dims, folder)
         model = ctranslate2.models.Whisper(
-            folder, device="cpu", compute_type="float32", intra_threads=threads
+            str(folder), device="cpu", compute_type="float32", intra_threads=threads
         )
     return lambda mel: model.encode(ctranslate2.StorageView.from_array(mel[None]))
 

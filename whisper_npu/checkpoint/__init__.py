@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from whisper_npu.cache import cache_folder, content_key
+from whisper_npu.cache import content_key
 from whisper_npu.checkpoint import convert, ctranslate2_folder, huggingface_folder
 from whisper_npu.checkpoint.arrays import check_finite
 from whisper_npu.checkpoint.files import identity
@@ -21,6 +21,7 @@ from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import locate, no_weights
 from whisper_npu.encoder import ModelDimensions
+from whisper_npu.home import cache_folder
 
 __all__ = ["Checkpoint", "known_models", "load_checkpoint", "models_here"]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from whisper_npu.cache import cache_folder
 from whisper_npu.checkpoint.convert import SMALL_FILES
 from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_companions
 from whisper_npu.checkpoint.huggingface_folder import ADAPTER_FILES, INDEX, MERGE, SINGLE, weight_files
 from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.home import cache_folder
 
 _TIMEOUT = 10.0  # seconds for the hub to answer; huggingface_hub has no limit of its own
 

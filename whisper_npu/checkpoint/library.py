@@ -20,6 +20,8 @@ from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES, main_name
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import HUB_ID, in_model_dir, unknown_model
 from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.home import expanded
+from whisper_npu.owned import clear_left_behind, owned_folder
 
 # Kinds of parts, besides those of cache entries.
 DOWNLOAD, OWN_FOLDER, INSTALLED = "hub", "folder", "installed package"
@@ -80,7 +82,7 @@ class Library:
         Raises UnknownModelError, with what is near, and CheckpointError for a model that is not here.
         """
         by_name = {model.name: model for model in self.models}
-        folder = os.path.realpath(os.path.expanduser(name)) if name and "\0" not in name else name
+        folder = os.path.realpath(expanded(name)) if name and "\0" not in name else name
         found = by_name.get(main_name(name)) or by_name.get(folder)
         if found is not None:
             return found
@@ -105,7 +107,7 @@ class Verdict:
 
 def open_library(places: Places) -> Library:
     """Look at all folders of models. Uses no network."""
-    cache.clear_abandoned(places.cache)
+    clear_left_behind(places.cache)
     entries = cache.entries(places.cache)
     found: dict[str, list[Part]] = {}
     owners: dict[Path, str] = {}  # resolved folder of a checkpoint -> the model's name
@@ -292,7 +294,7 @@ def _derivation(entry: cache.Entry) -> Callable[[Path], None] | None:
 
 
 def _differing(folder: Path, derive: Callable[[Path], None], cache_folder: Path) -> list[str]:
-    with cache.scratch_folder(cache_folder) as scratch:
+    with owned_folder(cache_folder) as scratch:
         made = scratch / "made"
         made.mkdir()
         derive(made)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.cache import cache_folder
 from whisper_npu.errors import UsageError
+from whisper_npu.home import at_home, cache_folder
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Places:
         cls, cache_dir: Path | None = None, model_dir: Path | None = None, *, local_files_only: bool = False
     ) -> Places:
         """The folders that the user chose, ~ resolved; None for the defaults."""
-        chosen = None if model_dir is None else Path(os.path.expanduser(model_dir))
+        chosen = None if model_dir is None else at_home(model_dir, "model_dir")
         return cls(cache_folder(cache_dir), chosen, local_files_only)
 
     @property

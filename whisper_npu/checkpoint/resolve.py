@@ -14,6 +14,7 @@ from whisper_npu.checkpoint.huggingface_folder import ADAPTER_FILES, INDEX, MERG
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError
+from whisper_npu.home import expanded
 from whisper_npu.near import did_you_mean
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -37,9 +38,8 @@ def locate(model: str | Path, places: Places, progress: Callable[[str], None]) -
         raise UsageError(f"model is {model!r}, must be a name, a folder, or a hub id (org/name)")
     if isinstance(model, str) and model in HUB_IDS:
         return _named(model, places, progress)
-    # os.path, because pathlib raises on a home that is unknown and on a name that is too long.
-    path = Path(os.path.expanduser(model))
-    if model != "" and os.path.isdir(path):
+    path = Path(expanded(model))
+    if model != "" and os.path.isdir(path):  # pathlib raises for a name that is too long
         kind = "CTranslate2" if is_ctranslate2(path) else "Hugging Face"
         return Located(str(model), path, f"{kind} folder {path}")
     if (reason := foreign_formats.refusal(str(model))) is not None:

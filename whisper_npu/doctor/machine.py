@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from whisper_npu.cache import cache_folder
 from whisper_npu.errors import TrialLostError
+from whisper_npu.home import cache_folder
 from whisper_npu.npu.artifacts import searched_folders
 from whisper_npu.npu.trials import Trials, boot_id, user_folder
 

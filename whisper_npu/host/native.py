@@ -19,8 +19,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from whisper_npu.cache import COMPILED, About, cache_folder, find_or_build
+from whisper_npu.cache import COMPILED, About, find_or_build
 from whisper_npu.errors import CacheError
+from whisper_npu.home import cache_folder
 from whisper_npu.host.cxx import find_cxx
 
 # For this very CPU; a*b+c may be rounded once.

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from whisper_npu.errors import KernelManifestError, KernelNotBuiltError, one_line, quoted
+from whisper_npu.errors import KernelManifestError, KernelNotBuiltError, UsageError, one_line, quoted
+from whisper_npu.home import data_folder, expanded
 from whisper_npu.kernels import registry
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.targets import Target
@@ -60,24 +62,19 @@ class Artifact:
 
 
 def kernel_folder(environ: Mapping[str, str]) -> Path:
-    """Where built kernels live: $WHISPER_NPU_KERNELS, or whisper-npu/kernels in the user's data folder."""
-    if own := environ.get("WHISPER_NPU_KERNELS"):
-        return at_home(own)
-    return _user_folder(environ)
+    """Where built kernels live: $WHISPER_NPU_KERNELS, or whisper-npu/kernels in the user's data folder.
 
-
-def _user_folder(environ: Mapping[str, str]) -> Path:
-    return at_home(environ.get("XDG_DATA_HOME") or "~/.local/share") / "whisper-npu" / "kernels"
-
-
-def at_home(folder: str | Path) -> Path:
-    """With ~ resolved, unless the home folder is not known: then it is a folder that does not exist."""
-    return Path(os.path.expanduser(folder))
+    Raises UsageError where that is in a home folder that is not known.
+    """
+    return data_folder("kernels", "WHISPER_NPU_KERNELS", environ)
 
 
 def searched_folders(given: Sequence[Path], environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """Where a kernel is looked for, first come first: those given, $WHISPER_NPU_KERNELS, the user's."""
-    folders = [*map(at_home, given), kernel_folder(environ), _user_folder(environ)]
+    folders = [Path(expanded(folder)) for folder in given]
+    for known in (environ, {**environ, "WHISPER_NPU_KERNELS": ""}):
+        with suppress(UsageError):  # who has no home folder has no kernels in it
+            folders.append(kernel_folder(known))
     return tuple(dict.fromkeys(folders))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
 from whisper_npu.errors import UsageError
+from whisper_npu.home import at_home
 
 
 @dataclass(frozen=True)
@@ -33,4 +33,4 @@ class NpuOptions:
         several = (kernels,) if isinstance(kernels, str | Path) else kernels
         if not isinstance(several, Iterable) or not all(isinstance(one, str | Path) for one in several):
             raise UsageError(f"kernels is {kernels!r}, must be a folder, or several")
-        return cls(tuple(Path(os.path.expanduser(folder)) for folder in several), timeout_seconds)
+        return cls(tuple(at_home(folder, "kernels") for folder in several), timeout_seconds)

@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from whisper_npu.cache import cache_folder
 from whisper_npu.errors import NoAnswerError, TrialLostError
+from whisper_npu.home import cache_folder
+from whisper_npu.owned import clear_left_behind, owned_file
 from whisper_npu.untrusted import read_object
 
 FOLDER = "npu-trials"  # of the cache
@@ -149,10 +150,9 @@ def _written(file: Path, trial: Trial) -> int:
 
     Returns the open file, which holds the lock.
     """
-    new = file.with_suffix(f".{os.getpid()}")
-    held = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    clear_left_behind(file.parent)
+    new, held = owned_file(file)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
         os.write(held, json.dumps(asdict(trial)).encode())
         os.fsync(held)
         new.rename(file)
@@ -162,6 +162,7 @@ def _written(file: Path, trial: Trial) -> int:
         finally:
             os.close(folder)
     except BaseException:
-        os.close(held)  # or the next one would wait for its lock for ever
+        os.close(held)
+        new.unlink(missing_ok=True)
         raise
     return held

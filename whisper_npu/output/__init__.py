@@ -12,7 +12,6 @@ from whisper_npu.output.files import (
 )
 from whisper_npu.output.formats import FORMATS, as_document, as_json, render
 from whisper_npu.output.layout import Layout
-from whisper_npu.output.temporary import remove_left_behind
 
 __all__ = [
     "FORMATS",
@@ -25,7 +24,6 @@ __all__ = [
     "is_stream",
     "output_path",
     "partial_path",
-    "remove_left_behind",
     "render",
     "write_atomically",
     "write_bytes_atomically",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from whisper_npu.errors import OutputError, shown
 from whisper_npu.output.formats import check_format
-from whisper_npu.output.temporary import create_temporary, remove_left_behind
+from whisper_npu.owned import clear_left_behind, owned_file
 
 STDOUT = Path("-")
 
@@ -153,8 +153,8 @@ def _continue(descriptor: int, data: bytes) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    remove_left_behind(target.parent)
-    temporary, descriptor = create_temporary(target)
+    clear_left_behind(target.parent)
+    temporary, descriptor = owned_file(target)
     try:
         with open(descriptor, "wb") as file:  # it is owned until it has its name
             if target.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from whisper_npu.audio import AudioSource
 from whisper_npu.checkpoint import load_checkpoint
+from whisper_npu.home import expanded
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
@@ -76,7 +76,7 @@ def load_model(
     """
     report = progress or silent
     cache_dir, model_dir = (
-        None if folder is None else Path(os.path.expanduser(folder)) for folder in (cache_dir, model_dir)
+        None if folder is None else Path(expanded(folder)) for folder in (cache_dir, model_dir)
     )
     npu = NpuOptions.of(kernels, timeout)
     with device_for(device, threads, fidelity, npu, check_results) as (opened, _):

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from whisper_npu.cache import cache_folder, discard
+from whisper_npu.cache import discard
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
 from whisper_npu.errors import DecoderFolderError, UsageError
+from whisper_npu.home import cache_folder
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.device_names import DEVICE_NAMES
 from whisper_npu.npu.emulator.device import Fidelity

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whisper_npu.errors import UsageError, shown
+from whisper_npu.home import at_home
 from whisper_npu.output import FORMATS, Layout, as_document, render, write_atomically
 from whisper_npu.report import FileResult, Report
 from whisper_npu.transcription.took import RunOn, Took
@@ -128,7 +129,7 @@ class Transcription:
         output_format: one of txt, srt, vtt, tsv, json, lrc; None: the one that the path ends with.
         Raises UsageError for another format, and OutputError if the file cannot be written.
         """
-        target = Path(path).expanduser()
+        target = at_home(path)
         fmt = (output_format or target.suffix.removeprefix(".")).lower()
         if fmt not in FORMATS:
             raise UsageError(

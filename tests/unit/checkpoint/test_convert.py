@@ -25,6 +25,7 @@ from tests.support.checkpoints import (
 from whisper_npu import cache
 from whisper_npu.checkpoint import convert, load_checkpoint
 from whisper_npu.errors import CacheError, CheckpointError
+from whisper_npu.home import cache_folder
 
 MULTILINGUAL = {"vocab_size": 1788}  # one token more: the empty one
 
@@ -237,12 +238,12 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("WHISPER_NPU_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    assert cache.cache_folder(None) == tmp_path / ".cache" / "whisper-npu"
+    assert cache_folder(None) == tmp_path / ".cache" / "whisper-npu"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.cache_folder(None) == tmp_path / "xdg" / "whisper-npu"
+    assert cache_folder(None) == tmp_path / "xdg" / "whisper-npu"
     monkeypatch.setenv("WHISPER_NPU_CACHE", "~/own")
-    assert cache.cache_folder(None) == tmp_path / "own"
-    assert cache.cache_folder(Path("~/chosen")) == tmp_path / "chosen"
+    assert cache_folder(None) == tmp_path / "own"
+    assert cache_folder(Path("~/chosen")) == tmp_path / "chosen"
 
 
 # The folder

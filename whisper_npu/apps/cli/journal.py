@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from whisper_npu import __version__
 from whisper_npu.errors import UsageError, WhisperNpuError, one_line
 from whisper_npu.output import partial_path
-from whisper_npu.output.temporary import create_temporary
+from whisper_npu.owned import owned_file
 from whisper_npu.transcription.resume import ResumePoint
 from whisper_npu.transcription.transcript import Segment, Word
 
@@ -116,7 +116,7 @@ class Journal:
 
     def _created(self, line: bytes) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, descriptor = create_temporary(self.path)
+        temporary, descriptor = owned_file(self.path)
         try:
             _write(descriptor, _line({"format": FORMAT, "begun": asdict(self._begun)}) + line)
             os.replace(temporary, self.path)

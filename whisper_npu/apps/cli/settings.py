@@ -14,6 +14,7 @@ from typing import Any
 
 from whisper_npu.apps.cli.command import Option
 from whisper_npu.errors import UsageError, one_line
+from whisper_npu.home import at_home, user_folder
 from whisper_npu.near import did_you_mean
 
 if sys.version_info >= (3, 11):
@@ -31,11 +32,9 @@ PRECEDENCE = "the command line, then environment variables, then the config file
 def config_file(environ: Mapping[str, str] = os.environ) -> Path | None:
     """$WHISPER_NPU_CONFIG, or whisper-npu/config.toml in the user's config folder; None without a home."""
     if own := environ.get("WHISPER_NPU_CONFIG"):
-        return Path(os.path.expanduser(own))
-    folder = environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(folder):  # as the specification of XDG_CONFIG_HOME wants it
-        folder = os.path.expanduser("~/.config")
-    return Path(folder) / "whisper-npu/config.toml" if os.path.isabs(folder) else None
+        return at_home(own, "WHISPER_NPU_CONFIG")
+    folder = user_folder("XDG_CONFIG_HOME", "~/.config", environ)
+    return folder and folder / "whisper-npu/config.toml"
 
 
 def read_config(path: Path | None) -> dict[str, Any]:

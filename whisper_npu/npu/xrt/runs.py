@@ -7,7 +7,7 @@ runlist.wait raises, takes no timeout and blocks Python; a run must not be destr
 from __future__ import annotations
 
 import ctypes
-import tempfile
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,11 +56,11 @@ class Context:
     """An xclbin on the array, and the kernels that run on it: one for each size."""
 
     def __init__(self, driver: Driver, configuration: bytes) -> None:
-        # A file of its own: between two looks at the kernel's folder somebody could put another one there.
-        with tempfile.NamedTemporaryFile(prefix="whisper-npu-", suffix=".xclbin") as file:
+        # A file in memory: between two looks at the kernel's folder somebody could put another one there.
+        with open(os.memfd_create("xclbin"), "wb") as file:
             file.write(configuration)
             file.flush()
-            xclbin = driver.pyxrt.xclbin(file.name)
+            xclbin = driver.pyxrt.xclbin(f"/proc/self/fd/{file.fileno()}")
         driver.device.register_xclbin(xclbin)
         self.driver = driver
         self.hw_context = driver.pyxrt.hw_context(driver.device, xclbin.get_uuid())

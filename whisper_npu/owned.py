@@ -1,0 +1,203 @@
+"""Temporary files and folders, and the removal of those that no living process owns.
+
+A name says which machine's kernel its owner runs on, and the owner holds a lock (flock): on the file until it
+has its final name, or on a file in the folder. The system gives a lock up when its process ends, however it
+ends. A process of the same kernel, in whatever container, sees the lock: what nobody holds belongs to nobody
+who lives. Locks of another machine may not be seen through a network file system, and some file systems have
+none: what lies there is removed a day after it was last changed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+
+_ABANDONED = 24 * 3600  # seconds after which that is removed whose owner cannot be known
+_PATIENCE = 600.0  # seconds to wait for another process that owns the same: it may be suspended
+_POLL = 0.05  # seconds
+_UNKNOWN = "0" * 8
+_LOCK = "lock"  # in a folder: the file that its owner has locked
+# Short, since the file beside it may have the longest name allowed. The other forms are of earlier versions.
+_NAME = re.compile(r"\.[0-9a-f]{16}(?:\.([0-9a-f]{8}))?\.tmp|\.(?:building|fetching|packing)-.+")
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def owned_file(target: Path) -> tuple[Path, int]:
+    """A new file in the folder of `target`: its name and descriptor. Closing it gives up the lock on it.
+
+    It has the mode of any new file, as the umask says. Raises OSError.
+    """
+    while True:
+        path = target.parent / _name(secrets.token_hex(8))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(path, descriptor):
+                return path, descriptor
+        except BaseException:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        os.close(descriptor)  # another process took it for left behind before it was locked
+
+
+@contextmanager
+def owned_folder(parent: Path, key: str = "") -> Iterator[Path]:
+    """An empty folder below `parent`, which is removed afterwards. What others left there is removed before.
+
+    key: of what is made in it: two processes do not have a folder with the same key at a time, unless the
+    file system has no locks. Raises OSError.
+    """
+    clear_left_behind(parent)
+    folder, lock = _own(parent, key)
+    try:
+        yield folder
+    finally:
+        _remove(folder, lock)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """An owned folder in $TMPDIR, or wherever the system keeps temporary files. Raises OSError."""
+    with owned_folder(Path(tempfile.gettempdir())) as folder:
+        yield folder
+
+
+def clear_left_behind(parent: Path) -> None:
+    """Remove this user's temporary files and folders in a folder that no living process owns.
+
+    Raises nothing.
+    """
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if found := _NAME.fullmatch(entry.name):
+                with suppress(OSError):  # gone meanwhile, or closed to this process
+                    _remove_if_abandoned(Path(entry.path), entry.stat(follow_symlinks=False), found[1])
+
+
+def _remove_if_abandoned(path: Path, status: os.stat_result, kernel: str | None) -> None:
+    """kernel: the one that the name says, if any."""
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if status.st_uid != os.geteuid() or not (is_folder or stat.S_ISREG(status.st_mode)):
+        return
+    is_old = status.st_mtime < time.time() - _ABANDONED
+    try:
+        lock = _lock(path / _LOCK if is_folder else path)
+    except OSError as error:
+        # The folder's owner is just about to make the lock, or was killed before; or there are no locks.
+        if error.errno not in (errno.ENOENT, *_NO_LOCKS):
+            raise
+        if is_old:
+            _remove(path, None)
+        elif is_folder:
+            path.rmdir()  # which it cannot do unless it is empty
+        return
+    if lock is None:
+        return
+    if is_old or (kernel is not None and kernel == _this_kernel()):
+        _remove(path, lock)
+    else:
+        os.close(lock)
+
+
+def _own(parent: Path, key: str) -> tuple[Path, int | None]:
+    """A folder, and the descriptor that holds its lock; None where the file system has no locks."""
+    until = time.monotonic() + _PATIENCE
+    alone = not key
+    while True:
+        stem = secrets.token_hex(8) if alone else sha256(key.encode()).hexdigest()[:16]
+        folder = parent / _name(stem)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        try:
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                alone = True  # a link, say, or another user's folder, in a cache for several users
+                continue
+            lock = _lock(folder / _LOCK, os.O_CREAT)
+        except FileNotFoundError:  # removed in this moment, by a process that took it for left behind
+            parent.stat()  # raises if it is the parent that is gone
+            continue
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            if alone:
+                return folder, None
+            shutil.rmtree(folder, ignore_errors=True)
+            alone = True
+            continue
+        if lock is not None:
+            _empty(folder)  # of what one that was killed left
+            return folder, lock
+        alone = alone or time.monotonic() > until
+        time.sleep(_POLL)
+
+
+def _lock(path: Path, flags: int = 0) -> int | None:
+    """The descriptor of a file that nobody else has locked; None if somebody has. Raises OSError."""
+    # NFS locks only what is open for writing.
+    flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(path, descriptor):  # its owner may have removed or renamed it meanwhile
+            return descriptor
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _remove(path: Path, lock: int | None) -> None:
+    """Raises nothing. In a folder the lock goes last: without it nobody can tell whose the folder is."""
+    with suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            _empty(path)
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if lock is not None:
+        os.close(lock)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _name(stem: str) -> str:
+    return f".{stem}.{_this_kernel() or _UNKNOWN}.tmp"
+
+
+def _this_kernel() -> str | None:
+    """The same in all containers of a machine, until it starts anew. Source: Linux, random(4)."""
+    try:
+        return sha256(Path("/proc/sys/kernel/random/boot_id").read_bytes()).hexdigest()[:8]
+    except OSError:
+        return None
