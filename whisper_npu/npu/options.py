@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, quoted
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class NpuOptions:
                 raise UsageError(f"kernels {folder}: there is no such folder; name one with built kernels")
         seconds = self.timeout_seconds
         if not isinstance(seconds, Real) or isinstance(seconds, bool) or not 0 < seconds <= 3600:
-            raise UsageError(f"timeout is {seconds!r} s, must be above 0 and at most 3600")
+            raise UsageError(f"timeout is {quoted(seconds)} s, must be above 0 and at most 3600")
 
     @classmethod
     def of(cls, kernels: str | Path | Iterable[str | Path], timeout_seconds: float) -> NpuOptions:
         """kernels: one folder, or several. Raises UsageError."""
         several = (kernels,) if isinstance(kernels, str | Path) else kernels
         if not isinstance(several, Iterable) or not all(isinstance(one, str | Path) for one in several):
-            raise UsageError(f"kernels is {kernels!r}, must be a folder, or several")
+            raise UsageError(f"kernels is {quoted(kernels)}, must be a folder, or several")
         return cls(tuple(Path(os.path.expanduser(folder)) for folder in several), timeout_seconds)

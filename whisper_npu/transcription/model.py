@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from whisper_npu.audio import AudioSource, Sound, name_of, open_audio
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import DeviceError, UsageError
+from whisper_npu.errors import DeviceError, UsageError, quoted
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
@@ -361,4 +361,4 @@ class Model:
 
 def _check_callable(name: str, value: object) -> None:
     if not callable(value):
-        raise UsageError(f"{name} is {value!r}, must be a function")
+        raise UsageError(f"{name} is {quoted(value)}, must be a function")
