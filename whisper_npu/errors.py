@@ -91,6 +91,10 @@ class DeviceError(WhisperNpuError):
     """A device fails, or is asked for what it cannot do."""
 
 
+class DecoderError(WhisperNpuError):
+    """The decoder, CTranslate2 on the CPU, fails, or gives what are no numbers."""
+
+
 class DeviceNotFoundError(DeviceError):
     """`--device npu` where no NPU answers."""
 

@@ -232,7 +232,7 @@ def _owner(
                 return owners[place]
         if folder in by_folder:
             entry = by_folder[folder]
-        elif folder.is_dir():
+        elif os.path.isdir(folder):
             return str(folder)
         else:
             return None
@@ -269,7 +269,7 @@ def _compare(model: StoredModel, part: Part, places: Places) -> tuple[str, str]:
         return _other_content(_differing(part.folder, derive, places.cache)), "equal to one that is made anew"
     if part.kind == staging.STAGED:
         return _other_content(staging.damaged(part.folder)), "digest of every file, as it was kept"
-    if part.kind == OWN_FOLDER or (part.folder / "model.bin").is_file():
+    if part.kind == OWN_FOLDER or os.path.isfile(part.folder / "model.bin"):
         _check_structure(part.folder)
         return "", "structure" if part.kind == OWN_FOLDER else "sizes and structure"
     return "", "sizes"
@@ -286,7 +286,7 @@ def _derivation(entry: cache.Entry) -> Callable[[Path], None] | None:
         int8 = entry.about.detail == decoder.INT8
         if decoder.cache_key(source, int8=int8) == name:
             return lambda out: decoder.write_decoder(source, out, int8=int8)
-    if entry.about.kind == convert.CONVERTED and source.is_dir() and convert.cache_key(source) == name:
+    if entry.about.kind == convert.CONVERTED and os.path.isdir(source) and convert.cache_key(source) == name:
         return lambda out: convert.convert(source, out)
     return None
 

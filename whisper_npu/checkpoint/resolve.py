@@ -128,7 +128,11 @@ def _not_found(model: str, reason: str, places: Places) -> str:
     absent = [] if model in HUB_IDS else ["no local folder"]
     if places.model_dir is not None:
         pytorch = places.model_dir / f"{model}.pt"
-        aside = f" ({pytorch.name} there is openai/whisper's, which is not read)" if pytorch.is_file() else ""
+        aside = (
+            f" ({pytorch.name} there is openai/whisper's, which is not read)"
+            if os.path.isfile(pytorch)
+            else ""
+        )
         absent.append(f"not in {places.model_dir}{aside}")
     absent.append("not in the local cache")
     where = ", ".join(absent)
@@ -143,7 +147,7 @@ def _not_found(model: str, reason: str, places: Places) -> str:
 
 def no_weights(folder: Path) -> CheckpointError:
     """The error for a folder that is neither a CTranslate2 nor a Hugging Face checkpoint."""
-    if any((folder / name).is_file() for name in ADAPTER_FILES):
+    if any(os.path.isfile(folder / name) for name in ADAPTER_FILES):
         return CheckpointError(f"{folder} holds an adapter (PEFT) only, and no whole model: {MERGE}")
     if any(folder.glob("pytorch_model*.bin")):
         return CheckpointError(

@@ -7,6 +7,7 @@ fallback are its own. This module has faster-whisper's public names, so that it 
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -306,7 +307,7 @@ def _model(
     use_auth_token: str | bool | None,
 ) -> str | Path:
     """What `load_checkpoint` takes. A folder comes before a model of its name, as in faster-whisper."""
-    if isinstance(asked, str | Path) and asked != "" and Path(asked).is_dir():
+    if isinstance(asked, str | Path) and asked != "" and os.path.isdir(asked):
         return Path(asked)
     if revision is None and not use_auth_token:
         return asked

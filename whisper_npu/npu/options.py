@@ -21,7 +21,7 @@ class NpuOptions:
     def __post_init__(self) -> None:
         """Raises UsageError for a folder that is not there, and a time limit out of range."""
         for folder in self.kernel_folders:
-            if not folder.is_dir():
+            if not os.path.isdir(folder):
                 raise UsageError(f"kernels {folder}: there is no such folder; name one with built kernels")
         seconds = self.timeout_seconds
         if not isinstance(seconds, Real) or isinstance(seconds, bool) or not 0 < seconds <= 3600:
