@@ -15,6 +15,7 @@ _NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}
 _REORDERING = {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 
 LONGEST_QUOTE = 100  # characters of a value in a message
+LONGEST_LINE = 1500  # characters of a message: room for the longest names, and for lists of choices
 
 
 class WhisperNpuError(Exception):
@@ -90,6 +91,10 @@ class DeviceError(WhisperNpuError):
     """A device fails, or is asked for what it cannot do."""
 
 
+class DecoderError(WhisperNpuError):
+    """The decoder, CTranslate2 on the CPU, fails, or gives what are no numbers."""
+
+
 class DeviceNotFoundError(DeviceError):
     """`--device npu` where no NPU answers."""
 
@@ -138,8 +143,21 @@ def one_line(error: BaseException) -> str:
 
 def quoted(value: object) -> str:
     """A wrong value as Python writes it, no longer than a message needs."""
-    text = repr(value)
-    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "..."
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        return f"a {type(value).__name__} of thousands of digits"
+    if len(text) <= LONGEST_QUOTE:
+        return text
+    return f"{text[: LONGEST_QUOTE - 4]}...{text[-1]}"  # with its closing quote or bracket
+
+
+def shortened(text: str, longest: int = LONGEST_QUOTE) -> str:
+    """A text of which a message needs no more than the beginning and the end."""
+    if len(text) <= longest:
+        return text
+    half = (longest - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
 
 
 def shown(name: str | os.PathLike[str]) -> str:
@@ -165,5 +183,5 @@ def _escaped(character: str) -> str:
 
 
 def error_line(message: str) -> str:
-    """An error message as one line that a terminal can show, even if a file's name has line breaks."""
-    return f"whisper-npu: error: {shown(' '.join(message.splitlines()))}"
+    """An error message as one line that a terminal can show, whatever was typed or a file is called."""
+    return f"whisper-npu: error: {shortened(shown(' '.join(message.splitlines())), LONGEST_LINE)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_LONGEST = 100  # characters that are compared: no name is longer
 NEAR = 0.7  # difflib's ratio: "bsae" to "base" has 0.75, "patience" to "batched" 0.53
 
 
@@ -15,7 +16,9 @@ def near_names(word: str, names: Iterable[str], cutoff: float = NEAR) -> list[st
     import difflib  # only where something is wrong
 
     known = {name.lower(): name for name in names}
-    return [known[name] for name in difflib.get_close_matches(word.lower(), known, n=3, cutoff=cutoff)]
+    return [
+        known[name] for name in difflib.get_close_matches(word[:_LONGEST].lower(), known, n=3, cutoff=cutoff)
+    ]
 
 
 def did_you_mean(word: str, names: Iterable[str], cutoff: float = NEAR) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_npu.errors import error_line, shown
+from whisper_npu.errors import LONGEST_LINE, LONGEST_QUOTE, error_line, quoted, shown
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,17 @@ def test_what_is_shown_is_one_line_that_can_be_encoded_and_shown_again(name):
 
 def test_an_error_is_one_line_without_escapes():
     assert error_line("a\nb: \x1b[31m is wrong") == r"whisper-npu: error: a b: \x1b[31m is wrong"
+
+
+@pytest.mark.parametrize("value", ["9" * 4000, ["x" * 4000], b"x" * 4000, 9**4000, 10**9000], ids=type)
+def test_a_long_value_is_quoted_in_part_and_closed(value):
+    told = quoted(value)
+    assert len(told) <= LONGEST_QUOTE
+    assert told[-1] in "'])}" or not isinstance(value, (str, bytes, list))
+
+
+def test_the_longest_error_keeps_its_begin_and_its_remedy():
+    line = error_line(f"talk.wav: {'x' * 100_000} is wrong; leave it out")
+    assert line.startswith("whisper-npu: error: talk.wav: xxx")
+    assert line.endswith("xxx is wrong; leave it out")
+    assert len(line) <= LONGEST_LINE + len("whisper-npu: error: ")

@@ -118,4 +118,7 @@ def without_transcripts(
 
 
 def _holds_something(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+    try:
+        return os.path.isfile(path) and os.path.getsize(path) > 0
+    except OSError:  # it went meanwhile
+        return False

@@ -10,6 +10,7 @@ import glob
 import os
 import re
 import shlex
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -149,7 +150,8 @@ def _in_folder(folder: str) -> list[Recording]:
         found.append(Recording(path, f"{shown(path)}: {reason}"))
 
     for top, names in _walk(folder, unreadable):
-        found += [Recording(os.path.join(top, name)) for name in names if _is_recording(top, name)]
+        paths = [os.path.join(top, name) for name in names if _is_recording(top, name)]
+        found += [Recording(path, _no_file(path)) for path in paths]
     return found
 
 
@@ -163,16 +165,25 @@ def _walk(
 
 
 def _is_recording(folder: str, name: str) -> bool:
-    """By its name; and no pipe or socket, which would be waited for."""
+    """By its name."""
     extension = os.path.splitext(name)[1].removeprefix(".").lower()
-    path = os.path.join(folder, name)
-    if extension == "ts" and not _is_transport_stream(path):
+    if extension == "ts" and not _is_transport_stream(os.path.join(folder, name)):
         return False  # a program in TypeScript
-    return (
-        extension in EXTENSIONS
-        and not name.startswith(".")  # among them "._talk.wav", which macOS writes on foreign disks
-        and (os.path.isfile(path) or os.path.islink(path))
-    )
+    # Hidden is among others "._talk.wav", which macOS writes on foreign disks.
+    return extension in EXTENSIONS and not name.startswith(".")
+
+
+def _no_file(path: str) -> str | None:
+    """Why something in a folder is not opened: a pipe, for example, would be waited for."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # a link to nowhere: whoever opens it says so
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    return f"{shown(path)}: is {kind}, which is not read as part of a folder; name it itself, or move it away"
 
 
 def _is_transport_stream(path: str) -> bool:

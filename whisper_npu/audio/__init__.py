@@ -11,7 +11,7 @@ from whisper_npu.audio.load import audio_formats, load_audio, open_audio
 from whisper_npu.audio.mel import CHUNK_SECONDS, HOP_LENGTH, N_FRAMES, N_SAMPLES, LogMel, log_mel
 from whisper_npu.audio.samples import SAMPLE_RATE
 from whisper_npu.audio.sound import Sound
-from whisper_npu.audio.source import AudioSource, name_of
+from whisper_npu.audio.source import OPEN_FILE, AudioSource, name_of
 from whisper_npu.audio.store import InMemory, Samples, SampleSource
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 
@@ -20,6 +20,7 @@ __all__ = [
     "HOP_LENGTH",
     "N_FRAMES",
     "N_SAMPLES",
+    "OPEN_FILE",
     "SAMPLE_RATE",
     "AudioHeader",
     "AudioSource",

@@ -25,7 +25,7 @@ from whisper_npu.audio.sound import Sound
 from whisper_npu.audio.source import AudioSource, fetch, name_of
 from whisper_npu.audio.store import InMemory, Samples
 from whisper_npu.audio.tracks import check_track_number, no_such_track
-from whisper_npu.errors import AudioError, AudioWarning, TooLongError
+from whisper_npu.errors import AudioError, AudioWarning, TooLongError, quoted
 
 # Of the loudest channel's peak (-40 dB): what is left of channels that cancel each other out. A lossy codec
 # leaves more than nothing; ordinary stereo, even with one channel of eight alone, leaves 1/8 and more.
@@ -113,7 +113,7 @@ def open_audio(
         raise AudioError(f"audio_track={audio_track} is for files; an array is one track: leave it out")
     if array is None and sampling_rate is not None:
         raise AudioError(
-            f"sampling_rate={sampling_rate!r} is for arrays; a file states its own: leave it out"
+            f"sampling_rate={quoted(sampling_rate)} is for arrays; a file states its own: leave it out"
         )
     name = name_of(source)
     try:

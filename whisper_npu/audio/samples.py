@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage
 from whisper_npu.audio.store import Samples, Store, peak_of
-from whisper_npu.errors import AudioError, CancelledError, one_line
+from whisper_npu.errors import AudioError, CancelledError, one_line, quoted
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header, and upsampling would fill the memory
@@ -206,7 +206,7 @@ def check_rate(name: str, rate: Any) -> None:
     is_whole = isinstance(rate, Real) and not isinstance(rate, bool) and rate == rate // 1
     if not is_whole or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise AudioError(
-            f"{name}: sample rate {rate!r}; correct it to a whole number from {MIN_SAMPLE_RATE} to "
+            f"{name}: sample rate {quoted(rate)}; correct it to a whole number from {MIN_SAMPLE_RATE} to "
             f"{MAX_SAMPLE_RATE} Hz"
         )
 

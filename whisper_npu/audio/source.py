@@ -22,6 +22,7 @@ from whisper_npu.home import expanded
 # What `load_audio` takes. Of an array-like, such as a PyTorch tensor, the type is not known here.
 AudioSource = str | os.PathLike[str] | BinaryIO | bytes | npt.NDArray[Any]
 
+OPEN_FILE = "the open file"  # what messages call a source without a name
 _WRITER_SECONDS = 30.0  # that a pipe waits for somebody to write into it
 
 
@@ -32,7 +33,7 @@ def name_of(source: object) -> str:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "the bytes"
     if not isinstance(source, (str, os.PathLike)):
-        return "the open file"
+        return OPEN_FILE
     return "standard input" if source == "-" else shown(os.fsdecode(source)) or "''"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whisper_npu.errors import AudioError, shown
+from whisper_npu.errors import AudioError, quoted, shown
 
 _TITLE_LENGTH = 40  # characters of a track's title in a message
 _LISTED_TRACKS = 20  # in a message
@@ -33,7 +33,7 @@ class AudioHeader:
 
 def check_track_number(track: object) -> None:
     if not isinstance(track, int) or isinstance(track, bool) or track < 1:
-        raise AudioError(f"audio track {track!r}: give a whole number; the first audio track is 1")
+        raise AudioError(f"audio track {quoted(track)}: give a whole number; the first audio track is 1")
 
 
 def no_such_track(name: str, track: int, tracks: tuple[AudioTrack, ...]) -> AudioError:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from whisper_npu.benchmark.host_paths import HostPath, naive, pipelined, whole
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, quoted
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, padded_gemm
 from whisper_npu.kernels.matmul.kernel import (
     MatmulPlan,
@@ -94,7 +94,9 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if name not in NAMES:
             hint = did_you_mean(name, NAMES)
-            raise UsageError(f"unknown strategy {name!r}: {hint and f'{hint} '}there are {', '.join(NAMES)}")
+            raise UsageError(
+                f"unknown strategy {quoted(name)}: {hint and f'{hint} '}there are {', '.join(NAMES)}"
+            )
 
 
 def _whole(name: str, variant: str, plan: MatmulPlan) -> Strategy:

@@ -6,6 +6,7 @@ prepares its decoder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ def load_checkpoint(
         encoder=encoder,
         encoder_identity=content_key("encoder", [(file.name, identity(file)) for file in files]),
         decoder_folder=decoder_folder,
-        normalizer=normalizer if normalizer.is_file() else None,
+        normalizer=normalizer if os.path.isfile(normalizer) else None,
     )
 
 

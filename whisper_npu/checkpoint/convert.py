@@ -7,6 +7,7 @@ ctranslate2/specs/whisper_spec.py and transformer_spec.py.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def ctranslate2_folder(folder: Path, cache_folder: Path, progress: Callable[[str
 
 def cache_key(folder: Path) -> str:
     """The name of the conversion's entry: another one when the content of any file changes."""
-    inputs = [folder / name for name in SMALL_FILES if (folder / name).is_file()]
+    inputs = [folder / name for name in SMALL_FILES if os.path.isfile(folder / name)]
     inputs += huggingface_folder.weight_files(folder)
     return cache.content_key(
         f"converter {_CONVERTER_VERSION}", [(path.name, sha256(path)) for path in inputs]
@@ -76,7 +77,7 @@ def convert(folder: Path, out: Path) -> None:
     with huggingface_folder.open_tensors(folder) as tensors:
         spec = whisper_spec(tensors, dims, decoder)
     optional = folder / "generation_config.json"
-    generation = read_json(optional) if optional.is_file() else {}
+    generation = read_json(optional) if os.path.isfile(optional) else {}
     multilingual = generation.get("is_multilingual")
 
     tokens = vocabulary.listed(
@@ -97,14 +98,14 @@ def convert(folder: Path, out: Path) -> None:
 
     _write_preprocessor_config(folder, dims.n_mels, out)
     normalizer = folder / "normalizer.json"
-    if normalizer.is_file():
+    if os.path.isfile(normalizer):
         (out / normalizer.name).write_bytes(read_small(normalizer))
 
 
 def _write_preprocessor_config(folder: Path, n_mels: int, out: Path) -> None:
     """Write the checkpoint's own file if it agrees with the weights, otherwise one that does."""
     source = folder / "preprocessor_config.json"
-    settings = read_json(source) if source.is_file() else {}
+    settings = read_json(source) if os.path.isfile(source) else {}
     if settings.get("feature_size") != n_mels:
         settings = {"feature_size": n_mels}
     (out / source.name).write_text(json.dumps(settings), "utf-8")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _SPEC = "WhisperSpec"
 _SPEC_REVISION = 3
 
 _MAX_VARIABLES = 100_000  # large-v3 has 1,500: more only fill the memory of who reads them
+_MAX_RANK = 3  # of a convolution's weight
 
 # By type id; the order is DataType's in include/ctranslate2/types.h.
 _DTYPES: tuple[np.dtype[Any], ...] = tuple(
@@ -79,13 +81,13 @@ PREPROCESSOR = "preprocessor_config.json"
 
 
 def is_ctranslate2(folder: Path) -> bool:
-    return (folder / MODEL).is_file()
+    return os.path.isfile(folder / MODEL)
 
 
 def missing_companions(folder: Path) -> list[str]:
     """The files besides model.bin that faster-whisper needs and the folder lacks."""
-    missing = [name for name in COMPANIONS if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in VOCABULARIES):
+    missing = [name for name in COMPANIONS if not os.path.isfile(folder / name)]
+    if not any(os.path.isfile(folder / name) for name in VOCABULARIES):
         missing.append(" or ".join(VOCABULARIES))
     return missing
 
@@ -95,7 +97,7 @@ def check_companions(folder: Path, dims: ModelDimensions) -> None:
     missing = missing_companions(folder)
     preprocessor = folder / PREPROCESSOR
     # Without this file faster-whisper computes 80 mel bands.
-    if dims.n_mels != 80 and not preprocessor.is_file():
+    if dims.n_mels != 80 and not os.path.isfile(preprocessor):
         missing.append(preprocessor.name)
     if missing:
         raise CheckpointError(
@@ -103,7 +105,10 @@ def check_companions(folder: Path, dims: ModelDimensions) -> None:
             "checkpoint it was converted from (ct2-transformers-converter has --copy_files)"
         )
     read_json(folder / "config.json")
-    if preprocessor.is_file() and (found := read_json(preprocessor).get("feature_size", 80)) != dims.n_mels:
+    if (
+        os.path.isfile(preprocessor)
+        and (found := read_json(preprocessor).get("feature_size", 80)) != dims.n_mels
+    ):
         raise CheckpointError(
             f"{preprocessor}: feature_size is {found}, but model.bin takes {dims.n_mels} mel bands; "
             "copy the file from the checkpoint that model.bin was converted from"
@@ -147,11 +152,19 @@ def read_encoder(folder: Path) -> tuple[ModelDimensions, ArraysOnDemand]:
         f"encoder/layer_{i}/{_QKV}/{part}" for i in range(dims.n_audio_layer) for part in ("weight", "bias")
     }
     for name in model.variables:
-        if name.startswith("encoder/") and name not in used and name.removesuffix("_scale") not in used:
+        if not name.startswith(("encoder/", "decoder/")):
+            raise CheckpointError(
+                f"{model.path}: variable {name} is neither the encoder's nor the decoder's; "
+                "convert the checkpoint again"
+            )
+        if not name.startswith("encoder/") or name in used:
+            continue
+        if name.removesuffix("_scale") not in used:
             raise CheckpointError(
                 f"{model.path}: variable {name} has no place in a Whisper encoder of {dims.n_audio_layer} "
                 "layers; convert the checkpoint again"
             )
+        model.check_scale(name.removesuffix("_scale"))
     return dims, ArraysOnDemand(folder, read)
 
 
@@ -199,6 +212,15 @@ class ModelFile:
                 "convert the checkpoint again"
             )
         return int(self.stored(name))
+
+    def check_scale(self, name: str) -> None:
+        """Raises CheckpointError unless NAME_scale is one float, or one for each row of the variable."""
+        found, scale = self.variable(name), self.variable(f"{name}_scale")
+        if scale.dtype.kind == "i" or scale.shape not in ((), found.shape[:1]) or found.dtype.itemsize > 4:
+            raise CheckpointError(
+                f"{self.path}: variable {name} is {found.dtype} {found.shape} with a scale of {scale.dtype} "
+                f"{scale.shape}, expected one float or one for each row; convert the checkpoint again"
+            )
 
     def layers(self, side: str) -> int:
         """How many layers the encoder or the decoder has."""
@@ -357,7 +379,10 @@ def parse_model(path: Path) -> ModelFile:
 
 
 def _variable(cursor: _Cursor, name: str) -> Variable:
-    shape = cursor.integers(f"<{cursor.integer('<B', f'the rank of {name}')}I", f"the shape of {name}")
+    start = cursor.offset
+    if (rank := cursor.integer("<B", f"the rank of {name}")) > _MAX_RANK:
+        raise cursor.error(start, f"at most {_MAX_RANK} dimensions of {name}", str(rank))
+    shape = cursor.integers(f"<{rank}I", f"the shape of {name}")
     start = cursor.offset
     type_id = cursor.integer("<B", f"the dtype of {name}")
     if type_id >= len(_DTYPES):

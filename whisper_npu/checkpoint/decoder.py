@@ -9,6 +9,7 @@ decoder_files.py found them to be.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ from whisper_npu.checkpoint.files import identity
 from whisper_npu.errors import CacheError
 
 # Part of every cache key: increase it whenever the same input would give another folder.
-_WRITER_VERSION = "2"
+_WRITER_VERSION = "3"
 
 DECODER = "decoder"  # the kind of cache entry; made from a CTranslate2 folder
 INT8 = "int8"  # the detail of an entry whose weights are stored in int8
@@ -95,7 +96,7 @@ def _write_small(whole: Path, out: Path) -> ModelFile:
 
 def _files(whole: Path) -> list[Path]:
     companions = (*COMPANIONS, *VOCABULARIES, PREPROCESSOR)
-    return [whole / MODEL, *(file for name in companions if (file := whole / name).is_file())]
+    return [whole / MODEL, *(file for name in companions if os.path.isfile(file := whole / name))]
 
 
 def _write(model: ModelFile, path: Path, *, int8: bool) -> None:

@@ -9,6 +9,7 @@ Where CTranslate2 reads them: src/models/whisper.cc, src/layers/transformer.cc a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,11 +61,13 @@ def check_decoder(model: ModelFile) -> DecoderDimensions:
                 raise CheckpointError(
                     f"{model.path}: {name} is {number}, which no Whisper has; convert the checkpoint again"
                 )
-        elif below not in shapes and below.removesuffix("_scale") not in shapes:
-            raise CheckpointError(
-                f"{model.path}: variable {name} has no place in a Whisper decoder of {dims.n_text_layer} "
-                "layers; convert the checkpoint again"
-            )
+        elif below not in shapes:
+            if below.removesuffix("_scale") not in shapes:
+                raise CheckpointError(
+                    f"{model.path}: variable {name} has no place in a Whisper decoder of {dims.n_text_layer} "
+                    "layers; convert the checkpoint again"
+                )
+            model.check_scale(name.removesuffix("_scale"))
     return dims
 
 
@@ -117,7 +120,7 @@ def checked_files(folder: Path, model: ModelFile, n_mels: int) -> dict[str, byte
 def _vocabulary(folder: Path) -> tuple[str, list[str]]:
     """The name of the file with the vocabulary, and its tokens in the order of ids."""
     as_json, as_text = (folder / name for name in VOCABULARIES)
-    if as_json.is_file():
+    if os.path.isfile(as_json):
         tokens = read_json_list(as_json)
         if not all(isinstance(token, str) for token in tokens):
             raise CheckpointError(f"{as_json}: expected a list of tokens; copy the file again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -126,4 +127,4 @@ def is_whole(folder: Path) -> bool:
         weights = weight_files(folder)
     except CheckpointError:
         return False
-    return bool(weights) and all(path.is_file() for path in [folder / "config.json", *weights])
+    return bool(weights) and all(os.path.isfile(path) for path in [folder / "config.json", *weights])

@@ -38,7 +38,9 @@ class Download:
 def downloads(cache: Path) -> tuple[Download, ...]:
     """The Whisper models among the repositories in a hub cache. Uses no network."""
     try:
-        folders = sorted(path for path in cache.iterdir() if path.name.startswith(_PREFIX) and path.is_dir())
+        folders = sorted(
+            path for path in cache.iterdir() if path.name.startswith(_PREFIX) and os.path.isdir(path)
+        )
     except OSError:
         return ()
     found = []
@@ -56,7 +58,7 @@ def damage(snapshot: Path) -> tuple[list[str], bool]:
     A file that is no link into blobs/, as on a file system without links, has no hash to compare with.
     """
     damaged, compared = [], True
-    for file in sorted(path for path in snapshot.rglob("*") if not path.is_dir()):
+    for file in sorted(path for path in snapshot.rglob("*") if not os.path.isdir(path)):
         expected = os.path.basename(os.readlink(file)) if file.is_symlink() else ""
         if len(expected) == _SHA256:
             actual = sha256(file)
@@ -83,7 +85,7 @@ def remove(download: Download) -> int:
             alone.delete_revisions(*revisions).execute()
     try:
         # What an interrupted download left is no repository to the library.
-        if download.folder.exists():
+        if os.path.exists(download.folder):
             shutil.rmtree(download.folder)
     except OSError as error:
         raise CacheError(

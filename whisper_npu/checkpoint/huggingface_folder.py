@@ -6,6 +6,7 @@ WhisperForConditionalGeneration.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -75,10 +76,10 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises CheckpointError if the index names no file, or one outside the folder. The files may be absent.
     """
-    if (folder / SINGLE).is_file():
+    if os.path.isfile(folder / SINGLE):
         return [folder / SINGLE]
     index = folder / INDEX
-    if not index.is_file():
+    if not os.path.isfile(index):
         return []
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
@@ -262,7 +263,7 @@ def open_tensors(folder: Path) -> Iterator[Tensors]:
     with ExitStack() as stack:
         files = []
         for path in weight_files(folder):
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise CheckpointError(
                     f"{folder}: shard {path.name}, which {INDEX} names, is missing; download or copy it again"
                 )

@@ -19,7 +19,7 @@ from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2, missing_co
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES, main_name
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import HUB_ID, in_model_dir, unknown_model
-from whisper_npu.errors import CheckpointError, one_line
+from whisper_npu.errors import CheckpointError, one_line, quoted
 from whisper_npu.home import expanded
 from whisper_npu.owned import clear_left_behind, owned_folder
 
@@ -90,7 +90,7 @@ class Library:
             raise CheckpointError(reason)
         if name.lower() in HUB_IDS or HUB_ID.fullmatch(name) or set(name) & set("/\\"):
             raise CheckpointError(
-                f"model {name!r} is not on this machine; whisper-npu models list shows what is"
+                f"model {quoted(name)} is not on this machine; whisper-npu models list shows what is"
             )
         raise unknown_model(name, by_name)
 
@@ -234,7 +234,7 @@ def _owner(
                 return owners[place]
         if folder in by_folder:
             entry = by_folder[folder]
-        elif folder.is_dir():
+        elif os.path.isdir(folder):
             return str(folder)
         else:
             return None
@@ -271,7 +271,7 @@ def _compare(model: StoredModel, part: Part, places: Places) -> tuple[str, str]:
         return _other_content(_differing(part.folder, derive, places.cache)), "equal to one that is made anew"
     if part.kind == staging.STAGED:
         return _other_content(staging.damaged(part.folder)), "digest of every file, as it was kept"
-    if part.kind == OWN_FOLDER or (part.folder / "model.bin").is_file():
+    if part.kind == OWN_FOLDER or os.path.isfile(part.folder / "model.bin"):
         _check_structure(part.folder)
         return "", "structure" if part.kind == OWN_FOLDER else "sizes and structure"
     return "", "sizes"
@@ -288,7 +288,7 @@ def _derivation(entry: cache.Entry) -> Callable[[Path], None] | None:
         int8 = entry.about.detail == decoder.INT8
         if decoder.cache_key(source, int8=int8) == name:
             return lambda out: decoder.write_decoder(source, out, int8=int8)
-    if entry.about.kind == convert.CONVERTED and source.is_dir() and convert.cache_key(source) == name:
+    if entry.about.kind == convert.CONVERTED and os.path.isdir(source) and convert.cache_key(source) == name:
         return lambda out: convert.convert(source, out)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -49,7 +50,7 @@ def installed_size(name: str) -> int:
     """The bytes of a model's files in its installed packages."""
     parts = [part for file in WEIGHTS_PACKAGES[name].files for part in file.parts]
     found = [Path(str(metadata.distribution(part.package).locate_file(part.path))) for part in parts]
-    return sum(path.stat().st_size for path in found if path.is_file())
+    return sum(path.stat().st_size for path in found if os.path.isfile(path))
 
 
 def damage(name: str, folder: Path) -> list[str]:
@@ -57,7 +58,7 @@ def damage(name: str, folder: Path) -> list[str]:
     return [
         file.name
         for file in WEIGHTS_PACKAGES[name].files
-        if not (folder / file.name).is_file() or sha256(folder / file.name) != file.sha256
+        if not os.path.isfile(folder / file.name) or sha256(folder / file.name) != file.sha256
     ]
 
 
@@ -111,7 +112,7 @@ def _copy_verified(
     with target.open("wb") as out:
         for part in file.parts:
             source = Path(str(installed[part.package].locate_file(part.path)))
-            if not source.is_file():
+            if not os.path.isfile(source):
                 raise CheckpointError(
                     f"weights package {part.package}: file {part.path} is missing from {source.parent}; "
                     f"{_reinstall(model)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,11 @@ class Places:
     local_files_only: bool = False  # never ask the hub
 
     def __post_init__(self) -> None:
-        if self.model_dir is not None and self.model_dir.exists() and not self.model_dir.is_dir():
+        if (
+            self.model_dir is not None
+            and os.path.exists(self.model_dir)
+            and not os.path.isdir(self.model_dir)
+        ):
             raise UsageError(f"model_dir {str(self.model_dir)!r} is a file; name a folder for models")
 
     @classmethod

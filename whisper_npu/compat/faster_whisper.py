@@ -7,6 +7,7 @@ fallback are its own. This module has faster-whisper's public names, so that it 
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from whisper_npu.checkpoint.resolve import check_name
 from whisper_npu.compat.attached import Attached, already_attached, unknown_kind
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import CheckpointError, DecoderFolderError, FeaturesError, UsageError, one_line
+from whisper_npu.errors import (
+    CheckpointError,
+    DecoderFolderError,
+    FeaturesError,
+    UsageError,
+    one_line,
+    quoted,
+)
 from whisper_npu.npu.device import Device
 from whisper_npu.transcription.compute_type import DEFAULT, resolve_compute_type
 from whisper_npu.transcription.encoded import EncodedOnDevice, opening_decoder
@@ -273,13 +281,17 @@ def _check(
 ) -> None:
     """Raises UsageError for what faster-whisper's constructor takes and cannot be had here."""
     if device_index not in (0, [0]):
-        raise UsageError(f"device_index is {device_index!r}: there is one device, leave it out or give 0")
+        raise UsageError(
+            f"device_index is {quoted(device_index)}: there is one device, leave it out or give 0"
+        )
     if not isinstance(compute_type, str):
-        raise UsageError(f"compute_type is {compute_type!r}, must be a name such as 'int8' or 'float32'")
+        raise UsageError(
+            f"compute_type is {quoted(compute_type)}, must be a name such as 'int8' or 'float32'"
+        )
     if not isinstance(num_workers, int) or num_workers < 1:
-        raise UsageError(f"num_workers is {num_workers!r}, must be a whole number, at least 1")
+        raise UsageError(f"num_workers is {quoted(num_workers)}, must be a whole number, at least 1")
     if not isinstance(download_root, str | Path | None):
-        raise UsageError(f"download_root is {download_root!r}, must be a folder")
+        raise UsageError(f"download_root is {quoted(download_root)}, must be a folder")
     if files:
         raise UsageError(
             "files: the encoder's weights are read from a folder; write the files to one, and pass it as "
@@ -295,7 +307,7 @@ def _model(
     use_auth_token: str | bool | None,
 ) -> str | Path:
     """What `load_checkpoint` takes. A folder comes before a model of its name, as in faster-whisper."""
-    if isinstance(asked, str | Path) and asked != "" and Path(asked).is_dir():
+    if isinstance(asked, str | Path) and asked != "" and os.path.isdir(asked):
         return Path(asked)
     if revision is None and not use_auth_token:
         return asked
@@ -313,8 +325,9 @@ def _model(
     except Exception as error:  # requests', httpx's or the system's, by version of huggingface_hub
         at = "" if revision is None else f" at revision {revision!r}"
         raise CheckpointError(
-            f"model {str(asked)!r}{at} cannot be had from the hub ({type(error).__name__}: {one_line(error)})"
-            "; check revision and use_auth_token, or pass a local folder"
+            f"model {quoted(str(asked))}{at} cannot be had from the hub "
+            f"({type(error).__name__}: {one_line(error)}); check revision and use_auth_token, or "
+            "pass a local folder"
         ) from error
 
 

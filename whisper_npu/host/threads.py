@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from threadpoolctl import ThreadpoolController
 
-from whisper_npu.errors import DeviceError, UsageError
+from whisper_npu.errors import DeviceError, UsageError, quoted
 
 BLOCK_BYTES = 512 * 1024  # of one array: a core's L2 holds it and what is computed from it
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Threads:
         whole = isinstance(count, Integral) and not isinstance(count, bool)
         if count is not None and not (whole and 0 <= count <= MOST):
             raise UsageError(
-                f"threads is {count!r}, must be a whole number from 1 to {MOST}, or 0 for one per core"
+                f"threads is {quoted(count)}, must be a whole number from 1 to {MOST}, or 0 for one per core"
             )
         self.count = int(count or cores())
         self.scratch = Scratch()

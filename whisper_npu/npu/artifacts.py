@@ -126,7 +126,7 @@ def find_kernel(contract: Contract, folders: Sequence[Path]) -> Artifact:
 
 def _place(contract: Contract, folders: Sequence[Path]) -> Path | None:
     places = (folder / contract.name for folder in folders)
-    return next((place for place in places if (place / MANIFEST).is_file()), None)
+    return next((place for place in places if os.path.isfile(place / MANIFEST)), None)
 
 
 def checked_kernel(contract: Contract, place: Path, origin: str, remedy: str) -> Artifact:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import PlanError, UnknownKernelError, WrongResultError
+from whisper_npu.errors import PlanError, UnknownKernelError, WrongResultError, quoted
 from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
@@ -260,7 +260,7 @@ class Device(ABC):
                 return choose(ops, named or kernels)
             kernel = registry.find_contract(kernel, self.contracts())
         if not isinstance(kernel, Contract):
-            raise UnknownKernelError(f"kernel is {kernel!r}, must be a name, such as auto")
+            raise UnknownKernelError(f"kernel is {quoted(kernel)}, must be a name, such as auto")
         return asked_for(registry.kernel_of(kernel))
 
     def check_kernel(self, kernel: str) -> None:

@@ -5,7 +5,7 @@ An NPU that can be used, or the emulator, and never one in place of the other un
 
 from __future__ import annotations
 
-from whisper_npu.errors import DeviceNotFoundError, UsageError
+from whisper_npu.errors import DeviceNotFoundError, UsageError, quoted
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.rows import SOURCE as ROWS
 from whisper_npu.host.threads import Threads
@@ -51,5 +51,5 @@ def open_device(
 
 def _checked(asked: str, auto: Checked) -> Checked:
     if asked not in CHECK_RESULTS:
-        raise UsageError(f"check_results is {asked!r}, must be one of {', '.join(CHECK_RESULTS)}")
+        raise UsageError(f"check_results is {quoted(asked)}, must be one of {', '.join(CHECK_RESULTS)}")
     return auto if asked == "auto" else Checked(asked)

@@ -112,7 +112,7 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
 def _write(target: Path, data: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() and not target.is_file():
+    if os.path.exists(target) and not os.path.isfile(target):
         target.write_bytes(data)
     else:
         _replace(target, data)
@@ -157,7 +157,7 @@ def _replace(target: Path, data: bytes) -> None:
     temporary, descriptor = owned_file(target)
     try:
         with open(descriptor, "wb") as file:  # it is owned until it has its name
-            if target.exists():
+            if os.path.exists(target):
                 os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
             file.write(data)
             file.flush()

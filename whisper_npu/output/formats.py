@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, quoted
 from whisper_npu.output.cues import cues, segment_lines, timed_lines
 from whisper_npu.output.layout import Layout
 from whisper_npu.output.times import in_order
@@ -66,7 +66,7 @@ def as_json(document: Mapping[str, object]) -> str:
 def check_format(fmt: str) -> None:
     """Raises UsageError for a format outside FORMATS."""
     if fmt not in FORMATS:
-        raise UsageError(f"unknown output format {fmt!r}; choose from {', '.join(FORMATS)}")
+        raise UsageError(f"unknown output format {quoted(fmt)}; choose from {', '.join(FORMATS)}")
 
 
 def _check_words(transcript: Transcript) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from whisper_npu.errors import NoEffectError, UsageError
+from whisper_npu.errors import NoEffectError, UsageError, quoted
 from whisper_npu.near import did_you_mean
 
 
@@ -47,7 +47,7 @@ class Layout:
         for name in ("max_line_width", "max_line_count", "max_words_per_line"):
             limit = getattr(self, name)
             if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
-                raise UsageError(f"{name} is {limit!r}, must be a whole number, or None for no limit")
+                raise UsageError(f"{name} is {quoted(limit)}, must be a whole number, or None for no limit")
             if limit is not None and limit < 1:
                 raise UsageError(
                     f"{name} is {limit}, must be at least 1; leave it out for no limit", option=name
@@ -72,7 +72,7 @@ class Layout:
         for name in keywords:
             if name not in names:
                 hint = did_you_mean(name, names) or f"there are {', '.join(names)}"
-                raise UsageError(f"there is no option {name!r} of a layout: {hint}")
+                raise UsageError(f"there is no option {quoted(name)} of a layout: {hint}")
             if keywords[name] and fmt not in _FORMATS_WITH[name]:
                 formats = ", ".join(_FORMATS_WITH[name])
                 raise NoEffectError(f"{name} has no effect on {fmt}, only on {formats}: leave it out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, quoted
 
 AUTO = "auto"
 DEFAULT = "default"  # CTranslate2's name for the type that the weights are stored in
@@ -36,11 +36,11 @@ def resolve_compute_type(asked: str) -> str:
         return asked
     choices = f"choose from {', '.join([AUTO, DEFAULT, *sorted(supported)])}"
     if asked not in _NEAREST:
-        raise UsageError(f"unknown compute type {asked!r}; {choices}")
+        raise UsageError(f"unknown compute type {quoted(asked)}; {choices}")
     nearest = next((name for name in _NEAREST[asked] if name in supported), AUTO)
     raise UsageError(
-        f"compute type {asked!r} needs other hardware: the decoder runs on the CPU, and this one does not "
-        f"compute in it; the nearest is {nearest}; {choices}"
+        f"compute type {quoted(asked)} needs other hardware: the decoder runs on the CPU, and this one does "
+        f"not compute in it; the nearest is {nearest}; {choices}"
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder
-from whisper_npu.errors import DecoderFolderError, DeviceError, one_line
+from whisper_npu.errors import DecoderError, DecoderFolderError, DeviceError, one_line
 from whisper_npu.npu.device import Run, merged
 from whisper_npu.transcription.features import MeasuredFeatures
 from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
@@ -180,7 +180,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
 
 
 class _Decoder:
-    """CTranslate2's model, whose calls raise DeviceError where it fails."""
+    """CTranslate2's model, whose calls raise DecoderError where it fails."""
 
     def __init__(self, whisper: Any, go_on: Callable[[], None]) -> None:
         """go_on: called before each call; raises where the work is to end."""
@@ -206,7 +206,7 @@ def _decoder_failures(doing: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, MemoryError) as error:
-        raise DeviceError(
+        raise DecoderError(
             f"the decoder (CTranslate2 on the CPU) failed to {doing.replace('_', ' ')}: {one_line(error)}; "
             "free memory, or lower the batch size or the beam size; "
             "whisper-npu models verify finds a damaged model"

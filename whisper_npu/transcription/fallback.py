@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import DeviceError, DeviceNotFoundError, UsageError
+from whisper_npu.errors import DeviceError, DeviceNotFoundError, UsageError, quoted
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.device_names import ON_DEVICE_ERROR
 from whisper_npu.npu.emulator.device import Emulator
@@ -60,4 +60,4 @@ class Fallback:
 def check_on_device_error(asked: str) -> None:
     """Raises UsageError for a word that is none."""
     if asked not in ON_DEVICE_ERROR:
-        raise UsageError(f"on_device_error is {asked!r}, must be one of {', '.join(ON_DEVICE_ERROR)}")
+        raise UsageError(f"on_device_error is {quoted(asked)}, must be one of {', '.join(ON_DEVICE_ERROR)}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, quoted
 from whisper_npu.near import did_you_mean
 from whisper_npu.transcription.options import OptionKeywords, TranscribeOptions, temperatures
 
@@ -53,7 +53,7 @@ def with_keywords(options: TranscribeOptions | None, keywords: Mapping[str, Any]
         if name not in (*_NAMES, *_OTHER_NAMES):
             hint = _INSTEAD.get(name) or did_you_mean(name, [*_NAMES, *_OTHER_NAMES])
             raise UsageError(
-                f"there is no option {name!r}: {hint or 'whisper_npu.TranscribeOptions lists them'}"
+                f"there is no option {quoted(name)}: {hint or 'whisper_npu.TranscribeOptions lists them'}"
             )
     values = {name: value for name, value in keywords.items() if name in _NAMES}
     if "logprob_threshold" in keywords:
@@ -70,7 +70,7 @@ def with_keywords(options: TranscribeOptions | None, keywords: Mapping[str, Any]
 def _batch_size(keywords: Mapping[str, Any], options: TranscribeOptions) -> int | None:
     batched, size = keywords["batched"], keywords.get("batch_size")
     if not isinstance(batched, bool):
-        raise UsageError(f"batched is {batched!r}, must be True or False")
+        raise UsageError(f"batched is {quoted(batched)}, must be True or False")
     if batched:
         return size or options.batch_size or BATCH_SIZE
     if size is not None:

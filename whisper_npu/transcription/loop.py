@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import DeviceError, UsageError
+from whisper_npu.errors import DecoderError, UsageError
 from whisper_npu.transcription.libraries import faster_whisper
 from whisper_npu.transcription.options import WHOLE_RECORDING, WINDOW_SECONDS, TranscribeOptions
 from whisper_npu.transcription.speech import vad_options
@@ -97,11 +97,11 @@ def check_clips(options: TranscribeOptions, duration: float) -> None:
 def as_segment(segment: Any, id: int, duration: float) -> Segment:
     """A segment of faster-whisper's, with times that lie within the recording. duration: its seconds.
 
-    Raises DeviceError for a segment of a decoder that no longer computes numbers.
+    Raises DecoderError for a segment of a decoder that no longer computes numbers.
     """
     start, end = _within(segment, duration)
     if not isfinite(segment.avg_logprob):
-        raise DeviceError(
+        raise DecoderError(
             f"the decoder gives {segment.avg_logprob} as log probability of what it heard at {start:.2f} s: "
             "its weights are damaged; whisper-npu models verify says which"
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from whisper_npu.audio import AudioSource, Sound, name_of, open_audio
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.encoder import AudioEncoder, prepared_encoder
-from whisper_npu.errors import DeviceError, UsageError
+from whisper_npu.errors import DeviceError, UsageError, quoted
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.planner import Choice
 from whisper_npu.staging import KeptIn
@@ -168,9 +168,9 @@ class Model:
         recording that are done, and its seconds in all. An exception of theirs ends the work.
         cancelled: an Event that any thread may set, at any time: the work ends soon, with CancelledError.
 
-        Raises AudioError; DeviceError; UsageError for an option or value that does not exist, for what the
-        model does not know, or is too long for it, and if this thread is in the middle of another stream of
-        this model.
+        Raises AudioError; DeviceError; DecoderError; UsageError for an option or value that does not exist,
+        for what the model does not know, or is too long for it, and if this thread is in the middle of
+        another stream of this model.
 
         >>> from whisper_npu import load_model
         >>> model = load_model("tiny.en")
@@ -248,7 +248,7 @@ class Model:
         """The code of the language of the first 30 s, and its probability from 0 to 1.
 
         An English-only model says ("en", 1.0). audio, sampling_rate, audio_track: as in `transcribe`.
-        Raises AudioError, DeviceError.
+        Raises AudioError, DeviceError, DecoderError.
         """
         opened = open_audio(audio, sampling_rate=sampling_rate, audio_track=audio_track)
         with opened as sound, self._alone():
@@ -361,4 +361,4 @@ class Model:
 
 def _check_callable(name: str, value: object) -> None:
     if not callable(value):
-        raise UsageError(f"{name} is {value!r}, must be a function")
+        raise UsageError(f"{name} is {quoted(value)}, must be a function")

@@ -10,7 +10,7 @@ from typing import TypeVar
 from whisper_npu.cache import discard
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.checkpoint.decoder import decoder_alone
-from whisper_npu.errors import DecoderFolderError, UsageError
+from whisper_npu.errors import DecoderFolderError, UsageError, quoted
 from whisper_npu.home import cache_folder
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.device_names import DEVICE_NAMES
@@ -40,7 +40,7 @@ def device_for(
     """
     if not isinstance(device, str | Device):
         names = ", ".join(DEVICE_NAMES)
-        raise UsageError(f"device is {device!r}, must be one of {names}, or what open_device gave")
+        raise UsageError(f"device is {quoted(device)}, must be one of {names}, or what open_device gave")
     if isinstance(device, str):
         opened = open_device(device, fidelity, npu, threads, check_results)
         close = opened.close

@@ -18,7 +18,7 @@ import soundfile
 from tests.support.scripted_decoder import SILENT, ScriptedDecoder, Window, small_model
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.app import Terminated
-from whisper_npu.errors import DeviceError, OutputError
+from whisper_npu.errors import DecoderError, DeviceError, OutputError
 from whisper_npu.transcription.model import Model
 
 THE = Window([(0.0, " the", 2.0)])
@@ -341,6 +341,54 @@ def test_a_device_that_fails_every_time_is_not_tried_for_ever(
     assert "7 of 8 failed" in said
     assert "0.txt" in names(here)
     assert len(json.loads((here / "report.json").read_text(encoding="utf-8"))["files"]) == 8
+
+
+def test_what_fails_in_the_decoder_is_not_the_device(
+    scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of five recordings the last one is still tried."""
+    decoder = scripted(THE)
+
+    def fail() -> None:
+        if len(decoder.prompts) < 4:
+            decoder.prompts.append([])
+            raise DecoderError("the decoder failed")
+
+    decoder.on_window = fail
+    assert run([*(tone(f"{number}.wav") for number in range(5)), "-f", "txt"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("the decoder failed") == 4
+    assert "not tried" not in said
+    assert "4.txt" in names(here)
+
+
+@pytest.mark.parametrize("moment", ["write", "written", "done"])
+def test_an_interrupt_while_files_are_written_leaves_them_whole(
+    moment: str, scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes once, behind the first of two files, behind both, or behind everything."""
+    from whisper_npu.apps import outputs
+    from whisper_npu.apps.cli.progress import Progress
+    from whisper_npu.apps.cli.unfinished import Unfinished
+
+    place, name = {
+        "write": (outputs, "write_atomically"),
+        "written": (Unfinished, "written"),
+        "done": (Progress, "done"),
+    }[moment]
+    really, left = getattr(place, name), [KeyboardInterrupt()]
+
+    def interrupted(*given: object) -> None:
+        really(*given)
+        if left:
+            raise left.pop()
+
+    monkeypatch.setattr(place, name, interrupted)
+    scripted(THE)
+    assert run([tone("a.wav"), tone("b.wav"), "-f", "srt,txt", "--report", "report.json"]) == 130
+    assert names(here) == ["a.srt", "a.txt", "a.wav", "b.wav", "report.json"]
+    files = json.loads((here / "report.json").read_text(encoding="utf-8"))["files"]
+    assert [(file["path"], file["error"]) for file in files] == [("a.wav", None)]
 
 
 def test_a_clip_that_one_recording_does_not_have_fails_that_one(

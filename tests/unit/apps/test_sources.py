@@ -264,12 +264,20 @@ def test_links_to_files_are_taken_and_a_linked_folder_that_is_named():
     assert sources("x", "link", recursive=True) == ["x/b.wav", "link/a.wav"]
 
 
-def test_pipes_and_sockets_in_a_folder_are_not_waited_for():
+def test_pipes_sockets_and_devices_in_a_folder_are_named_and_not_opened():
     touch("x/a.wav")
     os.mkfifo("x/b.wav")
+    Path("x/d.wav").symlink_to("/dev/null")
+    os.mkfifo("x/notes.txt")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("x/c.wav")
-        assert sources("x", recursive=True) == ["x/a.wav"]
+        found = find_recordings(["x"], recursive=True)
+    kinds = {"x/b.wav": "a named pipe", "x/c.wav": "a socket", "x/d.wav": "a device"}
+    assert [one.source for one in found] == ["x/a.wav", *kinds]
+    assert found[0].problem is None
+    for one in found[1:]:
+        assert one.problem
+        assert one.problem.startswith(f"{one.source}: is {kinds[one.source]}, which is not read")
     assert sources("x/b.wav") == ["x/b.wav"]  # but one that is named is read
 
 

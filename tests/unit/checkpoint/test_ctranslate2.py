@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.checkpoints import write_json, write_tiny
 from whisper_npu.checkpoint import load_checkpoint
 from whisper_npu.checkpoint.ctranslate2_folder import read_encoder
+from whisper_npu.checkpoint.decoder import write_decoder
 from whisper_npu.errors import CheckpointError
 
 
@@ -91,7 +93,7 @@ def failure(folder: Path) -> str:
         (header(count=1) + string("a\nb"), "printable"),
         (header(count=1) + variable("a", (1,), 6, b"\0"), "dtype from 0 to 5 for a, found 6"),
         (header(count=1) + variable("a", (2,), 0, b"\0" * 4), "the size of a: (2,) float32, found 4 bytes"),
-        (header(count=1) + variable("a", (2**32 - 1,) * 255, 0, b""), "found 0 bytes"),
+        (header(count=1) + variable("a", (2**32 - 1,) * 3, 0, b""), "found 0 bytes"),
         (header(count=1) + variable("a", (1,), 0, b"\0" * 4)[:-1], "the data of a of 4 bytes"),
         (header(count=2) + variable("a", (), 1, b"\0") * 2, "a twice"),
         (header() + struct.pack("<I", 1) + string("a") + string("b"), "a for b"),
@@ -157,6 +159,34 @@ def test_an_unknown_variable_of_the_encoder_is_named(folder: Path) -> None:
     content = content[: len(header())] + extra + content[len(header()) :]
     file.write_bytes(with_count(content, n_variables(content) + 1))
     assert "queries_scale has no place" in failure(folder)
+
+
+def with_variable(folder: Path, extra: bytes) -> None:
+    file = folder / "model.bin"
+    content = file.read_bytes()
+    content = content[: len(header())] + extra + content[len(header()) :]
+    file.write_bytes(with_count(content, n_variables(content) + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [
+        ("extra/weight", (2,), "extra/weight is neither the encoder's nor the decoder's"),
+        ("weight", (), "variable weight is neither"),
+        ("decoder/extra", (1,) * 255, "expected at most 3 dimensions of decoder/extra, found 255"),
+        ("encoder/layer_0/ffn/linear_0/weight_scale", (3, 2), r"with a scale of float32 \(3, 2\)"),
+        ("encoder/conv1/bias_scale", (7,), r"with a scale of float32 \(7,\)"),
+        ("decoder/layer_0/ffn/linear_0/weight_scale", (3, 2), r"with a scale of float32 \(3, 2\)"),
+    ],
+)
+def test_a_variable_that_no_whisper_has_is_named(
+    folder: Path, tmp_path: Path, name: str, shape: tuple[int, ...], said: str
+) -> None:
+    with_variable(folder, variable(name, shape, 0, bytes(4 * math.prod(shape))))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CheckpointError, match=said):  # noqa: PT012 - one of the two finds it
+        read_encoder(folder)
+        write_decoder(folder, tmp_path / "out", int8=False)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -118,7 +118,7 @@ def test_without_any_key_the_settings_are_those_of_a_conversion(
     assert found["suppress_ids_begin"] == expected["suppress_ids_begin"]
 
 
-@pytest.mark.parametrize("key", ["suppress_ids", "suppress_ids_begin", "lang_ids"])
+@pytest.mark.parametrize("key", ["suppress_ids", "suppress_ids_begin"])
 def test_tokens_that_do_not_exist_are_left_out(ct2: Path, tmp_path: Path, key: str) -> None:
     change_config(ct2, **{key: [N_VOCAB - 1, N_VOCAB, -1, 2**63, 10**300, 1.0, True, "0", None, N_VOCAB - 1]})
     assert settings_of(ct2, tmp_path / "cache")[key] == [N_VOCAB - 1]
@@ -142,6 +142,13 @@ def test_ctranslate2_survives_what_it_is_given(ct2: Path, tmp_path: Path) -> Non
     command = [sys.executable, "-c", ALIGNED, str(opened(ct2, tmp_path / "cache"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, ["1", "1"]), done.stderr
+
+
+def test_a_token_that_is_no_language_is_never_detected(ct2: Path, tmp_path: Path) -> None:
+    languages = json.loads((ct2 / "config.json").read_text())["lang_ids"]
+    for listed, kept in (([0, languages[1], 7], [languages[1]]), ([0, 7], languages)):
+        change_config(ct2, lang_ids=listed)
+        assert settings_of(ct2, tmp_path / "cache")["lang_ids"] == kept
 
 
 def test_the_rest_of_preprocessor_config_is_not_believed(ct2: Path, tmp_path: Path) -> None:

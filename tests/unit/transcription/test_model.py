@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.scripted_decoder import SILENT, ScriptedDecoder, Window, small_model
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import AudioError, CancelledError, DeviceError, UsageError
+from whisper_npu.errors import AudioError, CancelledError, DecoderError, DeviceError, UsageError
 from whisper_npu.transcription.clips import seconds_within
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
@@ -340,9 +340,9 @@ def test_a_decoder_that_cannot_tell_the_language(
 
     with monkeypatch.context() as patched:
         patched.setattr(decoder, "detect_language", fail)
-        with pytest.raises(DeviceError, match="failed to detect language: no memory"):
+        with pytest.raises(DecoderError, match="failed to detect language: no memory"):
             small.detect_language(noise(1))
-        with pytest.raises(DeviceError, match="failed to detect language: no memory"):
+        with pytest.raises(DecoderError, match="failed to detect language: no memory"):
             small.transcribe(noise(1))
     assert small.detect_language(noise(1)) == ("de", 0.75)
 

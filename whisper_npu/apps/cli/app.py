@@ -30,7 +30,7 @@ from whisper_npu.apps.cli.terminal import Stderr, StdoutLostError, give_up
 from whisper_npu.apps.cli.transcribe import transcribe
 from whisper_npu.apps.cli.unexpected import described, print_traceback
 from whisper_npu.apps.cli.version import print_version
-from whisper_npu.errors import UsageError, WhisperNpuError, error_line
+from whisper_npu.errors import UsageError, WhisperNpuError, error_line, quoted
 from whisper_npu.near import did_you_mean
 
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
@@ -89,7 +89,9 @@ class Program(Group):
         if word not in self.commands:
             if not may_be_recording(word) and not ctx.resilient_parsing:
                 hint = did_you_mean(word, self._all_names())
-                raise click.UsageError(f"{word!r} is neither a command nor a file{hint and f'; {hint}'}", ctx)
+                raise click.UsageError(
+                    f"{quoted(word)} is neither a command nor a file{hint and f'; {hint}'}", ctx
+                )
             args = ["transcribe", *args]
         return super().resolve_command(ctx, args)
 

@@ -16,7 +16,7 @@ import click
 
 from whisper_npu.apps.cli.values import NO_VALUE, ParamType, Switch
 from whisper_npu.apps.switch import as_switch
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, quoted
 from whisper_npu.near import did_you_mean, near_names
 from whisper_npu.screen import WIDTH
 
@@ -231,7 +231,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands and not ctx.resilient_parsing:
             hint = did_you_mean(args[0], self.commands)
-            raise click.UsageError(f"no such command {args[0]!r}{hint and f'; {hint}'}", ctx)
+            raise click.UsageError(f"no such command {quoted(args[0])}{hint and f'; {hint}'}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -329,7 +329,7 @@ class _Spelling:
             value = rest.pop(0)  # mistyped
         if not meaning:
             if as_switch(value) is None:
-                raise click.BadParameter(f"{value!r} is neither True nor False", self._ctx, option)
+                raise click.BadParameter(f"{quoted(value)} is neither True nor False", self._ctx, option)
             value = str(not as_switch(value))
         return [f"{option.long_name}={value}"]
 

@@ -88,7 +88,7 @@ def _listed(folder: Path, target: Target) -> list[Listed]:
     return [
         Listed(
             row,
-            is_built=(folder / row.contract.name / MANIFEST).is_file(),
+            is_built=os.path.isfile(folder / row.contract.name / MANIFEST),
             chosen_for=tuple(model for model, contracts in chosen.items() if row.contract in contracts),
         )
         for row in figures(designs(target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class Session:
 
 def _is_begun(output: Path) -> bool:
     """Whether the recording of this file was begun anew after its files were written."""
-    return journal_path(output).exists()
+    return os.path.exists(journal_path(output))
 
 
 def _at_most(most: float, seconds: float | None) -> float | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from whisper_npu.apps.cli.command import Option
-from whisper_npu.errors import UsageError, one_line
+from whisper_npu.errors import UsageError, one_line, quoted, shortened
 from whisper_npu.home import at_home, user_folder
 from whisper_npu.near import did_you_mean
 
@@ -88,7 +88,7 @@ def checked_names(config: Mapping[str, Any], known: Sequence[Option], path: Path
         if name not in names:
             hint = did_you_mean(name, names)
             raise UsageError(
-                f"config file {path}: there is no option {name!r}; "
+                f"config file {path}: there is no option {quoted(name)}; "
                 + (hint or "whisper-npu config --all lists them")
             )
 
@@ -100,7 +100,7 @@ def unknown_variables(options: Sequence[Option], environ: Mapping[str, str] = os
     for name in sorted(environ):
         if name.startswith("WHISPER_NPU_") and name not in known:
             hint = did_you_mean(name, known)
-            lines.append(f"{name} means nothing to this program{hint and f'; {hint}'}")
+            lines.append(f"{shortened(name)} means nothing to this program{hint and f'; {hint}'}")
     return lines
 
 

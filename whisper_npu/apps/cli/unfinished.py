@@ -7,6 +7,7 @@ talk.partial.jsonl and talk.partial.srt. They go once the files themselves are w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -70,7 +71,7 @@ class Unfinished:
 
     def _begin(self, model: Model, duration: float) -> None:
         path = journal_path(next(iter(self.paths.values())))
-        if path.exists():  # what lies beside it is of the same run
+        if os.path.exists(path):  # what lies beside it is of the same run
             self._ours |= set(map(partial_path, self.paths.values()))
         begun = begun_by(self._asked, self._recording, model)
         if self._asked.recordings.resume:
@@ -88,6 +89,11 @@ class Unfinished:
     def __exit__(self, *_: object) -> None:
         if self._journal is not None:
             self._journal.close()
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether it is decoded to its end."""
+        return self.stream is not None and self.stream.finished
 
     @property
     def resumed_at(self) -> float | None:

@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from whisper_npu.apps.switch import as_switch
+from whisper_npu.errors import quoted, shortened
 from whisper_npu.near import did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Switch(ParamType):
             return None
         meant = as_switch(str(value))
         if meant is None:
-            raise click.BadParameter(f"{value!r} is neither True nor False", ctx, param)
+            raise click.BadParameter(f"{quoted(value)} is neither True nor False", ctx, param)
         return meant
 
 
@@ -68,9 +69,13 @@ class Number(ParamType):
                 raise ValueError
             number = self.kind(value)
         except (TypeError, ValueError):
-            raise click.BadParameter(f"{value!r} must be a {self._words}{self._limits}", ctx, param) from None
+            raise click.BadParameter(
+                f"{quoted(value)} must be a {self._words}{self._limits}", ctx, param
+            ) from None
         if not self.low <= number <= self.high:  # NaN is within no limits
-            raise click.BadParameter(f"{value} must be a {self._words}{self._limits}", ctx, param)
+            raise click.BadParameter(
+                f"{shortened(str(value))} must be a {self._words}{self._limits}", ctx, param
+            )
         return number
 
     @property
@@ -108,10 +113,10 @@ class Choice(ParamType):
         if (found := known.get(word.lower())) is not None:
             return found
         if (reason := self.refused.get(word.lower().partition(":")[0])) is not None:  # cuda:0
-            raise click.BadParameter(f"{word}: {reason}", ctx, param)
+            raise click.BadParameter(f"{shortened(word)}: {reason}", ctx, param)
         hint = did_you_mean(word, known)
         raise click.BadParameter(
-            f"{word!r} is none of {', '.join(self.words)}{hint and f'; {hint}'}", ctx, param
+            f"{quoted(word)} is none of {', '.join(self.words)}{hint and f'; {hint}'}", ctx, param
         )
 
     def shell_complete(
@@ -161,7 +166,7 @@ class Text(ParamType):
         if self.or_none and value == NO_VALUE:
             return None
         if not isinstance(value, (str, int, float)) or isinstance(value, bool):
-            raise click.BadParameter(f"{value!r} is no text", ctx, param)
+            raise click.BadParameter(f"{quoted(value)} is no text", ctx, param)
         return str(value)
 
     def shell_complete(
@@ -184,7 +189,7 @@ class Texts(ParamType):
             return ()
         given = value if isinstance(value, (list, tuple)) else str(value).split(",")
         if not all(isinstance(one, str) for one in given):
-            raise click.BadParameter(f"{value!r} is no list of words", ctx, param)
+            raise click.BadParameter(f"{quoted(value)} is no list of words", ctx, param)
         return tuple(one.strip() for one in given if one.strip())
 
 
@@ -198,7 +203,7 @@ class Size(ParamType):
             return None
         found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([kKMGT]?)i?B?", str(value))
         if found is None:
-            raise click.BadParameter(f"{value!r} must be a size such as 500M or 2G", ctx, param)
+            raise click.BadParameter(f"{quoted(value)} must be a size such as 500M or 2G", ctx, param)
         return int(float(found[1]) * 1000 ** " kMGT".index(found[2].replace("K", "k") or " "))
 
 
@@ -220,7 +225,9 @@ class Numbers(ParamType):
             return tuple(self.kind(number) for number in given if str(number).strip())
         except (TypeError, ValueError):
             words = "whole numbers" if self.kind is int else "numbers"
-            raise click.BadParameter(f"{value!r} is no list of {words} such as 1,2,3", ctx, param) from None
+            raise click.BadParameter(
+                f"{quoted(value)} is no list of {words} such as 1,2,3", ctx, param
+            ) from None
 
 
 class File(ParamType):
@@ -235,7 +242,7 @@ class File(ParamType):
         if self.or_none and value == NO_VALUE:
             return None
         if not isinstance(value, (str, Path)) or str(value) == "":
-            raise click.BadParameter(f"{value!r} names no file or folder", ctx, param)
+            raise click.BadParameter(f"{quoted(value)} names no file or folder", ctx, param)
         return Path(value)
 
     def shell_complete(

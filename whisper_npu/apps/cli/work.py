@@ -83,14 +83,20 @@ class Work:
                 self._transcribe(recording, sound, model, unfinished)
 
     def _transcribe(self, recording: Recording, sound: Sound, model: Model, unfinished: Unfinished) -> None:
+        n_results = len(self.results)
         try:
             self._decode(recording, sound, model, unfinished)
             self._finish(recording, unfinished)
         except StdoutLostError:
             raise
         except KeyboardInterrupt:
-            self.results.append(unfinished.result(INTERRUPTED))
-            self._rescue(unfinished)
+            if len(self.results) > n_results:  # nothing is lost
+                raise
+            if unfinished.is_decoded:  # some of its files may be written: all of them then
+                self._finish(recording, unfinished)
+            else:
+                self.results.append(unfinished.result(INTERRUPTED))
+                self._rescue(unfinished)
             raise
         except Exception as error:
             if isinstance(error, UsageError) and not self._is_one_of_several:
@@ -187,19 +193,19 @@ class Work:
         done = unfinished.so_far()
         assert done is not None
         written, errors = write_transcript(done.transcript, unfinished.paths, self._asked.layout)
+        unfinished.written(written)
+        self._n_lost = 0
+        self.results.append(unfinished.result(errors[0] if errors else None))
         if written and (self._is_one_of_several or errors):  # otherwise the ending says so
             self._progress.note(wrote(written))
         for warning in done.warnings:
             if warning == self._said_of_switch:  # when it happened
                 continue
             self._progress.warn(f"whisper-npu: {recording.name}: {warning}")
-        unfinished.written(written)
-        self._n_lost = 0
         if errors:
             self._progress.fail(errors[0])
         else:
             self._progress.done()
-        self.results.append(unfinished.result(errors[0] if errors else None))
 
     def _fail(self, recording: Recording, error: Exception, unfinished: Unfinished | None = None) -> None:
         """Say in one line what is wrong with a recording."""

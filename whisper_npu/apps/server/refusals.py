@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 
 from whisper_npu.apps.server.metrics import ErrorKind
 from whisper_npu.apps.server.queue import QueueFullError
+from whisper_npu.audio import OPEN_FILE
 from whisper_npu.errors import AudioError, DeviceError, TooLongError, UsageError, WhisperNpuError, one_line
 
 CLIENT_GONE = 499  # the status that is logged and counted where no answer was possible
@@ -142,7 +143,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _message(error: BaseException) -> str:
     """On one line. What the library calls the open file is the field `file` here."""
     text = " ".join(str(error).split())
-    return text.replace("the open file", "file") if isinstance(error, AudioError) else text
+    return text.replace(OPEN_FILE, "file") if isinstance(error, AudioError) else text
 
 
 def _http_message(error: HTTPException) -> str:

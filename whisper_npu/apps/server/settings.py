@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from whisper_npu.apps.server.addresses import NULL, Host, Origin
-from whisper_npu.errors import UsageError
+from whisper_npu.errors import UsageError, quoted
 
 MEGABYTE = 1_000_000
 
@@ -46,14 +46,14 @@ class ServerSettings:
         for name in self.allowed_hosts:
             if name != "*" and not _is_host_name(name.removeprefix("*.")):
                 raise UsageError(
-                    f"allowed_hosts has {name!r}, must be a name without scheme and port, such as "
+                    f"allowed_hosts has {quoted(name)}, must be a name without scheme and port, such as "
                     "box.example.com, or *.example.com for all below it"
                 )
         for origin in self.allowed_origins:
             if origin != "*" and Origin.parse(origin) is None:
                 raise UsageError(
-                    f"allowed_origins has {origin!r}, must be a page's scheme, name and port without a path, "
-                    "such as https://example.com or app://obsidian.md; null is for pages without one"
+                    f"allowed_origins has {quoted(origin)}, must be a page's scheme, name and port without a "
+                    "path, such as https://example.com or app://obsidian.md; null is for pages without one"
                 )
         everybody = {"*", NULL} & {*self.allowed_hosts, *self.allowed_origins}  # any page can be null
         if everybody and self.api_key is None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import PlanError, UsageError
+from whisper_npu.errors import PlanError, UsageError, quoted
 from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import vmac
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side, blas, cpu_has_dot, fastest
@@ -62,7 +62,7 @@ def fidelity_of(name: str | Fidelity) -> Fidelity:
         return name if isinstance(name, Fidelity) else Fidelity(str(name).lower())
     except ValueError:
         known = " and ".join(one.value for one in Fidelity)
-        raise UsageError(f"unknown fidelity {name!r}: there are {known}") from None
+        raise UsageError(f"unknown fidelity {quoted(name)}: there are {known}") from None
 
 
 class EmulatedBuffer(Buffer):

@@ -656,9 +656,9 @@ def test_every_request_that_is_refused_is_counted_once(small: Model, speaker: Sp
         assert [answer.status_code for answer in answers] == [404, 405, 404, 404, 400]
         assert all(answer.headers["X-Whisper-NPU-Device"] == "emulator" for answer in answers)
         wait_until(lambda: count(live, 'errors_total{kind="request"}') == 5)  # counted once it is sent
-        assert count(live, 'requests_total{endpoint="/v1/models/{id}",status="404"}') == 1
+        wait_until(lambda: count(live, 'requests_total{endpoint="/v1/models/{id}",status="404"}') == 1)
         http.post(HERE, files={"file": ("a", b"no audio")})
-        assert count(live, 'errors_total{kind="audio"}') == 1
+        wait_until(lambda: count(live, 'errors_total{kind="audio"}') == 1)
         with socket.create_connection(("127.0.0.1", live.port)) as connection:
             head = f"POST {HERE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MULTIPART}\r\n"
             connection.sendall(f"{head}Content-Length: 10000\r\n\r\n--x\r\n".encode())
@@ -688,8 +688,8 @@ def test_work_that_fails_when_its_client_has_gone(
         wait_until(lambda: count(live, kinds[0]) == gone + 1)
         fail.set()
         wait_until(lambda: count(live, kinds[1]) == failed + 1)
-    assert "the device is on fire" in caplog.text
-    assert count(live, "dispatches_total") > dispatches
+    wait_until(lambda: "the device is on fire" in caplog.text)
+    wait_until(lambda: count(live, "dispatches_total") > dispatches)
     speaker.on_window = on_window_before
     works(http)
 
