@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import log10
 from types import TracebackType
 
-from whisper_npu.audio.damage import Damage
-from whisper_npu.audio.samples import SAMPLE_RATE
+from whisper_npu.audio.damage import MOST, Damage
+from whisper_npu.audio.samples import SAMPLE_RATE, Alone
 from whisper_npu.audio.store import InMemory, Samples, Store
 
 
@@ -21,9 +21,17 @@ class Sound:
     name: str  # as messages call the recording
     kept_in: Store | InMemory
     damage: tuple[Damage, ...] = ()  # what is lost of it, in the order of time
-    warnings: tuple[str, ...] = ()  # what a listener should know, without the name: damage, and other things
+    alone: tuple[Alone, ...] = ()  # where one channel is heard, since all cancel each other out
     track: int = 1  # which of the audio tracks it is, from 1
     n_tracks: int = 1  # how many audio tracks the file has
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a listener should know, without the name: damage, and other things."""
+        phase = [f"its channels cancel each other out (opposite phase){one}" for one in self.alone[:MOST]]
+        if len(self.alone) > MOST:
+            phase[-1] += f"; so it is in {len(self.alone) - MOST} other places"
+        return (*phase, *map(str, self.damage))
 
     @property
     def n_samples(self) -> int:
