@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from math import log10
 from types import TracebackType
 
+import numpy as np
+import numpy.typing as npt
+
 from whisper_npu.audio.damage import MOST, Damage
 from whisper_npu.audio.samples import SAMPLE_RATE, Alone
 from whisper_npu.audio.store import InMemory, Samples, Store
+
+OFFSET = 0.05  # ordinary recordings have up to 0.02, which does no harm
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,23 @@ class Sound:
 
     @property
     def peak(self) -> float:
-        """The loudest sample's magnitude; floats of a recording lie in -1..1."""
-        return self.kept_in.peak
+        """The loudest sample's magnitude, without an offset; floats of a recording lie in -1..1."""
+        return self.kept_in.levels.swing if self.has_offset else self.kept_in.peak
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether the offset is more than recordings usually have."""
+        return self.offset > OFFSET
+
+    @property
+    def offset(self) -> float:
+        """How far all samples are moved to one side (DC): the largest mean of a quarter of a second."""
+        return self.kept_in.levels.offset
+
+    @property
+    def levels(self) -> npt.NDArray[np.float32]:
+        """How loud it is from one `LEVEL_STEP` to the next, without clicks and offset: see `Levels`."""
+        return self.kept_in.levels.values()
 
     @property
     def level(self) -> str:
@@ -54,6 +74,8 @@ class Sound:
         loudest = "all of its samples are 0" if self.n_samples else "it has no samples"
         if self.peak:
             loudest = f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
+        if self.has_offset:
+            loudest += f" beside an offset (DC) of {self.offset:.2f}"
         if self.n_tracks == 1:
             return loudest
         return f"{loudest}; it is audio track {self.track} of {self.n_tracks}: choose another by audio_track"
