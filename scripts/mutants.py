@@ -238,7 +238,7 @@ def changes(node: Any) -> Iterator[tuple[Any, str]]:
         case ast.Constant(value=int() as number):
             yield node, str(number + 1)
         case ast.Constant(value=float() as number):
-            yield node, str(2 * number)
+            yield node, str(2 * number or 1.0)
         case ast.Slice():
             if node.lower is not None:
                 yield node.lower, f"({ast.unparse(node.lower)}) + 1"

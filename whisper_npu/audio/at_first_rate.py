@@ -72,7 +72,7 @@ class AtFirstRate:
     def _pass_on(self) -> None:
         if not self._waiting or self._resampling is None:
             return
-        mono = self._mixdown.add(np.concatenate(self._waiting, axis=1))
+        mono = self._mixdown.add(np.concatenate(self._waiting, axis=1), self._resampling.seconds, self._rate)
         self._waiting, self._n_waiting = [], 0
         self._resampling.add(mono if self._other is None else self._at_first_rate(mono))
 

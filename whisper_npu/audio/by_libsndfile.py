@@ -114,7 +114,7 @@ def _read(sound: Any, most: float, resampling: Resampling, mixdown: Mixdown) -> 
             return n_read, True
         if sound.subtype in _LOSSY and is_out_of_scale(part):  # damaged: FFmpeg leaves out less than a block
             return n_read, True
-        resampling.add(mixdown.add(part.T))
+        resampling.add(mixdown.add(part.T, resampling.seconds, resampling.rate))
         n_read += len(part)
         if len(part) < n_block:
             break

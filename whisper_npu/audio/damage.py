@@ -32,8 +32,8 @@ SUSPECT = "are damaged"
 UNREADABLE = "follow something that cannot be read"
 CUT_SHORT = "are missing: it is damaged or cut short"
 
-_NEIGHBOURS = 1.0  # seconds between two damages that are told as one
-_MOST = 20  # damages of a recording that are told one by one
+NEIGHBOURS = 1.0  # seconds between two damages that are told as one
+MOST = 20  # damages of a recording that are told one by one
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Damages:
         last = self.found[-1] if self.found else None
         if last is not None:
             until = last.start if last.end is None else last.end
-            is_neighbour = last.what == what and start <= until + _NEIGHBOURS
-            if is_neighbour or len(self.found) >= _MOST:
+            is_neighbour = last.what == what and start <= until + NEIGHBOURS
+            if is_neighbour or len(self.found) >= MOST:
                 what = what if last.what == what else SUSPECT
                 self.found[-1] = Damage(last.start, max(until, start if end is None else end), what)
                 return

@@ -14,22 +14,28 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import inf
 from threading import Event
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy.typing as npt
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile, stated
 from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, SALVAGE, Damage
 from whisper_npu.audio.header import tracks_in
 from whisper_npu.audio.mixdown import Mixdown
-from whisper_npu.audio.samples import SAMPLE_RATE, Decoded, array_to_mono, as_array, resample
+from whisper_npu.audio.samples import (
+    SAMPLE_RATE,
+    Alone,
+    Decoded,
+    as_array,
+    channels_of,
+    check_rate,
+    resample,
+)
 from whisper_npu.audio.sound import Sound
 from whisper_npu.audio.source import AudioSource, fetch, name_of
 from whisper_npu.audio.store import InMemory, Samples
 from whisper_npu.audio.tracks import check_track_number, no_such_track
 from whisper_npu.errors import AudioError, AudioWarning, TooLongError, quoted
-
-# Of the loudest channel's peak (-40 dB): what is left of channels that cancel each other out. A lossy codec
-# leaves more than nothing; ordinary stereo, even with one channel of eight alone, leaves 1/8 and more.
-_CANCELLED = 0.01
 
 
 def load_audio(
@@ -70,11 +76,15 @@ def load_audio(
     states a length that is not there) or do not decode, an AudioWarning names them, and silence stands for
     what is lost in the middle, so that later times are right; with `strict` that is an AudioError instead. A
     length that a recorder could not know (0, 0xFFFFFFFF, none) states nothing, and neither does one that is
-    too small. Where nothing at all decodes, it is an AudioError.
+    too small. A few samples that are no sound (NaN, infinite, or floats far beyond full scale) are damage
+    too. Where nothing at all decodes, it is an AudioError.
 
-    Raises AudioError where the source is missing, empty, not audio, too long for the memory, or holds NaN or
-    infinity, where it has no such track, and with `strict` where it is damaged; TooLongError for what
-    lasts longer than `max_seconds`; CancelledError once another thread sets `cancelled`.
+    Where channels cancel each other out (opposite phase), the louder one is taken, with an AudioWarning.
+
+    Raises AudioError where the source is missing, empty, not audio, or too long for the memory, where it
+    holds mostly NaN and infinity, or floats that nobody has scaled, where it has no such track, and with
+    `strict` where it is damaged; TooLongError for what lasts longer than `max_seconds`; CancelledError once
+    another thread sets `cancelled`.
     """
     with open_audio(
         source,
@@ -118,17 +128,18 @@ def open_audio(
     name = name_of(source)
     try:
         if array is not None:
-            mono = array_to_mono(array)
-            rate = SAMPLE_RATE if sampling_rate is None else sampling_rate
-            return Sound(name, InMemory(resample(name, mono, rate)))
-        with fetch(name, source, max_seconds) as file:
-            decoded = _decode(name, file, audio_track, max_seconds, cancelled)
+            sound = _from_array(name, array, SAMPLE_RATE if sampling_rate is None else sampling_rate)
+        else:
+            with fetch(name, source, max_seconds) as file:
+                found = _decode(name, file, audio_track, max_seconds, cancelled)
+            sound = Sound(name, found.samples, found.damage, found.alone, found.track, found.n_tracks)
     except MemoryError as error:
         raise _does_not_fit(name) from error
-    if strict and decoded.damage:
-        decoded.samples.close()
-        raise AudioError(f"{name}: {decoded.damage[0]} (strict); {SALVAGE}")
-    return Sound(name, decoded.samples, decoded.damage, decoded.warnings, decoded.track, decoded.n_tracks)
+    if strict and sound.damage:
+        sound.close()
+        remedy = SALVAGE if array is None else "repair it where it comes from"
+        raise AudioError(f"{name}: {sound.damage[0]} (strict); {remedy}")
+    return sound
 
 
 def _does_not_fit(name: str) -> AudioError:
@@ -146,6 +157,16 @@ def audio_formats() -> str:
     return f"{by_libsndfile.formats()}; {by_ffmpeg.formats()}"
 
 
+def _from_array(name: str, array: npt.NDArray[Any], rate: int) -> Sound:
+    check_rate(name, rate)
+    channels, mixdown = channels_of(array), Mixdown()
+    mono = mixdown.add(channels, 0.0, rate)
+    damage, alone = mixdown.damage(name), mixdown.alone
+    if alone:
+        mono = Mixdown(alone).add(channels, 0.0, rate)
+    return Sound(name, InMemory(resample(name, mono, rate)), damage, alone)
+
+
 def _decode(
     name: str, file: BinaryIO, audio_track: int | None, max_seconds: float, cancelled: Event | None
 ) -> Decoded:
@@ -156,10 +177,7 @@ def _decode(
         if tracks and audio_track > len(tracks):
             raise no_such_track(name, audio_track, tracks)
     with stated.corrected(name, file) or nullcontext(file) as whole:
-        recording = _Recording(name, whole, audio_track, max_seconds, cancelled)
-        decoded = recording.decoded()
-        if decoded.peak < _CANCELLED * decoded.channel_peak:
-            decoded = recording.decoded(decoded.loudest_channel)
+        decoded = _Recording(name, whole, audio_track, max_seconds, cancelled).heard()
         damage = _with_end(decoded.damage, stated.missing_end(whole, decoded.seconds))
     if damage and not decoded.seconds:
         raise AudioError(f"{name}: nothing of its sound is there; {SALVAGE}")
@@ -176,6 +194,12 @@ def _with_end(damage: tuple[Damage, ...], missing: Damage | None) -> tuple[Damag
     return (*damage, missing)
 
 
+def _with_samples(name: str, decoded: Decoded, mixdown: Mixdown) -> Decoded:
+    """With what was seen of its samples. Raises AudioError where most of them are bad."""
+    damage = sorted((*decoded.damage, *mixdown.damage(name)), key=lambda part: part.start)
+    return replace(decoded, damage=tuple(damage), alone=mixdown.alone)
+
+
 @dataclass(frozen=True)
 class _Recording:
     """A file, and how much of it is wanted."""
@@ -186,21 +210,29 @@ class _Recording:
     max_seconds: float
     cancelled: Event | None
 
-    def decoded(self, channel: int | None = None) -> Decoded:
+    def heard(self) -> Decoded:
+        """One channel of it where the mean of all would be silence."""
+        decoded = self._decoded()
+        if not decoded.alone:
+            return decoded
+        decoded.samples.close()
+        return self._decoded(decoded.alone)
+
+    def _decoded(self, alone: tuple[Alone, ...] = ()) -> Decoded:
         """By libsndfile, as librosa does; by FFmpeg where libsndfile finds nothing, stops early or fails.
 
-        channel: the only one to take, from 1; None for the mean of all.
+        alone: where one channel only is to be taken.
         """
-        decoded = self._by_libsndfile(channel) if self.track in (None, 1) else None
+        decoded = self._by_libsndfile(alone) if self.track in (None, 1) else None
         if decoded is None:
-            decoded = self._by_ffmpeg(channel)
+            decoded = self._by_ffmpeg(alone)
             if decoded is None:
                 raise self._is_no_recording()
             return decoded
         if not decoded.has_failed and not (decoded.may_go_on and self._goes_on(decoded.seconds)):
             return decoded
         try:
-            whole = self._by_ffmpeg(channel)
+            whole = self._by_ffmpeg(alone)
         except TooLongError:
             raise
         except AudioError:  # it can read nothing of what libsndfile can read in part
@@ -210,7 +242,7 @@ class _Recording:
             if is_better or (decoded.has_failed and whole.seconds >= decoded.seconds):
                 return whole
         if decoded.has_failed:
-            return replace(decoded, damage=(Damage(decoded.seconds, None, CUT_SHORT),))
+            return replace(decoded, damage=(*decoded.damage, Damage(decoded.seconds, None, CUT_SHORT)))
         return decoded
 
     def _goes_on(self, seconds: float) -> bool:
@@ -221,17 +253,17 @@ class _Recording:
         packets = by_ffmpeg.packets(self.file)
         return packets.are_damaged or packets.seconds > seconds + LENGTH_SLACK
 
-    def _by_libsndfile(self, channel: int | None) -> Decoded | None:
-        mixdown = Mixdown(channel)
+    def _by_libsndfile(self, alone: tuple[Alone, ...]) -> Decoded | None:
+        mixdown = Mixdown(alone)
         decoded = by_libsndfile.decode(self.name, self.file, mixdown, self.max_seconds, self.cancelled)
-        return None if decoded is None else mixdown.measured(decoded)
+        return None if decoded is None else _with_samples(self.name, decoded, mixdown)
 
-    def _by_ffmpeg(self, channel: int | None) -> Decoded | None:
-        mixdown = Mixdown(channel)
+    def _by_ffmpeg(self, alone: tuple[Alone, ...]) -> Decoded | None:
+        mixdown = Mixdown(alone)
         decoded = by_ffmpeg.decode(
             self.name, self.file, self.track, mixdown, self.max_seconds, self.cancelled
         )
-        return None if decoded is None else mixdown.measured(decoded)
+        return None if decoded is None else _with_samples(self.name, decoded, mixdown)
 
     def _is_no_recording(self) -> AudioError:
         if stated.is_mp4_without_index(self.file):

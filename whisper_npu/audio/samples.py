@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage
-from whisper_npu.audio.store import Samples, Store, peak_of
+from whisper_npu.audio.store import Samples, Store
 from whisper_npu.errors import AudioError, CancelledError, one_line, quoted
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
@@ -26,6 +26,20 @@ BLOCK = 2**19  # samples, of all channels, to decode or resample in one call: a 
 
 
 @dataclass(frozen=True)
+class Alone:
+    """Seconds in which one channel is heard instead of the mean of all."""
+
+    start: float
+    end: float  # infinite for all of a recording
+    channel: int  # from 1
+
+    def __str__(self) -> str:
+        """How a warning ends."""
+        heard = f": channel {self.channel} alone is heard"
+        return heard if math.isinf(self.end) else f" from {self.start:.2f} s to {self.end:.2f} s{heard}"
+
+
+@dataclass(frozen=True)
 class Decoded:
     """What a library made of a recording."""
 
@@ -34,21 +48,9 @@ class Decoded:
     damage: tuple[Damage, ...] = ()  # in the order of time
     has_failed: bool = False  # the library stopped at what it cannot decode
     may_go_on: bool = False  # it may have stopped before the recording's end
-    peak: float = 0.0  # the largest absolute sample after the channels were mixed; 1.0 is full scale
-    channel_peak: float = 0.0  # the largest of any channel before
-    loudest_channel: int = 1  # the one that has it, from 1
-    channel: int | None = None  # the only one taken, from 1: mixed, the channels cancel each other out
+    alone: tuple[Alone, ...] = ()  # where one channel is heard, since all cancel each other out
     track: int = 1  # which of the audio tracks it is, from 1
     n_tracks: int = 1  # how many audio tracks the file has
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a listener should know, without the file's name."""
-        damage = tuple(map(str, self.damage))
-        if self.channel is None:
-            return damage
-        phase = f"its channels cancel each other out (opposite phase): channel {self.channel} alone is heard"
-        return (phase, *damage)
 
 
 class Resampling:
@@ -74,8 +76,7 @@ class Resampling:
         return (self._n_resampled + self._n_block) / self.rate
 
     def add(self, mono: Samples) -> None:
-        """mono: (n_samples,), any number. Raises AudioError for NaN and infinity, and for what is louder than
-        `LOUDEST`, a block later at most."""
+        """mono: (n_samples,), any number."""
         n_added = 0
         while n_added < len(mono):
             if self._n_block == len(self._block):
@@ -101,8 +102,6 @@ class Resampling:
         if self._cancelled is not None and self._cancelled.is_set():
             raise CancelledError(f"{self._name}: cancelled after {self.seconds:.1f} s were read")
         block = self._block[: self._n_block]
-        check_finite(self._name, block, self.rate, self._n_resampled)
-        check_loudness(self._name, block)
         self._n_resampled += self._n_block
         resampled = block if self.rate == SAMPLE_RATE else self._by_soxr(block, last=last)
         self._done.add(resampled[: self._n_samples - self._done.n_samples])
@@ -129,8 +128,7 @@ def to_mono(samples: Samples) -> Samples:
     """(n_samples,) or (n_channels, n_samples) -> (n_samples,): the channels' mean, as librosa.to_mono."""
     if samples.ndim == 1:
         return samples
-    with np.errstate(over="ignore", invalid="ignore"):  # infinity is reported as an error, not as a warning
-        mono: Samples = np.mean(samples, axis=0)
+    mono: Samples = np.mean(samples, axis=0)
     return mono
 
 
@@ -153,8 +151,8 @@ def as_array(source: object) -> npt.NDArray[Any] | None:
         ) from error
 
 
-def array_to_mono(array: npt.NDArray[Any]) -> Samples:
-    """(n_samples,), (n_channels, n_samples) or (n_samples, n_channels) -> (n_samples,) in -1..1."""
+def channels_of(array: npt.NDArray[Any]) -> Samples:
+    """(n_samples,), (n_channels, n_samples) or (n_samples, n_channels) -> one of the first two, in -1..1."""
     if array.ndim not in (1, 2):
         raise AudioError(
             f"the array has shape {array.shape}; expected (n_samples,) or (n_channels, n_samples): reshape it"
@@ -168,14 +166,13 @@ def array_to_mono(array: npt.NDArray[Any]) -> Samples:
                 f"the array has shape {array.shape}, so {len(array)} channels, outside 1..{MAX_CHANNELS}; "
                 "expected (n_channels, n_samples) or (n_samples, n_channels): reshape it"
             )
-    return to_mono(_as_floats(array))
+    return _as_floats(array)
 
 
 def _as_floats(array: npt.NDArray[Any]) -> Samples:
     if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity, which is reported
-            samples = array.astype(np.float32, copy=False)
-        check_loudness("the array", samples)
+        with np.errstate(over="ignore"):  # a float64 that is too large becomes infinity
+            samples: Samples = array.astype(np.float32, copy=False)
         return samples
     if array.dtype.name not in _MIDDLE_AND_SCALE:
         known = ", ".join(map(str, _MIDDLE_AND_SCALE))
@@ -191,10 +188,9 @@ def _as_floats(array: npt.NDArray[Any]) -> Samples:
 
 
 def resample(name: str, mono: Samples, rate: int) -> Samples:
-    """An array at 16 kHz: itself if it is. Raises AudioError for a senseless rate, NaN and infinity."""
+    """An array at 16 kHz: itself if it is. Raises AudioError for a senseless rate."""
     check_rate(name, rate)
     if rate == SAMPLE_RATE:
-        check_finite(name, mono, rate)
         return mono
     resampling = Resampling(name, rate)
     resampling.add(mono)
@@ -208,25 +204,4 @@ def check_rate(name: str, rate: Any) -> None:
         raise AudioError(
             f"{name}: sample rate {quoted(rate)}; correct it to a whole number from {MIN_SAMPLE_RATE} to "
             f"{MAX_SAMPLE_RATE} Hz"
-        )
-
-
-def check_loudness(name: str, mono: Samples) -> None:
-    """Raises AudioError for floats that nobody has scaled. Infinity is `check_finite`'s."""
-    peak = peak_of(mono)
-    if LOUDEST < peak < np.inf:
-        raise AudioError(
-            f"{name}: has samples up to {peak:g}; expected floats in -1..1: scale them, "
-            "such as x / 32768 for samples of 16 bits"
-        )
-
-
-def check_finite(name: str, mono: Samples, rate: int, n_before: int = 0) -> None:
-    """n_before: how many samples of the recording come before these."""
-    finite = np.isfinite(mono)
-    if not finite.all():
-        first = n_before + int(np.argmin(finite))
-        raise AudioError(
-            f"{name}: sample {first} (at {first / rate:.3f} s) is NaN or infinite; "
-            "export it again, or replace such samples with np.nan_to_num"
         )

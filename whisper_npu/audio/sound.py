@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from math import log10
 from types import TracebackType
 
-from whisper_npu.audio.damage import Damage
-from whisper_npu.audio.samples import SAMPLE_RATE
+import numpy as np
+import numpy.typing as npt
+
+from whisper_npu.audio.damage import MOST, Damage
+from whisper_npu.audio.samples import SAMPLE_RATE, Alone
 from whisper_npu.audio.store import InMemory, Samples, Store
+
+OFFSET = 0.05  # ordinary recordings have up to 0.02, which does no harm
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,17 @@ class Sound:
     name: str  # as messages call the recording
     kept_in: Store | InMemory
     damage: tuple[Damage, ...] = ()  # what is lost of it, in the order of time
-    warnings: tuple[str, ...] = ()  # what a listener should know, without the name: damage, and other things
+    alone: tuple[Alone, ...] = ()  # where one channel is heard, since all cancel each other out
     track: int = 1  # which of the audio tracks it is, from 1
     n_tracks: int = 1  # how many audio tracks the file has
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a listener should know, without the name: damage, and other things."""
+        phase = [f"its channels cancel each other out (opposite phase){one}" for one in self.alone[:MOST]]
+        if len(self.alone) > MOST:
+            phase[-1] += f"; so it is in {len(self.alone) - MOST} other places"
+        return (*phase, *map(str, self.damage))
 
     @property
     def n_samples(self) -> int:
@@ -37,8 +50,23 @@ class Sound:
 
     @property
     def peak(self) -> float:
-        """The loudest sample's magnitude; floats of a recording lie in -1..1."""
-        return self.kept_in.peak
+        """The loudest sample's magnitude, without an offset; floats of a recording lie in -1..1."""
+        return self.kept_in.levels.swing if self.has_offset else self.kept_in.peak
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether the offset is more than recordings usually have."""
+        return self.offset > OFFSET
+
+    @property
+    def offset(self) -> float:
+        """How far all samples are moved to one side (DC): the largest mean of a quarter of a second."""
+        return self.kept_in.levels.offset
+
+    @property
+    def levels(self) -> npt.NDArray[np.float32]:
+        """How loud it is from one `LEVEL_STEP` to the next, without clicks and offset: see `Levels`."""
+        return self.kept_in.levels.values()
 
     @property
     def level(self) -> str:
@@ -46,6 +74,8 @@ class Sound:
         loudest = "all of its samples are 0" if self.n_samples else "it has no samples"
         if self.peak:
             loudest = f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
+        if self.has_offset:
+            loudest += f" beside an offset (DC) of {self.offset:.2f}"
         if self.n_tracks == 1:
             return loudest
         return f"{loudest}; it is audio track {self.track} of {self.n_tracks}: choose another by audio_track"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from functools import cached_property
 from threading import Lock
 from types import TracebackType
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from weakref import finalize
 import numpy as np
 import numpy.typing as npt
 
+from whisper_npu.audio.levels import Levels
 from whisper_npu.errors import AudioError
 
 Samples = npt.NDArray[np.float32]
@@ -48,7 +50,17 @@ class InMemory:
     def __init__(self, samples: Samples) -> None:
         """samples: (n_samples,) at 16 kHz."""
         self._samples = samples
-        self.peak = peak_of(samples)
+
+    @cached_property
+    def peak(self) -> float:
+        """The loudest sample's magnitude."""
+        return peak_of(self._samples)
+
+    @cached_property
+    def levels(self) -> Levels:
+        levels = Levels()
+        levels.add(self._samples)
+        return levels
 
     @property
     def n_samples(self) -> int:
@@ -75,6 +87,7 @@ class Store:
         self._one_at_a_time = Lock()
         self.n_samples = 0
         self.peak = 0.0  # the loudest one's magnitude
+        self.levels = Levels()
 
     def add(self, block: Samples) -> None:
         """Raises AudioError where the disk is full."""
@@ -89,6 +102,7 @@ class Store:
                 raise self._no_room(error) from error
             self.n_samples += len(block)
             self.peak = max(self.peak, peak_of(block))
+            self.levels.add(block)
 
     def set_length(self, n_samples: int) -> None:
         """Cut off what is too much; what is missing is silence."""
@@ -98,6 +112,7 @@ class Store:
                 self._file.truncate()
             except OSError as error:
                 raise self._no_room(error) from error
+            self.levels.add_silence(max(0, n_samples - self.n_samples))
             self.n_samples = n_samples
 
     def samples(self, start: int, stop: int) -> Samples:

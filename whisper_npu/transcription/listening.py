@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, SampleSource, Sound
+from whisper_npu.transcription.audible import Audible
 from whisper_npu.transcription.batches import in_batches
 from whisper_npu.transcription.encoded import EncodedOnDevice
 from whisper_npu.transcription.features import Mel
@@ -18,7 +19,6 @@ from whisper_npu.transcription.resume import ResumePoint, clips_from
 from whisper_npu.transcription.speech import (
     Cut,
     first_speech,
-    loud_enough,
     packed,
     parts_with_speech,
     vad_options,
@@ -33,6 +33,7 @@ class Listening:
 
     language: str
     language_probability: float
+    source: Audible  # what is heard
     segments: Iterator[Any]  # faster-whisper's, decoded while they are iterated; times as in the recording
 
 
@@ -47,7 +48,7 @@ def listen(
 
     options: such as `whisper` can honour. on_window gets points whose `n_segments` is not filled in.
     """
-    source = loud_enough(sound, sound.peak)
+    source = Audible(sound, whisper.feature_extractor.go_on)
     whisper.feature_extractor.set_window(options.chunk_length)
     listen_to = _one_by_one if options.batch_size is None else _in_batches
     return listen_to(whisper, source, options, on_window, after)
@@ -55,21 +56,21 @@ def listen(
 
 def language_of(whisper: EncodedOnDevice, sound: Sound) -> tuple[str, float]:
     """The code of the language that is spoken first, and its probability from 0 to 1."""
-    source, options = loud_enough(sound, sound.peak), TranscribeOptions()
+    source, options = Audible(sound), TranscribeOptions()
     whisper.feature_extractor.set_window(None)
     return _language(whisper, whisper.feature_extractor.mel_of(source), source, options, None)
 
 
 def _one_by_one(
     whisper: EncodedOnDevice,
-    source: SampleSource,
+    source: Audible,
     options: TranscribeOptions,
     on_window: OnWindow,
     after: ResumePoint | None,
 ) -> Listening:
     """By faster-whisper's sequential loop: each window begins where the one before it has stopped."""
     features = whisper.feature_extractor
-    heard = source
+    heard: SampleSource = source
     clips = options.clip_timestamps
     if options.vad_filter and clips == WHOLE_RECORDING:
         vad = vad_options(options, WINDOW_SECONDS)
@@ -99,7 +100,7 @@ def _one_by_one(
         clips = clips_from(clips, after.window)
         arguments |= {"clip_timestamps": list(clips), "initial_prompt": list(after.tokens)}
     if not clips:
-        return Listening(language, probability, iter(()))
+        return Listening(language, probability, source, iter(()))
     whisper.on_window = at_window
     with features.hearing(mel):
         # faster-whisper asks an array for its length, and the feature extractor for all else.
@@ -108,12 +109,12 @@ def _one_by_one(
     segments = followed(segments)
     if isinstance(heard, Cut):
         segments = heard.restored(segments)
-    return Listening(language, probability, segments)
+    return Listening(language, probability, source, segments)
 
 
 def _in_batches(
     whisper: EncodedOnDevice,
-    source: SampleSource,
+    source: Audible,
     options: TranscribeOptions,
     on_window: OnWindow,
     after: ResumePoint | None,
@@ -135,7 +136,7 @@ def _in_batches(
     segments = in_batches(
         whisper, source, groups, options, language, at_batch, first=after.window if after else 0
     )
-    return Listening(language, probability, heard.restored(segments))
+    return Listening(language, probability, source, heard.restored(segments))
 
 
 def _language(

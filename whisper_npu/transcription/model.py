@@ -308,7 +308,7 @@ class Model:
                         yield None
                     self._at_work = get_ident()  # another thread may go on with it
                     decoded.go_on()
-                    for segment in spoken(found.segments, sound, options):
+                    for segment in spoken(found.segments, found.source, options):
                         decoded.add(segment)
                         measure()
                         with handed_over(), self._stage("other"):

@@ -22,9 +22,6 @@ from whisper_npu.transcription.stages import no_question
 
 PIECE = 120 * SAMPLE_RATE  # samples that Silero VAD hears at once, which takes it 80 MB (MEASURED)
 LEAD = 4 * SAMPLE_RATE  # samples before speech with which a piece begins, to which Silero VAD can settle
-QUIET = 0.01  # level below which Silero VAD misses speech: -40 dB
-LOUD_ENOUGH = 0.1
-LOUD_PERCENTILE = 99.5  # of a piece's samples: a few clicks do not make it loud
 
 
 @dataclass(frozen=True)
@@ -73,24 +70,9 @@ class Cut:
         return faster_whisper.transcribe.restore_speech_timestamps(segments, chunks, SAMPLE_RATE)  # type: ignore[no-any-return]
 
 
-class Louder:
-    """A quiet source, made louder."""
-
-    def __init__(self, source: SampleSource, factor: float) -> None:
-        self._source, self._factor = source, np.float32(factor)
-        self.n_samples = source.n_samples
-
-    def samples(self, start: int, stop: int) -> Samples:
-        return self._source.samples(start, stop) * self._factor
-
-
-def loud_enough(source: SampleSource, peak: float) -> SampleSource:
-    """The source itself; if it is so quiet that Whisper hears less of it, made louder.
-
-    peak: the loudest sample's magnitude. Whisper's log-mel has a floor, below which the powers of quiet
-    speech fall; how loud speech above it is makes no difference.
-    """
-    return Louder(source, LOUD_ENOUGH / peak) if 0 < peak < QUIET else source
+def voice_check() -> faster_whisper.vad.VadOptions:
+    """Silero VAD's options where nobody has chosen any."""
+    return vad_options(TranscribeOptions(), WINDOW_SECONDS)
 
 
 def vad_options(options: TranscribeOptions, window_seconds: float) -> faster_whisper.vad.VadOptions:
@@ -161,10 +143,7 @@ def first_speech(
 
 
 def _speech(samples: Samples, vad: faster_whisper.vad.VadOptions) -> list[dict[str, int]]:
-    """Silero VAD's answer for samples as loud as speech usually is."""
-    level = float(np.percentile(np.abs(samples), LOUD_PERCENTILE)) if len(samples) else 0.0
-    if 0 < level < QUIET:
-        samples = samples * np.float32(LOUD_ENOUGH / level)
+    """Silero VAD's answer."""
     speech: list[dict[str, int]] = faster_whisper.vad.get_speech_timestamps(samples, vad)
     return speech
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 from pathlib import Path
 
@@ -373,6 +374,34 @@ def test_of_channels_that_cancel_each_other_out_the_louder_one_is_heard(tmp_path
     else:
         assert found == []
         assert np.abs(samples - 0.25 * left[: len(samples)]).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mkv", "an array"])
+@pytest.mark.parametrize("noise_level", [0, 1e-4])
+def test_channels_that_cancel_each_other_out_for_a_part_of_the_time(tmp_path, name, noise_level):
+    said = tone(4)[:, 0] * np.hanning(4 * RATE).astype(np.float32)
+    both = np.stack([said, said], axis=1)
+    both[RATE : 2 * RATE, 1] *= -1
+    both += noise_level * np.random.default_rng(0).normal(size=both.shape).astype(np.float32)
+    source = both
+    if name == "a.wav":
+        source = write(tmp_path / name, both, RATE, "WAV", "FLOAT")
+    elif name == "a.mkv":
+        source = write_container(tmp_path / name, "matroska", "pcm_f32le", both, RATE)
+    samples, found = load_damaged(source)
+    assert np.abs(samples - said[: len(samples)]).max() < 1e-3  # no click at either end
+    assert len(found) == 1
+    assert re.search(r"\(opposite phase\) from (0.9|1.0). s to 2.0. s: channel [12] alone is heard", found[0])
+
+
+def test_ordinary_stereo_is_mixed():
+    """One channel alone, unrelated ones, or a moment of opposite phase."""
+    one, other = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 2 * SAMPLE_RATE)).astype(np.float32)
+    moment = np.where(np.arange(len(one)) // 1_600 == 3, -one, one)  # a tenth of a second
+    for second in (0 * one, other, moment, -0.9 * one, one):
+        samples, found = load_damaged(np.stack([one, second]))
+        assert found == []
+        assert np.array_equal(samples, np.mean(np.stack([one, second]), axis=0))
 
 
 def test_silence_is_no_opposite_phase(tmp_path):

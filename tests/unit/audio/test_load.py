@@ -336,25 +336,49 @@ def test_a_video_without_sound_is_refused(tmp_path):
     assert "no audio stream (only video)" in refusal(path)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_not_numbers_are_refused_with_their_place(tmp_path, bad):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_mostly_bad_samples_are_refused_with_their_place(tmp_path, bad):
     samples = noise(48_000, 2)
-    samples[24_000:30_000, 1] = bad
+    samples[4_800:] = bad
     path = write(tmp_path / "a.wav", samples, 48_000, "WAV", "FLOAT")
-    assert "sample 24000 (at 0.500 s)" in refusal(path)
-    assert "sample 24000 (at 0.500 s)" in refusal(samples.T, sampling_rate=48_000)
+    for message in (refusal(path), refusal(samples.T, sampling_rate=48_000)):
+        assert "86400 samples, from 0.100 s on" in message
 
 
-def test_the_place_of_what_is_not_a_number_counts_from_the_start(tmp_path):
-    samples = noise(BLOCK + 10_000)
-    samples[BLOCK + 7] = np.nan
-    place = f"sample {BLOCK + 7} (at {(BLOCK + 7) / 44_100:.3f} s)"
-    assert place in refusal(write(tmp_path / "a.wav", samples, 44_100, "WAV", "FLOAT"))
-    assert place in refusal(samples[:, 0], sampling_rate=44_100)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30, -3e38])
+def test_a_few_bad_samples_are_silent_and_named_with_their_place(tmp_path, bad):
+    good = noise(BLOCK + 10_000)[:, 0]
+    samples = good.copy()
+    samples[[7, BLOCK + 7, BLOCK + 1000]] = bad
+    file = write(tmp_path / "a.wav", samples[:, None], SAMPLE_RATE, "WAV", "FLOAT")
+    film = tmp_path / "a.mkv"
+    write_container(film, "matroska", "pcm_f32le", np.stack([samples] * 2, axis=1), SAMPLE_RATE)
+    for source in (file, film, samples, samples.astype(np.float64)):
+        found, warned = load_damaged(source)
+        assert np.array_equal(found, np.where(samples == good, samples, 0))
+        assert [words.partition(" no sound")[0] for words in warned] == [
+            "the seconds 0.00 to 0.01 hold 1 sample that is",
+            "the seconds 32.76 to 32.84 hold 2 samples that are",
+        ]
+        assert "(strict)" in refusal(source, strict=True)
+    assert np.array_equal(samples[7], np.float32(bad), equal_nan=True)  # the array is as it was
 
 
-def test_a_number_too_large_for_float32_is_refused():
-    assert "sample 1 " in refusal(np.array([0.0, 1e300]))
+def test_a_bad_sample_of_one_channel_leaves_the_others():
+    samples = noise(1_000, 2)
+    expected = samples.mean(axis=1)
+    expected[500] = samples[500, 0] / 2
+    doubles = samples.astype(np.float64)
+    doubles[500, 1] = 1e300
+    found, warned = load_damaged(doubles)
+    assert np.array_equal(found, expected)
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("scale", [100, 300, 32_768])
+def test_floats_that_nobody_has_scaled_are_refused_however_much_silence_is_around(scale):
+    samples = np.concatenate([np.zeros(50_000), noise(5_000)[:, 0], np.zeros(50_000)])
+    assert "scale them" in refusal(samples * 2 * scale)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint16", "int8", "bool", "complex64", "object"])

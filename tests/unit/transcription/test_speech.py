@@ -16,14 +16,14 @@ from faster_whisper.vad import VadOptions, get_speech_timestamps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_npu.audio import SAMPLE_RATE, InMemory, load_audio
+from whisper_npu.audio import SAMPLE_RATE, InMemory, Sound, load_audio
 from whisper_npu.transcription import speech
+from whisper_npu.transcription.audible import Audible
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.speech import (
     Cut,
     Part,
     first_speech,
-    loud_enough,
     packed,
     parts_with_speech,
     spoken,
@@ -72,20 +72,6 @@ def test_speech_without_a_pause_is_found_whole(said: np.ndarray, monkeypatch: py
     heard = sum(part.n_samples for part in found)
     assert heard > 0.95 * len(endless)
     assert all(one.stop <= next_one.start for one, next_one in pairwise(found))
-
-
-@pytest.mark.parametrize("decibels", [-40, -60, -90])
-def test_quiet_speech_is_found_where_loud_speech_is(said: np.ndarray, decibels: float) -> None:
-    loud = list(parts_with_speech(InMemory(said), VadOptions()))
-    quiet = said * np.float32(10 ** (decibels / 20))
-    found = list(parts_with_speech(InMemory(quiet), VadOptions()))
-    assert len(found) == len(loud)
-
-
-def test_a_click_does_not_hide_quiet_speech(said: np.ndarray) -> None:
-    quiet = said[: 20 * SAMPLE_RATE] * np.float32(1e-3)
-    quiet[1_000:1_010] = 1
-    assert list(parts_with_speech(InMemory(quiet), VadOptions()))
 
 
 def test_the_work_ends_between_two_pieces(said: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,16 +128,9 @@ def test_the_language_is_listened_for_where_speech_begins(said: np.ndarray) -> N
     assert first_speech(InMemory(silence), 500, 3_000, VadOptions()) == 500  # there is none
 
 
-def test_only_quiet_samples_are_made_louder() -> None:
-    loud, quiet = np.full(10, 0.5, np.float32), np.full(10, 1e-4, np.float32)
-    assert np.array_equal(loud_enough(InMemory(loud), 0.5).samples(0, 10), loud)
-    assert loud_enough(InMemory(quiet), 1e-4).samples(0, 10) == pytest.approx(0.1)
-    assert not loud_enough(InMemory(quiet * 0), 0.0).samples(0, 10).any()
-
-
 @pytest.mark.parametrize("decibels", [0, -70])
 def test_a_doubtful_segment_is_kept_where_speech_is_heard(said: np.ndarray, decibels: float) -> None:
-    source = InMemory(said * np.float32(10 ** (decibels / 20)))
+    source = Audible(Sound("", InMemory(said * np.float32(10 ** (decibels / 20)))))
 
     def segment(start: float, end: float) -> Any:
         return Segment(0, 0, start, end, "a", [], 0.0, 0.0, 0.9, None, 0.0)
