@@ -25,10 +25,13 @@ from whisper_npu.audio.containers import (
     LONGEST_JUMP,
     MAY_JUMP,
     PLACE_EVERY_PACKET,
+    STATE_EVERY_LENGTH,
     STATE_LENGTH,
+    STATE_SAMPLES,
 )
 from whisper_npu.audio.damage import (
     CUT_SHORT,
+    EXACT_SLACK,
     LENGTH_SLACK,
     LIBRARY_ERRORS,
     NO_SOUND,
@@ -38,10 +41,11 @@ from whisper_npu.audio.damage import (
     UNREADABLE,
     Damage,
     Damages,
+    Film,
 )
 from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.samples import Decoded
-from whisper_npu.audio.stated import TAGS, id3_size
+from whisper_npu.audio.stated import TAGS, avi, id3_size, mp4
 from whisper_npu.audio.store import Samples
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
@@ -95,7 +99,9 @@ def decode(
             raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
         size = os.fstat(file.fileno()).st_size
         sound = AtFirstRate(name, mixdown, max_seconds, cancelled)
-        reading = _Reading(name, container, streams[number - 1], size, sound)
+        stream = streams[number - 1]
+        pauses, is_fragmented = avi.pauses(file, stream.index), mp4.is_fragmented(file)
+        reading = _Reading(name, container, stream, size, sound, pauses, is_fragmented=is_fragmented)
         reading.read()
         return reading.decoded(number)
 
@@ -153,7 +159,17 @@ def formats() -> str:
 class _Reading:
     """A track of an open container on its way to mono samples at 16 kHz, at their places in time."""
 
-    def __init__(self, name: str, container: Any, stream: Any, size: int, sound: AtFirstRate) -> None:
+    def __init__(
+        self,
+        name: str,
+        container: Any,
+        stream: Any,
+        size: int,
+        sound: AtFirstRate,
+        pauses: avi.Pauses,
+        *,
+        is_fragmented: bool,
+    ) -> None:
         """size: of the file, in bytes."""
         import av
 
@@ -180,6 +196,9 @@ class _Reading:
         self._has_failed = False
         self._ticks: dict[int, float] = {}  # of each stream, by its index: to make them takes a while
         self._end = 0.0  # seconds: the end of the last packet of any stream
+        self._own_end = 0.0  # the same, of this stream
+        self._pauses, self._pause = pauses, 0.0
+        self._is_fragmented = is_fragmented  # a gap in the middle is not how it was cut
         self._good_bytes = 0  # of the packets that were decoded
         self._next_place: int | None = None  # in the file, behind the last packet
         self._tag_end = 0  # place in the file
@@ -194,10 +213,14 @@ class _Reading:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * tick)
             if packet.stream.index != self._stream.index or self._is_of_a_tag(packet):
                 continue
+            if packet.pts is not None:
+                self._own_end = max(self._own_end, (packet.pts + (packet.duration or 0)) * tick)
             if self._format in BARE_FRAMES:
                 self._lose_bytes_before(packet)
             try:
-                frames = [_Frame.of(frame, tick) for frame in packet.decode()]
+                if packet.pos is not None:
+                    self._pause = self._pauses.before(packet.pos)
+                frames = [_Frame.of(frame, tick, self._pause) for frame in packet.decode()]
             except (av.FFmpegError, *LIBRARY_ERRORS):
                 self._lose_packet(packet, (packet.duration or 0) * tick)
                 continue
@@ -213,17 +236,32 @@ class _Reading:
         if not seconds and (self._has_failed or self._duration > LENGTH_SLACK):
             raise AudioError(f"{self._name}: nothing of its sound can be read; {SALVAGE}")
         damage = (*self._damages.found, *self._missing_end(seconds))
-        return Decoded(self._sound.finish(), seconds, damage, track=track, n_tracks=n_tracks)
+        done = self._sound.finish()
+        return Decoded(done, seconds, damage, track=track, n_tracks=n_tracks, film=self._film())
 
     def _missing_end(self, seconds: float) -> tuple[Damage, ...]:
+        if self._lost_from is None:
+            return ()
+        end = self._lost_from + self._lost
+        return (Damage(seconds, end if end > seconds else None, CUT_SHORT),)
+
+    def _film(self) -> Film:
         import av
 
-        end = 0.0 if self._lost_from is None else self._lost_from + self._lost
-        if self._format in STATE_LENGTH and self._end < self._duration - LENGTH_SLACK:
-            end = max(end, self._duration - max(0, self._container.start_time or 0) / av.time_base)
-        if end > seconds:
-            return (Damage(seconds, end, CUT_SHORT),)
-        return () if self._lost_from is None else (Damage(seconds, None, CUT_SHORT),)
+        start = max(0, self._container.start_time or 0) / av.time_base
+        if (
+            self._is_fragmented
+        ):  # its length is that of the fragments which are there, unless an index states it
+            is_known = self._end < self._duration - LENGTH_SLACK
+            return Film(self._duration - start if is_known else 0.0, self._end - start)
+        if self._format in STATE_EVERY_LENGTH and self._stream.duration:
+            tick = self._tick(self._stream)
+            end = (max(0, self._stream.start_time or 0) + self._stream.duration) * tick
+            return Film(end - start, self._own_end - start, EXACT_SLACK)
+        if self._format not in STATE_LENGTH or not self._duration:
+            return Film(0.0, self._end)
+        slack = EXACT_SLACK if self._format in STATE_SAMPLES else LENGTH_SLACK
+        return Film(self._duration - start, self._end - start, slack)
 
     def _packets(self) -> Iterator[Any]:
         """All packets, and those behind places where reading fails."""
@@ -311,7 +349,7 @@ class _Reading:
             self._damages.add(self._lost_from, start + gap, UNDECODABLE)
         elif self._lost_from is not None:
             self._damages.add(self._lost_from, None, UNREADABLE)
-        elif start and gap and self._format not in PLACE_EVERY_PACKET:
+        elif start > JITTER and gap and (self._is_fragmented or self._format not in PLACE_EVERY_PACKET):
             self._damages.add(start, start + gap, NO_SOUND)
         self._lost_from, self._lost = None, 0.0
         self._add(frame)
@@ -333,9 +371,9 @@ class _Frame:
     is_suspect: bool  # decoded from a packet that is known to be damaged
 
     @classmethod
-    def of(cls, frame: Any, tick: float) -> _Frame:
-        """tick: seconds of a step of its time stamp."""
-        stamp = None if frame.pts is None else frame.pts * tick
+    def of(cls, frame: Any, tick: float, pause: float) -> _Frame:
+        """tick: seconds of a step of its time stamp; pause: that its time stamp leaves out."""
+        stamp = None if frame.pts is None else frame.pts * tick + pause
         return cls(stamp, _frame_to_float(frame), int(frame.sample_rate), bool(frame.is_corrupt))
 
     @property

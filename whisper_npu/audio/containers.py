@@ -42,8 +42,14 @@ EXACT_JITTER = 0.002  # seconds
 # Their index places every packet: a gap in the middle is how the recording was cut, and nothing is lost.
 PLACE_EVERY_PACKET = frozenset((_MP4,))
 
-# Their header states the length as FFmpeg gives it. stated.py reads what others state; all other durations
+# Their header states the length as FFmpeg gives it. stated/ reads what others state; all other durations
 # are estimates, or what the last packet says.
 STATE_LENGTH = frozenset(
     (_MP4, _MKV, "ape", "dsf", "flv", "mpc8", "mxf", "rm", "shn", "tak", "tta", "voc", "wv")
 )
+
+# These count the samples.
+STATE_SAMPLES = frozenset(("ape", "dsf", "shn", "tak", "tta", "wv"))
+
+# Their index has the length of each stream.
+STATE_EVERY_LENGTH = frozenset((_MP4,))

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
 from whisper_npu.audio.damage import too_long
-from whisper_npu.audio.stated import is_mp4_without_index
+from whisper_npu.audio.stated import has_lost_index
 from whisper_npu.audio.store import temporary_folder
 from whisper_npu.errors import AudioError
 
@@ -72,7 +72,7 @@ def _bytes_per_second(name: str, file: BinaryIO) -> float:
     rate = by_libsndfile.bytes_per_second(file)
     if rate is not None:
         return rate
-    if not by_ffmpeg.header(file).tracks and not is_mp4_without_index(file):
+    if not by_ffmpeg.header(file).tracks and not has_lost_index(file):
         raise AudioError(
             f"{name}: is not audio, or too damaged to read: its first {_KNOWN_BY // 2**20} MB are none"
         )

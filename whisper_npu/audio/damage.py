@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from whisper_npu.errors import TooLongError
 
 LENGTH_SLACK = 1.0  # seconds by which a length that a container states may differ from its real one
+EXACT_SLACK = 0.1  # the same where it counts samples or bytes
 
 # What soundfile, PyAV and soxr raise for one recording, besides av.FFmpegError. soundfile.SoundFileError is a
 # RuntimeError; TypeError comes from a stream without a time base; the last three from damaged headers, which
@@ -48,6 +49,15 @@ class Damage:
         if self.end is None:
             return f"the seconds from {self.start:.2f} on {self.what}"
         return f"the seconds {self.start:.2f} to {self.end:.2f} {self.what}"
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a container states of all its streams together, in seconds."""
+
+    seconds: float  # 0: nothing
+    reached: float  # the end of the last packet of any stream
+    slack: float = LENGTH_SLACK  # by which the length may be wrong
 
 
 @dataclass

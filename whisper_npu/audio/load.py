@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy.typing as npt
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile, stated
+from whisper_npu.audio.corrected import corrected
 from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, SALVAGE, Damage
 from whisper_npu.audio.header import tracks_in
 from whisper_npu.audio.mixdown import Mixdown
@@ -176,9 +177,9 @@ def _decode(
         tracks = tracks_in(name, file)
         if tracks and audio_track > len(tracks):
             raise no_such_track(name, audio_track, tracks)
-    with stated.corrected(name, file) or nullcontext(file) as whole:
+    with corrected(name, file, max_seconds) or nullcontext(file) as whole:
         decoded = _Recording(name, whole, audio_track, max_seconds, cancelled).heard()
-        damage = _with_end(decoded.damage, stated.missing_end(whole, decoded.seconds))
+        damage = _with_end(decoded.damage, stated.missing_end(whole, decoded.seconds, decoded.film))
     if damage and not decoded.seconds:
         raise AudioError(f"{name}: nothing of its sound is there; {SALVAGE}")
     return replace(decoded, damage=damage)
@@ -189,7 +190,8 @@ def _with_end(damage: tuple[Damage, ...], missing: Damage | None) -> tuple[Damag
     if missing is None:
         return damage
     if damage and damage[-1].what == missing.what == CUT_SHORT:
-        missing = max(damage[-1], missing, key=lambda part: part.end or 0.0)
+        if missing.end is not None:
+            missing = max(damage[-1], missing, key=lambda part: part.end or 0.0)
         damage = damage[:-1]
     return (*damage, missing)
 
@@ -223,9 +225,17 @@ class _Recording:
 
         alone: where one channel only is to be taken.
         """
-        decoded = self._by_libsndfile(alone) if self.track in (None, 1) else None
+        is_wanted = self.track in (None, 1) and not stated.is_in_parts(self.file)
+        decoded = self._by_libsndfile(alone) if is_wanted else None
         if decoded is None:
-            decoded = self._by_ffmpeg(alone)
+            try:
+                decoded = self._by_ffmpeg(alone)
+            except TooLongError:
+                raise
+            except AudioError:
+                if stated.has_lost_index(self.file):
+                    raise self._has_no_index() from None
+                raise
             if decoded is None:
                 raise self._is_no_recording()
             return decoded
@@ -265,12 +275,15 @@ class _Recording:
         )
         return None if decoded is None else _with_samples(self.name, decoded, mixdown)
 
+    def _has_no_index(self) -> AudioError:
+        return AudioError(
+            f"{self.name}: is cut short: its index, which mp4, m4a and mov keep at their end, is not there "
+            "as a whole; copy it again"
+        )
+
     def _is_no_recording(self) -> AudioError:
-        if stated.is_mp4_without_index(self.file):
-            return AudioError(
-                f"{self.name}: is cut short: its index, which mp4 and m4a keep at their end, is not there; "
-                "copy it again"
-            )
+        if stated.has_lost_index(self.file):
+            return self._has_no_index()
         return AudioError(
             f"{self.name}: is not audio, or too damaged to read; "
             "check what it is, copy it again, or convert it: ffmpeg -i FILE converted.wav"

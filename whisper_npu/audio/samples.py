@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage
+from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage, Film
 from whisper_npu.audio.store import Samples, Store
 from whisper_npu.errors import AudioError, CancelledError, one_line, quoted
 
@@ -51,6 +51,7 @@ class Decoded:
     alone: tuple[Alone, ...] = ()  # where one channel is heard, since all cancel each other out
     track: int = 1  # which of the audio tracks it is, from 1
     n_tracks: int = 1  # how many audio tracks the file has
+    film: Film | None = None  # what its container states, as FFmpeg reads it
 
 
 class Resampling:

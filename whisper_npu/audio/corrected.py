@@ -1,0 +1,76 @@
+"""Copies of recordings whose header is wrong, with a header that is right: decoders believe it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import BinaryIO
+
+from whisper_npu.audio.copying import copied
+from whisper_npu.audio.stated import TAGS, extent_of
+from whisper_npu.audio.stated.fields import at
+from whisper_npu.audio.stated.mp4 import damaged_stretches
+
+_LEAST_BEHIND = 1_000  # bytes behind the stated end that may be samples; fewer are padding
+
+# What may lie behind the samples of a wav, aiff or w64; all else there is sound.
+_NAMES = (
+    b"LISTINFObextfactcue smplinstPEAKJUNKjunkPAD FLLRiXMLaxmlafsp_PMXDISPplstlablnoteid3 ID3 acidcartlevl"
+    b"umidchnaCHANNAMEAUTHANNOCOMTMARKAPPLAESDMIDIINST(c) dataRIFFFORM"
+)
+_CHUNKS = frozenset(_NAMES[place : place + 4] for place in range(0, len(_NAMES), 4))
+
+
+@dataclass(frozen=True)
+class _Change:
+    place: int
+    content: bytes
+
+
+def corrected(name: str, file: BinaryIO, max_seconds: float = inf) -> BinaryIO | None:
+    """A copy whose header states all the samples, if its own states fewer; or of whose damaged fragments
+    decoders find their way to the next ones; None where nothing is to be corrected.
+
+    Raises AudioError where there is no room for it, TooLongError where it has more bytes than `max_seconds`
+    of such a recording.
+    """
+    changes = _more_samples(file) or [
+        _Change(stretch.place, stretch.head) for stretch in damaged_stretches(file, _size(file))
+    ]
+    if not changes:
+        return None
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    with ExitStack() as closing:
+        copy = closing.enter_context(copied(name, partial(os.read, file.fileno()), max_seconds))
+        for change in changes:
+            os.pwrite(copy.fileno(), change.content, change.place)
+        closing.pop_all()
+    return copy
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _more_samples(file: BinaryIO) -> list[_Change]:
+    """The size of all samples, if a smaller one is stated."""
+    extent, size = extent_of(file), _size(file)
+    if extent is None or extent.stated is None or extent.field is None:
+        return []
+    end = extent.end
+    if size - end < _LEAST_BEHIND or _is_told_apart(file, end) or _is_told_apart(file, end + 1):
+        return []
+    length = size - extent.start + extent.field.extra
+    if length >= 2 ** (8 * struct.calcsize(extent.field.form)):
+        return []
+    return [_Change(extent.field.place, struct.pack(extent.field.form, length))]
+
+
+def _is_told_apart(file: BinaryIO, place: int) -> bool:
+    """Whether what lies there is another chunk, or a tag, and so no sound."""
+    found = at(file, place, 11)
+    return found[:4] in _CHUNKS or found.startswith(TAGS)

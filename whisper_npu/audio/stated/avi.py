@@ -1,0 +1,98 @@
+"""AVI, with Microsoft's AVISTREAMHEADER, and OpenDML's further RIFFs."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from whisper_npu.audio.damage import LENGTH_SLACK
+from whisper_npu.audio.stated.fields import HEAD, End, at, chunks, known
+
+_MOST_PIECES = 2_000_000  # of sound and picture: 9 hours of a film
+
+
+def end(file: BinaryIO, size: int) -> End | None:
+    """What the header of the first audio stream states."""
+    if not _is_avi(file):
+        return None
+    last = 0
+    for _, place, length in _riffs(file):
+        if known(length, 32) is None:  # the header was not completed
+            return End()
+        last = place + length
+    head = at(file, 0, HEAD)
+    place = head.find(b"auds") - 8
+    seconds = 0.0
+    if place >= 0 and head[place : place + 4] == b"strh" and len(head) >= place + 44:
+        scale, rate, _, length = struct.unpack("<4I", head[place + 28 : place + 44])
+        seconds = length * scale / rate if rate and length < 0x7FFF0000 else 0.0
+    return End(seconds, LENGTH_SLACK, is_cut=last > size)
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Pieces of an audio stream that are empty: they stand for time without sound. FFmpeg skips them."""
+
+    places: tuple[int, ...] = ()  # in the file
+    piece: float = 0.0  # seconds that each lasts
+
+    def before(self, place: int) -> float:
+        """Seconds of pause before what lies there."""
+        return self.piece * bisect_right(self.places, place)
+
+
+def pauses(file: BinaryIO, stream: int) -> Pauses:
+    """Those of a stream, from 0. None in another format, and where the pieces do not last equally long."""
+    if not _is_avi(file):
+        return Pauses()
+    head, place = at(file, 0, HEAD), 0
+    for _ in range(stream + 1):
+        place = head.find(b"strh", place + 1)
+        if place < 0 or len(head) < place + 8 + 48:
+            return Pauses()
+    scale, rate = struct.unpack("<2I", head[place + 28 : place + 36])
+    (bytes_of_a_sample,) = struct.unpack("<I", head[place + 52 : place + 56])
+    if bytes_of_a_sample or not rate:
+        return Pauses()
+    name = b"%02dwb" % stream
+    places = tuple(place for kind, place, size in _pieces(file) if kind == name and not size)
+    return Pauses(places, scale / rate)
+
+
+def _is_avi(file: BinaryIO) -> bool:
+    head = at(file, 0, 12)
+    return head[:4] == b"RIFF" and head[8:] == b"AVI "
+
+
+def _riffs(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Those one behind the other."""
+    for kind, place, length in chunks(file, 0, "<4sI"):
+        if kind != b"RIFF":
+            return
+        yield kind, place, length
+
+
+def _pieces(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """All chunks of sound and picture: (name, place, size)."""
+    for _, place, length in _riffs(file):
+        for kind, inner, size in chunks(file, place + 4, "<4sI"):
+            if kind == b"LIST" and at(file, inner, 4) == b"movi":
+                yield from _in_list(file, inner + 4, inner + size)
+            if inner + size >= place + length:
+                break
+
+
+def _in_list(file: BinaryIO, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    for _ in range(_MOST_PIECES):
+        head = at(file, place, 8) if place < stop else b""
+        if len(head) < 8 or not head[:4].isalnum():
+            return
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] == b"LIST":  # of pieces that are read together
+            place += 12
+            continue
+        yield head[:4], place + 8, size
+        place += 8 + size + size % 2
