@@ -44,7 +44,7 @@ def owned_file(target: Path) -> tuple[Path, int]:
         try:
             with suppress(OSError):  # a file system without locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_at(path, descriptor):
+            if is_at(path, descriptor):
                 return path, descriptor
         except BaseException:
             os.close(descriptor)
@@ -61,11 +61,11 @@ def owned_folder(parent: Path, key: str = "") -> Iterator[Path]:
     file system has no locks. Raises OSError.
     """
     clear_left_behind(parent)
-    folder, lock = _own(parent, key)
+    folder, held = _own(parent, key)
     try:
         yield folder
     finally:
-        _remove(folder, lock)
+        _remove(folder, held)
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def _remove_if_abandoned(path: Path, status: os.stat_result, kernel: str | None)
         return
     is_old = status.st_mtime < time.time() - _ABANDONED
     try:
-        lock = _lock(path / _LOCK if is_folder else path)
+        held = lock(path / _LOCK if is_folder else path)
     except OSError as error:
         # The folder's owner is just about to make the lock, or was killed before; or there are no locks.
         if error.errno not in (errno.ENOENT, *_NO_LOCKS):
@@ -104,12 +104,12 @@ def _remove_if_abandoned(path: Path, status: os.stat_result, kernel: str | None)
         elif is_folder:
             path.rmdir()  # which it cannot do unless it is empty
         return
-    if lock is None:
+    if held is None:
         return
     if is_old or (kernel is not None and kernel == _this_kernel()):
-        _remove(path, lock)
+        _remove(path, held)
     else:
-        os.close(lock)
+        os.close(held)
 
 
 def _own(parent: Path, key: str) -> tuple[Path, int | None]:
@@ -126,7 +126,7 @@ def _own(parent: Path, key: str) -> tuple[Path, int | None]:
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 alone = True  # a link, say, or another user's folder, in a cache for several users
                 continue
-            lock = _lock(folder / _LOCK, os.O_CREAT)
+            held = lock(folder / _LOCK, os.O_CREAT)
         except FileNotFoundError:  # removed in this moment, by a process that took it for left behind
             parent.stat()  # raises if it is the parent that is gone
             continue
@@ -138,21 +138,21 @@ def _own(parent: Path, key: str) -> tuple[Path, int | None]:
             shutil.rmtree(folder, ignore_errors=True)
             alone = True
             continue
-        if lock is not None:
+        if held is not None:
             _empty(folder)  # of what one that was killed left
-            return folder, lock
+            return folder, held
         alone = alone or time.monotonic() > until
         time.sleep(_POLL)
 
 
-def _lock(path: Path, flags: int = 0) -> int | None:
+def lock(path: Path, flags: int = 0) -> int | None:
     """The descriptor of a file that nobody else has locked; None if somebody has. Raises OSError."""
     # NFS locks only what is open for writing.
     flags |= os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_at(path, descriptor):  # its owner may have removed or renamed it meanwhile
+        if is_at(path, descriptor):  # its owner may have removed or renamed it meanwhile
             return descriptor
     except BlockingIOError:
         os.close(descriptor)
@@ -164,7 +164,7 @@ def _lock(path: Path, flags: int = 0) -> int | None:
     return None
 
 
-def _remove(path: Path, lock: int | None) -> None:
+def _remove(path: Path, held: int | None) -> None:
     """Raises nothing. In a folder the lock goes last: without it nobody can tell whose the folder is."""
     with suppress(OSError):
         if stat.S_ISDIR(path.lstat().st_mode):
@@ -172,8 +172,8 @@ def _remove(path: Path, lock: int | None) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    if lock is not None:
-        os.close(lock)
+    if held is not None:
+        os.close(held)
 
 
 def _empty(folder: Path) -> None:
@@ -184,7 +184,8 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file still has its name."""
     try:
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(descriptor))
     except FileNotFoundError:

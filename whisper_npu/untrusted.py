@@ -18,13 +18,14 @@ MAX_JSON = 64 << 20  # bytes; the largest tokenizer.json of a Whisper has 2.5 mi
 _MAX_DIGITS = 400  # of an integer: transformers writes 31 for "no limit"
 
 
-def open_regular(path: Path | str) -> BinaryIO:
-    """A regular file, opened to read bytes. Links are followed: a model in the hub's cache is made of them.
+def open_regular(path: Path | str, *, follow_links: bool = True) -> BinaryIO:
+    """A regular file, opened to read bytes. A model in the hub's cache is made of links.
 
     Raises OSError, also for a folder, a device, a socket, and for a pipe, which would have to be waited for.
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        descriptor = os.open(path, flags if follow_links else flags | os.O_NOFOLLOW)
     except ValueError as error:  # a NUL within the name
         raise OSError(errno.EINVAL, str(error), str(path)) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -76,8 +77,8 @@ def json_value(content: bytes) -> Any:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        names = [name for name, _ in pairs]
+        twice = next(name for position, name in enumerate(names) if name in names[:position])
         raise ValueError(f"it names {twice[:60]!r} twice")
     return members
 

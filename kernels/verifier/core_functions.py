@@ -267,7 +267,8 @@ def _library(compiler: tuple[str, ...], found: CoreObject, cache_dir: Path | Non
         (folder / "core_functions.hpp").write_text(header, "utf-8")
         inputs = f"-I{_HOST}", f"-I{HEADER.parent}", f"-I{folder}", str(source), str(_HOST / "call.cc")
         command = [*compiler, *options, *inputs, "-o", str(folder / library)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        own = {**os.environ, "TMPDIR": str(folder)}  # the compiler's files go with the folder
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=own)
         if done.returncode != 0:
             lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
             because = lines[0].strip() if lines else f"exit status {done.returncode}"

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.home import expanded
+from whisper_npu.untrusted import open_regular
 
 STDIN = "-"
 
@@ -189,7 +190,7 @@ def _no_file(path: str) -> str | None:
 def _is_transport_stream(path: str) -> bool:
     """Whether it begins as MPEG's do. Source: ISO/IEC 13818-1, sync_byte."""
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open_regular(path) as file:
             return file.read(1) == b"\x47"
     except OSError:
         return True  # whoever opens it says why it cannot be read

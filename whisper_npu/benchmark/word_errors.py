@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from time import perf_counter
 
@@ -14,6 +15,7 @@ from whisper_npu.audio import load_audio
 from whisper_npu.benchmark.files import Files
 from whisper_npu.benchmark.timings import machine, machine_line, short
 from whisper_npu.benchmark.wer import EnglishNormalizer, WordErrorRate, word_error_rate
+from whisper_npu.checkpoint.decoder import checked_folder
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.extras import require_package
@@ -28,8 +30,10 @@ from whisper_npu.transcription.loop import run_loop
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.took import RunOn
+from whisper_npu.untrusted import read_regular
 
 OPTIONS = TranscribeOptions(language="en")
+_LONGEST = 1 << 26  # bytes of a manifest; a line has some 200
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,10 @@ def read_manifest(manifest: Path) -> tuple[Reference, ...]:
     Raises UsageError for a file that cannot be read, lacks a column, or has no row left.
     """
     try:
-        with manifest.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t")
-            columns = set(reader.fieldnames or ())
-            rows = list(reader)
+        text = read_regular(manifest, _LONGEST).decode("utf-8-sig")
+        reader = csv.DictReader(StringIO(text, newline=""), delimiter="\t")
+        columns = set(reader.fieldnames or ())
+        rows = list(reader)
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{manifest}: cannot be read as a manifest ({reason})") from error
@@ -171,7 +175,7 @@ def _one(
         return WordErrors(ran_on, normalize.description, tuple(references), hypotheses)
 
     peer = faster_whisper.WhisperModel(
-        str(model.checkpoint.decoder_folder), device="cpu", compute_type="float32"
+        str(checked_folder(model.checkpoint.decoder_folder)), device="cpu", compute_type="float32"
     )
 
     def theirs(audio: F32) -> str:

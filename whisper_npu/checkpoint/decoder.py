@@ -55,10 +55,6 @@ def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Call
         progress(f"storing the decoder of {whole} separately, once")
         write_decoder(whole, out, int8=int8)
 
-    def link(out: Path) -> None:
-        _write_small(whole, out)
-        (out / MODEL).symlink_to((whole / MODEL).resolve())
-
     about = cache.About(
         DECODER, str(whole.resolve()), INT8 if int8 else "as stored", identity=_identity(whole)
     )
@@ -66,7 +62,20 @@ def decoder_alone(whole: Path, *, int8: bool, cache_folder: Path, progress: Call
         return cache.find_or_build(cache_folder, cache_key(whole, int8=int8), build, about)
     except CacheError as error:
         progress(f"the decoder is loaded with the encoder: {error}")
-        return cache.build_for_this_run(link)
+        return checked_folder(whole)
+
+
+def checked_folder(whole: Path) -> Path:
+    """A folder with the checked files of a CTranslate2 folder and a link to its model.bin, for this run.
+
+    Raises as `decoder_alone` does.
+    """
+
+    def link(out: Path) -> None:
+        _write_small(whole, out)
+        (out / MODEL).symlink_to((whole / MODEL).resolve())
+
+    return cache.build_for_this_run(link)
 
 
 def cache_key(whole: Path, *, int8: bool) -> str:

@@ -77,7 +77,8 @@ def _built(source: Path) -> ctypes.CDLL | None:
         if compiler is None:
             raise CompileError
         command = [*compiler, *FLAGS, str(source), "-o", str(folder / LIBRARY)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
+        own = {**os.environ, "TMPDIR": str(folder)}  # the compiler's files go with the folder
+        if subprocess.run(command, capture_output=True, check=False, env=own).returncode:
             raise CompileError
         ctypes.CDLL(str(folder / LIBRARY))  # before it counts as built
 

@@ -194,7 +194,27 @@ def test_a_recording_is_known_by_its_content(tmp_path: Path) -> None:
         os.utime(recording, ns=times)
         assert identity(str(recording)) != known
     os.mkfifo(tmp_path / "pipe")
-    assert identity(str(tmp_path / "pipe")) is None
+    with pytest.raises(OSError, match="no regular file"):
+        identity(str(tmp_path / "pipe"))
+
+
+def test_two_runs_do_not_write_one_journal(path: Path) -> None:
+    kept = read_journal(path, BEGUN)
+    first = Journal(path, BEGUN, kept)
+    with pytest.raises(JournalError, match="another run of whisper-npu is writing its journal"):
+        Journal(path, BEGUN, kept)
+    first.append([segment(2)], point(3))
+    with pytest.raises(JournalError, match="another run"):
+        Journal(path, BEGUN)
+    first.close()
+    second = Journal(path, BEGUN)
+    path.unlink()
+    third = Journal(path, BEGUN)
+    third.append([segment(0)], point(1))
+    second.remove()  # it is another one's
+    assert path.exists()
+    third.remove()
+    assert os.listdir(path.parent) == []
 
 
 def test_it_lies_beside_the_outputs() -> None:

@@ -75,6 +75,13 @@ def test_a_report_into_a_closed_stdout_is_refused() -> None:
         (["config"], 0, b"there is no home folder here; WHISPER_NPU_CONFIG may name a file"),
         (["config", "--path"], 2, b"there is no home folder here"),
         (["nowhere.wav", "-o", "~/out"], 2, b"write the path without ~, or set HOME"),
+        (
+            ["nowhere.wav", "--report", "~/r.json"],
+            2,
+            b"there is no such home folder here",
+        ),
+        (["kernels", "build"], 2, b"there is no home folder here; set WHISPER_NPU_KERNELS"),
+        (["--version"], 0, b"built\n"),
     ],
 )
 def test_without_a_home_nothing_is_named_after_it(

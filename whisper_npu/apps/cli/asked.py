@@ -13,7 +13,6 @@ from whisper_npu.apps.cli.options import npu_options
 from whisper_npu.apps.outputs import OutputFiles
 from whisper_npu.apps.sources import STDIN
 from whisper_npu.errors import UsageError
-from whisper_npu.home import at_home
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
 from whisper_npu.output import FORMATS, Layout
@@ -173,7 +172,7 @@ def _files(given: Mapping[str, Any]) -> OutputFiles:
     formats = tuple(dict.fromkeys(fmt for chosen in given["output_format"] for fmt in chosen or ()))
     if not formats and given["output_dir"] is not None:
         formats = FORMATS
-    return OutputFiles(formats, at_home(given["output_dir"] or Path(), "--output_dir"))
+    return OutputFiles(formats, given["output_dir"] or Path())
 
 
 def _word_timestamps(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,13 +21,14 @@ from typing import Any, BinaryIO
 from whisper_npu import __version__
 from whisper_npu.errors import UsageError, WhisperNpuError, one_line
 from whisper_npu.output import partial_path
-from whisper_npu.owned import owned_file
+from whisper_npu.owned import is_at, lock, owned_file
 from whisper_npu.transcription.resume import ResumePoint
 from whisper_npu.transcription.transcript import Segment, Word
+from whisper_npu.untrusted import json_object, open_regular
 
 FORMAT = "whisper-npu/journal 1"
 LONGEST_LINE = 16 << 20  # bytes; a window of 30 s with all its words and tokens has some 20 kB
-LONGEST = 1 << 30  # bytes of a journal; a day of speech has some 50 MB
+LONGEST = 1 << 28  # bytes of a journal; a day of speech has some 50 MB
 _SAMPLED = 1 << 20  # bytes at the start, in the middle and at the end of a recording
 
 
@@ -70,15 +70,13 @@ def journal_path(output: Path) -> Path:
     return partial_path(output.with_suffix(".jsonl"))
 
 
-def identity(path: str) -> dict[str, Any] | None:
-    """Another one for another recording, without reading all of it; None for what is no file on a disk.
+def identity(path: str) -> dict[str, Any]:
+    """Another one for another recording, without reading all of it.
 
-    Raises OSError.
+    Raises OSError, also for what is no file on a disk.
     """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            return None
         digest = sha256()
         for start in (0, (status.st_size - _SAMPLED) // 2, status.st_size - _SAMPLED):
             file.seek(max(0, start))
@@ -94,10 +92,19 @@ class Journal:
     """
 
     def __init__(self, path: Path, begun: Begun, kept: Kept | None = None) -> None:
-        """kept: what the file holds already, to be continued."""
+        """kept: as for `go_on_from`. Raises JournalError where another run is writing it."""
         self.path = path
         self._begun, self._kept = begun, kept
-        self._descriptor: int | None = None
+        self._descriptor: int | None = None  # to write into
+        self._old: int | None = None  # what was there before, locked
+        with suppress(OSError):  # there is none, or it cannot be locked
+            self._old = lock(path)
+            if self._old is None:
+                raise JournalError("another run of whisper-npu is writing its journal")
+
+    def go_on_from(self, kept: Kept | None) -> None:
+        """kept: what the file holds already; None to begin anew."""
+        self._kept = kept
 
     @property
     def is_there(self) -> bool:
@@ -127,7 +134,9 @@ class Journal:
         return descriptor
 
     def _continued(self, line: bytes, kept: Kept) -> int:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW)
+        if self._old is None:  # a file system without locks
+            self._old = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.dup(self._old)
         try:
             os.ftruncate(descriptor, kept.n_bytes)
             os.lseek(descriptor, kept.n_bytes, os.SEEK_SET)
@@ -139,15 +148,18 @@ class Journal:
 
     def close(self) -> None:
         """The file stays. Raises nothing: `append` has written all of it."""
-        if self._descriptor is not None:
-            with suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor, self._kept = None, None
+        for descriptor in (self._descriptor, self._old):
+            if descriptor is not None:
+                with suppress(OSError):
+                    os.close(descriptor)
+        self._descriptor, self._old, self._kept = None, None, None
 
     def remove(self) -> None:
-        """It is of no use any more."""
+        """It is of no use any more. One that another run has put in its place stays."""
+        ours = self._old if self._descriptor is None else self._descriptor
+        if ours is None or is_at(self.path, ours):
+            self.path.unlink(missing_ok=True)
         self.close()
-        self.path.unlink(missing_ok=True)
 
 
 def read_journal(path: Path, begun: Begun) -> Kept | None:
@@ -157,23 +169,19 @@ def read_journal(path: Path, begun: Begun) -> Kept | None:
     is incomplete is no damage.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = open_regular(path, follow_links=False)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise JournalError(f"its journal cannot be read ({error.strerror})") from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise JournalError("its journal is no file")
-    with open(descriptor, "rb") as file:
-        if status.st_size > LONGEST:
-            raise JournalError(f"its journal has {status.st_size:,} bytes, at most {LONGEST:,} are read")
+    with file:
+        if (n_bytes := os.fstat(file.fileno()).st_size) > LONGEST:
+            raise JournalError(f"its journal has {n_bytes:,} bytes, at most {LONGEST:,} are read")
         try:
             return _kept(_whole_lines(file), begun)
         except JournalError:
             raise
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError, UsageError) as error:
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, UsageError) as error:
             raise JournalError(
                 f"its journal is damaged ({type(error).__name__}: {one_line(error)})"
             ) from error
@@ -183,7 +191,7 @@ def _kept(lines: Iterator[bytes], begun: Begun) -> Kept | None:
     first = next(lines, None)
     if first is None:
         return None
-    head = _mapping(json.loads(first))
+    head = json_object(first)
     if head.get("format") != FORMAT:
         raise JournalError("its journal is of another version, or none")
     if reason := begun.differs(Begun(**_mapping(head["begun"]))):
@@ -191,7 +199,7 @@ def _kept(lines: Iterator[bytes], begun: Begun) -> Kept | None:
     segments: list[Segment] = []
     n_bytes, point = len(first), None
     for line in lines:
-        found = _mapping(json.loads(line))
+        found = json_object(line)
         segments += [_segment(one) for one in _sequence(found["segments"])]
         point = ResumePoint.from_dict(_mapping(found["point"]))
         n_bytes += len(line)

@@ -29,7 +29,6 @@ from whisper_npu.apps.cli.transcribe import CONFIGURABLE, checked_defaults
 from whisper_npu.apps.server.settings import is_key
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.extras import require_package
-from whisper_npu.home import at_home
 
 MODEL = group("Model and device", WHISPER_MODEL, MODEL_DIR, LOCAL_FILES_ONLY, DEVICE, THREADS, COMPUTE_TYPE)
 _KEY_VARIABLE = "WHISPER_NPU_API_KEY"
@@ -74,7 +73,6 @@ def _key(key: str | None, file: Path | None) -> str | None:
         return key
     if key is not None:
         raise UsageError("--api_key and --api_key_file (or their variables) both give a key; leave one out")
-    file = at_home(file, "--api_key_file")
     try:
         found = file.read_text(encoding="utf-8").strip()
         others = file.stat().st_mode & stat.S_IROTH

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from whisper_npu.apps.cli.terminal import print_lines, say
-from whisper_npu.home import at_home
 from whisper_npu.kernels.matmul.kernel import matmul_64x64
 from whisper_npu.kernels.own_toolchain import toolchain_folder
 from whisper_npu.kernels.setup import set_up
@@ -22,13 +21,13 @@ def set_up_toolchain(
 ) -> None:
     """Set the tools up; stderr says what takes long, stdout what is there and how it is found."""
     generation = generation_named(toolchain) if toolchain else NEWEST
-    place = (at_home(folder, "--folder") if folder else toolchain_folder(os.environ)).absolute()
+    place = (folder or toolchain_folder(os.environ)).absolute()
     done = set_up(
         place,
         generation,
         matmul_64x64(DEFAULT),
         python=_program(python) if python else Path(sys.executable),
-        wheels=at_home(wheels, "--wheels").absolute() if wheels else None,
+        wheels=wheels.absolute() if wheels else None,
         say=say,
     )
     outcome = "installed" if done.is_new else "were installed already"
@@ -46,4 +45,4 @@ def set_up_toolchain(
 def _program(given: Path) -> Path:
     """python3.12 as a shell finds it, or a path."""
     found = shutil.which(given) if given == Path(given.name) else None
-    return Path(found) if found else at_home(given, "--python").absolute()
+    return Path(found) if found else given.absolute()

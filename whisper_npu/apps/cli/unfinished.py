@@ -71,17 +71,25 @@ class Unfinished:
 
     def _begin(self, model: Model, duration: float) -> None:
         path = journal_path(next(iter(self.paths.values())))
+        begun = begun_by(self._asked, self._recording, model)
+        try:
+            journal = Journal(path, begun)
+        except JournalError as error:
+            self._note(f"{self._recording.name}: {error}: this one keeps none, and starts at the beginning")
+            return
         if os.path.exists(path):  # what lies beside it is of the same run
             self._ours |= set(map(partial_path, self.paths.values()))
-        begun = begun_by(self._asked, self._recording, model)
         if self._asked.recordings.resume:
             try:
                 self.kept = _fitting(read_journal(path, begun), model, duration)
                 self._journalled = self.kept.point if self.kept else None
             except JournalError as error:
                 self._note(f"{self._recording.name}: starts over: {error}")
-        if begun.recording is not None:
-            self._journal = Journal(path, begun, self.kept)
+        if begun.recording is None:
+            journal.close()
+        else:
+            journal.go_on_from(self.kept)
+            self._journal = journal
 
     def __enter__(self) -> Unfinished:
         return self

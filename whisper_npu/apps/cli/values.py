@@ -16,7 +16,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from whisper_npu.apps.switch import as_switch
-from whisper_npu.errors import quoted, shortened
+from whisper_npu.errors import UsageError, quoted, shortened
+from whisper_npu.home import at_home
 from whisper_npu.near import did_you_mean
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class Numbers(ParamType):
 
 
 class File(ParamType):
-    """A path. only: "file" or "dir", what a shell offers."""
+    """A path, ~ resolved. only: "file" or "dir", what a shell offers."""
 
     name = "path"
 
@@ -243,7 +244,10 @@ class File(ParamType):
             return None
         if not isinstance(value, (str, Path)) or str(value) == "":
             raise click.BadParameter(f"{quoted(value)} names no file or folder", ctx, param)
-        return Path(value)
+        try:
+            return at_home(value)
+        except UsageError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

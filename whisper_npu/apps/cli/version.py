@@ -21,6 +21,7 @@ def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
     with open_device() as device:
         print_lines(f"device: {device.description}")
         folders = searched_folders(())
-        print_lines(f"kernels: {len(built(folders, device.target))} built, in {folders[0]}")
+        place = f", in {folders[0]}" if folders else ""  # without a home folder there is none
+        print_lines(f"kernels: {len(built(folders, device.target))} built{place}")
     print_lines(f"Python {sys.version.split()[0]}")
     ctx.exit()
