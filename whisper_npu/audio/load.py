@@ -193,8 +193,7 @@ class _Recording:
 
         channel: the only one to take, from 1; None for the mean of all.
         """
-        is_wanted = self.track in (None, 1) and not stated.is_in_parts(self.file)
-        decoded = self._by_libsndfile(channel) if is_wanted else None
+        decoded = self._by_libsndfile(channel) if self.track in (None, 1) else None
         if decoded is None:
             try:
                 decoded = self._by_ffmpeg(channel)
