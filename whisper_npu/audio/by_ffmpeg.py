@@ -22,6 +22,7 @@ from whisper_npu.audio.containers import (
     EXACT_JITTER,
     FORMATS,
     HAVE_TIMES,
+    KNOWN_LENGTH,
     LONGEST_JUMP,
     MAY_JUMP,
     PLACE_EVERY_PACKET,
@@ -181,10 +182,11 @@ class _Reading:
         if codec.name in _CHECKED:
             codec.options = {"err_detect": "crccheck+explode"}
         self._clock: Clock | None = None
+        is_known = self._format in KNOWN_LENGTH
         if self._format in HAVE_TIMES:
             self._clock = Clock(
                 start=(container.start_time or 0) / av.time_base,
-                duration=self._duration + LENGTH_SLACK if self._duration else inf,
+                duration=self._duration + LENGTH_SLACK if is_known and self._duration else inf,
                 longest_gap=size / _LEAST_BYTES_PER_SECOND,
                 longest_jump=LONGEST_JUMP if self._format in MAY_JUMP else inf,
                 jitter=EXACT_JITTER if self._format in EXACT else JITTER,

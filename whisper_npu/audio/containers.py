@@ -48,6 +48,10 @@ STATE_LENGTH = frozenset(
     (_MP4, _MKV, "ape", "dsf", "flv", "mpc8", "mxf", "rm", "shn", "tak", "tta", "voc", "wv")
 )
 
+# FFmpeg's length is no estimate: no time stamp lies beyond it. Of a broadcast it looks at both ends only, and
+# may not see a stream that begins in the middle.
+KNOWN_LENGTH = STATE_LENGTH | {"avi", "flac", "ogg"}
+
 # These count the samples.
 STATE_SAMPLES = frozenset(("ape", "dsf", "shn", "tak", "tta", "wv"))
 

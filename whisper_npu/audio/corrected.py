@@ -6,12 +6,11 @@ import os
 import struct
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from typing import BinaryIO
 
 from whisper_npu.audio.copying import copied
-from whisper_npu.audio.stated import TAGS, extent_of
+from whisper_npu.audio.stated import TAGS, extent_of, riff
 from whisper_npu.audio.stated.fields import at
 from whisper_npu.audio.stated.mp4 import damaged_stretches
 
@@ -32,24 +31,57 @@ class _Change:
 
 
 def corrected(name: str, file: BinaryIO, max_seconds: float = inf) -> BinaryIO | None:
-    """A copy whose header states all the samples, if its own states fewer; or of whose damaged fragments
-    decoders find their way to the next ones; None where nothing is to be corrected.
+    """A copy with all the samples in one chunk, if they lie in several; whose header states all of them, if
+    its own states fewer; or of whose damaged fragments decoders find their way to the next ones. None where
+    nothing is to be corrected.
 
     Raises AudioError where there is no room for it, TooLongError where it has more bytes than `max_seconds`
     of such a recording.
     """
-    changes = _more_samples(file) or [
-        _Change(stretch.place, stretch.head) for stretch in damaged_stretches(file, _size(file))
-    ]
+    size = _size(file)
+    pieces, changes = [(0, size)], _of_parts(file)
+    if changes:
+        (first, length), *others = riff.parts(file)
+        pieces = [(0, first + length), *others]
+    else:
+        changes = _more_samples(file) or [
+            _Change(stretch.place, stretch.head) for stretch in damaged_stretches(file, size)
+        ]
     if not changes:
         return None
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
     with ExitStack() as closing:
-        copy = closing.enter_context(copied(name, partial(os.read, file.fileno()), max_seconds))
+        copy = closing.enter_context(copied(name, _Pieces(file, pieces).read, max_seconds))
         for change in changes:
             os.pwrite(copy.fileno(), change.content, change.place)
         closing.pop_all()
     return copy
+
+
+class _Pieces:
+    """Parts of a file, one behind the other."""
+
+    def __init__(self, file: BinaryIO, pieces: list[tuple[int, int]]) -> None:
+        """pieces: (place, bytes)."""
+        self._file, self._pieces = file, list(pieces)
+
+    def read(self, n_bytes: int) -> bytes:
+        while self._pieces:
+            place, length = self._pieces[0]
+            content = at(self._file, place, min(n_bytes, length))
+            self._pieces[0] = place + len(content), length - len(content)
+            if content:
+                return content
+            self._pieces.pop(0)
+        return b""
+
+
+def _of_parts(file: BinaryIO) -> list[_Change]:
+    """The size of all samples of a wav that has them in several chunks: decoders read one of these only."""
+    parts = riff.parts(file)
+    n_bytes = sum(length for _, length in parts)
+    if len(parts) < 2 or n_bytes >= 2**32 or any(length == 0 for _, length in parts):
+        return []
+    return [_Change(parts[0][0] - 4, struct.pack("<I", n_bytes))]
 
 
 def _size(file: BinaryIO) -> int:

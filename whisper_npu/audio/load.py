@@ -225,8 +225,7 @@ class _Recording:
 
         alone: where one channel only is to be taken.
         """
-        is_wanted = self.track in (None, 1) and not stated.is_in_parts(self.file)
-        decoded = self._by_libsndfile(alone) if is_wanted else None
+        decoded = self._by_libsndfile(alone) if self.track in (None, 1) else None
         if decoded is None:
             try:
                 decoded = self._by_ffmpeg(alone)

@@ -34,6 +34,7 @@ BY_LIBSNDFILE = {  # format, subtype
     "a.ogg": ("OGG", "VORBIS"),
     "a.opus": ("OGG", "OPUS"),
 }
+RARE = {"a.voc": ("VOC", "PCM_16"), "a.nist": ("NIST", "PCM_16"), "a.iff": ("SVX", "PCM_16")}
 BY_FFMPEG = {  # format, codec, options of the muxer
     "a.m4a": ("mp4", "aac", {"movflags": "faststart"}),
     "fragmented.mp4": ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov", "frag_duration": "1000000"}),
@@ -75,9 +76,11 @@ def mux(
 def recording(path: Path, seconds: float = SECONDS) -> Path:
     """In the format that the name says."""
     rate = 48_000 if "opus" in path.name or "webm" in path.name else RATE
+    if path.name == "a.tta":
+        return mux(path, "tta", "tta", {}, tone(seconds, rate), rate)
     if path.name in BY_FFMPEG:
         return mux(path, *BY_FFMPEG[path.name], tone(seconds, rate), rate)
-    return write(path, tone(seconds, rate), rate, *BY_LIBSNDFILE[path.name])
+    return write(path, tone(seconds, rate), rate, *(BY_LIBSNDFILE | RARE)[path.name])
 
 
 def silence(samples: np.ndarray) -> float:
@@ -109,6 +112,76 @@ def test_what_ends_early_is_read_to_its_end_and_the_missing_seconds_are_named(tm
     with open_audio(path) as sound:
         assert sound.warnings == tuple(found)
         assert sound.damage[0].start == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.1)
+
+
+LAST_SECOND = (
+    "a.mp3",
+    "a.m4a",
+    "a.mkv",
+    "a.webm",
+    "a.avi",
+    "a.wma",
+    "a.wv",
+    "a.tta",
+    "a.voc",
+    "a.nist",
+    "a.iff",
+)
+
+
+@pytest.mark.parametrize("name", LAST_SECOND)
+def test_what_is_lost_within_the_last_second_is_named_where_bytes_or_samples_are_counted(tmp_path, name):
+    path = recording(tmp_path / name, seconds=3)
+    load_audio(path)  # whole, without a warning
+    samples, (warning,) = load_damaged(cut(path, 0.85))
+    start, end = seconds_of(warning)
+    assert start == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.02)
+    assert end == pytest.approx(3, abs=0.2)
+    assert 0.1 < end - start < 1 or name == "a.tta"  # it loses whole blocks
+
+
+def test_compressed_samples_in_a_wav_are_counted_by_its_fact_chunk(tmp_path):
+    path = mux(tmp_path / "a.wav", "wav", "adpcm_ms", {}, tone(3))
+    _, (warning,) = load_damaged(cut(path, 0.7))
+    assert seconds_of(warning)[1] == pytest.approx(len(tone(3)) / RATE, abs=0.1)
+
+
+@pytest.mark.parametrize("between", [b"", b"LIST\x08\0\0\0INFOabcd"])
+def test_all_chunks_of_samples_of_a_wav_are_read(tmp_path, between):
+    path = recording(tmp_path / "a.wav", seconds=2)
+    expected = load_audio(path)
+    content = path.read_bytes()
+    place = content.find(b"data") + 8
+    first, rest = content[place : place + RATE], content[place + RATE :]
+    chunks = [b"data" + len(part).to_bytes(4, "little") + part for part in (first, rest)]
+    path.write_bytes(content[: place - 8] + chunks[0] + between + chunks[1])
+    assert np.array_equal(load_audio(path), expected)
+    _, (warning,) = load_damaged(cut(path, 0.75))
+    assert seconds_of(warning)[1] == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [b"moof", b"mdat"])
+def test_a_fragment_whose_size_is_damaged_loses_no_other(tmp_path, kind):
+    path = recording(tmp_path / "fragmented.mp4", seconds=6)
+    whole = len(load_audio(path))
+    content = bytearray(path.read_bytes())
+    place = content.find(b"moof", content.find(b"moof", content.find(b"moof") + 1) + 1)
+    content[content.find(kind, place) - 1] ^= 1
+    path.write_bytes(content)
+    samples, found = load_damaged(path)
+    assert len(samples) == whole
+    assert len(found) == (kind == b"moof")  # where only the samples' box has another size, they are there
+    for warning in found:
+        assert seconds_of(warning) == pytest.approx((2, 3), abs=0.3)
+        assert silence(samples) == pytest.approx(1, abs=0.2)
+
+
+def test_an_index_that_is_cut_is_called_that(tmp_path):
+    path = mux(tmp_path / "a.mov", "mov", "pcm_s16le", {}, tone(2))
+    content = path.read_bytes()
+    for place in (content.find(b"moov") + 2, content.find(b"moov") + 60, len(content) - 1):
+        path.write_bytes(content[:place])
+        assert "is cut short: its index" in refusal(path)
 
 
 @pytest.mark.parametrize("fraction", [0.02, 0.3])

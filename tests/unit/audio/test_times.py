@@ -91,6 +91,19 @@ def test_sound_that_starts_after_its_picture_is_heard_when_a_player_plays_it(tmp
     assert end == pytest.approx(offset + 2, abs=0.12)
 
 
+def test_empty_pieces_of_an_avi_are_time_without_sound(tmp_path):
+    path = film(tmp_path / "film.avi", "avi", "mpeg4", "mp2", 0.0, places=[(2.0, 2.0), (6.0, 1.0)])
+    samples, (warning,) = load_damaged(path)
+    # FFmpeg writes what its encoder begins with at the film's start.
+    assert [start for start, _ in heard(samples)][-2:] == pytest.approx([2, 6], abs=0.1)
+    assert warning.endswith("are not in the file: silence stands for them")
+
+
+def test_a_picture_that_is_longer_than_its_sound_is_no_damage(tmp_path):
+    path = film(tmp_path / "film.wmv", "asf", "mpeg4", "mp2", 0.0, places=[(0.0, 2.0)])
+    assert [end for _, end in heard(load_audio(path))] == pytest.approx([2], abs=0.1)
+
+
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_sound_alone_has_no_offset(tmp_path, name):
     fmt, _, audio, start = CONTAINERS[name]

@@ -34,7 +34,7 @@ from whisper_npu.audio.stated import (
 from whisper_npu.audio.stated.fields import End, Extent, at
 from whisper_npu.audio.stated.mp3 import TAGS, id3_size
 
-__all__ = ["TAGS", "avi", "extent_of", "has_lost_index", "id3_size", "is_in_parts", "missing_end", "mp4"]
+__all__ = ["TAGS", "avi", "extent_of", "has_lost_index", "id3_size", "missing_end", "mp4"]
 
 _JOINED = "are another recording, joined to the first one: cut it off and transcribe it alone"
 
@@ -95,12 +95,6 @@ def extent_of(file: BinaryIO) -> Extent | None:
 def has_lost_index(file: BinaryIO) -> bool:
     """Whether an mp4, m4a or mov has lost its index, which lies at the end of most, or a part of it."""
     return mp4.has_lost_index(file, _size(file))
-
-
-def is_in_parts(file: BinaryIO) -> bool:
-    """Whether samples lie in several chunks, of which libsndfile reads one."""
-    extent = riff.extent(file)
-    return extent is not None and extent.before > 0
 
 
 def _size(file: BinaryIO) -> int:

@@ -31,17 +31,15 @@ class Extent:
     stated: int | None  # bytes; None for a recorder that could not know
     field: SizeField | None = None  # None: not to be corrected
     seconds: float = 0.0  # what all of them last; 0: in proportion to their bytes
-    before: int = 0  # bytes of samples in other chunks before, which are stated, too
 
     def there(self, size: int) -> int:
         """How many bytes of them a file of `size` bytes holds."""
-        there = self.before + max(0, size - self.start)
-        return there if self.stated is None else min(self.stated, there)
+        return max(0, size - self.start if self.stated is None else min(self.stated, size - self.start))
 
     @property
     def end(self) -> int:
         """The place behind their last byte, as stated."""
-        return self.start - self.before + (self.stated or 0)
+        return self.start + (self.stated or 0)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def end(file: BinaryIO, size: int) -> End | None:
     is_cut = n_bytes != 0xFFFFFFFF and place + n_bytes > size
     seconds = n_frames * (1152 if is_mpeg1 else 576) / rate if n_frames != 0xFFFFFFFF else 0.0
     # What an encoder adds at both ends, two or three frames, counts as well.
-    return End(seconds, LENGTH_SLACK, is_cut)
+    return End(seconds, LENGTH_SLACK, is_cut=is_cut)
 
 
 def behind_id3(file: BinaryIO) -> int:

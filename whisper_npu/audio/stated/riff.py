@@ -20,9 +20,20 @@ def extent(file: BinaryIO) -> Extent | None:
     return None
 
 
+def parts(file: BinaryIO) -> list[tuple[int, int]]:
+    """(place, bytes) of each chunk of samples of a wav: a recorder that is paused may begin another one."""
+    if at(file, 0, 4) != b"RIFF" or at(file, 8, 4) != b"WAVE":
+        return []
+    found = []
+    for kind, place, size in chunks(file, 12, "<4sI"):
+        if kind == b"data":
+            found.append((place, size))
+            if known(size, 32) is None:
+                break
+    return found
+
+
 def _in_riff(file: BinaryIO, order: str) -> Extent | None:
-    """Its last chunk of samples: a recorder that is paused may begin another one."""
-    found: Extent | None = None
     long_field = long_size = None
     tag, rate, n_samples = 1, 0, 0
     for kind, place, size in chunks(file, 12, f"{order}4sI"):
@@ -39,15 +50,8 @@ def _in_riff(file: BinaryIO, order: str) -> Extent | None:
             if long_field is not None and size == 0xFFFFFFFF:
                 field = SizeField(long_field, f"{order}Q")
                 return Extent(place, known(long_size, 64), field, seconds)
-            before = 0 if found is None else found.stated or 0
-            stated = known(size, 32)
-            if stated is None and found is not None:
-                continue
-            field = SizeField(place - 4, f"{order}I")
-            found = Extent(place, None if stated is None else before + stated, field, seconds, before)
-            if stated is None:
-                break
-    return found
+            return Extent(place, known(size, 32), SizeField(place - 4, f"{order}I"), seconds)
+    return None
 
 
 def _in_w64(file: BinaryIO) -> Extent | None:
