@@ -16,8 +16,8 @@ import numpy as np
 
 from whisper_npu.audio.at_first_rate import AtFirstRate
 from whisper_npu.audio.clock import JITTER, Clock, agree
+from whisper_npu.audio.bare_frames import BareFrames, are_bare
 from whisper_npu.audio.containers import (
-    BARE_FRAMES,
     EXACT,
     EXACT_JITTER,
     FORMATS,
@@ -93,9 +93,8 @@ def decode(
         number = track or _default_track(streams)
         if streams[number - 1].codec_context is None:  # PyAV 17 would crash on its first packet
             raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
-        size = os.fstat(file.fileno()).st_size
         sound = AtFirstRate(name, mixdown, max_seconds, cancelled)
-        reading = _Reading(name, container, streams[number - 1], size, sound)
+        reading = _Reading(name, file, container, streams[number - 1], sound)
         reading.read()
         return reading.decoded(number)
 
@@ -153,13 +152,13 @@ def formats() -> str:
 class _Reading:
     """A track of an open container on its way to mono samples at 16 kHz, at their places in time."""
 
-    def __init__(self, name: str, container: Any, stream: Any, size: int, sound: AtFirstRate) -> None:
-        """size: of the file, in bytes."""
+    def __init__(self, name: str, file: BinaryIO, container: Any, stream: Any, sound: AtFirstRate) -> None:
         import av
 
         self._name, self._container, self._stream, self._sound = name, container, stream, sound
         self._format: str = container.format.name
         self._duration = container.duration / av.time_base if container.duration else 0.0
+        size = os.fstat(file.fileno()).st_size
         codec = stream.codec_context
         self._is_pcm = codec.name.startswith("pcm_")
         if codec.name in _CHECKED:
@@ -181,7 +180,9 @@ class _Reading:
         self._ticks: dict[int, float] = {}  # of each stream, by its index: to make them takes a while
         self._end = 0.0  # seconds: the end of the last packet of any stream
         self._good_bytes = 0  # of the packets that were decoded
-        self._next_place: int | None = None  # in the file, behind the last packet
+        self._bare: BareFrames | None = None
+        if are_bare(self._format, codec.name):
+            self._bare = BareFrames(file, self._format, codec)
         self._tag_end = 0  # place in the file
 
     def read(self) -> None:
@@ -194,16 +195,20 @@ class _Reading:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * tick)
             if packet.stream.index != self._stream.index or self._is_of_a_tag(packet):
                 continue
-            if self._format in BARE_FRAMES:
-                self._lose_bytes_before(packet)
+            n_lost = self._bare.lost_before(packet) if self._bare is not None and packet.size else 0
+            if n_lost:
+                self._lose(n_lost * self._seconds_per_byte)
             try:
                 frames = [_Frame.of(frame, tick) for frame in packet.decode()]
             except (av.FFmpegError, *LIBRARY_ERRORS):
                 self._lose_packet(packet, (packet.duration or 0) * tick)
                 continue
-            self._good_bytes += packet.size
+            n_lost = 0 if self._bare is None else self._bare.lost_within(packet)
+            self._good_bytes += packet.size - n_lost
             for frame in frames:
                 self._take(frame)
+            if n_lost:
+                self._lose(n_lost * self._seconds_per_byte)
         if self._held is not None:
             self._release(*self._held)
 
@@ -253,25 +258,21 @@ class _Reading:
             return False
         self._tag_end = max(self._tag_end, _tag_end(packet))
         is_of_a_tag = bytes(memoryview(packet)[:16]).startswith(TAGS) or (packet.pos or 0) < self._tag_end
-        if is_of_a_tag:
-            self._next_place = None
+        if is_of_a_tag and self._bare is not None:
+            self._bare.forget_place()
         return is_of_a_tag
 
     def _lose_packet(self, packet: Any, seconds: float) -> None:
         """seconds: of one frame. Where frames are bare, what FFmpeg takes for one may have been several."""
-        if self._format in BARE_FRAMES and self._good_bytes and seconds:
-            n_frames = round(packet.size * self._sound.seconds / self._good_bytes / seconds)
+        if self._bare is not None and seconds:
+            n_frames = round(packet.size * self._seconds_per_byte / seconds)
             seconds *= max(1, n_frames)
         self._lose(seconds)
 
-    def _lose_bytes_before(self, packet: Any) -> None:
-        """FFmpeg skips bytes between two frames that look like none. They last as long as others."""
-        if packet.pos is None:
-            return
-        if self._next_place is not None and packet.pos > self._next_place and self._good_bytes:
-            seconds_per_byte = self._sound.seconds / self._good_bytes
-            self._lose((packet.pos - self._next_place) * seconds_per_byte)
-        self._next_place = packet.pos + packet.size
+    @property
+    def _seconds_per_byte(self) -> float:
+        """Of what was decoded so far."""
+        return self._sound.seconds / self._good_bytes if self._good_bytes else 0.0
 
     def _lose(self, seconds: float) -> None:
         self._has_failed = True
