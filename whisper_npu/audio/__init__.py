@@ -3,6 +3,7 @@
 load.py tells the way of a recording: source.py opens it, by_libsndfile.py or by_ffmpeg.py decodes it,
 clock.py places it in time, mixdown.py makes one channel of many, samples.py checks and resamples it,
 store.py keeps the samples, and sound.py hands them on. stated.py and damage.py tell what of it is lost.
+joined.py finds recordings that were joined into one file, ogg.py damaged pages, bare_frames.py skipped bytes.
 header.py reads what a file says of itself, without decoding.
 """
 

@@ -1,6 +1,6 @@
 """Frames that follow one another without time stamps: how many bytes between and within them are lost.
 
-FFmpeg looks for the next frame behind a damaged one, and says nothing of the bytes that it skips. They show as
+FFmpeg looks for the next frame behind a damaged one, and says nothing of the bytes it skips. They show as
 a gap between the places of two packets; or the places are counted on as if nothing had been skipped; or they
 lie in one packet with the frame before them.
 """
@@ -45,7 +45,8 @@ class BareFrames:
         if packet.pos is None:
             return 0
         start, place = self._end, self._place(packet)
-        self._end = place + packet.size
+        size = int(packet.size)
+        self._end = place + size
         if start is None:
             return 0
         if self._step is None:
@@ -53,7 +54,7 @@ class BareFrames:
         if place <= start + self._step:
             return 0
         lost = max(0, place - self._behind_tags(start) - self._step)
-        return lost * packet.size // (packet.size + self._step)  # the same share of it is frames
+        return lost * size // (size + self._step)  # the same share of it is frames
 
     def lost_within(self, packet: Any) -> int:
         """Bytes behind the frame that was decoded from a packet.

@@ -14,9 +14,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from whisper_npu.audio import ogg
 from whisper_npu.audio.at_first_rate import AtFirstRate
-from whisper_npu.audio.clock import JITTER, Clock, agree
 from whisper_npu.audio.bare_frames import BareFrames, are_bare
+from whisper_npu.audio.clock import JITTER, Clock, agree
 from whisper_npu.audio.containers import (
     EXACT,
     EXACT_JITTER,
@@ -38,6 +39,7 @@ from whisper_npu.audio.damage import (
     UNREADABLE,
     Damage,
     Damages,
+    check_cancelled,
 )
 from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.samples import Decoded
@@ -94,7 +96,7 @@ def decode(
         if streams[number - 1].codec_context is None:  # PyAV 17 would crash on its first packet
             raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
         sound = AtFirstRate(name, mixdown, max_seconds, cancelled)
-        reading = _Reading(name, file, container, streams[number - 1], sound)
+        reading = _Reading(name, file, container, streams[number - 1], sound, cancelled)
         reading.read()
         return reading.decoded(number)
 
@@ -113,11 +115,11 @@ def header(file: BinaryIO) -> AudioHeader:
     return AudioHeader(tracks, seconds if tracks and seconds > 0 else None)
 
 
-def packets(file: BinaryIO) -> Packets:
-    """Those of the first audio stream; none if FFmpeg cannot tell."""
+def packets(name: str, file: BinaryIO, cancelled: Event | None = None) -> Packets:
+    """Those of the first audio stream; none if FFmpeg cannot tell. Raises CancelledError."""
     import av
 
-    seconds, are_damaged = 0.0, False
+    seconds, are_damaged = 0.0, ogg.lacks_its_start(file)
     try:
         with _open(file) as container:
             stream = container.streams.audio[0]
@@ -125,6 +127,7 @@ def packets(file: BinaryIO) -> Packets:
             tag_end = 0
             clock = Clock()
             for packet in container.demux(stream):
+                check_cancelled(name, cancelled)
                 if is_mp3 and packet.size:
                     head = bytes(memoryview(packet)[:16])
                     tag_end = max(tag_end, _tag_end(packet))
@@ -152,9 +155,18 @@ def formats() -> str:
 class _Reading:
     """A track of an open container on its way to mono samples at 16 kHz, at their places in time."""
 
-    def __init__(self, name: str, file: BinaryIO, container: Any, stream: Any, sound: AtFirstRate) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: BinaryIO,
+        container: Any,
+        stream: Any,
+        sound: AtFirstRate,
+        cancelled: Event | None,
+    ) -> None:
         import av
 
+        self._cancelled = cancelled
         self._name, self._container, self._stream, self._sound = name, container, stream, sound
         self._format: str = container.format.name
         self._duration = container.duration / av.time_base if container.duration else 0.0
@@ -164,9 +176,13 @@ class _Reading:
         if codec.name in _CHECKED:
             codec.options = {"err_detect": "crccheck+explode"}
         self._clock: Clock | None = None
+        self._lost_from: float | None = None  # where packets were lost since the last frame
+        start = (container.start_time or 0) / av.time_base
+        if self._format == "ogg" and ogg.lacks_its_start(file):  # FFmpeg counts from the first whole page
+            start = self._lost_from = 0.0
         if self._format in HAVE_TIMES:
             self._clock = Clock(
-                start=(container.start_time or 0) / av.time_base,
+                start=start,
                 duration=self._duration + LENGTH_SLACK if self._duration else inf,
                 longest_gap=size / _LEAST_BYTES_PER_SECOND,
                 longest_jump=LONGEST_JUMP if self._format in MAY_JUMP else inf,
@@ -174,7 +190,6 @@ class _Reading:
             )
         self._held: tuple[_Frame, float] | None = None  # a frame, and the gap before it if its stamp is right
         self._damages = Damages()
-        self._lost_from: float | None = None  # where packets were lost since the last frame
         self._lost = 0.0  # seconds that they last
         self._has_failed = False
         self._ticks: dict[int, float] = {}  # of each stream, by its index: to make them takes a while
@@ -190,6 +205,7 @@ class _Reading:
         import av
 
         for packet in self._packets():
+            check_cancelled(self._name, self._cancelled)
             tick = self._tick(packet.stream)
             if packet.pts is not None:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * tick)

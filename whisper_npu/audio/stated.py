@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import BinaryIO
 
-from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, Damage
+from whisper_npu.audio import ogg
+from whisper_npu.audio.damage import CUT_SHORT, JOINED, LENGTH_SLACK, Damage
 from whisper_npu.audio.store import temporary_folder
 from whisper_npu.errors import AudioError
 
 _SLACK = 0.1  # seconds: a size counted in bytes is exact, but for a pad byte or a header that was counted too
 _MOST_CHUNKS = 1_000  # before the samples; more are no recording
 _LEAST_BEHIND = 1_000  # bytes behind the stated end that may be samples; fewer are padding
-_JOINED = "are another recording, joined to the first one: cut it off and transcribe it alone"
 
 # What may lie behind the samples of a wav, aiff or w64; all else there is sound.
 _NAMES = (
@@ -65,14 +65,14 @@ def missing_end(file: BinaryIO, seconds: float) -> Damage | None:
         if stated > seconds + _SLACK:
             return Damage(seconds, stated, CUT_SHORT)
         behind = _at(file, sound.start + sound.stated + sound.stated % 2, 4)
-        return Damage(seconds, None, _JOINED) if behind in (b"RIFF", b"FORM") else None
+        return Damage(seconds, None, JOINED) if behind in (b"RIFF", b"FORM") else None
     n_seconds, slack = _flac_seconds(file), _SLACK
     if not n_seconds:
         n_seconds = _mp3_seconds(file) or _asf_seconds(file) or _avi_seconds(file)
         slack = LENGTH_SLACK
     if n_seconds > seconds + slack:
         return Damage(seconds, n_seconds, CUT_SHORT)
-    if _ogg_ends_in_a_page(file, size) or _ts_ends_in_a_packet(file, size):
+    if ogg.ends_in_damage(file, size) or _ts_ends_in_a_packet(file, size):
         return Damage(seconds, None, CUT_SHORT)
     return _mp4_end(file, size, seconds)
 
@@ -303,19 +303,6 @@ def id3_size(head: bytes) -> int:
     return size
 
 
-def _ogg_ends_in_a_page(file: BinaryIO, size: int) -> bool:
-    """Whether the last page of an Ogg stream is not there as a whole."""
-    if _at(file, 0, 4) != b"OggS":
-        return False
-    longest = 27 + 255 + 255 * 255  # bytes of a page
-    end = _at(file, max(0, size - longest), longest)
-    page = end[end.rfind(b"OggS") :]
-    if len(page) < 27 or page[:4] != b"OggS":
-        return page[:4] == b"OggS"
-    table = page[27 : 27 + page[26]]
-    return len(page) != 27 + page[26] + sum(table)  # the first bytes of another page may be behind it
-
-
 def _ts_ends_in_a_packet(file: BinaryIO, size: int) -> bool:
     """Whether the last packet of an MPEG transport stream is not there as a whole."""
     return size % 188 > 0 and all(_at(file, place, 1) == b"G" for place in range(0, 5 * 188, 188))
@@ -327,7 +314,7 @@ def _mp4_end(file: BinaryIO, size: int, seconds: float) -> Damage | None:
     if not boxes or boxes[0][0] != b"ftyp":
         return None
     if any(kind == b"ftyp" for kind, _, _ in boxes[1:]):
-        return Damage(seconds, None, _JOINED)
+        return Damage(seconds, None, JOINED)
     _, place, length = boxes[-1]
     return Damage(seconds, None, CUT_SHORT) if length != inf and place + length > size else None
 

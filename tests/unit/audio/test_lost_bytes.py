@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.recordings import av, load_damaged, noise, write_container
+from tests.support.recordings import av, load_damaged, noise, write, write_container
 
 SECONDS = 3
 
 
 def encoded(path: Path, fmt: str, codec: str, rate: int = 48_000) -> bytearray:
+    if fmt == "ogg":
+        return bytearray(write(path, noise(SECONDS * rate), rate, "OGG", "VORBIS").read_bytes())
     if codec not in av.codecs_available:
         pytest.skip(f"this FFmpeg has no {codec}")
     write_container(path, fmt, codec, noise(SECONDS * rate, 2), rate)
@@ -50,3 +52,84 @@ def test_bytes_that_the_demuxer_skips_are_silence_and_are_named(
     assert first is not None
     assert float(first[1]) == pytest.approx(0.5 * SECONDS, abs=0.15)
     assert float(first[2]) == pytest.approx(0.7 * SECONDS, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("flac", "mp3"),
+        ("wav", "mp3"),
+        ("mp3", "wav"),
+        ("mp3", "flac"),
+        ("mp4", "mp3"),
+        ("tta", "tta"),
+        ("flv", "flv"),
+        ("ogg", "ogg"),
+        ("aiff", "aiff"),
+        ("caf", "flac"),
+        ("wav", "wav"),
+        ("mp4", "mp4"),
+    ],
+)
+def test_recordings_that_were_joined_are_all_read(tmp_path: Path, first: str, second: str) -> None:
+    codecs = {
+        "mp3": "libmp3lame",
+        "mp4": "aac",
+        "wav": "pcm_s16le",
+        "aiff": "pcm_s16be",
+        "caf": "pcm_s16le",
+        "flv": "libmp3lame",
+    }
+    rates = (44_100, 22_050)  # of Ogg, which says nothing of its second stream's rate in the first
+    path = tmp_path / "joined"
+    content = b""
+    for fmt, rate in zip((first, second), rates, strict=True):
+        content += encoded(path, fmt, codecs.get(fmt, fmt), rate)
+    path.write_bytes(content)
+    samples, warnings = load_damaged(path)
+    assert warnings == []
+    assert len(samples) / 16_000 == pytest.approx(2 * SECONDS, abs=0.25)
+    assert np.abs(samples[-2_000:-1_000]).max() > 0.1
+
+
+def pages(content: bytes) -> list[tuple[int, int]]:
+    """(place, length) of each page of an Ogg file."""
+    found, place = [], 0
+    while place < len(content):
+        length = 27 + content[place + 26] + sum(content[place + 27 : place + 27 + content[place + 26]])
+        found.append((place, length))
+        place += length
+    return found
+
+
+@pytest.mark.parametrize(("fmt", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS")])
+def test_damaged_pages_at_either_end_of_an_ogg_are_named(tmp_path: Path, fmt: str, subtype: str) -> None:
+    path = write(tmp_path / "a.ogg", noise(4 * 48_000), 48_000, fmt, subtype)
+    content = path.read_bytes()
+    whole, warnings = load_damaged(path)
+    assert warnings == []
+    places = pages(content)
+    of_sound = [at for at in places if any(content[at[0] + 6 : at[0] + 14])]
+    for place, length in (of_sound[0], of_sound[-1]):
+        damaged = bytearray(content)
+        damaged[place + length // 2] ^= 1
+        path.write_bytes(damaged)
+        samples, warnings = load_damaged(path)
+        if place == of_sound[0][0]:
+            assert len(samples) == pytest.approx(len(whole), abs=800)
+            assert warnings[0].startswith("the seconds 0.00 to ")
+            assert not samples[:1_000].any()
+        else:
+            assert warnings[-1].endswith("are missing: it is damaged or cut short")
+
+
+def test_a_joined_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "joined"
+    content = encoded(path, "wav", "pcm_s16le")
+    path.write_bytes(content + content[:24] + bytes(2_000))
+    samples, warnings = load_damaged(path)
+    assert len(samples) == SECONDS * 16_000
+    assert warnings == [
+        "the seconds from 3.00 on are another recording, joined to the first one: "
+        "cut it off and transcribe it alone"
+    ]
