@@ -104,6 +104,10 @@ class Resampling:
         n_skipped = max(0, n_samples - 2 * len(self._block))
         self.add(np.zeros(n_before, np.float32))
         if n_skipped:
+            # What follows is resampled anew, from where a sample at `rate` is one at 16 kHz, too.
+            n_skipped -= (self._n_resampled + self._n_block + n_skipped) % (
+                self.rate // math.gcd(self.rate, SAMPLE_RATE)
+            )
             self._skip(n_skipped)
         self.add(np.zeros(n_samples - n_before - n_skipped, np.float32))
 

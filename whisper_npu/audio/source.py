@@ -41,8 +41,8 @@ def fetch(name: str, source: object, max_seconds: float = inf, cancelled: Event 
     """The source's content as a nameless file in which decoders can seek.
 
     A file on disk is opened once more, so that an open one stays where it is. All else is copied, piece by
-    piece, into a temporary file, no more than `max_seconds` need (see `copied`), until `cancelled` is set; what
-    can seek is then put back to where it was.
+    piece, into a temporary file, no more than `max_seconds` need (see `copied`), unless `cancelled` is set;
+    what can seek is then put back to where it was.
     """
     if source == "-":
         return _from_open_file(name, _standard_input(), max_seconds, cancelled)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
 from tests.support.recordings import av, load_damaged, noise, write, write_container
+from whisper_npu.audio import SAMPLE_RATE, load_audio
+from whisper_npu.audio.samples import Resampling
+from whisper_npu.errors import AudioError, CancelledError
 
 SECONDS = 3
 
@@ -133,3 +137,35 @@ def test_a_joined_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None
         "the seconds from 3.00 on are another recording, joined to the first one: "
         "cut it off and transcribe it alone"
     ]
+
+
+def test_hours_of_silence_cost_nothing_and_later_sound_is_in_its_place() -> None:
+    rate = 768_000
+    resampling = Resampling("it", rate)
+    tone = np.sin(np.arange(rate) * 0.01).astype(np.float32) / 2
+    resampling.add(tone)
+    resampling.add_silence(20_000.0)
+    resampling.add(tone)
+    with resampling.finish() as store:
+        assert store.n_samples == 20_002 * SAMPLE_RATE
+        assert not store.samples(2 * SAMPLE_RATE, 3 * SAMPLE_RATE).any()
+        second = store.samples(20_001 * SAMPLE_RATE, store.n_samples)
+        np.testing.assert_allclose(second[200:-200], store.samples(0, SAMPLE_RATE)[200:-200], atol=1e-4)
+
+
+def test_a_rate_beyond_all_converters_is_one_line() -> None:
+    with pytest.raises(AudioError, match="sample rate 10000000"):
+        Resampling("it", 10_000_000)
+
+
+@pytest.mark.parametrize("fmt", ["wav", "mp3", "joined"])
+def test_cancellation_is_heard_while_a_source_is_copied_and_read(tmp_path: Path, fmt: str) -> None:
+    path = tmp_path / "recording"
+    content = encoded(path, "mp3" if fmt == "mp3" else "wav", "libmp3lame" if fmt == "mp3" else "pcm_s16le")
+    cancelled = Event()
+    cancelled.set()
+    with pytest.raises(CancelledError):
+        load_audio(2 * bytes(content) if fmt == "joined" else bytes(content), cancelled=cancelled)
+    path.write_bytes(content)
+    with pytest.raises(CancelledError):
+        load_audio(path, cancelled=cancelled)
