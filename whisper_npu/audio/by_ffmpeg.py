@@ -26,6 +26,7 @@ from whisper_npu.audio.containers import (
     LONGEST_JUMP,
     MAY_JUMP,
     PLACE_EVERY_PACKET,
+    STAMPS_ARE_FRAIL,
     STATE_LENGTH,
 )
 from whisper_npu.audio.damage import (
@@ -242,6 +243,9 @@ class _Reading:
         end = 0.0 if self._lost_from is None else self._lost_from + self._lost
         if self._format in STATE_LENGTH and self._end < self._duration - LENGTH_SLACK:
             end = max(end, self._duration - max(0, self._container.start_time or 0) / av.time_base)
+        if self._format in STAMPS_ARE_FRAIL and self._stream.duration:  # what is lost may be in the middle
+            stated = float(self._stream.duration * (self._stream.time_base or 0))
+            end = stated if stated > seconds + LENGTH_SLACK else end
         if end > seconds:
             return (Damage(seconds, end, CUT_SHORT),)
         return () if self._lost_from is None else (Damage(seconds, None, CUT_SHORT),)

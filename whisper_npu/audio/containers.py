@@ -51,3 +51,6 @@ PLACE_EVERY_PACKET = frozenset((_MP4,))
 STATE_LENGTH = frozenset(
     (_MP4, _MKV, "ape", "dsf", "flv", "mpc8", "mxf", "rm", "shn", "tak", "tta", "voc", "wv")
 )
+
+# Behind damage their time stamps are wrong, so that gaps do not show. Each stream states its length.
+STAMPS_ARE_FRAIL = frozenset(("rm",))
