@@ -3,7 +3,8 @@
 load.py tells the way of a recording: source.py opens it, by_libsndfile.py or by_ffmpeg.py decodes it,
 clock.py places it in time, mixdown.py makes one channel of many, samples.py checks and resamples it,
 store.py keeps the samples, and sound.py hands them on. stated/ and damage.py tell what of it is lost;
-corrected.py mends headers that would hide some of it.
+corrected.py mends headers that would hide some of it. joined.py finds recordings that were joined into one
+file, bare_frames.py bytes that FFmpeg skips.
 header.py reads what a file says of itself, without decoding.
 """
 

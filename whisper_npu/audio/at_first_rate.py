@@ -10,7 +10,7 @@ import numpy as np
 
 from whisper_npu.audio.damage import LIBRARY_ERRORS, too_long
 from whisper_npu.audio.mixdown import Mixdown
-from whisper_npu.audio.samples import BLOCK, Resampling, check_rate
+from whisper_npu.audio.samples import Resampling, check_rate
 from whisper_npu.audio.store import Samples, Store
 from whisper_npu.errors import AudioError
 
@@ -55,10 +55,11 @@ class AtFirstRate:
     def add_silence(self, seconds: float, rate: int) -> None:
         """rate: of the frame behind it. Raises TooLongError before any of it is added."""
         self._check_length(self.seconds + seconds)
-        n_samples = round(seconds * rate)
-        silence = np.zeros(min(n_samples, BLOCK), np.float32)
-        for first in range(0, n_samples, BLOCK):
-            self.add(silence[None, : n_samples - first], rate)
+        if self._resampling is None:
+            self._resampling = Resampling(self._name, rate, self._cancelled)
+            self._rate = rate
+        self._pass_on()
+        self._resampling.add_silence(seconds)
 
     def finish(self) -> Store:
         """All of it at 16 kHz. To be called once. Raises TooLongError."""

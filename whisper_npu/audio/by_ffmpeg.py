@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from whisper_npu.audio.at_first_rate import AtFirstRate
+from whisper_npu.audio.bare_frames import BareFrames, are_bare
 from whisper_npu.audio.clock import JITTER, Clock, agree
 from whisper_npu.audio.containers import (
-    BARE_FRAMES,
     EXACT,
     EXACT_JITTER,
     FORMATS,
@@ -26,6 +26,7 @@ from whisper_npu.audio.containers import (
     LONGEST_JUMP,
     MAY_JUMP,
     PLACE_EVERY_PACKET,
+    STAMPS_ARE_FRAIL,
     STATE_EVERY_LENGTH,
     STATE_LENGTH,
     STATE_SAMPLES,
@@ -43,10 +44,11 @@ from whisper_npu.audio.damage import (
     Damage,
     Damages,
     Film,
+    check_cancelled,
 )
 from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.samples import Decoded
-from whisper_npu.audio.stated import TAGS, avi, id3_size, mp4
+from whisper_npu.audio.stated import TAGS, avi, id3_size, mp4, ogg
 from whisper_npu.audio.store import Samples
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
@@ -98,11 +100,8 @@ def decode(
         number = track or _default_track(streams)
         if streams[number - 1].codec_context is None:  # PyAV 17 would crash on its first packet
             raise AudioError(f"{name}: its audio is in a codec that FFmpeg does not know; {SALVAGE}")
-        size = os.fstat(file.fileno()).st_size
         sound = AtFirstRate(name, mixdown, max_seconds, cancelled)
-        stream = streams[number - 1]
-        pauses, is_fragmented = avi.pauses(file, stream.index), mp4.is_fragmented(file)
-        reading = _Reading(name, container, stream, size, sound, pauses, is_fragmented=is_fragmented)
+        reading = _Reading(name, file, container, streams[number - 1], sound, cancelled)
         reading.read()
         return reading.decoded(number)
 
@@ -121,11 +120,11 @@ def header(file: BinaryIO) -> AudioHeader:
     return AudioHeader(tracks, seconds if tracks and seconds > 0 else None)
 
 
-def packets(file: BinaryIO) -> Packets:
-    """Those of the first audio stream; none if FFmpeg cannot tell."""
+def packets(name: str, file: BinaryIO, cancelled: Event | None = None) -> Packets:
+    """Those of the first audio stream; none if FFmpeg cannot tell. Raises CancelledError."""
     import av
 
-    seconds, are_damaged = 0.0, False
+    seconds, are_damaged = 0.0, ogg.lacks_its_start(file)
     try:
         with _open(file) as container:
             stream = container.streams.audio[0]
@@ -133,6 +132,7 @@ def packets(file: BinaryIO) -> Packets:
             tag_end = 0
             clock = Clock()
             for packet in container.demux(stream):
+                check_cancelled(name, cancelled)
                 if is_mp3 and packet.size:
                     head = bytes(memoryview(packet)[:16])
                     tag_end = max(tag_end, _tag_end(packet))
@@ -163,29 +163,33 @@ class _Reading:
     def __init__(
         self,
         name: str,
+        file: BinaryIO,
         container: Any,
         stream: Any,
-        size: int,
         sound: AtFirstRate,
-        pauses: avi.Pauses,
-        *,
-        is_fragmented: bool,
+        cancelled: Event | None,
     ) -> None:
-        """size: of the file, in bytes."""
         import av
 
+        self._cancelled = cancelled
         self._name, self._container, self._stream, self._sound = name, container, stream, sound
         self._format: str = container.format.name
         self._duration = container.duration / av.time_base if container.duration else 0.0
+        size = os.fstat(file.fileno()).st_size
         codec = stream.codec_context
         self._is_pcm = codec.name.startswith("pcm_")
         if codec.name in _CHECKED:
             codec.options = {"err_detect": "crccheck+explode"}
         self._clock: Clock | None = None
+        size = os.fstat(file.fileno()).st_size
+        self._lost_from: float | None = None  # where packets were lost since the last frame
+        start = (container.start_time or 0) / av.time_base
+        if self._format == "ogg" and ogg.lacks_its_start(file):  # FFmpeg counts from the first whole page
+            start = self._lost_from = 0.0
         is_known = self._format in KNOWN_LENGTH
         if self._format in HAVE_TIMES:
             self._clock = Clock(
-                start=(container.start_time or 0) / av.time_base,
+                start=start,
                 duration=self._duration + LENGTH_SLACK if is_known and self._duration else inf,
                 longest_gap=size / _LEAST_BYTES_PER_SECOND,
                 longest_jump=LONGEST_JUMP if self._format in MAY_JUMP else inf,
@@ -193,16 +197,17 @@ class _Reading:
             )
         self._held: tuple[_Frame, float] | None = None  # a frame, and the gap before it if its stamp is right
         self._damages = Damages()
-        self._lost_from: float | None = None  # where packets were lost since the last frame
         self._lost = 0.0  # seconds that they last
         self._has_failed = False
         self._ticks: dict[int, float] = {}  # of each stream, by its index: to make them takes a while
         self._end = 0.0  # seconds: the end of the last packet of any stream
         self._own_end = 0.0  # the same, of this stream
-        self._pauses, self._pause = pauses, 0.0
-        self._is_fragmented = is_fragmented  # a gap in the middle is not how it was cut
+        self._pauses, self._pause = avi.pauses(file, stream.index), 0.0
+        self._is_fragmented = mp4.is_fragmented(file)  # a gap in the middle is not how it was cut
         self._good_bytes = 0  # of the packets that were decoded
-        self._next_place: int | None = None  # in the file, behind the last packet
+        self._bare: BareFrames | None = None
+        if are_bare(self._format, codec.name):
+            self._bare = BareFrames(file, self._format, codec)
         self._tag_end = 0  # place in the file
 
     def read(self) -> None:
@@ -210,6 +215,7 @@ class _Reading:
         import av
 
         for packet in self._packets():
+            check_cancelled(self._name, self._cancelled)
             tick = self._tick(packet.stream)
             if packet.pts is not None:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * tick)
@@ -217,8 +223,9 @@ class _Reading:
                 continue
             if packet.pts is not None:
                 self._own_end = max(self._own_end, (packet.pts + (packet.duration or 0)) * tick)
-            if self._format in BARE_FRAMES:
-                self._lose_bytes_before(packet)
+            n_lost = self._bare.lost_before(packet) if self._bare is not None and packet.size else 0
+            if n_lost:
+                self._lose(n_lost * self._seconds_per_byte)
             try:
                 if packet.pos is not None:
                     self._pause = self._pauses.before(packet.pos)
@@ -226,9 +233,12 @@ class _Reading:
             except (av.FFmpegError, *LIBRARY_ERRORS):
                 self._lose_packet(packet, (packet.duration or 0) * tick)
                 continue
-            self._good_bytes += packet.size
+            n_lost = 0 if self._bare is None else self._bare.lost_within(packet)
+            self._good_bytes += packet.size - n_lost
             for frame in frames:
                 self._take(frame)
+            if n_lost:
+                self._lose(n_lost * self._seconds_per_byte)
         if self._held is not None:
             self._release(*self._held)
 
@@ -251,15 +261,15 @@ class _Reading:
         import av
 
         start = max(0, self._container.start_time or 0) / av.time_base
-        if (
-            self._is_fragmented
-        ):  # its length is that of the fragments which are there, unless an index states it
+        if self._is_fragmented:  # the length is that of the fragments which are there, or that of an index
             is_known = self._end < self._duration - LENGTH_SLACK
             return Film(self._duration - start if is_known else 0.0, self._end - start)
-        if self._format in STATE_EVERY_LENGTH and self._stream.duration:
+        if self._stream.duration and self._format in STATE_EVERY_LENGTH:
             tick = self._tick(self._stream)
             end = (max(0, self._stream.start_time or 0) + self._stream.duration) * tick
             return Film(end - start, self._own_end - start, EXACT_SLACK)
+        if self._stream.duration and self._format in STAMPS_ARE_FRAIL:  # what is lost may be in the middle
+            return Film(self._stream.duration * self._tick(self._stream), self._sound.seconds)
         if self._format not in STATE_LENGTH or not self._duration:
             return Film(0.0, self._end)
         slack = EXACT_SLACK if self._format in STATE_SAMPLES else LENGTH_SLACK
@@ -293,25 +303,21 @@ class _Reading:
             return False
         self._tag_end = max(self._tag_end, _tag_end(packet))
         is_of_a_tag = bytes(memoryview(packet)[:16]).startswith(TAGS) or (packet.pos or 0) < self._tag_end
-        if is_of_a_tag:
-            self._next_place = None
+        if is_of_a_tag and self._bare is not None:
+            self._bare.forget_place()
         return is_of_a_tag
 
     def _lose_packet(self, packet: Any, seconds: float) -> None:
         """seconds: of one frame. Where frames are bare, what FFmpeg takes for one may have been several."""
-        if self._format in BARE_FRAMES and self._good_bytes and seconds:
-            n_frames = round(packet.size * self._sound.seconds / self._good_bytes / seconds)
+        if self._bare is not None and seconds:
+            n_frames = round(packet.size * self._seconds_per_byte / seconds)
             seconds *= max(1, n_frames)
         self._lose(seconds)
 
-    def _lose_bytes_before(self, packet: Any) -> None:
-        """FFmpeg skips bytes between two frames that look like none. They last as long as others."""
-        if packet.pos is None:
-            return
-        if self._next_place is not None and packet.pos > self._next_place and self._good_bytes:
-            seconds_per_byte = self._sound.seconds / self._good_bytes
-            self._lose((packet.pos - self._next_place) * seconds_per_byte)
-        self._next_place = packet.pos + packet.size
+    @property
+    def _seconds_per_byte(self) -> float:
+        """Of what was decoded so far."""
+        return self._sound.seconds / self._good_bytes if self._good_bytes else 0.0
 
     def _lose(self, seconds: float) -> None:
         self._has_failed = True

@@ -33,7 +33,11 @@ MAY_JUMP = frozenset(("mpegts", "mpeg"))
 LONGEST_JUMP = 10.0  # seconds
 
 # Nothing but frames, without time stamps: bytes between two frames are frames that are lost.
-BARE_FRAMES = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "loas"))
+BARE_FRAMES = frozenset(("mp3", "aac", "ac3", "eac3", "dts", "dtshd", "loas", "mlp", "spdif", "truehd"))
+
+# The same, where the codec is one of frames that are found by their first bytes.
+HOLD_BARE_FRAMES = frozenset(("wav", "w64", "aiff"))
+FRAMED_CODECS = ("mp1", "mp2", "mp3", "aac", "ac3", "eac3", "dca", "mlp", "truehd")  # names begin like this
 
 # Their time stamps are exact to the sample, but for rounding: the shortest gap is a lost frame.
 EXACT = frozenset(("flac",))
@@ -57,3 +61,5 @@ STATE_SAMPLES = frozenset(("ape", "dsf", "shn", "tak", "tta", "wv"))
 
 # Their index has the length of each stream.
 STATE_EVERY_LENGTH = frozenset((_MP4,))
+# Behind damage their time stamps are wrong, so that gaps do not show. Each stream states its length.
+STAMPS_ARE_FRAIL = frozenset(("rm",))

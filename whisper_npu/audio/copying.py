@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from math import inf
+from threading import Event
 from typing import BinaryIO
 
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
-from whisper_npu.audio.damage import too_long
+from whisper_npu.audio.damage import check_cancelled, too_long
 from whisper_npu.audio.stated import has_lost_index
 from whisper_npu.audio.store import temporary_folder
 from whisper_npu.errors import AudioError
@@ -23,14 +24,21 @@ _KNOWN_BY = 2**26
 _OF_A_FILM = 2 * 10**6
 
 
-def copied(name: str, read: Callable[[int], bytes], max_seconds: float = inf, first: bytes = b"") -> BinaryIO:
+def copied(
+    name: str,
+    read: Callable[[int], bytes],
+    max_seconds: float = inf,
+    first: bytes = b"",
+    cancelled: Event | None = None,
+) -> BinaryIO:
     """`first` and all that `read` gives, in a file that disappears when it is closed.
 
     What never ends is not copied for ever. It is given up where its first megabyte is zeros, as of /dev/zero;
     where 64 of them are no recording; where it has more bytes than `max_seconds` of such a recording; and
     where it takes more than half of the room on the disk.
 
-    Raises AudioError for all that, TooLongError for what is too long, and what `read` raises.
+    Raises AudioError for all that, TooLongError for what is too long, CancelledError once `cancelled` is set,
+    and what `read` raises.
     """
     folder = temporary_folder() or tempfile.gettempdir()
     try:
@@ -40,6 +48,7 @@ def copied(name: str, read: Callable[[int], bytes], max_seconds: float = inf, fi
             n_bytes, n_zeros, most = 0, 0, inf
             piece = first or read(PIECE)
             while piece:
+                check_cancelled(name, cancelled)
                 if n_bytes < PIECE:
                     n_zeros += piece.count(0)
                     if PIECE <= n_bytes + len(piece) == n_zeros:
@@ -65,6 +74,19 @@ def copied(name: str, read: Callable[[int], bytes], max_seconds: float = inf, fi
             f"{name}: cannot be kept in a temporary file ({error}); set TMPDIR to a folder with more space"
         ) from error
     return file
+
+
+def part_of(name: str, file: BinaryIO, start: int, end: int, cancelled: Event | None = None) -> BinaryIO:
+    """A copy of the bytes from `start` to before `end`. Raises AudioError, as `copied`."""
+    place = start
+
+    def read(size: int) -> bytes:
+        nonlocal place
+        piece = os.pread(file.fileno(), min(size, end - place), place)
+        place += len(piece)
+        return piece
+
+    return copied(name, read, cancelled=cancelled)
 
 
 def _bytes_per_second(name: str, file: BinaryIO) -> float:

@@ -7,6 +7,7 @@ import struct
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import inf
+from threading import Event
 from typing import BinaryIO
 
 from whisper_npu.audio.copying import copied
@@ -30,13 +31,15 @@ class _Change:
     content: bytes
 
 
-def corrected(name: str, file: BinaryIO, max_seconds: float = inf) -> BinaryIO | None:
+def corrected(
+    name: str, file: BinaryIO, max_seconds: float = inf, cancelled: Event | None = None
+) -> BinaryIO | None:
     """A copy with all the samples in one chunk, if they lie in several; whose header states all of them, if
     its own states fewer; or of whose damaged fragments decoders find their way to the next ones. None where
     nothing is to be corrected.
 
     Raises AudioError where there is no room for it, TooLongError where it has more bytes than `max_seconds`
-    of such a recording.
+    of such a recording, CancelledError once `cancelled` is set.
     """
     size = _size(file)
     pieces, changes = [(0, size)], _of_parts(file)
@@ -50,7 +53,7 @@ def corrected(name: str, file: BinaryIO, max_seconds: float = inf) -> BinaryIO |
     if not changes:
         return None
     with ExitStack() as closing:
-        copy = closing.enter_context(copied(name, _Pieces(file, pieces).read, max_seconds))
+        copy = closing.enter_context(copied(name, _Pieces(file, pieces).read, max_seconds, cancelled))
         for change in changes:
             os.pwrite(copy.fileno(), change.content, change.place)
         closing.pop_all()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Event
 
-from whisper_npu.errors import TooLongError
+from whisper_npu.errors import CancelledError, TooLongError
 
 LENGTH_SLACK = 1.0  # seconds by which a length that a container states may differ from its real one
 EXACT_SLACK = 0.1  # the same where it counts samples or bytes
@@ -32,6 +33,7 @@ NO_SOUND = "are not in the file: silence stands for them"
 SUSPECT = "are damaged"
 UNREADABLE = "follow something that cannot be read"
 CUT_SHORT = "are missing: it is damaged or cut short"
+JOINED = "are another recording, joined to the first one: cut it off and transcribe it alone"
 
 NEIGHBOURS = 1.0  # seconds between two damages that are told as one
 MOST = 20  # damages of a recording that are told one by one
@@ -44,6 +46,10 @@ class Damage:
     start: float  # seconds on the recording's clock
     end: float | None  # None: nothing tells how much is lost
     what: str  # the rest of the sentence, such as "are missing: it is cut short"
+
+    def later(self, seconds: float) -> Damage:
+        """The same in a recording that `seconds` come before."""
+        return Damage(self.start + seconds, None if self.end is None else self.end + seconds, self.what)
 
     def __str__(self) -> str:
         if self.end is None:
@@ -81,3 +87,9 @@ class Damages:
 def too_long(name: str, limit: float) -> TooLongError:
     """limit: in seconds."""
     return TooLongError(f"{name}: lasts longer than {limit:g} s (max_seconds); cut it into parts")
+
+
+def check_cancelled(name: str, cancelled: Event | None) -> None:
+    """Raises CancelledError once it is set."""
+    if cancelled is not None and cancelled.is_set():
+        raise CancelledError(f"{name}: cancelled while it was read")

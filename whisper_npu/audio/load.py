@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
-from whisper_npu.audio import by_ffmpeg, by_libsndfile, stated
+from whisper_npu.audio import by_ffmpeg, by_libsndfile, joined, stated
+from whisper_npu.audio.copying import part_of
 from whisper_npu.audio.corrected import corrected
-from whisper_npu.audio.damage import CUT_SHORT, LENGTH_SLACK, SALVAGE, Damage
+from whisper_npu.audio.damage import CUT_SHORT, JOINED, LENGTH_SLACK, SALVAGE, Damage, too_long
 from whisper_npu.audio.header import tracks_in
 from whisper_npu.audio.mixdown import Mixdown
 from whisper_npu.audio.samples import (
@@ -131,7 +132,7 @@ def open_audio(
         if array is not None:
             sound = _from_array(name, array, SAMPLE_RATE if sampling_rate is None else sampling_rate)
         else:
-            with fetch(name, source, max_seconds) as file:
+            with fetch(name, source, max_seconds, cancelled) as file:
                 found = _decode(name, file, audio_track, max_seconds, cancelled)
             sound = Sound(name, found.samples, found.damage, found.alone, found.track, found.n_tracks)
     except MemoryError as error:
@@ -171,13 +172,40 @@ def _from_array(name: str, array: npt.NDArray[Any], rate: int) -> Sound:
 def _decode(
     name: str, file: BinaryIO, audio_track: int | None, max_seconds: float, cancelled: Event | None
 ) -> Decoded:
-    if os.fstat(file.fileno()).st_size == 0:
+    """Of recordings that were joined into one file all of them, one after the other."""
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
+    starts = (0, *joined.starts(name, file, cancelled))
+    if len(starts) == 1:
+        return _decode_one(name, file, audio_track, max_seconds, cancelled)
+    whole: Decoded | None = None
+    for start, end in zip(starts, (*starts[1:], size), strict=True):
+        with part_of(name, file, start, end, cancelled) as part:
+            seconds = 0.0 if whole is None else whole.seconds
+            try:
+                decoded = _decode_one(name, part, audio_track, max_seconds - seconds, cancelled)
+            except TooLongError as error:
+                raise too_long(name, max_seconds) from error
+            except AudioError:
+                if whole is None:
+                    raise
+                damage = Damage(seconds, None, JOINED)
+                whole = replace(whole, damage=(*whole.damage, damage))
+                continue
+        whole = decoded if whole is None else whole.followed_by(decoded)
+    assert whole is not None
+    return whole
+
+
+def _decode_one(
+    name: str, file: BinaryIO, audio_track: int | None, max_seconds: float, cancelled: Event | None
+) -> Decoded:
     if audio_track is not None and audio_track > 1:
         tracks = tracks_in(name, file)
         if tracks and audio_track > len(tracks):
             raise no_such_track(name, audio_track, tracks)
-    with corrected(name, file, max_seconds) or nullcontext(file) as whole:
+    with corrected(name, file, max_seconds, cancelled) or nullcontext(file) as whole:
         decoded = _Recording(name, whole, audio_track, max_seconds, cancelled).heard()
         damage = _with_end(decoded.damage, stated.missing_end(whole, decoded.seconds, decoded.film))
     if damage and not decoded.seconds:
@@ -259,7 +287,7 @@ class _Recording:
 
         Only decoding tells for sure: those of a short Vorbis file can claim to last a day.
         """
-        packets = by_ffmpeg.packets(self.file)
+        packets = by_ffmpeg.packets(self.name, self.file, self.cancelled)
         return packets.are_damaged or packets.seconds > seconds + LENGTH_SLACK
 
     def _by_libsndfile(self, alone: tuple[Alone, ...]) -> Decoded | None:

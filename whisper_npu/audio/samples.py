@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from threading import Event
 from typing import Any
@@ -17,7 +17,7 @@ from whisper_npu.errors import AudioError, CancelledError, one_line, quoted
 
 SAMPLE_RATE = 16_000  # samples per second of Whisper's input
 MIN_SAMPLE_RATE = 1_000  # Hz; a lower rate means a damaged header, and upsampling would fill the memory
-MAX_SAMPLE_RATE = 10_000_000  # Hz; a higher one is a mistake, and nothing would be left of the recording
+MAX_SAMPLE_RATE = 768_000  # Hz, of the fastest converters; a higher one is a damaged header, slow to resample
 LOUDEST = 64.0  # of floats; beyond it they are whole numbers that nobody has scaled
 MAX_CHANNELS = 64  # an array with more is probably (n_samples, n_channels), transposed
 # Of whole numbers as wav files hold them: the value of silence, and how far the loudest sample is from it.
@@ -53,6 +53,24 @@ class Decoded:
     n_tracks: int = 1  # how many audio tracks the file has
     film: Film | None = None  # what its container states, as FFmpeg reads it
 
+    def followed_by(self, other: Decoded) -> Decoded:
+        """Both as one; the other's samples are added to this one's, and let go."""
+        with other.samples as samples:
+            for first in range(0, samples.n_samples, BLOCK):
+                self.samples.add(samples.samples(first, first + BLOCK))
+        start = self.samples.n_samples / SAMPLE_RATE - other.seconds
+        return replace(
+            self,
+            seconds=self.seconds + other.seconds,
+            damage=(*self.damage, *(part.later(start) for part in other.damage)),
+            alone=(*_until(self.alone, start), *_until(other.alone, other.seconds, start)),
+        )
+
+
+def _until(alone: tuple[Alone, ...], end: float, later: float = 0.0) -> tuple[Alone, ...]:
+    """The same in a recording that others follow and, `later` seconds long, precede."""
+    return tuple(Alone(part.start + later, min(part.end, end) + later, part.channel) for part in alone)
+
 
 class Resampling:
     """Mono samples at `rate` Hz, given piece by piece, become those at 16 kHz that librosa.resample makes.
@@ -86,6 +104,29 @@ class Resampling:
             self._block[self._n_block : self._n_block + len(part)] = part
             self._n_block += len(part)
             n_added += len(part)
+
+    def add_silence(self, seconds: float) -> None:
+        """Of any length: only a block on either side is resampled."""
+        n_samples = round(seconds * self.rate)
+        n_before = min(n_samples, len(self._block))  # of what is resampled: the sound before rings on
+        n_skipped = max(0, n_samples - 2 * len(self._block))
+        self.add(np.zeros(n_before, np.float32))
+        if n_skipped:
+            # What follows is resampled anew, from where a sample at `rate` is one at 16 kHz, too.
+            n_skipped -= (self._n_resampled + self._n_block + n_skipped) % (
+                self.rate // math.gcd(self.rate, SAMPLE_RATE)
+            )
+            self._skip(n_skipped)
+        self.add(np.zeros(n_samples - n_before - n_skipped, np.float32))
+
+    def _skip(self, n_samples: int) -> None:
+        """Silence between silences."""
+        if self._n_block:
+            self._resample_block(last=True)
+        self._done.set_length(self._n_samples)
+        self._stream = None  # the next block begins anew
+        self._n_resampled += n_samples
+        self._done.set_length(self._n_samples)
 
     def finish(self) -> Store:
         """ceil(n_samples * 16000 / rate) of all that was given. To be called once."""

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from functools import partial
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
 from math import inf
+from threading import Event
 from time import monotonic, sleep
 from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
 from whisper_npu.audio.copying import PIECE, copied
+from whisper_npu.audio.damage import check_cancelled
 from whisper_npu.errors import AudioError, shown
 from whisper_npu.home import expanded
 
@@ -23,7 +25,7 @@ from whisper_npu.home import expanded
 AudioSource = str | os.PathLike[str] | BinaryIO | bytes | npt.NDArray[Any]
 
 OPEN_FILE = "the open file"  # what messages call a source without a name
-_WRITER_SECONDS = 30.0  # that a pipe waits for somebody to write into it
+_WRITER_SECONDS = 10.0  # that a pipe waits for somebody to write into it
 
 
 def name_of(source: object) -> str:
@@ -37,22 +39,22 @@ def name_of(source: object) -> str:
     return "standard input" if source == "-" else shown(os.fsdecode(source)) or "''"
 
 
-def fetch(name: str, source: object, max_seconds: float = inf) -> BinaryIO:
+def fetch(name: str, source: object, max_seconds: float = inf, cancelled: Event | None = None) -> BinaryIO:
     """The source's content as a nameless file in which decoders can seek.
 
     A file on disk is opened once more, so that an open one stays where it is. All else is copied, piece by
-    piece, into a temporary file, no more than `max_seconds` need (see `copied`); what can seek is then put
-    back to where it was.
+    piece, into a temporary file, no more than `max_seconds` need (see `copied`), unless `cancelled` is set;
+    what can seek is then put back to where it was.
     """
     if source == "-":
-        return _from_open_file(name, _standard_input(), max_seconds)
+        return _from_open_file(name, _standard_input(), max_seconds, cancelled)
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(source)
-        return _open(path if os.path.lexists(path) else expanded(path), name, max_seconds)
+        return _open(path if os.path.lexists(path) else expanded(path), name, max_seconds, cancelled)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return copied(name, BytesIO(bytes(source)).read)
+        return copied(name, BytesIO(bytes(source)).read, cancelled=cancelled)
     if hasattr(source, "read"):
-        return _from_open_file(name, source, max_seconds)
+        return _from_open_file(name, source, max_seconds, cancelled)
     raise AudioError(f"cannot load audio from {type(source).__name__}; {_remedy(source)}")
 
 
@@ -88,7 +90,7 @@ def _standard_input() -> Any:
     return stdin.buffer
 
 
-def _from_open_file(name: str, file: Any, max_seconds: float) -> BinaryIO:
+def _from_open_file(name: str, file: Any, max_seconds: float, cancelled: Event | None) -> BinaryIO:
     """What it holds from its position on."""
     plain = _without_wrapper(file)
     position = _position(plain)
@@ -96,7 +98,7 @@ def _from_open_file(name: str, file: Any, max_seconds: float) -> BinaryIO:
         opened = _opened_again(name, plain)
         if opened is not None:
             return opened
-    copy = copied(name, partial(_read, name, file), max_seconds)
+    copy = copied(name, partial(_read, name, file), max_seconds, cancelled=cancelled)
     if position is not None:
         plain.seek(position)
     return copy
@@ -148,7 +150,7 @@ def _read(name: str, file: Any, size: int) -> bytes:
     return content
 
 
-def _open(path: str, name: str, max_seconds: float) -> BinaryIO:
+def _open(path: str, name: str, max_seconds: float, cancelled: Event | None) -> BinaryIO:
     try:
         is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
         file = _open_unnamed(path, os.O_NONBLOCK if is_pipe else 0)
@@ -157,8 +159,8 @@ def _open(path: str, name: str, max_seconds: float) -> BinaryIO:
         with file:  # decoders seek, which a pipe such as <(command) cannot
             if file.isatty():
                 raise AudioError(f"{name}: is a terminal; name an audio file")
-            first = _first_of_a_pipe(name, file) if is_pipe else b""
-            return copied(name, partial(_read, name, file), max_seconds, first)
+            first = _first_of_a_pipe(name, file, cancelled) if is_pipe else b""
+            return copied(name, partial(_read, name, file), max_seconds, first, cancelled)
     except FileNotFoundError as error:
         raise AudioError(f"{name}: no such file; check the name and the folder") from error
     except IsADirectoryError as error:
@@ -170,13 +172,14 @@ def _open(path: str, name: str, max_seconds: float) -> BinaryIO:
         raise AudioError(f"{name}: cannot be read ({_reason(error)}); check the name and the disk") from error
 
 
-def _first_of_a_pipe(name: str, file: BinaryIO) -> bytes:
+def _first_of_a_pipe(name: str, file: BinaryIO, cancelled: Event | None) -> bytes:
     """What is in a pipe that was opened without waiting; nothing if another process has it open, too.
 
     To open it would wait for that process for ever.
     """
     end = monotonic() + _WRITER_SECONDS
     while (found := file.read(PIECE)) == b"":  # None if there is a writer that has written nothing so far
+        check_cancelled(name, cancelled)
         if monotonic() > end:
             raise AudioError(
                 f"{name}: is a pipe into which nothing was written for {_WRITER_SECONDS:g} s; "

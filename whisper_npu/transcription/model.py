@@ -263,12 +263,13 @@ class Model:
         after: ResumePoint | None,
     ) -> Generator[Segment | None, None, None]:
         """The work of a stream: yields None once the language is known, then the segments."""
-        with self._alone(decoded.go_on), ExitStack() as closing:
-            with self._stage("audio"):
+        self._check_thread()
+        with ExitStack() as closing:
+            with self._stage("audio"):  # other threads may have the model meanwhile
                 start = perf_counter()
                 sound = closing.enter_context(opened())
                 audio_seconds = perf_counter() - start
-            decoded.go_on()
+            closing.enter_context(self._alone(decoded.go_on))
             self._whisper.on_stage("audio", start, start + audio_seconds)
             if after is not None:
                 self.check_point(after, sound.duration)
@@ -327,11 +328,7 @@ class Model:
 
         go_on: asked while it waits; raises where there is nothing to wait for any more.
         """
-        if self._at_work == get_ident():
-            raise UsageError(
-                "the model is in the middle of another recording: exhaust or close its stream first"
-            )
-        self.device.threads.check_open()
+        self._check_thread()
         go_on()
         while not self._one_at_a_time.acquire(timeout=PATIENCE):
             go_on()
@@ -341,6 +338,14 @@ class Model:
         finally:
             self._at_work = None
             self._one_at_a_time.release()
+
+    def _check_thread(self) -> None:
+        """Raises UsageError if this thread is in the middle of another recording, DeviceError once closed."""
+        if self._at_work == get_ident():
+            raise UsageError(
+                "the model is in the middle of another recording: exhaust or close its stream first"
+            )
+        self.device.threads.check_open()
 
     def close(self) -> None:
         """Close the device. Whatever is asked of this model from here on raises DeviceError."""

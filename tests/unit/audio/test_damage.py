@@ -283,15 +283,6 @@ def test_other_streams_that_were_joined_are_read_whole(tmp_path, name):
     assert len(samples) / SAMPLE_RATE == pytest.approx(8, abs=0.3)
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.m4a"])
-def test_a_second_recording_that_no_decoder_reads_is_named(tmp_path, name):
-    path = recording(tmp_path / name, seconds=4)
-    path.write_bytes(2 * path.read_bytes())
-    samples, (warning,) = load_damaged(path)
-    assert len(samples) / SAMPLE_RATE == pytest.approx(4, abs=0.1)
-    assert "are another recording, joined to the first one" in warning
-
-
 # Damaged in the middle
 
 

@@ -283,7 +283,9 @@ def test_an_mp3_that_states_more_than_any_memory_holds_loads_as_far_as_it_goes(t
 def test_packets_that_claim_more_than_they_hold_change_nothing(tmp_path, monkeypatch):
     path = write(tmp_path / "a.ogg", noise(44_100, 2), 44_100, "OGG", "VORBIS")
     expected = load_audio(path)
-    monkeypatch.setattr("whisper_npu.audio.by_ffmpeg.packets", lambda _: Packets(86_400.0, are_damaged=False))
+    monkeypatch.setattr(
+        "whisper_npu.audio.by_ffmpeg.packets", lambda *_: Packets(86_400.0, are_damaged=False)
+    )
     assert np.array_equal(load_audio(path), expected)
 
 

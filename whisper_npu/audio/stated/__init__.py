@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
-from whisper_npu.audio.damage import CUT_SHORT, EXACT_SLACK, Damage, Film
+from whisper_npu.audio.damage import CUT_SHORT, EXACT_SLACK, JOINED, Damage, Film
 from whisper_npu.audio.stated import (
     asf,
     au,
@@ -34,9 +34,7 @@ from whisper_npu.audio.stated import (
 from whisper_npu.audio.stated.fields import End, Extent, at
 from whisper_npu.audio.stated.mp3 import TAGS, id3_size
 
-__all__ = ["TAGS", "avi", "extent_of", "has_lost_index", "id3_size", "missing_end", "mp4"]
-
-_JOINED = "are another recording, joined to the first one: cut it off and transcribe it alone"
+__all__ = ["TAGS", "avi", "extent_of", "has_lost_index", "id3_size", "missing_end", "mp4", "ogg"]
 
 _EXTENTS: tuple[Callable[[BinaryIO], Extent | None], ...] = (
     riff.extent,
@@ -71,7 +69,7 @@ def missing_end(file: BinaryIO, seconds: float, film: Film | None = None) -> Dam
         return _behind_samples(file, size, extent, extent.stated, seconds)
     end = next((end for end in (family(file, size) for family in _ENDS) if end is not None), End())
     if end.is_joined:
-        return Damage(seconds, None, _JOINED)
+        return Damage(seconds, None, JOINED)
     stated, reached, slack = end.seconds, seconds, end.slack
     if end.is_of_film and film is not None:
         reached = max(film.reached, seconds)
@@ -111,4 +109,4 @@ def _behind_samples(file: BinaryIO, size: int, extent: Extent, stated: int, seco
         if end > seconds + EXACT_SLACK:
             return Damage(seconds, end, CUT_SHORT)
     is_joined = at(file, extent.end + stated % 2, 4) in (b"RIFF", b"FORM")
-    return Damage(seconds, None, _JOINED) if is_joined else None
+    return Damage(seconds, None, JOINED) if is_joined else None

@@ -1,22 +1,82 @@
-"""Ogg (RFC 3533, 6)."""
+"""Pages of Ogg (RFC 3533, 6): which are damaged, by their checksums. Decoders skip these without a word."""
 
 from __future__ import annotations
 
+import os
+import zlib
 from typing import BinaryIO
 
-from whisper_npu.audio.stated.fields import End, at
+from whisper_npu.audio.stated.fields import End
 
+_MAGIC = b"OggS"
 _LONGEST = 27 + 255 + 255 * 255  # bytes of a page
+_REACH = 2**20  # bytes in which the first page of sound lies, but for very large pictures in tags
+_NOWHERE = (0, 2**64 - 1)  # granule positions of headers, and of pages in which no packet ends
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def lacks_its_start(file: BinaryIO) -> bool:
+    """Whether bytes that are no whole page come before the first whole page of sound.
+
+    False for another format, and for a recording of a broadcast: it begins later, but with a whole page.
+    """
+    content = os.pread(file.fileno(), _REACH, 0)
+    if not content.startswith(_MAGIC):
+        return False
+    place, is_damaged = 0, False
+    while 0 <= place < len(content) - _LONGEST or (place >= 0 and len(content) < _REACH):
+        length = _length(content, place)
+        if not length or not _is_whole(content[place : place + length]):
+            is_damaged = True
+            place = content.find(_MAGIC, place + 1)
+            continue
+        if int.from_bytes(content[place + 6 : place + 14], "little") not in _NOWHERE:
+            return is_damaged
+        place += length
+    return False
 
 
 def end(file: BinaryIO, size: int) -> End | None:
-    """Cut if its last page is not there as a whole."""
-    if at(file, 0, 4) != b"OggS":
+    """Cut if its last page is damaged, or not there as a whole."""
+    if os.pread(file.fileno(), 4, 0) != _MAGIC:
         return None
-    tail = at(file, max(0, size - _LONGEST), _LONGEST)
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or page[:4] != b"OggS":
-        return End(is_cut=page[:4] == b"OggS")
-    table = page[27 : 27 + page[26]]
-    # The first bytes of another page may be behind it.
-    return End(is_cut=len(page) != 27 + page[26] + sum(table))
+    return End(is_cut=_ends_in_damage(file, size))
+
+
+def _ends_in_damage(file: BinaryIO, size: int) -> bool:
+    end = os.pread(file.fileno(), 2 * _LONGEST, max(0, size - 2 * _LONGEST))
+    place = end.find(_MAGIC)
+    while place >= 0:
+        length = _length(end, place)
+        if not length or not _is_whole(end[place : place + length]):
+            following = end.find(_MAGIC, place + 1)
+            if following < 0:
+                return True
+            place = following
+            continue
+        place += length
+        if place == len(end):
+            return False
+        if end[place : place + 4] != _MAGIC:  # zeros that a recorder left, or a damaged page
+            behind = end.find(_MAGIC, place)
+            if behind < 0:
+                return any(end[place:])
+            place = behind
+    return True
+
+
+def _length(content: bytes, place: int) -> int:
+    """Of the page there, by its table; 0 for none."""
+    head = content[place : place + 27]
+    if len(head) < 27 or head[:4] != _MAGIC:
+        return 0
+    return 27 + head[26] + sum(content[place + 27 : place + 27 + head[26]])
+
+
+def _is_whole(page: bytes) -> bool:
+    """By its checksum, which is zlib's with the bits of each byte, and of the sum, in the other order."""
+    if len(page) < 27 or _length(page, 0) != len(page):
+        return False
+    content = page[:22] + bytes(4) + page[26:]
+    mirrored = zlib.crc32(content.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{mirrored:032b}"[::-1], 2) == int.from_bytes(page[22:26], "little")
