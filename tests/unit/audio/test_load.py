@@ -317,10 +317,11 @@ def test_a_truncated_mp4_is_read_with_its_index_and_refused_without(tmp_path):
         cut(write_container(tmp_path / fmt, fmt, "aac", noise(10 * 44_100, 2), 44_100))
         for fmt in ("ipod", "mp4")  # the index (moov) comes last, or first
     )
-    assert "its index, which mp4 and m4a keep at their end, is not there" in refusal(last)
+    assert "its index, which mp4, m4a and mov keep at their end, is not there" in refusal(last)
     samples, (warning,) = load_damaged(first)
     assert len(samples) == pytest.approx(5 * SAMPLE_RATE, rel=0.1)
-    assert warning.endswith(" to 10.02 are missing: it is damaged or cut short")
+    assert float(warning.split()[4]) == pytest.approx(10, abs=0.03)
+    assert warning.endswith("are missing: it is damaged or cut short")
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.8])
@@ -557,9 +558,10 @@ for path in sys.argv[1:]:
 def test_what_others_print_while_a_file_is_read_appears(tmp_path):
     mp3 = cut(write(tmp_path / "a.mp3", noise(44_100), 44_100, "MP3", "MPEG_LAYER_III"))  # libmpg123 warns
     code = """
-import os, sys, threading
+import os, sys, threading, warnings
 import soundfile
 from whisper_npu.audio import load_audio
+warnings.simplefilter("ignore")  # of the missing end
 read = soundfile.SoundFile.read
 def draw():
     os.write(1, b"to stdout\\n")

@@ -102,7 +102,7 @@ def _size(file: BinaryIO) -> int:
 def _behind_samples(file: BinaryIO, size: int, extent: Extent, stated: int, seconds: float) -> Damage | None:
     there = extent.there(size)
     if there == 0:
-        return Damage(0.0, None, CUT_SHORT)
+        return Damage(0.0, None, CUT_SHORT) if stated else None
     if there < stated:
         by_bytes = seconds * stated / there
         end = extent.seconds if seconds < extent.seconds < 2 * by_bytes else by_bytes
