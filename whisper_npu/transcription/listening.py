@@ -75,6 +75,8 @@ def _one_by_one(
     if options.vad_filter and clips == WHOLE_RECORDING:
         vad = vad_options(options, WINDOW_SECONDS)
         heard = Cut(source, [*parts_with_speech(source, vad, features.go_on)])
+    elif clips == WHOLE_RECORDING:
+        clips = source.clips_with_sound()
     mel = features.mel_of(heard)
 
     def where() -> float:
@@ -96,6 +98,8 @@ def _one_by_one(
             yield segment
 
     arguments = loop_arguments(options) | {"language": language, "vad_filter": False}
+    if clips != options.clip_timestamps:
+        arguments["clip_timestamps"] = list(clips)
     if after is not None:
         clips = clips_from(clips, after.window)
         arguments |= {"clip_timestamps": list(clips), "initial_prompt": list(after.tokens)}
