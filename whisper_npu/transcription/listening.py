@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -127,20 +128,26 @@ def _in_batches(
     features = whisper.feature_extractor
     window_seconds = options.chunk_length or features.chunk_length
     vad = vad_options(options, features.chunk_length)
-    heard = Cut(source, [*parts_with_speech(source, vad, features.go_on)])
-    groups = packed(heard.parts, int(window_seconds * SAMPLE_RATE))
-    first = Cut(source, groups[0] if groups else [])
+    groups = packed(parts_with_speech(source, vad, features.go_on), int(window_seconds * SAMPLE_RATE))
+    group = next(groups, [])
+    first = Cut(source, group)
     language, probability = _language(whisper, features.mel_of(first), first, options, after)
 
-    def at_batch(number: int) -> None:
-        seconds = groups[number][0].start / SAMPLE_RATE
+    def at_batch(number: int, start: int) -> None:
+        seconds = start / SAMPLE_RATE
         whisper.where = lambda: seconds
         on_window(ResumePoint(0, number, seconds, (), 0.0, language, probability))
 
     segments = in_batches(
-        whisper, source, groups, options, language, at_batch, first=after.window if after else 0
+        whisper,
+        source,
+        chain([group] if group else [], groups),
+        options,
+        language,
+        at_batch,
+        first=after.window if after else 0,
     )
-    return Listening(language, probability, source, heard.restored(segments))
+    return Listening(language, probability, source, segments)
 
 
 def _language(
