@@ -18,6 +18,7 @@ CHUNK_SECONDS = 30  # length of Whisper's window
 N_SAMPLES = CHUNK_SECONDS * SAMPLE_RATE  # 480000 samples in a window
 N_FRAMES = N_SAMPLES // HOP_LENGTH  # 3000 frames in a mel spectrogram input
 N_FFT = 400  # samples of a frame: 25 ms
+WINDOWS_KEPT = 2  # a slice may begin in one and end in the next
 
 
 def ignore_window() -> None:
@@ -39,7 +40,7 @@ def log_mel(samples: Samples, n_mels: int) -> Samples:
     if samples.ndim != 1:
         raise AudioError(f"samples of shape {samples.shape}: expected (n_samples,); load_audio returns that")
     source = InMemory(samples.astype(np.float32, copy=False))
-    return LogMel(source, n_mels)[:, :]
+    return LogMel(source, n_mels, n_kept=None)[:, :]
 
 
 class LogMel:
@@ -49,9 +50,16 @@ class LogMel:
     """
 
     def __init__(
-        self, source: SampleSource, n_mels: int, on_window: Callable[[], None] = ignore_window
+        self,
+        source: SampleSource,
+        n_mels: int,
+        on_window: Callable[[], None] = ignore_window,
+        n_kept: int | None = WINDOWS_KEPT,
     ) -> None:
-        """on_window: called before each window is transformed; what it raises ends the work."""
+        """on_window: called before each window is transformed; what it raises ends the work.
+
+        n_kept: how many windows are kept for later; None for all, so that none is transformed again.
+        """
         if n_mels < 1:
             raise UsageError(
                 f"n_mels is {n_mels}, must be at least 1: Whisper's models take 80, or 128 (large-v3)"
@@ -62,7 +70,7 @@ class LogMel:
         n_frames = source.n_samples // HOP_LENGTH + 1
         # The last window takes the rest too: BLAS may round the product of a few frames differently.
         self._edges = [*range(0, max(n_frames - N_FRAMES, 0) + 1, N_FRAMES), n_frames]
-        self._window = lru_cache(_WINDOWS_KEPT)(self._transformed)
+        self._window = lru_cache(n_kept)(self._transformed)
         self.shape = n_mels, n_frames
         self._loudest = max(float(self._window(i).max()) for i in range(len(self._edges) - 1))
 
@@ -100,9 +108,6 @@ class LogMel:
                 f"up to {np.abs(part).max():g}; expected floats in -1..1: scale them"
             )
         return mel  # type: ignore[no-any-return]
-
-
-_WINDOWS_KEPT = 2  # a slice may begin in one and end in the next
 
 
 def _around(source: SampleSource, first: int, end: int) -> Samples:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import chain, zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from whisper_npu.audio import SAMPLE_RATE, Samples, SampleSource, Sound
 from whisper_npu.audio.levels import LEVEL_STEP, PART
 from whisper_npu.audio.sound import OFFSET
+from whisper_npu.transcription.options import WHOLE_RECORDING
 from whisper_npu.transcription.speech import Part, parts_with_speech, voice_check
 from whisper_npu.transcription.stages import no_question
 
@@ -27,6 +29,9 @@ QUIET = 0.01  # of the loudest level (-40 dB): below it speech is lost beside wh
 _LEAST = 1e-8  # below it there is nothing
 _SHORTEST = 2 * SAMPLE_RATE // LEVEL_STEP  # steps that are quiet; a pause between words is shorter
 _AROUND = 5 * SAMPLE_RATE // LEVEL_STEP  # steps before and behind one that decide how much louder it becomes
+_LONG_SILENCE = 10 * SAMPLE_RATE // LEVEL_STEP  # steps without any sound that are left out
+_STEP_SECONDS = LEVEL_STEP / SAMPLE_RATE
+_MARGIN = 0.25  # seconds of it that stay before and behind sound
 _EDGE = SAMPLE_RATE // 20  # samples in which a part becomes louder
 
 
@@ -74,13 +79,29 @@ class Audible:
         factor = np.interp(np.arange(start, start + len(samples)), middles[: len(factors)], factors)
         return _louder(samples, factor.astype(np.float32))
 
+    def clips_with_sound(self) -> tuple[float, ...]:
+        """Without long times of digital silence: start, end, start, ... in s; the last one may have no end.
+
+        Whisper says of speech behind such a silence that it begins with the window, and loses its end.
+        """
+        if not self._loudest:
+            return WHOLE_RECORDING
+        levels = self._sound.levels
+        runs = [(first, end) for first, end in _runs_of(levels <= _LEAST) if end - first >= _LONG_SILENCE]
+        begins = [end * _STEP_SECONDS - _MARGIN for _, end in runs if end < len(levels)]
+        ends = [first * _STEP_SECONDS + _MARGIN for first, _ in runs if first > 0]
+        if not runs or runs[0][0] > 0:
+            begins.insert(0, 0.0)
+        clips = chain.from_iterable(zip_longest(begins, ends))
+        return tuple(seconds for seconds in clips if seconds is not None)
+
     @cached_property
     def _runs(self) -> list[tuple[int, int]]:
-        """First and last but one step of each time that is quiet for long."""
-        is_quiet = np.concatenate([[False], self._sound.levels < QUIET * self._loudest, [False]])
-        edges = np.flatnonzero(np.diff(is_quiet)).reshape(-1, 2)
-        shortest = min(_SHORTEST, len(self._sound.levels))
-        return [(int(first), int(end)) for first, end in edges if end - first >= shortest]
+        """The first, and the one behind the last, step of each time that is quiet for long."""
+        levels = self._sound.levels
+        shortest = min(_SHORTEST, len(levels))
+        quiet = _runs_of(levels < QUIET * self._loudest)
+        return [(first, end) for first, end in quiet if end - first >= shortest]
 
     @cached_property
     def _factors(self) -> npt.NDArray[np.float32]:
@@ -114,6 +135,12 @@ class _Raised:
     def samples(self, start: int, stop: int) -> Samples:
         first = self._part.start
         return self._audible._raised(first + start, min(first + stop, self._part.stop))
+
+
+def _runs_of(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The first, and the one behind the last, of each run of those that are chosen."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]])))
+    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
 
 
 def _louder(samples: Samples, factor: Samples | np.float32) -> Samples:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -21,42 +21,38 @@ SHORTEST_REST = 1.0  # seconds at the end of a window that are decoded separatel
 def in_batches(
     whisper: faster_whisper.WhisperModel,
     source: SampleSource,
-    groups: Sequence[Sequence[Part]],
+    groups: Iterable[Sequence[Part]],
     options: TranscribeOptions,
     language: str,
-    on_batch: Callable[[int], None],
+    on_batch: Callable[[int, int], None],
     *,
     first: int = 0,
 ) -> Iterator[Any]:
-    """The segments of groups of parts, each of which fits into a window; times as if nothing else were there.
+    """The segments of groups of parts, each of which fits into a window. Groups are taken batch by batch.
 
-    on_batch is called with the number of its first group before each batch is decoded. first: where to begin.
+    on_batch is called with the number of its first group, and the sample at which that starts, before each
+    batch is decoded. first: where to begin.
     """
     assert options.batch_size is not None
     pipeline = _WholeWindows(whisper)
     arguments = batch_arguments(options) | {"language": language, "vad_filter": False}
-    before = sum(part.n_samples for group in groups[:first] for part in group)
-    for number in range(first, len(groups), options.batch_size):
-        on_batch(number)
-        batch = [Cut(source, group) for group in groups[number : number + options.batch_size]]
+    groups = iter(groups)
+    before = sum(part.n_samples for group in islice(groups, first) for part in group)
+    number = first
+    while batch := list(islice(groups, options.batch_size)):
+        on_batch(number, batch[0][0].start)
+        heard = Cut(source, list(chain.from_iterable(batch)))
         # Half a sample more, for faster-whisper rounds seconds down to samples.
-        edges = (np.cumsum([0, *(window.n_samples for window in batch)]) + 0.5) / SAMPLE_RATE
+        lengths = [sum(part.n_samples for part in group) for group in batch]
+        edges = (np.cumsum([0, *lengths]) + 0.5) / SAMPLE_RATE
         clips = [{"start": start, "end": end} for start, end in pairwise(edges)]
-        samples = np.concatenate([window.samples(0, window.n_samples) for window in batch])
+        samples = heard.samples(0, heard.n_samples)
         segments, _ = pipeline.transcribe(samples, clip_timestamps=clips, **arguments)
-        for segment in segments:
-            yield _later(segment, before)
-        before += len(samples)
-
-
-def _later(segment: Any, n_samples: int) -> Any:
-    """A segment of faster-whisper's, moved."""
-    seconds = n_samples / SAMPLE_RATE
-    segment.seek += n_samples // HOP_LENGTH
-    for timed in (segment, *(segment.words or ())):
-        timed.start += seconds
-        timed.end += seconds
-    return segment
+        for segment in heard.restored(segments):
+            segment.seek += before // HOP_LENGTH
+            yield segment
+        before += heard.n_samples
+        number += len(batch)
 
 
 class _WholeWindows(faster_whisper.BatchedInferencePipeline):  # type: ignore[misc]  # untyped

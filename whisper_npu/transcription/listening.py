@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ def _one_by_one(
     if options.vad_filter and clips == WHOLE_RECORDING:
         vad = vad_options(options, WINDOW_SECONDS)
         heard = Cut(source, [*parts_with_speech(source, vad, features.go_on)])
+    elif clips == WHOLE_RECORDING:
+        clips = source.clips_with_sound()
     mel = features.mel_of(heard)
 
     def where() -> float:
@@ -96,6 +99,8 @@ def _one_by_one(
             yield segment
 
     arguments = loop_arguments(options) | {"language": language, "vad_filter": False}
+    if clips != options.clip_timestamps:
+        arguments["clip_timestamps"] = list(clips)
     if after is not None:
         clips = clips_from(clips, after.window)
         arguments |= {"clip_timestamps": list(clips), "initial_prompt": list(after.tokens)}
@@ -123,20 +128,26 @@ def _in_batches(
     features = whisper.feature_extractor
     window_seconds = options.chunk_length or features.chunk_length
     vad = vad_options(options, features.chunk_length)
-    heard = Cut(source, [*parts_with_speech(source, vad, features.go_on)])
-    groups = packed(heard.parts, int(window_seconds * SAMPLE_RATE))
-    first = Cut(source, groups[0] if groups else [])
+    groups = packed(parts_with_speech(source, vad, features.go_on), int(window_seconds * SAMPLE_RATE))
+    group = next(groups, [])
+    first = Cut(source, group)
     language, probability = _language(whisper, features.mel_of(first), first, options, after)
 
-    def at_batch(number: int) -> None:
-        seconds = groups[number][0].start / SAMPLE_RATE
+    def at_batch(number: int, start: int) -> None:
+        seconds = start / SAMPLE_RATE
         whisper.where = lambda: seconds
         on_window(ResumePoint(0, number, seconds, (), 0.0, language, probability))
 
     segments = in_batches(
-        whisper, source, groups, options, language, at_batch, first=after.window if after else 0
+        whisper,
+        source,
+        chain([group] if group else [], groups),
+        options,
+        language,
+        at_batch,
+        first=after.window if after else 0,
     )
-    return Listening(language, probability, source, heard.restored(segments))
+    return Listening(language, probability, source, segments)
 
 
 def _language(

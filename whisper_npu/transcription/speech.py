@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -47,11 +47,13 @@ class Cut:
     def samples(self, start: int, stop: int) -> Samples:
         """Those from `start` to before `stop`, as far as there are any: (n,) float32."""
         found = [np.empty(0, np.float32)]
-        for part, end in zip(self.parts, self._ends, strict=True):
+        for i in range(bisect_right(self._ends, start), len(self.parts)):
+            part, end = self.parts[i], self._ends[i]
             before = end - part.n_samples - part.start  # from a place in the recording to one here
             low, high = max(start, end - part.n_samples), min(stop, end)
-            if low < high:
-                found.append(self._source.samples(low - before, high - before))
+            if low >= high:
+                break
+            found.append(self._source.samples(low - before, high - before))
         return np.concatenate(found)
 
     def seconds_in_source(self, seconds: float) -> float:
@@ -166,14 +168,15 @@ def spoken(segments: Iterator[Any], source: SampleSource, options: TranscribeOpt
             yield segment
 
 
-def packed(parts: Sequence[Part], most: int) -> list[list[Part]]:
+def packed(parts: Iterable[Part], most: int) -> Iterator[list[Part]]:
     """The parts in groups of at most `most` samples, in order. A longer part is a group of its own."""
-    groups: list[list[Part]] = []
-    room = 0
+    group: list[Part] = []
+    room = most
     for part in parts:
-        if part.n_samples > room:
-            groups.append([])
-            room = most
-        groups[-1].append(part)
+        if group and part.n_samples > room:
+            yield group
+            group, room = [], most
+        group.append(part)
         room -= part.n_samples
-    return groups
+    if group:
+        yield group

@@ -126,3 +126,23 @@ def test_silence_counts_in_levels() -> None:
         levels.add_silence(n)
         expected.add(np.concatenate([one, np.zeros(n, np.float32)]))
     assert np.array_equal(levels.values(), expected.values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clips"),
+    [
+        ([(7, 1)], (0,)),
+        ([(40, 0)], (0,)),
+        ([(40, 0), (7, 1)], (39.75,)),
+        ([(7, 1), (9, 0), (7, 1)], (0,)),
+        ([(7, 1), (40, 0), (7, 1)], (0, 7.25, 46.75)),
+        ([(7, 1), (40, 0)], (0, 7.25)),
+        ([(20, 0), (7, 1), (20, 0), (7, 1), (20, 0)], (19.75, 27.25, 46.75, 54.25)),
+    ],
+)
+def test_long_times_without_any_sound_are_left_out(
+    seconds: list[tuple[int, float]], clips: tuple[float, ...]
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 7 * SAMPLE_RATE)
+    samples = np.concatenate([noise if loud else np.zeros(n * SAMPLE_RATE) for n, loud in seconds])
+    assert Audible(sound_of(samples)).clips_with_sound() == clips

@@ -112,7 +112,7 @@ def test_groups_fit_into_a_window_and_hold_all_parts(
     pauses_and_lengths: list[tuple[int, int]], most: int
 ) -> None:
     parts = parts_of(pauses_and_lengths)
-    groups = packed(parts, most)
+    groups = list(packed(parts, most))
     assert [part for group in groups for part in group] == parts
     for group in groups:
         assert len(group) == 1 or sum(part.n_samples for part in group) <= most
