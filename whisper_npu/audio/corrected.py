@@ -53,7 +53,9 @@ def corrected(
     if not changes:
         return None
     with ExitStack() as closing:
-        copy = closing.enter_context(copied(name, _Pieces(file, pieces).read, max_seconds, cancelled))
+        copy = closing.enter_context(
+            copied(name, _Pieces(file, pieces).read, max_seconds, cancelled=cancelled)
+        )
         for change in changes:
             os.pwrite(copy.fileno(), change.content, change.place)
         closing.pop_all()
