@@ -217,6 +217,21 @@ def test_two_runs_do_not_write_one_journal(path: Path) -> None:
     assert os.listdir(path.parent) == []
 
 
+def test_two_runs_that_find_no_journal_do_not_write_one(tmp_path: Path) -> None:
+    path = tmp_path / "talk.partial.jsonl"
+    first, second = Journal(path, BEGUN), Journal(path, BEGUN)
+    first.append([segment(0)], point(1))
+    with pytest.raises(OSError, match="another run of whisper-npu is writing its journal"):
+        second.append([segment(0)], point(1))
+    second.remove()
+    assert os.listdir(tmp_path) == [path.name]
+    first.append([segment(1)], point(2))
+    first.close()
+    kept = read_journal(path, BEGUN)
+    assert kept is not None
+    assert len(kept.segments) == 2
+
+
 def test_it_lies_beside_the_outputs() -> None:
     assert journal_path(Path("out/talk.final.srt")) == Path("out/talk.final.partial.jsonl")
     long = [journal_path(Path(f"{'a' * 249}{end}.json")) for end in "bc"]

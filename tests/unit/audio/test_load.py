@@ -640,7 +640,7 @@ def test_the_reading_of_a_recording_can_be_cancelled(tmp_path, fmt):
         write(path, noise(1_200_000), 16_000, "WAV", "PCM_16")
     else:
         write_container(path, "matroska", "pcm_s16le", noise(1_200_000, 2), 16_000)
-    with pytest.raises(CancelledError, match=r"cancelled after \d+\.\d s were read"):
+    with pytest.raises(CancelledError, match=r"cancelled (after \d+\.\d s were|while it was) read"):
         load_audio(path, cancelled=cancelled)
 
 

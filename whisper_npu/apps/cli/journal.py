@@ -8,6 +8,7 @@ that is killed leaves at most its last line incomplete. Whoever reads it trusts 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -29,6 +30,7 @@ from whisper_npu.untrusted import json_object, open_regular
 FORMAT = "whisper-npu/journal 1"
 LONGEST_LINE = 16 << 20  # bytes; a window of 30 s with all its words and tokens has some 20 kB
 LONGEST = 1 << 28  # bytes of a journal; a day of speech has some 50 MB
+ANOTHER = "another run of whisper-npu is writing its journal"
 _SAMPLED = 1 << 20  # bytes at the start, in the middle and at the end of a recording
 
 
@@ -100,7 +102,7 @@ class Journal:
         with suppress(OSError):  # there is none, or it cannot be locked
             self._old = lock(path)
             if self._old is None:
-                raise JournalError("another run of whisper-npu is writing its journal")
+                raise JournalError(ANOTHER)
 
     def go_on_from(self, kept: Kept | None) -> None:
         """kept: what the file holds already; None to begin anew."""
@@ -126,12 +128,24 @@ class Journal:
         temporary, descriptor = owned_file(self.path)
         try:
             _write(descriptor, _line({"format": FORMAT, "begun": asdict(self._begun)}) + line)
+            if self._old is None:
+                self._check_alone()
             os.replace(temporary, self.path)
         except BaseException:
             os.close(descriptor)
             temporary.unlink(missing_ok=True)
             raise
         return descriptor
+
+    def _check_alone(self) -> None:
+        """Raises OSError where another run has begun a journal since this one found none."""
+        try:
+            other = lock(self.path)
+        except OSError:  # there is none, or a file system without locks
+            return
+        if other is None:
+            raise OSError(errno.EAGAIN, ANOTHER)
+        os.close(other)
 
     def _continued(self, line: bytes, kept: Kept) -> int:
         if self._old is None:  # a file system without locks
@@ -157,7 +171,7 @@ class Journal:
     def remove(self) -> None:
         """It is of no use any more. One that another run has put in its place stays."""
         ours = self._old if self._descriptor is None else self._descriptor
-        if ours is None or is_at(self.path, ours):
+        if is_at(self.path, ours) if ours is not None else self._kept is not None:
             self.path.unlink(missing_ok=True)
         self.close()
 
