@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from whisper_npu.owned import clear_left_behind, owned_folder
 from whisper_npu.untrusted import read_object
 
 _SIZES = ".sizes.json"  # written last: name and size of every file that `build` made
+_EARLIER = re.compile(r"\.(?:building|fetching|packing)-.+")  # scratch folders of earlier versions
 _ABOUT = ".about.json"
 
 COMPILED = "compiled"  # the kind of entry that is made from C++ sources
@@ -70,6 +72,12 @@ def find(cache: Path, key: str) -> Path | None:
     return folder if complete else None
 
 
+def clear_scratch(cache: Path) -> None:
+    """Remove what killed processes left in the cache. Raises nothing."""
+    clear_left_behind(cache)
+    clear_left_behind(cache, _EARLIER)
+
+
 def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: About | None = None) -> Path:
     """The entry's folder, built first if it is not complete.
 
@@ -81,7 +89,7 @@ def find_or_build(cache: Path, key: str, build: Callable[[Path], None], about: A
 
     Raises CacheError if the cache cannot be written, and whatever `build` raises.
     """
-    clear_left_behind(cache)
+    clear_scratch(cache)
     if (folder := find(cache, key)) is not None:
         mark_used(folder)
         if about is not None and not (folder / _ABOUT).is_file():

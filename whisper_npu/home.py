@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -13,8 +14,14 @@ from whisper_npu.errors import CacheError, UsageError, one_line, shown
 
 
 def expanded(path: str | os.PathLike[str]) -> str:
-    """With the home folder in the place of ~, or as it is where there is none."""
-    return os.path.expanduser(path)
+    """With the home folder in the place of ~, or as it is where there is none. An empty HOME is none."""
+    path = os.fspath(path)
+    if os.environ.get("HOME") != "" or path.split("/", 1)[0] != "~":
+        return os.path.expanduser(path)
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir + path[1:]
+    except KeyError:
+        return path
 
 
 def at_home(path: str | os.PathLike[str], what: str = "") -> Path:

@@ -28,8 +28,9 @@ _PATIENCE = 600.0  # seconds to wait for another process that owns the same: it 
 _POLL = 0.05  # seconds
 _UNKNOWN = "0" * 8
 _LOCK = "lock"  # in a folder: the file that its owner has locked
-# Short, since the file beside it may have the longest name allowed. The other forms are of earlier versions.
-_NAME = re.compile(r"\.[0-9a-f]{16}(?:\.([0-9a-f]{8}))?\.tmp|\.(?:building|fetching|packing)-.+")
+# Short, since the file beside it may have the longest name allowed; and one that nobody else gives, since
+# these are also looked for in the user's own folders.
+_NAME = re.compile(r"\.[0-9a-f]{16}(?:\.(?P<kernel>[0-9a-f]{8}))?\.tmp")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -75,16 +76,17 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
 
 
-def clear_left_behind(parent: Path) -> None:
+def clear_left_behind(parent: Path, names: re.Pattern[str] = _NAME) -> None:
     """Remove this user's temporary files and folders in a folder that no living process owns.
 
-    Raises nothing.
+    names: of files and folders that are temporary. Raises nothing.
     """
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
-            if found := _NAME.fullmatch(entry.name):
+            if found := names.fullmatch(entry.name):
                 with suppress(OSError):  # gone meanwhile, or closed to this process
-                    _remove_if_abandoned(Path(entry.path), entry.stat(follow_symlinks=False), found[1])
+                    kernel = found.groupdict().get("kernel")
+                    _remove_if_abandoned(Path(entry.path), entry.stat(follow_symlinks=False), kernel)
 
 
 def _remove_if_abandoned(path: Path, status: os.stat_result, kernel: str | None) -> None:

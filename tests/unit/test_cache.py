@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -185,3 +186,16 @@ def test_a_folder_of_links_has_the_size_of_what_they_lead_to(tmp_path: Path) -> 
     assert cache.size_of(tmp_path / "snapshot", with_links=True) == 1000
     assert cache.size_of(tmp_path) == 1000
     assert cache.size_of(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize("kind", [".building", ".fetching", ".packing"])
+def test_a_folder_of_an_earlier_version_goes_when_it_is_empty_or_old(kind: str, tmp_path: Path) -> None:
+    for name in (f"{kind}-old", f"{kind}-new", f"{kind}-empty", "entry"):
+        (tmp_path / name).mkdir()
+    for name in (f"{kind}-old", f"{kind}-new"):
+        (tmp_path / name / "file").touch()
+    long_ago = time.time() - 2 * 24 * 3600
+    for name in (f"{kind}-old", "entry"):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    cache.clear_scratch(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [f"{kind}-new", "entry"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from whisper_npu.checkpoint.places import Places
 from whisper_npu.errors import CacheError, UsageError
-from whisper_npu.home import at_home, cache_folder, user_folder
+from whisper_npu.home import at_home, cache_folder, expanded, user_folder
 from whisper_npu.kernels.own_toolchain import site_packages, toolchain_folder
 from whisper_npu.npu.artifacts import kernel_folder
 from whisper_npu.npu.options import NpuOptions
@@ -27,6 +28,18 @@ def test_a_relative_path_in_a_variable_of_the_specification_is_ignored(
     assert user_folder("XDG_DATA_HOME", "~/.local/share", environ) == Path("/home/anna/.local/share")
     assert user_folder("XDG_CONFIG_HOME", "~/.config", environ) == Path("/etc/anna")
     assert kernel_folder(environ) == Path("/home/anna/.local/share/whisper-npu/kernels")
+
+
+def test_an_empty_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = pwd.getpwuid(os.getuid()).pw_dir
+    monkeypatch.setenv("HOME", "")
+    assert expanded("~/a") == f"{known}/a"
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert expanded("~/a") == "~/a"
 
 
 def test_only_a_name_that_begins_with_a_home_needs_one(nobody: Path) -> None:

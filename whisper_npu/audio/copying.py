@@ -14,7 +14,7 @@ from typing import BinaryIO
 from whisper_npu.audio import by_ffmpeg, by_libsndfile
 from whisper_npu.audio.damage import check_cancelled, too_long
 from whisper_npu.audio.stated import has_lost_index
-from whisper_npu.audio.store import temporary_folder
+from whisper_npu.audio.store import roomy_folder
 from whisper_npu.errors import AudioError
 
 PIECE = 2**20  # bytes that are copied at once
@@ -40,7 +40,7 @@ def copied(
     Raises AudioError for all that, TooLongError for what is too long, CancelledError once `cancelled` is set,
     and what `read` raises.
     """
-    folder = temporary_folder() or tempfile.gettempdir()
+    folder = roomy_folder() or tempfile.gettempdir()
     try:
         with ExitStack() as closing:
             file = closing.enter_context(tempfile.TemporaryFile(dir=folder))

@@ -82,7 +82,7 @@ class Store:
     def __init__(self, name: str) -> None:
         """name: the recording's, for messages."""
         self._name = name
-        self._file: Any = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=temporary_folder())  # noqa: SIM115  # `close`
+        self._file: Any = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=roomy_folder())  # noqa: SIM115  # `close`
         self._close = finalize(self, self._file.close)  # also where a decoder fails and drops it
         self._one_at_a_time = Lock()
         self.n_samples = 0
@@ -142,13 +142,13 @@ class Store:
 
     def _no_room(self, error: OSError) -> AudioError:
         return AudioError(
-            f"{self._name}: its samples do not fit into {temporary_folder() or tempfile.gettempdir()} "
+            f"{self._name}: its samples do not fit into {roomy_folder() or tempfile.gettempdir()} "
             f"({error.strerror}); set TMPDIR to a folder with more space: an hour takes 230 MB"
         )
 
 
-def temporary_folder() -> str | None:
-    """None: Python's own choice."""
+def roomy_folder() -> str | None:
+    """Where there is room for a recording: /tmp often lies in memory. None: Python's own choice."""
     elsewhere = "/var/tmp"
     if os.environ.get("TMPDIR") or not os.access(elsewhere, os.W_OK):
         return None

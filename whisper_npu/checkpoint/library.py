@@ -21,7 +21,7 @@ from whisper_npu.checkpoint.places import Places
 from whisper_npu.checkpoint.resolve import HUB_ID, in_model_dir, unknown_model
 from whisper_npu.errors import CheckpointError, one_line, quoted
 from whisper_npu.home import expanded
-from whisper_npu.owned import clear_left_behind, owned_folder
+from whisper_npu.owned import owned_folder
 
 # Kinds of parts, besides those of cache entries.
 DOWNLOAD, OWN_FOLDER, INSTALLED = "hub", "folder", "installed package"
@@ -107,7 +107,7 @@ class Verdict:
 
 def open_library(places: Places) -> Library:
     """Look at all folders of models. Uses no network."""
-    clear_left_behind(places.cache)
+    cache.clear_scratch(places.cache)
     entries = cache.entries(places.cache)
     found: dict[str, list[Part]] = {}
     owners: dict[Path, str] = {}  # resolved folder of a checkpoint -> the model's name

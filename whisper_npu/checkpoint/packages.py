@@ -12,7 +12,6 @@ from whisper_npu import cache
 from whisper_npu.checkpoint.files import chunks, sha256
 from whisper_npu.checkpoint.names import WEIGHTS_PACKAGES, PackagedFile, PackagedModel
 from whisper_npu.errors import CacheError, CheckpointError
-from whisper_npu.owned import clear_left_behind
 
 WEIGHTS_PACKAGE = "weights package"  # the kind of cache entry; made from a model's name
 
@@ -31,7 +30,7 @@ def find(name: str, cache_folder: Path) -> Path | None:
 
 def use(name: str, cache_folder: Path) -> Path | None:
     """As `find`, and remembers that it is used."""
-    clear_left_behind(cache_folder)
+    cache.clear_scratch(cache_folder)
     if (folder := find(name, cache_folder)) is not None:
         cache.mark_used(folder)
     return folder

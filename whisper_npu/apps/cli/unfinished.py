@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -77,19 +78,20 @@ class Unfinished:
         except JournalError as error:
             self._note(f"{self._recording.name}: {error}: this one keeps none, and starts at the beginning")
             return
-        if os.path.exists(path):  # what lies beside it is of the same run
-            self._ours |= set(map(partial_path, self.paths.values()))
-        if self._asked.recordings.resume:
-            try:
-                self.kept = _fitting(read_journal(path, begun), model, duration)
-                self._journalled = self.kept.point if self.kept else None
-            except JournalError as error:
-                self._note(f"{self._recording.name}: starts over: {error}")
-        if begun.recording is None:
-            journal.close()
-        else:
-            journal.go_on_from(self.kept)
-            self._journal = journal
+        with ExitStack() as closing:
+            closing.callback(journal.close)
+            if os.path.exists(path):  # what lies beside it is of the same run
+                self._ours |= set(map(partial_path, self.paths.values()))
+            if self._asked.recordings.resume:
+                try:
+                    self.kept = _fitting(read_journal(path, begun), model, duration)
+                    self._journalled = self.kept.point if self.kept else None
+                except JournalError as error:
+                    self._note(f"{self._recording.name}: starts over: {error}")
+            if begun.recording is not None:
+                journal.go_on_from(self.kept)
+                self._journal = journal
+                closing.pop_all()
 
     def __enter__(self) -> Unfinished:
         return self
