@@ -17,10 +17,12 @@ from whisper_npu.audio.stated.mp4 import damaged_stretches
 
 _LEAST_BEHIND = 1_000  # bytes behind the stated end that may be samples; fewer are padding
 
-# What may lie behind the samples of a wav, aiff or w64; all else there is sound.
+# What may lie behind the samples of a wav, aiff, w64 or caf; all else there is sound, but for chunks of other
+# names that lead to the file's end.
 _NAMES = (
     b"LISTINFObextfactcue smplinstPEAKJUNKjunkPAD FLLRiXMLaxmlafsp_PMXDISPplstlablnoteid3 ID3 acidcartlevl"
     b"umidchnaCHANNAMEAUTHANNOCOMTMARKAPPLAESDMIDIINST(c) dataRIFFFORM"
+    b"paktkukichanstrgmarkregninstmidiovvwpeakedctinfouuidfree"
 )
 _CHUNKS = frozenset(_NAMES[place : place + 4] for place in range(0, len(_NAMES), 4))
 
@@ -110,4 +112,19 @@ def _more_samples(file: BinaryIO) -> list[_Change]:
 def _is_told_apart(file: BinaryIO, place: int) -> bool:
     """Whether what lies there is another chunk, or a tag, and so no sound."""
     found = at(file, place, 11)
-    return found[:4] in _CHUNKS or found.startswith(TAGS)
+    return found[:4] in _CHUNKS or found.startswith(TAGS) or _is_the_last_chunk(file, place)
+
+
+def _is_the_last_chunk(file: BinaryIO, place: int) -> bool:
+    """Whether a name and a size lie there that lead to the file's end, as of wav, aiff and caf."""
+    name, end = at(file, place, 4), _size(file)
+    sizes = (("<I", 4), (">I", 4), (">Q", 8))
+    return (
+        name.isascii()
+        and name.isalnum()
+        and any(
+            end - 1 <= place + 4 + n + struct.unpack(form, content)[0] <= end + 1
+            for form, n in sizes
+            if len(content := at(file, place + 4, n)) == n
+        )
+    )

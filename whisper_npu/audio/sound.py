@@ -14,6 +14,7 @@ from whisper_npu.audio.samples import SAMPLE_RATE, Alone
 from whisper_npu.audio.store import InMemory, Samples, Store
 
 OFFSET = 0.05  # ordinary recordings have up to 0.02, which does no harm
+_FAINTEST = -120  # dB of full scale: what is fainter is no sound of a recorder
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class Sound:
         """How loud it is, in words, and which track it is if there are others to choose from."""
         loudest = "all of its samples are 0" if self.n_samples else "it has no samples"
         if self.peak:
-            loudest = f"its loudest sample is at {20 * log10(self.peak):.0f} dB"
+            decibels = 20 * log10(self.peak)
+            place = f"at {decibels:.0f}" if decibels > _FAINTEST else f"below {_FAINTEST}"
+            loudest = f"its loudest sample is {place} dB"
         if self.has_offset:
             loudest += f" beside an offset (DC) of {self.offset:.2f}"
         if self.n_tracks == 1:

@@ -245,11 +245,19 @@ def test_what_lies_behind_the_stated_end_is_read(tmp_path, name, part):
 
 
 @pytest.mark.parametrize(
-    "behind",
-    [b"LIST\xd0\x07\0\0" + b"INFO" * 500, b"ID3\x04\0\0\0\0\x0f\x50" + b"\x55" * 2000, b"TAG" + b" " * 1000],
+    ("name", "behind"),
+    [
+        ("a.wav", b"LIST\xd0\x07\0\0" + b"INFO" * 500),
+        ("a.wav", b"ID3\x04\0\0\0\0\x0f\x50" + b"\x55" * 2000),
+        ("a.wav", b"TAG" + b" " * 1000),
+        ("a.wav", b"mine\xd0\x07\0\0" + b"\x55" * 2000),
+        ("a.aiff", b"mine\0\0\x07\xd0" + b"\x55" * 2000),
+        ("a.caf", b"mine\0\0\0\0\0\0\x07\xd0" + b"\x55" * 2000),
+        ("a.caf", b"free\0\0\0\0\0\0\x07\xd0" + b"\x55" * 2020),
+    ],
 )
-def test_chunks_and_tags_behind_the_samples_are_no_sound(tmp_path, behind):
-    path = recording(tmp_path / "a.wav")
+def test_chunks_and_tags_behind_the_samples_are_no_sound(tmp_path, name, behind):
+    path = recording(tmp_path / name)
     expected = load_audio(path)
     path.write_bytes(path.read_bytes() + behind)
     assert np.array_equal(load_audio(path), expected)
