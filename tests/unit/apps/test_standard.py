@@ -217,7 +217,7 @@ def test_an_error_of_a_command_is_one_line(
     assert line.startswith("whisper-npu: error: unexpected AttributeError: 'NoneType'")
 
 
-@pytest.mark.parametrize(("left", "fits"), [(284, False), (334, True)])
+@pytest.mark.parametrize(("left", "fits"), [(338, False), (500, True)])
 def test_a_limit_of_memory_under_which_libraries_crash_is_one_line(
     left: int, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +230,7 @@ def test_a_limit_of_memory_under_which_libraries_crash_is_one_line(
         memory_limit.check_limit("tiny.en")
         return
     with pytest.raises(
-        memory_limit.MemoryLimitError, match=r"284 MB are left; tiny\.en needs about 3\d\d MB"
+        memory_limit.MemoryLimitError, match=r"338 MB are left; tiny\.en needs about 4\d\d MB"
     ):
         memory_limit.check_limit("tiny.en")
 
