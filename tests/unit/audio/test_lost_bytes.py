@@ -35,7 +35,6 @@ def encoded(path: Path, fmt: str, codec: str, rate: int = 48_000) -> bytearray:
         ("wav", "ac3"),
         ("wav", "libmp3lame"),
         ("mp2", "mp2"),
-        ("avi", "pcm_s16le"),
         ("avi", "libmp3lame"),
     ],
 )
