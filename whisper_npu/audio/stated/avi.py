@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import accumulate
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import LENGTH_SLACK
 from whisper_npu.audio.stated.fields import HEAD, End, at, chunks, known
+from whisper_npu.audio.stated.pauses import Pauses
 
 _MOST_PIECES = 2_000_000  # of sound and picture: 9 hours of a film
 
@@ -33,24 +31,11 @@ def end(file: BinaryIO, size: int) -> End | None:
     return End(seconds, LENGTH_SLACK, is_cut=last > size)
 
 
-@dataclass(frozen=True)
-class Pauses:
-    """Time of an audio stream that FFmpeg skips, so that its time stamps leave it out.
+def pauses(file: BinaryIO, stream: int) -> Pauses:
+    """Those of a stream, from 0. None in another format.
 
     Pieces that are empty stand for time without sound; those whose head is damaged are lost.
     """
-
-    places: tuple[int, ...] = ()  # of the pieces in the file, in their order
-    ends: tuple[float, ...] = ()  # seconds of all pauses up to the end of each
-
-    def before(self, place: int) -> float:
-        """Seconds of pause before what lies there."""
-        n_before = bisect_right(self.places, place)
-        return self.ends[n_before - 1] if n_before else 0.0
-
-
-def pauses(file: BinaryIO, stream: int) -> Pauses:
-    """Those of a stream, from 0. None in another format."""
     if not _is_avi(file):
         return Pauses()
     head, place = at(file, 0, HEAD), 0
@@ -71,8 +56,7 @@ def pauses(file: BinaryIO, stream: int) -> Pauses:
     for place, size in _indexed(file, name):
         if place > last and at(file, place - 8, 8) != name + size.to_bytes(4, "little"):
             found.append((place, (size / bytes_of_a_sample if bytes_of_a_sample else 1) * scale / rate))
-    found.sort()
-    return Pauses(tuple(place for place, _ in found), tuple(accumulate(seconds for _, seconds in found)))
+    return Pauses(found)
 
 
 def _indexed(file: BinaryIO, name: bytes) -> Iterator[tuple[int, int]]:
