@@ -57,6 +57,8 @@ def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[i
     for first in range(0, size, _PIECE):
         check_cancelled(name, cancelled)
         piece = os.pread(n, _PIECE + LONGEST, first)
+        if not any(memoryview(piece)[::4096]) and piece == bytes(len(piece)):
+            continue
         places = {
             first + place - before
             for telling, before in _TELLING
