@@ -48,7 +48,7 @@ from whisper_npu.audio.damage import (
 )
 from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.samples import Decoded
-from whisper_npu.audio.stated import TAGS, avi, id3_size, mp4, ogg
+from whisper_npu.audio.stated import TAGS, avi, gxf, id3_size, mp4, ogg
 from whisper_npu.audio.store import Samples
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
@@ -175,7 +175,6 @@ class _Reading:
         self._name, self._container, self._stream, self._sound = name, container, stream, sound
         self._format: str = container.format.name
         self._duration = container.duration / av.time_base if container.duration else 0.0
-        size = os.fstat(file.fileno()).st_size
         codec = stream.codec_context
         self._is_pcm = codec.name.startswith("pcm_")
         if codec.name in _CHECKED:
@@ -186,11 +185,22 @@ class _Reading:
         start = (container.start_time or 0) / av.time_base
         if self._format == "ogg" and ogg.lacks_its_start(file):  # FFmpeg counts from the first whole page
             start = self._lost_from = 0.0
+        self._is_fragmented = mp4.is_fragmented(file)  # a gap in the middle is not how it was cut
+        fragments = mp4.lost(file, size, self._duration) if self._is_fragmented else mp4.Lost()
+        self._pauses, self._pause = avi.pauses(file, stream.index), 0.0
+        if fragments.pauses.seconds:
+            self._pauses = fragments.pauses
+        duration = self._duration + fragments.pauses.seconds
+        if fragments.at_start:
+            self._lost_from = 0.0
+            # The clock began at 0, but for a piece of a longer recording.
+            missed = start if start < 2 * fragments.at_start else fragments.at_start
+            start, duration = max(0.0, start - missed), duration + missed
         is_known = self._format in KNOWN_LENGTH
         if self._format in HAVE_TIMES:
             self._clock = Clock(
                 start=start,
-                duration=self._duration + LENGTH_SLACK if is_known and self._duration else inf,
+                duration=duration + LENGTH_SLACK if is_known and self._duration else inf,
                 longest_gap=size / _LEAST_BYTES_PER_SECOND,
                 longest_jump=LONGEST_JUMP if self._format in MAY_JUMP else inf,
                 jitter=EXACT_JITTER if self._format in EXACT else JITTER,
@@ -202,8 +212,8 @@ class _Reading:
         self._ticks: dict[int, float] = {}  # of each stream, by its index: to make them takes a while
         self._end = 0.0  # seconds: the end of the last packet of any stream
         self._own_end = 0.0  # the same, of this stream
-        self._pauses, self._pause = avi.pauses(file, stream.index), 0.0
-        self._is_fragmented = mp4.is_fragmented(file)  # a gap in the middle is not how it was cut
+        # FFmpeg may look for one more packet there, and fail.
+        self._has_ended = self._format == "gxf" and gxf.ends(file, size)
         self._good_bytes = 0  # of the packets that were decoded
         self._bare: BareFrames | None = None
         if are_bare(self._format, codec.name):
@@ -252,7 +262,7 @@ class _Reading:
         return Decoded(done, seconds, damage, track=track, n_tracks=n_tracks, film=self._film())
 
     def _missing_end(self, seconds: float) -> tuple[Damage, ...]:
-        if self._lost_from is None:
+        if self._lost_from is None or (self._has_ended and not self._lost):
             return ()
         end = self._lost_from + self._lost
         return (Damage(seconds, end if end > seconds else None, CUT_SHORT),)

@@ -49,7 +49,7 @@ PLACE_EVERY_PACKET = frozenset((_MP4,))
 # Their header states the length as FFmpeg gives it. stated/ reads what others state; all other durations
 # are estimates, or what the last packet says.
 STATE_LENGTH = frozenset(
-    (_MP4, _MKV, "ape", "dsf", "flv", "mpc8", "mxf", "rm", "shn", "tak", "tta", "voc", "wv")
+    (_MP4, _MKV, "ape", "dsf", "flv", "gxf", "mpc8", "mxf", "rm", "shn", "tak", "tta", "voc", "wv")
 )
 
 # FFmpeg's length is no estimate: no time stamp lies beyond it. Of a broadcast it looks at both ends only, and

@@ -10,12 +10,15 @@ from math import inf
 from threading import Event
 from typing import BinaryIO
 
-from whisper_npu.audio.copying import copied
-from whisper_npu.audio.stated import TAGS, extent_of, riff
+from whisper_npu.audio.copying import PIECE, copied
+from whisper_npu.audio.stated import TAGS, extent_of, flac, mp3, riff
 from whisper_npu.audio.stated.fields import at
 from whisper_npu.audio.stated.mp4 import damaged_stretches
 
 _LEAST_BEHIND = 1_000  # bytes behind the stated end that may be samples; fewer are padding
+
+_MANY_ZEROS = 2**22  # bytes behind the last frame
+_FEW_ZEROS = 2**10  # that stand for them: these tell that something may be missing
 
 # What may lie behind the samples of a wav, aiff, w64 or caf; all else there is sound, but for chunks of other
 # names that lead to the file's end.
@@ -37,13 +40,17 @@ def corrected(
     name: str, file: BinaryIO, max_seconds: float = inf, cancelled: Event | None = None
 ) -> BinaryIO | None:
     """A copy with all the samples in one chunk, if they lie in several; whose header states all of them, if
-    its own states fewer; or of whose damaged fragments decoders find their way to the next ones. None where
-    nothing is to be corrected.
+    its own states fewer; of whose damaged fragments decoders find their way to the next ones; or without the
+    zeros behind FLAC, mp3 or AAC, all of which decoders would hold in memory, looking for one more frame.
+    None where nothing is to be corrected.
 
     Raises AudioError where there is no room for it, TooLongError where it has more bytes than `max_seconds`
     of such a recording, CancelledError once `cancelled` is set.
     """
     size = _size(file)
+    end = _before_zeros(file, size)
+    if end < size:
+        return copied(name, _Pieces(file, [(0, end)]).read, max_seconds, cancelled=cancelled)
     pieces, changes = [(0, size)], _of_parts(file)
     if changes:
         (first, length), *others = riff.parts(file)
@@ -62,6 +69,24 @@ def corrected(
             os.pwrite(copy.fileno(), change.content, change.place)
         closing.pop_all()
     return copy
+
+
+def _before_zeros(file: BinaryIO, size: int) -> int:
+    """Where many zeros begin that end a file of bare frames; its size where there are none."""
+    head = at(file, mp3.behind_id3(file), 4)
+    if not head.startswith(b"fLaC") and not (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+        return size
+    end = size
+    while end > 0:
+        piece = at(file, max(0, end - PIECE), min(PIECE, end))
+        kept = len(piece.rstrip(b"\0"))
+        end -= len(piece) - kept
+        if kept or not piece:
+            break
+    if size - end < _MANY_ZEROS:
+        return size
+    stated = flac.end(file, size) or mp3.end(file, size)
+    return end if stated is not None and stated.seconds else end + _FEW_ZEROS
 
 
 class _Pieces:

@@ -1,19 +1,24 @@
 """Where in a file another recording begins that was joined to the first one, as by `cat`.
 
 Decoders stop there, or take it for damage. A recording is recognised by its first bytes, which are too many
-to occur by chance in the sound of another. Chained Ogg streams (RFC 3533, 4) are joined recordings, too.
+to occur by chance in the sound of another; mp3 and AAC without a tag by several frames. Chained Ogg streams
+(RFC 3533, 4) are joined recordings, too.
 """
 
 from __future__ import annotations
 
 import os
+from math import inf
 from threading import Event
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import check_cancelled
-from whisper_npu.audio.stated import id3_size
+from whisper_npu.audio.frames import LONGEST, aac_starts, mp3_starts
+from whisper_npu.audio.stated import id3_size, mp4
+from whisper_npu.audio.stated.fields import known
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_EBML = b"\x1a\x45\xdf\xa3"
 _OGG = b"OggS\0\x02"  # a page that begins a stream
 # Bytes that may tell, and how many of the recording come before them; `_begins` looks closer.
 _TELLING = (
@@ -25,6 +30,8 @@ _TELLING = (
     (b"fLaC\0\0\0\x22", 0),
     (b"TTA1\x01\0", 0),
     (b"FLV\x01", 0),
+    (b"wvpk", 0),
+    (_EBML, 0),
     (b"ID3", 0),
     (_ASF, 0),
     (_OGG, 0),
@@ -32,6 +39,8 @@ _TELLING = (
 _FIRST = 40  # bytes by which the first recording is recognised
 _PIECE = 2**22  # bytes that are searched at once
 _MOST = 1_000  # recordings in one file
+_PACKET = 188  # bytes, of a transport stream
+_MP3, _AAC = 1, 2
 
 
 def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[int, ...]:
@@ -40,23 +49,74 @@ def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[i
     Raises CancelledError.
     """
     size, n = os.fstat(file.fileno()).st_size, file.fileno()
-    if not _may_be_followed(os.pread(n, _FIRST, 0)):
+    head = os.pread(n, _PACKET + 1, 0)
+    is_broadcast = head[:1] == head[_PACKET:] == b"G"
+    if not is_broadcast and not _may_be_followed(head):
         return ()
     found: list[int] = []
     for first in range(0, size, _PIECE):
         check_cancelled(name, cancelled)
-        piece = os.pread(n, _PIECE + _FIRST, first)
+        piece = os.pread(n, _PIECE + LONGEST, first)
+        if not any(memoryview(piece)[::4096]) and piece == bytes(len(piece)):
+            continue
         places = {
             first + place - before
             for telling, before in _TELLING
-            for place in _all(piece, telling)
+            for place in _all(piece[: _PIECE + _FIRST], telling)
             if place < _PIECE
         }
-        for place in sorted(places):
+        if is_broadcast:  # behind a whole packet of it
+            places = {place for place in places if place % _PACKET == 0}
+        frames = _frames(file, found[-1] if found else 0, size, piece, first)
+        for place in sorted(places | frames):
             last = found[-1] if found else 0
-            if place > last and _begins(file, place, last) and len(found) < _MOST:
+            if place > last and len(found) < _MOST and (place in frames or _begins(file, place, last)):
                 found.append(place)
+                frames = _frames(file, place, size, piece, first)
     return tuple(found)
+
+
+def _frames(file: BinaryIO, last: int, size: int, piece: bytes, first: int) -> set[int]:
+    """Where in a piece of the file, from `first` on, mp3 or AAC begins behind a recording of another kind.
+
+    last: where that begins.
+    """
+    places: set[int] = set()
+    least = _own_end(file, last, size)
+    if least >= first + len(piece):
+        return places
+    kind = _sync_of(file, last)
+    behind = max(0, int(least) - first)
+    for of_kind, starts_of in ((_MP3, mp3_starts), (_AAC, aac_starts)):
+        if kind != of_kind:
+            place = next(starts_of(piece[behind:]), None)
+            if place is not None and behind + place < _PIECE:
+                places.add(first + behind + place)
+    return places
+
+
+def _own_end(file: BinaryIO, last: int, size: int) -> float:
+    """From where on frames are none of the recording that begins at `last`: it may hold mp3 itself."""
+    head = os.pread(file.fileno(), 16, last)
+    if head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
+        length = int.from_bytes(head[4:8], "big" if head[:1] == b"F" else "little")
+        return last + 8 + length if known(length, 32) else inf
+    if head[4:8] == b"ftyp":
+        ends = [box.end for box in mp4.boxes(file) if box.end <= size] if last == 0 else []
+        return max(ends, default=inf)
+    if head.startswith((b"caff", _ASF)):
+        return inf
+    return last + 1
+
+
+def _sync_of(file: BinaryIO, place: int) -> int | None:
+    """Whether mp3 or AAC begins there, behind a tag if there is one."""
+    head = os.pread(file.fileno(), 10, place)
+    if head.startswith(b"ID3"):
+        head = os.pread(file.fileno(), 10, place + 10 + id3_size(head))
+    if not _is_sync(head):
+        return None
+    return _MP3 if head[1] & 6 else _AAC
 
 
 def _all(content: bytes, part: bytes) -> list[int]:
@@ -72,7 +132,7 @@ def _may_be_followed(head: bytes) -> bool:
     return (
         head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
         or head[4:8] == b"ftyp"
-        or head.startswith((b"fLaC", b"OggS", b"caff", b"TTA1", b"FLV\x01", b"ID3", _ASF))
+        or head.startswith((b"fLaC", b"OggS", b"caff", b"TTA1", b"FLV\x01", b"wvpk", b"ID3", _ASF))
         or _is_sync(head)
     )
 
@@ -101,11 +161,22 @@ def _begins(file: BinaryIO, place: int, last: int) -> bool:
         return not _follows_a_start(file, place, last)
     if head[4:8] == b"ftyp":
         return head[:3] == bytes(3) and 16 <= head[3] <= 128
+    if head.startswith(_EBML):
+        return b"matroska" in head or b"webm" in head
+    if head.startswith(b"wvpk"):
+        return _begins_wavpack(head)
     if head.startswith(b"FLV"):
         return head[4] in (1, 4, 5) and head[5:9] == b"\0\0\0\x09"
     if head[8:12] == b"WAVE":
         return head[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX")
     return head[8:12] not in (b"AIFF", b"AIFC") or head[:4] == b"FORM"
+
+
+def _begins_wavpack(block: bytes) -> bool:
+    """Whether it is the first block of the first samples, by WavPack's header (version 5, 2.0)."""
+    n_before, n_samples = int.from_bytes(block[16:20], "little") + (block[10] << 32), block[20:24]
+    is_initial = block[25] & 8  # of those that hold the channels of the same samples
+    return n_before == 0 and any(n_samples) and bool(is_initial)
 
 
 def _follows_a_start(file: BinaryIO, place: int, last: int) -> bool:

@@ -20,6 +20,7 @@ from whisper_npu.audio.stated import (
     caf,
     flac,
     flv,
+    gxf,
     iff,
     matroska,
     mp3,
@@ -34,7 +35,7 @@ from whisper_npu.audio.stated import (
 from whisper_npu.audio.stated.fields import End, Extent, at
 from whisper_npu.audio.stated.mp3 import TAGS, id3_size
 
-__all__ = ["TAGS", "avi", "extent_of", "has_lost_index", "id3_size", "missing_end", "mp4", "ogg"]
+__all__ = ["TAGS", "avi", "extent_of", "gxf", "has_lost_index", "id3_size", "missing_end", "mp4", "ogg"]
 
 _EXTENTS: tuple[Callable[[BinaryIO], Extent | None], ...] = (
     riff.extent,
@@ -54,6 +55,7 @@ _ENDS: tuple[Callable[[BinaryIO, int], End | None], ...] = (
     matroska.end,
     flv.end,
     real.end,
+    gxf.end,
     tta.end,
 )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import LENGTH_SLACK
 from whisper_npu.audio.stated.fields import HEAD, End, at, chunks, known
+from whisper_npu.audio.stated.pauses import Pauses
 
 _MOST_PIECES = 2_000_000  # of sound and picture: 9 hours of a film
 
@@ -32,20 +31,11 @@ def end(file: BinaryIO, size: int) -> End | None:
     return End(seconds, LENGTH_SLACK, is_cut=last > size)
 
 
-@dataclass(frozen=True)
-class Pauses:
-    """Pieces of an audio stream that are empty: they stand for time without sound. FFmpeg skips them."""
-
-    places: tuple[int, ...] = ()  # in the file
-    piece: float = 0.0  # seconds that each lasts
-
-    def before(self, place: int) -> float:
-        """Seconds of pause before what lies there."""
-        return self.piece * bisect_right(self.places, place)
-
-
 def pauses(file: BinaryIO, stream: int) -> Pauses:
-    """Those of a stream, from 0. None in another format, and where the pieces do not last equally long."""
+    """Those of a stream, from 0. None in another format.
+
+    Pieces that are empty stand for time without sound; those whose head is damaged are lost.
+    """
     if not _is_avi(file):
         return Pauses()
     head, place = at(file, 0, HEAD), 0
@@ -55,11 +45,38 @@ def pauses(file: BinaryIO, stream: int) -> Pauses:
             return Pauses()
     scale, rate = struct.unpack("<2I", head[place + 28 : place + 36])
     (bytes_of_a_sample,) = struct.unpack("<I", head[place + 52 : place + 56])
-    if bytes_of_a_sample or not rate:
+    if not rate:
         return Pauses()
-    name = b"%02dwb" % stream
-    places = tuple(place for kind, place, size in _pieces(file) if kind == name and not size)
-    return Pauses(places, scale / rate)
+    name, last = b"%02dwb" % stream, 0
+    found = []
+    for kind, place, size in _pieces(file):
+        last = place + size
+        if kind == name and not size and not bytes_of_a_sample:
+            found.append((place, scale / rate))
+    for place, size in _indexed(file, name):
+        if place > last and at(file, place - 8, 8) != name + size.to_bytes(4, "little"):
+            found.append((place, (size / bytes_of_a_sample if bytes_of_a_sample else 1) * scale / rate))
+    return Pauses(found)
+
+
+def _indexed(file: BinaryIO, name: bytes) -> Iterator[tuple[int, int]]:
+    """(place, size) of each piece of a stream, by the index behind all pieces."""
+    movi = 0
+    for kind, place, size in chunks(file, 12, "<4sI"):
+        if kind == b"LIST" and at(file, place, 4) == b"movi":
+            movi = place
+        if kind == b"idx1":
+            base = None
+            for entry in range(place, place + min(size, 16 * _MOST_PIECES), 16):
+                found = at(file, entry, 16)
+                if len(found) < 16:
+                    return
+                kind, _, offset, length = struct.unpack("<4s3I", found)
+                if base is None:  # offsets count from the list, or from the start of the file
+                    base = movi if offset < movi else 0
+                if kind == name:
+                    yield base + offset + 8, length
+            return
 
 
 def _is_avi(file: BinaryIO) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import BinaryIO
 
 from whisper_npu.audio.stated.fields import MOST_CHUNKS, End, at
+from whisper_npu.audio.stated.pauses import Pauses
 
 _MOST_BOXES = 100 * MOST_CHUNKS  # a fragmented one has two for each second or so
 _MOST_INNER = 10_000  # boxes of one fragment
@@ -16,6 +17,7 @@ _FIRST = (b"ftyp", b"styp", b"wide", b"mdat", b"free", b"skip", b"moov", b"pnot"
 _KNOWN = (*_FIRST, b"moof", b"sidx", b"mfra", b"uuid", b"meta", b"udta", b"emsg", b"prft")
 _HOLD_BOXES = (b"moof", b"traf")
 _PIECE = 2**20  # bytes that are searched at once
+_LOST = b"lost"  # what a damaged stretch is called when it is made a box; decoders skip it
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,45 @@ def damaged_stretches(file: BinaryIO, size: int) -> list[Stretch]:
         following = _next_fragment(file, place + 8)
         if following is None or following - place >= 2**32:
             break
-        kind = box.kind if box is not None and box.kind == b"mdat" else b"free"
+        kind = box.kind if box is not None and box.kind == b"mdat" else _LOST
         found.append(Stretch(place, following, kind))
         place = following
     return found
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Fragments that were damaged, of a recording in which they are boxes that decoders skip."""
+
+    at_start: float = 0.0  # seconds that those last which come before all others, about
+    pauses: Pauses = field(default_factory=Pauses)  # what the time stamps of later fragments leave out
+
+
+def lost(file: BinaryIO, size: int, seconds: float) -> Lost:
+    """seconds: of all fragments that are there. Those which are lost last about as long for their bytes."""
+    found = [box for box in boxes(file) if box.kind in (b"moof", b"mdat", _LOST)]
+    if not any(box.kind == _LOST for box in found):
+        return Lost()
+    n_there = sum(min(box.end, size) - box.place for box in found if box.kind != _LOST)
+    at_start, pauses = 0.0, []
+    for number, box in enumerate(found):
+        if box.kind != _LOST:
+            continue
+        lasts = box.length * seconds / n_there if n_there else 0.0
+        if number == 0:
+            at_start = lasts
+        if number + 1 < len(found) and not _tells_its_time(file, found[number + 1]):
+            pauses.append((int(box.end), lasts))
+    return Lost(at_start, Pauses(pauses))
+
+
+def _tells_its_time(file: BinaryIO, moof: Box) -> bool:
+    return any(
+        inner.kind == b"tfdt"
+        for part in _inner(file, moof)
+        if part.kind == b"traf"
+        for inner in _inner(file, part)
+    )
 
 
 def _is_fragmented(found: list[Box], file: BinaryIO) -> bool:
