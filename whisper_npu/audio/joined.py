@@ -18,6 +18,7 @@ from whisper_npu.audio.stated.fields import MOST_CHUNKS, at, chunks
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _BOS = b"OggS\0\x02"  # an Ogg page that begins a stream
+_NO_TIMES = (bytes(8), b"\xff" * 8)  # granule positions of Ogg pages that hold no sound
 _AIFF = (b"AIFF", b"AIFC")
 # Bytes that may tell, and how many of the recording come before them; `_is_start` looks closer.
 _TELLING = (
@@ -229,6 +230,19 @@ class _Before:
                 return end == self._size or following.startswith(b"OggS")
             self._page, head = end, following
         return False
+
+
+def is_silent_ogg(file: BinaryIO) -> bool:
+    """Whether it is nothing but whole pages with headers: a link of a chain without sound, as encoders write
+    it for no samples. Decoders refuse some of these.
+    """
+    size, place = os.fstat(file.fileno()).st_size, 0
+    for _ in range(MOST_CHUNKS):
+        head = at(file, place, 27 + 255)
+        if len(head) < 27 or head[:5] != b"OggS\0" or head[6:14] not in _NO_TIMES:
+            break
+        place += _page_length(head)
+    return 0 < place == size
 
 
 def _page_length(head: bytes) -> int:

@@ -181,17 +181,16 @@ def _decode(
     if len(starts) == 1:
         return _decode_one(name, file, audio_track, max_seconds, cancelled)
     parts, failed = _decode_parts(name, file, starts, audio_track, max_seconds, cancelled)
-    if failed is None:
-        assert parts is not None
+    if parts is not None and failed is None:
         return parts
     # Perhaps it is one recording that only looks like several.
     try:
         undivided = _decode_one(name, file, audio_track, max_seconds, cancelled)
     except TooLongError:
         raise
-    except AudioError:
+    except AudioError as error:
         if parts is None:
-            raise failed from None
+            raise (failed or error) from None
         return parts
     if parts is None or undivided.seconds > parts.seconds + LENGTH_SLACK:
         rest, kept = parts, undivided
@@ -226,6 +225,8 @@ def _decode_parts(
             except TooLongError as error:
                 raise too_long(name, max_seconds) from error
             except AudioError as error:
+                if joined.is_silent_ogg(part):
+                    continue
                 failed = failed or error
                 is_behind_failed = True
                 continue
