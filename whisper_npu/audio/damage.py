@@ -77,6 +77,8 @@ class Damages:
         if last is not None:
             until = last.start if last.end is None else last.end
             is_neighbour = last.what == what and start <= until + NEIGHBOURS
+            if is_neighbour and last.end is None and end is None:
+                return
             if is_neighbour or len(self.found) >= MOST:
                 what = what if last.what == what else SUSPECT
                 self.found[-1] = Damage(last.start, max(until, start if end is None else end), what)

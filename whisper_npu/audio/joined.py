@@ -1,26 +1,26 @@
 """Where in a file another recording begins that was joined to the first one, as by `cat`.
 
 Decoders stop there, or take it for damage. A recording is recognised by its first bytes, which are too many
-to occur by chance in the sound of another; mp3 and AAC without a tag by several frames. Chained Ogg streams
+to occur by chance in the sound of another. It counts only where the one before it may end, by what that one
+states: tags and other chunks of a recording may hold the head of another, or all of it. Chained Ogg streams
 (RFC 3533, 4) are joined recordings, too.
 """
 
 from __future__ import annotations
 
 import os
-from math import inf
 from threading import Event
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import check_cancelled
-from whisper_npu.audio.frames import LONGEST, aac_starts, mp3_starts
-from whisper_npu.audio.stated import id3_size, mp4
-from whisper_npu.audio.stated.fields import known
+from whisper_npu.audio.stated import behind_id3, id3_size, mp4
+from whisper_npu.audio.stated.fields import MOST_CHUNKS, at, chunks
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-_EBML = b"\x1a\x45\xdf\xa3"
-_OGG = b"OggS\0\x02"  # a page that begins a stream
-# Bytes that may tell, and how many of the recording come before them; `_begins` looks closer.
+_BOS = b"OggS\0\x02"  # an Ogg page that begins a stream
+_NO_TIMES = (bytes(8), b"\xff" * 8)  # granule positions of Ogg pages that hold no sound
+_AIFF = (b"AIFF", b"AIFC")
+# Bytes that may tell, and how many of the recording come before them; `_is_start` looks closer.
 _TELLING = (
     (b"WAVE", 8),
     (b"AIFF", 8),
@@ -31,16 +31,13 @@ _TELLING = (
     (b"TTA1\x01\0", 0),
     (b"FLV\x01", 0),
     (b"wvpk", 0),
-    (_EBML, 0),
     (b"ID3", 0),
     (_ASF, 0),
-    (_OGG, 0),
+    (_BOS, 0),
 )
-_FIRST = 40  # bytes by which the first recording is recognised
+_FIRST = 40  # bytes by which a recording is recognised
 _PIECE = 2**22  # bytes that are searched at once
 _MOST = 1_000  # recordings in one file
-_PACKET = 188  # bytes, of a transport stream
-_MP3, _AAC = 1, 2
 
 
 def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[int, ...]:
@@ -48,75 +45,29 @@ def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[i
 
     Raises CancelledError.
     """
-    size, n = os.fstat(file.fileno()).st_size, file.fileno()
-    head = os.pread(n, _PACKET + 1, 0)
-    is_broadcast = head[:1] == head[_PACKET:] == b"G"
-    if not is_broadcast and not _may_be_followed(head):
+    size = os.fstat(file.fileno()).st_size
+    if not _may_be_followed(at(file, 0, _FIRST)):
         return ()
     found: list[int] = []
-    for first in range(0, size, _PIECE):
+    before = _Before(name, file, 0, cancelled)
+    first = before.earliest
+    while first < size:
         check_cancelled(name, cancelled)
-        piece = os.pread(n, _PIECE + LONGEST, first)
-        if not any(memoryview(piece)[::4096]) and piece == bytes(len(piece)):
-            continue
+        piece = at(file, first, _PIECE + _FIRST)
         places = {
-            first + place - before
-            for telling, before in _TELLING
-            for place in _all(piece[: _PIECE + _FIRST], telling)
+            first + place - offset
+            for telling, offset in _TELLING
+            for place in _all(piece, telling)
             if place < _PIECE
         }
-        if is_broadcast:  # behind a whole packet of it
-            places = {place for place in places if place % _PACKET == 0}
-        frames = _frames(file, found[-1] if found else 0, size, piece, first)
-        for place in sorted(places | frames):
-            last = found[-1] if found else 0
-            if place > last and len(found) < _MOST and (place in frames or _begins(file, place, last)):
+        for place in sorted(places):
+            if len(found) < _MOST and before.may_be_followed(place):
                 found.append(place)
-                frames = _frames(file, place, size, piece, first)
+                before = _Before(name, file, place, cancelled)
+        if not piece:  # the disk
+            break
+        first = max(first + _PIECE, before.earliest)
     return tuple(found)
-
-
-def _frames(file: BinaryIO, last: int, size: int, piece: bytes, first: int) -> set[int]:
-    """Where in a piece of the file, from `first` on, mp3 or AAC begins behind a recording of another kind.
-
-    last: where that begins.
-    """
-    places: set[int] = set()
-    least = _own_end(file, last, size)
-    if least >= first + len(piece):
-        return places
-    kind = _sync_of(file, last)
-    behind = max(0, int(least) - first)
-    for of_kind, starts_of in ((_MP3, mp3_starts), (_AAC, aac_starts)):
-        if kind != of_kind:
-            place = next(starts_of(piece[behind:]), None)
-            if place is not None and behind + place < _PIECE:
-                places.add(first + behind + place)
-    return places
-
-
-def _own_end(file: BinaryIO, last: int, size: int) -> float:
-    """From where on frames are none of the recording that begins at `last`: it may hold mp3 itself."""
-    head = os.pread(file.fileno(), 16, last)
-    if head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
-        length = int.from_bytes(head[4:8], "big" if head[:1] == b"F" else "little")
-        return last + 8 + length if known(length, 32) else inf
-    if head[4:8] == b"ftyp":
-        ends = [box.end for box in mp4.boxes(file) if box.end <= size] if last == 0 else []
-        return max(ends, default=inf)
-    if head.startswith((b"caff", _ASF)):
-        return inf
-    return last + 1
-
-
-def _sync_of(file: BinaryIO, place: int) -> int | None:
-    """Whether mp3 or AAC begins there, behind a tag if there is one."""
-    head = os.pread(file.fileno(), 10, place)
-    if head.startswith(b"ID3"):
-        head = os.pread(file.fileno(), 10, place + 10 + id3_size(head))
-    if not _is_sync(head):
-        return None
-    return _MP3 if head[1] & 6 else _AAC
 
 
 def _all(content: bytes, part: bytes) -> list[int]:
@@ -130,7 +81,7 @@ def _all(content: bytes, part: bytes) -> list[int]:
 def _may_be_followed(head: bytes) -> bool:
     """Not the containers of films, which may hold whole files as attachments."""
     return (
-        head[8:12] in (b"WAVE", b"AIFF", b"AIFC")
+        head[8:12] in (b"WAVE", *_AIFF)
         or head[4:8] == b"ftyp"
         or head.startswith((b"fLaC", b"OggS", b"caff", b"TTA1", b"FLV\x01", b"wvpk", b"ID3", _ASF))
         or _is_sync(head)
@@ -142,34 +93,23 @@ def _is_sync(head: bytes) -> bool:
     return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] != 0xFF
 
 
-def _begins(file: BinaryIO, place: int, last: int) -> bool:
-    """Whether the telling bytes at `place` begin a recording; the one before it begins at `last`."""
-    n = file.fileno()
-    head, before = os.pread(n, _FIRST, place), os.pread(n, _FIRST, last)
+def _is_start(head: bytes) -> bool:
+    """Whether a recording begins with these bytes, or a tag in front of one."""
     if len(head) < _FIRST:
         return False
-    if head[:3] == b"ID3":
-        # Tags in mp3 and aac are no reason to part them: FFmpeg reads on.
-        if before.startswith(b"ID3") or _is_sync(before) or head[3] not in (2, 3, 4) or max(head[6:10]) > 127:
-            return False
-        return _is_sync(os.pread(n, 2, place + 10 + id3_size(head)))
-    if before.startswith(b"ID3") and place <= last + 10 + id3_size(before):
-        return False  # the first recording's own start, behind its tag
-    if before.startswith(b"OggS") and head.startswith(b"fLaC"):
-        return False  # the head of FLAC in Ogg
-    if before.startswith(b"OggS") and head.startswith(b"OggS"):
-        return not _follows_a_start(file, place, last)
+    if head[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX"):
+        return head[8:12] == b"WAVE" and _is_name(head[12:16])
+    if head[:4] == b"FORM":
+        return head[8:12] in _AIFF and _is_name(head[12:16])
     if head[4:8] == b"ftyp":
-        return head[:3] == bytes(3) and 16 <= head[3] <= 128
-    if head.startswith(_EBML):
-        return b"matroska" in head or b"webm" in head
+        return head[:3] == bytes(3) and 16 <= head[3] <= 128 and _is_name(head[8:12])
+    if head.startswith(b"FLV\x01"):
+        return head[4] in (1, 4, 5) and head[5:9] == b"\0\0\0\x09"
     if head.startswith(b"wvpk"):
         return _begins_wavpack(head)
-    if head.startswith(b"FLV"):
-        return head[4] in (1, 4, 5) and head[5:9] == b"\0\0\0\x09"
-    if head[8:12] == b"WAVE":
-        return head[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX")
-    return head[8:12] not in (b"AIFF", b"AIFC") or head[:4] == b"FORM"
+    if head.startswith(b"ID3"):
+        return head[3] in (2, 3, 4) and max(head[6:10]) < 128
+    return head.startswith((b"caff\0\x01\0\0desc", b"fLaC\0\0\0\x22", b"TTA1\x01\0", _ASF, _BOS))
 
 
 def _begins_wavpack(block: bytes) -> bool:
@@ -179,11 +119,142 @@ def _begins_wavpack(block: bytes) -> bool:
     return n_before == 0 and any(n_samples) and bool(is_initial)
 
 
-def _follows_a_start(file: BinaryIO, place: int, last: int) -> bool:
-    """Whether an Ogg page at `place` belongs to the streams that begin together at `last`, as in a film."""
-    while last < place:
-        head = os.pread(file.fileno(), 27 + 255, last)
-        if not head.startswith(_OGG):
+def _is_name(part: bytes) -> bool:
+    """Of a chunk."""
+    return part.isascii() and part.decode("ascii").isprintable() and len(part) == 4
+
+
+class _Before:
+    """A recording that begins at a place, and where another one may follow it."""
+
+    def __init__(self, name: str, file: BinaryIO, place: int, cancelled: Event | None) -> None:
+        self._name, self._file, self._cancelled = name, file, cancelled
+        self._size = os.fstat(file.fileno()).st_size
+        start = behind_id3(file, place)
+        head = at(file, start, _FIRST)
+        self._is_frames = head[:3] == b"ID3" or _is_sync(head)
+        self._page: int | None = None  # of Ogg: the one that is to be looked at next
+        if head[:4] == b"OggS":
+            self._page = self._behind_first_pages(start)
+            self.earliest = self._page
+        else:
+            self.earliest = max(start, place) + 1 if self._is_frames else self._earliest(start, head)
+
+    def may_be_followed(self, place: int) -> bool:
+        """Whether another recording begins at `place`. To be asked for one place after the other."""
+        if place < self.earliest:
             return False
-        last += 27 + head[26] + sum(head[27 : 27 + head[26]])
-    return last == place
+        head = at(self._file, place, _FIRST)
+        if not _is_start(head) or (self._page is not None and self._is_in_page(place)):
+            return False
+        if head[:3] != b"ID3":
+            return True
+        behind = place + 10 + id3_size(head)
+        if not _is_sync(at(self._file, behind, 2)):
+            return False
+        if self._is_frames:  # FFmpeg reads on in mp3 and aac; what the tag holds is no other recording
+            self.earliest = behind
+        return not self._is_frames
+
+    def _earliest(self, start: int, head: bytes) -> int:
+        """The first place at which it may end."""
+        if head[8:12] == b"WAVE" or head[8:12] in _AIFF:
+            return self._behind_samples(start, head)
+        if head[4:8] == b"ftyp":
+            return self._behind_boxes(start)
+        if head[:4] == b"fLaC":
+            return self._behind_metadata(start)
+        if head[:4] == b"caff":
+            return self._behind_chunks(start + 8, ">4sq", b"data", is_padded=False)
+        if head.startswith(_ASF):
+            end = start + int.from_bytes(head[16:24], "little")  # of its header, which may hold pictures
+            return end if end <= self._size else start + 30
+        return start + 13
+
+    def _behind_samples(self, start: int, head: bytes) -> int:
+        """Of wav and aiff: behind all of it, if its size is right, or else behind its samples."""
+        order = ">" if head[:4] in (b"FORM", b"RIFX") else "<"
+        field = head[20:28] if head[:4] in (b"RF64", b"BW64") else head[4:8]
+        end = start + 8 + int.from_bytes(field, "big" if order == ">" else "little")
+        for place in (end, end + end % 2):
+            if place == self._size or _is_start(at(self._file, place, _FIRST)):
+                return place
+        sound = b"SSND" if head[:4] == b"FORM" else b"data"
+        return self._behind_chunks(start + 12, f"{order}4sI", sound, is_padded=True)
+
+    def _behind_chunks(self, first: int, form: str, sound: bytes, *, is_padded: bool) -> int:
+        """Behind the samples, if what they state leads anywhere, or else behind the first of them."""
+        for kind, start, length in chunks(self._file, first, form, is_padded=is_padded):
+            if kind == sound:
+                end = start + length + (length % 2 if is_padded else 0)
+                following = at(self._file, end, _FIRST)
+                is_end = end == self._size or _is_name(following[:4]) or _is_start(following)
+                return end if length > 0 and is_end else start + 1
+        return first
+
+    def _behind_boxes(self, start: int) -> int:
+        last = start
+        for box in mp4.boxes(self._file, start):
+            if box.kind == b"ftyp" and box.place > start:
+                return box.place
+            last = box.place
+            if box.end > self._size:
+                return last + 8
+            end = int(box.end)
+            if end == self._size or _is_start(at(self._file, end, _FIRST)):
+                return end
+        return last + 8
+
+    def _behind_metadata(self, start: int) -> int:
+        """Of FLAC: `flac --keep-foreign-metadata` puts the head of a wav or aiff there."""
+        place = start + 4
+        for _ in range(MOST_CHUNKS):
+            head = at(self._file, place, 4)
+            if len(head) < 4:
+                break
+            place += 4 + int.from_bytes(head[1:], "big")
+            if head[0] & 0x80:
+                if place == self._size or _is_sync(at(self._file, place, 2)):
+                    return place
+                break
+        return start + 42
+
+    def _behind_first_pages(self, place: int) -> int:
+        """Streams begin together, as in a film."""
+        for _ in range(MOST_CHUNKS):
+            head = at(self._file, place, 27 + 255)
+            if len(head) < 27 or not head.startswith(_BOS):
+                return place
+            place += _page_length(head)
+        return self._size
+
+    def _is_in_page(self, place: int) -> bool:
+        """Whether a page that another one follows, or the file's end, holds that place."""
+        assert self._page is not None
+        head = at(self._file, self._page, 27 + 255)
+        while self._page < place and len(head) >= 27 and head.startswith(b"OggS"):
+            check_cancelled(self._name, self._cancelled)
+            end = self._page + _page_length(head)
+            following = at(self._file, end, 27 + 255)
+            if end > place:
+                return end == self._size or following.startswith(b"OggS")
+            self._page, head = end, following
+        return False
+
+
+def is_silent_ogg(file: BinaryIO) -> bool:
+    """Whether it is nothing but whole pages with headers: a link of a chain without sound, as encoders write
+    it for no samples. Decoders refuse some of these.
+    """
+    size, place = os.fstat(file.fileno()).st_size, 0
+    for _ in range(MOST_CHUNKS):
+        head = at(file, place, 27 + 255)
+        if len(head) < 27 or head[:5] != b"OggS\0" or head[6:14] not in _NO_TIMES:
+            break
+        place += _page_length(head)
+    return 0 < place == size
+
+
+def _page_length(head: bytes) -> int:
+    """Of an Ogg page, by its table."""
+    return 27 + head[26] + sum(head[27 : 27 + head[26]])

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from whisper_npu.audio import by_ffmpeg, by_libsndfile, joined, stated
 from whisper_npu.audio.copying import part_of
 from whisper_npu.audio.corrected import corrected
-from whisper_npu.audio.damage import CUT_SHORT, JOINED, LENGTH_SLACK, SALVAGE, Damage, too_long
+from whisper_npu.audio.damage import CUT_SHORT, JOINED, LENGTH_SLACK, SALVAGE, UNREADABLE, Damage, too_long
 from whisper_npu.audio.header import tracks_in
 from whisper_npu.audio.mixdown import Mixdown
 from whisper_npu.audio.samples import (
@@ -69,7 +69,8 @@ def load_audio(
     already like this is returned itself. For wav, flac, ogg and mp3 these are the samples of
     `librosa.load(path, sr=16000, mono=True)`, bit for bit. One exception: if libsndfile, and with it
     librosa, stops early in an mp3 or ogg (no length in the header, several files joined into one), PyAV
-    decodes all of it.
+    decodes all of it. Recordings that were joined into one file, of one format or several, as by `cat`, are
+    all read, one after the other.
 
     Nothing else is opened and no command is run, whatever the source contains: playlists and other references
     to files or addresses are not audio.
@@ -179,7 +180,43 @@ def _decode(
     starts = (0, *joined.starts(name, file, cancelled))
     if len(starts) == 1:
         return _decode_one(name, file, audio_track, max_seconds, cancelled)
+    parts, failed = _decode_parts(name, file, starts, audio_track, max_seconds, cancelled)
+    if parts is not None and failed is None:
+        return parts
+    # Perhaps it is one recording that only looks like several.
+    try:
+        undivided = _decode_one(name, file, audio_track, max_seconds, cancelled)
+    except TooLongError:
+        raise
+    except AudioError as error:
+        if parts is None:
+            raise (failed or error) from None
+        return parts
+    if parts is None or undivided.seconds > parts.seconds + LENGTH_SLACK:
+        rest, kept = parts, undivided
+    else:
+        rest, kept = undivided, parts
+    if rest is not None:
+        rest.samples.close()
+    return kept
+
+
+def _decode_parts(
+    name: str,
+    file: BinaryIO,
+    starts: tuple[int, ...],
+    audio_track: int | None,
+    max_seconds: float,
+    cancelled: Event | None,
+) -> tuple[Decoded | None, AudioError | None]:
+    """Those that can be read as one, None if there is no such part, and what is wrong with the first other.
+
+    A damage names each place where one is missing.
+    """
     whole: Decoded | None = None
+    failed: AudioError | None = None
+    is_behind_failed = False
+    size = os.fstat(file.fileno()).st_size
     for start, end in zip(starts, (*starts[1:], size), strict=True):
         with part_of(name, file, start, end, cancelled) as part:
             seconds = 0.0 if whole is None else whole.seconds
@@ -187,15 +224,19 @@ def _decode(
                 decoded = _decode_one(name, part, audio_track, max_seconds - seconds, cancelled)
             except TooLongError as error:
                 raise too_long(name, max_seconds) from error
-            except AudioError:
-                if whole is None:
-                    raise
-                damage = Damage(seconds, None, JOINED)
-                whole = replace(whole, damage=(*whole.damage, damage))
+            except AudioError as error:
+                if joined.is_silent_ogg(part):
+                    continue
+                failed = failed or error
+                is_behind_failed = True
                 continue
+        if is_behind_failed:
+            decoded = replace(decoded, damage=(Damage(0.0, None, UNREADABLE), *decoded.damage))
+            is_behind_failed = False
         whole = decoded if whole is None else whole.followed_by(decoded)
-    assert whole is not None
-    return whole
+    if whole is not None and is_behind_failed:
+        whole = replace(whole, damage=(*whole.damage, Damage(whole.seconds, None, JOINED)))
+    return whole, failed
 
 
 def _decode_one(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage, Film
+from whisper_npu.audio.damage import LIBRARY_ERRORS, Damage, Damages, Film
 from whisper_npu.audio.store import Samples, Store
 from whisper_npu.errors import AudioError, CancelledError, one_line, quoted
 
@@ -59,10 +59,13 @@ class Decoded:
             for first in range(0, samples.n_samples, BLOCK):
                 self.samples.add(samples.samples(first, first + BLOCK))
         start = self.samples.n_samples / SAMPLE_RATE - other.seconds
+        damages = Damages()
+        for part in (*self.damage, *(part.later(start) for part in other.damage)):
+            damages.add(part.start, part.end, part.what)
         return replace(
             self,
             seconds=self.seconds + other.seconds,
-            damage=(*self.damage, *(part.later(start) for part in other.damage)),
+            damage=tuple(damages.found),
             alone=(*_until(self.alone, start), *_until(other.alone, other.seconds, start)),
         )
 

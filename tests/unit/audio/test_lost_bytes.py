@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
+import struct
+import wave
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 import pytest
 
-from tests.support.recordings import av, load_damaged, noise, write, write_container
-from whisper_npu.audio import SAMPLE_RATE, load_audio
+from tests.support.recordings import av, load_damaged, noise, refusal, soundfile, write, write_container
+from whisper_npu.audio import SAMPLE_RATE, joined, load_audio
 from whisper_npu.audio.samples import Resampling
 from whisper_npu.errors import AudioError, CancelledError
 
@@ -150,6 +154,138 @@ def test_a_joined_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None
         "the seconds from 3.00 on are another recording, joined to the first one: "
         "cut it off and transcribe it alone"
     ]
+
+
+def second_of(fmt: str, seconds: float = 1.0) -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, noise(round(seconds * SAMPLE_RATE)), SAMPLE_RATE, format=fmt)
+    return content.getvalue()
+
+
+def of_flac(*applications: bytes) -> bytes:
+    """A FLAC with APPLICATION blocks, as `flac --keep-foreign-metadata` writes them."""
+    content = second_of("FLAC")
+    blocks = b"".join(b"\x02" + struct.pack(">I", len(block))[1:] + block for block in applications)
+    return content[:42] + blocks + content[42:]
+
+
+def id3(n_bytes: int, *, has_footer: bool = False) -> bytes:
+    flags = 0x10 if has_footer else 0
+    head = bytes([4, 0, flags, 0, 0, 0, n_bytes])
+    return b"ID3" + head + bytes(n_bytes) + (b"3DI" + head if has_footer else b"")
+
+
+def wav_in_wav() -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(second_of("WAV"))
+    return content.getvalue()
+
+
+def with_chunk(wav: bytes, kind: bytes, content: bytes) -> bytes:
+    whole = wav + kind + struct.pack("<I", len(content)) + content
+    return whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(
+            lambda: of_flac(*(b"riff" + second_of("WAV")[a:b] for a, b in ((0, 12), (12, 36), (36, 44)))),
+            id="flac with the head of a wav",
+        ),
+        pytest.param(lambda: of_flac(b"riff" + second_of("WAV")), id="flac with a wav"),
+        pytest.param(lambda: of_flac(b"aiff" + second_of("AIFF")[:54]), id="flac with the head of an aiff"),
+        pytest.param(lambda: id3(100) + id3(50) + second_of("FLAC"), id="flac behind two tags"),
+        pytest.param(lambda: id3(100, has_footer=True) + second_of("FLAC"), id="flac behind a footer"),
+        pytest.param(wav_in_wav, id="wav with two heads"),
+        pytest.param(
+            lambda: with_chunk(second_of("WAV"), b"junk", second_of("WAV")), id="wav with a wav in a chunk"
+        ),
+    ],
+)
+def test_what_a_recording_holds_of_another_is_no_joined_one(content: Callable[[], bytes]) -> None:
+    samples, warnings = load_damaged(content())
+    assert len(samples) == pytest.approx(SAMPLE_RATE, abs=50)
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("first", "cut"),
+    [
+        pytest.param("WAV", lambda wav: wav[:30], id="cut wav"),
+        pytest.param("OGG", lambda ogg: ogg[:60], id="cut ogg"),
+        pytest.param("FLAC", lambda flac: flac[:8] + b"\xff" * 34 + flac[42:2_000], id="damaged flac"),
+    ],
+)
+def test_a_first_recording_that_cannot_be_read_takes_no_other_along(
+    first: str, cut: Callable[[bytes], bytes]
+) -> None:
+    samples, warnings = load_damaged(cut(second_of(first)) + second_of(first))
+    assert len(samples) == SAMPLE_RATE
+    assert warnings == ["the seconds from 0.00 on follow something that cannot be read"]
+
+
+def test_recordings_of_which_none_can_be_read_are_refused_for_the_first_ones_reason() -> None:
+    assert refusal(4 * (second_of("WAV")[:30] + bytes(30)))
+
+
+def test_flac_follows_ogg_and_lies_in_ogg(tmp_path: Path) -> None:
+    samples, warnings = load_damaged(second_of("OGG") + second_of("FLAC"))
+    assert (len(samples), warnings) == (2 * SAMPLE_RATE, [])
+    path = tmp_path / "flac.ogg"
+    head, wav = b"\x7fFLAC\x01\0\0\x01" + second_of("FLAC")[:42], b"\x82\0\0\x30riff" + second_of("WAV")[:44]
+    path.write_bytes(b"".join(page(kind, content) for kind, content in ((2, head), (0, wav), (4, bytes(99)))))
+    with path.open("rb") as file:
+        assert joined.starts("it", file) == ()
+
+
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_link_of_an_ogg_chain_without_sound_is_no_loss(codec: str, is_first: bool) -> None:
+    contents = []
+    for n_samples in (0, SAMPLE_RATE):
+        content = io.BytesIO()
+        soundfile.write(content, noise(n_samples), SAMPLE_RATE, format="OGG", subtype=codec)
+        contents.append(content.getvalue())
+    samples, warnings = load_damaged(b"".join(contents if is_first else contents[::-1]))
+    assert (len(samples), warnings) == (SAMPLE_RATE, [])
+
+
+def page(kind: int, content: bytes) -> bytes:
+    return b"OggS\0" + bytes([kind, *bytes(20), 1, len(content)]) + content
+
+
+@pytest.mark.parametrize(
+    ("part", "most"),
+    [
+        pytest.param(second_of("WAV")[:24] + b"\1" * 40, 1, id="unreadable"),
+        pytest.param(second_of("WAV")[:24] + b"\1" * 40 + second_of("WAV", 2.0), 20, id="one in two"),
+    ],
+)
+def test_damages_of_joined_recordings_are_few(part: bytes, most: int) -> None:
+    samples, warnings = load_damaged(second_of("WAV") + 30 * part)
+    assert len(samples) in (SAMPLE_RATE, 61 * SAMPLE_RATE)
+    assert 1 <= len(warnings) <= most
+
+
+def test_streams_of_ogg_that_begin_together_are_looked_at_once(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "pages.ogg"
+    n_pages = 2_000
+    path.write_bytes(n_pages * (b"OggS\0\x02" + bytes(20) + b"\x01\x00"))
+    n_reads = 0
+
+    def counted(*arguments: object) -> bytes:
+        nonlocal n_reads
+        n_reads += 1
+        return at(*arguments)
+
+    at = joined.at
+    monkeypatch.setattr(joined, "at", counted)
+    with path.open("rb") as file:
+        assert joined.starts("it", file) == ()
+    assert n_reads < 2 * n_pages
 
 
 def test_hours_of_silence_cost_nothing_and_later_sound_is_in_its_place() -> None:

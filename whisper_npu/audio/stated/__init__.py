@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
-from whisper_npu.audio.damage import CUT_SHORT, EXACT_SLACK, JOINED, Damage, Film
+from whisper_npu.audio.damage import CUT_SHORT, EXACT_SLACK, Damage, Film
 from whisper_npu.audio.stated import (
     asf,
     au,
@@ -32,10 +32,21 @@ from whisper_npu.audio.stated import (
     riff,
     tta,
 )
-from whisper_npu.audio.stated.fields import End, Extent, at
-from whisper_npu.audio.stated.mp3 import TAGS, id3_size
+from whisper_npu.audio.stated.fields import End, Extent
+from whisper_npu.audio.stated.mp3 import TAGS, behind_id3, id3_size
 
-__all__ = ["TAGS", "avi", "extent_of", "gxf", "has_lost_index", "id3_size", "missing_end", "mp4", "ogg"]
+__all__ = [
+    "TAGS",
+    "avi",
+    "behind_id3",
+    "extent_of",
+    "gxf",
+    "has_lost_index",
+    "id3_size",
+    "missing_end",
+    "mp4",
+    "ogg",
+]
 
 _EXTENTS: tuple[Callable[[BinaryIO], Extent | None], ...] = (
     riff.extent,
@@ -70,8 +81,6 @@ def missing_end(file: BinaryIO, seconds: float, film: Film | None = None) -> Dam
     if extent is not None and extent.stated is not None:
         return _behind_samples(file, size, extent, extent.stated, seconds)
     end = next((end for end in (family(file, size) for family in _ENDS) if end is not None), End())
-    if end.is_joined:
-        return Damage(seconds, None, JOINED)
     stated, reached, slack = end.seconds, seconds, end.slack
     if end.is_of_film and film is not None:
         reached = max(film.reached, seconds)
@@ -110,5 +119,4 @@ def _behind_samples(file: BinaryIO, size: int, extent: Extent, stated: int, seco
         end = extent.seconds if seconds < extent.seconds < 2 * by_bytes else by_bytes
         if end > seconds + EXACT_SLACK:
             return Damage(seconds, end, CUT_SHORT)
-    is_joined = at(file, extent.end + stated % 2, 4) in (b"RIFF", b"FORM")
-    return Damage(seconds, None, JOINED) if is_joined else None
+    return None

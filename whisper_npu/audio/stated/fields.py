@@ -50,7 +50,6 @@ class End:
     slack: float = EXACT_SLACK  # seconds by which that may differ from the real length
     is_of_film: bool = False  # the seconds are those of all streams together
     is_cut: bool = False  # the file is shorter than it states, in bytes
-    is_joined: bool = False  # another recording follows
 
 
 def at(file: BinaryIO, place: int, n_bytes: int) -> bytes:

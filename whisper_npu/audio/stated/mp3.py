@@ -36,9 +36,8 @@ def end(file: BinaryIO, size: int) -> End | None:
     return End(seconds, LENGTH_SLACK, is_cut=is_cut)
 
 
-def behind_id3(file: BinaryIO) -> int:
-    """Where the sound begins behind the ID3v2 tags at the start."""
-    place = 0
+def behind_id3(file: BinaryIO, place: int = 0) -> int:
+    """Where the sound begins behind the ID3v2 tags at `place`."""
     for _ in range(MOST_CHUNKS):
         head = at(file, place, 10)
         if head[:3] != b"ID3" or len(head) < 10:
@@ -52,4 +51,5 @@ def id3_size(head: bytes) -> int:
     size = 0
     for byte in head[6:10]:  # 7 bits of each
         size = size << 7 | byte & 0x7F
-    return size
+    has_footer = head[3:4] == b"\x04" and head[5] & 0x10  # ID3v2.4, 3.4
+    return size + 10 if has_footer else size

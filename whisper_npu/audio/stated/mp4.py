@@ -32,14 +32,14 @@ class Box:
 
 
 def end(file: BinaryIO, size: int) -> End | None:
-    """Cut if its last box is not there as a whole; joined if another recording follows."""
+    """Cut if its last box is not there as a whole."""
     found = list(boxes(file))
     if not found or found[0].kind != b"ftyp":
         return None
     is_cut = found[-1].length != inf and found[-1].end > size
     if _is_fragmented(found, file):
         is_cut = is_cut or found[-1].end < size - 8  # something that is no box follows
-    return End(is_cut=is_cut, is_joined=any(box.kind == b"ftyp" for box in found[1:]))
+    return End(is_cut=is_cut)
 
 
 def has_lost_index(file: BinaryIO, size: int) -> bool:
@@ -55,9 +55,8 @@ def is_fragmented(file: BinaryIO) -> bool:
     return _is_fragmented(list(boxes(file)), file)
 
 
-def boxes(file: BinaryIO) -> Iterator[Box]:
-    """Those that lie one behind the other, up to one that is damaged."""
-    place = 0
+def boxes(file: BinaryIO, place: int = 0) -> Iterator[Box]:
+    """Those that lie one behind the other from `place` on, up to one that is damaged."""
     for _ in range(_MOST_BOXES):
         box = _box(file, place)
         if box is None:
