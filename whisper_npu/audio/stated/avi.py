@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import LENGTH_SLACK
@@ -36,7 +39,7 @@ def end(file: BinaryIO, size: int) -> End | None:
 class Pauses:
     """Pieces of an audio stream that are empty: they stand for time without sound. FFmpeg skips them."""
 
-    places: tuple[int, ...] = ()  # in the file
+    places: Sequence[int] = ()  # in the file
     piece: float = 0.0  # seconds that each lasts
 
     def before(self, place: int) -> float:
@@ -58,7 +61,8 @@ def pauses(file: BinaryIO, stream: int) -> Pauses:
     if bytes_of_a_sample or not rate:
         return Pauses()
     name = b"%02dwb" % stream
-    places = tuple(place for kind, place, size in _pieces(file) if kind == name and not size)
+    pieces = islice(_pieces(file), _MOST_PIECES)
+    places = array("q", (place for kind, place, size in pieces if kind == name and not size))
     return Pauses(places, scale / rate)
 
 
@@ -76,23 +80,23 @@ def _riffs(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _pieces(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """All chunks of sound and picture: (name, place, size)."""
+    """All chunks of sound and picture, and the lists of them: (name, place, size)."""
+    n_bytes = os.fstat(file.fileno()).st_size
     for _, place, length in _riffs(file):
+        end = min(place + length, n_bytes)
         for kind, inner, size in chunks(file, place + 4, "<4sI"):
             if kind == b"LIST" and at(file, inner, 4) == b"movi":
-                yield from _in_list(file, inner + 4, inner + size)
-            if inner + size >= place + length:
+                yield from _in_list(file, inner + 4, min(inner + size, end))
+            if inner + size >= end:
                 break
 
 
 def _in_list(file: BinaryIO, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    for _ in range(_MOST_PIECES):
-        head = at(file, place, 8) if place < stop else b""
+    while place < stop:
+        head = at(file, place, 8)
         if len(head) < 8 or not head[:4].isalnum():
             return
         size = int.from_bytes(head[4:], "little")
-        if head[:4] == b"LIST":  # of pieces that are read together
-            place += 12
-            continue
         yield head[:4], place + 8, size
-        place += 8 + size + size % 2
+        # What is in a list is read together.
+        place += 12 if head[:4] == b"LIST" else 8 + size + size % 2
