@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.recordings import av, load_damaged, noise, write_container
+from tests.support.recordings import av, load_damaged, noise, write, write_container
+from whisper_npu.audio.stated import extent_of, missing_end, ogg, rare
 from whisper_npu.errors import AudioError
 
 
@@ -72,7 +75,7 @@ def test_a_hostile_file_takes_a_limited_number_of_steps(
 
 def test_pieces_of_an_avi_that_overlap_are_looked_at_once(tmp_path: Path, n_reads: list[int]) -> None:
     codec = "libmp3lame" if "libmp3lame" in av.codecs_available else "ac3"
-    path = write_container(tmp_path / "film.avi", "avi", codec, noise(16_000, 1), 16_000)
+    path = write_container(tmp_path / "film.avi", "avi", codec, noise(16_000, 2), 16_000)
     whole, _ = load_damaged(path)
     pieces_without_end = struct.pack("<4sI4s4sI4s", b"RIFF", 16, b"AVI ", b"LIST", 0xFFFFFF00, b"movi")
     path.write_bytes(path.read_bytes() + 100 * pieces_without_end + 10_000 * struct.pack("<4sI", b"00wb", 0))
@@ -80,3 +83,48 @@ def test_pieces_of_an_avi_that_overlap_are_looked_at_once(tmp_path: Path, n_read
     samples, _ = load_damaged(path)
     assert len(samples) >= len(whole)
     assert n_reads[0] < 50_000
+
+
+def test_false_pages_of_an_ogg_are_looked_at_a_limited_number_of_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.ogg", noise(2 * 16_000), 16_000, "OGG", "VORBIS")
+    content, false = path.read_bytes(), 10_000 * b"OggS\xff\xff\xff"
+    checksums, crc32 = [0], zlib.crc32
+
+    def counting(*args: Any) -> int:
+        checksums[0] += 1
+        return crc32(*args)
+
+    monkeypatch.setattr(zlib, "crc32", counting)
+    second = content.index(b"OggS", 4)
+    path.write_bytes(content[:second] + false + content[second:] + false)
+    with path.open("rb") as file:
+        assert ogg.lacks_its_start(file)
+        end = ogg.end(file, path.stat().st_size)
+    assert end is not None
+    assert end.is_cut
+    assert 0 < checksums[0] < 1_000
+
+
+def test_blocks_of_a_voc_are_counted_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.voc", noise(2 * 16_000), 16_000, "VOC", "PCM_16")
+    with path.open("rb") as file:
+        extent = extent_of(file)
+    assert extent is not None
+    assert extent.stated is not None
+    monkeypatch.setattr(rare, "_MOST_BLOCKS", 1)
+    with path.open("rb") as file:
+        assert extent_of(file) is None
+    samples, warnings = load_damaged(path)
+    assert (len(samples), warnings) == (2 * 16_000, [])
+
+
+def test_chunks_of_a_realmedia_file_are_looked_at_a_limited_number_of_times(
+    tmp_path: Path, n_reads: list[int]
+) -> None:
+    path = tmp_path / "a.rm"
+    path.write_bytes(struct.pack(">4sI", b".RMF", 8) + 20_000 * struct.pack(">4sI", b"DATA", 8))
+    with path.open("rb") as file:
+        assert missing_end(file, 1.0) is None
+    assert n_reads[0] < 2_000
