@@ -51,10 +51,12 @@ def corrected(
     end = _before_zeros(file, size)
     if end < size:
         return copied(name, _Pieces(file, [(0, end)]).read, max_seconds, cancelled=cancelled)
-    pieces, changes = [(0, size)], _of_parts(file)
-    if changes:
-        (first, length), *others = riff.parts(file)
+    pieces, changes = [(0, size)], []
+    parts = _parts(file)
+    if parts and (n_bytes := sum(length for _, length in parts)) < 2**32:
+        (first, length), *others = parts
         pieces = [(0, first + length), *others]
+        changes = [_Change(first - 4, struct.pack("<I", n_bytes))]
     else:
         changes = _more_samples(file) or [
             _Change(stretch.place, stretch.head) for stretch in damaged_stretches(file, size)
@@ -107,13 +109,13 @@ class _Pieces:
         return b""
 
 
-def _of_parts(file: BinaryIO) -> list[_Change]:
-    """The size of all samples of a wav that has them in several chunks: decoders read one of these only."""
+def _parts(file: BinaryIO) -> list[tuple[int, int]]:
+    """The chunks of samples of a wav that has several: decoders read one of these only. Else none."""
     parts = riff.parts(file)
-    n_bytes = sum(length for _, length in parts)
-    if len(parts) < 2 or n_bytes >= 2**32 or any(length == 0 for _, length in parts):
+    if len(parts) < 2:
         return []
-    return [_Change(parts[0][0] - 4, struct.pack("<I", n_bytes))]
+    # A chunk of size 0 is empty where another chunk follows it; else its size is unknown.
+    return [(place, length) for place, length in parts if length and not _is_told_apart(file, place)]
 
 
 def _size(file: BinaryIO) -> int:

@@ -499,6 +499,38 @@ def test_floats_far_beyond_full_scale_are_refused(tmp_path, level, fmt):
     assert str(path) in refusal(path)
 
 
+# Samples in several chunks
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize(
+    ("first", "last", "behind"),
+    [
+        (16_000, 16_000, b""),
+        (16_000, 0, b""),  # the recorder could not know
+        (16_000, 0x7FFFF000, b""),
+        (16_000, 0xFFFFFFF0, b""),
+        (16_000, 0xFFFFFFFF, b""),
+        (15_999, 16_000, b""),  # no whole sample, and a byte to fill up
+        (16_000, 16_000, struct.pack("<4sI4sI", b"data", 0, b"LIST", 3000) + bytes(3000)),
+    ],
+)
+def test_a_wav_with_two_chunks_of_samples_is_read_whole(tmp_path, n_channels, first, last, behind):
+    """first, last: the size that each of the chunks states."""
+    sound = (3_000 * noise(RATE)).astype("<i2")
+    body = struct.pack(
+        "<4s4sIHHIIHH", b"WAVE", b"fmt ", 16, 1, n_channels, RATE, 2 * n_channels * RATE, 2 * n_channels, 16
+    )
+    for size, half in ((first, sound[:8_000]), (last, sound[8_000:])):
+        body += struct.pack("<4sI", b"data", size) + half.tobytes()
+    path = tmp_path / "a.wav"
+    path.write_bytes(struct.pack("<4sI", b"RIFF", len(body + behind)) + body + behind)
+    samples, warnings = load_damaged(path)
+    assert warnings == []
+    kept = np.delete(sound, range(8_000 - n_channels, 8_000)) if first % 2 else sound
+    np.testing.assert_array_equal(samples, (kept / 2**15).astype(np.float32).reshape(-1, n_channels).mean(1))
+
+
 # Rates and channels that change
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import LENGTH_SLACK
@@ -49,7 +51,7 @@ def pauses(file: BinaryIO, stream: int) -> Pauses:
         return Pauses()
     name, last = b"%02dwb" % stream, 0
     found = []
-    for kind, place, size in _pieces(file):
+    for kind, place, size in islice(_pieces(file), _MOST_PIECES):
         last = place + size
         if kind == name and not size and not bytes_of_a_sample:
             found.append((place, scale / rate))
@@ -93,23 +95,23 @@ def _riffs(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _pieces(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """All chunks of sound and picture: (name, place, size)."""
+    """All chunks of sound and picture, and the lists of them: (name, place, size)."""
+    n_bytes = os.fstat(file.fileno()).st_size
     for _, place, length in _riffs(file):
+        end = min(place + length, n_bytes)
         for kind, inner, size in chunks(file, place + 4, "<4sI"):
             if kind == b"LIST" and at(file, inner, 4) == b"movi":
-                yield from _in_list(file, inner + 4, inner + size)
-            if inner + size >= place + length:
+                yield from _in_list(file, inner + 4, min(inner + size, end))
+            if inner + size >= end:
                 break
 
 
 def _in_list(file: BinaryIO, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    for _ in range(_MOST_PIECES):
-        head = at(file, place, 8) if place < stop else b""
+    while place < stop:
+        head = at(file, place, 8)
         if len(head) < 8 or not head[:4].isalnum():
             return
         size = int.from_bytes(head[4:], "little")
-        if head[:4] == b"LIST":  # of pieces that are read together
-            place += 12
-            continue
         yield head[:4], place + 8, size
-        place += 8 + size + size % 2
+        # What is in a list is read together.
+        place += 12 if head[:4] == b"LIST" else 8 + size + size % 2

@@ -12,12 +12,24 @@ from whisper_npu.audio.stated.fields import MOST_CHUNKS, End, at
 from whisper_npu.audio.stated.pauses import Pauses
 
 _MOST_BOXES = 100 * MOST_CHUNKS  # a fragmented one has two for each second or so
-_MOST_INNER = 10_000  # boxes of one fragment
+_MOST_INNER = 10 * _MOST_BOXES  # boxes of all fragments
+_MOST_TRIED = 20 * MOST_CHUNKS  # boxes that are looked at in search of all fragments behind damage
 _FIRST = (b"ftyp", b"styp", b"wide", b"mdat", b"free", b"skip", b"moov", b"pnot")
 _KNOWN = (*_FIRST, b"moof", b"sidx", b"mfra", b"uuid", b"meta", b"udta", b"emsg", b"prft")
-_HOLD_BOXES = (b"moof", b"traf")
 _PIECE = 2**20  # bytes that are searched at once
 _LOST = b"lost"  # what a damaged stretch is called when it is made a box; decoders skip it
+
+
+class _Heads:
+    """Heads of boxes, read from a file: a limited number, whatever the file holds."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self.file, self.n_left = file, most
+
+    def box(self, place: int) -> Box | None:
+        """The box there; None for none, and where the number is used up."""
+        self.n_left -= 1
+        return _box(self.file, place) if self.n_left >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -85,15 +97,14 @@ def damaged_stretches(file: BinaryIO, size: int) -> list[Stretch]:
     if not is_fragmented(file):
         return []
     found: list[Stretch] = []
+    walked, tried = _Heads(file, _MOST_INNER), _Heads(file, _MOST_TRIED)
     place = 0
-    for _ in range(_MOST_BOXES):
-        if place >= size:
-            break
-        box = _box(file, place)
-        if box is not None and _is_whole(file, box, size):
+    while place < size and walked.n_left > 0:
+        box = walked.box(place)
+        if box is not None and _is_whole(walked, box, size):
             place = int(box.end) if box.length != inf else size
             continue
-        following = _next_fragment(file, place + 8)
+        following = _next_fragment(tried, place + 8)
         if following is None or following - place >= 2**32:
             break
         kind = box.kind if box is not None and box.kind == b"mdat" else _LOST
@@ -139,7 +150,7 @@ def _tells_its_time(file: BinaryIO, moof: Box) -> bool:
 
 def _is_fragmented(found: list[Box], file: BinaryIO) -> bool:
     index = next((box for box in found if box.kind == b"moov"), None)
-    return index is not None and any(box.kind == b"mvex" for box in _inner(file, index))
+    return index is not None and any(box.kind == b"mvex" for box in _inner(_Heads(file, _MOST_BOXES), index))
 
 
 def _box(file: BinaryIO, place: int) -> Box | None:
@@ -154,44 +165,52 @@ def _box(file: BinaryIO, place: int) -> Box | None:
     return Box(kind, place, inf if length == 0 else length)
 
 
-def _is_whole(file: BinaryIO, box: Box, size: int) -> bool:
+def _is_whole(heads: _Heads, box: Box, size: int) -> bool:
     if box.kind == b"moof":
-        return box.end <= size and _fits(file, box)
+        return box.end <= size and _is_fragment(heads, box)
     if box.length == inf or box.end == size:
         return True
     if box.kind in _KNOWN and box.kind != b"mdat":
         return box.end < size
-    behind = _box(file, int(box.end))  # where a wrong size leads, there is none
+    behind = heads.box(int(box.end))  # where a wrong size leads, there is none
     return behind is not None and behind.kind in _KNOWN
 
 
-def _inner(file: BinaryIO, parent: Box) -> Iterator[Box]:
+def _inner(heads: _Heads, parent: Box) -> Iterator[Box]:
+    """The boxes within one, up to one that is damaged or goes on to the file's end."""
     place = parent.place + 8
-    for _ in range(_MOST_INNER):
-        box = _box(file, place)
-        if place >= parent.end or box is None:
+    while place < parent.end:
+        box = heads.box(place)
+        if box is None:
             return
         yield box
-        place = int(min(box.end, parent.end))
-
-
-def _fits(file: BinaryIO, parent: Box) -> bool:
-    """Whether the boxes within one take up its length."""
-    place = parent.place + 8
-    for box in _inner(file, parent):
-        if box.end > parent.end or (box.kind in _HOLD_BOXES and not _fits(file, box)):
-            return False
+        if box.end >= parent.end:
+            return
         place = int(box.end)
-    return parent.place + 8 < place == parent.end
 
 
-def _next_fragment(file: BinaryIO, place: int) -> int | None:
+def _is_fragment(heads: _Heads, moof: Box) -> bool:
+    """Whether the boxes within it, and within each of its tracks, take up its length."""
+    found = []
+    for box in _inner(heads, moof):
+        found.append(box)
+        if box.kind == b"traf" and not _take_up(list(_inner(heads, box)), box):
+            return False
+    return _take_up(found, moof)
+
+
+def _take_up(found: list[Box], parent: Box) -> bool:
+    """Whether boxes that lie one behind the other end where the one does that holds them."""
+    return bool(found) and found[-1].end == parent.end
+
+
+def _next_fragment(heads: _Heads, place: int) -> int | None:
     """Where the next one begins that can be read."""
-    while piece := at(file, place, _PIECE):
+    while (piece := at(heads.file, place, _PIECE)) and heads.n_left > 0:
         found = piece.find(b"moof", 4)
-        while found >= 0:
-            box = _box(file, place + found - 4)
-            if box is not None and _fits(file, box):
+        while found >= 0 and heads.n_left > 0:
+            box = heads.box(place + found - 4)
+            if box is not None and box.length != inf and _is_fragment(heads, box):
                 return box.place
             found = piece.find(b"moof", found + 1)
         place += len(piece) - 7 if len(piece) == _PIECE else len(piece)

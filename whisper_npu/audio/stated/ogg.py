@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from typing import BinaryIO
 
-from whisper_npu.audio.stated.fields import End
+from whisper_npu.audio.stated.fields import End, at
 
 _MAGIC = b"OggS"
 _LONGEST = 27 + 255 + 255 * 255  # bytes of a page
 _REACH = 2**20  # bytes in which the first page of sound lies, but for very large pictures in tags
+_MOST_FALSE = 300  # places that look like pages and are none; a checksum of each is made
 _NOWHERE = (0, 2**64 - 1)  # granule positions of headers, and of pages in which no packet ends
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -20,37 +20,39 @@ def lacks_its_start(file: BinaryIO) -> bool:
 
     False for another format, and for a recording of a broadcast: it begins later, but with a whole page.
     """
-    content = os.pread(file.fileno(), _REACH, 0)
+    content = at(file, 0, _REACH)
     if not content.startswith(_MAGIC):
         return False
-    place, is_damaged = 0, False
+    place, n_false = 0, 0
     while 0 <= place < len(content) - _LONGEST or (place >= 0 and len(content) < _REACH):
         length = _length(content, place)
         if not length or not _is_whole(content[place : place + length]):
-            is_damaged = True
+            n_false += 1
+            if n_false == _MOST_FALSE:
+                return True
             place = content.find(_MAGIC, place + 1)
             continue
         if int.from_bytes(content[place + 6 : place + 14], "little") not in _NOWHERE:
-            return is_damaged
+            return n_false > 0
         place += length
     return False
 
 
 def end(file: BinaryIO, size: int) -> End | None:
     """Cut if its last page is damaged, or not there as a whole."""
-    if os.pread(file.fileno(), 4, 0) != _MAGIC:
+    if at(file, 0, 4) != _MAGIC:
         return None
     return End(is_cut=_ends_in_damage(file, size))
 
 
 def _ends_in_damage(file: BinaryIO, size: int) -> bool:
-    end = os.pread(file.fileno(), 2 * _LONGEST, max(0, size - 2 * _LONGEST))
-    place = end.find(_MAGIC)
+    end = at(file, max(0, size - 2 * _LONGEST), 2 * _LONGEST)
+    place, n_false = end.find(_MAGIC), 0
     while place >= 0:
         length = _length(end, place)
         if not length or not _is_whole(end[place : place + length]):
-            following = end.find(_MAGIC, place + 1)
-            if following < 0:
+            following, n_false = end.find(_MAGIC, place + 1), n_false + 1
+            if following < 0 or n_false == _MOST_FALSE:
                 return True
             place = following
             continue

@@ -5,13 +5,13 @@ The layouts: NIST's speech file format; libsndfile's descriptions of the others.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from typing import BinaryIO
 
-from whisper_npu.audio.stated.fields import Extent, at, chunks, known
+from whisper_npu.audio.stated.fields import MOST_CHUNKS, Extent, at, chunks, known
 
+_MOST_BLOCKS = 200 * MOST_CHUNKS  # of a voc: FFmpeg writes one for each of its packets
 _VOC = b"Creative Voice File\x1a"
 # Bytes of a number in MATLAB 4, by the second digit of its type.
 _MATLAB_4 = {0: 8, 1: 4, 2: 4, 3: 2, 4: 2, 5: 1}
@@ -55,15 +55,14 @@ def _in_voc(file: BinaryIO, head: bytes) -> Extent | None:
     """Blocks of sound, one behind the other: their sum, as if it were one."""
     start = int.from_bytes(head[20:22], "little")
     place = end = start
-    size = os.fstat(file.fileno()).st_size
-    while place < size:
+    for _ in range(_MOST_BLOCKS):
         block = at(file, place, 4)
         length = int.from_bytes(block[1:], "little")
         if len(block) < 4 or block[0] == 0 or not length:
-            break
+            return Extent(start, end - start if end > start else None)
         place += 4 + length
         end = place if block[0] in (1, 2, 9) else end
-    return Extent(start, end - start if end > start else None)
+    return None
 
 
 def _in_matlab_4(head: bytes) -> Extent | None:

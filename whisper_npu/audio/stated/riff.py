@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import BinaryIO
 
@@ -21,15 +22,21 @@ def extent(file: BinaryIO) -> Extent | None:
 
 
 def parts(file: BinaryIO) -> list[tuple[int, int]]:
-    """(place, bytes) of each chunk of samples of a wav: a recorder that is paused may begin another one."""
+    """(place, bytes) of each chunk of samples of a wav: a recorder that is paused may begin another one.
+
+    A chunk of unknown size goes on to the file's end. What is left of a block in the others is none.
+    """
     if at(file, 0, 4) != b"RIFF" or at(file, 8, 4) != b"WAVE":
         return []
-    found = []
+    found, block = [], 1
     for kind, place, size in chunks(file, 12, "<4sI"):
+        if kind == b"fmt ":
+            block = max(1, int.from_bytes(at(file, place + 12, 2), "little"))  # bytes of all channels
         if kind == b"data":
-            found.append((place, size))
             if known(size, 32) is None:
+                found.append((place, max(0, os.fstat(file.fileno()).st_size - place)))
                 break
+            found.append((place, size - size % block))
     return found
 
 
