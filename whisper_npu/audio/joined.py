@@ -9,12 +9,14 @@ states: tags and other chunks of a recording may hold the head of another, or al
 from __future__ import annotations
 
 import os
+from math import inf
 from threading import Event
 from typing import BinaryIO
 
 from whisper_npu.audio.damage import check_cancelled
+from whisper_npu.audio.frames import LONGEST, aac_starts, mp3_starts
 from whisper_npu.audio.stated import behind_id3, id3_size, mp4
-from whisper_npu.audio.stated.fields import MOST_CHUNKS, at, chunks
+from whisper_npu.audio.stated.fields import MOST_CHUNKS, at, chunks, known
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _BOS = b"OggS\0\x02"  # an Ogg page that begins a stream
@@ -38,6 +40,8 @@ _TELLING = (
 _FIRST = 40  # bytes by which a recording is recognised
 _PIECE = 2**22  # bytes that are searched at once
 _MOST = 1_000  # recordings in one file
+_PACKET = 188  # bytes, of a transport stream
+_MP3, _AAC = 1, 2
 
 
 def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[int, ...]:
@@ -46,28 +50,46 @@ def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[i
     Raises CancelledError.
     """
     size = os.fstat(file.fileno()).st_size
-    if not _may_be_followed(at(file, 0, _FIRST)):
+    head = at(file, 0, _PACKET + 1)
+    is_broadcast = head[:1] == head[_PACKET:] == b"G"
+    if not is_broadcast and not _may_be_followed(head[:_FIRST]):
         return ()
     found: list[int] = []
     before = _Before(name, file, 0, cancelled)
     first = before.earliest
     while first < size:
         check_cancelled(name, cancelled)
-        piece = at(file, first, _PIECE + _FIRST)
+        piece = at(file, first, _PIECE + LONGEST)
         places = {
             first + place - offset
             for telling, offset in _TELLING
-            for place in _all(piece, telling)
+            for place in _all(piece[: _PIECE + _FIRST], telling)
             if place < _PIECE
         }
-        for place in sorted(places):
-            if len(found) < _MOST and before.may_be_followed(place):
+        if is_broadcast:  # behind a whole packet of it
+            places = {place for place in places if place % _PACKET == 0}
+        frames = _frames(before, piece, first)
+        for place in sorted(places | frames):
+            if len(found) < _MOST and (place in frames or before.may_be_followed(place)):
                 found.append(place)
                 before = _Before(name, file, place, cancelled)
+                frames = _frames(before, piece, first)
         if not piece:  # the disk
             break
         first = max(first + _PIECE, before.earliest)
     return tuple(found)
+
+
+def _frames(before: _Before, piece: bytes, first: int) -> set[int]:
+    """Where in a piece of the file, which begins at `first`, mp3 or AAC begins behind a recording of another
+    kind.
+    """
+    behind = max(0.0, before.frames_from - first)
+    if behind >= len(piece):
+        return set()
+    starts_of = [find for kind, find in ((_MP3, mp3_starts), (_AAC, aac_starts)) if kind != before.kind]
+    found = (next(find(piece[int(behind) :]), _PIECE) + int(behind) for find in starts_of)
+    return {first + place for place in found if place < _PIECE}
 
 
 def _all(content: bytes, part: bytes) -> list[int]:
@@ -133,12 +155,24 @@ class _Before:
         start = behind_id3(file, place)
         head = at(file, start, _FIRST)
         self._is_frames = head[:3] == b"ID3" or _is_sync(head)
+        self.kind = (_MP3 if head[1] & 6 else _AAC) if _is_sync(head) else None
+        self.frames_from = self._own_end(start, head)  # from there on frames are none of its own
         self._page: int | None = None  # of Ogg: the one that is to be looked at next
         if head[:4] == b"OggS":
             self._page = self._behind_first_pages(start)
             self.earliest = self._page
         else:
             self.earliest = max(start, place) + 1 if self._is_frames else self._earliest(start, head)
+
+    def _own_end(self, start: int, head: bytes) -> float:
+        """It may hold mp3 itself."""
+        if head[8:12] == b"WAVE" or head[8:12] in _AIFF:
+            length = int.from_bytes(head[4:8], "big" if head[:1] == b"F" else "little")
+            return start + 8 + length if known(length, 32) else inf
+        if head[4:8] == b"ftyp":
+            ends = [box.end for box in mp4.boxes(self._file, start) if box.end <= self._size]
+            return max(ends, default=inf)
+        return inf if head.startswith((b"caff", _ASF)) else start + 1
 
     def may_be_followed(self, place: int) -> bool:
         """Whether another recording begins at `place`. To be asked for one place after the other."""

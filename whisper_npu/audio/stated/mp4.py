@@ -140,11 +140,12 @@ def lost(file: BinaryIO, size: int, seconds: float) -> Lost:
 
 
 def _tells_its_time(file: BinaryIO, moof: Box) -> bool:
+    heads = _Heads(file, _MOST_INNER)
     return any(
         inner.kind == b"tfdt"
-        for part in _inner(file, moof)
+        for part in _inner(heads, moof)
         if part.kind == b"traf"
-        for inner in _inner(file, part)
+        for inner in _inner(heads, part)
     )
 
 
