@@ -69,7 +69,7 @@ def test_bytes_that_were_removed_from_an_avi_are_silence_and_are_named(tmp_path:
     start, n_bytes = len(content) // 2, len(content) // 5
     del content[start : start + n_bytes]
     path.write_bytes(content)
-    samples, (warning,) = load_damaged(path)
+    samples, (*_, warning) = load_damaged(path)
     assert len(samples) == pytest.approx(len(whole), abs=0.01 * 16_000)
     np.testing.assert_allclose(samples[-8_000:-1_000], whole[-8_000:-1_000], atol=1e-3)
     named = re.match(r"the seconds (\S+) to (\S+) do not decode", warning)
