@@ -30,6 +30,7 @@ from whisper_npu.audio.containers import (
     STATE_EVERY_LENGTH,
     STATE_LENGTH,
     STATE_SAMPLES,
+    UNKNOWN_LENGTH,
 )
 from whisper_npu.audio.damage import (
     CUT_SHORT,
@@ -281,7 +282,8 @@ class _Reading:
             end = (max(0, self._stream.start_time or 0) + self._stream.duration) * tick
             return Film(end - start, self._own_end - start, EXACT_SLACK)
         if self._stream.duration and self._format in STAMPS_ARE_FRAIL:  # what is lost may be in the middle
-            return Film(self._stream.duration * self._tick(self._stream), self._sound.seconds)
+            seconds = self._stream.duration * self._tick(self._stream)
+            return Film(0.0 if seconds == UNKNOWN_LENGTH else seconds, self._sound.seconds)
         if self._format not in STATE_LENGTH or not self._duration:
             return Film(0.0, self._end)
         slack = EXACT_SLACK if self._format in STATE_SAMPLES else LENGTH_SLACK
