@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from math import inf
@@ -30,6 +30,7 @@ from whisper_npu.audio.containers import (
     STATE_EVERY_LENGTH,
     STATE_LENGTH,
     STATE_SAMPLES,
+    UNKNOWN_LENGTH,
 )
 from whisper_npu.audio.damage import (
     CUT_SHORT,
@@ -187,9 +188,9 @@ class _Reading:
             start = self._lost_from = 0.0
         self._is_fragmented = mp4.is_fragmented(file)  # a gap in the middle is not how it was cut
         fragments = mp4.lost(file, size, self._duration) if self._is_fragmented else mp4.Lost()
-        self._pauses, self._pause = avi.pauses(file, stream.index), 0.0
-        if fragments.pauses.seconds:
-            self._pauses = fragments.pauses
+        self._pauses, self._pause = fragments.pauses, 0.0
+        self._pieces = avi.pieces(file, stream.index)
+        self._before = avi.When(0.0, 0.0, 0)  # what the pieces say of the last packet
         duration = self._duration + fragments.pauses.seconds
         if fragments.at_start:
             self._lost_from = 0.0
@@ -240,6 +241,8 @@ class _Reading:
                 if packet.pos is not None:
                     self._pause = self._pauses.before(packet.pos)
                 frames = [_Frame.of(frame, tick, self._pause) for frame in packet.decode()]
+                if self._format == "avi":
+                    frames = self._by_pieces(frames, packet.pos)
             except (av.FFmpegError, *LIBRARY_ERRORS):
                 self._lose_packet(packet, (packet.duration or 0) * tick)
                 continue
@@ -279,7 +282,8 @@ class _Reading:
             end = (max(0, self._stream.start_time or 0) + self._stream.duration) * tick
             return Film(end - start, self._own_end - start, EXACT_SLACK)
         if self._stream.duration and self._format in STAMPS_ARE_FRAIL:  # what is lost may be in the middle
-            return Film(self._stream.duration * self._tick(self._stream), self._sound.seconds)
+            seconds = self._stream.duration * self._tick(self._stream)
+            return Film(0.0 if seconds == UNKNOWN_LENGTH else seconds, self._sound.seconds)
         if self._format not in STATE_LENGTH or not self._duration:
             return Film(0.0, self._end)
         slack = EXACT_SLACK if self._format in STATE_SAMPLES else LENGTH_SLACK
@@ -317,6 +321,22 @@ class _Reading:
             self._bare.forget_place()
         return is_of_a_tag
 
+    def _by_pieces(self, frames: list[_Frame], place: int | None) -> list[_Frame]:
+        """With time stamps where there may be time without sound; the others follow one another."""
+        if not frames:
+            return []
+        stamp = None
+        if self._pieces is not None and place is not None:
+            when = self._pieces.at(place)
+            silent = when.without_sound - self._before.without_sound
+            if when.n_lost > self._before.n_lost:
+                self._lose(LENGTH_SLACK)  # what FFmpeg may skip before it finds the next piece
+            if silent or self._lost_from is not None:
+                # The steps of some recorders are longer than their sound.
+                stamp = min(when.seconds, self._sound.seconds + silent + self._lost)
+            self._before = when
+        return [replace(frames[0], stamp=stamp), *(replace(frame, stamp=None) for frame in frames[1:])]
+
     def _lose_packet(self, packet: Any, seconds: float) -> None:
         """seconds: of one frame. Where frames are bare, what FFmpeg takes for one may have been several."""
         if self._bare is not None and seconds:
@@ -352,10 +372,10 @@ class _Reading:
             self._add(frame)
         else:
             gap = self._clock.gap(frame.stamp, self._sound.seconds, is_exact=self._lost_from is not None)
-            if gap:
+            if gap and self._pieces is None:
                 self._held = frame, gap  # until the next stamp shows whether this one is right
             else:
-                self._release(frame, 0.0)
+                self._release(frame, gap)
 
     def _release(self, frame: _Frame, gap: float) -> None:
         """On with a frame behind a gap."""

@@ -63,3 +63,5 @@ STATE_SAMPLES = frozenset(("ape", "dsf", "shn", "tak", "tta", "wv"))
 STATE_EVERY_LENGTH = frozenset((_MP4,))
 # Behind damage their time stamps are wrong, so that gaps do not show. Each stream states its length.
 STAMPS_ARE_FRAIL = frozenset(("rm",))
+# Seconds that FFmpeg states in an rm which it writes to a pipe, where it cannot know the length.
+UNKNOWN_LENGTH = 3_600.0

@@ -65,6 +65,23 @@ def test_bytes_that_the_demuxer_skips_are_silence_and_are_named(
     assert float(first[2]) == pytest.approx(0.7 * SECONDS, abs=0.2)
 
 
+@pytest.mark.parametrize("codec", ["libmp3lame"])
+def test_bytes_that_were_removed_from_an_avi_are_silence_and_are_named(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "recording"
+    content = encoded(path, "avi", codec)
+    whole, _ = load_damaged(path)
+    start, n_bytes = len(content) // 2, len(content) // 5
+    del content[start : start + n_bytes]
+    path.write_bytes(content)
+    samples, (*_, warning) = load_damaged(path)
+    assert len(samples) == pytest.approx(len(whole), abs=0.01 * 16_000)
+    np.testing.assert_allclose(samples[-8_000:-1_000], whole[-8_000:-1_000], atol=1e-3)
+    named = re.match(r"the seconds (\S+) to (\S+) do not decode", warning)
+    assert named is not None
+    assert float(named[1]) == pytest.approx(0.5 * SECONDS, abs=0.15)
+    assert float(named[2]) == pytest.approx(0.7 * SECONDS, abs=0.25)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

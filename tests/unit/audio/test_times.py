@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,49 @@ def test_empty_pieces_of_an_avi_are_time_without_sound(tmp_path):
     # FFmpeg writes what its encoder begins with at the film's start.
     assert [start for start, _ in heard(samples)][-2:] == pytest.approx([2, 6], abs=0.1)
     assert warning.endswith("are not in the file: silence stands for them")
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "bit_rate"),
+    [
+        ("libmp3lame", 16_000, 160_000),
+        ("libmp3lame", 44_100, 0),
+        ("aac", 16_000, 128_000),
+        ("aac", 8_000, 48_000),
+        ("libvorbis", 16_000, 0),
+        ("ac3", 48_000, 192_000),
+        ("mp2", 16_000, 160_000),
+        ("pcm_s24le", 44_100, 0),
+        ("adpcm_ms", 16_000, 0),
+    ],
+)
+@pytest.mark.parametrize("start", [0, 1])
+def test_an_avi_is_as_long_as_its_sound_whatever_blocks_its_header_states(
+    tmp_path, codec, rate, bit_rate, start
+):
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV has no {codec}")
+    path = tmp_path / "a.avi"
+    sound = (noise(2 * rate).T * 0.4).astype(np.float32)
+    with av.open(str(path), "w", format="avi") as file:
+        stream = file.add_stream(codec, rate=rate, layout="mono")
+        if bit_rate:
+            stream.bit_rate = bit_rate
+        frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout="mono")
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(stream.format.name, "mono", rate, frame_size=stream.frame_size)
+        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    content = bytearray(path.read_bytes())
+    place = content.find(b"auds") + 20
+    scale, per_scale = struct.unpack_from("<2I", content, place)
+    struct.pack_into("<I", content, place + 8, round(start * per_scale / scale))  # dwStart
+    path.write_bytes(content)
+    samples, warnings = load_damaged(path)
+    assert warnings == []
+    assert len(samples) / SAMPLE_RATE == pytest.approx(2 + start, abs=0.3)
+    assert heard(samples)[0][0] == pytest.approx(start, abs=0.3)
 
 
 def test_a_picture_that_is_longer_than_its_sound_is_no_damage(tmp_path):
