@@ -31,10 +31,20 @@ from whisper_npu.audio.stated import (
     riff,
     tta,
 )
-from whisper_npu.audio.stated.fields import End, Extent, at
-from whisper_npu.audio.stated.mp3 import TAGS, id3_size
+from whisper_npu.audio.stated.fields import TAGS, End, Extent, at, is_no_sound
+from whisper_npu.audio.stated.mp3 import id3_size
 
-__all__ = ["TAGS", "avi", "extent_of", "has_lost_index", "id3_size", "missing_end", "mp4", "ogg"]
+__all__ = [
+    "TAGS",
+    "avi",
+    "extent_of",
+    "has_lost_index",
+    "id3_size",
+    "is_no_sound",
+    "missing_end",
+    "mp4",
+    "ogg",
+]
 
 _EXTENTS: tuple[Callable[[BinaryIO], Extent | None], ...] = (
     riff.extent,
