@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,7 +48,7 @@ from whisper_npu.audio.damage import (
 )
 from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.samples import Decoded
-from whisper_npu.audio.stated import TAGS, avi, gxf, id3_size, mp4, ogg
+from whisper_npu.audio.stated import TAGS, avi, gxf, id3_size, is_no_sound, mp4, ogg
 from whisper_npu.audio.store import Samples
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
@@ -176,12 +175,12 @@ class _Reading:
         self._name, self._container, self._stream, self._sound = name, container, stream, sound
         self._format: str = container.format.name
         self._duration = container.duration / av.time_base if container.duration else 0.0
+        size = os.fstat(file.fileno()).st_size
         codec = stream.codec_context
         self._is_pcm = codec.name.startswith("pcm_")
         if codec.name in _CHECKED:
             codec.options = {"err_detect": "crccheck+explode"}
         self._clock: Clock | None = None
-        size = os.fstat(file.fileno()).st_size
         self._lost_from: float | None = None  # where packets were lost since the last frame
         start = (container.start_time or 0) / av.time_base
         if self._format == "ogg" and ogg.lacks_its_start(file):  # FFmpeg counts from the first whole page
@@ -197,6 +196,7 @@ class _Reading:
             # The clock began at 0, but for a piece of a longer recording.
             missed = start if start < 2 * fragments.at_start else fragments.at_start
             start, duration = max(0.0, start - missed), duration + missed
+        self._have_sound = self._lost_from is not None  # some of these packets may have had sound
         is_known = self._format in KNOWN_LENGTH
         if self._format in HAVE_TIMES:
             self._clock = Clock(
@@ -265,7 +265,7 @@ class _Reading:
         return Decoded(done, seconds, damage, track=track, n_tracks=n_tracks, film=self._film())
 
     def _missing_end(self, seconds: float) -> tuple[Damage, ...]:
-        if self._lost_from is None or (self._has_ended and not self._lost):
+        if self._lost_from is None or not self._have_sound or (self._has_ended and not self._lost):
             return ()
         end = self._lost_from + self._lost
         return (Damage(seconds, end if end > seconds else None, CUT_SHORT),)
@@ -342,15 +342,17 @@ class _Reading:
         if self._bare is not None and seconds:
             n_frames = round(packet.size * self._seconds_per_byte / seconds)
             seconds *= max(1, n_frames)
-        self._lose(seconds)
+        self._lose(seconds, has_sound=self._bare is None or not is_no_sound(bytes(packet)))
 
     @property
     def _seconds_per_byte(self) -> float:
         """Of what was decoded so far."""
         return self._sound.seconds / self._good_bytes if self._good_bytes else 0.0
 
-    def _lose(self, seconds: float) -> None:
+    def _lose(self, seconds: float, *, has_sound: bool = True) -> None:
+        """has_sound: not of what may lie behind the last frame."""
         self._has_failed = True
+        self._have_sound = self._have_sound or has_sound
         if self._lost_from is None:
             held = self._held[0].seconds if self._held else 0.0
             self._lost_from, self._lost = self._sound.seconds + held, 0.0
@@ -389,7 +391,7 @@ class _Reading:
             self._damages.add(self._lost_from, None, UNREADABLE)
         elif start > JITTER and gap and (self._is_fragmented or self._format not in PLACE_EVERY_PACKET):
             self._damages.add(start, start + gap, NO_SOUND)
-        self._lost_from, self._lost = None, 0.0
+        self._lost_from, self._lost, self._have_sound = None, 0.0, False
         self._add(frame)
 
     def _add(self, frame: _Frame) -> None:

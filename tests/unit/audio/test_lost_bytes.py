@@ -335,3 +335,30 @@ def test_cancellation_is_heard_while_a_source_is_copied_and_read(tmp_path: Path,
     path.write_bytes(content)
     with pytest.raises(CancelledError):
         load_audio(path, cancelled=cancelled)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "codec", "behind"),
+    [
+        ("mp3", "libmp3lame", b"\n"),
+        ("mp3", "libmp3lame", bytes(4096)),
+        ("mp3", "libmp3lame", b"TAG" + bytes(125)),
+        ("adts", "aac", bytes(4096)),
+        ("adts", "aac", b"TAG" + bytes(125)),
+        ("ogg", "vorbis", b"\n"),
+        ("ogg", "vorbis", bytes(4096)),
+        ("ogg", "vorbis", b"TAG" + bytes(125)),
+        ("mpegts", "aac", b"\n"),
+        ("mpegts", "aac", bytes(10)),
+    ],
+)
+def test_what_follows_the_last_frame_and_is_none_is_not_missed(
+    tmp_path: Path, fmt: str, codec: str, behind: bytes
+) -> None:
+    path = tmp_path / "recording"
+    content = encoded(path, fmt, codec)
+    whole, _ = load_damaged(path)
+    path.write_bytes(bytes(content) + behind)
+    samples, warnings = load_damaged(path)
+    assert warnings == []
+    assert len(samples) == pytest.approx(len(whole), abs=0.05 * SAMPLE_RATE)

@@ -32,8 +32,8 @@ from whisper_npu.audio.stated import (
     riff,
     tta,
 )
-from whisper_npu.audio.stated.fields import End, Extent
-from whisper_npu.audio.stated.mp3 import TAGS, behind_id3, id3_size
+from whisper_npu.audio.stated.fields import TAGS, End, Extent, is_no_sound
+from whisper_npu.audio.stated.mp3 import behind_id3, id3_size
 
 __all__ = [
     "TAGS",
@@ -43,6 +43,7 @@ __all__ = [
     "gxf",
     "has_lost_index",
     "id3_size",
+    "is_no_sound",
     "missing_end",
     "mp4",
     "ogg",

@@ -11,6 +11,8 @@ from typing import BinaryIO
 from whisper_npu.audio.damage import EXACT_SLACK
 
 MOST_CHUNKS = 1_000  # before the samples; more are no recording
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+_FILLING = b"\0 \t\r\n"
 HEAD = 2**16  # bytes in which the headers of films lie
 
 
@@ -58,6 +60,12 @@ def at(file: BinaryIO, place: int, n_bytes: int) -> bytes:
         return os.pread(file.fileno(), n_bytes, place) if 0 <= place < 2**63 else b""
     except OSError:  # the disk
         return b""
+
+
+def is_no_sound(content: bytes) -> bool:
+    """Whether what lies behind the last frame is none of one: zeros, white space, or a tag."""
+    rest = content.lstrip(_FILLING)
+    return not rest or rest.startswith(TAGS)
 
 
 def chunks(

@@ -7,7 +7,6 @@ from typing import BinaryIO
 from whisper_npu.audio.damage import LENGTH_SLACK
 from whisper_npu.audio.stated.fields import MOST_CHUNKS, End, at
 
-TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 _FRAMES, _BYTES = 1, 2  # flags: which numbers the header has
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import BinaryIO
 
-from whisper_npu.audio.stated.fields import End, at
+from whisper_npu.audio.stated.fields import End, at, is_no_sound
 
 _MAGIC = b"OggS"
 _LONGEST = 27 + 255 + 255 * 255  # bytes of a page
@@ -59,10 +59,10 @@ def _ends_in_damage(file: BinaryIO, size: int) -> bool:
         place += length
         if place == len(end):
             return False
-        if end[place : place + 4] != _MAGIC:  # zeros that a recorder left, or a damaged page
+        if end[place : place + 4] != _MAGIC:  # zeros that a recorder left, a tag, or a damaged page
             behind = end.find(_MAGIC, place)
             if behind < 0:
-                return any(end[place:])
+                return not is_no_sound(end[place:])
             place = behind
     return True
 
