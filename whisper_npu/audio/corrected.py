@@ -14,6 +14,7 @@ from whisper_npu.audio.copying import PIECE, copied
 from whisper_npu.audio.stated import TAGS, extent_of, flac, mp3, riff
 from whisper_npu.audio.stated.fields import at
 from whisper_npu.audio.stated.mp4 import damaged_stretches
+from whisper_npu.audio.tags import between_tags
 
 _LEAST_BEHIND = 1_000  # bytes behind the stated end that may be samples; fewer are padding
 
@@ -41,8 +42,8 @@ def corrected(
 ) -> BinaryIO | None:
     """A copy with all the samples in one chunk, if they lie in several; whose header states all of them, if
     its own states fewer; of whose damaged fragments decoders find their way to the next ones; or without the
-    zeros behind FLAC, mp3 or AAC, all of which decoders would hold in memory, looking for one more frame.
-    None where nothing is to be corrected.
+    tags that decoders take for sound or damage, or the zeros behind FLAC, mp3 or AAC, all of which decoders
+    would hold in memory, looking for one more frame. None where nothing is to be corrected.
 
     Raises AudioError where there is no room for it, TooLongError where it has more bytes than `max_seconds`
     of such a recording, CancelledError once `cancelled` is set.
@@ -62,7 +63,9 @@ def corrected(
             _Change(stretch.place, stretch.head) for stretch in damaged_stretches(file, size)
         ]
     if not changes:
-        return None
+        pieces = between_tags(file)
+        if pieces == [(0, size)]:
+            return None
     with ExitStack() as closing:
         copy = closing.enter_context(
             copied(name, _Pieces(file, pieces).read, max_seconds, cancelled=cancelled)

@@ -577,3 +577,76 @@ def test_every_line_of_another_thread_arrives_while_audio_is_decoded(tmp_path):
     n_lines = int(done.stdout)
     assert n_lines > 10
     assert done.stderr.splitlines() == [f"line {number}" for number in range(1, n_lines + 1)]
+
+
+# Tags are no sound, and no damage
+
+
+def ape(n_bytes: int, parts: str = "header and footer", version: int = 2000) -> bytes:
+    """A tag with a picture of so many bytes."""
+    picture = b"cover.jpg\0" + np.random.default_rng(1).bytes(n_bytes)
+    item = struct.pack("<2I", len(picture), 2) + b"Cover Art (Front)\0" + picture
+    has_footer = "footer" in parts
+    head = struct.pack("<8s4I8x", b"APETAGEX", version, len(item) + 32 * has_footer, 1, 0xA0000000)
+    foot = struct.pack(
+        "<8s4I8x", b"APETAGEX", version, len(item) + 32, 1, 0x80000000 if version == 2000 else 0
+    )
+    return head * ("header" in parts) + item + foot * has_footer
+
+
+def id3v2(n_bytes: int, has_footer: bool = False) -> bytes:
+    size = n_bytes + 11
+    digits = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    rest = b"\4\0" + (b"\x10" if has_footer else b"\0") + digits
+    picture = b"APIC" + bytes(7) + np.random.default_rng(2).bytes(n_bytes)
+    return b"ID3" + rest + picture + (b"3DI" + rest if has_footer else b"")
+
+
+LYRICS = b"LYRICSBEGIN" + b"LYR%05d" % 9_000 + b"la la la\n" * 1_000
+TAGS = {
+    "ID3v1": b"TAG" + b"title".ljust(125),
+    "ID3v2": id3v2(60_000),
+    "ID3v2 with a footer": id3v2(60_000, has_footer=True),
+    "APEv2": ape(60_000),
+    "APEv2 with a header": ape(60_000, "header"),
+    "APEv2 with a footer": ape(60_000, "footer"),
+    "APEv1": ape(60_000, "footer", 1000),
+    "Lyrics3 v1": b"LYRICSBEGIN" + b"la " * 1_000 + b"LYRICSEND",
+    "Lyrics3 v2": LYRICS + b"%06dLYRICS200" % len(LYRICS),
+}
+TAGGED = {
+    "a.mp3": ("mp3", "libmp3lame"),
+    "a.mp2": ("mp2", "mp2"),
+    "a.aac": ("adts", "aac"),
+    "a.ac3": ("ac3", "ac3"),
+    "a.wv": ("wv", "wavpack"),
+    "a.tta": ("tta", "tta"),
+    "a.flac": ("flac", "flac"),
+}
+
+
+@pytest.mark.parametrize("name", TAGGED)
+def test_a_tag_at_the_end_is_no_sound_and_no_damage(tmp_path, name):
+    path = mux(tmp_path / name, *TAGGED[name], {}, tone(1, 48_000), 48_000)
+    content = path.read_bytes()
+    whole = load_audio(path)
+    for tag in (*TAGS.values(), TAGS["APEv2"] + TAGS["Lyrics3 v2"] + TAGS["ID3v1"]):
+        path.write_bytes(content + tag)
+        samples, found = load_damaged(path)
+        assert (len(samples), found) == (len(whole), []), tag[:20]
+        np.testing.assert_array_equal(samples, whole)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.mp2", "a.aac", "a.ac3"])
+def test_a_tag_in_the_middle_is_no_sound_and_no_damage(tmp_path, name):
+    options = {"write_xing": "0"} if name == "a.mp3" else {}
+    path = mux(tmp_path / name, *TAGGED[name], options, tone(1, 48_000), 48_000)
+    content = path.read_bytes()
+    path.write_bytes(2 * content)
+    whole, _ = load_damaged(path)
+    for kind, tag in TAGS.items():
+        if (name, kind) == ("a.ac3", "ID3v1"):  # three bytes alone tell of one, which nobody puts there
+            continue
+        path.write_bytes(content + tag + content)
+        samples, found = load_damaged(path)
+        assert (len(samples), found) == (len(whole), []), tag[:20]
