@@ -13,12 +13,7 @@ from whisper_npu.audio.stated.fields import at
 from whisper_npu.audio.stated.mp3 import behind_id3, id3_size
 
 # What the sound of formats begins with that may have tags.
-_FRAMES = (
-    b"\xff",
-    b"\x0b\x77",
-    b"\x56\xe0",
-    b"\x7f\xfe\x80\x01",
-)  # mp3 and aac, ac3, LATM, DTS: tags anywhere
+_FRAMES = (b"\xff", b"\x0b\x77", b"\x56\xe0", b"\x7f\xfe\x80\x01")  # mp3 and aac, ac3, LATM, DTS: anywhere
 _OTHERS = (b"wvpk", b"TTA1", b"MAC ", b"MP+", b"MPCK", b"fLaC", b"tBaK", b"OFR ")  # tags at the end only
 _ID3V1, _ID3V1_MORE = 128, 227  # bytes
 _PIECE = 2**22  # bytes that are searched at once
@@ -80,7 +75,7 @@ def _length_before(file: BinaryIO, end: int) -> int:
         place = at(file, max(0, end - 5_200), min(end, 5_200)).rfind(b"LYRICSBEGIN")
         return min(end, 5_200) - place if place >= 0 else 0
     if footer[-10:-7] == b"3DI":
-        return 20 + id3_size(footer[-10:])
+        return 10 + id3_size(footer[-10:])
     return 0
 
 
@@ -136,8 +131,7 @@ def _length(file: BinaryIO, place: int, end: int) -> int:
     head = at(file, place, 32)
     if head[:3] == b"ID3" and len(head) > 10:
         is_tag = head[3] in (2, 3, 4) and head[4] != 0xFF and not head[5] & 0x0F and max(head[6:10]) < 0x80
-        has_footer = head[3] == 4 and head[5] & 0x10
-        return 10 + id3_size(head) + (10 if has_footer else 0) if is_tag else 0
+        return 10 + id3_size(head) if is_tag else 0
     if _is_ape(head):
         return _ape_size(head) + 32 if _is_ape_header(head) else 32
     if head.startswith(b"LYRICSBEGIN"):
