@@ -116,9 +116,9 @@ class Resampling:
         self.add(np.zeros(n_before, np.float32))
         if n_skipped:
             # What follows is resampled anew, from where a sample at `rate` is one at 16 kHz, too.
-            n_skipped -= (self._n_resampled + self._n_block + n_skipped) % (
-                self.rate // math.gcd(self.rate, SAMPLE_RATE)
-            )
+            n_until = self._n_resampled + self._n_block + n_skipped
+            n_skipped = max(0, n_skipped - n_until % (self.rate // math.gcd(self.rate, SAMPLE_RATE)))
+        if n_skipped:
             self._skip(n_skipped)
         self.add(np.zeros(n_samples - n_before - n_skipped, np.float32))
 
