@@ -88,6 +88,11 @@ def test_what_is_asked_of_an_npu_reaches_it(tmp_path: Path, monkeypatch: pytest.
     assert asked == [(NpuOptions((tmp_path,), 3.0), 3), (NpuOptions(), 3)]
 
 
+def test_a_folder_of_kernels_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere: there is no such folder"):
+        NpuOptions((tmp_path, tmp_path / "nowhere"))
+
+
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown device 'tpu': there are auto, npu, emulator, cpu"):
         open_device("tpu")

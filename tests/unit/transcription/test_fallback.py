@@ -192,3 +192,15 @@ def test_another_word_is_refused(folder: Path) -> None:
     with Emulator() as device, pytest.raises(UsageError, match="on_device_error is 'retry', must be one of"):
         model_on(device, folder, [], "retry")
     assert issubclass(WrongResultError, DispatchError)
+
+
+def test_an_output_that_is_not_finite_is_no_text(tmp_path: Path) -> None:
+    config = tiny_config(vocab_size=1788, max_source_positions=N_CTX)
+    tensors = tiny_tensors(config)
+    gain = "model.encoder.layer_norm.weight"
+    tensors[gain] = np.full(tensors[gain].shape, 3e38, np.float32)
+    folder = write_checkpoint(
+        tmp_path / "hf", config, tensors, tokenizer_json=tiny_tokenizer(multilingual=True)
+    )
+    with model_on(Emulator(), folder, []) as model, pytest.raises(DeviceError, match="output is not finite"):
+        model._whisper.encode(mels(model, 1)[0])
