@@ -10,12 +10,15 @@ from math import inf
 from threading import Event
 from typing import BinaryIO
 
+from whisper_npu.audio import by_libsndfile
 from whisper_npu.audio.copying import PIECE, copied
+from whisper_npu.audio.damage import too_long
 from whisper_npu.audio.stated import TAGS, extent_of, flac, mp3, riff
 from whisper_npu.audio.stated.fields import at
 from whisper_npu.audio.stated.mp4 import damaged_stretches
 from whisper_npu.audio.tags import between_tags
 
+_SURELY_SHORT = 2**26  # bytes that are copied in any case: a part of them may be no samples
 _LEAST_BEHIND = 1_000  # bytes behind the stated end that may be samples; fewer are padding
 
 _MANY_ZEROS = 2**22  # bytes behind the last frame
@@ -66,6 +69,9 @@ def corrected(
         pieces = between_tags(file)
         if pieces == [(0, size)]:
             return None
+    n_bytes, rate = sum(length for _, length in pieces), by_libsndfile.bytes_per_second(file)
+    if rate is not None and n_bytes > max(max_seconds * rate, _SURELY_SHORT):
+        raise too_long(name, max_seconds)  # before gigabytes are copied
     with ExitStack() as closing:
         copy = closing.enter_context(
             copied(name, _Pieces(file, pieces).read, max_seconds, cancelled=cancelled)
