@@ -7,7 +7,6 @@ runlist.wait raises, takes no timeout and blocks Python; a run must not be destr
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,17 +49,18 @@ HANGS = (
     "another program may hold the NPU, or the kernel was built for another array: see dmesg for amdxdna, "
     "build the kernel again, or allow more with --timeout; where all submissions fail from then on, reboot"
 )
+from whisper_npu.owned import temporary_folder
 
 
 class Context:
     """An xclbin on the array, and the kernels that run on it: one for each size."""
 
     def __init__(self, driver: Driver, configuration: bytes) -> None:
-        # A file in memory: between two looks at the kernel's folder somebody could put another one there.
-        with open(os.memfd_create("xclbin"), "wb") as file:
-            file.write(configuration)
-            file.flush()
-            xclbin = driver.pyxrt.xclbin(f"/proc/self/fd/{file.fileno()}")
+        # A file of its own: between two looks at the kernel's folder somebody could put another one there.
+        with temporary_folder() as folder:
+            path = folder / "kernel.xclbin"
+            path.write_bytes(configuration)
+            xclbin = driver.pyxrt.xclbin(str(path))
         driver.device.register_xclbin(xclbin)
         self.driver = driver
         self.hw_context = driver.pyxrt.hw_context(driver.device, xclbin.get_uuid())
