@@ -32,6 +32,7 @@ from whisper_npu.npu.xrt.buffer import (
     is_wedged,
     view,
 )
+from whisper_npu.owned import temporary_folder
 
 KERNEL_NAME = "MLIR_AIE"  # what aiecc calls the one kernel of an xclbin
 OPCODE = 3  # run the instructions in argument 1
@@ -49,7 +50,6 @@ HANGS = (
     "another program may hold the NPU, or the kernel was built for another array: see dmesg for amdxdna, "
     "build the kernel again, or allow more with --timeout; where all submissions fail from then on, reboot"
 )
-from whisper_npu.owned import temporary_folder
 
 
 class Context:
