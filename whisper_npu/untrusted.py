@@ -77,9 +77,11 @@ def json_value(content: bytes) -> Any:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for position, name in enumerate(names) if name in names[:position])
-        raise ValueError(f"it names {twice[:60]!r} twice")
+        seen = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"it names {name[:60]!r} twice")
+            seen.add(name)
     return members
 
 
