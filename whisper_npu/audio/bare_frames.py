@@ -7,11 +7,11 @@ lie in one packet with the frame before them.
 
 from __future__ import annotations
 
-import os
 from typing import Any, BinaryIO
 
 from whisper_npu.audio.containers import BARE_FRAMES, FRAMED_CODECS, HOLD_BARE_FRAMES
 from whisper_npu.audio.stated import TAGS, id3_size
+from whisper_npu.audio.stated.fields import at
 
 _COUNTED_ON = ("aac",)  # formats whose packets' places FFmpeg counts on
 _HEAD = 24  # bytes by which such a packet is found again
@@ -74,10 +74,10 @@ class BareFrames:
         if not self._are_counted_on:
             return place
         head = bytes(memoryview(packet)[:_HEAD])
-        if self._bytes(place, len(head)) == head:
+        if at(self._file, place, len(head)) == head:
             return place
         for first in range(place, place + _REACH, _PIECE):
-            piece = self._bytes(first, _PIECE + _HEAD)
+            piece = at(self._file, first, _PIECE + _HEAD)
             found = piece.find(head)
             if found >= 0:
                 self._skipped += first + found - place
@@ -88,14 +88,8 @@ class BareFrames:
 
     def _behind_tags(self, place: int) -> int:
         """Tags are no sound, as in mp3s or radio's segments that were joined."""
-        while (head := self._bytes(place, 11)).startswith(TAGS):
+        while (head := at(self._file, place, 11)).startswith(TAGS):
             if not head.startswith(b"ID3"):
                 return self._end or place
             place += 10 + id3_size(head)
         return place
-
-    def _bytes(self, place: int, n_bytes: int) -> bytes:
-        try:
-            return os.pread(self._file.fileno(), n_bytes, place)
-        except OSError:  # the disk
-            return b""

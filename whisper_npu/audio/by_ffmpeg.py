@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,6 +49,7 @@ from whisper_npu.audio.damage import (
 from whisper_npu.audio.mixdown import Mixdown, is_out_of_scale
 from whisper_npu.audio.samples import Decoded
 from whisper_npu.audio.stated import TAGS, avi, gxf, id3_size, is_no_sound, mp4, ogg
+from whisper_npu.audio.stated.fields import size_of
 from whisper_npu.audio.store import Samples
 from whisper_npu.audio.tracks import AudioHeader, AudioTrack
 from whisper_npu.errors import AudioError
@@ -176,7 +176,7 @@ class _Reading:
         self._name, self._container, self._stream, self._sound = name, container, stream, sound
         self._format: str = container.format.name
         self._duration = container.duration / av.time_base if container.duration else 0.0
-        size = os.fstat(file.fileno()).st_size
+        size = size_of(file)
         codec = stream.codec_context
         self._is_pcm = codec.name.startswith("pcm_")
         if codec.name in _CHECKED:

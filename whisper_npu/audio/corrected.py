@@ -14,7 +14,7 @@ from whisper_npu.audio import by_libsndfile
 from whisper_npu.audio.copying import PIECE, copied
 from whisper_npu.audio.damage import too_long
 from whisper_npu.audio.stated import TAGS, extent_of, flac, mp3, riff
-from whisper_npu.audio.stated.fields import at
+from whisper_npu.audio.stated.fields import at, size_of
 from whisper_npu.audio.stated.mp4 import damaged_stretches
 from whisper_npu.audio.tags import between_tags
 
@@ -51,7 +51,7 @@ def corrected(
     Raises AudioError where there is no room for it, TooLongError where it has more bytes than `max_seconds`
     of such a recording, CancelledError once `cancelled` is set.
     """
-    size = _size(file)
+    size = size_of(file)
     end = _before_zeros(file, size)
     if end < size:
         return copied(name, _Pieces(file, [(0, end)]).read, max_seconds, cancelled=cancelled)
@@ -127,13 +127,9 @@ def _parts(file: BinaryIO) -> list[tuple[int, int]]:
     return [(place, length) for place, length in parts if length and not _is_told_apart(file, place)]
 
 
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
-
-
 def _more_samples(file: BinaryIO) -> list[_Change]:
     """The size of all samples, if a smaller one is stated."""
-    extent, size = extent_of(file), _size(file)
+    extent, size = extent_of(file), size_of(file)
     if extent is None or extent.stated is None or extent.field is None:
         return []
     end = extent.end
@@ -153,7 +149,7 @@ def _is_told_apart(file: BinaryIO, place: int) -> bool:
 
 def _is_the_last_chunk(file: BinaryIO, place: int) -> bool:
     """Whether a name and a size lie there that lead to the file's end, as of wav, aiff and caf."""
-    name, end = at(file, place, 4), _size(file)
+    name, end = at(file, place, 4), size_of(file)
     sizes = (("<I", 4), (">I", 4), (">Q", 8))
     return (
         name.isascii()

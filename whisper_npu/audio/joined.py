@@ -8,7 +8,6 @@ states: tags and other chunks of a recording may hold the head of another, or al
 
 from __future__ import annotations
 
-import os
 from math import inf
 from threading import Event
 from typing import BinaryIO
@@ -16,7 +15,7 @@ from typing import BinaryIO
 from whisper_npu.audio.damage import check_cancelled
 from whisper_npu.audio.frames import LONGEST, aac_starts, mp3_starts
 from whisper_npu.audio.stated import behind_id3, id3_size, mp4
-from whisper_npu.audio.stated.fields import MOST_CHUNKS, at, chunks, known
+from whisper_npu.audio.stated.fields import MOST_CHUNKS, at, chunks, known, size_of
 
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _BOS = b"OggS\0\x02"  # an Ogg page that begins a stream
@@ -49,7 +48,7 @@ def starts(name: str, file: BinaryIO, cancelled: Event | None = None) -> tuple[i
 
     Raises CancelledError.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     head = at(file, 0, _PACKET + 1)
     is_broadcast = head[:1] == head[_PACKET:] == b"G"
     if not is_broadcast and not _may_be_followed(head[:_FIRST]):
@@ -151,7 +150,7 @@ class _Before:
 
     def __init__(self, name: str, file: BinaryIO, place: int, cancelled: Event | None) -> None:
         self._name, self._file, self._cancelled = name, file, cancelled
-        self._size = os.fstat(file.fileno()).st_size
+        self._size = size_of(file)
         start = behind_id3(file, place)
         head = at(file, start, _FIRST)
         self._is_frames = head[:3] == b"ID3" or _is_sync(head)
@@ -280,7 +279,7 @@ def is_silent_ogg(file: BinaryIO) -> bool:
     """Whether it is nothing but whole pages with headers: a link of a chain without sound, as encoders write
     it for no samples. Decoders refuse some of these.
     """
-    size, place = os.fstat(file.fileno()).st_size, 0
+    size, place = size_of(file), 0
     for _ in range(MOST_CHUNKS):
         head = at(file, place, 27 + 255)
         if len(head) < 27 or head[:5] != b"OggS\0" or head[6:14] not in _NO_TIMES:

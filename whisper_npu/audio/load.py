@@ -8,7 +8,6 @@ not used: it runs commands such as ffmpeg, which open whatever file or address a
 
 from __future__ import annotations
 
-import os
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from whisper_npu.audio.samples import (
 )
 from whisper_npu.audio.sound import Sound
 from whisper_npu.audio.source import AudioSource, fetch, name_of
+from whisper_npu.audio.stated.fields import size_of
 from whisper_npu.audio.store import InMemory, Samples
 from whisper_npu.audio.tracks import check_track_number, no_such_track
 from whisper_npu.errors import AudioError, AudioWarning, TooLongError, quoted
@@ -174,7 +174,7 @@ def _decode(
     name: str, file: BinaryIO, audio_track: int | None, max_seconds: float, cancelled: Event | None
 ) -> Decoded:
     """Of recordings that were joined into one file all of them, one after the other."""
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     if size == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
     starts = (0, *joined.starts(name, file, cancelled))
@@ -216,7 +216,7 @@ def _decode_parts(
     whole: Decoded | None = None
     failed: AudioError | None = None
     is_behind_failed = False
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     for start, end in zip(starts, (*starts[1:], size), strict=True):
         with part_of(name, file, start, end, cancelled) as part:
             seconds = 0.0 if whole is None else whole.seconds

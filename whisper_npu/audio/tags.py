@@ -6,10 +6,9 @@ The layouts: id3.org (ID3v1, ID3v2.4 section 3, Lyrics3 v2.00); wiki.hydrogenaud
 
 from __future__ import annotations
 
-import os
 from typing import BinaryIO
 
-from whisper_npu.audio.stated.fields import at
+from whisper_npu.audio.stated.fields import at, size_of
 from whisper_npu.audio.stated.mp3 import behind_id3, id3_size
 
 # What the sound of formats begins with that may have tags.
@@ -27,7 +26,7 @@ def between_tags(file: BinaryIO) -> list[tuple[int, int]]:
 
     They know ID3v2 at the start, and those of mp3 know ID3v1.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     start = behind_id3(file)
     first = _length(file, start, size)  # an APE tag
     head = at(file, start + first, 4)

@@ -8,7 +8,6 @@ lie in the file as they are, or `end` where they are compressed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -32,7 +31,7 @@ from whisper_npu.audio.stated import (
     riff,
     tta,
 )
-from whisper_npu.audio.stated.fields import TAGS, End, Extent, is_no_sound
+from whisper_npu.audio.stated.fields import TAGS, End, Extent, is_no_sound, size_of
 from whisper_npu.audio.stated.mp3 import behind_id3, id3_size
 
 __all__ = [
@@ -77,7 +76,7 @@ def missing_end(file: BinaryIO, seconds: float, film: Film | None = None) -> Dam
 
     film: what FFmpeg reads of its container.
     """
-    size = _size(file)
+    size = size_of(file)
     extent = extent_of(file)
     if extent is not None and extent.stated is not None:
         return _behind_samples(file, size, extent, extent.stated, seconds)
@@ -104,11 +103,7 @@ def extent_of(file: BinaryIO) -> Extent | None:
 
 def has_lost_index(file: BinaryIO) -> bool:
     """Whether an mp4, m4a or mov has lost its index, which lies at the end of most, or a part of it."""
-    return mp4.has_lost_index(file, _size(file))
-
-
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+    return mp4.has_lost_index(file, size_of(file))
 
 
 def _behind_samples(file: BinaryIO, size: int, extent: Extent, stated: int, seconds: float) -> Damage | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from array import array
 from bisect import bisect_right
@@ -11,7 +10,7 @@ from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 from whisper_npu.audio.damage import LENGTH_SLACK
-from whisper_npu.audio.stated.fields import HEAD, End, at, chunks, known
+from whisper_npu.audio.stated.fields import HEAD, End, at, chunks, known, size_of
 
 _MOST_HOLES = 8  # at most one for each RIFF
 _MOST_PIECES = 2_000_000  # of sound and picture: 9 hours of a film
@@ -108,7 +107,7 @@ def pieces(file: BinaryIO, stream: int) -> Pieces | None:
 
 def _add_behind_hole(file: BinaryIO, found: Pieces, name: bytes, start: int, stop: int) -> None:
     """Pieces by the index: those that are still there, and those that are lost."""
-    n_bytes = os.fstat(file.fileno()).st_size
+    n_bytes = size_of(file)
     n_removed = max(0, max(place + length for _, place, length in _riffs(file)) - n_bytes)
     for place, size in _indexed(file, name, stop - n_removed):
         if not start <= place < stop:
@@ -148,7 +147,7 @@ def _riffs(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 def _pieces(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """All chunks of sound and picture, the lists of them, and holes between them: (name, place, size)."""
-    n_bytes = os.fstat(file.fileno()).st_size
+    n_bytes = size_of(file)
     for _, place, length in _riffs(file):
         end = min(place + length, n_bytes)
         for kind, inner, size in chunks(file, place + 4, "<4sI"):

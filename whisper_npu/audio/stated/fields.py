@@ -54,6 +54,11 @@ class End:
     is_cut: bool = False  # the file is shorter than it states, in bytes
 
 
+def size_of(file: BinaryIO) -> int:
+    """Bytes of the file."""
+    return os.fstat(file.fileno()).st_size
+
+
 def at(file: BinaryIO, place: int, n_bytes: int) -> bytes:
     """Up to so many bytes of the file; its position stays."""
     try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import BinaryIO
 
-from whisper_npu.audio.stated.fields import MOST_CHUNKS, Extent, SizeField, at, chunks, known
+from whisper_npu.audio.stated.fields import MOST_CHUNKS, Extent, SizeField, at, chunks, known, size_of
 
 _PCM = (1, 3, 0xFFFE)  # wFormatTag: as many bytes for each sample
 
@@ -34,7 +33,7 @@ def parts(file: BinaryIO) -> list[tuple[int, int]]:
             block = max(1, int.from_bytes(at(file, place + 12, 2), "little"))  # bytes of all channels
         if kind == b"data":
             if known(size, 32) is None:
-                found.append((place, max(0, os.fstat(file.fileno()).st_size - place)))
+                found.append((place, max(0, size_of(file) - place)))
                 break
             found.append((place, size - size % block))
     return found
