@@ -186,8 +186,9 @@ class _Reading:
         start = (container.start_time or 0) / av.time_base
         if self._format == "ogg" and ogg.lacks_its_start(file):  # FFmpeg counts from the first whole page
             start = self._lost_from = 0.0
-        self._is_fragmented = mp4.is_fragmented(file)  # a gap in the middle is not how it was cut
-        fragments = mp4.lost(file, size, self._duration) if self._is_fragmented else mp4.Lost()
+        found = mp4.lost(file, size, self._duration)
+        self._is_fragmented = found is not None  # a gap in the middle is not how it was cut
+        fragments = found or mp4.Lost()
         self._pauses, self._pause = fragments.pauses, 0.0
         self._pieces = avi.pieces(file, stream.index)
         self._before = avi.When(0.0, 0.0, 0)  # what the pieces say of the last packet

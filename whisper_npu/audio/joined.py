@@ -8,6 +8,7 @@ states: tags and other chunks of a recording may hold the head of another, or al
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import inf
 from threading import Event
 from typing import BinaryIO
@@ -155,7 +156,7 @@ class _Before:
         head = at(file, start, _FIRST)
         self._is_frames = head[:3] == b"ID3" or _is_sync(head)
         self.kind = (_MP3 if head[1] & 6 else _AAC) if _is_sync(head) else None
-        self.frames_from = self._own_end(start, head)  # from there on frames are none of its own
+        self._start, self._head = start, head
         self._page: int | None = None  # of Ogg: the one that is to be looked at next
         if head[:4] == b"OggS":
             self._page = self._behind_first_pages(start)
@@ -163,13 +164,15 @@ class _Before:
         else:
             self.earliest = max(start, place) + 1 if self._is_frames else self._earliest(start, head)
 
-    def _own_end(self, start: int, head: bytes) -> float:
-        """It may hold mp3 itself."""
+    @cached_property
+    def frames_from(self) -> float:
+        """The place from which on frames are none of its own: it may hold mp3 itself."""
+        start, head = self._start, self._head
         if head[8:12] == b"WAVE" or head[8:12] in _AIFF:
             length = int.from_bytes(head[4:8], "big" if head[:1] == b"F" else "little")
             return start + 8 + length if known(length, 32) else inf
         if head[4:8] == b"ftyp":
-            ends = [box.end for box in mp4.boxes(self._file, start) if box.end <= self._size]
+            ends = [box.end for box in self._boxes if box.end <= self._size]
             return max(ends, default=inf)
         return inf if head.startswith((b"caff", _ASF)) else start + 1
 
@@ -225,9 +228,13 @@ class _Before:
                 return end if length > 0 and is_end else start + 1
         return first
 
+    @cached_property
+    def _boxes(self) -> list[mp4.Box]:
+        return list(mp4.boxes(self._file, self._start))
+
     def _behind_boxes(self, start: int) -> int:
         last = start
-        for box in mp4.boxes(self._file, start):
+        for box in self._boxes:
             if box.kind == b"ftyp" and box.place > start:
                 return box.place
             last = box.place

@@ -62,11 +62,6 @@ def has_lost_index(file: BinaryIO, size: int) -> bool:
     return not any(box.kind == b"moov" and box.end <= size for box in found)
 
 
-def is_fragmented(file: BinaryIO) -> bool:
-    """Whether it is a recording that grew: its index tells of no more than its first part."""
-    return _is_fragmented(list(boxes(file)), file)
-
-
 def boxes(file: BinaryIO, place: int = 0) -> Iterator[Box]:
     """Those that lie one behind the other from `place` on, up to one that is damaged."""
     for _ in range(_MOST_BOXES):
@@ -94,7 +89,7 @@ class Stretch:
 
 def damaged_stretches(file: BinaryIO, size: int) -> list[Stretch]:
     """Those of a fragmented mp4. A decoder gives up at the first one, unless it is a box that it can skip."""
-    if not is_fragmented(file):
+    if not _is_fragmented(list(boxes(file)), file):
         return []
     found: list[Stretch] = []
     walked, tried = _Heads(file, _MOST_INNER), _Heads(file, _MOST_TRIED)
@@ -121,9 +116,15 @@ class Lost:
     pauses: Pauses = field(default_factory=Pauses)  # what the time stamps of later fragments leave out
 
 
-def lost(file: BinaryIO, size: int, seconds: float) -> Lost:
-    """seconds: of all fragments that are there. Those which are lost last about as long for their bytes."""
-    found = [box for box in boxes(file) if box.kind in (b"moof", b"mdat", _LOST)]
+def lost(file: BinaryIO, size: int, seconds: float) -> Lost | None:
+    """None for what has no fragments.
+
+    seconds: of all that are there. Those which are lost last about as long for their bytes.
+    """
+    found = list(boxes(file))
+    if not _is_fragmented(found, file):
+        return None
+    found = [box for box in found if box.kind in (b"moof", b"mdat", _LOST)]
     if not any(box.kind == _LOST for box in found):
         return Lost()
     n_there = sum(min(box.end, size) - box.place for box in found if box.kind != _LOST)
@@ -150,6 +151,7 @@ def _tells_its_time(file: BinaryIO, moof: Box) -> bool:
 
 
 def _is_fragmented(found: list[Box], file: BinaryIO) -> bool:
+    """Whether it is a recording that grew: its index tells of no more than its first part."""
     index = next((box for box in found if box.kind == b"moov"), None)
     return index is not None and any(box.kind == b"mvex" for box in _inner(_Heads(file, _MOST_BOXES), index))
 
