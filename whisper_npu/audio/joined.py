@@ -15,12 +15,10 @@ from typing import BinaryIO
 
 from whisper_npu.audio.damage import check_cancelled
 from whisper_npu.audio.frames import LONGEST, aac_starts, mp3_starts
-from whisper_npu.audio.stated import behind_id3, id3_size, mp4
+from whisper_npu.audio.stated import asf, behind_id3, id3_size, mp4, ogg
 from whisper_npu.audio.stated.fields import MOST_CHUNKS, at, chunks, known, size_of
 
-_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _BOS = b"OggS\0\x02"  # an Ogg page that begins a stream
-_NO_TIMES = (bytes(8), b"\xff" * 8)  # granule positions of Ogg pages that hold no sound
 _AIFF = (b"AIFF", b"AIFC")
 # Bytes that may tell, and how many of the recording come before them; `_is_start` looks closer.
 _TELLING = (
@@ -34,7 +32,7 @@ _TELLING = (
     (b"FLV\x01", 0),
     (b"wvpk", 0),
     (b"ID3", 0),
-    (_ASF, 0),
+    (asf.HEADER, 0),
     (_BOS, 0),
 )
 _FIRST = 40  # bytes by which a recording is recognised
@@ -105,7 +103,7 @@ def _may_be_followed(head: bytes) -> bool:
     return (
         head[8:12] in (b"WAVE", *_AIFF)
         or head[4:8] == b"ftyp"
-        or head.startswith((b"fLaC", b"OggS", b"caff", b"TTA1", b"FLV\x01", b"wvpk", b"ID3", _ASF))
+        or head.startswith((b"fLaC", b"OggS", b"caff", b"TTA1", b"FLV\x01", b"wvpk", b"ID3", asf.HEADER))
         or _is_sync(head)
     )
 
@@ -131,7 +129,7 @@ def _is_start(head: bytes) -> bool:
         return _begins_wavpack(head)
     if head.startswith(b"ID3"):
         return head[3] in (2, 3, 4) and max(head[6:10]) < 128
-    return head.startswith((b"caff\0\x01\0\0desc", b"fLaC\0\0\0\x22", b"TTA1\x01\0", _ASF, _BOS))
+    return head.startswith((b"caff\0\x01\0\0desc", b"fLaC\0\0\0\x22", b"TTA1\x01\0", asf.HEADER, _BOS))
 
 
 def _begins_wavpack(block: bytes) -> bool:
@@ -174,7 +172,7 @@ class _Before:
         if head[4:8] == b"ftyp":
             ends = [box.end for box in self._boxes if box.end <= self._size]
             return max(ends, default=inf)
-        return inf if head.startswith((b"caff", _ASF)) else start + 1
+        return inf if head.startswith((b"caff", asf.HEADER)) else start + 1
 
     def may_be_followed(self, place: int) -> bool:
         """Whether another recording begins at `place`. To be asked for one place after the other."""
@@ -202,7 +200,7 @@ class _Before:
             return self._behind_metadata(start)
         if head[:4] == b"caff":
             return self._behind_chunks(start + 8, ">4sq", b"data", is_padded=False)
-        if head.startswith(_ASF):
+        if head.startswith(asf.HEADER):
             end = start + int.from_bytes(head[16:24], "little")  # of its header, which may hold pictures
             return end if end <= self._size else start + 30
         return start + 13
@@ -262,39 +260,21 @@ class _Before:
     def _behind_first_pages(self, place: int) -> int:
         """Streams begin together, as in a film."""
         for _ in range(MOST_CHUNKS):
-            head = at(self._file, place, 27 + 255)
+            head = at(self._file, place, ogg.LONGEST_HEAD)
             if len(head) < 27 or not head.startswith(_BOS):
                 return place
-            place += _page_length(head)
+            place += ogg.page_length(head)
         return self._size
 
     def _is_in_page(self, place: int) -> bool:
         """Whether a page that another one follows, or the file's end, holds that place."""
         assert self._page is not None
-        head = at(self._file, self._page, 27 + 255)
+        head = at(self._file, self._page, ogg.LONGEST_HEAD)
         while self._page < place and len(head) >= 27 and head.startswith(b"OggS"):
             check_cancelled(self._name, self._cancelled)
-            end = self._page + _page_length(head)
-            following = at(self._file, end, 27 + 255)
+            end = self._page + ogg.page_length(head)
+            following = at(self._file, end, ogg.LONGEST_HEAD)
             if end > place:
                 return end == self._size or following.startswith(b"OggS")
             self._page, head = end, following
         return False
-
-
-def is_silent_ogg(file: BinaryIO) -> bool:
-    """Whether it is nothing but whole pages with headers: a link of a chain without sound, as encoders write
-    it for no samples. Decoders refuse some of these.
-    """
-    size, place = size_of(file), 0
-    for _ in range(MOST_CHUNKS):
-        head = at(file, place, 27 + 255)
-        if len(head) < 27 or head[:5] != b"OggS\0" or head[6:14] not in _NO_TIMES:
-            break
-        place += _page_length(head)
-    return 0 < place == size
-
-
-def _page_length(head: bytes) -> int:
-    """Of an Ogg page, by its table."""
-    return 27 + head[26] + sum(head[27 : 27 + head[26]])

@@ -225,7 +225,7 @@ def _decode_parts(
             except TooLongError as error:
                 raise too_long(name, max_seconds) from error
             except AudioError as error:
-                if joined.is_silent_ogg(part):
+                if stated.ogg.is_silent(part):
                     continue
                 failed = failed or error
                 is_behind_failed = True

@@ -36,6 +36,7 @@ from whisper_npu.audio.stated.mp3 import behind_id3, id3_size
 
 __all__ = [
     "TAGS",
+    "asf",
     "avi",
     "behind_id3",
     "extent_of",

@@ -8,14 +8,14 @@ from typing import BinaryIO
 from whisper_npu.audio.damage import LENGTH_SLACK
 from whisper_npu.audio.stated.fields import HEAD, End, at
 
-_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _BROADCAST = 1
 
 
 def end(file: BinaryIO, size: int) -> End | None:
     """What the File Properties state, but of a broadcast. The length is that of sound and picture."""
-    if at(file, 0, 16) != _ASF:
+    if at(file, 0, 16) != HEADER:
         return None
     head = at(file, 0, HEAD)
     place = head.find(_PROPERTIES)

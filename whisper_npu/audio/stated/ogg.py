@@ -5,14 +5,33 @@ from __future__ import annotations
 import zlib
 from typing import BinaryIO
 
-from whisper_npu.audio.stated.fields import End, at, is_no_sound
+from whisper_npu.audio.stated.fields import MOST_CHUNKS, End, at, is_no_sound, size_of
 
 _MAGIC = b"OggS"
-_LONGEST = 27 + 255 + 255 * 255  # bytes of a page
+LONGEST_HEAD = 27 + 255  # bytes before what a page holds: its head and its table
+_LONGEST = LONGEST_HEAD + 255 * 255  # bytes of a page
 _REACH = 2**20  # bytes in which the first page of sound lies, but for very large pictures in tags
 _MOST_FALSE = 300  # places that look like pages and are none; a checksum of each is made
 _NOWHERE = (0, 2**64 - 1)  # granule positions of headers, and of pages in which no packet ends
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def page_length(head: bytes) -> int:
+    """Bytes of a page, by its table. head: its first `LONGEST_HEAD` bytes."""
+    return 27 + head[26] + sum(head[27 : 27 + head[26]])
+
+
+def is_silent(file: BinaryIO) -> bool:
+    """Whether it is nothing but whole pages with headers: a link of a chain without sound, as encoders write
+    it for no samples. Decoders refuse some of these.
+    """
+    size, place = size_of(file), 0
+    for _ in range(MOST_CHUNKS):
+        head = at(file, place, LONGEST_HEAD)
+        if len(head) < 27 or head[:5] != b"OggS\0" or int.from_bytes(head[6:14], "little") not in _NOWHERE:
+            break
+        place += page_length(head)
+    return 0 < place == size
 
 
 def lacks_its_start(file: BinaryIO) -> bool:
@@ -72,7 +91,7 @@ def _length(content: bytes, place: int) -> int:
     head = content[place : place + 27]
     if len(head) < 27 or head[:4] != _MAGIC:
         return 0
-    return 27 + head[26] + sum(content[place + 27 : place + 27 + head[26]])
+    return page_length(content[place : place + LONGEST_HEAD])
 
 
 def _is_whole(page: bytes) -> bool:
