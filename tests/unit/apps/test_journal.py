@@ -61,7 +61,8 @@ def test_an_incomplete_last_line_is_left_out_and_written_over(n_bytes: int, path
     kept = read_journal(path, BEGUN)
     assert kept is not None
     assert kept.point == point(1)
-    journal = Journal(path, BEGUN, kept)
+    journal = Journal(path, BEGUN)
+    journal.go_on_from(kept)
     assert journal.is_there
     journal.append([segment(1)], point(2))
     journal.close()
@@ -167,7 +168,8 @@ def test_a_link_in_its_place_is_replaced_and_its_target_kept(tmp_path: Path) -> 
 def test_a_full_disk_leaves_whole_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = path.read_bytes()
     kept = read_journal(path, BEGUN)
-    journal = Journal(path, BEGUN, kept)
+    journal = Journal(path, BEGUN)
+    journal.go_on_from(kept)
     write = os.write
 
     def full(descriptor: int, data: bytes) -> int:
@@ -200,9 +202,10 @@ def test_a_recording_is_known_by_its_content(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_write_one_journal(path: Path) -> None:
     kept = read_journal(path, BEGUN)
-    first = Journal(path, BEGUN, kept)
+    first = Journal(path, BEGUN)
+    first.go_on_from(kept)
     with pytest.raises(JournalError, match="another run of whisper-npu is writing its journal"):
-        Journal(path, BEGUN, kept)
+        Journal(path, BEGUN)
     first.append([segment(2)], point(3))
     with pytest.raises(JournalError, match="another run"):
         Journal(path, BEGUN)

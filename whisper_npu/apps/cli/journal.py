@@ -93,10 +93,11 @@ class Journal:
     ends before.
     """
 
-    def __init__(self, path: Path, begun: Begun, kept: Kept | None = None) -> None:
-        """kept: as for `go_on_from`. Raises JournalError where another run is writing it."""
+    def __init__(self, path: Path, begun: Begun) -> None:
+        """Raises JournalError where another run is writing it."""
         self.path = path
-        self._begun, self._kept = begun, kept
+        self._begun = begun
+        self._kept: Kept | None = None
         self._descriptor: int | None = None  # to write into
         self._old: int | None = None  # what was there before, locked
         with suppress(OSError):  # there is none, or it cannot be locked
