@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
@@ -31,7 +32,7 @@ class Mixdown:
 
     def __init__(self, alone: Sequence[Alone] = ()) -> None:
         """alone: where one channel only is to be taken, in the order of time."""
-        self._alone = alone
+        self._alone, self._ends = alone, [one.end for one in alone]
         self._bad = BadSamples()
         self._stretches: list[_Stretch] = []
         self._open: _Stretch | None = None  # the last one, if it may go on
@@ -98,9 +99,10 @@ class Mixdown:
     def _blend(self, mono: Samples, channels: Samples, start: float, rate: int) -> None:
         """Put one channel in the place of the mean, in place, where it is to be heard alone."""
         end = start + len(mono) / rate
-        for one in self._alone:
-            if one.end <= start or one.start >= end:
-                continue
+        for number in range(bisect_right(self._ends, start), len(self._alone)):
+            one = self._alone[number]
+            if one.start >= end:
+                break
             channel = channels[min(one.channel, len(channels)) - 1]
             if one.end == inf:
                 mono[:] = channel
