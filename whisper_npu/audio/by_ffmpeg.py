@@ -230,12 +230,11 @@ class _Reading:
         for packet in self._packets():
             check_cancelled(self._name, self._cancelled)
             tick = self._tick(packet.stream)
-            if packet.pts is not None:
-                self._end = max(self._end, (packet.pts + (packet.duration or 0)) * tick)
+            end = 0.0 if packet.pts is None else (packet.pts + (packet.duration or 0)) * tick
+            self._end = max(self._end, end)
             if packet.stream.index != self._stream.index or self._is_of_a_tag(packet):
                 continue
-            if packet.pts is not None:
-                self._own_end = max(self._own_end, (packet.pts + (packet.duration or 0)) * tick)
+            self._own_end = max(self._own_end, end)
             n_lost = self._bare.lost_before(packet) if self._bare is not None and packet.size else 0
             if n_lost:
                 self._lose(n_lost * self._seconds_per_byte)

@@ -174,8 +174,7 @@ def _decode(
     name: str, file: BinaryIO, audio_track: int | None, max_seconds: float, cancelled: Event | None
 ) -> Decoded:
     """Of recordings that were joined into one file all of them, one after the other."""
-    size = size_of(file)
-    if size == 0:
+    if size_of(file) == 0:
         raise AudioError(f"{name}: is empty (0 bytes); record or copy it again")
     starts = (0, *joined.starts(name, file, cancelled))
     if len(starts) == 1:
@@ -192,13 +191,13 @@ def _decode(
         if parts is None:
             raise (failed or error) from None
         return parts
-    if parts is None or undivided.seconds > parts.seconds + LENGTH_SLACK:
-        rest, kept = parts, undivided
-    else:
-        rest, kept = undivided, parts
-    if rest is not None:
-        rest.samples.close()
-    return kept
+    if parts is None:
+        return undivided
+    if undivided.seconds > parts.seconds + LENGTH_SLACK:
+        parts.samples.close()
+        return undivided
+    undivided.samples.close()
+    return parts
 
 
 def _decode_parts(

@@ -37,7 +37,7 @@ def check_limit(model: str) -> None:
 def _needed(model: str) -> int:
     """Bytes of address space for weights, threads and one window.
 
-    MEASURED on 2 cores, x86-64: for a short text tiny.en (76 MB) crashes with 338 MB and runs with 388 MB,
+    MEASURED on 2 cores, x86-64: for a short text tiny.en (76 MB) crashes with 338 MB and runs with 389 MB,
     base (145 MB) crashes with 484 MB and runs with 584 MB; a window full of words takes the decoder 120 MB
     more. Of large models only the weights are counted further.
     """
