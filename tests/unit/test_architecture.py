@@ -137,6 +137,14 @@ ARROWS: dict[str, set[str]] = {
         "npu.emulator",
         "npu.options",
     },
+    "live": {
+        "transcription",
+        "transcription.language",
+        "transcription.options",
+        "transcription.result",
+        "transcription.transcript",
+        "audio",
+    },
     "compat": {
         "transcription",
         "transcription.opening",
@@ -186,6 +194,9 @@ HEAVY = {
     "jiwer",
     "fastapi",
     "uvicorn",
+    "sounddevice",
+    "fsspec",
+    "ray",
 }
 
 

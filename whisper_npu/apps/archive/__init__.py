@@ -1,0 +1,1 @@
+"""Thousands of recordings, by several processes or machines."""

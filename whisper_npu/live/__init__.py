@@ -1,0 +1,1 @@
+"""Words while they are spoken: sound goes in piece by piece, lines come out."""
