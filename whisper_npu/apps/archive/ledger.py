@@ -147,8 +147,9 @@ class Ledger:
     def committed(self, source: Source) -> str | None:
         """The line of a recording that is done: a task that was given out twice has nothing left to do."""
         record = self._record(record_key(source.name))
-        is_it = record is not None and (record.name, record.identity) == (source.name, source.identity)
-        return record.line if record is not None and is_it else None
+        if record is None or (record.name, record.identity) != (source.name, source.identity):
+            return None
+        return record.line if all(map(self._storage.exists, record.files)) else None
 
     def store(self, source: Source, files: Mapping[str, str], line: Mapping[str, Any]) -> str:
         """Write a recording's files, then its record. Returns the line of results.jsonl.
