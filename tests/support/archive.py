@@ -45,10 +45,14 @@ def model_folder(folder: Path, *, multilingual: bool = True) -> str:
     return str(folder / "hf")
 
 
-def hearing_worker(asked: AskedArchive) -> Worker:
-    worker = Worker(asked)
-    worker._model._whisper.model = HearingDecoder(worker._model)
-    return worker
+class HearingWorker(Worker):
+    """A worker whose decoder says what depends on the sound; all around it is real."""
+
+    def __init__(self, asked: AskedArchive) -> None:
+        super().__init__(asked)
+        self.model = self._model
+        self.decoder = HearingDecoder(self.model)
+        self.model._whisper.model = self.decoder
 
 
 def noise(seconds: float, seed: int = 0) -> F32:
