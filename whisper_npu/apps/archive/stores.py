@@ -95,10 +95,14 @@ class Store:
 
     def files(self, folder: str = "") -> dict[str, Found]:
         """All files below a folder, by their name relative to it; an object store has no missing folders."""
+        from fsspec import AbstractFileSystem
+
         top = self.below(folder)
         self.fs.invalidate_cache()
+        # Stores with a listing of their own tell what fails. The others leave out what cannot be listed.
+        walks = type(self.fs).find is AbstractFileSystem.find and not self.fs.async_impl
         try:
-            listed = self.fs.find(top, detail=True)
+            listed = self.fs.find(top, detail=True, **({"on_error": "raise"} if walks else {}))
         except FileNotFoundError:
             return {}
         root = self.fs._strip_protocol(top).rstrip("/") + "/"
@@ -166,8 +170,15 @@ def joined(url: str, name: str) -> str:
     """The URL of a name below that of a folder, with a chain such as simplecache::s3://bucket too."""
     chain = url.split("::")
     index = next((i for i, link in enumerate(chain) if "://" in link), len(chain) - 1)
-    chain[index] = f"{chain[index].rstrip('/')}/{name}"
+    folder = chain[index]
+    chain[index] = f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
     return "::".join(chain)
+
+
+def folder_of(url: str) -> str:
+    """The URL of the folder that something is in. Nothing is above the host or the bucket."""
+    folder = url.rpartition("/")[0]
+    return url if folder.endswith((":/", ":")) else folder
 
 
 def without_secrets(place: str) -> str:
