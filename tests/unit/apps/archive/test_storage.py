@@ -8,7 +8,6 @@ import pickle
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -57,8 +56,9 @@ def test_what_is_not_there_is_none(storage):
     assert storage.read("a.txt") is None
     assert storage.names("a") == []
     storage.remove("a/b.txt")
-    storage.write("a", "")
-    assert storage.read("a/b.txt") is None
+    if storage.folder is not None:
+        storage.write("a", "")
+        assert storage.read("a/b.txt") is None
 
 
 def test_removing_leaves_no_empty_folders(storage):
@@ -204,7 +204,7 @@ def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TargetFullError, match="No space left on device.*; make room in"):
+    with pytest.raises(TargetFullError, match=r"No space left on device.*; make room in"):
         Storage(str(tmp_path)).check()
     assert list(tmp_path.iterdir()) == []
 
@@ -345,14 +345,11 @@ def test_a_store_with_wrong_options_says_so():
 
 
 def test_names_below_it_are_told_apart(tmp_path):
-    here, there = (
-        Storage(str(tmp_path / "out")),
-        Storage("s3x://b/out") if False else Storage("memory://b/out"),
-    )
+    here, there = Storage(str(tmp_path / "out")), Storage("memory://b/out")
     (tmp_path / "link").symlink_to(tmp_path / "out")
     assert here.name_of(f"{tmp_path}/out/a/b.wav") == "a/b.wav"
     assert here.name_of(f"{tmp_path}/link/b.wav") == "b.wav"
     assert here.name_of(f"{tmp_path}/outer/b.wav") is None
     assert here.name_of("memory://b/out/a.wav") is None
     assert there.name_of("memory://b/out/a.wav") == "a.wav"
-    assert there.name_of(f"{Path('/b/out/a.wav')}") is None
+    assert there.name_of("/b/out/a.wav") is None
