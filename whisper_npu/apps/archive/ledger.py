@@ -16,6 +16,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any
 
 from whisper_npu import __version__
@@ -158,8 +159,9 @@ class Ledger:
     def committed(self, source: Source) -> str | None:
         """The line of a recording that is done: a task that was given out twice has nothing left to do."""
         record = self._record(record_key(source.name))
-        is_it = record is not None and (record.name, record.identity) == (source.name, source.identity)
-        return record.line if record is not None and is_it else None
+        if record is None or (record.name, record.identity) != (source.name, source.identity):
+            return None
+        return record.line if all(map(self._storage.exists, record.files)) else None
 
     def store(self, source: Source, files: Mapping[str, str], line: Mapping[str, Any]) -> str:
         """Write a recording's files, then its record. Returns the line of results.jsonl.
@@ -205,7 +207,8 @@ class Ledger:
     # Settings
 
     def _begin(self, settings: Mapping[str, Any]) -> None:
-        wanted = {"format": FORMAT, "version": __version__, "settings": dict(settings)}
+        # The id tells this folder from another one that another machine has at the same path.
+        wanted = {"format": FORMAT, "version": __version__, "id": token_hex(8), "settings": dict(settings)}
         content = json.dumps(wanted, ensure_ascii=False, indent=2, allow_nan=False)
         if not self._storage.create(SETTINGS, f"{content}\n"):
             self._compare(json.loads(content)["settings"])

@@ -18,7 +18,7 @@ from whisper_npu.apps.sources import path_of
 from whisper_npu.errors import MissingPackageError, UsageError, WhisperNpuError, one_line, shown
 
 _URL = re.compile(r"[a-z][a-z0-9+._-]+(?:://|::)", re.IGNORECASE)
-_SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password@
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")  # user:password@
 # What to install for a protocol, where fsspec alone does not speak it. Source: fsspec's registry.
 _PACKAGES = {
     "s3": "s3fs",
@@ -183,7 +183,7 @@ def folder_of(url: str) -> str:
 
 def without_secrets(place: str) -> str:
     """As it may be printed: a password in a URL is left out."""
-    return shown(_SECRET.sub("", place))
+    return shown(_PASSWORD.sub(r"\1@", place))
 
 
 def is_full(error: BaseException) -> bool:

@@ -278,7 +278,7 @@ def test_a_protocol_that_nobody_knows_or_whose_package_is_missing_says_what_to_d
     assert "Protocol not known: foo" in refusal("foo://b/in")
     monkeypatch.setitem(sys.modules, "s3fs", None)
     told = refusal("s3://me:secret@b/in", MissingPackageError)
-    assert told == "s3://b/in: a package for s3:// is not installed: pip install s3fs"
+    assert told == "s3://me@b/in: a package for s3:// is not installed: pip install s3fs"
     touch("a.wav")
     Path("m.txt").write_text("a.wav\ns3://b/a.wav\n")
     assert refusal("m.txt") == (

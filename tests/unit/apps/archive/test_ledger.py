@@ -176,6 +176,8 @@ def test_a_task_that_was_given_out_twice_finds_its_line(storage):
     line = store(storage, a)
     assert Ledger(storage).committed(a) == line
     assert Ledger(storage).committed(*sources("a.wav", state="2")) is None
+    storage.remove("a.txt")
+    assert Ledger(storage).committed(a) is None
 
 
 # Names
@@ -280,6 +282,16 @@ def test_another_version_or_a_damaged_file_is_refused(storage, content):
     assert "archive.json: is damaged, or of another version" in told
     assert "choose another --out" in told
     assert storage.read("archive.json") == content
+
+
+def test_each_folder_has_an_id_of_its_own_that_stays(tmp_path):
+    one, two = (Storage(f"{tmp_path}/{name}") for name in ("one", "two"))
+    for storage in (one, two):
+        run(storage, sources("a.wav"))
+    before = one.read("archive.json")
+    assert before != two.read("archive.json")
+    run(one, sources("a.wav", "b.wav"))
+    assert one.read("archive.json") == before
 
 
 def test_two_drivers_at_once_are_refused(folder):

@@ -289,7 +289,7 @@ def test_every_error_of_a_store_becomes_one_line(moody, call, error):
         doing()
     told = str(caught.value)
     assert str(error) in told
-    assert told.startswith("moody://out/x")
+    assert told.startswith("moody://me@out/x")
     assert told.endswith("; check the URL, the network, and the credentials of the store")
     assert "secret" not in told
     assert told.isprintable()
