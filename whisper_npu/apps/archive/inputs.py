@@ -18,6 +18,7 @@ from whisper_npu.apps.archive.stems import stems
 from whisper_npu.apps.archive.stores import (
     Store,
     StoreError,
+    folder_of,
     found,
     is_url,
     joined,
@@ -149,7 +150,9 @@ def _below(store: Store) -> list[_Place]:
     names = {
         name: entry
         for name, entry in store.files().items()
-        if _is_recording(name) and not any(part.startswith(".") for part in name.split("/"))
+        if _is_recording(name)
+        and not any(part.startswith(".") for part in name.split("/"))
+        and not (name.lower().endswith(".ts") and _is_program(store, entry.path))
     }
     if not names:
         common = ", ".join(EXTENSIONS[:5])
@@ -161,6 +164,11 @@ def _below(store: Store) -> list[_Place]:
         _Place(name, joined(store.url, name), names[name].identity)
         for name in sorted(names, key=natural_order)
     ]
+
+
+def _is_program(store: Store, path: str) -> bool:
+    """Whether a .ts file is one of TypeScript: MPEG's begin with G. Source: ISO/IEC 13818-1, sync_byte."""
+    return bool(store.fs.cat_file(path, start=0, end=1) != b"G")
 
 
 def _unreadable(url: str, error: Exception) -> StoreError:
@@ -180,12 +188,13 @@ def _from_manifest(
     rows, bad = read_rows(content, shown_what)
     if not rows and not bad:
         raise UsageError(f"{shown_what}: names no recording; write one path in each row")
-    base = os.path.dirname(what) if is_url(what) else os.path.dirname(os.path.abspath(what))
+    n_rows = len(rows) + len(bad)
+    base = folder_of(what) if is_url(what) else os.path.dirname(os.path.abspath(what))
     once, n_twice, more = _once([(row, _meant(row.path, base)) for row in rows])
     bad = [*bad, *more]
     places = _looked_at(once, options, bad)
     if bad:
-        raise refuse(shown_what, len(rows) + len(bad) - len(more), bad)
+        raise refuse(shown_what, n_rows, bad)
     if n_twice:
         note(
             f"{shown_what}: {n_twice:,} rows name a recording that another row has named; each is taken once"
@@ -203,7 +212,7 @@ def _meant(path: str, base: str) -> str:
         return os.path.join(base, path)
     while path.startswith(("./", "../")):
         if path.startswith("../"):
-            base = os.path.dirname(base)
+            base = folder_of(base)
         path = path.partition("/")[2].lstrip("/")
     return joined(base, path)
 

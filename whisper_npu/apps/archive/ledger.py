@@ -16,10 +16,11 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any
 
 from whisper_npu import __version__
-from whisper_npu.apps.archive.sources import Source
+from whisper_npu.apps.archive.sources import MISSING, Source
 from whisper_npu.apps.archive.stems import (
     DONE,
     PARTS,
@@ -84,7 +85,16 @@ class Ledger:
         Raises UsageError where the folder was begun with other settings, or something would be overwritten;
         OutputError where another run is writing there. results.jsonl then holds what is done, each once.
         """
+        places = [*(source.url for source in sources), *protected]
+        self._check_kept((), places)
         self._begin(settings)
+        try:
+            return self._opened(sources, places)
+        except BaseException:
+            self.release()
+            raise
+
+    def _opened(self, sources: Sequence[Source], places: Sequence[str]) -> Opened:
         self._sources = {source.name: source for source in sources}
         self._landed = set()
         names = self._storage.names()
@@ -106,7 +116,7 @@ class Ledger:
         else:
             self._storage.write_lines(RESULTS, current())
         todo = [_apart(source, owners) for source in sources if source.name not in done]
-        self._check_kept(todo, [*(source.url for source in sources), *protected])
+        self._check_kept(todo, places)
         self._remove_parts(names, but={record_key(source.name) for source in todo})
         return Opened(tuple(todo), len(sources) - len(todo))
 
@@ -135,8 +145,10 @@ class Ledger:
                 if one.source.name not in done:
                     yield _line({"name": one.source.name, "error": one.reason})
 
-        self._storage.write_lines(RESULTS, lines())
-        self.release()
+        try:
+            self._storage.write_lines(RESULTS, lines())
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Let others open it, after an error too. The end of the process does as much."""
@@ -159,6 +171,7 @@ class Ledger:
 
         Interrupted before the end, the recording is not done. Its parts go afterwards.
         """
+        assert all(_is_transcript(name) for name in files)
         key = record_key(source.name)
         before = self._record(key)
         for name, text in files.items():
@@ -194,7 +207,8 @@ class Ledger:
     # Settings
 
     def _begin(self, settings: Mapping[str, Any]) -> None:
-        wanted = {"format": FORMAT, "version": __version__, "settings": dict(settings)}
+        # The id tells this folder from another one that another machine has at the same path.
+        wanted = {"format": FORMAT, "version": __version__, "id": token_hex(8), "settings": dict(settings)}
         content = json.dumps(wanted, ensure_ascii=False, indent=2, allow_nan=False)
         if not self._storage.create(SETTINGS, f"{content}\n"):
             self._compare(json.loads(content)["settings"])
@@ -244,10 +258,10 @@ class Ledger:
     def _is_current(self, record: _Record, there: Set[str]) -> bool:
         """Whether it is of the state in which its recording is, and its files are there.
 
-        there: the keys of all files
+        A recording that is no longer there has not changed. there: the keys of all files
         """
         source = self._sources.get(record.name)
-        if source is not None and source.identity != record.identity:
+        if source is not None and source.identity not in (record.identity, MISSING):
             return False
         return all(stem_key(name) in there or self._storage.exists(name) for name in record.files)
 

@@ -332,7 +332,11 @@ class _Objects:
 
     def exists(self, name: str) -> bool:
         self._store.fs.invalidate_cache()
-        return bool(self._store.fs.exists(self._store.below(name)))
+        try:
+            self._store.fs.info(self._store.below(name))  # `exists` says no where the network is down
+        except FileNotFoundError:
+            return False
+        return True
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
