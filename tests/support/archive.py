@@ -1,7 +1,13 @@
-"""An archive's work in one process, without Ray: recordings, a model that is loaded at once, and a driver."""
+"""An archive's work in one process, without Ray: recordings, a model that is loaded at once, and a driver.
+
+    python -m tests.support.archive OUT MODEL PART_SECONDS RECORDING...
+
+does all of it with a decoder that says what depends on the sound, and prints a line after each task.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -108,3 +114,25 @@ def done_alone(worker: Worker, one: Source) -> Done:
     (outcome,) = Driver.of([one]).work(worker)
     assert isinstance(outcome, Done), outcome
     return outcome
+
+
+def main(out: str, model: str, part_seconds: str, *recordings: str) -> None:
+    asked = AskedArchive(
+        out=out,
+        model=model,
+        device="emulator",
+        compute_type="float32",
+        part_minutes=float(part_seconds) / 60,
+        formats=("srt", "json"),
+        threads=1,
+    )
+    driver = Driver.of([source(Path(one)) for one in recordings])
+    with HearingWorker(asked) as worker:
+        while driver.tasks:
+            task = driver.tasks.pop(0)
+            driver.take(worker.do(task))
+            print(type(task).__name__, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
