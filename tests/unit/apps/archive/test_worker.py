@@ -34,6 +34,7 @@ from whisper_npu.apps.archive.sources import Source
 from whisper_npu.apps.archive.storage import Storage, StorageError
 from whisper_npu.apps.archive.tasks import Begin, Cut, Done, Failed, Join, Part, PartDone, Transcribe
 from whisper_npu.apps.archive.worker import Worker
+from whisper_npu.audio import load_audio
 from whisper_npu.encoder import AudioEncoder
 from whisper_npu.errors import (
     DeviceError,
@@ -47,6 +48,7 @@ from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.transcript import Segment
 
 PART_SECONDS = 3.0
+SAMPLES = Path(__file__).parents[4] / "samples"
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +223,29 @@ def test_the_language_of_a_long_recording_is_detected_once(
     worker.decoder.detect_language = None
     for task in cut.todo:
         assert isinstance(worker.do(task), PartDone)
+
+
+def test_the_language_is_that_of_what_is_spoken_first(
+    working: Callable[..., HearingWorker], tmp_path: Path
+) -> None:
+    """Not of the silence before it."""
+    worker = working()
+    heard: list[np.ndarray] = []
+    detect = worker.decoder.detect_language
+
+    def listen(encoded: Any) -> Any:
+        heard.append(np.array(encoded))
+        return detect(encoded)
+
+    worker.decoder.detect_language = listen
+    spoken = load_audio(SAMPLES / "sns-0870.wav")
+    silence = np.zeros(6 * RATE, np.float32)
+    cut_by(worker, recording(tmp_path / "spoken.wav", np.concatenate([silence, spoken])))
+    cut_by(worker, recording(tmp_path / "silent.wav", silence))
+    worker.model.detect_language(silence)
+    assert len(heard) == 3
+    assert not np.array_equal(heard[0], heard[1])
+    assert np.array_equal(heard[1], heard[2])
 
 
 @pytest.mark.parametrize(
