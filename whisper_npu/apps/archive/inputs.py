@@ -5,7 +5,9 @@ No recording is opened here. A folder or bucket is listed once, however many rec
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +28,7 @@ from whisper_npu.apps.archive.stores import (
     why,
     without_secrets,
 )
-from whisper_npu.apps.sources import EXTENSIONS, find_recordings, natural_order, path_of
+from whisper_npu.apps.sources import EXTENSIONS, STDIN, find_recordings, natural_order, path_of
 from whisper_npu.errors import MissingPackageError, UsageError, shown
 from whisper_npu.untrusted import MAX_JSON, read_regular
 
@@ -53,7 +55,7 @@ def find_sources(
 ) -> tuple[Source, ...]:
     """The recordings of a folder, in natural order, or of a manifest, in its order.
 
-    what: a path or URL of a folder, of a manifest, or of one recording
+    what: a path or URL of a folder, of a manifest, or of one recording; "-": a manifest on standard input
     options: for fsspec, such as endpoint_url; a path needs none
     note: gets lines on what was decided, such as rows that were there twice
 
@@ -65,10 +67,9 @@ def find_sources(
     """
     if not what:
         raise UsageError("the name of the archive is empty; is it a variable of the shell that is not set?")
-    places = (
-        _in_store(what, options or {}, note) if is_url(what) else _here(path_of(what), options or {}, note)
-    )
-    return _named(places)
+    if is_url(what):
+        return _named(_in_store(what, options or {}, note))
+    return _named(_here("/dev/stdin" if what == STDIN else path_of(what), options or {}, note))
 
 
 def _named(places: Sequence[_Place]) -> tuple[Source, ...]:
@@ -91,10 +92,22 @@ def _here(what: str, options: Mapping[str, Any], note: Callable[[str], None]) ->
     if _is_recording(what):
         return [_local_place(os.path.basename(what), os.path.abspath(what))]
     try:
-        content = read_regular(what, MAX_JSON)
+        is_pipe = stat.S_ISFIFO(os.stat(what).st_mode)
+        content = _piped(what) if is_pipe else read_regular(what, MAX_JSON)
     except OSError as error:
-        raise UsageError(f"{shown(what)}: cannot be read ({why(error)}); check its permissions") from error
-    return _from_manifest(what, content, options, note)
+        remedy = "split it" if error.errno == errno.EFBIG else "check its permissions"
+        raise UsageError(f"{shown(what)}: cannot be read ({why(error)}); {remedy}") from error
+    base = os.getcwd() if is_pipe else os.path.dirname(os.path.abspath(what))
+    return _from_manifest(what, base, content, options, note)
+
+
+def _piped(path: str) -> bytes:
+    """What another program writes: archive <(find talks -name '*.wav')."""
+    with open(path, "rb") as file:
+        content = file.read(MAX_JSON + 1)
+    if len(content) > MAX_JSON:
+        raise OSError(errno.EFBIG, f"it holds more than {MAX_JSON:,} bytes")
+    return content
 
 
 def _in_folder(folder: str) -> list[_Place]:
@@ -143,7 +156,7 @@ def _in_store(url: str, options: Mapping[str, Any], note: Callable[[str], None])
         raise
     except Exception as error:
         raise _unreadable(shown_url, error) from error
-    return _from_manifest(url, content, options, note)
+    return _from_manifest(url, folder_of(url), content, options, note)
 
 
 def _below(store: Store) -> list[_Place]:
@@ -172,24 +185,23 @@ def _is_program(store: Store, path: str) -> bool:
 
 
 def _unreadable(url: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"{url}: cannot be read ({why(error)}); check the URL, the network, and the credentials of the store"
-    )
+    is_large = isinstance(error, OSError) and error.errno == errno.EFBIG
+    remedy = "split it" if is_large else "check the URL, the network, and the credentials of the store"
+    return StoreError(f"{url}: cannot be read ({why(error)}); {remedy}")
 
 
 # Manifests
 
 
 def _from_manifest(
-    what: str, content: bytes, options: Mapping[str, Any], note: Callable[[str], None]
+    what: str, base: str, content: bytes, options: Mapping[str, Any], note: Callable[[str], None]
 ) -> list[_Place]:
-    """what: the manifest's path or URL; its rows are relative to its folder."""
+    """what: the manifest's path or URL. base: that of the folder to which its rows are relative."""
     shown_what = without_secrets(what)
     rows, bad = read_rows(content, shown_what)
     if not rows and not bad:
         raise UsageError(f"{shown_what}: names no recording; write one path in each row")
     n_rows = len(rows) + len(bad)
-    base = folder_of(what) if is_url(what) else os.path.dirname(os.path.abspath(what))
     once, n_twice, more = _once([(row, _meant(row.path, base)) for row in rows])
     bad = [*bad, *more]
     places = _looked_at(once, options, bad)

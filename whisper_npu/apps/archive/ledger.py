@@ -99,22 +99,14 @@ class Ledger:
         self._landed = set()
         names = self._storage.names()
         self._storage.clear_left_behind(names)
-        owners: dict[str, str] = {}  # of stems
         done: set[str] = set()
-
-        def current() -> Iterator[str]:
-            for record in self._records(names):
-                owners.update(dict.fromkeys(taken_by(record.files), record.name))
-                if self._is_current(record, names_there):
-                    done.add(record.name)
-                    yield record.line
-
-        names_there = {stem_key(name) for name in names}
-        if self._storage.folder is None:
-            for _ in current():
-                pass
+        owners: dict[str, str] = {}
+        lines = self._lines(names, done, owners)
+        if self._storage.folder is not None:
+            self._storage.write_lines(RESULTS, lines)
         else:
-            self._storage.write_lines(RESULTS, current())
+            for _ in lines:  # each is read; where a file cannot grow, nobody follows it
+                pass
         todo = [_apart(source, owners) for source in sources if source.name not in done]
         self._check_kept(todo, places)
         self._remove_parts(names, but={record_key(source.name) for source in todo})
@@ -132,15 +124,10 @@ class Ledger:
 
     def close(self, failed: Sequence[Failed]) -> None:
         """Write results.jsonl anew: what is done, in the order of the sources; then what failed, and why."""
-        names = self._storage.names()
-        there = {stem_key(name) for name in names}
 
         def lines() -> Iterator[str]:
-            done = set()
-            for record in self._records(names):
-                if self._is_current(record, there):
-                    done.add(record.name)
-                    yield record.line
+            done: set[str] = set()
+            yield from self._lines(self._storage.names(), done, {})
             for one in failed:
                 if one.source.name not in done:
                     yield _line({"name": one.source.name, "error": one.reason})
@@ -240,11 +227,22 @@ class Ledger:
 
     # Records
 
-    def _records(self, names: Sequence[str]) -> Iterator[_Record]:
-        """The whole ones: first those of the sources, in their order, then of other recordings.
+    def _lines(self, names: Sequence[str], done: set[str], owners: dict[str, str]) -> Iterator[str]:
+        """Of all that is done.
 
         names: of all files
+        done: gets the names of these recordings
+        owners: gets the name of each recording that has files, also of an earlier state, by its stem's key
         """
+        there = {stem_key(name) for name in names}
+        for record in self._records(names):
+            owners.update(dict.fromkeys(taken_by(record.files), record.name))
+            if self._is_current(record, there):
+                done.add(record.name)
+                yield record.line
+
+    def _records(self, names: Sequence[str]) -> Iterator[_Record]:
+        """The undamaged ones: first those of the sources, in their order, then of other recordings."""
         there = {name for name in names if name.startswith(f"{DONE}/") and name.endswith(".json")}
         first = [file for file in map(_record_file, map(record_key, self._sources)) if file in there]
         files = [*first, *sorted(there.difference(first))]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from whisper_npu.apps.archive.stems import is_below
+from whisper_npu.apps.archive.stems import is_below, is_own
 from whisper_npu.apps.archive.stores import (
     Store,
     StoreError,
@@ -265,10 +265,17 @@ class _Folder:
     def names(self, folder: str) -> list[str]:
         top = self._root / folder
         found: list[str] = []
-        for path, _, names in os.walk(top):
+        for path, _, names in os.walk(top, onerror=self._unlisted):
             below = os.path.relpath(path, top)
             found += names if below == "." else [f"{below}/{name}" for name in names]
         return found
+
+    def _unlisted(self, error: OSError) -> None:
+        """What others have in this folder may be closed to us, but not what we keep in it."""
+        name = os.path.relpath(os.fsdecode(error.filename), self._root)
+        is_gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not is_gone and (name == "." or is_own(name)):
+            raise error
 
     def exists(self, name: str) -> bool:
         return (self._root / name).exists()

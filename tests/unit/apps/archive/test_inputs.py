@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -194,9 +196,29 @@ def test_an_empty_manifest_is_refused():
         assert refusal(name) == f"{name}: names no recording; write one path in each row"
 
 
-def test_a_manifest_that_cannot_be_read_is_refused():
-    os.mkfifo("m.csv")
-    assert "cannot be read (it is no regular file)" in refusal("m.csv")
+def test_a_manifest_that_cannot_be_read_is_refused(monkeypatch, memory):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("m.csv")
+        assert "m.csv: cannot be read (" in refusal("m.csv")
+    monkeypatch.setattr("whisper_npu.apps.archive.inputs.MAX_JSON", 10)
+    Path("m.txt").write_text("a.wav\n" * 3)
+    memory.pipe_file("/m.txt", b"a.wav\n" * 3)
+    assert refusal("m.txt") == "m.txt: cannot be read (it holds more than 10 bytes); split it"
+    assert "(it holds more than 10 bytes); split it" in refusal("memory://m.txt", StoreError)
+
+
+def test_another_program_may_write_the_manifest(here):
+    touch("talks/a.wav")
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_text, args=["talks/a.wav\n"])
+    writer.start()
+    (found,) = find_sources("pipe")
+    writer.join()
+    assert (found.name, found.url, found.problem) == ("talks/a.wav", f"{here}/talks/a.wav", None)
+    code = "from whisper_npu.apps.archive.inputs import find_sources; print(*find_sources('-'))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input="talks/a.wav", capture_output=True, text=True, check=True)
+    assert f"url='{here}/talks/a.wav'" in done.stdout
 
 
 # Stores

@@ -165,6 +165,8 @@ def test_strangers_files_do_no_harm(storage):
     for name in ("done/x.json", "done/deep/y.json", "done/README", "parts/z", "a.txt.bak", "x/y.txt"):
         storage.write(name, "{}")
     run(storage, given)
+    record = f"done/{record_key('a.wav')}"
+    storage.write(f"{record} (copy).json", storage.read(f"{record}.json") or "")
     assert run(storage, given) == []
     assert done_names(storage) == ["a.wav"]
     assert storage.read("x/y.txt") == "{}"

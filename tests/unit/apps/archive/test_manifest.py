@@ -45,6 +45,8 @@ WANTED = [Row(2, "a.wav", "de", "one"), Row(3, "b/c.mp3")]
         ("M.TSV", "audio_filepath\tlanguage\tid\na.wav\tde\tone\nb/c.mp3\t\t"),
         ("m", "file_name\tlanguage\tid\na.wav\tde\tone\nb/c.mp3\t\t"),
         ("m", "id,language,url\none,de,a.wav\n,,b/c.mp3"),
+        ("m.txt", "path,language,id\na.wav,de,one\nb/c.mp3"),
+        ("m.list", "path;language;id\na.wav;de;one\nb/c.mp3"),
         ("m.jsonl", '\n{"path":"a.wav","language":"DE","id":"one","x":[1]}\n{"audio_filepath":"b/c.mp3"}\n'),
         ("m.json", '\n{"file":"a.wav","lang":"German","id":"one"}\n{"url":"b/c.mp3","language":null}\n\n'),
     ],
@@ -64,6 +66,11 @@ def test_a_list_has_a_path_in_each_line(name):
 
 def test_a_table_without_a_header_is_a_list():
     assert rows("a.wav\nb.mp3\n") == [Row(1, "a.wav"), Row(2, "b.mp3")]
+    assert "names no column 'path'" in refusal(b"a.wav,de\nb.mp3,en\n", "m.csv")
+
+
+def test_a_list_may_have_a_header():
+    assert rows("path\na.wav\n", "m.txt") == [Row(2, "a.wav")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

@@ -255,6 +255,25 @@ def test_what_a_killed_process_left_is_cleared_and_no_more(tmp_path):
     assert storage.names() == sorted([f"deep/{alive.name}", "deep/mine.tmp"])
 
 
+def test_folders_of_others_may_be_closed_but_not_ours(tmp_path, monkeypatch):
+    storage = Storage(str(tmp_path))
+    for name in ("a.txt", "lost+found/x", "done/a.json"):
+        storage.write(name, "")
+    scandir = os.scandir
+
+    def closed(path):
+        if os.path.basename(path) in shut:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    shut = ["lost+found"]
+    assert storage.names() == ["a.txt", "done/a.json"]
+    shut = ["done"]
+    with pytest.raises(StorageError, match="Permission denied"):
+        storage.names()
+
+
 def test_a_lock_is_held_by_one(tmp_path):
     storage = Storage(str(tmp_path))
     storage.write("archive.json", "{}")
