@@ -239,7 +239,7 @@ def test_the_language_is_that_of_what_is_spoken_first(
 
     worker.decoder.detect_language = listen
     spoken = load_audio(SAMPLES / "sns-0870.wav")
-    silence = np.zeros(6 * RATE, np.float32)
+    silence = np.zeros(33 * RATE, np.float32)  # longer than what is heard for it
     cut_by(worker, recording(tmp_path / "spoken.wav", np.concatenate([silence, spoken])))
     cut_by(worker, recording(tmp_path / "silent.wav", silence))
     worker.model.detect_language(silence)
