@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf, isinf
 from typing import Any
 
+from whisper_npu.apps.archive.stores import is_url, local_path
+from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.errors import UsageError
+from whisper_npu.home import expanded
 from whisper_npu.npu.device_names import device_name
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
@@ -73,6 +77,13 @@ class AskedArchive:
                 option="word_timestamps",
             )
         object.__setattr__(self, "device", device_name(self.device))
+        # Other processes have other current folders.
+        object.__setattr__(self, "out", self.out if is_url(self.out) else local_path(self.out))
+        object.__setattr__(self, "kernels", tuple(map(local_path, self.kernels)))
+        if self.model_dir is not None:
+            object.__setattr__(self, "model_dir", local_path(self.model_dir))
+        if self.model not in HUB_IDS and os.path.isdir(expanded(self.model)):
+            object.__setattr__(self, "model", local_path(self.model))
 
     @property
     def part_seconds(self) -> float:
