@@ -22,6 +22,7 @@ from whisper_npu.transcription.load import DEFAULT_MODEL
 from whisper_npu.transcription.options import WHOLE_RECORDING, TranscribeOptions
 
 PART_MINUTES = 10.0
+_SHORTEST_PART = 1.0  # seconds
 _LONGEST_WHOLE = 1.5  # parts that a recording may last which is not cut
 
 
@@ -64,9 +65,10 @@ class AskedArchive:
     def __post_init__(self) -> None:
         for fmt in self.formats:
             check_format(fmt)
-        if not self.part_minutes > 0:
+        if not self.part_seconds >= _SHORTEST_PART:
             raise UsageError(
-                f"part_minutes is {self.part_minutes:g}, must be more than 0; inf: no recording is cut",
+                f"part_minutes is {self.part_minutes:g}, must be at least {_SHORTEST_PART / 60:.2g}; "
+                "inf: no recording is cut",
                 option="part_minutes",
             )
         has_cues = not {"srt", "vtt", "lrc"}.isdisjoint(self.formats)

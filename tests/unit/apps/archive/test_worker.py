@@ -751,7 +751,7 @@ def test_paths_mean_the_same_in_every_process(
 
 
 def test_values_that_cannot_be_meant(asked: AskedArchive) -> None:
-    for minutes in (0, -1, float("nan")):
+    for minutes in (0, -1, 0.01, float("nan")):
         with pytest.raises(UsageError, match="part_minutes is"):
             replace(asked, part_minutes=minutes)
     with pytest.raises(UsageError, match="unknown output format"):
