@@ -128,7 +128,7 @@ def _local_place(name: str, path: str, problem: str | None = None, language: str
         return _Place(name, path, problem=f"{shown(path)}: no such file", language=language)
     except (OSError, ValueError) as error:  # ValueError: a null byte, half a surrogate pair
         return _Place(name, path, problem=f"{shown(path)}: cannot be read ({why(error)})", language=language)
-    if os.path.isdir(path):
+    if stat.S_ISDIR(status.st_mode):
         return _Place(name, path, problem=f"{shown(path)}: is a folder, not a recording", language=language)
     return _Place(name, path, f"{status.st_size}-{status.st_mtime_ns}", None, language)
 

@@ -351,6 +351,12 @@ class _Objects:
 
 
 def _move(store: Store, source: str, target: str) -> None:
+    from fsspec import AbstractFileSystem
+
+    if type(store.fs).mv is AbstractFileSystem.mv:  # which takes [ and * in a name for a pattern
+        store.fs.cp_file(source, target)
+        store.fs.rm_file(source)
+        return
     try:
         store.fs.mv(source, target)
     except FileExistsError:  # a store that does not replace

@@ -59,9 +59,11 @@ class Moody(MemoryFileSystem):
         super().rm_file(path)
 
 
+fsspec.register_implementation("moody", Moody, clobber=True)
+
+
 @pytest.fixture
 def moody() -> Iterator[type[Moody]]:
-    fsspec.register_implementation("moody", Moody, clobber=True)
     Moody.store.clear()
     Moody.pseudo_dirs[:] = [""]
     Moody.fails.clear()
