@@ -28,6 +28,9 @@ BEING_SENT = 8  # requests that may send their bodies while the queue is full; o
 EXPOSED = ", ".join(
     (own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, own_headers.WARNINGS, "Retry-After")
 )
+_OPTIONS_IN_ADDRESS = Refusal(
+    400, "options in the address mean nothing here; they go into the message start", "request"
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Gate:
         asking = _Asking("GET", path, scheme, headers, False, client_of(scope), is_websocket=True)
         is_guest = self._is_guest(asking)
         state = scope.setdefault("state", {})
-        refusal = self._websocket_refusal(asking)
+        refusal = self._websocket_refusal(asking, bool(scope.get("query_string")))
         status = 101 if refusal is None else refusal.status
 
         async def marked(message: Message) -> None:
@@ -182,12 +185,13 @@ class Gate:
             if "refused" in state:
                 self._metrics.error(state["refused"])
 
-    def _websocket_refusal(self, asking: _Asking) -> Refusal | None:
+    def _websocket_refusal(self, asking: _Asking, has_query: bool) -> Refusal | None:
         return (
             self._wrong_host(asking)
             or self._wrong_origin(asking)
             or (self._wrong_key(asking) if "authorization" in asking.headers else None)
             or self._no_websocket(asking)
+            or (_OPTIONS_IN_ADDRESS if has_query else None)
         )
 
     def _no_websocket(self, asking: _Asking) -> Refusal | None:

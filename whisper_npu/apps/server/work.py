@@ -39,6 +39,7 @@ from whisper_npu.transcription.transcript import Segment
 
 TICK = 0.5  # seconds after which a client hears of progress, and is looked after
 PATIENCE_AT_END = 3.0  # seconds to wait for a call that cannot be interrupted, when the server ends
+PATIENCE_FOR_GOODBYE = 1.0  # seconds in which live clients are told that the server ends
 
 T = TypeVar("T")
 Told = TypeVar("Told", covariant=True)
@@ -82,6 +83,13 @@ class Spent:
     audio_seconds: float = 0.0
     seconds: float = 0.0  # MEASURED, of work
     dispatches: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.audio_seconds + other.audio_seconds,
+            self.seconds + other.seconds,
+            self.dispatches + other.dispatches,
+        )
 
 
 class InTurn(Protocol[Told]):
@@ -156,7 +164,7 @@ class LineJob:
     def work(self, tell: Callable[[Happening], None]) -> Line | None:
         """Raises what `Work.run` does."""
         began, line = perf_counter(), None
-        with self._model.device_at_work.recording() as recording:
+        with self._model.encoder.device.recording() as recording:
             try:
                 line = self._work.run(self._model)
             except BaseException as error:
@@ -184,6 +192,7 @@ class Service:
         self._reader = ThreadPoolExecutor(1, "whisper-npu reader")
         self._listener = ThreadPoolExecutor(1, "whisper-npu listener")
         self._sessions = 0  # of those who speak live
+        self._conversations: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._calls: set[Future[Any]] = set()  # that threads work on, or will
         self._stopped = asyncio.Event()
@@ -219,6 +228,22 @@ class Service:
     async def listen(self, call: Callable[..., T], *given: Any) -> T:
         """What it returns, in the thread that listens for those who speak live."""
         return await self._call(self._listener, call, *given)
+
+    @contextmanager
+    def conversation(self) -> Iterator[None]:
+        """Around all that is said to a live client, so that the end of the server can be told to it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations.add(task)
+        try:
+            yield
+        finally:
+            self._conversations.discard(task)
+
+    async def goodbye(self) -> None:
+        """Once the server is told to end: wait until live clients know it, but not for long."""
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=PATIENCE_FOR_GOODBYE)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -292,14 +317,15 @@ class Service:
                 end.cancel()
             task.cancel()
 
-    async def line(self, work: Work, client: str) -> Line | None:
-        """The line of somebody who speaks live; None: a partial one that was given up, or overtaken.
+    async def line(self, work: Work, client: str) -> tuple[Line | None, Spent]:
+        """The line of somebody who speaks live. None: a partial one that was given up, or overtaken.
 
         A final one waits for its turn, in a place that it has in any case. A partial one is worked on only
         while nobody else wants the device. Raises what `Work.run` does, TimeLimitError, StoppingError.
         """
         too_long = asyncio.Event()
-        task = self._begun(self._line(LineJob(self.model, work), work.is_final, client, too_long))
+        job = LineJob(self.model, work)
+        task = self._begun(self._line(job, work.is_final, client, too_long))
         limit = asyncio.ensure_future(too_long.wait())
         try:
             await asyncio.wait({task, limit}, return_when=asyncio.FIRST_COMPLETED)
@@ -307,7 +333,7 @@ class Service:
                 raise self._time_limit()
             if task.cancelled():
                 raise StoppingError
-            return task.result()
+            return task.result(), job.spent()
         finally:
             limit.cancel()
             task.cancel()
