@@ -83,7 +83,7 @@ def test_the_examples_of_the_documentation(live: Live, monkeypatch: pytest.Monke
     checked = 0
     try:
         for (kind, code), (_, expected) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
-            here = code.replace("http://127.0.0.1:8000", live.address)
+            here = code.replace("127.0.0.1:8000", live.address.removeprefix("http://"))
             if kind == "python":
                 with contextlib.redirect_stdout(io.StringIO()) as printed:
                     exec(compile(here, "docs/server.md", "exec"), names)
@@ -99,4 +99,4 @@ def test_the_examples_of_the_documentation(live: Live, monkeypatch: pytest.Monke
             checked += 1
     finally:
         names["client"].close()
-    assert checked == 9
+    assert checked == 10

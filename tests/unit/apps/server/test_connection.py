@@ -58,7 +58,7 @@ def serving(connection: type[Connection], patience: Patience) -> Iterator[tuple[
         application, settings, Metrics("tiny", "emulator", "", []), ["/slow", "/long"], patience=patience
     )
     server = uvicorn.Server(
-        uvicorn.Config(gate, http=connection, log_config=None, access_log=False, lifespan="off")
+        uvicorn.Config(gate, http=connection, ws="none", log_config=None, access_log=False, lifespan="off")
     )
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))

@@ -92,7 +92,7 @@ def finals(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def ended(websocket: ClientConnection, close: int) -> dict[str, Any]:
     """Checks how it was closed, after which error."""
     *_, error = rest(websocket)
-    assert websocket.close_code == close, error
+    assert websocket.protocol.close_code == close, error
     assert error["type"] == "error"
     assert error["message"]
     assert "\n" not in error["message"]
@@ -125,7 +125,7 @@ def test_two_sentences_are_two_final_lines(live: Live, caplog: pytest.LogCapture
         websocket.send(SENTENCE + SENTENCE)
         say(websocket, "end")
         *lines, done = rest(websocket)
-        assert websocket.close_code == 1000
+        assert websocket.protocol.close_code == 1000
     assert [(line["type"], line["id"], line["text"], line["language"]) for line in lines] == [
         ("final", 0, "the an", "en"),
         ("final", 1, "the an", "en"),
@@ -180,7 +180,7 @@ def test_who_says_nothing_gets_no_line(live: Live) -> None:
         say(websocket, "end")
         ready, done = rest(websocket)
         assert (ready["type"], done["type"], done["duration"]) == ("ready", "done", 0)
-        assert websocket.close_code == 1000
+        assert websocket.protocol.close_code == 1000
 
 
 def test_the_options_reach_the_decoder(live: Live, speaker: Speaker) -> None:
@@ -283,7 +283,7 @@ def test_a_message_that_is_too_large_ends_it(live: Live) -> None:
     with listening(live) as websocket:
         websocket.send(bytes(LONGEST_MESSAGE + 2))
         assert rest(websocket) == []
-        assert websocket.close_code == 1009
+        assert websocket.protocol.close_code == 1009
     until(lambda: metric(live, "whisper_npu_live_sessions") == 0)
 
 
@@ -383,7 +383,7 @@ def test_a_session_is_no_longer_than_a_recording_may_be(small: Model, speaker: S
         websocket.send(SENTENCE)
         websocket.send(SENTENCE)  # is not heard any more
         messages = rest(websocket)
-        assert websocket.close_code == 1008
+        assert websocket.protocol.close_code == 1008
     assert [message["type"] for message in messages] == ["final", "done", "error"]
     assert "4 s at most" in messages[-1]["message"]
 
