@@ -13,7 +13,7 @@ pytest.importorskip("tests.support.serving", reason="the extra server is not ins
 from tests.support.serving import recording  # noqa: E402
 from whisper_npu.apps.server.app import ENDPOINTS  # noqa: E402
 from whisper_npu.apps.server.asked import FORMATS, KNOWN  # noqa: E402
-from whisper_npu.apps.server.live import PATH as LIVE
+from whisper_npu.apps.server.live import PATH as LIVE  # noqa: E402
 from whisper_npu.apps.server.openapi_document import document  # noqa: E402
 from whisper_npu.apps.server.whisper_cpp import NAMES  # noqa: E402
 

@@ -340,7 +340,6 @@ async function listen() {
   }
   tell("");
   opening = true;
-  showListening();
   const { task } = asked();
   try {
     live = await Live.started(asked(), sessionStorage.getItem(KEY), { line: heardLine, gone: microphoneIsGoneLive, ended: listened });
@@ -412,8 +411,8 @@ function showListening() {
   $("live").classList.toggle("recording", Boolean(live));
   set($("live-label"), "textContent", live ? (live.ending ? "Finish now" : "Stop listening") : "Listen live");
   $("live-clock").textContent = live ? short(live.seconds) : "";
-  $("live").disabled = Boolean(recorder) || (opening && !live);
-  $("record").disabled = Boolean(live) || opening;
+  $("live").disabled = Boolean(recorder);
+  $("record").disabled = Boolean(live);
   if (live) {
     const behind = live.waiting > 2 ? `, the server is ${short(live.waiting)} behind` : "";
     spoken.step = `${live.ending ? "Finishing" : "Listening"} ${short(live.seconds)}${behind}`;

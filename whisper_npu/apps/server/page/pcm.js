@@ -10,8 +10,10 @@ class Pcm extends AudioWorkletProcessor {
     super();
     this.resampler = new Resampler(sampleRate, RATE);
     this.renew();
+    this.ended = false;
     // Whatever is said means: this is all. What is left is sent, and then null.
     this.port.onmessage = () => {
+      this.ended = true;
       this.send();
       this.port.postMessage(null);
     };
@@ -23,6 +25,7 @@ class Pcm extends AudioWorkletProcessor {
   }
 
   process([channels]) {
+    if (this.ended) return false;
     if (!channels.length) return true;
     const mono = channels[0].map((first, i) => channels.reduce((sum, channel) => sum + channel[i], 0) / channels.length);
     for (const sample of this.resampler.push(mono)) {
