@@ -173,6 +173,8 @@ class LineJob:
             finally:
                 audio = line.end - line.start if line is not None and line.is_final else 0.0
                 self._spent = Spent(audio, perf_counter() - began, recording.stats.dispatches)
+                if self._work.is_final:
+                    self._model.device.trim()  # there may be nothing to do for hours
         return line
 
     def cancel(self) -> None:
