@@ -9,6 +9,7 @@ import socket
 import struct
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Callable
+from http import HTTPStatus
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -175,6 +176,13 @@ class LiveConnection(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         self._stall = _Stall(self.loop, transport)
 
+    def data_received(self, data: bytes) -> None:
+        """The first data are a whole head; uvicorn leaves one alone of which websockets makes nothing."""
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(_whole(_NO_HTTP))
+            self.transport.close()
+
     def pause_writing(self) -> None:
         self.writable.clear()  # not all versions of uvicorn do so
         self._stall.start(self.stall_seconds)
@@ -187,6 +195,18 @@ class LiveConnection(WebSocketsSansIOProtocol):
         self._stall.stop()
         super().connection_lost(exc)
         self.writable.set()  # whoever waits is told that the client has gone
+
+
+def _whole(refusal: Refusal) -> bytes:
+    """As HTTP's answer on a connection that then is closed."""
+    content = json.dumps(refusal.body).encode()
+    head = (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        "Connection: close",
+    )
+    return "\r\n".join([*head, "", ""]).encode() + content
 
 
 def most_connections() -> int:
