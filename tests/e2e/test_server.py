@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import json
 import re
+import wave
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,28 @@ def test_what_is_spoken(live: Live, spoken: dict[str, list[str]], fmt: str) -> N
     assert words(text) == spoken[name]
 
 
+def test_what_is_spoken_live(live: Live, spoken: dict[str, list[str]]) -> None:
+    """As fast as it goes, with a second of silence behind each sample."""
+    client = pytest.importorskip("websockets.sync.client")
+    names = ["sns-0930.wav", "sns-0920.wav", "sns-0870.wav"]
+    with client.connect(f"{live.address.replace('http', 'ws')}/v1/listen") as websocket:
+        websocket.send(json.dumps({"type": "start", "partial_every": 0}))
+        for name in names:
+            with wave.open(str(SAMPLES / name)) as file:
+                sound = file.readframes(file.getnframes()) + bytes(32_000)
+            for at in range(0, len(sound), 20_000):
+                websocket.send(sound[at : at + 20_000])
+        websocket.send(json.dumps({"type": "end"}))
+        ready, *lines, done = (json.loads(message) for message in websocket)
+    assert (ready["type"], done["type"]) == ("ready", "done")
+    assert {line["type"] for line in lines} == {"final"}
+    assert words(" ".join(line["text"] for line in lines)) == [
+        word for name in names for word in spoken[name]
+    ]
+    times = [time for line in lines for time in (line["start"], line["end"])]
+    assert times == sorted(times)
+
+
 def test_words_have_times_within_the_recording(live: Live) -> None:
     with openai.OpenAI(base_url=f"{live.address}/v1", api_key="none") as client:
         done = client.audio.transcriptions.create(
@@ -83,7 +107,7 @@ def test_the_examples_of_the_documentation(live: Live, monkeypatch: pytest.Monke
     checked = 0
     try:
         for (kind, code), (_, expected) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
-            here = code.replace("http://127.0.0.1:8000", live.address)
+            here = code.replace("127.0.0.1:8000", live.address.removeprefix("http://"))
             if kind == "python":
                 with contextlib.redirect_stdout(io.StringIO()) as printed:
                     exec(compile(here, "docs/server.md", "exec"), names)
@@ -99,4 +123,4 @@ def test_the_examples_of_the_documentation(live: Live, monkeypatch: pytest.Monke
             checked += 1
     finally:
         names["client"].close()
-    assert checked == 9
+    assert checked == 10

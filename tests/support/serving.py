@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip("uvicorn", reason="the extra server is not installed")
-for package in ("fastapi", "prometheus_client", "python_multipart"):
+for package in ("fastapi", "prometheus_client", "python_multipart", "websockets"):
     pytest.importorskip(package, reason="the extra server is not installed")
 
 import soundfile  # noqa: E402
 
 from whisper_npu.apps.server.app import create_app  # noqa: E402
 from whisper_npu.apps.server.listening import Server, bound  # noqa: E402
+from whisper_npu.apps.server.live import LivePatience  # noqa: E402
 from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
 from whisper_npu.apps.server.work import Service  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
@@ -41,10 +42,11 @@ class Live:
 
 
 @contextmanager
-def serving(model: Model, **settings: Any) -> Iterator[Live]:
+def serving(model: Model, *, patience: LivePatience | None = None, **settings: Any) -> Iterator[Live]:
     """A real uvicorn in a thread, on a free port. settings: as `ServerSettings`."""
     asked = ServerSettings(port=0, **settings)
     app = create_app(model, asked)
+    app.state.live_patience = patience or LivePatience()
     started = threading.Event()
     server = Server(app, started.set)
 

@@ -59,11 +59,15 @@ def test_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     code, error = failed([], capsys)
     assert code == 1
     assert "fastapi, which is not installed: pip install 'whisper-npu[server]'" in error
+    monkeypatch.setattr("whisper_npu.extras.find_spec", lambda name: None if name == "websockets" else name)
+    code, error = failed([], capsys)
+    assert code == 1
+    assert "websockets, which is not installed: pip install 'whisper-npu[server]'" in error
 
 
 @pytest.fixture
 def extra() -> None:
-    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets"):
         pytest.importorskip(package, reason="the extra server is not installed")
 
 

@@ -43,7 +43,7 @@ def _serve(**given: Any) -> int:
     It needs the extra server: pip install 'whisper-npu[server]'. One line for each request goes to stderr.
     Ctrl-C or SIGTERM ends it, with exit code 0; a request that is worked on is given up.
     """
-    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets"):
         require_package(package, "server", "whisper-npu serve")
     for line in unknown_variables(CONFIGURABLE):
         say(line)
@@ -60,6 +60,7 @@ def _serve(**given: Any) -> int:
         max_upload_mb=given["max_upload_mb"],
         max_audio_seconds=given["max_audio_seconds"],
         max_queue=given["max_queue"],
+        max_live=given["max_live"],
         request_timeout=given["request_timeout"],
     )
     return serve_model(AskedModel.of(given), settings)

@@ -87,6 +87,13 @@ LIMITS = configurable(
             help="Requests that wait while another one is worked on; more are refused.",
         ),
         option(
+            "--max_live",
+            type=Number(int, 0),
+            default=_DEFAULTS.max_live,
+            metavar="N",
+            help="Live sessions at a time (/v1/listen); 0: none.",
+        ),
+        option(
             "--request_timeout",
             type=Number(float),
             default=_DEFAULTS.request_timeout,

@@ -9,9 +9,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import WebSocketRoute
 
 import whisper_npu
-from whisper_npu.apps.server import openai_api, openapi_document, whisper_cpp
+from whisper_npu.apps.server import live, openai_api, openapi_document, whisper_cpp
 from whisper_npu.apps.server.gate import Gate
 from whisper_npu.apps.server.headers import device_headers
 from whisper_npu.apps.server.log import RequestLog
@@ -32,6 +33,7 @@ ENDPOINTS = (
     openapi_document.PATH,
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
+    live.PATH,
     "/v1/models",
     "/v1/models/{id}",
 )
@@ -63,6 +65,8 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     app.state.service, app.state.served = service, served
     app.include_router(openai_api.router)
     app.include_router(whisper_cpp.router)
+    app.state.live_patience = live.LivePatience()
+    app.router.routes.append(WebSocketRoute(live.PATH, live.listen))
 
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:
@@ -102,6 +106,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
         metrics=metrics,
         page_paths=PAGE_PATHS,
         queue_paths=QUEUE_PATHS,
+        websocket_paths=(live.PATH,),
         every_answer=lambda: device_headers(model.device_at_work),
         queue=service.queue,
     )

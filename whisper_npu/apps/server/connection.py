@@ -9,9 +9,11 @@ import socket
 import struct
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Callable
+from http import HTTPStatus
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from whisper_npu.apps.server.refusals import Refusal
 
@@ -40,13 +42,14 @@ class Connection(H11Protocol):
     head_seconds = 30.0
     rest_seconds = 2.0  # in which what is still sent to one that is refused is taken in
     stall_seconds = 60.0  # in which a client takes nothing of an answer that waits for it
-    _unsent = 0  # bytes of answers when the client was looked after last
     _is_refused = False  # it has got its last answer, and what it still sends is not looked at
     _is_half_closed = False  # the client sends nothing more, and may still listen
+    _is_upgraded = False  # it is a LiveConnection's
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in H11Protocol
         super().connection_made(transport)
-        self._head, self._stall, self._probing = (_Timer(self.loop) for _ in range(3))
+        self._head, self._probing = _Timer(self.loop), _Timer(self.loop)
+        self._stall = _Stall(self.loop, transport)
         transport.set_write_buffer_limits(0)  # so that pause_writing tells of all that waits
         if len(self.connections) > most_connections():
             self._say(_TOO_MANY)
@@ -86,17 +89,24 @@ class Connection(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unsent = self.transport.get_write_buffer_size()
-        self._stall.start(self.stall_seconds, self._check_reading)
+        self._stall.start(self.stall_seconds)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stall.stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timers()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._is_upgraded = True
+        self._stop_timers()
+        super().handle_websocket_upgrade(event)
+
+    def _stop_timers(self) -> None:
         for timer in (self._head, self._stall, self._probing):
             timer.stop()
-        super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
         """For what is no HTTP: uvicorn's answer is plain text, and fails where another one has begun.
@@ -115,7 +125,7 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _watch(self) -> None:
-        if self._is_answering:
+        if self._is_answering or self._is_upgraded:
             self._head.stop()
         elif not self._head.runs:
             self._head.start(self.head_seconds, self._give_up)
@@ -135,16 +145,6 @@ class Connection(H11Protocol):
         self.transport.write(self.conn.send(interim) or b"")
         self._probing.start(next_one, lambda: self._probe(min(2 * next_one, LAST_PROBE)))
 
-    def _check_reading(self) -> None:
-        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-        if self._unsent >= before:
-            sock: socket.socket = self.transport.get_extra_info("socket")
-            # A reset, or the kernel would keep what is unsent, and go on offering it.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.transport.abort()
-        else:
-            self._stall.start(self.stall_seconds, self._check_reading)
-
     def _say(self, refusal: Refusal) -> None:
         """The last answer, which is no application's, if none has begun."""
         LOG.info("%s %d", refusal.code, refusal.status)
@@ -162,6 +162,51 @@ class Connection(H11Protocol):
         if self._is_answering:
             self.cycle.disconnected = True  # nothing that the application says can be sent any more
             self.cycle.message_event.set()
+
+
+class LiveConnection(WebSocketsSansIOProtocol):
+    """For `uvicorn.Config(ws=LiveConnection)`: a WebSocket, which waits for a client that does not read.
+
+    Not for ever: as with an answer, the connection is then reset.
+    """
+
+    stall_seconds = 60.0
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in Connection
+        super().connection_made(transport)
+        self._stall = _Stall(self.loop, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The first data are a whole head; uvicorn leaves one alone of which websockets makes nothing."""
+        super().data_received(data)
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(_whole(_NO_HTTP))
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()  # not all versions of uvicorn do so
+        self._stall.start(self.stall_seconds)
+
+    def resume_writing(self) -> None:
+        self._stall.stop()
+        self.writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stall.stop()
+        super().connection_lost(exc)
+        self.writable.set()  # whoever waits is told that the client has gone
+
+
+def _whole(refusal: Refusal) -> bytes:
+    """As HTTP's answer on a connection that then is closed."""
+    content = json.dumps(refusal.body).encode()
+    head = (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        "Connection: close",
+    )
+    return "\r\n".join([*head, "", ""]).encode() + content
 
 
 def most_connections() -> int:
@@ -193,3 +238,29 @@ class _Timer:
     def _ring(self, call: Callable[[], None]) -> None:
         self._handle = None
         call()
+
+
+class _Stall:
+    """Resets a connection whose client takes nothing of what waits for it."""
+
+    def __init__(self, loop: AbstractEventLoop, transport: Transport) -> None:
+        self._timer, self._transport = _Timer(loop), transport
+        self._unsent = 0  # bytes when the client was looked after last
+
+    def start(self, seconds: float) -> None:
+        """To be called when something waits; the client must have taken some of it after so long."""
+        self._unsent = self._transport.get_write_buffer_size()
+        self._timer.start(seconds, lambda: self._check(seconds))
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+    def _check(self, seconds: float) -> None:
+        before, unsent = self._unsent, self._transport.get_write_buffer_size()
+        if unsent < before:
+            self.start(seconds)
+            return
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        # A reset, or the kernel would keep what is unsent, and go on offering it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from starlette.responses import Response
 from whisper_npu.apps.server import headers as own_headers
 from whisper_npu.apps.server.addresses import Host, KnownHosts, Origin, client_of
 from whisper_npu.apps.server.incoming_body import Ending, IncomingBody, Patience
+from whisper_npu.apps.server.key import ApiKey, wrong_key
 from whisper_npu.apps.server.queue import Queue
 from whisper_npu.apps.server.refusals import CLIENT_GONE, ClientGoneError, Refusal, refusal_of
 from whisper_npu.errors import shown
@@ -29,6 +28,9 @@ BEING_SENT = 8  # requests that may send their bodies while the queue is full; o
 EXPOSED = ", ".join(
     (own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, own_headers.WARNINGS, "Retry-After")
 )
+_OPTIONS_IN_ADDRESS = Refusal(
+    400, "options in the address mean nothing here; they go into the message start", "request"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class _Asking:
     is_of_page: bool
     client: str
 
+    is_websocket: bool = False
+
     @property
     def is_preflight(self) -> bool:
         return self.method == "OPTIONS" and "access-control-request-method" in self.headers
@@ -53,7 +57,10 @@ class Gate:
     In this order: the Host header (DNS rebinding), Origin and Sec-Fetch-Site (pages of other sites), the API
     key, the size and speed of the body. Every answer gets security headers and those that say what runs, and
     is counted, with how it was refused if it was. An exception that nothing within handles becomes an answer
-    with status 500. WebSockets are refused.
+    with status 500.
+
+    A WebSocket has to pass the same checks before it is accepted. Since a browser cannot give one a key, one
+    without `Authorization` passes: `has_key` in its state is then False, and the application asks for it.
     """
 
     def __init__(
@@ -63,24 +70,27 @@ class Gate:
         metrics: Metrics,
         page_paths: Collection[str] = ("/",),
         queue_paths: Collection[str] = (),
+        websocket_paths: Collection[str] = (),
         patience: Patience | None = None,
         every_answer: Callable[[], Mapping[str, str]] = dict,
         queue: Queue | None = None,
     ) -> None:
         """page_paths: the page and its files, which need no key, no more than /health does.
 
-        queue_paths: whose requests want a place in the queue. every_answer: gives headers of each answer.
+        queue_paths: whose requests want a place in the queue. websocket_paths: all others are no WebSockets.
+        every_answer: gives headers of each answer.
         """
         self._app = app
         self._metrics = metrics
         self._page_paths = frozenset(page_paths)
         self._queue_paths = frozenset(queue_paths)
+        self._websocket_paths = frozenset(websocket_paths)
         self._patience = patience or Patience()
         self._limit = settings.max_upload_bytes
         self._hosts = KnownHosts(settings.host, settings.allowed_hosts)
         self._every_origin = "*" in settings.allowed_origins
         self._origins = {Origin.parse(text) for text in settings.allowed_origins} - {None}
-        self._key = None if settings.api_key is None else _digest(settings.api_key.encode())
+        self._key = None if settings.api_key is None else ApiKey(settings.api_key)
         self._every_answer = every_answer
         self._queue = queue or Queue(settings.max_queue)
         self._most_bodies = settings.max_queue + 1 + BEING_SENT
@@ -92,7 +102,7 @@ class Gate:
             with self._metrics.in_flight():
                 await self._answer(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # policy violation (RFC 6455, 7.4.1)
+            await self._open(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -145,6 +155,50 @@ class Gate:
     async def _refuse(self, scope: Scope, answer: _Answer, refusal: Refusal) -> None:
         refusal.note(scope)
         await answer.pass_on_whole(refusal.response())
+
+    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket."""
+        headers, path = Headers(scope=scope), scope["path"]
+        scheme = "https" if scope.get("scheme") == "wss" else "http"
+        asking = _Asking("GET", path, scheme, headers, False, client_of(scope), is_websocket=True)
+        is_guest = self._is_guest(asking)
+        state = scope.setdefault("state", {})
+        refusal = self._websocket_refusal(asking, bool(scope.get("query_string")))
+        status = 101 if refusal is None else refusal.status
+
+        async def marked(message: Message) -> None:
+            if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+                given = list(message.get("headers", []))
+                raw = _with_ours(given, asking, is_guest, self._every_answer(), status)
+                message = {**message, "headers": raw}
+            await send(message)
+
+        try:
+            if refusal is None:
+                state["has_key"] = self._key is None or "authorization" in headers
+                await self._app(scope, receive, marked)
+            else:
+                refusal.note(scope)
+                await _reject(scope, marked, refusal)
+        finally:
+            self._metrics.request(path, status)
+            if "refused" in state:
+                self._metrics.error(state["refused"])
+
+    def _websocket_refusal(self, asking: _Asking, has_query: bool) -> Refusal | None:
+        return (
+            self._wrong_host(asking)
+            or self._wrong_origin(asking)
+            or (self._wrong_key(asking) if "authorization" in asking.headers else None)
+            or self._no_websocket(asking)
+            or (_OPTIONS_IN_ADDRESS if has_query else None)
+        )
+
+    def _no_websocket(self, asking: _Asking) -> Refusal | None:
+        if asking.path in self._websocket_paths:
+            return None
+        there = ", ".join(sorted(self._websocket_paths)) or "nowhere"
+        return Refusal(404, f"there is no WebSocket at this address; there is one at {there}", "request")
 
     def _refusal(self, asking: _Asking, has_body: bool) -> Refusal | None:
         return (
@@ -208,8 +262,10 @@ class Gate:
         host = Host.parse(asking.headers["host"])
         if origin is None or host is None or not origin.is_at(host):
             return False
-        # Behind a proxy with TLS the schemes differ; then the browser, which knows both, must say so.
-        return origin.scheme == asking.scheme or site == "same-origin"
+        # Behind a proxy with TLS the schemes differ; then the browser, which knows both, must say so. Of a
+        # WebSocket not every browser does, but a page at https has this very name from that proxy.
+        is_behind_proxy = asking.is_websocket and origin.scheme == "https"
+        return origin.scheme == asking.scheme or site == "same-origin" or is_behind_proxy
 
     def _wrong_key(self, asking: _Asking) -> Refusal | None:
         is_open = asking.is_of_page or asking.path == "/health" or asking.is_preflight
@@ -217,17 +273,9 @@ class Gate:
             return None
         given = asking.headers.getlist("authorization")
         scheme, _, key = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
-        same = hmac.compare_digest(_digest(key.strip().encode("latin-1")), self._key)
-        if same and scheme.lower() == "bearer":
+        if self._key.is_it(key.strip()) and scheme.lower() == "bearer":
             return None
-        message = "a wrong API key" if key else "an API key is needed"
-        return Refusal(
-            401,
-            f"{message}: send the header `Authorization: Bearer KEY` with the server's key",
-            "key",
-            code="invalid_api_key",
-            headers={"WWW-Authenticate": 'Bearer realm="whisper-npu"'},
-        )
+        return wrong_key(is_given=bool(key), how="send the header `Authorization: Bearer KEY`")
 
     def _wrong_length(self, asking: _Asking) -> Refusal | None:
         given = asking.headers.getlist("content-length")
@@ -308,8 +356,12 @@ class _Answer:
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = self._with_ours(message["status"], list(message.get("headers", [])))
-            message = {**message, "headers": headers}
+            given, status = list(message.get("headers", [])), message["status"]
+            raw = _with_ours(given, self._asking, self._is_guest, self._every_answer, status)
+            if self._body.may_go_on and self._http_version.startswith("1"):
+                # Else the rest of the body would be read to its end, if it has one.
+                raw.append((b"connection", b"close"))
+            message = {**message, "headers": raw}
         elif (
             message["type"] == "http.response.body"
             and not message.get("more_body", False)
@@ -320,24 +372,39 @@ class _Answer:
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
-    def _with_ours(self, status: int, raw: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        headers = MutableHeaders(raw=raw)
-        headers.update(self._every_answer)
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["X-Frame-Options"] = "DENY"
-        headers["Referrer-Policy"] = "no-referrer"
-        headers["Cross-Origin-Resource-Policy"] = "cross-origin" if self._is_guest else "same-origin"
-        if self._is_guest:
-            headers["Access-Control-Allow-Origin"] = self._asking.headers["origin"]
-            headers["Access-Control-Expose-Headers"] = EXPOSED
-        headers.add_vary_header("Origin")
-        if not self._asking.is_of_page or status >= 400:
-            headers["Cache-Control"] = "no-store"
-        if self._body.may_go_on and self._http_version.startswith("1"):
-            headers["Connection"] = (
-                "close"  # else the rest of the body would be read to its end, if it has one
-            )
-        return headers.raw
+
+def _with_ours(
+    raw: list[tuple[bytes, bytes]],
+    asking: _Asking,
+    is_guest: bool,
+    every_answer: Mapping[str, str],
+    status: int,
+) -> list[tuple[bytes, bytes]]:
+    headers = MutableHeaders(raw=raw)
+    headers.update(every_answer)
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_guest else "same-origin"
+    if is_guest:
+        headers["Access-Control-Allow-Origin"] = asking.headers["origin"]
+        headers["Access-Control-Expose-Headers"] = EXPOSED
+    headers.add_vary_header("Origin")
+    if not asking.is_of_page or status >= 400:
+        headers["Cache-Control"] = "no-store"
+    return headers.raw
+
+
+async def _reject(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """The answer to a WebSocket that is not accepted."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})  # policy violation (RFC 6455, 7.4.1)
+        return
+    response = refusal.response()
+    # The server counts the length itself, and some add theirs to ours.
+    raw = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
+    await send({"type": "websocket.http.response.start", "status": response.status_code, "headers": raw})
+    await send({"type": "websocket.http.response.body", "body": response.body})
 
 
 def _preflight(headers: Headers) -> Response:
@@ -352,11 +419,6 @@ def _preflight(headers: Headers) -> Response:
 
 def _too_slow() -> Refusal:
     return Refusal(408, "the request's body came too slowly, or not at all", "body", code="body_too_slow")
-
-
-def _digest(key: bytes) -> bytes:
-    """Of the same length for every key, so that comparing takes the same time."""
-    return hashlib.sha256(key).digest()
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from whisper_npu.apps.server.connection import Connection
+from whisper_npu.apps.server.connection import Connection, LiveConnection
+from whisper_npu.apps.server.live_messages import LONGEST_MESSAGE
 from whisper_npu.apps.server.work import Service
 from whisper_npu.errors import WhisperNpuError, shown
 
@@ -35,7 +36,10 @@ class Server(uvicorn.Server):
                 access_log=False,  # ours says how long it took
                 server_header=False,
                 proxy_headers=False,  # anybody can send them, and the queue is fair by address
-                ws="none",
+                ws=LiveConnection,
+                ws_max_size=LONGEST_MESSAGE,
+                ws_ping_timeout=None,  # while a client is slowed down, its pongs are not read
+                ws_per_message_deflate=False,  # sound gains nothing by it, and a bomb a lot
                 timeout_graceful_shutdown=SECONDS_TO_END,
             )
         )
@@ -46,6 +50,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.stop()
+        await self._service.goodbye()
         await super().shutdown(sockets)
 
     @property

@@ -1,4 +1,4 @@
-"""One line for each request: what was asked for and how it ended, and nothing of what was said."""
+"""One line for each request and live session: what was asked for and how it ended, not what was said."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RequestLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         start = perf_counter()
@@ -45,8 +45,10 @@ class RequestLog:
 
         async def noted(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+            elif message["type"] == "websocket.close":
+                status = message.get("code", status)
             await send(message)
 
         try:
@@ -62,5 +64,6 @@ class RequestLog:
 
 def _line(scope: Scope, status: int, seconds: float, audio_seconds: float | None) -> str:
     audio = "" if audio_seconds is None else f", {audio_seconds:.1f} s of audio"
-    asked = f"{scope['method'][:LONGEST_METHOD]} {scope['path'][:LONGEST_PATH]}"
+    method = scope.get("method", "WEBSOCKET")
+    asked = f"{method[:LONGEST_METHOD]} {scope['path'][:LONGEST_PATH]}"
     return f"{shown(asked)} {status} {seconds:.3f} s{audio}"

@@ -30,7 +30,7 @@ ErrorKind = Literal[
     "origin",  # refused by the gate: a page of another site
     "key",  # refused by the gate: no API key, or a wrong one
     "body",  # refused by the gate: too large, too slow, a wrong length
-    "busy",  # refused by the gate: too many requests with a recording under way
+    "busy",  # refused: too many requests with a recording, or live sessions, under way
     "queue_full",  # refused by the queue
     "request",  # wrong in itself
     "audio",  # a recording that cannot be read, or is too long
@@ -63,12 +63,14 @@ INFO = Described(
 REQUESTS = Described(
     "whisper_npu_requests_total",
     "counter",
-    f"Requests answered; endpoint {OTHER}: no path of the server; status 499: the client went away before",
+    f"Requests answered; endpoint {OTHER}: no path of the server; status 499: the client went away before; "
+    "101: a live session, counted when it ends",
     ("endpoint", "status"),
 )
 IN_FLIGHT = Described(
     "whisper_npu_requests_in_flight", "gauge", "Requests being received, waiting or worked on"
 )
+LIVE = Described("whisper_npu_live_sessions", "gauge", "Live sessions that are open")
 QUEUE_LENGTH = Described("whisper_npu_queue_length", "gauge", "Requests that wait for the device")
 BUSY = Described("whisper_npu_device_busy", "gauge", "1 while a request has the device, else 0")
 WAITS = Described(
@@ -105,6 +107,7 @@ ALL = (
     INFO,
     REQUESTS,
     IN_FLIGHT,
+    LIVE,
     QUEUE_LENGTH,
     BUSY,
     WAITS,
@@ -136,6 +139,7 @@ class Metrics:
         self.works_on(device, device_description)
         self._requests = _counter(REQUESTS, registry)
         self._in_flight = _gauge(IN_FLIGHT, registry)
+        self._live = _gauge(LIVE, registry)
         self._queue_length = _gauge(QUEUE_LENGTH, registry)
         self._busy = _gauge(BUSY, registry)
         self._waits = _histogram(WAITS, UP_TO_SECONDS, registry)
@@ -166,6 +170,10 @@ class Metrics:
     def in_flight(self) -> Iterator[None]:
         with self._in_flight.track_inprogress():
             yield
+
+    def live_sessions(self, number: int) -> None:
+        """So many are open."""
+        self._live.set(number)
 
     def waited(self, seconds: float) -> None:
         self._waits.observe(seconds)

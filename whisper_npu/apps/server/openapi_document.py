@@ -14,6 +14,7 @@ from whisper_npu.apps.server import headers
 from whisper_npu.apps.server.answers import MEDIA_TYPES
 from whisper_npu.apps.server.asked import FORMATS, GRANULARITIES, KNOWN, OTHER_NAMES, Kind
 from whisper_npu.apps.server.form import LISTS
+from whisper_npu.apps.server.live import PATH as LIVE_PATH
 from whisper_npu.apps.server.metrics import CONTENT_TYPE
 from whisper_npu.apps.server.whisper_cpp import HARMLESS, NAMES, VAD_DEFAULTS
 from whisper_npu.transcription.options import TASKS
@@ -52,7 +53,11 @@ def document(*, has_key: bool) -> dict[str, Any]:
     """has_key: whether requests need the server's API key."""
     described: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {"title": "whisper-npu", "version": whisper_npu.__version__},
+        "info": {
+            "title": "whisper-npu",
+            "version": whisper_npu.__version__,
+            "description": f"There is also a WebSocket, {LIVE_PATH}: docs/server.md describes it.",
+        },
         "paths": {
             "/health": _got("Whether it serves", _ref("Health"), needs_key=False),
             "/metrics": _got("For Prometheus", _TEXT, CONTENT_TYPE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import ceil
@@ -33,6 +33,7 @@ class _Waiter:
     position: int = 0  # turns that end before its own begins; 0: it is its turn
     news: asyncio.Event = field(default_factory=asyncio.Event)  # the position changed, or it is refused
     refused: QueueFullError | None = None  # its place is another client's
+    is_promised: bool = False  # its place is nobody else's
 
 
 class Queue:
@@ -42,6 +43,8 @@ class Queue:
     client waits, every other one gets at most one turn before it. At most `max_waiting` requests wait. A
     client may have all of these places while nobody else wants one; from a full queue the newest request of
     the client with the most has to leave for one of a client that, with it, has fewer.
+
+    A turn that was promised waits in addition to those, and cannot lose its place.
 
     For one event loop, and to be called within it only.
     """
@@ -60,6 +63,7 @@ class Queue:
         self._at_work: _Waiter | None = None
         self._began = 0.0  # when the turn did that is under way
         self._usual = FIRST_GUESS  # seconds of a turn
+        self.wanted = asyncio.Event()  # set while somebody waits: whoever works on less may give way
 
     @property
     def waiting(self) -> int:
@@ -67,21 +71,30 @@ class Queue:
         return sum(map(len, self._clients.values()))
 
     @property
+    def _places_taken(self) -> int:
+        return sum(map(_places, self._clients.values()))
+
+    @property
     def busy(self) -> bool:
         return self._at_work is not None
 
     @asynccontextmanager
     async def turn(
-        self, client: str, on_position: Callable[[int], None] | None = None
+        self,
+        client: str,
+        on_position: Callable[[int], None] | None = None,
+        *,
+        is_promised: bool = False,
     ) -> AsyncIterator[None]:
         """The device is the caller's within the block; the next one gets it however the block ends.
 
         on_position: told, in the caller's own task, how many turns end before its own begins: whenever that
         changes (a newcomer may raise it), and 0 when the turn is there.
+        is_promised: the caller sees to it that there are few of these, and gets a place in any case.
 
         Raises QueueFullError.
         """
-        mine = self._enter(client)
+        mine = self._enter(_Waiter(client, self._clock(), is_promised=is_promised))
         try:
             told = None
             while True:
@@ -100,17 +113,17 @@ class Queue:
         finally:
             self._leave(mine)
 
-    def _enter(self, client: str) -> _Waiter:
-        mine = _Waiter(client, self._clock())
+    def _enter(self, mine: _Waiter) -> _Waiter:
         if self._at_work is None:  # then nobody waits either
             self._begin(mine)
             return mine
-        full = self.full_for(client)
-        if full is not None:
-            raise full
-        if self.waiting >= self._max_waiting:
-            self._make_room()
-        self._clients.setdefault(client, deque()).append(mine)
+        if not mine.is_promised:
+            full = self.full_for(mine.client)
+            if full is not None:
+                raise full
+            if self._places_taken >= self._max_waiting:
+                self._make_room()
+        self._clients.setdefault(mine.client, deque()).append(mine)
         # Whoever is served right now comes after all others, newcomers too.
         served = self._clients.pop(self._at_work.client, None)
         if served is not None:
@@ -120,10 +133,10 @@ class Queue:
 
     def full_for(self, client: str) -> QueueFullError | None:
         """Why a request of this client would get no place now; None: it would get one."""
-        if self._at_work is None or self.waiting < self._max_waiting:
+        if self._at_work is None or self._places_taken < self._max_waiting:
             return None
-        most = max(map(len, self._clients.values()), default=0)
-        if most > len(self._clients.get(client, ())) + 1:
+        most = max(map(_places, self._clients.values()), default=0)
+        if most > _places(self._clients.get(client, ())) + 1:
             return None
         return QueueFullError(
             f"the queue is full (max_queue {self._max_waiting}), and no client has more places in it than "
@@ -135,7 +148,9 @@ class Queue:
 
     def _make_room(self) -> None:
         """In a full queue: the newest request of the client with the most is refused."""
-        last = max(self._clients.values(), key=len).pop()
+        of_most = max(self._clients.values(), key=_places)
+        last = next(waiter for waiter in reversed(of_most) if not waiter.is_promised)
+        self._remove(last)
         last.refused = QueueFullError(
             f"the queue is full (max_queue {self._max_waiting}); the place of this request went to another "
             "client, which has fewer",
@@ -150,11 +165,14 @@ class Queue:
             if self._clients:
                 self._begin(self._next())
         elif mine.refused is None:
-            own = self._clients[mine.client]
-            own.remove(mine)
-            if not own:
-                del self._clients[mine.client]
+            self._remove(mine)
         self._count()
+
+    def _remove(self, waiter: _Waiter) -> None:
+        own = self._clients[waiter.client]
+        own.remove(waiter)
+        if not own:
+            del self._clients[waiter.client]
 
     def _next(self) -> _Waiter:
         client = next(iter(self._clients))
@@ -180,7 +198,16 @@ class Queue:
                     if own[turn].position != position:
                         own[turn].position = position
                         own[turn].news.set()
+        if position:
+            self.wanted.set()
+        else:
+            self.wanted.clear()
 
     def seconds_to_next(self) -> int:
         """Until the turn that is under way is likely to end; at least 1."""
         return max(1, ceil(self._usual - (self._clock() - self._began)))
+
+
+def _places(waiters: Iterable[_Waiter]) -> int:
+    """Of the queue's, those that are taken."""
+    return sum(not waiter.is_promised for waiter in waiters)

@@ -44,6 +44,17 @@ class StoppingError(WhisperNpuError):
         super().__init__("the server is being stopped; ask again when it is back")
 
 
+class TooManySessionsError(WhisperNpuError):
+    """No place is left for somebody who wants to speak live."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} live sessions are open, and no more may be (max_live); try again when one has ended"
+            if most
+            else "this server takes no live sessions (max_live 0)"
+        )
+
+
 class ClientGoneError(WhisperNpuError):
     """Nobody waits for the answer any more."""
 
@@ -114,6 +125,8 @@ def _refusal_of(error: BaseException) -> Refusal:
         case QueueFullError():
             retry = {"Retry-After": str(error.retry_after_seconds)}
             return Refusal(429, message, "queue_full", code="queue_full", headers=retry)
+        case TooManySessionsError():
+            return Refusal(503, message, "busy", code="too_many_sessions")
         case TimeLimitError():
             return Refusal(503, message, "timeout", code="time_limit", headers=_NO_RETRY)
         case StoppingError():

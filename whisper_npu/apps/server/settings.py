@@ -26,6 +26,7 @@ class ServerSettings:
     max_upload_mb: float = 200.0  # of one request's body, in millions of bytes
     max_audio_seconds: float = 4 * 3600.0  # of one recording
     max_queue: int = 16  # requests that wait while another one is worked on
+    max_live: int = 4  # sessions of those who speak live, at a time
     request_timeout: float = 600.0  # seconds of work for one request, its wait not counted
 
     def __post_init__(self) -> None:
@@ -41,8 +42,9 @@ class ServerSettings:
             value = getattr(self, name)
             if not isfinite(value) or value <= 0:
                 raise UsageError(f"{name} is {value:g}, must be above 0")
-        if self.max_queue < 0:
-            raise UsageError(f"max_queue is {self.max_queue}, must be 0 or more")
+        for name in ("max_queue", "max_live"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}, must be 0 or more")
         for name in self.allowed_hosts:
             if name != "*" and not _is_host_name(name.removeprefix("*.")):
                 raise UsageError(

@@ -1,29 +1,37 @@
 """The work on one request: waiting for the device, then a transcription in a thread.
 
 The event loop never waits for the device: reading, decoding and encoding are all done in threads, of which
-one works for all requests, and another looks into the recordings that arrive meanwhile.
+one works for all requests, another looks into the recordings that arrive meanwhile, and a third one listens
+for those who speak live.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
 from time import perf_counter
 from traceback import clear_frames
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from whisper_npu.apps.server.asked import Asked
 from whisper_npu.apps.server.metrics import Metrics
 from whisper_npu.apps.server.queue import Queue
-from whisper_npu.apps.server.refusals import StoppingError, TimeLimitError, refusal_of
+from whisper_npu.apps.server.refusals import (
+    StoppingError,
+    TimeLimitError,
+    TooManySessionsError,
+    refusal_of,
+)
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.audio import audio_header, open_audio
 from whisper_npu.audio.damage import LENGTH_SLACK, too_long
 from whisper_npu.errors import AudioError, CancelledError
+from whisper_npu.live.line import Line
+from whisper_npu.live.session import Work
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stream import Stream
@@ -31,8 +39,10 @@ from whisper_npu.transcription.transcript import Segment
 
 TICK = 0.5  # seconds after which a client hears of progress, and is looked after
 PATIENCE_AT_END = 3.0  # seconds to wait for a call that cannot be interrupted, when the server ends
+PATIENCE_FOR_GOODBYE = 1.0  # seconds in which live clients are told that the server ends
 
 T = TypeVar("T")
+Told = TypeVar("Told", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,23 @@ class Spent:
     audio_seconds: float = 0.0
     seconds: float = 0.0  # MEASURED, of work
     dispatches: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.audio_seconds + other.audio_seconds,
+            self.seconds + other.seconds,
+            self.dispatches + other.dispatches,
+        )
+
+
+class InTurn(Protocol[Told]):
+    """Work that has the device for one turn. `work` runs in a thread; `cancel` may be called in any other."""
+
+    def work(self, tell: Callable[[Happening], None]) -> Told: ...
+
+    def cancel(self) -> None: ...
+
+    def spent(self) -> Spent: ...
 
 
 class Job:
@@ -127,6 +154,36 @@ class Job:
         return Progress(stream.seconds_done, stream.duration, stream.language, stream.language_probability)
 
 
+class LineJob:
+    """One line of somebody who speaks live. `work` runs in a thread; `cancel` may be called in any other."""
+
+    def __init__(self, model: Model, work: Work) -> None:
+        self._model, self._work = model, work
+        self._spent = Spent()
+
+    def work(self, tell: Callable[[Happening], None]) -> Line | None:
+        """Raises what `Work.run` does."""
+        began, line = perf_counter(), None
+        with self._model.encoder.device.recording() as recording:
+            try:
+                line = self._work.run(self._model)
+            except BaseException as error:
+                _forget_frames(error)
+                raise
+            finally:
+                audio = line.end - line.start if line is not None and line.is_final else 0.0
+                self._spent = Spent(audio, perf_counter() - began, recording.stats.dispatches)
+                if self._work.is_final:
+                    self._model.device.trim()  # there may be nothing to do for hours
+        return line
+
+    def cancel(self) -> None:
+        self._work.cancel()
+
+    def spent(self) -> Spent:
+        return self._spent
+
+
 class Service:
     """One model, and the queue of those who want it."""
 
@@ -135,7 +192,10 @@ class Service:
         self.queue = Queue(settings.max_queue, on_waited=metrics.waited)
         self._device = ThreadPoolExecutor(1, "whisper-npu server")
         self._reader = ThreadPoolExecutor(1, "whisper-npu reader")
-        self._tasks: set[asyncio.Task[Finished]] = set()
+        self._listener = ThreadPoolExecutor(1, "whisper-npu listener")
+        self._sessions = 0  # of those who speak live
+        self._conversations: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._calls: set[Future[Any]] = set()  # that threads work on, or will
         self._stopped = asyncio.Event()
         self._closed = False
@@ -167,6 +227,39 @@ class Service:
         """What it returns, in the thread that looks into requests."""
         return await self._call(self._reader, look)
 
+    async def listen(self, call: Callable[..., T], *given: Any) -> T:
+        """What it returns, in the thread that listens for those who speak live."""
+        return await self._call(self._listener, call, *given)
+
+    @contextmanager
+    def conversation(self) -> Iterator[None]:
+        """Around all that is said to a live client, so that the end of the server can be told to it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations.add(task)
+        try:
+            yield
+        finally:
+            self._conversations.discard(task)
+
+    async def goodbye(self) -> None:
+        """Once the server is told to end: wait until live clients know it, but not for long."""
+        if self._conversations:
+            await asyncio.wait(self._conversations, timeout=PATIENCE_FOR_GOODBYE)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """A place for somebody who speaks live. Raises TooManySessionsError."""
+        if self._sessions >= self.settings.max_live:
+            raise TooManySessionsError(self.settings.max_live)
+        self._sessions += 1
+        self.metrics.live_sessions(self._sessions)
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+            self.metrics.live_sessions(self._sessions)
+
     def _call(self, thread: ThreadPoolExecutor, call: Callable[..., T], *given: Any) -> asyncio.Future[T]:
         future = thread.submit(_called, call, *given)
         self._calls.add(future)
@@ -195,9 +288,7 @@ class Service:
         happened: asyncio.Queue[Happening] = asyncio.Queue()
         job = Job(self.model, file, asked, self.settings.max_audio_seconds)
         too_long = asyncio.Event()  # the work; the task ends when the call comes back that it is in
-        task = asyncio.create_task(self._in_turn(job, client, happened.put_nowait, too_long))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task = self._begun(self._finished(job, client, happened.put_nowait, too_long))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._stopped, too_long)]
         progress: Happening = Quiet()
         try:
@@ -228,19 +319,78 @@ class Service:
                 end.cancel()
             task.cancel()
 
+    async def line(self, work: Work, client: str) -> tuple[Line | None, Spent]:
+        """The line of somebody who speaks live. None: a partial one that was given up, or overtaken.
+
+        A final one waits for its turn, in a place that it has in any case. A partial one is worked on only
+        while nobody else wants the device. Raises what `Work.run` does, TimeLimitError, StoppingError.
+        """
+        too_long = asyncio.Event()
+        job = LineJob(self.model, work)
+        task = self._begun(self._line(job, work.is_final, client, too_long))
+        limit = asyncio.ensure_future(too_long.wait())
+        try:
+            await asyncio.wait({task, limit}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise self._time_limit()
+            if task.cancelled():
+                raise StoppingError
+            return task.result(), job.spent()
+        finally:
+            limit.cancel()
+            task.cancel()
+
+    async def _line(self, job: LineJob, is_final: bool, client: str, too_long: asyncio.Event) -> Line | None:
+        if is_final:
+            return await self._in_turn(job, client, _nothing, too_long, is_promised=True)
+        if self.queue.busy:
+            job.cancel()
+            return None
+        giving_way = asyncio.create_task(self._give_way(job))
+        try:
+            return await self._in_turn(job, client, _nothing, too_long)
+        except CancelledError:
+            return None
+        finally:
+            giving_way.cancel()
+
+    async def _give_way(self, job: LineJob) -> None:
+        await self.queue.wanted.wait()
+        job.cancel()
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
     def _time_limit(self) -> TimeLimitError:
         return TimeLimitError(
             f"work on this request took more than {self.settings.request_timeout:g} s (request_timeout); "
             "send a shorter recording"
         )
 
-    async def _in_turn(
+    async def _finished(
         self, job: Job, client: str, tell: Callable[[Happening], None], too_long: asyncio.Event
     ) -> Finished:
+        finished = await self._in_turn(job, client, tell, too_long)
+        self.metrics.done(finished.done.transcript.duration, finished.seconds)
+        return finished
+
+    async def _in_turn(
+        self,
+        job: InTurn[T],
+        client: str,
+        tell: Callable[[Happening], None],
+        too_long: asyncio.Event,
+        *,
+        is_promised: bool = False,
+    ) -> T:
         if self.stopping:
             raise StoppingError
         loop = asyncio.get_running_loop()
-        async with self.queue.turn(client, lambda position: tell(Waiting(position))):
+        turn = self.queue.turn(client, lambda position: tell(Waiting(position)), is_promised=is_promised)
+        async with turn:
 
             def tell_in_loop(what: Happening) -> None:
                 loop.call_soon_threadsafe(tell, what)
@@ -260,9 +410,7 @@ class Service:
             finally:
                 spent = job.spent()
                 self.metrics.worked(spent.audio_seconds, spent.seconds, spent.dispatches)
-            finished = work.result()
-        self.metrics.done(finished.done.transcript.duration, finished.seconds)
-        return finished
+            return work.result()
 
     def _note_unheard(self, error: BaseException | None) -> None:
         """A failure of work whose client has gone, or was told that it took too long, for the operator."""
@@ -272,13 +420,13 @@ class Service:
         if refusal.status >= 500:
             self.metrics.error(refusal.kind)
 
-    async def _end_of(self, work: asyncio.Future[Finished]) -> None:
+    async def _end_of(self, work: asyncio.Future[Any]) -> None:
         """Waits for it, whatever happens meanwhile: as long as the thread works, the device is not free."""
         while not (work.done() or self._closed):
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({work})
 
-    def _ended(self, task: asyncio.Task[Finished]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits for the task has it too, if anybody does
@@ -295,8 +443,12 @@ class Service:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PATIENCE_AT_END)
         self._closed = True
-        for thread in (self._reader, self._device):
+        for thread in (self._reader, self._listener, self._device):
             thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _nothing(happening: Happening) -> None:
+    """For work of which nobody hears before it is done."""
 
 
 def _called(call: Callable[..., T], *given: Any) -> T:

@@ -17,7 +17,9 @@ import pytest
 uvicorn = pytest.importorskip("uvicorn", reason="the extra server is not installed")
 pytest.importorskip("prometheus_client", reason="the extra server is not installed")
 
-from whisper_npu.apps.server.connection import Connection, most_connections  # noqa: E402
+client = pytest.importorskip("websockets.sync.client", reason="the extra server is not installed")
+
+from whisper_npu.apps.server.connection import Connection, LiveConnection, most_connections  # noqa: E402
 from whisper_npu.apps.server.gate import Gate  # noqa: E402
 from whisper_npu.apps.server.incoming_body import Patience  # noqa: E402
 from whisper_npu.apps.server.metrics import Metrics  # noqa: E402
@@ -26,7 +28,9 @@ from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
 LIMIT_MB = 1
 LONG = 5_000_000  # bytes: more than the limit, and than the buffers of a connection hold
 IMPATIENT = 0.2  # seconds
+MANY_HEADERS = [f"X-Number: {number}" for number in range(300)]  # more than one may have that is upgraded
 LONGEST_WAIT = 20  # seconds, for what comes at once
+GAVE_UP = threading.Event()  # the application heard that a WebSocket's client takes nothing
 
 
 class Impatient(Connection):
@@ -34,9 +38,31 @@ class Impatient(Connection):
     stall_seconds = IMPATIENT
 
 
+class ImpatientLive(LiveConnection):
+    stall_seconds = IMPATIENT
+
+
+async def flood(send: Any, messages: int) -> None:
+    for _ in range(messages):
+        await send({"type": "websocket.send", "bytes": bytes(LONG)})
+    await send({"type": "websocket.close"})
+
+
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Says how long the body was; at /slow after a while, and at /long with many zeros before it."""
+    """Says how long the body was; at /slow after a while, and at /long with many zeros before it.
+
+    A WebSocket at /slow is answered after a while, one at /long until the client does not take it.
+    """
     if scope["type"] == "lifespan":
+        return
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        await asyncio.sleep(2 * IMPATIENT)
+        sending = asyncio.ensure_future(flood(send, 1 if scope["path"] == "/slow" else 1000))
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        GAVE_UP.set()
+        sending.cancel()
         return
     size, more = 0, True
     while more:
@@ -55,10 +81,17 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 def serving(connection: type[Connection], patience: Patience) -> Iterator[tuple[str, int]]:
     settings = ServerSettings(max_upload_mb=LIMIT_MB, api_key="secret")
     gate = Gate(
-        application, settings, Metrics("tiny", "emulator", "", []), ["/slow", "/long"], patience=patience
+        application,
+        settings,
+        Metrics("tiny", "emulator", "", []),
+        ["/slow", "/long"],
+        websocket_paths=["/slow", "/long"],
+        patience=patience,
     )
     server = uvicorn.Server(
-        uvicorn.Config(gate, http=connection, log_config=None, access_log=False, lifespan="off")
+        uvicorn.Config(
+            gate, http=connection, ws=ImpatientLive, log_config=None, access_log=False, lifespan="off"
+        )
     )
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))
@@ -346,3 +379,38 @@ def test_a_client_that_reads_slowly_gets_all(impatient: tuple[str, int]) -> None
             read += len(part)
             time.sleep(IMPATIENT / 8)
         assert read > 4 * LONG
+
+
+def test_a_websocket_may_last_longer_than_a_head(impatient: tuple[str, int]) -> None:
+    host, port = impatient
+    with client.connect(f"ws://{host}:{port}/slow", max_size=None) as websocket:
+        assert len(websocket.recv(LONGEST_WAIT)) == LONG
+
+
+def test_a_websocket_that_does_not_read_is_given_up(impatient: tuple[str, int]) -> None:
+    GAVE_UP.clear()
+    with Client(impatient) as client:
+        client.send(
+            "GET /long HTTP/1.1",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        )
+        assert GAVE_UP.wait(LONGEST_WAIT)
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["GET /long HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket"], b"400"),  # no version, no key
+        (["POST /long HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 0"], b"4"),
+        (["GET /long HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", *MANY_HEADERS], b"400"),
+    ],
+)
+def test_an_upgrade_that_is_none_is_answered(
+    address: tuple[str, int], lines: list[str], status: bytes
+) -> None:
+    with Client(address) as client:
+        client.send(*lines)
+        assert client.read_all().startswith(b"HTTP/1.1 " + status)

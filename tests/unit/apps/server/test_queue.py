@@ -399,3 +399,56 @@ def test_the_wait_is_told_when_the_turn_begins() -> None:
 
     check(story)
     assert waits == [0, 7]
+
+
+def test_a_promised_turn_has_a_place_in_a_full_queue_and_takes_nobodys() -> None:
+    async def story() -> None:
+        queue = Queue(1)
+        order: list[str] = []
+
+        async def take(client: str, *, is_promised: bool) -> None:
+            async with queue.turn(client, is_promised=is_promised):
+                order.append(client)
+                await settled()
+
+        async with queue.turn("A"):
+            assert not queue.wanted.is_set()
+            waits = [
+                asyncio.create_task(take(client, is_promised=is_promised))
+                for client, is_promised in (("B", False), ("C", True), ("D", True))
+            ]
+            await settled()
+            assert queue.wanted.is_set()
+            assert queue.waiting == 3
+            assert queue.full_for("E") is not None
+            with pytest.raises(QueueFullError):
+                await take("E", is_promised=False)
+        await asyncio.gather(*waits)
+        assert order == ["B", "C", "D"]
+        assert not queue.wanted.is_set()
+
+    asyncio.run(story())
+
+
+def test_a_promised_turn_does_not_lose_its_place_to_another_client() -> None:
+    async def story() -> None:
+        queue = Queue(2)
+        order: list[str] = []
+
+        async def take(name: str, *, is_promised: bool = False) -> None:
+            try:
+                async with queue.turn(name[0], is_promised=is_promised):
+                    order.append(name)
+            except QueueFullError:
+                order.append(f"{name} refused")
+
+        async with queue.turn("A"):
+            waits = [asyncio.create_task(take("B1")), asyncio.create_task(take("B2"))]
+            await settled()
+            waits += [asyncio.create_task(take("B3", is_promised=True)), asyncio.create_task(take("C1"))]
+            await settled()
+            assert order == ["B2 refused"]
+        await asyncio.gather(*waits)
+        assert sorted(order[1:]) == ["B1", "B3", "C1"]
+
+    asyncio.run(story())

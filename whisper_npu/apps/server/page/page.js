@@ -2,12 +2,13 @@
 
 import { health } from "./client.js";
 import { $, download, set } from "./dom.js";
+import { Live } from "./live.js";
 import { Phrases } from "./phrases.js";
 import { Player, short } from "./player.js";
 import { Recorder } from "./record.js";
-import { languageOf, List, mayLose, newRecording } from "./recordings.js";
+import { languageOf, List, mayLose, newLive, newRecording } from "./recordings.js";
 import { copy, deviceName, save, showResult } from "./result.js";
-import { edited } from "./transcript.js";
+import { edited, phraseOf } from "./transcript.js";
 import { wait, Work } from "./work.js";
 
 const KEY = "whisper-npu-key"; // in sessionStorage, which ends with the tab
@@ -72,7 +73,7 @@ function choose(recording) {
   phrases.leave();
   chosen = recording;
   player.pause();
-  if (recording) player.load(recording.file);
+  if (recording && recording.state !== "listening") player.load(recording.file);
   else player.hide();
   show();
 }
@@ -100,7 +101,7 @@ function asked() {
 function start() {
   const ready = recordings.filter(({ state }) => state === "ready");
   if (ready.length) begin(ready);
-  else if (chosen && !work.busy) again(chosen);
+  else if (chosen && chosen.state !== "listening" && !work.busy) again(chosen);
 }
 
 function again(recording) {
@@ -140,7 +141,10 @@ function ended(last) {
   else $("title").focus();
 }
 
-function askForKey() {
+let afterKey = start; // what the key is asked for
+
+function askForKey(next = start) {
+  afterKey = next;
   const tried = sessionStorage.getItem(KEY) !== null;
   sessionStorage.removeItem(KEY);
   $("key-form").hidden = false;
@@ -163,7 +167,7 @@ function takeKey() {
   sessionStorage.setItem(KEY, key);
   $("key").value = "";
   $("key-form").hidden = true;
-  start();
+  afterKey();
 }
 
 // Edits
@@ -195,11 +199,11 @@ function show() {
   clearTimeout(soon);
   soon = 0;
   const ready = recordings.filter(({ state }) => state === "ready").length;
-  const again = !ready && recordings.length > 0;
+  const again = !ready && recordings.length > 0 && chosen?.state !== "listening";
   const one = recordings.length > 1 && again ? "Transcribe the chosen one again" : "Transcribe again";
   set($("start"), "textContent", ready > 1 ? `Transcribe ${ready} recordings` : again ? one : "Transcribe");
   $("start").classList.toggle("main", !again);
-  $("start").disabled = !recordings.length;
+  $("start").disabled = !recordings.length || (!ready && chosen?.state === "listening");
   $("start").hidden = work.busy && !ready;
   $("cancel").hidden = !work.busy;
   document.body.classList.toggle("begun", recordings.length > 0);
@@ -219,7 +223,9 @@ function showSoon() {
 function showText() {
   const page = document.documentElement;
   const all = chosen?.result.phrases ?? [];
-  const grows = phrases.shown === all && all.length > $("phrases").children.length;
+  const grows =
+    phrases.shown === all &&
+    (all.length > $("phrases").children.length || (chosen?.partial ?? "") !== $("partial").textContent);
   const atEnd = grows && !phrases.inUse && page.scrollHeight > innerHeight && page.scrollHeight - scrollY - innerHeight < 40;
   const fixed = chosen?.state === "working" && chosen.result !== chosen.next; // the next text will replace it
   phrases.show(all, chosen ? languageOf(chosen.result) : "", fixed);
@@ -239,7 +245,7 @@ function showOptions() {
 function showTitle() {
   const { seconds, duration } = recordings.find(({ state }) => state === "working")?.progress ?? {};
   const working = duration ? `${Math.round((100 * seconds) / duration)} %` : "Working";
-  const now = recorder ? "Recording" : work.busy ? working : outcome;
+  const now = recorder ? "Recording" : live ? "Listening" : work.busy ? working : outcome;
   set(document, "title", now ? `${now} - ${NAME}` : NAME);
 }
 
@@ -280,10 +286,13 @@ function textIsSafe() {
 // The microphone
 
 let recorder = null;
+let live = null; // while somebody is listened to, and until the rest of it is there
+let spoken = null; // the recording that is made of it
+let clockTimer = 0; // of what is listened to
 let opening = false; // while the browser asks whether it may
 
 async function record() {
-  if (opening) return;
+  if (opening || live) return;
   if (recorder) {
     endRecording();
     return;
@@ -316,14 +325,107 @@ async function microphoneIsGone() {
 
 function showRecorder() {
   $("record").classList.toggle("recording", Boolean(recorder));
+  $("live").disabled = Boolean(recorder);
   set($("record-label"), "textContent", recorder ? "Stop recording" : "Record");
   $("record-clock").textContent = recorder ? short(recorder.seconds) : "";
   showTitle();
   if (recorder) setTimeout(showRecorder, 250);
 }
 
+async function listen() {
+  if (opening || recorder) return;
+  if (live) {
+    endListening();
+    return;
+  }
+  tell("");
+  opening = true;
+  const { task } = asked();
+  try {
+    live = await Live.started(asked(), sessionStorage.getItem(KEY), { line: heardLine, gone: microphoneIsGoneLive, ended: listened });
+    player.pause(); // it would be heard
+    outcome = "";
+    spoken = newLive(live.name, task);
+    recordings.push(spoken);
+    choose(spoken);
+    say("Listening");
+  } catch (error) {
+    if (error.code === "invalid_api_key") askForKey(listen);
+    else tell(error.message);
+  } finally {
+    opening = false;
+  }
+  showListening();
+  show();
+}
+
+// The first time it waits for what the server still has to say, the second time not.
+function endListening() {
+  if (live.ending) {
+    live.leave();
+    return;
+  }
+  live.end();
+  say("Finishing");
+  showListening();
+}
+
+function microphoneIsGoneLive() {
+  endListening();
+  tell("The microphone is gone. What it heard until then is in the list.");
+}
+
+// A partial line may be another one in a moment, and is not read out; a final one is.
+function heardLine({ type, text, language, segments }) {
+  spoken.result.report = { language, duration: live.seconds };
+  spoken.partial = type === "partial" ? text : "";
+  if (type === "final" && text) {
+    spoken.result.phrases.push(...segments.map(phraseOf));
+    spoken.unsaved.add("text");
+    say(text);
+  }
+  showSoon();
+}
+
+// error: null if the server came to the end; report: its last message, if it did
+function listened(error, report) {
+  const recording = spoken;
+  Object.assign(recording, { file: live.file(), partial: "", state: "done", step: "Done" });
+  recording.unsaved.add("recording");
+  const at = short(live.seconds);
+  if (report) Object.assign(recording.result, { whole: true, report: { language_probability: 1, ...recording.result.report, ...report } });
+  if (error) {
+    Object.assign(recording, { state: "failed", step: `Failed after ${at}`, reason: error.message });
+    tell(error.message);
+  }
+  say(error ? `Stopped listening. ${error.message}` : "Done");
+  outcome = error ? "Failed" : "Done";
+  live = spoken = null;
+  if (recording === chosen) player.load(recording.file);
+  showListening();
+  show();
+}
+
+function showListening() {
+  clearTimeout(clockTimer);
+  $("live").classList.toggle("recording", Boolean(live));
+  set($("live-label"), "textContent", live ? (live.ending ? "Finish now" : "Stop listening") : "Listen live");
+  $("live-clock").textContent = live ? short(live.seconds) : "";
+  $("live").disabled = Boolean(recorder);
+  $("record").disabled = Boolean(live);
+  if (live) {
+    const behind = live.waiting > 2 ? `, the server is ${short(live.waiting)} behind` : "";
+    spoken.step = `${live.ending ? "Finishing" : "Listening"} ${short(live.seconds)}${behind}`;
+    spoken.unsaved.add("recording");
+    list.show(recordings, chosen);
+    clockTimer = setTimeout(showListening, 250);
+  }
+  showTitle();
+}
+
 // What people do
 
+$("live").addEventListener("click", listen);
 $("choose").addEventListener("click", () => $("files").click());
 $("files").addEventListener("change", () => {
   add($("files").files);
@@ -383,7 +485,7 @@ document.addEventListener("drop", (event) => {
 });
 
 addEventListener("beforeunload", (event) => {
-  if (work.busy || recorder || recordings.some(({ unsaved }) => unsaved.size)) event.preventDefault();
+  if (work.busy || recorder || live || recordings.some(({ unsaved }) => unsaved.size)) event.preventDefault();
 });
 
 if (touch) $("invitation").textContent = "Choose a recording, or make one";

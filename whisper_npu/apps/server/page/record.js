@@ -1,5 +1,7 @@
 // The microphone, as a file.
 
+import { letGo, microphone, nameNow } from "./microphone.js";
+
 // What each container's files are called. The first that the browser records is taken.
 const KINDS = { "audio/webm;codecs=opus": "webm", "audio/ogg;codecs=opus": "ogg", "audio/mp4": "m4a" };
 
@@ -7,15 +9,8 @@ export class Recorder {
   // Starts to record. onLost: called if the microphone goes away; what was heard can still be had.
   // Throws an Error whose message is for people.
   static async started(onLost) {
-    if (!navigator.mediaDevices || !window.MediaRecorder) {
-      throw new Error("Browsers record only on https and on localhost; choose a file instead");
-    }
-    let stream;
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-    } catch (error) {
-      throw new Error(reasons[error.name] ?? `The microphone cannot be used (${error.message}); choose a file instead`);
-    }
+    if (!window.MediaRecorder) throw new Error("This browser does not record; choose a file instead");
+    const stream = await microphone();
     return new Recorder(stream, onLost);
   }
 
@@ -48,17 +43,7 @@ export class Recorder {
     this.asked = true;
     this.end();
     await this.ended;
-    for (const track of this.stream.getTracks()) track.stop();
-    const now = new Date();
-    const two = (number) => String(number).padStart(2, "0");
-    const day = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
-    const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map(two).join("");
-    return new File(this.parts, `recording-${day}-${time}.${this.ending}`, { type: this.recorder.mimeType });
+    letGo(this.stream);
+    return new File(this.parts, nameNow("recording", this.ending), { type: this.recorder.mimeType });
   }
 }
-
-const reasons = {
-  NotAllowedError: "The microphone is not allowed: allow it beside the address of this page, or choose a file",
-  NotFoundError: "There is no microphone: plug one in, or choose a file",
-  NotReadableError: "Another program uses the microphone: end it, or choose a file",
-};

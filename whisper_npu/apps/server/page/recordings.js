@@ -2,13 +2,15 @@
 //
 // A recording: { file, name, made, state, step, reason, progress, result, next, unsaved }.
 //   made      whether it was made here, with the microphone
-//   state     "ready", "waiting" (its turn comes), "working", "done", "failed" or "stopped"
+//   state     "ready", "waiting" (its turn comes), "working", "done", "failed" or "stopped"; "listening": it is being
+//             made, live, and has no file yet
 //   step      what happens to it, as a line for people
 //   reason    why it failed
 //   progress  { seconds, duration } of the work; null: not known
 //   result    { phrases, edits, report, whole, task }: its text.
 //             edits: the places of the phrases that were edited, in order. whole: the server came to the end
 //   next      the result of the last run, which takes the place of the one before once there is text
+//   partial   what is being said right now, which may be revised; "" but while listening
 //   unsaved   a Set of "recording", "text" and "edits": what would be lost with it
 
 import { element, set, size } from "./dom.js";
@@ -24,8 +26,15 @@ export function newRecording(file, made) {
     progress: null,
     result: newResult(""),
     next: null,
+    partial: "",
     unsaved: new Set(made ? ["recording"] : []),
   };
+}
+
+export function newLive(name, task) {
+  const recording = newRecording(new File([], name), true);
+  recording.unsaved.clear(); // nothing is heard yet
+  return Object.assign(recording, { state: "listening", step: "Listening", result: newResult(task) });
 }
 
 export function newResult(task) {
@@ -66,16 +75,17 @@ export class List {
   fill(item, recording, chosen) {
     const { name, step, keep, again, remove, bar, reason } = item.parts;
     const working = recording.state === "working";
+    const listening = recording.state === "listening";
     item.recording = recording;
     set(item, "className", `${recording.state}${chosen ? " chosen" : ""}`);
     set(name, "textContent", recording.name);
     name.setAttribute("aria-current", String(chosen));
     set(step, "textContent", recording.step);
     set(reason, "textContent", recording.reason);
-    keep.hidden = !recording.made;
+    keep.hidden = !recording.made || listening;
     again.hidden = !["failed", "stopped"].includes(recording.state);
     again.setAttribute("aria-label", `Try again: ${recording.name}`);
-    remove.hidden = working;
+    remove.hidden = working || listening;
     remove.setAttribute("aria-label", `Remove ${recording.name}`);
     bar.hidden = !working;
     bar.setAttribute("aria-label", `Progress of ${recording.name}`);

@@ -10,11 +10,15 @@ let reported = null; // what is in the report
 export function showResult(recording, refused, about) {
   const { phrases = [], report = {}, whole } = recording?.result ?? {};
   const any = phrases.length > 0;
-  $("result").hidden = !any && !whole;
+  const partial = recording?.partial ?? "";
+  $("result").hidden = !any && !whole && !partial;
+  $("partial").hidden = !partial;
+  set($("partial"), "textContent", partial);
   $("empty").hidden = any || !whole;
   $("outputs").hidden = !any || (recording.state === "working" && !whole);
+  const listening = recording?.state === "listening";
   const hear = refused ? "This browser cannot play this kind of recording." : `${touch ? "Tap" : "Click"} a word to hear it.`;
-  $("hint").hidden = !any;
+  $("hint").hidden = !any || listening;
   set($("how"), "textContent", touch ? hear : `${hear} Double-click to edit: Enter saves, Esc discards.`);
   $("legend").hidden = !document.querySelector("#phrases .unsure");
   showReport(whole ? report : null, about);

@@ -1,0 +1,230 @@
+"""Somebody who speaks live: a WebSocket with sound coming in, and lines going out.
+
+Two tasks share a session of the live engine. One hears: it takes messages in, no faster than the work keeps
+up, so that what a client sends too fast waits in its own socket. The other one tells: it takes work out of
+the session, has it done in the device's queue, and sends the line. Whichever ends first ends the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from whisper_npu.apps.server.addresses import client_of
+from whisper_npu.apps.server.key import ApiKey, wrong_key
+from whisper_npu.apps.server.live_messages import (
+    LONGEST_MESSAGE,
+    Close,
+    End,
+    MessageError,
+    Sound,
+    Start,
+    close_of,
+    done,
+    error_message,
+    line_message,
+    read_sound,
+    read_text,
+    ready,
+)
+from whisper_npu.apps.server.refusals import ClientGoneError, Refusal, refusal_of
+from whisper_npu.apps.server.served import Served
+from whisper_npu.apps.server.work import Service, Spent
+from whisper_npu.live.session import Session
+from whisper_npu.npu.device import Device
+
+PATH = "/v1/listen"
+# What sending to a client raises that has gone, or takes nothing.
+_NOBODY_THERE = (WebSocketDisconnect, OSError, RuntimeError, asyncio.TimeoutError)
+_NUMBERS = count(1)  # so that each session is a client of its own to the queue
+
+
+@dataclass(frozen=True)
+class LivePatience:
+    """Seconds."""
+
+    start: float = 10.0  # for the message that has the key, where one is needed
+    silence: float = 60.0  # without any message: the client has gone, and nobody has said so
+    behind: float = 30.0  # of speech that waits for the device, before no more is taken in
+    send: float = 60.0  # in which a client takes nothing of what is sent to it
+
+
+class _RefusedError(Exception):
+    """Ends a session with this refusal."""
+
+    def __init__(self, refusal: Refusal, close: Close) -> None:
+        super().__init__(refusal.message)
+        self.refusal, self.close = refusal, close
+
+
+async def listen(websocket: WebSocket) -> None:
+    """The route at PATH. The gate has looked at who asks."""
+    state = websocket.app.state
+    await Conversation(websocket, state.service, state.served, state.live_patience).run()
+
+
+class Conversation:
+    """One WebSocket, from its first message to its last."""
+
+    def __init__(
+        self, websocket: WebSocket, service: Service, served: Served, patience: LivePatience
+    ) -> None:
+        self._websocket, self._service, self._served, self._patience = websocket, service, served, patience
+        self._client = f"{client_of(websocket.scope)} live {next(_NUMBERS)}"
+        self._news = asyncio.Event()  # the session may have work
+        self._caught_up = asyncio.Event()  # some work is done
+        self._is_open = True
+        self._is_too_long = False
+        self._spent = Spent()
+
+    async def run(self) -> None:
+        with self._service.conversation():
+            await self._websocket.accept()
+            try:
+                await self._service.unless_stopped(self._talk())
+                await self._close(Close.DONE)
+            except Exception as error:
+                await self._end(error)
+
+    async def _talk(self) -> None:
+        start, heard = await self._started()
+        with self._service.session():
+            await self._service.read(lambda: self._service.model.check(start.options))
+            session = Session(start.options, start.live)
+            await self._send(ready(self._served.id, self._device))
+            await self._both(session, heard)
+            seconds, dispatches = self._spent.seconds, self._spent.dispatches
+            await self._send(done(self._device, session.seconds_heard, seconds, dispatches))
+        if self._is_too_long:
+            limit = self._service.settings.max_audio_seconds
+            raise MessageError(f"a session lasts {limit:g} s at most (max_audio_seconds)", Close.POLICY)
+
+    async def _started(self) -> tuple[Start, Sound | End | None]:
+        """How to listen, and what came instead of `start`, if it was left out."""
+        has_key = self._websocket.scope["state"].get("has_key", True)
+        patience = self._patience
+        first = await self._next(patience.silence if has_key else patience.start, "no message came")
+        start = first if isinstance(first, Start) else Start()
+        if not has_key:
+            self._check_key(start.api_key)
+        self._served.check(start.model)
+        return start, None if isinstance(first, Start) else first
+
+    def _check_key(self, given: str | None) -> None:
+        key = ApiKey(self._service.settings.api_key or "")
+        if given is None or not key.is_it(given):
+            how = "send the header `Authorization: Bearer KEY`, or api_key in the message start,"
+            raise _RefusedError(wrong_key(is_given=bool(given), how=how), Close.POLICY)
+
+    async def _both(self, session: Session, heard: Sound | End | None) -> None:
+        """Hears and tells, until all is told. Raises what ended it otherwise."""
+        tasks = [asyncio.ensure_future(one) for one in (self._hear(session, heard), self._tell(session))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Hearing.
+
+    async def _hear(self, session: Session, heard: Sound | End | None) -> None:
+        """Does not return: once all is heard, it is here that a client is missed which goes away."""
+        state, limit = self._websocket.scope["state"], self._service.settings.max_audio_seconds
+        began = monotonic()
+        what = heard or await self._next(self._patience.silence, "no sound came")
+        while not (isinstance(what, End) or self._is_too_long):
+            if isinstance(what, Start):
+                raise MessageError("start must be the first message", Close.NOT_TAKEN, "type")
+            await self._service.listen(session.feed, what.samples)
+            state["audio_seconds"] = session.seconds_heard
+            self._news.set()
+            self._is_too_long = max(session.seconds_heard, monotonic() - began) > limit
+            while session.seconds_behind > self._patience.behind:
+                self._caught_up.clear()
+                await self._caught_up.wait()
+            what = await self._next(self._patience.silence, "no sound came")
+        await self._service.listen(session.end)
+        self._news.set()
+        while self._is_too_long:  # the client does not know that yet
+            await self._next(None, "")
+        await self._next(None, "")
+        raise MessageError("nothing may come after end", Close.NOT_TAKEN, "type")
+
+    async def _next(self, patience: float | None, otherwise: str) -> Start | Sound | End:
+        """The next message. Raises MessageError, ClientGoneError."""
+        try:
+            message = await asyncio.wait_for(self._websocket.receive(), patience)
+        except asyncio.TimeoutError:
+            raise MessageError(f"{otherwise} for {patience:g} s", Close.POLICY) from None
+        if message["type"] == "websocket.disconnect":
+            self._is_open = False
+            raise _gone(message.get("code"))
+        data = message.get("bytes")
+        return read_text(message["text"]) if data is None else read_sound(data)
+
+    # Telling.
+
+    async def _tell(self, session: Session) -> None:
+        """Returns when all is told."""
+        while not session.is_done:
+            self._news.clear()
+            work = await self._service.listen(session.take)
+            if work is None:
+                if not session.is_done:
+                    await self._news.wait()
+                continue
+            line, spent = await self._service.line(work, self._client)
+            self._spent = self._spent + spent
+            self._caught_up.set()
+            if line is not None:
+                await self._send(line_message(line))
+        self._caught_up.set()
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        """Raises ClientGoneError, also where it is there and takes nothing."""
+        text = json.dumps(message, ensure_ascii=False, allow_nan=False)
+        try:
+            await asyncio.wait_for(self._websocket.send_text(text), self._patience.send)
+        except _NOBODY_THERE:
+            self._is_open = False
+            raise ClientGoneError from None
+
+    # The end.
+
+    @property
+    def _device(self) -> Device:
+        return self._service.model.device_at_work
+
+    async def _end(self, error: Exception) -> None:
+        """Tells why, if anybody is there to hear it."""
+        refusal = error.refusal if isinstance(error, _RefusedError) else refusal_of(error)
+        close = error.close if isinstance(error, _RefusedError) else close_of(error, refusal)
+        refusal.note(self._websocket.scope)
+        if self._is_open:
+            with suppress(ClientGoneError):
+                await self._send(error_message(refusal))
+                await self._close(close, refusal.code)
+
+    async def _close(self, code: Close, reason: str | None = None) -> None:
+        with suppress(*_NOBODY_THERE):  # it may have gone in this moment
+            await asyncio.wait_for(self._websocket.close(int(code), reason), self._patience.send)
+
+
+def _gone(code: int | None) -> Exception:
+    """Why the connection is closed already; code: with which that was."""
+    if code == Close.TOO_LARGE:
+        return MessageError(f"a message has {LONGEST_MESSAGE} bytes at most", Close.TOO_LARGE)
+    return ClientGoneError()
