@@ -138,6 +138,7 @@ ARROWS: dict[str, set[str]] = {
         "npu.options",
     },
     "live": {
+        "extras",
         "transcription",
         "transcription.language",
         "transcription.options",
@@ -174,6 +175,7 @@ START_UP = [
     ["completion", "bash"],
     ["transcribe", "--help"],
     ["serve", "--help"],
+    ["listen", "--help"],
     ["benchmark", "projection", "--help"],
     ["kernels", "--help"],
     ["models", "--help"],
