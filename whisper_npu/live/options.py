@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from whisper_npu.errors import UsageError
+from whisper_npu.transcription.options import TranscribeOptions
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,24 @@ class LiveOptions:
             value = getattr(self, name)
             if not isfinite(value) or not least <= value <= most:
                 raise UsageError(f"{name} is {value:g} s, must be from {least:g} to {most:g} s", option=name)
+
+
+# What of a whole recording cannot be said of sound that goes on, and what to say instead.
+_OF_RECORDINGS = {
+    "clip_timestamps": "there is no recording to take parts of: leave it out",
+    "prefix": "it would begin every utterance: give initial_prompt",
+    "batch_size": "one utterance comes after the other: leave it out",
+    "vad_max_speech_duration_s": "longest says where speech is cut: give that",
+    "vad_min_silence_duration_ms": "pause says with how much silence an utterance ends: give that",
+    "vad_speech_pad_ms": "utterances keep what silence there is around them: leave it out",
+}
+
+
+def check_live_options(options: TranscribeOptions) -> None:
+    """Raises UsageError for an option that has no sense where the end of the recording is not known."""
+    for name, why in _OF_RECORDINGS.items():
+        if getattr(options, name) != getattr(_DEFAULT, name):
+            raise UsageError(f"{name} is for recordings, not for live speech: {why}", option=name)
+
+
+_DEFAULT = TranscribeOptions()

@@ -1,0 +1,202 @@
+"""Sound in, work out: who feeds, who transcribes, and what comes first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from threading import Condition, Event, Lock
+
+import numpy as np
+
+from whisper_npu.audio import SAMPLE_RATE, Samples
+from whisper_npu.errors import AudioError, CancelledError, UsageError
+from whisper_npu.live.line import Line
+from whisper_npu.live.options import LiveOptions, check_live_options
+from whisper_npu.live.transcriber import Transcriber
+from whisper_npu.live.utterances import Cutter, Utterance, steps_in
+from whisper_npu.live.voice import STEP, Voice
+from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.options import TranscribeOptions
+
+_LOUDEST = 64.0  # of floats; beyond it they are whole numbers that nobody has scaled
+
+
+def _nobody_asks() -> None:
+    """The default: nobody waits for news."""
+
+
+class Session:
+    """One person (or file) being listened to. Sound goes in by `feed`; what is to be transcribed comes out by `take`.
+
+    Thread-safe: one thread feeds, another one takes work, runs it, and takes the next; so the lines come in
+    their order. It knows no model, no device and no clock: its time is that of the sound. It keeps the sound
+    that is not transcribed yet, and no other.
+    """
+
+    def __init__(self, options: TranscribeOptions | None = None, live: LiveOptions | None = None) -> None:
+        """Raises UsageError for options that have no sense live: see `check_live_options`."""
+        options, live = options or TranscribeOptions(), live or LiveOptions()
+        check_live_options(options)
+        self.on_news: Callable[[], None] = _nobody_asks
+        self._transcriber = Transcriber(options)
+        self._feeding = Lock()  # what follows, up to the condition, is for the one who feeds
+        self._voice = Voice()
+        self._rest = np.empty(0, np.float32)  # less than a step
+        self._n_samples = 0  # that were fed
+        self._news = Condition()  # what follows is for both
+        self._cutter = Cutter(live, options)
+        self._partial_every = steps_in(live.partial_every) if live.partial_every else None
+        self._partial_at = 0  # the step at which the last partial was taken
+        self._partial: Work | None = None  # of the open utterance
+        self._finished: deque[Utterance] = deque()  # which wait for `take`
+        self._seconds_in_work = 0.0
+        self._has_ended = False
+
+    def feed(self, samples: Samples) -> None:
+        """What was heard next: (n,) float32 at 16 kHz, in -1..1, any n.
+
+        Samples that are no numbers are taken for silence. Raises AudioError for another shape or dtype, and
+        for samples most of which are no sound; UsageError after `end`.
+        """
+        samples = _checked(samples)
+        with self._feeding:
+            if self._has_ended:
+                raise UsageError("the session has ended and hears nothing more: begin another one")
+            self._n_samples += len(samples)
+            self._rest = self._heard(np.concatenate([self._rest, samples]))
+
+    def end(self) -> None:
+        """Nothing more comes: what is open becomes final. To be called by the one who feeds, once or more."""
+        with self._feeding:
+            if self._has_ended:
+                return
+            if len(self._rest):
+                self._heard(np.pad(self._rest, (0, STEP - len(self._rest))))
+            with self._news:
+                self._has_ended = True
+                self._add(self._cutter.end())
+                self._news.notify_all()
+        self.on_news()
+
+    def take(self, timeout: float | None = 0) -> Work | None:
+        """What to transcribe next, or None if there is nothing within `timeout` seconds, or for ever.
+
+        The oldest finished utterance comes first; where none waits, what is said so far of the one that is
+        being spoken, every `LiveOptions.partial_every` seconds of sound. timeout: None waits until there is
+        something, or the session is done.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self._finished or self._partial_is_due() or self.is_done, timeout)
+            if self._finished:
+                utterance = self._finished.popleft()
+                self._seconds_in_work += utterance.seconds
+                return Work(self, utterance, is_final=True)
+            if self._partial_is_due() and (spoken := self._cutter.open):
+                self._partial_at = self._cutter.n_steps
+                self._partial = Work(self, spoken, is_final=False)
+                return self._partial
+            return None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended, and nothing is left to take."""
+        return self._has_ended and not self._finished
+
+    @property
+    def seconds_heard(self) -> float:
+        """How much was fed."""
+        return self._n_samples / SAMPLE_RATE
+
+    @property
+    def seconds_behind(self) -> float:
+        """Of finished utterances that are not transcribed yet, those in work included."""
+        with self._news:
+            return self._seconds_in_work + sum(utterance.seconds for utterance in self._finished)
+
+    def _heard(self, samples: Samples) -> Samples:
+        """Hears all whole steps; gives the samples that remain."""
+        n_whole = len(samples) // STEP * STEP
+        for first in range(0, n_whole, STEP):
+            step = samples[first : first + STEP].copy()  # not a view, which would keep all of `samples`
+            probability = self._voice.probability(step)
+            with self._news:
+                self._add(self._cutter.hear(step, probability))
+                has_news = bool(self._finished) or self._partial_is_due()
+                if has_news:
+                    self._news.notify_all()
+            if has_news:
+                self.on_news()
+        return samples[n_whole:].copy()
+
+    def _add(self, utterance: Utterance | None) -> None:
+        """One that has ended, if one has."""
+        if utterance is not None:
+            self._finished.append(utterance)
+            if self._partial is not None:
+                self._partial.overtake()
+                self._partial = None
+
+    def _partial_is_due(self) -> bool:
+        """Not in a pause: the utterance may end with it, and its final text would have to wait."""
+        every, cutter = self._partial_every, self._cutter
+        if every is None or not cutter.is_spoken:
+            return False
+        return min(cutter.n_steps_spoken, cutter.n_steps - self._partial_at) >= every
+
+    def _is_over(self, work: Work) -> None:
+        with self._news:
+            if work.is_final:
+                self._seconds_in_work -= work.utterance.seconds
+
+
+class Work:
+    """One utterance to transcribe, by one `run`."""
+
+    def __init__(self, session: Session, utterance: Utterance, *, is_final: bool) -> None:
+        self.is_final, self.utterance = is_final, utterance
+        self._session = session
+        self._cancelled = Event()
+        self._is_overtaken = False
+
+    def run(self, model: Model) -> Line | None:
+        """Its line; None for a partial one whose utterance ended meanwhile: the final one follows.
+
+        Raises CancelledError after `cancel`, and what `Model.stream` raises.
+        """
+        transcriber = self._session._transcriber
+        try:
+            if self.is_final:
+                return transcriber.final(model, self.utterance, self._cancelled)
+            line = transcriber.partial(model, self.utterance, self._cancelled)
+            return None if self._is_overtaken else line
+        except CancelledError:
+            if self._is_overtaken:
+                return None
+            raise
+        finally:
+            self._session._is_over(self)
+
+    def cancel(self) -> None:
+        """End the work soon, from any thread: `run` raises CancelledError."""
+        self._cancelled.set()
+
+    def overtake(self) -> None:
+        """Its utterance has ended: nobody needs this line any more."""
+        self._is_overtaken = True
+        self._cancelled.set()
+
+
+def _checked(samples: Samples) -> Samples:
+    if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype != np.float32:
+        given = (
+            f"{samples.dtype} {samples.shape}" if isinstance(samples, np.ndarray) else type(samples).__name__
+        )
+        raise AudioError(
+            f"live sound is {given}, must be an array (n_samples,) of float32 at {SAMPLE_RATE} Hz in -1..1; "
+            "for samples of 16 bits: x.astype(np.float32) / 32768"
+        )
+    is_sound = np.abs(samples) <= _LOUDEST
+    n_bad = len(samples) - int(np.count_nonzero(is_sound))
+    if not n_bad:
+        return samples
+    return np.where(is_sound, samples, np.float32(0))
