@@ -29,7 +29,7 @@ _REMEMBERED = 36_000  # blocks whose arrival is known: an hour
 _INVALID_SAMPLE_RATE = -9997  # paInvalidSampleRate of PortAudio's portaudio.h
 _DEVICE_UNAVAILABLE = -9985  # paDeviceUnavailable
 _LIST = "whisper-npu listen --list_microphones shows those that there are"
-_NONE = "there is no microphone: plug one in, or allow it in the system's sound settings"
+NONE = "there is no microphone: plug one in, or allow it in the system's sound settings"
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def _devices(sounddevice: Any) -> tuple[Device, ...]:
 
 def _chosen(devices: tuple[Device, ...], which: str | None) -> Device:
     if not devices:
-        raise MicrophoneError(_NONE)
+        raise MicrophoneError(NONE)
     if which is None:
         default = [one for one in devices if one.is_default]
         if not default:

@@ -8,7 +8,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from whisper_npu.apps.cli.clock import START
 from whisper_npu.apps.cli.command import Command, Option, configurable, group, option
 from whisper_npu.apps.cli.listen_options import LINES, MICROPHONE
 from whisper_npu.apps.cli.serve import ENGINE, MODEL
@@ -20,7 +19,6 @@ from whisper_npu.apps.cli.values import FOLDER_OR_NONE, SWITCH, TEXT, TEXT_OR_NO
 NO_FILES = "none"  # as a format
 # What depends on more of a recording than what was said between two pauses.
 _OF_RECORDINGS = {
-    "multilingual",
     "carry_initial_prompt",
     "condition_on_previous_text",
     "prompt_reset_on_temperature",
@@ -34,7 +32,10 @@ SOUND = (
     *group(
         "Microphone",
         option(
-            "--list_microphones", type=SWITCH, default=False, help="Print the names and numbers of all, and end."
+            "--list_microphones",
+            type=SWITCH,
+            default=False,
+            help="Print the names and numbers of all, and end.",
         ),
         option(
             "source",
@@ -98,9 +99,9 @@ def _of_lines(options: Sequence[Option]) -> tuple[Option, ...]:
 def _listen(**given: Any) -> int:
     """Write down what is said into a microphone, while it is said.
 
-    Final lines go to stdout; on a terminal the line that is being spoken stands below them. Ctrl-C ends it: the
-    rest is finished, the transcript saved, the exit code 0. A second Ctrl-C ends at once. It needs the extra
-    live: pip install 'whisper-npu[live]', and PortAudio; neither with --from.
+    Final lines go to stdout; on a terminal the line that is being spoken stands below them. Ctrl-C or SIGTERM
+    ends it: the rest is finished, the transcript saved, the exit code 0. A second Ctrl-C ends at once. It
+    needs the extra live: pip install 'whisper-npu[live]', and PortAudio; neither with --from.
     """
     source = click.get_current_context().get_parameter_source
     typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
@@ -114,7 +115,7 @@ def _listen(**given: Any) -> int:
     from whisper_npu.apps.cli.asked_listen import asked_to_listen
     from whisper_npu.apps.cli.live_run import LiveRun
 
-    return LiveRun(asked_to_listen(given, typed), START).execute()
+    return LiveRun(asked_to_listen(given, typed)).execute()
 
 
 listen = Command(
