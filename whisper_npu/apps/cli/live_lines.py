@@ -10,11 +10,11 @@ from typing import Any, TextIO
 
 from whisper_npu.apps.cli.terminal import Stderr, encodable
 from whisper_npu.apps.cli.transcript import TranscriptPrinter
+from whisper_npu.apps.live_messages import line_message
 from whisper_npu.errors import shown
 from whisper_npu.live.line import Line
 from whisper_npu.output.cues import speech_line
 from whisper_npu.screen import cells, knows_codes
-from whisper_npu.transcription.transcript import Segment
 
 _ERASED = "\r\x1b[2K"
 _CUT = "... "  # in place of the beginning of a line that is too long
@@ -37,7 +37,7 @@ class LiveLines:
 
     def show(self, line: Line) -> None:
         if self._as_json:
-            self._event(event(line))
+            self._message(line_message(line))
         if line.is_final:
             with self.above():  # it has gone from the screen, even if nothing takes its place
                 if not self._as_json:
@@ -69,7 +69,7 @@ class LiveLines:
         with self.above():
             self._stderr.print(shown(text))
 
-    def _event(self, fields: dict[str, Any]) -> None:
+    def _message(self, fields: dict[str, Any]) -> None:
         if self._stdout is None:
             return
         text = json.dumps(fields, ensure_ascii=False)
@@ -98,32 +98,3 @@ def end_of(text: str, columns: int) -> str:
     while cells(text[first:]) > room:
         first += 1
     return _CUT + text[first:].lstrip()
-
-
-def event(line: Line) -> dict[str, Any]:
-    """A line for other programs."""
-    fields: dict[str, Any] = {
-        "type": "final" if line.is_final else "partial",
-        "id": line.id,
-        "start": round(line.start, 3),
-        "end": round(line.end, 3),
-        "text": speech_line(line.text),
-        "language": line.language,
-    }
-    if line.is_final:
-        fields["segments"] = [_segment(segment) for segment in line.segments]
-    return fields
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "start": round(segment.start, 3),
-        "end": round(segment.end, 3),
-        "text": speech_line(segment.text).strip(),
-    }
-    if segment.words is not None:
-        fields["words"] = [
-            {"start": round(word.start, 3), "end": round(word.end, 3), "word": word.word}
-            for word in segment.words
-        ]
-    return fields
