@@ -1,7 +1,7 @@
 """A module in the place of sounddevice, with microphones that a test plugs in, and as strict as the real one.
 
 As in sounddevice 0.5 (sounddevice.py): a number may be any device's, `query_devices(kind=...)` raises
-As in sounddevice 0.5 (sounddevice.py): a number may be any device's, `query_devices(kind=...)` raises
+PortAudioError where there is no default, errors have PortAudio's code as their second argument, callbacks run
 in a thread of PortAudio's with a buffer that is reused, and what a callback raises ends the stream.
 """
 
