@@ -9,6 +9,7 @@ from threading import Condition, Event, Lock
 import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, Samples
+from whisper_npu.audio.samples import LOUDEST
 from whisper_npu.errors import AudioError, CancelledError, UsageError
 from whisper_npu.live.line import Line
 from whisper_npu.live.options import LiveOptions, check_live_options
@@ -18,15 +19,22 @@ from whisper_npu.live.voice import STEP, Voice
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 
-_LOUDEST = 64.0  # of floats; beyond it they are whole numbers that nobody has scaled
-
 
 def _nobody_asks() -> None:
     """The default: nobody waits for news."""
 
 
 class Session:
-    """One person (or file) being listened to. Sound goes in by `feed`; what is to be transcribed comes out by `take`.
+    """One person (or file) being listened to. Sound goes in by `feed`, what is to be transcribed comes out.
+
+    >>> from whisper_npu import load_audio, load_model
+    >>> session = Session()
+    >>> session.feed(load_audio("samples/sns-0930.wav"))
+    >>> session.end()
+    >>> with load_model("tiny.en") as model:
+    ...     while work := session.take(timeout=None):
+    ...         print(work.run(model).text)
+    He might even have been made amiable himself.
 
     Thread-safe: one thread feeds, another one takes work, runs it, and takes the next; so the lines come in
     their order. It knows no model, no device and no clock: its time is that of the sound. It keeps the sound
@@ -37,6 +45,7 @@ class Session:
         """Raises UsageError for options that have no sense live: see `check_live_options`."""
         options, live = options or TranscribeOptions(), live or LiveOptions()
         check_live_options(options)
+        # Called in the thread that feeds, whenever `take` may have something.
         self.on_news: Callable[[], None] = _nobody_asks
         self._transcriber = Transcriber(options)
         self._feeding = Lock()  # what follows, up to the condition, is for the one who feeds
@@ -49,7 +58,7 @@ class Session:
         self._partial_at = 0  # the step at which the last partial was taken
         self._partial: Work | None = None  # of the open utterance
         self._finished: deque[Utterance] = deque()  # which wait for `take`
-        self._seconds_in_work = 0.0
+        self._in_work: dict[int, Utterance] = {}
         self._has_ended = False
 
     def feed(self, samples: Samples) -> None:
@@ -89,7 +98,7 @@ class Session:
             self._news.wait_for(lambda: self._finished or self._partial_is_due() or self.is_done, timeout)
             if self._finished:
                 utterance = self._finished.popleft()
-                self._seconds_in_work += utterance.seconds
+                self._in_work[utterance.id] = utterance
                 return Work(self, utterance, is_final=True)
             if self._partial_is_due() and (spoken := self._cutter.open):
                 self._partial_at = self._cutter.n_steps
@@ -111,7 +120,8 @@ class Session:
     def seconds_behind(self) -> float:
         """Of finished utterances that are not transcribed yet, those in work included."""
         with self._news:
-            return self._seconds_in_work + sum(utterance.seconds for utterance in self._finished)
+            waiting = (*self._in_work.values(), *self._finished)
+            return sum(utterance.seconds for utterance in waiting)
 
     def _heard(self, samples: Samples) -> Samples:
         """Hears all whole steps; gives the samples that remain."""
@@ -139,14 +149,16 @@ class Session:
     def _partial_is_due(self) -> bool:
         """Not in a pause: the utterance may end with it, and its final text would have to wait."""
         every, cutter = self._partial_every, self._cutter
-        if every is None or not cutter.is_spoken:
+        if every is None or cutter.n_steps - self._partial_at < every:
             return False
-        return min(cutter.n_steps_spoken, cutter.n_steps - self._partial_at) >= every
+        return cutter.n_steps_spoken >= every
 
     def _is_over(self, work: Work) -> None:
         with self._news:
             if work.is_final:
-                self._seconds_in_work -= work.utterance.seconds
+                self._in_work.pop(work.utterance.id, None)
+            elif self._partial is work:
+                self._partial = None
 
 
 class Work:
@@ -187,16 +199,20 @@ class Work:
 
 
 def _checked(samples: Samples) -> Samples:
+    """With silence for what is no number."""
     if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype != np.float32:
-        given = (
-            f"{samples.dtype} {samples.shape}" if isinstance(samples, np.ndarray) else type(samples).__name__
-        )
+        is_array = isinstance(samples, np.ndarray)
+        given = f"{samples.dtype} of shape {samples.shape}" if is_array else type(samples).__name__
         raise AudioError(
             f"live sound is {given}, must be an array (n_samples,) of float32 at {SAMPLE_RATE} Hz in -1..1; "
-            "for samples of 16 bits: x.astype(np.float32) / 32768"
+            "of samples of 16 bits make one by x.astype(np.float32) / 32768"
         )
-    is_sound = np.abs(samples) <= _LOUDEST
-    n_bad = len(samples) - int(np.count_nonzero(is_sound))
-    if not n_bad:
+    is_sound = np.abs(samples) <= LOUDEST
+    if is_sound.all():
         return samples
+    if np.count_nonzero(np.isfinite(samples) & ~is_sound) > len(samples) / 2:
+        raise AudioError(
+            f"live sound has samples far beyond full scale, up to {np.nanmax(np.abs(samples)):g}; "
+            "expected floats in -1..1: scale them, such as x / 32768 for samples of 16 bits"
+        )
     return np.where(is_sound, samples, np.float32(0))

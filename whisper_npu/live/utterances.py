@@ -12,7 +12,7 @@ from whisper_npu.live.options import LiveOptions
 from whisper_npu.live.voice import STEP
 from whisper_npu.transcription.options import TranscribeOptions
 
-_PAD = 0.4  # seconds of silence that are kept before and behind speech, as far as there are any
+_PAD = 0.2  # seconds of silence that are kept before and behind speech, as far as there are any
 _SHORTEST = 4  # steps that are surely speech: a click has fewer, the shortest word has more
 _HYSTERESIS = 0.15  # speech goes on until its probability is so much lower than that with which it begins
 _SMOOTH = 5  # steps, over whose mean speech without a pause is quietest
@@ -90,14 +90,11 @@ class Cutter:
         return self._utterance(n) if self._is_speech(n) else None
 
     @property
-    def is_spoken(self) -> bool:
-        """Whether the last step is speech, which most likely goes on."""
-        return bool(self._steps) and self._last == len(self._steps) - 1
-
-    @property
     def n_steps_spoken(self) -> int:
-        """Since what is open began; 0 in silence."""
-        return len(self._steps) - self._first
+        """Since what is open began, as long as it goes on; 0 in silence, in pauses, and for a noise."""
+        n = len(self._steps)
+        goes_on = self._last == n - 1 and self._is_speech(n)
+        return n - self._first if goes_on else 0
 
     def _cut(self, n: int) -> Utterance | None:
         """What is open ends before its step n, or earlier, if there is much silence before that.
