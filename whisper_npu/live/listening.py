@@ -46,7 +46,7 @@ class Listening:
         self.source, self.session = source, session
         self._model = model
         self._stopped = False
-        self._failure: Exception | None = None  # of the source, or of hearing it
+        self.failure: Exception | None = None  # of the source, or of hearing it: no more comes
 
     def lines(self) -> Iterator[Line]:
         """Partial and final ones as they come; to be called once.
@@ -65,8 +65,8 @@ class Listening:
         finally:
             self.stop()
             thread.join(_PATIENCE)
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
 
     def stop(self) -> None:
         """Listen no more: what is open becomes final. Any thread may call it, a signal handler too."""
@@ -85,6 +85,6 @@ class Listening:
                 while not self.source.is_live and not self._stopped and self.session.seconds_behind > AHEAD:
                     time.sleep(_POLL)
         except Exception as error:
-            self._failure = error
+            self.failure = error
         finally:
             self.session.end()

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 from whisper_npu.apps.cli.asked_listen import BY_TRANSCRIBE, NO_REFERENCE
 from whisper_npu.audio import Sound
 from whisper_npu.errors import UsageError, shown
+from whisper_npu.live.latency import Latencies
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 
 _NO_RATE = "no word error rate"
 
 
-def latency_line(seconds: Sequence[float]) -> str:
-    """seconds: from the end of speech to each final text."""
-    if not seconds:
+def latency_line(latencies: Latencies) -> str:
+    if latencies.median is None:
         return "no line of text, so no latency"
-    median, late = percentile(seconds, 50), percentile(seconds, 95)
-    return f"end of speech to final text: median {median:.2f} s, 95th percentile {late:.2f} s (MEASURED)"
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """By linear interpolation between the closest ranks, as NumPy's default."""
-    ordered = sorted(values)
-    place = percent / 100 * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    median, late = f"median {latencies.median:.2f} s", f"95th percentile {latencies.percentile_95:.2f} s"
+    return f"end of speech to final text: {median}, {late} (MEASURED)"
 
 
 def pace_line(heard_seconds: float, took_seconds: float) -> str:

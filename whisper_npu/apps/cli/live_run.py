@@ -22,6 +22,7 @@ from whisper_npu.apps.cli.memory_limit import check_limit
 from whisper_npu.apps.cli.terminal import StdoutLostError, give_up
 from whisper_npu.audio import Sound, open_audio
 from whisper_npu.errors import WhisperNpuError, error_line, shown
+from whisper_npu.live.latency import Latencies
 from whisper_npu.live.line import Line
 from whisper_npu.live.listening import Listening, Source
 from whisper_npu.live.microphone import Microphone
@@ -170,7 +171,7 @@ class LiveRun:
             try:
                 line = next(lines, None)
             except WhisperNpuError as error:
-                if not listening.session.is_done:
+                if error is not listening.failure:
                     raise  # it is no matter of the source
                 self.problem = error
                 self._lines.warn(error_line(str(error)))
@@ -249,8 +250,8 @@ class LiveRun:
         if self._is_fast:
             if heard:
                 self._lines.note(pace_line(heard, took))
-        elif self.late:
-            self._lines.note(latency_line(self.late))
+        else:
+            self._lines.note(latency_line(Latencies(tuple(self.late))))
 
     def _say_word_errors(
         self, listening: Listening, model: Model, sound: Sound, reference: str | None
