@@ -361,8 +361,9 @@ def test_the_second_ctrl_c_ends_at_once_and_keeps_what_was_final(
     assert (here / "sns-0930.live.partial.txt").read_text("utf-8") == "an the\n"
 
 
+@pytest.mark.parametrize("failing", [3, 4])  # of four
 def test_a_device_that_fails_leaves_what_was_final(
-    scripted: Scripted, playing: None, here: Path, capsys: pytest.CaptureFixture[str]
+    failing: int, scripted: Scripted, playing: None, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     decoder = scripted()
     n_windows = 0
@@ -370,13 +371,13 @@ def test_a_device_that_fails_leaves_what_was_final(
     def window() -> None:
         nonlocal n_windows
         n_windows += 1
-        if n_windows == 3:
+        if n_windows == failing:
             raise DeviceError("the device is gone")
 
     decoder.on_window = window
     assert listen("--fast") == 1
     said = capsys.readouterr()
-    assert said.out == "an the\nan an the\n"
+    assert len(said.out.splitlines()) == failing - 1
     assert said.err.splitlines()[-1] == "whisper-npu: error: the device is gone"
     assert names(here) == ["sns-0930.live.partial.txt"]
     assert (here / "sns-0930.live.partial.txt").read_text("utf-8") == said.out
@@ -473,6 +474,78 @@ def test_a_folder_that_goes_while_the_model_loads(
     monkeypatch.setattr("whisper_npu.apps.cli.live_files.os.open", gone)
     assert listen("--fast") == OutputError.exit_code
     assert "Read-only file system" in capsys.readouterr().err
+
+
+# Word errors
+
+
+def played(*options: str) -> int:
+    return run(["listen", "--from", SPEECH, "--partial_every", "0", "--fast", *options])
+
+
+THE = Window([(0.0, " the", 2.0)])
+AN = Window([(0.0, " an", 2.0)])
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("an the", "word error rate against the reference: 50.0 % (1 of 2 words)"),
+        ("", "no word error rate: there is not one word in the reference"),
+    ],
+)
+def test_word_errors_against_a_text(
+    reference: str, said: str, scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jiwer")
+    pytest.importorskip("transformers")
+    (here / "said.txt").write_text(reference, encoding="utf-8")
+    scripted(THE)
+    assert played("--reference", "said.txt") == 0
+    assert said in capsys.readouterr().err
+
+
+def test_word_errors_against_what_transcribe_says(
+    scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jiwer")
+    pytest.importorskip("transformers")
+    decoder = scripted(THE, AN)
+    assert played("-f", "none") == 0
+    err = capsys.readouterr().err
+    assert "transcribing " in err
+    assert "word error rate against what transcribe says: 100.0 % (1 of 1 words)" in err
+    assert decoder.windows == []
+
+
+def test_ctrl_c_skips_the_word_errors(
+    scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("whisper_npu.apps.cli.live_figures.find_spec", lambda _: object())
+    decoder = scripted(THE, AN)
+    decoder.on_window = lambda: os.kill(os.getpid(), signal.SIGINT) if len(decoder.windows) == 1 else None
+    assert played() == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "no word error rate: skipped"
+    assert names(here) == ["sns-0930.live.txt"]
+
+
+def test_what_word_errors_need_is_named(
+    scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("whisper_npu.apps.cli.live_figures.find_spec", lambda _: None)
+    scripted(THE)
+    assert played() == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "no word error rate: it needs jiwer and transformers: pip install 'whisper-npu[wer]'"
+
+
+def test_there_are_none_of_a_recording_that_was_not_heard_to_its_end(
+    scripted: Scripted, playing: None, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder = scripted()
+    decoder.on_window = once(lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert run(["listen", "--from", SPEECH, "--partial_every", "0"]) == 0
+    assert "no word error rate: the recording was not heard to its end" in capsys.readouterr().err
 
 
 # The screen

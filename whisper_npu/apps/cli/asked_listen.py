@@ -10,7 +10,7 @@ from typing import Any
 
 from whisper_npu.apps.cli.asked import AskedModel, without_languages_of_others
 from whisper_npu.apps.cli.asked_options import in_options_words, transcribe_options
-from whisper_npu.apps.cli.listen import NO_FILES
+from whisper_npu.apps.cli.listen_options import NO_FILES
 from whisper_npu.apps.sources import Recording, find_recordings
 from whisper_npu.errors import AudioError, UsageError
 from whisper_npu.home import at_home

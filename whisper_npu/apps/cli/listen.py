@@ -9,14 +9,13 @@ import click
 from click.core import ParameterSource
 
 from whisper_npu.apps.cli.command import Command, Option, configurable, group, option
-from whisper_npu.apps.cli.listen_options import LINES, MICROPHONE
+from whisper_npu.apps.cli.listen_options import LINES, MICROPHONE, NO_FILES
 from whisper_npu.apps.cli.serve import ENGINE, MODEL
 from whisper_npu.apps.cli.settings import unknown_variables
 from whisper_npu.apps.cli.terminal import say
 from whisper_npu.apps.cli.transcribe import CONFIGURABLE, DECODING, FORMATS, SPEECH, checked_defaults
 from whisper_npu.apps.cli.values import FOLDER_OR_NONE, SWITCH, TEXT, TEXT_OR_NONE, Number, Words
 
-NO_FILES = "none"  # as a format
 # What depends on more of a recording than what was said between two pauses.
 _OF_RECORDINGS = {
     "carry_initial_prompt",

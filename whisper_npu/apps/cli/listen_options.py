@@ -8,6 +8,8 @@ from __future__ import annotations
 from whisper_npu.apps.cli.command import configurable, group, option
 from whisper_npu.apps.cli.values import TEXT_OR_NONE, Number
 
+NO_FILES = "none"  # as an output format
+
 MICROPHONE = configurable(
     *group(
         "Microphone",
