@@ -371,7 +371,7 @@ def test_a_device_that_fails_leaves_what_was_final(
     def window() -> None:
         nonlocal n_windows
         n_windows += 1
-        if n_windows == failing:
+        if n_windows >= failing:
             raise DeviceError("the device is gone")
 
     decoder.on_window = window
@@ -381,6 +381,45 @@ def test_a_device_that_fails_leaves_what_was_final(
     assert said.err.splitlines()[-1] == "whisper-npu: error: the device is gone"
     assert names(here) == ["sns-0930.live.partial.txt"]
     assert (here / "sns-0930.live.partial.txt").read_text("utf-8") == said.out
+
+
+def test_a_device_that_fails_once_loses_nothing(
+    scripted: Scripted, playing: None, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decoder = scripted()
+    n_windows = 0
+
+    def window() -> None:
+        nonlocal n_windows
+        n_windows += 1
+        if n_windows == 2:
+            raise DeviceError("a dispatch timed out")
+
+    decoder.on_window = window
+    assert listen("--fast") == 0
+    said = capsys.readouterr()
+    assert isinstance(decoder.windows, Numbers)
+    assert said.out.splitlines() == decoder.windows.said
+    assert decoder.windows.n == 4
+    assert (here / "sns-0930.live.txt").read_text("utf-8") == said.out
+
+
+def test_the_language_that_is_detected_is_named(
+    here: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with small_model(tmp_path_factory.mktemp("model")) as model:
+        decoder = ScriptedDecoder(model)
+        decoder.windows = [Window([(0.0, " the", 2.0)])]
+        monkeypatch.setattr(model._whisper, "model", decoder)
+        monkeypatch.setattr("whisper_npu.apps.cli.live_run.load_model", lambda *_, **__: model)
+        assert run(["listen", "--from", SPEECH, "--partial_every", "0", "--fast"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "the\n"
+    assert said.err.count("whisper-npu: detected German") == 1
+    assert "no word error rate: words are counted in English only, and this is de" in said.err
 
 
 class Fails(StringIO):

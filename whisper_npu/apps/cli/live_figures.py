@@ -55,7 +55,7 @@ def word_errors_line(
     said: the final text, in this language. reference: what it should be; None: what `transcribe` says of the
     sound, by the same model and options, which takes a while.
     """
-    if language != "en":
+    if language != "en" and options.task != "translate":
         return f"{_NO_RATE}: words are counted in English only, and this is {language or 'no speech'}"
     missing = [package for package in ("jiwer", "transformers") if find_spec(package) is None]
     if missing:

@@ -33,6 +33,7 @@ from whisper_npu.npu.device import Run
 from whisper_npu.npu.open import open_device
 from whisper_npu.transcription.check import check_model
 from whisper_npu.transcription.compute_type import resolve_compute_type
+from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
 
@@ -198,7 +199,7 @@ class LiveRun:
             return
         if line.text:
             self.text.append(line.text)
-            self.language = self.language or line.language
+            self._name_language(line.language, listening.model)
             self.late.append(time.monotonic() - listening.source.heard_at(line.end))
         behind = listening.session.seconds_behind
         if listening.source.is_live and not self.has_warned and not listening.is_stopped and behind > BEHIND:
@@ -207,6 +208,11 @@ class LiveRun:
                 f"whisper-npu: {behind:.0f} s behind: this machine is too slow for the model; nothing is "
                 "lost, but text comes late: take a smaller --model, --beam_size 1, or --partial_every 0"
             )
+
+    def _name_language(self, language: str, model: Model) -> None:
+        if not self.language and self.asked.options.language is None and model.is_multilingual:
+            self._lines.note(f"whisper-npu: detected {name_of(language)}")
+        self.language = self.language or language
 
     def _lose_stdout(self, error: OSError, listening: Listening, files: LiveFiles | None) -> None:
         """Where nobody reads any more nobody listens: it ends. Else the text is still saved."""
