@@ -70,7 +70,7 @@ class Listening:
             raise self.failure
 
     def _line(self, work: Work) -> Line | None:
-        """A device or decoder that fails has a second attempt: nobody else has this sound, and it may be well."""
+        """A device or decoder that fails has a second attempt: nobody else has this sound."""
         try:
             return work.run(self.model)
         except (DeviceError, DecoderError):

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import fields
@@ -31,6 +32,7 @@ from whisper_npu.errors import DeviceError, OutputError
 from whisper_npu.live.line import Line
 from whisper_npu.live.options import LiveOptions
 from whisper_npu.live.playing import Playing
+from whisper_npu.live.session import Session
 from whisper_npu.screen import cells
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.transcript import Segment
@@ -688,21 +690,26 @@ def test_a_machine_that_is_too_slow_says_so_once(
 ) -> None:
     decoder = scripted()
     device = FakeMicrophone("Desk", np.concatenate([talk, talk]))
-    all_heard = threading.Event()
+    sessions: list[Session] = []
 
-    def end() -> None:
-        all_heard.set()
-        stopping.wait()
-        os.kill(os.getpid(), signal.SIGINT)
+    def session(*options: Any) -> Session:
+        sessions.append(Session(*options))
+        return sessions[0]
 
     def window() -> None:
-        all_heard.wait()
+        while not decoder.prompts and sessions[0].seconds_behind < 16:
+            time.sleep(0.01)
         if decoder.prompts:
-            stopping.set()  # after the first final line
+            has_one.set()  # final line
 
-    stopping = threading.Event()
+    def end() -> None:
+        has_one.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    has_one = threading.Event()
     device.on_end = once(end)
     decoder.on_window = window
+    monkeypatch.setattr(live_run, "Session", session)
     plug_in(monkeypatch, device)
     assert run(["listen", "--partial_every", "0"]) == 0
     said = capsys.readouterr()
