@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ from whisper_npu.apps.cli.memory_limit import check_limit
 from whisper_npu.apps.cli.terminal import StdoutLostError, give_up
 from whisper_npu.audio import Sound, open_audio
 from whisper_npu.errors import WhisperNpuError, error_line, shown
+from whisper_npu.host.memory import allocate_in_one_arena
 from whisper_npu.live.latency import Latencies
 from whisper_npu.live.line import Line
 from whisper_npu.live.listening import Listening, Source
@@ -40,6 +42,7 @@ from whisper_npu.transcription.model import Model
 BEHIND = 10.0  # seconds of speech that wait, at which a machine is called too slow
 _LONGEST_FILE = 24 * 3600.0  # seconds of a recording that plays the microphone
 _WORTH_SAYING = 2.0  # seconds of speech that are still to be finished
+_SOON = 1000  # objects that were made and not let go
 _NOBODY_READS = (errno.EPIPE, errno.EIO)  # a reader such as head has ended, the terminal is closed
 
 
@@ -61,6 +64,7 @@ class LiveRun:
         Raises KeyboardInterrupt where it is interrupted before it listens, or a second time; what was said
         until then is saved.
         """
+        allocate_in_one_arena()
         asked, model_asked = self.asked, self.asked.model
         self._lines = LiveLines(
             sys.stdout, sys.stderr, timestamps=asked.timestamps, as_json=asked.json, quiet=asked.quiet
@@ -105,7 +109,7 @@ class LiveRun:
             model.observe(self._count, _ignore_stage)
             session = Session(asked.options, asked.live)
             listening = Listening(source, session, model)
-            with files or nullcontext():
+            with files or nullcontext(), _without_garbage():
                 start = time.monotonic()
                 code = self._listen(listening, files)
                 took = time.monotonic() - start
@@ -285,6 +289,22 @@ class LiveRun:
             if type(interrupt) is not KeyboardInterrupt:  # the system asks this process to end
                 raise
             self._lines.note("no word error rate: skipped")
+
+
+@contextmanager
+def _without_garbage() -> Iterator[None]:
+    """Within it memory that only circles hold is soon given back: each utterance leaves up to a megabyte.
+
+    Elsewhere the program puts that off, since starting makes many objects and no garbage.
+    """
+    before = gc.get_threshold()
+    gc.freeze()  # what is loaded stays, and need not be looked through
+    gc.set_threshold(_SOON)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _ignore_stage(stage: str, start: float, end: float) -> None:
