@@ -16,6 +16,7 @@ from dataclasses import fields
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -288,6 +289,37 @@ def test_a_microphone_until_ctrl_c(
     assert (here / name).read_text("utf-8") == said.out
     assert f"listening to Desk; Ctrl-C ends it and saves {name}" in said.err
     assert "end of speech to final text: median " in said.err
+    assert device.n_open == 0
+
+
+def test_how_late_a_line_comes_is_counted_from_the_end_of_speech(
+    scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted()
+    device = FakeMicrophone("Desk", load_audio(SPEECH))
+    plug_in(monkeypatch, device)
+    device.on_end = once(lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(live_run.Microphone, "heard_at", lambda _, seconds: 990.0 + seconds)
+    monkeypatch.setattr(live_run, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    assert run(["listen", "--partial_every", "0", "--json"]) == 0
+    said = capsys.readouterr()
+    late = 10.0 - json.loads(said.out)["end"]
+    assert 6.0 < late < 8.0
+    assert f"final text: median {late:.2f} s, 95th percentile {late:.2f} s (MEASURED)" in said.err
+
+
+def test_an_interrupt_before_it_listens_leaves_nothing(
+    scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> Model:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live_run, "load_model", interrupted)
+    device = FakeMicrophone("Desk")
+    plug_in(monkeypatch, device)
+    assert run(["listen"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "whisper-npu: error: interrupted"
+    assert names(here) == []
     assert device.n_open == 0
 
 
