@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, Samples
+from whisper_npu.audio.store import peak_of
 from whisper_npu.errors import MicrophoneError, MissingPackageError, UsageError, one_line, shown
 from whisper_npu.extras import require_package
 from whisper_npu.near import did_you_mean
@@ -80,6 +81,7 @@ class Microphone:
         self._stopped = self._ends = False
         self._n_samples = 0  # at 16 kHz, given so far
         self._arrivals: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)  # end of a block, when it came
+        self.peak = 0.0  # the loudest sample's magnitude
         self.n_overflows = 0
         self.seconds_lost = 0.0  # by overflows, as far as PortAudio's clock tells
 
@@ -105,6 +107,7 @@ class Microphone:
                     self.seconds_lost += heard.recorded - previous_end
             previous_end = heard.recorded + seconds if heard.recorded else 0.0
             samples = self._resampled(np.frombuffer(heard.data, np.float32), last=False)
+            self.peak = max(self.peak, peak_of(samples))
             self._n_samples += len(samples)
             self._arrivals.append((self._n_samples / SAMPLE_RATE, heard.arrived))
             yield samples

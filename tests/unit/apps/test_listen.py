@@ -346,6 +346,32 @@ def test_a_microphone_that_is_unplugged_leaves_what_was_said(
     assert "WARNING: 0.2 s of the microphone's sound was lost once" in said.err
 
 
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [
+        (0.0, "no sound at all has come from Desk: is it muted, or another one meant?"),
+        (0.001, "no speech was heard: the loudest sample of Desk is at -60 dB"),
+    ],
+)
+def test_a_microphone_into_which_nobody_speaks(
+    level: float,
+    said: str,
+    scripted: Scripted,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scripted()
+    device = FakeMicrophone("Desk", np.full(SAMPLE_RATE, level, np.float32))
+    plug_in(monkeypatch, device)
+    device.on_end = once(lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert run(["listen"]) == 0
+    err = capsys.readouterr().err
+    assert said in err
+    assert "nothing was said, so nothing is saved" in err
+    assert names(here) == []
+
+
 def test_the_list_of_microphones(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     plug_in(monkeypatch, FakeMicrophone("Sink", n_inputs=0), FakeMicrophone("Desk\x1b[2J"), default=1)
     assert run(["listen", "--list_microphones"]) == 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from math import log10
 from pathlib import Path
 
 from whisper_npu.apps.cli.asked_listen import BY_TRANSCRIBE, NO_REFERENCE
 from whisper_npu.audio import Sound
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.live.latency import Latencies
+from whisper_npu.live.microphone import Microphone
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 
@@ -25,6 +27,14 @@ def latency_line(latencies: Latencies) -> str:
 
 def pace_line(heard_seconds: float, took_seconds: float) -> str:
     return f"{heard_seconds / took_seconds:.1f} times as fast as spoken (MEASURED)"
+
+
+def silence_line(microphone: Microphone) -> str:
+    """Of a microphone into which nobody spoke, for all that was heard."""
+    if not microphone.peak:
+        return f"no sound at all has come from {microphone.name}: is it muted, or another one meant?"
+    decibels = 20 * log10(microphone.peak)
+    return f"no speech was heard: the loudest sample of {microphone.name} is at {decibels:.0f} dB"
 
 
 def read_reference(reference: Path | str) -> str | None:

@@ -15,7 +15,13 @@ from typing import Any
 
 from whisper_npu.apps.cli.asked_listen import NO_REFERENCE, AskedListen
 from whisper_npu.apps.cli.ending import on_device, wrote
-from whisper_npu.apps.cli.live_figures import latency_line, pace_line, read_reference, word_errors_line
+from whisper_npu.apps.cli.live_figures import (
+    latency_line,
+    pace_line,
+    read_reference,
+    silence_line,
+    word_errors_line,
+)
 from whisper_npu.apps.cli.live_files import LiveFiles, stem_of
 from whisper_npu.apps.cli.live_lines import LiveLines
 from whisper_npu.apps.cli.live_signals import ended_by_signals
@@ -162,6 +168,8 @@ class LiveRun:
                 raise
             if isinstance(listening.source, Microphone):
                 self._say_lost(listening.source)
+                if not self.text:
+                    self._lines.note(silence_line(listening.source))
             errors: list[str] = []
             if files is not None:
                 written, errors = files.finish(listening.session.seconds_heard)
