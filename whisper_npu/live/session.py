@@ -79,11 +79,12 @@ class Session:
         with self._feeding:
             if self._has_ended:
                 return
-            if len(self._rest):
+            if len(self._rest):  # a last step, with silence for what is missing
                 self._heard(np.pad(self._rest, (0, STEP - len(self._rest))))
             with self._news:
                 self._has_ended = True
-                self._add(self._cutter.end())
+                utterance = self._cutter.end()
+                self._add(utterance and utterance.until(self._n_samples))
                 self._news.notify_all()
         self.on_news()
 
@@ -162,7 +163,7 @@ class Session:
 
 
 class Work:
-    """One utterance to transcribe, by one `run`."""
+    """One utterance to transcribe, by one `run`: a final one, or one that is still being spoken."""
 
     def __init__(self, session: Session, utterance: Utterance, *, is_final: bool) -> None:
         self.is_final, self.utterance = is_final, utterance

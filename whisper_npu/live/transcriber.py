@@ -21,8 +21,9 @@ _FRAMES_PER_SECOND = 100  # of the log-mel, in which `Segment.seek` counts
 class Transcriber:
     """Transcribes utterances in their order.
 
-    What was said before is no prompt for what comes: it made no fewer errors, and Whisper repeats what it
-    reads (MEASURED, docs/live.md). So initial_prompt and hotwords are read before every utterance.
+    What was said before is no prompt for what comes: of 612 words of clips with pauses tiny.en had 20 wrong
+    without, 27 with the last line as prompt, and 35 with all lines (MEASURED). So initial_prompt and hotwords
+    are read before every utterance.
 
     language: with a multilingual model and no language given, each utterance's is detected, until one
     language was heard for `_ENOUGH` seconds, weighted with its probability; that is kept from then on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from whisper_npu.live.options import LiveOptions
 from whisper_npu.live.voice import STEP
 from whisper_npu.transcription.options import TranscribeOptions
 
-_PAD = 0.2  # seconds of silence that are kept before and behind speech, as far as there are any
+# Seconds of silence that are kept around speech, as far as there are any: those with which tiny.en and base
+# make the fewest errors (MEASURED, scripts/live_quality.py; in noise, too).
+_BEFORE, _BEHIND = 0.2, 0.4
 _SHORTEST = 4  # steps that are surely speech: a click has fewer, the shortest word has more
 _HYSTERESIS = 0.15  # speech goes on until its probability is so much lower than that with which it begins
 _SMOOTH = 5  # steps, over whose mean speech without a pause is quietest
@@ -32,6 +34,11 @@ class Utterance:
     def seconds(self) -> float:
         return len(self.samples) / SAMPLE_RATE
 
+    def until(self, sample: int) -> Utterance:
+        """Without what lies behind that sample of the session."""
+        speech = self.speech[0], min(self.speech[1], sample)
+        return replace(self, samples=self.samples[: sample - self.start], speech=speech)
+
 
 class Cutter:
     """Cuts the sound into utterances, which do not overlap.
@@ -44,12 +51,12 @@ class Cutter:
         goes_on = options.vad_neg_threshold
         self._goes_on = max(self._begins - _HYSTERESIS, 0.01) if goes_on is None else goes_on
         self._shortest = max(_SHORTEST, steps_in(options.vad_min_speech_duration_ms / 1000))
-        self._pad = steps_in(_PAD)
+        self._behind = steps_in(_BEHIND)
         self._pause, self._longest = steps_in(live.pause), steps_in(live.longest)
         self._searched = min(steps_in(_SEARCHED), self._longest // 2)
         self.n_steps = 0  # that were heard
         self._n_utterances = 0
-        self._silence: deque[Samples] = deque(maxlen=self._pad)  # before what comes next
+        self._silence: deque[Samples] = deque(maxlen=steps_in(_BEFORE))  # before what comes next
         self._steps: list[Samples] = []  # what may be an utterance, with the silence before it
         self._probabilities: list[float] = []  # of each of these steps
         self._first = self._last = 0  # of these steps the first and the last one with speech
@@ -101,7 +108,7 @@ class Cutter:
 
         What follows is silence, or the beginning of the next. None for a noise.
         """
-        n = min(n, self._last + 1 + self._pad) if self._last < n else n
+        n = min(n, self._last + 1 + self._behind) if self._last < n else n
         done = self._utterance(n) if self._is_speech(n) else None
         self._n_utterances += done is not None
         steps, probabilities = self._steps[n:], self._probabilities[n:]
