@@ -67,6 +67,10 @@ class AudioWarning(UserWarning):
     """Seconds of a recording that are missing or damaged, or channels left out. The rest is read."""
 
 
+class MicrophoneError(WhisperNpuError):
+    """A microphone that is not there, cannot be opened, or went while it was listened to."""
+
+
 class CheckpointError(WhisperNpuError):
     """A model folder or package whose files are missing, damaged, or have a wrong name, shape or dtype."""
 

@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.weights
 @pytest.mark.parametrize(
     ("page", "n_said", "written"),
-    [("docs/library.md", 4, {"talk.vtt", "talk.srt", "report.json"}), ("README.md", 0, {"talk.srt"})],
+    [
+        ("docs/library.md", 4, {"talk.vtt", "talk.srt", "report.json"}),
+        ("docs/live.md", 2, set()),
+        ("README.md", 0, {"talk.srt"}),
+    ],
 )
 def test_the_page_runs_from_top_to_bottom(page: str, n_said: int, written: set[str], tmp_path: Path) -> None:
     """n_said: the comments behind a print, which say what is printed."""

@@ -138,6 +138,7 @@ ARROWS: dict[str, set[str]] = {
         "npu.options",
     },
     "live": {
+        "extras",
         "transcription",
         "transcription.language",
         "transcription.options",
@@ -174,6 +175,7 @@ START_UP = [
     ["completion", "bash"],
     ["transcribe", "--help"],
     ["serve", "--help"],
+    ["listen", "--help"],
     ["benchmark", "projection", "--help"],
     ["kernels", "--help"],
     ["models", "--help"],
@@ -305,6 +307,7 @@ def test_only_xrt_imports_pyxrt_only_compat_torch_nothing_tests(module: str) -> 
     assert "torch" not in roots or module == "whisper_npu.compat.forward"
     assert "tests" not in roots
     assert "pyxrt" not in roots or module.startswith("whisper_npu.npu.xrt")
+    assert "sounddevice" not in roots or module == "whisper_npu.live.microphone"
 
 
 def test_kernels_is_empty_under_its_second_name() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.app import app
 from whisper_npu.apps.cli.command import Option
+from whisper_npu.apps.cli.listen import listen
 from whisper_npu.apps.cli.options import MODEL_NAMES
 from whisper_npu.apps.cli.serve import serve
 from whisper_npu.apps.cli.transcribe import FORMATS, transcribe
@@ -209,7 +210,11 @@ class TestSettings:
         self, config_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def all_parsed() -> list[dict[str, Any]]:
-            return [parsed("a.wav"), serve.make_context("serve", []).params]
+            return [
+                parsed("a.wav"),
+                serve.make_context("serve", []).params,
+                listen.make_context("listen", []).params,
+            ]
 
         before = all_parsed()
         assert run(["config", "--example"]) == 0

@@ -22,6 +22,7 @@ from whisper_npu.apps.cli.completion import completion
 from whisper_npu.apps.cli.config import config
 from whisper_npu.apps.cli.doctor import doctor
 from whisper_npu.apps.cli.kernels import kernels
+from whisper_npu.apps.cli.listen import listen
 from whisper_npu.apps.cli.models import models
 from whisper_npu.apps.cli.serve import serve
 from whisper_npu.apps.cli.settings import config_file
@@ -116,7 +117,7 @@ app.params.append(
         help="Print the version, the device and the kernels.",
     )
 )
-for command in (transcribe, serve, models, doctor, config, completion, kernels, benchmark):
+for command in (transcribe, listen, serve, models, doctor, config, completion, kernels, benchmark):
     app.add_command(command)
 
 

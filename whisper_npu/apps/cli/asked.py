@@ -152,14 +152,20 @@ def _without_what_is_overruled(given: Mapping[str, Any], typed: frozenset[str]) 
         values |= {other: value for other, value in _OVERRULED[name].items() if other not in typed}
     if "word_timestamps" in typed and given["word_timestamps"] is False:
         values |= {name: value for name, value in _NEED_WORDS.items() if name not in typed}
-    if "model" in typed and str(values["model"]).lower().endswith(".en"):
-        english_only = {"language": None, "multilingual": False, "task": "transcribe"}
-        values |= {name: value for name, value in english_only.items() if name not in typed}
+    values = without_languages_of_others(values, typed)
     if values["max_line_width"] is None and "max_line_count" not in typed:
         values["max_line_count"] = None
     if not _files(values).formats:
         values |= {name: False for name in ("skip_existing", "resume") if name not in typed}
     return values
+
+
+def without_languages_of_others(given: Mapping[str, Any], typed: frozenset[str]) -> dict[str, Any]:
+    """With an English-only model on the command line, a language of a config file is for other models."""
+    if "model" not in typed or not str(given["model"]).lower().endswith(".en"):
+        return dict(given)
+    english_only = {"language": None, "multilingual": False, "task": "transcribe"}
+    return {**given, **{name: value for name, value in english_only.items() if name not in typed}}
 
 
 def _max_hours(hours: float) -> float:

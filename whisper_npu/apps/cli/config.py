@@ -12,6 +12,8 @@ import click
 from click.core import ParameterSource
 
 from whisper_npu.apps.cli.command import Command, Option, option, value_text
+from whisper_npu.apps.cli.listen import listen
+from whisper_npu.apps.cli.listen_options import LISTEN
 from whisper_npu.apps.cli.serve import serve
 from whisper_npu.apps.cli.serve_options import SERVER
 from whisper_npu.apps.cli.settings import PRECEDENCE, config_file, unknown_variables
@@ -93,6 +95,7 @@ def _parsed() -> list[tuple[click.Context, Sequence[Option]]]:
     return [
         (transcribe.make_context("transcribe", ["-"], parent=root), transcribe.options),
         (serve.make_context("serve", [], parent=root), SERVER),
+        (listen.make_context("listen", [], parent=root), LISTEN),
     ]
 
 

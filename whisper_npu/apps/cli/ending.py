@@ -10,6 +10,7 @@ from whisper_npu.errors import shown
 from whisper_npu.npu.cost import BASELINE
 from whisper_npu.report import Report
 from whisper_npu.screen import WIDTH, cells
+from whisper_npu.transcription.took import RunOn
 
 
 def ending(report: Report, written: Sequence[Path] = ()) -> list[str]:
@@ -47,11 +48,17 @@ def wrote(paths: Sequence[Path]) -> str:
     return _first_that_fits(*in_folder, *count, in_folder[-1])  # a file without its folder is not found
 
 
+def on_device(ran_on: RunOn, n_dispatches: int) -> str:
+    """`on the CPU (emulated NPU), 26 dispatches`: what the encoder ran on."""
+    device = "on the CPU (emulated NPU)" if ran_on.clock == "CPU" else f"on the {ran_on.clock}"
+    if not n_dispatches:
+        return f"{device}, no dispatches"
+    return f"{device}, {n_dispatches:,} dispatch{'' if n_dispatches == 1 else 'es'}"
+
+
 def _work(report: Report) -> str:
     """What it took. The first form that fits."""
-    device = "on the CPU (emulated NPU)" if report.ran_on.clock == "CPU" else f"on the {report.ran_on.clock}"
-    count = report.stats.dispatches
-    device += f", {count:,} dispatch{'' if count == 1 else 'es'}" if count else ", no dispatches"
+    device = on_device(report.ran_on, report.stats.dispatches)
     rest = f"{_last_part(report.ran_on.model)} {device}"
     took, audio = _seconds(report.total_seconds), _seconds(report.audio_seconds)
     if not report.audio_seconds:

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from whisper_npu.apps.cli.clock import START
 from whisper_npu.apps.cli.command import Argument, Command, Option, configurable, group, option
+from whisper_npu.apps.cli.listen_options import LISTEN
 from whisper_npu.apps.cli.options import (
     CHECK_RESULTS,
     COMPUTE_TYPE,
@@ -470,4 +471,4 @@ transcribe = Command(
     harmless=HARMLESS,
     defaults=checked_defaults,
 )
-CONFIGURABLE = (*transcribe.options, *SERVER)  # what a config file and variables may set
+CONFIGURABLE = (*transcribe.options, *SERVER, *LISTEN)  # what a config file and variables may set
