@@ -1,0 +1,154 @@
+"""Which task is handed out next, whatever became of those before."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_npu.apps.archive.handing import MOST_DEATHS, Handing
+from whisper_npu.apps.archive.sources import Source
+from whisper_npu.apps.archive.tasks import (
+    Begin,
+    Cut,
+    Done,
+    Failed,
+    Join,
+    Outcome,
+    Part,
+    PartDone,
+    Task,
+    Transcribe,
+)
+
+
+def source(name: str) -> Source:
+    return Source(name, f"/in/{name}.wav", "1", name)
+
+
+def cut(of: Source, n_parts: int, n_stored: int = 0) -> Cut:
+    parts = tuple(Part(100 * number, 100 * number + 100) for number in range(n_parts))
+    return Cut(of, parts, tuple(Transcribe(of, part, "en") for part in parts[n_stored:]))
+
+
+def outcome_of(task: Task, n_parts: int, n_stored: int) -> Outcome:
+    match task:
+        case Begin() if n_parts:
+            return cut(task.source, n_parts, min(n_stored, n_parts))
+        case Transcribe(part=part):
+            return PartDone(task.source, part, 1.0)
+    return Done(task.source, 1.0, 1.0, "{}")
+
+
+@given(data=st.data())
+def test_every_recording_ends_once_whatever_happens_to_its_workers(data: st.DataObject) -> None:
+    lengths = data.draw(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=8))
+    sources = {source(f"r{number}"): length for number, length in enumerate(lengths)}
+    handing = Handing(list(sources))
+    n_workers = data.draw(st.integers(1, 4))
+    in_hand: list[Task] = []
+    ended: Counter[Source] = Counter()
+    joined: dict[Source, set[Part]] = {one: set() for one in sources}
+    deaths: Counter[Task] = Counter()
+    while not handing.is_done:
+        while len(in_hand) < n_workers and (task := handing.next()) is not None:
+            assert task not in in_hand  # nobody else has it
+            in_hand.append(task)
+        task = in_hand.pop(data.draw(st.integers(0, len(in_hand) - 1)))  # something is always in hand
+        what = data.draw(st.sampled_from(["does", "does", "does", "dies", "fails", "was not tried"]))
+        end: Done | Failed | None = None
+        if what == "dies":
+            deaths[task] += 1
+            end = handing.died(task, "its process ended")
+            if end is not None:
+                assert deaths[task] == MOST_DEATHS
+        elif what == "fails":
+            end = handing.came(task, Failed(task.source, "is not audio"))
+        elif what == "was not tried":
+            handing.back(task)
+        else:
+            if isinstance(task, Transcribe):
+                joined[task.source].add(task.part)
+            end = handing.came(task, outcome_of(task, *sources[task.source]))
+        if end is not None:
+            ended[end.source] += 1
+        if isinstance(end, Done) and sources[end.source][0]:  # every part was there before it was joined
+            n_parts, n_stored = sources[end.source]
+            assert len(joined[end.source]) == n_parts - min(n_stored, n_parts)
+    assert ended == Counter(list(sources))
+    assert handing.next() is None or all(one.source in ended for one in in_hand)
+
+
+def test_a_worker_that_dies_gives_its_task_to_the_next_one() -> None:
+    first, second = source("first"), source("second")
+    handing = Handing([first, second])
+    task = handing.next()
+    assert task == Begin(first)
+    assert handing.died(task, "its process ended") is None
+    assert handing.next() == Begin(first)
+
+
+def test_a_recording_that_ends_its_workers_is_given_up_and_the_others_go_on() -> None:
+    poison, sound = source("poison"), source("sound")
+    handing = Handing([poison, sound])
+    for _ in range(MOST_DEATHS - 1):
+        task = handing.next()
+        assert task == Begin(poison)
+        assert handing.died(task, "its process ended") is None
+    task = handing.next()
+    assert task is not None
+    end = handing.died(task, "its machine had too little memory")
+    assert end == Failed(poison, "it ended its worker 3 times; the last time: its machine had too little memory")
+    assert handing.next() == Begin(sound)
+
+
+def test_short_recordings_pass_a_long_one_which_goes_on_meanwhile() -> None:
+    long, *short = (source(name) for name in ("long", "a", "b", "c"))
+    handing = Handing([long, *short])
+    begin = handing.next()
+    assert begin == Begin(long)
+    handing.came(begin, cut(long, 3))
+    order = [handing.next() for _ in range(6)]
+    kinds = [type(task) for task in order]
+    assert kinds == [Transcribe, Begin, Transcribe, Begin, Transcribe, Begin]
+
+
+def test_what_is_begun_goes_first_where_much_is_begun() -> None:
+    long = [source(f"long{number}") for number in range(7)]
+    handing = Handing(long)
+    begun = [handing.next() for _ in range(6)]
+    for begin in begun[:5]:
+        assert isinstance(begin, Begin)
+        handing.came(begin, cut(begin.source, 2))
+    assert {type(handing.next()) for _ in range(5)} == {Transcribe}
+
+
+def test_a_part_that_fails_takes_the_other_parts_of_its_recording_along() -> None:
+    long, other = source("long"), source("other")
+    handing = Handing([long, other])
+    begin = handing.next()
+    assert begin is not None
+    handing.came(begin, cut(long, 4))
+    part, following, third = handing.next(), handing.next(), handing.next()
+    assert isinstance(part, Transcribe)
+    assert following == Begin(other)
+    assert isinstance(third, Transcribe)
+    failed = Failed(long, "is gone")
+    assert handing.came(part, failed) == failed
+    assert handing.came(third, PartDone(long, third.part, 1.0)) is None
+    assert handing.died(third, "its process ended") is None
+    assert handing.next() is None
+    assert handing.n_left == 1
+
+
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_where_all_parts_were_stored_before_only_their_joining_is_left(n_parts: int) -> None:
+    long = source("long")
+    handing = Handing([long])
+    begin = handing.next()
+    assert begin is not None
+    found = cut(long, n_parts, n_parts)
+    handing.came(begin, found)
+    assert handing.next() == Join(long, found.parts)
