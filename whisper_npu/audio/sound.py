@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log10
 from types import TracebackType
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whisper_npu.audio.damage import MOST, Damage
 from whisper_npu.audio.samples import SAMPLE_RATE, Alone
-from whisper_npu.audio.store import InMemory, Samples, Store
+from whisper_npu.audio.store import Excerpt, InMemory, Samples, Store
 
 OFFSET = 0.05  # ordinary recordings have up to 0.02, which does no harm
 _FAINTEST = -120  # dB of full scale: what is fainter is no sound of a recorder
@@ -25,7 +25,7 @@ class Sound:
     """
 
     name: str  # as messages call the recording
-    kept_in: Store | InMemory
+    kept_in: Store | InMemory | Excerpt
     damage: tuple[Damage, ...] = ()  # what is lost of it, in the order of time
     alone: tuple[Alone, ...] = ()  # where one channel is heard, since all cancel each other out
     track: int = 1  # which of the audio tracks it is, from 1
@@ -86,6 +86,13 @@ class Sound:
     def samples(self, start: int, stop: int) -> Samples:
         """Those from `start` to before `stop`, as far as there are any: (n,) float32."""
         return self.kept_in.samples(start, stop)
+
+    def part(self, start: int, stop: int) -> Sound:
+        """From sample `start` to before sample `stop`, as a recording of its own, while this one is open.
+
+        Its level is its own. What is lost of the recording is not told again: `warnings` is empty.
+        """
+        return replace(self, kept_in=Excerpt(self.kept_in, start, stop), damage=(), alone=())
 
     def close(self) -> None:
         if isinstance(self.kept_in, Store):

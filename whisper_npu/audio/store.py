@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from functools import cached_property
 from threading import Lock
 from types import TracebackType
@@ -20,6 +21,7 @@ Samples = npt.NDArray[np.float32]
 
 IN_MEMORY = 2**24  # bytes: 4 minutes at 16 kHz; longer recordings go to disk
 _ITEM = np.dtype(np.float32).itemsize
+_BLOCK = 2**20  # samples that are read at once to be measured
 
 
 def peak_of(samples: Samples) -> float:
@@ -145,6 +147,39 @@ class Store:
             f"{self._name}: its samples do not fit into {roomy_folder() or tempfile.gettempdir()} "
             f"({error.strerror}); set TMPDIR to a folder with more space: an hour takes 230 MB"
         )
+
+
+class Excerpt:
+    """A part of what is kept elsewhere, as a source of its own. Nothing is copied."""
+
+    def __init__(self, kept_in: Store | InMemory | Excerpt, start: int, stop: int) -> None:
+        """From sample `start` to before sample `stop`, as far as there are any."""
+        self._kept_in = kept_in
+        self._start, self._stop = _within(start, stop, kept_in.n_samples)
+
+    @property
+    def n_samples(self) -> int:
+        return self._stop - self._start
+
+    @cached_property
+    def peak(self) -> float:
+        """The loudest sample's magnitude."""
+        return max(map(peak_of, self._blocks()), default=0.0)
+
+    @cached_property
+    def levels(self) -> Levels:
+        levels = Levels()
+        for block in self._blocks():
+            levels.add(block)
+        return levels
+
+    def samples(self, start: int, stop: int) -> Samples:
+        start, stop = _within(start, stop, self.n_samples)
+        return self._kept_in.samples(self._start + start, self._start + stop)
+
+    def _blocks(self) -> Iterator[Samples]:
+        for start in range(0, self.n_samples, _BLOCK):
+            yield self.samples(start, start + _BLOCK)
 
 
 def roomy_folder() -> str | None:

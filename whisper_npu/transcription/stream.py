@@ -26,6 +26,11 @@ def ignore_progress(seconds_done: float, duration: float) -> None:
     """The default: nobody follows."""
 
 
+def nothing_heard(level: str) -> str:
+    """The warning of a recording without any text. level: `Sound.level`."""
+    return f"no speech was found: {level}"
+
+
 @dataclass
 class Decoded:
     """What is known of one recording so far. `Model` fills it in, `Stream` reads it."""
@@ -73,7 +78,7 @@ class Decoded:
 
     def finish(self, sound: Sound) -> None:
         if self.n_before == 0 and not any(segment.text.strip() for segment in self.segments):
-            self.warnings.append(f"no speech was found: {sound.level}")
+            self.warnings.append(nothing_heard(sound.level))
         self._reach(self.duration)
         self.finished = True
 

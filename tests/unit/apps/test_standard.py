@@ -13,7 +13,7 @@ import pytest
 
 from whisper_npu.apps.cli import run
 from whisper_npu.apps.cli.terminal import lines_shown, print_for_scripts, print_json
-from whisper_npu.apps.cli.unexpected import described
+from whisper_npu.apps.described import described
 
 ROOT = Path(__file__).parents[3]
 NO_HOME = (

@@ -28,7 +28,8 @@ class Transcribe:
 
     source: Source
     part: Part
-    language: str | None  # of the whole recording; None: the model knows one only
+    language: str | None  # of the whole recording; None: of every window its own, as asked for
+    language_probability: float = 1.0  # that it is spoken; 1 if the language was given
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Done:
 
     source: Source
     audio_seconds: float
-    seconds: float  # MEASURED, of work for it in this run
+    seconds: float  # MEASURED, of work for it; that for its parts is in it
     line: str  # its line of results.jsonl
 
 

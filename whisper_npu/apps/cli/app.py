@@ -29,8 +29,9 @@ from whisper_npu.apps.cli.settings import config_file
 from whisper_npu.apps.cli.standard import prepare
 from whisper_npu.apps.cli.terminal import Stderr, StdoutLostError, give_up
 from whisper_npu.apps.cli.transcribe import transcribe
-from whisper_npu.apps.cli.unexpected import described, print_traceback
+from whisper_npu.apps.cli.unexpected import print_traceback
 from whisper_npu.apps.cli.version import print_version
+from whisper_npu.apps.described import described
 from whisper_npu.errors import UsageError, WhisperNpuError, error_line, quoted
 from whisper_npu.near import did_you_mean
 

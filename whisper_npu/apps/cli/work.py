@@ -14,8 +14,9 @@ from whisper_npu.apps.cli.progress import Progress
 from whisper_npu.apps.cli.tally import hours
 from whisper_npu.apps.cli.terminal import StdoutLostError, give_up
 from whisper_npu.apps.cli.transcript import TranscriptPrinter, detected
-from whisper_npu.apps.cli.unexpected import described, print_traceback
+from whisper_npu.apps.cli.unexpected import print_traceback
 from whisper_npu.apps.cli.unfinished import Unfinished
+from whisper_npu.apps.described import described
 from whisper_npu.apps.outputs import write_transcript
 from whisper_npu.apps.sources import Recording
 from whisper_npu.audio import Sound, open_audio

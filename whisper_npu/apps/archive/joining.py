@@ -1,0 +1,178 @@
+"""What is kept of a part of a recording, and the transcript and the line that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from whisper_npu.apps.archive.sources import Source
+from whisper_npu.apps.archive.tasks import Part
+from whisper_npu.audio import HOP_LENGTH, SAMPLE_RATE
+from whisper_npu.transcription.result import Transcription
+from whisper_npu.transcription.stream import nothing_heard
+from whisper_npu.transcription.transcript import Segment, Transcript, Word
+
+
+@dataclass(frozen=True)
+class Took:
+    """MEASURED, in seconds, by stage; and how often the device was asked."""
+
+    audio: float = 0.0
+    mel: float = 0.0
+    encoder: float = 0.0
+    decoder: float = 0.0
+    dispatches: int = 0
+
+    @classmethod
+    def of(cls, done: Transcription, audio_seconds: float) -> Took:
+        """audio_seconds: in which the recording was read."""
+        took = done.took
+        return cls(
+            audio_seconds + took.audio_seconds,
+            took.mel_seconds,
+            took.encoder.total_seconds,
+            took.decode_seconds,
+            took.encoder.stats.dispatches,
+        )
+
+    @property
+    def seconds(self) -> float:
+        return self.audio + self.mel + self.encoder + self.decoder
+
+    def __add__(self, other: Took) -> Took:
+        return Took(
+            self.audio + other.audio,
+            self.mel + other.mel,
+            self.encoder + other.encoder,
+            self.decoder + other.decoder,
+            self.dispatches + other.dispatches,
+        )
+
+
+@dataclass(frozen=True)
+class RanOn:
+    """Where something was transcribed, in words."""
+
+    host: str
+    device: str
+    description: str
+    kernel: str | None
+
+    @classmethod
+    def of(cls, done: Transcription, host: str) -> RanOn:
+        ran_on = done.ran_on
+        return cls(host, ran_on.device, ran_on.device_description, ran_on.kernel)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What every part tells of the whole."""
+
+    duration: float  # seconds
+    level: str  # how loud it is, in words
+    warnings: tuple[str, ...]  # what is lost of it
+    language: str
+    language_probability: float
+
+
+@dataclass(frozen=True)
+class Transcribed:
+    """A recording, or a part of a long one, as it was transcribed. Times are on the recording's clock."""
+
+    recording: Recording
+    segments: tuple[Segment, ...]
+    took: Took
+    ran_on: tuple[RanOn, ...]  # each once
+    warnings: tuple[str, ...] = ()  # of what happened meanwhile
+
+    @property
+    def transcript(self) -> Transcript:
+        of = self.recording
+        return Transcript(self.segments, of.language, of.language_probability, of.duration)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Transcribed | None:
+        """None for what `to_dict` cannot have given."""
+        try:
+            of = dict(found["recording"])
+            return cls(
+                Recording(**of | {"warnings": tuple(of["warnings"])}),
+                tuple(map(_segment, found["segments"])),
+                Took(**found["took"]),
+                tuple(RanOn(**one) for one in found["ran_on"]),
+                tuple(found["warnings"]),
+            )
+        except (TypeError, KeyError, ValueError):
+            return None
+
+
+def _segment(found: Mapping[str, Any]) -> Segment:
+    words = found["words"]
+    return Segment(
+        **{
+            **found,
+            "tokens": tuple(found["tokens"]),
+            "words": None if words is None else tuple(Word(**word) for word in words),
+        }
+    )
+
+
+def moved(segments: Sequence[Segment], part: Part) -> tuple[Segment, ...]:
+    """Segments of a part, with times of the recording."""
+    seconds = part.start / SAMPLE_RATE
+
+    def word_of(word: Word) -> Word:
+        return replace(word, start=seconds + word.start, end=seconds + word.end)
+
+    return tuple(
+        replace(
+            segment,
+            seek=segment.seek + part.start // HOP_LENGTH,
+            start=seconds + segment.start,
+            end=seconds + segment.end,
+            words=None if segment.words is None else tuple(map(word_of, segment.words)),
+        )
+        for segment in segments
+    )
+
+
+def joined(parts: Sequence[Transcribed]) -> Transcribed:
+    """All parts of a recording, in their order, as one."""
+    segments = [segment for part in parts for segment in part.segments]
+    return Transcribed(
+        parts[0].recording,
+        tuple(replace(segment, id=number) for number, segment in enumerate(segments)),
+        sum((part.took for part in parts), Took()),
+        tuple(dict.fromkeys(one for part in parts for one in part.ran_on)),
+        tuple(dict.fromkeys(one for part in parts for one in part.warnings)),
+    )
+
+
+def line_of(source: Source, done: Transcribed, *, model: str, n_parts: int) -> dict[str, Any]:
+    """A recording's line of results.jsonl. Seconds are MEASURED."""
+    of, text = done.recording, done.transcript.text.strip()
+    silent = [] if text else [nothing_heard(of.level)]
+    return {
+        "name": source.name,
+        "duration": of.duration,
+        "language": of.language,
+        "language_probability": of.language_probability,
+        "text": text,
+        "warnings": [*of.warnings, *done.warnings, *silent],
+        "model": model,
+        "ran_on": [asdict(one) for one in done.ran_on],
+        "seconds": {
+            "all": done.took.seconds,
+            "audio": done.took.audio,
+            "mel": done.took.mel,
+            "encoder": done.took.encoder,
+            "decoder": done.took.decoder,
+        },
+        "dispatches": done.took.dispatches,
+        "parts": n_parts,
+    }
