@@ -29,3 +29,9 @@ def opened(asked: AskedArchive, shared: Shared) -> Worker:
     if shared.recording is not None and not os.path.exists(shared.recording):
         raise FoldersError(f"{shown(shared.recording)} is not there: share the recordings, at the same path")
     return Worker(asked)
+
+
+def runs_on(worker: Worker) -> str:
+    """What a worker's encoder runs on, in words."""
+    clock = worker.device.clock
+    return "the CPU (emulated NPU)" if clock == "CPU" else f"the {clock}"

@@ -13,6 +13,7 @@ import os
 import pickle
 import secrets
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -112,7 +113,8 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
         stack.enter_context(redirect_stdout(io.StringIO()))
         stack.callback(ray.shutdown)
         try:
-            ray.init(**options)
+            with _nothing_on_stderr():
+                ray.init(**options)
         except Exception as error:
             raise ClusterError(_refusal(error, address)) from error
         yield ray
@@ -121,7 +123,6 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
 def _quiet() -> dict[str, str]:
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_BACKEND_LOG_LEVEL": "fatal",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or it warns that this will change
     }
 
@@ -143,6 +144,22 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _nothing_on_stderr() -> Iterator[None]:
+    """Ray's C++ part writes there before it has a log."""
+    with suppress(OSError, AttributeError, ValueError):
+        sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager
@@ -456,10 +473,10 @@ def _on_node() -> type:
             """Load the model. Returns what it runs on."""
             import pickle
 
-            from whisper_npu.apps.archive.on_node import opened
+            from whisper_npu.apps.archive.on_node import opened, runs_on
 
             self.worker = opened(*pickle.loads(pickled))
-            return self.worker.ran_on
+            return runs_on(self.worker)
 
         def do(self, task: Any) -> Any:
             return self.worker.do(task)

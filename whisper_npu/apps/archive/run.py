@@ -13,6 +13,7 @@ from whisper_npu.apps.archive.inputs import find_sources
 from whisper_npu.apps.archive.ledger import Ledger
 from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.on_ray import Wanted, require_ray, work
+from whisper_npu.apps.archive.reading import local_path
 from whisper_npu.apps.archive.shared import SETTINGS, Shared
 from whisper_npu.apps.archive.sources import Source
 from whisper_npu.apps.archive.storage import Storage
@@ -35,20 +36,24 @@ def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> S
     check_model(asked.model, asked.options)
     resolve_compute_type(asked.compute_type)
     news.say("looking for recordings")
-    sources = find_sources(what)
+    sources = find_sources(what, note=news.note)
     storage = Storage(asked.out)
     storage.check()
     ledger = Ledger(storage)
     opened = ledger.open(asked.settings(), sources)
     news.found(len(opened.todo), opened.n_done)
     watched = _Watched(news)
-    handing = Handing(opened.todo)
+    todo = [source for source in opened.todo if source.problem is None]
+    for source in opened.todo:
+        if source.problem is not None:
+            watched.failed(Failed(source, source.problem))
+    handing = Handing(todo)
     done: list[Done] = []
     stopped: BaseException | None = None
     try:
-        shared = Shared(storage.read(SETTINGS), _a_path(opened.todo))
+        shared = Shared(storage.read(SETTINGS), _a_path(todo))
         with closing(work(asked, handing, wanted, shared, watched)) as coming:
-            for one in coming if opened.todo else ():
+            for one in coming if todo else ():
                 done.append(one)
                 news.done(one)
                 ledger.landed(one.line)
@@ -72,8 +77,8 @@ def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> S
 
 def _a_path(sources: Sequence[Source]) -> str | None:
     """One of the recordings that is a file on this machine."""
-    paths = (source.url.removeprefix("file://") for source in sources)
-    return next((path for path in paths if os.path.isfile(path)), None)
+    paths = (local_path(source.url) for source in sources)
+    return next((path for path in paths if path is not None and os.path.isfile(path)), None)
 
 
 class _Watched:

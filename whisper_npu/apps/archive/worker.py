@@ -38,6 +38,7 @@ from whisper_npu.apps.archive.tasks import (
 )
 from whisper_npu.audio import SAMPLE_RATE, Sound
 from whisper_npu.errors import AudioError, DecoderError, DeviceError, MissingPackageError, OutputError
+from whisper_npu.npu.device import Device
 from whisper_npu.output import render
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.options import TranscribeOptions
@@ -104,6 +105,11 @@ class Worker:
             return Failed(task.source, f"the device failed twice, in this recording alone: {error}")
         except Exception as error:
             return Failed(task.source, reason(error, task.source))
+
+    @property
+    def device(self) -> Device:
+        """What the encoder runs on."""
+        return self._model.device_at_work
 
     def close(self) -> None:
         self._let_go()
