@@ -91,7 +91,7 @@ def _recordings(argument: str, *, recursive: bool) -> list[Recording]:
         raise UsageError("the name of a recording is empty; is it a variable of the shell that is not set?")
     if argument == STDIN:
         return [Recording(STDIN)]
-    path = _path_of(argument)
+    path = path_of(argument)
     if os.path.isdir(path):
         if not recursive:
             return [_folder_refused(path)]
@@ -106,7 +106,7 @@ def _recordings(argument: str, *, recursive: bool) -> list[Recording]:
     return [_missing(path, "no such file")]
 
 
-def _path_of(argument: str) -> str:
+def path_of(argument: str) -> str:
     """The path that is meant: by a file:// address, as file managers hand it over, or by a quoted ~."""
     if os.path.lexists(argument):
         return argument
@@ -228,8 +228,12 @@ def _expand(pattern: str) -> list[str]:
 
 def _by_source(recording: Recording) -> tuple[list[list[str | int]], str]:
     """A key that sorts by folders, then names, numbers in them by their value, whatever the case."""
-    parts = recording.source.split(os.sep)
-    return [_natural(part) for part in parts], recording.source
+    return natural_order(recording.source)
+
+
+def natural_order(path: str) -> tuple[list[list[str | int]], str]:
+    """The same for a path, or the name of an object in a store."""
+    return [_natural(part) for part in path.split("/")], path
 
 
 def _natural(name: str) -> list[str | int]:

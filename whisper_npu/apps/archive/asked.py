@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf, isinf
 from typing import Any
@@ -24,11 +25,12 @@ _LONGEST_WHOLE = 1.5  # parts that a recording may last which is not cut
 class AskedArchive:
     """Raises UsageError for a value out of range, and for a format that does not exist.
 
-    The names are those of the command line. No credentials are here: a store's own are found where fsspec
-    looks for them, on each machine.
+    The names are those of the command line. Credentials belong where fsspec finds them, on each machine;
+    those in `storage_options` cross to other processes, and are never written down.
     """
 
-    out: str  # the folder that is written: a path, or an address that fsspec knows
+    out: str  # the folder that is written: a path, or a URL that fsspec opens
+    storage_options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)  # for fsspec
 
     # What is written
     formats: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from whisper_npu.transcription.options import WINDOW_SECONDS, TranscribeOptions
 from whisper_npu.transcription.speech import LEAD, parts_with_speech, vad_options
 
 _AROUND = 15 * SAMPLE_RATE  # samples before and behind the place for a cut in which a pause is looked for
-_LONG_ENOUGH = SAMPLE_RATE  # of two pauses at least so long, the nearer one is taken
+_LONG_ENOUGH = 2 * SAMPLE_RATE  # of two pauses at least so long, the nearer one is taken
 _PAUSES = TranscribeOptions(vad_filter=True, vad_min_silence_duration_ms=100, vad_speech_pad_ms=0)
 
 

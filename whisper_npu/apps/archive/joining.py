@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from whisper_npu.apps import as_kept
 from whisper_npu.apps.archive.sources import Source
 from whisper_npu.apps.archive.tasks import Part
 from whisper_npu.audio import HOP_LENGTH, SAMPLE_RATE
@@ -99,27 +100,37 @@ class Transcribed:
     def from_dict(cls, found: Mapping[str, Any]) -> Transcribed | None:
         """None for what `to_dict` cannot have given."""
         try:
-            of = dict(found["recording"])
             return cls(
-                Recording(**of | {"warnings": tuple(of["warnings"])}),
-                tuple(map(_segment, found["segments"])),
-                Took(**found["took"]),
-                tuple(RanOn(**one) for one in found["ran_on"]),
-                tuple(found["warnings"]),
+                _recording(as_kept.mapping(found["recording"])),
+                tuple(map(as_kept.segment, as_kept.sequence(found["segments"]))),
+                _took(as_kept.mapping(found["took"])),
+                tuple(map(_ran_on, as_kept.sequence(found["ran_on"]))),
+                tuple(map(as_kept.text, as_kept.sequence(found["warnings"]))),
             )
         except (TypeError, KeyError, ValueError):
             return None
 
 
-def _segment(found: Mapping[str, Any]) -> Segment:
-    words = found["words"]
-    return Segment(
-        **{
-            **found,
-            "tokens": tuple(found["tokens"]),
-            "words": None if words is None else tuple(Word(**word) for word in words),
-        }
+def _recording(found: Mapping[str, Any]) -> Recording:
+    return Recording(
+        as_kept.number(found["duration"]),
+        as_kept.text(found["level"]),
+        tuple(map(as_kept.text, as_kept.sequence(found["warnings"]))),
+        as_kept.text(found["language"]),
+        as_kept.number(found["language_probability"]),
     )
+
+
+def _took(found: Mapping[str, Any]) -> Took:
+    seconds = {name: as_kept.number(value) for name, value in found.items() if name != "dispatches"}
+    return Took(**seconds, dispatches=as_kept.whole(found["dispatches"]))
+
+
+def _ran_on(found: Any) -> RanOn:
+    given = dict(as_kept.mapping(found))
+    kernel = given.pop("kernel")
+    named = {name: as_kept.text(value) for name, value in given.items()}
+    return RanOn(**named, kernel=None if kernel is None else as_kept.text(kernel))
 
 
 def moved(segments: Sequence[Segment], part: Part) -> tuple[Segment, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ class Worker:
 
     def __init__(self, asked: AskedArchive) -> None:
         self._asked = asked
-        self._ledger = Ledger(Storage(asked.out))
+        self._ledger = Ledger(Storage(asked.out, asked.storage_options))
         self._host = platform.node()
         self._opened: _Opened | None = None
         self._model = load_model(
@@ -127,6 +128,8 @@ class Worker:
         return self._transcribe(task) if isinstance(task, Transcribe) else self._join(task)
 
     def _begin(self, source: Source) -> Cut | Done:
+        if (line := self._ledger.committed(source)) is not None:  # by who was asked before, and then lost
+            return Done(source, json.loads(line)["duration"], 0.0, line)
         sound = self._read(source)
         if self._asked.cuts(sound.duration):
             language, probability = self._language(sound, self._options(source))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from whisper_npu import __version__
+from whisper_npu.apps import as_kept
 from whisper_npu.errors import UsageError, WhisperNpuError, one_line
 from whisper_npu.output import partial_path
 from whisper_npu.owned import is_at, lock, owned_file
 from whisper_npu.transcription.resume import ResumePoint
-from whisper_npu.transcription.transcript import Segment, Word
+from whisper_npu.transcription.transcript import Segment
 from whisper_npu.untrusted import json_object, open_regular
 
 FORMAT = "whisper-npu/journal 1"
@@ -52,7 +52,7 @@ class Begun:
         if self.recording is None or self.recording != other.recording:
             return "the recording is another one, or has changed"
         if self.version != other.version:
-            return f"whisper-npu {_text(other.version)[:20]} began it, this is {self.version}"
+            return f"whisper-npu {as_kept.text(other.version)[:20]} began it, this is {self.version}"
         if self.model != other.model:
             return "it was begun with another model, device or kernel"
         return "it was begun with other options" if self.options != other.options else None
@@ -209,14 +209,14 @@ def _kept(lines: Iterator[bytes], begun: Begun) -> Kept | None:
     head = json_object(first)
     if head.get("format") != FORMAT:
         raise JournalError("its journal is of another version, or none")
-    if reason := begun.differs(Begun(**_mapping(head["begun"]))):
+    if reason := begun.differs(Begun(**as_kept.mapping(head["begun"]))):
         raise JournalError(reason)
     segments: list[Segment] = []
     n_bytes, point = len(first), None
     for line in lines:
         found = json_object(line)
-        segments += [_segment(one) for one in _sequence(found["segments"])]
-        point = ResumePoint.from_dict(_mapping(found["point"]))
+        segments += [as_kept.segment(one) for one in as_kept.sequence(found["segments"])]
+        point = ResumePoint.from_dict(as_kept.mapping(found["point"]))
         n_bytes += len(line)
         if point.n_segments != len(segments) or [s.id for s in segments] != list(range(len(segments))):
             raise ValueError("segments are missing")
@@ -244,54 +244,3 @@ def _write(descriptor: int, lines: bytes) -> None:
     except OSError:
         os.ftruncate(descriptor, end)
         raise
-
-
-# What a line must hold
-
-
-def _segment(found: Any) -> Segment:
-    given = dict(_mapping(found))
-    words = given.pop("words")
-    return Segment(
-        id=_whole(given.pop("id")),
-        seek=_whole(given.pop("seek")),
-        text=_text(given.pop("text")),
-        tokens=tuple(_whole(token) for token in _sequence(given.pop("tokens"))),
-        words=None if words is None else tuple(_word(word) for word in _sequence(words)),
-        **{name: _number(value) for name, value in given.items()},
-    )
-
-
-def _word(found: Any) -> Word:
-    given = dict(_mapping(found))
-    return Word(word=_text(given.pop("word")), **{name: _number(value) for name, value in given.items()})
-
-
-def _mapping(found: Any) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise TypeError(f"{type(found).__name__} in the place of an object")
-    return found
-
-
-def _sequence(found: Any) -> list[Any]:
-    if not isinstance(found, list):
-        raise TypeError(f"{type(found).__name__} in the place of a list")
-    return found
-
-
-def _text(found: Any) -> str:
-    if not isinstance(found, str):
-        raise TypeError(f"{type(found).__name__} in the place of text")
-    return found
-
-
-def _whole(found: Any) -> int:
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**53:
-        raise ValueError("a number that is none, or out of range")
-    return found
-
-
-def _number(found: Any) -> float:
-    if not isinstance(found, (int, float)) or isinstance(found, bool) or not math.isfinite(found):
-        raise ValueError("a number that is none, or out of range")
-    return found
