@@ -1,4 +1,4 @@
-"""A cluster of two machines on one: only in a network of its own (tests/cluster/run.sh), and only with Ray."""
+"""A cluster of two machines on one: only in a network of its own (run.sh), and only with Ray."""
 
 from __future__ import annotations
 

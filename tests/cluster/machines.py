@@ -62,7 +62,9 @@ class Machines:
         """The processes that transcribe, on all machines."""
         nodes = [self.cluster.head_node, *self.cluster.worker_nodes]
         raylets = {one.process.pid for node in nodes for one in node.all_processes.get("raylet", [])}
-        return [pid for pid in _processes() if _parent(pid) in raylets and _title(pid).startswith("ray::OnNode")]
+        return [
+            pid for pid in _processes() if _parent(pid) in raylets and _title(pid).startswith("ray::OnNode")
+        ]
 
 
 def _processes() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Thousands of recordings are some hundreds here. Whatever is killed: nothing is lost, nothing comes twice."""
+"""Some hundreds of recordings. Whatever is killed: nothing is lost, nothing comes twice."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def texts_of_one_process(recordings: list[Path], model: Path) -> dict[str, str]:
     """What `-f txt` writes of each recording."""
     with load_model(model, device="emulator", compute_type="float32", threads=1) as loaded:
         return {
-            path.name: render(loaded.transcribe(path, ONCE).transcript, "txt", Layout()) for path in recordings
+            path.name: render(loaded.transcribe(path, ONCE).transcript, "txt", Layout())
+            for path in recordings
         }
 
 
@@ -123,7 +124,9 @@ def test_after_a_full_disk_the_same_command_goes_on(
         pytest.skip("nothing can be mounted here")
     try:
         out = disk / "out"
-        command = archive_of(tmp_path / "in", out, small_folder, "--address", machines.address, "-f", "txt,srt")
+        command = archive_of(
+            tmp_path / "in", out, small_folder, "--address", machines.address, "-f", "txt,srt"
+        )
         code, err = ran(*command)
         assert code == 1
         assert "No space left on device" in err
@@ -154,7 +157,9 @@ def test_a_recording_that_ends_its_workers_fails_and_the_others_do_not(
             file.seek(place)
             file.write(number.to_bytes(4, "little"))
     killed = 0
-    with running(*archive_of(tmp_path / "in", tmp_path / "out", small_folder, "--address", machines.address)) as driver:
+    with running(
+        *archive_of(tmp_path / "in", tmp_path / "out", small_folder, "--address", machines.address)
+    ) as driver:
         while driver.poll() is None:
             for pid in machines.workers():
                 if has_open(pid, poison):
@@ -191,8 +196,6 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert len(results(out)) == len(recordings)
 
 
-
-
 def test_one_machine_without_a_cluster_gives_the_texts_of_transcribe(tmp_path: Path) -> None:
     model = require_weights("tiny.en")
     samples = Path(__file__).parents[2] / "samples"
@@ -202,7 +205,9 @@ def test_one_machine_without_a_cluster_gives_the_texts_of_transcribe(tmp_path: P
     assert code == 0, err
     assert "Traceback" not in err
     assert "ray" not in err.replace("starting Ray", "").lower()
-    with running("transcribe", *sorted((tmp_path / "in").iterdir()), "-o", tmp_path / "expected", *common) as one:
+    with running(
+        "transcribe", *sorted((tmp_path / "in").iterdir()), "-o", tmp_path / "expected", *common
+    ) as one:
         one.communicate()
     expected = {path.name: path.read_bytes() for path in (tmp_path / "expected").iterdir()}
     assert len(expected) == 2 * len(list((tmp_path / "in").iterdir()))

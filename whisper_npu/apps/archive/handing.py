@@ -1,7 +1,8 @@
-"""What is to be handed out next, and what became of it: an archive's recordings, their parts and their ends.
+"""Which task of an archive is handed out next, and how each recording ends.
 
-Pure: it knows no worker, no Ray and no clock. Whoever asks `next` for a task says later, with `came` or `died`,
-what became of it. Whatever comes in whatever order, each recording ends once: done or failed.
+Pure: it knows no worker, no Ray and no clock. Whoever asks `next` for a task says later, with `came`,
+`died` or `back`, what became of it. Whatever comes in whatever order, each recording ends once: done or
+failed.
 """
 
 from __future__ import annotations
@@ -119,5 +120,3 @@ class Handing:
             if len(others) < len(waiting):
                 waiting.clear()
                 waiting.extend(others)
-
-

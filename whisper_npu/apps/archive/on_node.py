@@ -23,8 +23,8 @@ def opened(asked: AskedArchive, shared: Shared) -> Worker:
     """
     if Storage(asked.out).read(SETTINGS) != shared.settings:
         raise FoldersError(
-            f"--out {shown(asked.out)} is another folder there, or none: share it, at the same path, or give an "
-            "address that all machines reach"
+            f"--out {shown(asked.out)} is another folder there, or none: share it, at the same path, or give "
+            "an address that all machines reach"
         )
     if shared.recording is not None and not os.path.exists(shared.recording):
         raise FoldersError(f"{shown(shared.recording)} is not there: share the recordings, at the same path")

@@ -1,8 +1,8 @@
 """An archive's work on Ray: its workers are Ray's actors. The only module that imports ray.
 
-Ray starts processes, places them, carries tasks and outcomes, and watches over processes and machines. What is
-decided here is how many workers a machine gets (places.py) and which task is next (handing.py): each worker
-has one task in hand at a time, so that a death repeats no more than that.
+Ray starts processes, waits for free CPUs, carries tasks and outcomes, and watches processes and machines.
+What is decided here is how many workers a machine gets (places.py), so that one that cannot work is left out,
+and which task is next (handing.py): each worker has one in hand, so that a death repeats no more than that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
@@ -30,7 +30,7 @@ from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.places import NPU, Node, Place, places
 from whisper_npu.apps.archive.shared import Shared
 from whisper_npu.apps.archive.tasks import Cut, Done, Failed, PartDone, Task
-from whisper_npu.errors import OutputError, UsageError, WhisperNpuError, one_line
+from whisper_npu.errors import OutputError, WhisperNpuError, one_line
 from whisper_npu.extras import require_package
 from whisper_npu.owned import temporary_folder
 
@@ -63,7 +63,9 @@ def require_ray() -> None:
     require_package("ray", "ray", "whisper-npu archive")
 
 
-def work(asked: AskedArchive, handing: Handing, wanted: Wanted, shared: Shared, news: News) -> Iterator[Done]:
+def work(
+    asked: AskedArchive, handing: Handing, wanted: Wanted, shared: Shared, news: News
+) -> Generator[Done, None, None]:
     """Do all that `handing` has, and yield each recording that is done; failures are told to `news`.
 
     Raises OutputError where the output folder cannot be written, ClusterError and what a worker raised that
@@ -93,7 +95,11 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
         stack.enter_context(_signals_kept())
         import ray
 
-        options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
+        options: dict[str, Any] = {
+            "address": address,
+            "log_to_driver": False,
+            "logging_level": logging.CRITICAL,
+        }
         if address == "local":
             news.say("starting Ray")
             folder = stack.enter_context(temporary_folder())
@@ -365,7 +371,7 @@ class Crew:
             return
         self._deaths[place.node.id, place.device] += 1
         if self._deaths[place.node.id, place.device] >= MOST_DEATHS:
-            self._problem(place, ClusterError(f"workers end before they are ready, the last one so: {reason}"))
+            self._problem(place, ClusterError(f"workers end before they are ready; the last time: {reason}"))
 
     def _give_back(self, member: Member, reason: str) -> None:
         task, member.task = member.task, None
@@ -405,15 +411,15 @@ class Crew:
             self._alive, self._warned = monotonic(), False
             return
         waited = monotonic() - self._alive
-        what = "free CPUs" if self._members else f"a machine with {self._lacking()}"
+        what = "free CPUs" if self._members else f"machine with {self._lacking()}"
         if waited > PATIENCE:
             raise ClusterError(
-                f"there has been no worker for {PATIENCE:.0f} s: the cluster has not had {what}. What is done is "
-                "kept; the same command goes on"
+                f"there has been no worker for {PATIENCE:.0f} s, for the cluster had no {what}. What is done "
+                "is kept; the same command goes on"
             )
         if waited > 3 * _LOOK and not self._warned:
             self._warned = True
-            self._news.note(f"waiting up to {PATIENCE:.0f} s for {what}")
+            self._news.note(f"waiting up to {PATIENCE:.0f} s for {'' if self._members else 'a '}{what}")
         if not self._members:
             sleep(_LOOK)
 
@@ -441,14 +447,12 @@ def _node(described: Mapping[str, Any]) -> Node:
 
 def _why(error: Exception) -> str:
     """Ray's page of text in a few words."""
-    text = str(error)
-    if type(error).__name__ == "OutOfMemoryError" or "memory monitor" in text or "OOM" in text.split("(", 1)[0]:
+    text, kind = str(error), type(error).__name__
+    if kind == "OutOfMemoryError" or "OUT_OF_MEMORY" in text:
         return "its machine had too little memory"
-    if "node" in text.lower() and ("died" in text or "dead" in text or "terminated" in text) and "worker process" not in text:
-        return "its machine left the cluster"
-    if type(error).__name__ == "ActorUnavailableError":
+    if kind == "ActorUnavailableError":
         return "it cannot be reached"
-    return "its process ended"
+    return "its machine left the cluster" if "node has died" in text else "its process ended"
 
 
 def _on_node() -> type:

@@ -42,9 +42,9 @@ def places(
 ) -> list[Place]:
     """A worker for every few CPUs of each machine; at most `n_workers`, spread over the machines.
 
-    device: "npu": one worker on each machine with an NPU, and none elsewhere. "auto": others have emulators.
-    threads: of each worker; None: four, or as many as a smaller machine has, and fewer where `n_workers` would
-    not fit otherwise. memory: bytes that one needs; every machine may have one worker, however little it has.
+    device: "npu": one worker on each machine with an NPU, and none elsewhere. "auto": others are emulators.
+    threads: of each worker; None: four, or as many as a smaller machine has, and fewer where `n_workers`
+    would not fit otherwise. memory: bytes that one needs; each machine may have one, however little it has.
     Raises UsageError where no machine has as many CPUs as `threads`, which no waiting would change.
     """
     if device == "npu":

@@ -13,10 +13,10 @@ from whisper_npu.apps.archive.inputs import find_sources
 from whisper_npu.apps.archive.ledger import Ledger
 from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.on_ray import Wanted, require_ray, work
-from whisper_npu.apps.archive.reading import local_path
 from whisper_npu.apps.archive.shared import SETTINGS, Shared
 from whisper_npu.apps.archive.sources import Source
 from whisper_npu.apps.archive.storage import Storage
+from whisper_npu.apps.archive.stores import is_url, local_path
 from whisper_npu.apps.archive.summary import Summary
 from whisper_npu.apps.archive.tasks import Done, Failed
 from whisper_npu.errors import OutputError, WhisperNpuError
@@ -77,8 +77,8 @@ def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> S
 
 def _a_path(sources: Sequence[Source]) -> str | None:
     """One of the recordings that is a file on this machine."""
-    paths = (local_path(source.url) for source in sources)
-    return next((path for path in paths if path is not None and os.path.isfile(path)), None)
+    paths = (local_path(source.url) for source in sources if not is_url(source.url))
+    return next(filter(os.path.isfile, paths), None)
 
 
 class _Watched:

@@ -69,8 +69,8 @@ WORKERS = group(
         "--address",
         type=TEXT_OR_NONE,
         metavar="HOST:PORT",
-        help="The Ray cluster to work on; local: none, Ray is started here for this run. Default: RAY_ADDRESS, "
-        "or a cluster that runs on this machine, or local.",
+        help="The Ray cluster to work on; local: none, Ray is started here for this run. Default: "
+        "$RAY_ADDRESS, or a cluster that runs on this machine, or local.",
     ),
     option(
         "--part_minutes",

@@ -10,6 +10,7 @@ from typing import Any
 from whisper_npu.apps.archive.asked import AskedArchive
 from whisper_npu.apps.archive.on_ray import Wanted
 from whisper_npu.apps.archive.run import run_archive
+from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.summary import Summary
 from whisper_npu.apps.cli.archive_progress import ArchiveProgress
 from whisper_npu.apps.cli.asked import asked_for
@@ -46,7 +47,7 @@ def archive_what(given: Mapping[str, Any], typed: frozenset[str]) -> int:
         memory=needed_memory(asked.model),
     )
     with ArchiveProgress(quiet=given["quiet"]) as progress:
-        summary = run_archive(absolute(given["what"]), asked, wanted, progress)
+        summary = run_archive(given["what"], asked, wanted, progress)
     if not given["quiet"]:
         for line in ending(summary, given["out"]):
             Stderr(sys.stderr).print(line)
@@ -64,7 +65,7 @@ def asked_archive(given: Mapping[str, Any], typed: frozenset[str]) -> AskedArchi
     model, recordings = asked.model, asked.recordings
     folder = None if model.folder is None else str(model.folder.absolute())
     return AskedArchive(
-        out=absolute(given["out"]),
+        out=Storage(given["out"]).url,
         formats=asked.files.formats,
         layout=asked.layout,
         options=asked.options,
@@ -86,11 +87,6 @@ def asked_archive(given: Mapping[str, Any], typed: frozenset[str]) -> AskedArchi
     )
 
 
-def absolute(place: str) -> str:
-    """A path as workers find it, whose current folder may be another one. Addresses stay as they are."""
-    return place if "://" in place else os.path.abspath(os.path.expanduser(place))
-
-
 def ending(summary: Summary, out: str) -> list[str]:
     """The end of a run, for a person."""
     parts = [f"{summary.n_done:,} done"]
@@ -108,8 +104,7 @@ def ending(summary: Summary, out: str) -> list[str]:
             f"MEASURED {duration(summary.wall_seconds)} for {hours:,.2f} h of audio: {pace:,.1f} h an hour; "
             + ", ".join(f"{count} x {device}" for device, count in summary.ran_on.items())
         )
-    for failed in summary.failed[:MOST_NAMED]:
-        lines.append(shown(f"failed: {failed.source.name}: {failed.reason}"))
+    lines += [shown(f"failed: {one.source.name}: {one.reason}") for one in summary.failed[:MOST_NAMED]]
     if len(summary.failed) > MOST_NAMED:
         lines.append(f"and {len(summary.failed) - MOST_NAMED:,} more failed: results.jsonl has all of them")
     if summary.n_left:

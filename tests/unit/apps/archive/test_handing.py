@@ -99,8 +99,8 @@ def test_a_recording_that_ends_its_workers_is_given_up_and_the_others_go_on() ->
         assert handing.died(task, "its process ended") is None
     task = handing.next()
     assert task is not None
-    end = handing.died(task, "its machine had too little memory")
-    assert end == Failed(poison, "it ended its worker 3 times; the last time: its machine had too little memory")
+    end = handing.died(task, "its process ended")
+    assert end == Failed(poison, "it ended its worker 3 times; the last time: its process ended")
     assert handing.next() == Begin(sound)
 
 

@@ -30,7 +30,9 @@ nodes = st.lists(
 
 
 @given(nodes, st.sampled_from(["auto", "npu", "emulator"]), st.none() | st.integers(1, 50))
-def test_no_machine_is_asked_for_more_than_it_has(found: list[Node], device: str, n_workers: int | None) -> None:
+def test_no_machine_is_asked_for_more_than_it_has(
+    found: list[Node], device: str, n_workers: int | None
+) -> None:
     chosen = places(found, device, n_workers=n_workers, memory=2 * GB)
     assert n_workers is None or len(chosen) <= n_workers
     for one in found:
@@ -70,11 +72,13 @@ def test_a_machine_with_an_npu_opens_it_once() -> None:
         ("npu", "emulator"),
         ("other", "emulator"),
     ]
-    assert [place.node.name for place in places([node("npu", 8, has_npu=True), node("other", 4)], "npu")] == ["npu"]
+    assert [place.node.name for place in places([node("npu", 8, has_npu=True), node("other", 4)], "npu")] == [
+        "npu"
+    ]
 
 
 def test_more_threads_than_any_machine_has_are_refused_at_once() -> None:
-    with pytest.raises(UsageError, match=r"--threads 8: .* no machine has more than 4; give --threads 4, or less"):
+    with pytest.raises(UsageError, match=r"^--threads 8: .* no machine has more than 4; give --threads 4"):
         places([node("a", 4), node("b", 2)], "emulator", threads=8)
 
 
