@@ -13,12 +13,14 @@ import os
 import pickle
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
@@ -30,16 +32,19 @@ from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.places import NPU, Node, Place, places
 from whisper_npu.apps.archive.shared import Shared
 from whisper_npu.apps.archive.tasks import Cut, Done, Failed, PartDone, Task
-from whisper_npu.errors import OutputError, WhisperNpuError, one_line
+from whisper_npu.errors import OutputError, UsageError, WhisperNpuError, one_line, quoted
 from whisper_npu.extras import require_package
 from whisper_npu.owned import temporary_folder
 
 PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a run ends
 _LOOK = 2.0  # seconds between two looks at which machines there are
+_ANSWER = 10.0  # seconds that a cluster has to answer in
 _TIDY = 5.0  # seconds that workers have to close their devices
 _MOMENT = 1.0  # seconds that work in hand has to end in when a run is stopped
 _OBJECT_STORE = 80 * 2**20  # bytes; Ray's least is 75 MB, and tasks and outcomes are small
 _LONGEST_FOLDER = 40  # characters: Ray puts sockets below it, whose names may have 107
+# Ray tries for a quarter of an hour otherwise, and Ctrl-C would wait for that too.
+_IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_py_gcs_connect_timeout_s": "5"}
 _STARTED = "/tmp/ray/ray_current_cluster"  # is there while a cluster of `ray start` runs on this machine
 _HERE = "127.0.0.1"
 
@@ -91,7 +96,7 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
     require_ray()
     address = address or os.environ.get("RAY_ADDRESS") or ("auto" if os.path.exists(_STARTED) else "local")
     with ExitStack() as stack:
-        stack.enter_context(_variables(_quiet() | (_token() if address == "local" else {})))
+        stack.enter_context(_variables(_quiet() | (_token() if address == "local" else _IMPATIENT)))
         stack.enter_context(_signals_kept())
         import ray
 
@@ -115,6 +120,7 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
             }
         else:
             news.say(f"joining the Ray cluster {'of this machine' if address == 'auto' else address}")
+            _check_that_it_answers(address)
         # Ray tells of dead workers on stdout, whatever its log's level; here they are told by `news`.
         stack.enter_context(redirect_stdout(io.StringIO()))
         stack.callback(ray.shutdown)
@@ -179,6 +185,22 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, kept)
+
+
+def _check_that_it_answers(address: str) -> None:
+    """Ray would try for ever. Raises ClusterError."""
+    if address == "auto":
+        address = Path(_STARTED).read_text("utf-8").strip()
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise UsageError(f"--address {quoted(address)}: give HOST:PORT, as ray start --head prints it, or local")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({error}): start one (ray start --head --port={port}), or "
+            "give --address local"
+        ) from error
 
 
 def _refusal(error: Exception, address: str) -> str:
