@@ -58,6 +58,12 @@ class Machines:
         """A machine is gone, without a word."""
         self.cluster.remove_node(node, allow_graceful=False)
 
+    def behead(self) -> None:
+        """The machine that all others know each other by is gone."""
+        for kind in ("gcs_server", "raylet"):
+            for one in self.cluster.head_node.all_processes[kind]:
+                one.process.kill()
+
     def workers(self) -> list[int]:
         """The processes that transcribe, on all machines."""
         nodes = [self.cluster.head_node, *self.cluster.worker_nodes]

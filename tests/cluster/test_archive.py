@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cluster.machines import Machines, archive_of, has_open, n_done, ran, running, wait_until
+from tests.cluster.machines import PATIENCE, Machines, archive_of, has_open, n_done, ran, running, wait_until
 from tests.support.weights import require_weights
 from whisper_npu import TranscribeOptions, load_model
 from whisper_npu.output import Layout, render
@@ -212,3 +212,24 @@ def test_one_machine_without_a_cluster_gives_the_texts_of_transcribe(tmp_path: P
     expected = {path.name: path.read_bytes() for path in (tmp_path / "expected").iterdir()}
     assert len(expected) == 2 * len(list((tmp_path / "in").iterdir()))
     assert {name: (tmp_path / "out" / name).read_bytes() for name in expected} == expected
+
+
+def test_where_the_head_of_the_cluster_is_gone_the_command_says_so_and_goes_on_elsewhere(
+    small_folder: Path, tmp_path: Path
+) -> None:
+    recordings = write_recordings(tmp_path / "in", 40)
+    out = tmp_path / "out"
+    with Machines() as machines:
+        command = archive_of(tmp_path / "in", out, small_folder)
+        with running(*command, "--address", machines.address) as driver:
+            wait_until(lambda: n_done(out) >= 5, driver)
+            machines.behead()
+            _, err = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 1
+    assert "the head of the Ray cluster, 127.0.0.1:" in err
+    assert "Traceback" not in err
+    n_before = n_done(out)
+    code, err = ran(*command, "--address", "local")
+    assert code == 0, err
+    assert f"{len(recordings) - n_before} done, {n_before} done before" in err
+    assert len(results(out)) == len(recordings)

@@ -37,6 +37,7 @@ from whisper_npu.extras import require_package
 from whisper_npu.owned import temporary_folder
 
 PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a run ends
+_WARNING = 15.0  # seconds without one, before a line says what is waited for
 _LOOK = 2.0  # seconds between two looks at which machines there are
 _ANSWER = 10.0  # seconds that a cluster has to answer in
 _TIDY = 5.0  # seconds that workers have to close their devices
@@ -99,6 +100,7 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
         stack.enter_context(_variables(_quiet() | (_token() if address == "local" else _IMPATIENT)))
         stack.enter_context(_signals_kept())
         import ray
+        import ray.util.scheduling_strategies
 
         options: dict[str, Any] = {
             "address": address,
@@ -193,14 +195,23 @@ def _check_that_it_answers(address: str) -> None:
         address = Path(_STARTED).read_text("utf-8").strip()
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
-        raise UsageError(f"--address {quoted(address)}: give HOST:PORT, as ray start --head prints it, or local")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
-    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"--address {quoted(address)}: give HOST:PORT, as ray start --head prints it, or local"
+        )
+    if (problem := _unreachable(host, int(port))) is not None:
         raise ClusterError(
-            f"no Ray cluster answers at {address} ({error}): start one (ray start --head --port={port}), or "
-            "give --address local"
-        ) from error
+            f"no Ray cluster answers at {address} ({problem}): start one (ray start --head --port={port}), "
+            "or give --address local"
+        )
+
+
+def _unreachable(host: str, port: int) -> str | None:
+    """Why; None where somebody listens there."""
+    try:
+        socket.create_connection((host.strip("[]"), port), timeout=_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        return one_line(error)
+    return None
 
 
 def _refusal(error: Exception, address: str) -> str:
@@ -288,6 +299,7 @@ class Crew:
         """Ask Ray for workers where there should be some and are none."""
         if monotonic() - self._looked < _LOOK:
             return
+        self._check_head()
         nodes = [_node(one) for one in self._ray.nodes() if one["Alive"]]
         self._names |= {node.id: node.name for node in nodes}
         wanted = self._wanted
@@ -309,16 +321,27 @@ class Crew:
         self._looked = monotonic()
         self._tell_crew()
 
-    def _hired(self, place: Place) -> Member:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    def _check_head(self) -> None:
+        """Raises ClusterError where the cluster's head is gone.
 
+        Ray itself would wait for it for a minute, and then end this process.
+        """
+        host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
+        if (problem := _unreachable(host, int(port))) is not None:
+            raise ClusterError(
+                f"the head of the Ray cluster, {host}:{port}, is gone ({problem}). What is done is kept; the "
+                "same command goes on, once there is a cluster again, or with --address local"
+            )
+
+    def _hired(self, place: Place) -> Member:
+        on = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         actor = self._actor_class.options(
             num_cpus=place.threads,
             num_gpus=0,
             resources={} if place.device == "emulator" else {NPU: 1},
             max_restarts=0,  # another one is hired, and what was in hand is handed out again
             max_task_retries=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(place.node.id, soft=False),
+            scheduling_strategy=on(place.node.id, soft=False),
         ).remote()
         variables = {name: value for name, value in os.environ.items() if name.startswith("FSSPEC_")}
         variables |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(place.threads)}
@@ -408,7 +431,7 @@ class Crew:
     def _problem(self, place: Place, error: Exception) -> None:
         told = {(key[0], str(known)) for key, known in self._problems.items()}
         self._problems[place.node.id, place.device] = error
-        if (place.node.id, str(error)) not in told:
+        if len(self._names) > 1 and (place.node.id, str(error)) not in told:  # of one, the error itself tells
             self._news.note(f"{place.node.name} does not work on this archive: {one_line(error)}")
 
     def _forget(self, member: Member) -> None:
@@ -439,7 +462,7 @@ class Crew:
                 f"there has been no worker for {PATIENCE:.0f} s, for the cluster had no {what}. What is done "
                 "is kept; the same command goes on"
             )
-        if waited > 3 * _LOOK and not self._warned:
+        if waited > _WARNING and not self._warned:
             self._warned = True
             self._news.note(f"waiting up to {PATIENCE:.0f} s for {'' if self._members else 'a '}{what}")
         if not self._members:
