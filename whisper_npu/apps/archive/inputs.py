@@ -5,7 +5,9 @@ No recording is opened here. A folder or bucket is listed once, however many rec
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ from whisper_npu.apps.archive.stems import stems
 from whisper_npu.apps.archive.stores import (
     Store,
     StoreError,
+    folder_of,
     found,
     is_url,
     joined,
@@ -25,7 +28,7 @@ from whisper_npu.apps.archive.stores import (
     why,
     without_secrets,
 )
-from whisper_npu.apps.sources import EXTENSIONS, find_recordings, natural_order, path_of
+from whisper_npu.apps.sources import EXTENSIONS, STDIN, find_recordings, natural_order, path_of
 from whisper_npu.errors import MissingPackageError, UsageError, shown
 from whisper_npu.untrusted import MAX_JSON, read_regular
 
@@ -52,7 +55,7 @@ def find_sources(
 ) -> tuple[Source, ...]:
     """The recordings of a folder, in natural order, or of a manifest, in its order.
 
-    what: a path or URL of a folder, of a manifest, or of one recording
+    what: a path or URL of a folder, of a manifest, or of one recording; "-": a manifest on standard input
     options: for fsspec, such as endpoint_url; a path needs none
     note: gets lines on what was decided, such as rows that were there twice
 
@@ -64,10 +67,9 @@ def find_sources(
     """
     if not what:
         raise UsageError("the name of the archive is empty; is it a variable of the shell that is not set?")
-    places = (
-        _in_store(what, options or {}, note) if is_url(what) else _here(path_of(what), options or {}, note)
-    )
-    return _named(places)
+    if is_url(what):
+        return _named(_in_store(what, options or {}, note))
+    return _named(_here("/dev/stdin" if what == STDIN else path_of(what), options or {}, note))
 
 
 def _named(places: Sequence[_Place]) -> tuple[Source, ...]:
@@ -90,10 +92,22 @@ def _here(what: str, options: Mapping[str, Any], note: Callable[[str], None]) ->
     if _is_recording(what):
         return [_local_place(os.path.basename(what), os.path.abspath(what))]
     try:
-        content = read_regular(what, MAX_JSON)
+        is_pipe = stat.S_ISFIFO(os.stat(what).st_mode)
+        content = _piped(what) if is_pipe else read_regular(what, MAX_JSON)
     except OSError as error:
-        raise UsageError(f"{shown(what)}: cannot be read ({why(error)}); check its permissions") from error
-    return _from_manifest(what, content, options, note)
+        remedy = "split it" if error.errno == errno.EFBIG else "check its permissions"
+        raise UsageError(f"{shown(what)}: cannot be read ({why(error)}); {remedy}") from error
+    base = os.getcwd() if is_pipe else os.path.dirname(os.path.abspath(what))
+    return _from_manifest(what, base, content, options, note)
+
+
+def _piped(path: str) -> bytes:
+    """What another program writes: archive <(find talks -name '*.wav')."""
+    with open(path, "rb") as file:
+        content = file.read(MAX_JSON + 1)
+    if len(content) > MAX_JSON:
+        raise OSError(errno.EFBIG, f"it holds more than {MAX_JSON:,} bytes")
+    return content
 
 
 def _in_folder(folder: str) -> list[_Place]:
@@ -114,7 +128,7 @@ def _local_place(name: str, path: str, problem: str | None = None, language: str
         return _Place(name, path, problem=f"{shown(path)}: no such file", language=language)
     except (OSError, ValueError) as error:  # ValueError: a null byte, half a surrogate pair
         return _Place(name, path, problem=f"{shown(path)}: cannot be read ({why(error)})", language=language)
-    if os.path.isdir(path):
+    if stat.S_ISDIR(status.st_mode):
         return _Place(name, path, problem=f"{shown(path)}: is a folder, not a recording", language=language)
     return _Place(name, path, f"{status.st_size}-{status.st_mtime_ns}", None, language)
 
@@ -142,14 +156,16 @@ def _in_store(url: str, options: Mapping[str, Any], note: Callable[[str], None])
         raise
     except Exception as error:
         raise _unreadable(shown_url, error) from error
-    return _from_manifest(url, content, options, note)
+    return _from_manifest(url, folder_of(url), content, options, note)
 
 
 def _below(store: Store) -> list[_Place]:
     names = {
         name: entry
         for name, entry in store.files().items()
-        if _is_recording(name) and not any(part.startswith(".") for part in name.split("/"))
+        if _is_recording(name)
+        and not any(part.startswith(".") for part in name.split("/"))
+        and not (name.lower().endswith(".ts") and _is_program(store, entry.path))
     }
     if not names:
         common = ", ".join(EXTENSIONS[:5])
@@ -163,29 +179,34 @@ def _below(store: Store) -> list[_Place]:
     ]
 
 
+def _is_program(store: Store, path: str) -> bool:
+    """Whether a .ts file is one of TypeScript: MPEG's begin with G. Source: ISO/IEC 13818-1, sync_byte."""
+    return bool(store.fs.cat_file(path, start=0, end=1) != b"G")
+
+
 def _unreadable(url: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"{url}: cannot be read ({why(error)}); check the URL, the network, and the credentials of the store"
-    )
+    is_large = isinstance(error, OSError) and error.errno == errno.EFBIG
+    remedy = "split it" if is_large else "check the URL, the network, and the credentials of the store"
+    return StoreError(f"{url}: cannot be read ({why(error)}); {remedy}")
 
 
 # Manifests
 
 
 def _from_manifest(
-    what: str, content: bytes, options: Mapping[str, Any], note: Callable[[str], None]
+    what: str, base: str, content: bytes, options: Mapping[str, Any], note: Callable[[str], None]
 ) -> list[_Place]:
-    """what: the manifest's path or URL; its rows are relative to its folder."""
+    """what: the manifest's path or URL. base: that of the folder to which its rows are relative."""
     shown_what = without_secrets(what)
     rows, bad = read_rows(content, shown_what)
     if not rows and not bad:
         raise UsageError(f"{shown_what}: names no recording; write one path in each row")
-    base = os.path.dirname(what) if is_url(what) else os.path.dirname(os.path.abspath(what))
+    n_rows = len(rows) + len(bad)
     once, n_twice, more = _once([(row, _meant(row.path, base)) for row in rows])
     bad = [*bad, *more]
     places = _looked_at(once, options, bad)
     if bad:
-        raise refuse(shown_what, len(rows) + len(bad) - len(more), bad)
+        raise refuse(shown_what, n_rows, bad)
     if n_twice:
         note(
             f"{shown_what}: {n_twice:,} rows name a recording that another row has named; each is taken once"
@@ -203,7 +224,7 @@ def _meant(path: str, base: str) -> str:
         return os.path.join(base, path)
     while path.startswith(("./", "../")):
         if path.startswith("../"):
-            base = os.path.dirname(base)
+            base = folder_of(base)
         path = path.partition("/")[2].lstrip("/")
     return joined(base, path)
 

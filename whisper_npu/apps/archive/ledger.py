@@ -16,10 +16,11 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any
 
 from whisper_npu import __version__
-from whisper_npu.apps.archive.sources import Source
+from whisper_npu.apps.archive.sources import MISSING, Source
 from whisper_npu.apps.archive.stems import (
     DONE,
     PARTS,
@@ -84,29 +85,30 @@ class Ledger:
         Raises UsageError where the folder was begun with other settings, or something would be overwritten;
         OutputError where another run is writing there. results.jsonl then holds what is done, each once.
         """
+        places = [*(source.url for source in sources), *protected]
+        self._check_kept((), places)
         self._begin(settings)
+        try:
+            return self._opened(sources, places)
+        except BaseException:
+            self.release()
+            raise
+
+    def _opened(self, sources: Sequence[Source], places: Sequence[str]) -> Opened:
         self._sources = {source.name: source for source in sources}
         self._landed = set()
         names = self._storage.names()
         self._storage.clear_left_behind(names)
-        owners: dict[str, str] = {}  # of stems
         done: set[str] = set()
-
-        def current() -> Iterator[str]:
-            for record in self._records(names):
-                owners.update(dict.fromkeys(taken_by(record.files), record.name))
-                if self._is_current(record, names_there):
-                    done.add(record.name)
-                    yield record.line
-
-        names_there = {stem_key(name) for name in names}
-        if self._storage.folder is None:
-            for _ in current():
-                pass
+        owners: dict[str, str] = {}
+        lines = self._lines(names, done, owners)
+        if self._storage.folder is not None:
+            self._storage.write_lines(RESULTS, lines)
         else:
-            self._storage.write_lines(RESULTS, current())
+            for _ in lines:  # each is read; where a file cannot grow, nobody follows it
+                pass
         todo = [_apart(source, owners) for source in sources if source.name not in done]
-        self._check_kept(todo, [*(source.url for source in sources), *protected])
+        self._check_kept(todo, places)
         self._remove_parts(names, but={record_key(source.name) for source in todo})
         return Opened(tuple(todo), len(sources) - len(todo))
 
@@ -122,21 +124,18 @@ class Ledger:
 
     def close(self, failed: Sequence[Failed]) -> None:
         """Write results.jsonl anew: what is done, in the order of the sources; then what failed, and why."""
-        names = self._storage.names()
-        there = {stem_key(name) for name in names}
 
         def lines() -> Iterator[str]:
-            done = set()
-            for record in self._records(names):
-                if self._is_current(record, there):
-                    done.add(record.name)
-                    yield record.line
+            done: set[str] = set()
+            yield from self._lines(self._storage.names(), done, {})
             for one in failed:
                 if one.source.name not in done:
                     yield _line({"name": one.source.name, "error": one.reason})
 
-        self._storage.write_lines(RESULTS, lines())
-        self.release()
+        try:
+            self._storage.write_lines(RESULTS, lines())
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Let others open it, after an error too. The end of the process does as much."""
@@ -159,6 +158,7 @@ class Ledger:
 
         Interrupted before the end, the recording is not done. Its parts go afterwards.
         """
+        assert all(_is_transcript(name) for name in files)
         key = record_key(source.name)
         before = self._record(key)
         for name, text in files.items():
@@ -194,7 +194,8 @@ class Ledger:
     # Settings
 
     def _begin(self, settings: Mapping[str, Any]) -> None:
-        wanted = {"format": FORMAT, "version": __version__, "settings": dict(settings)}
+        # The id tells this folder from another one that another machine has at the same path.
+        wanted = {"format": FORMAT, "version": __version__, "id": token_hex(8), "settings": dict(settings)}
         content = json.dumps(wanted, ensure_ascii=False, indent=2, allow_nan=False)
         if not self._storage.create(SETTINGS, f"{content}\n"):
             self._compare(json.loads(content)["settings"])
@@ -226,11 +227,22 @@ class Ledger:
 
     # Records
 
-    def _records(self, names: Sequence[str]) -> Iterator[_Record]:
-        """The whole ones: first those of the sources, in their order, then of other recordings.
+    def _lines(self, names: Sequence[str], done: set[str], owners: dict[str, str]) -> Iterator[str]:
+        """Of all that is done.
 
         names: of all files
+        done: gets the names of these recordings
+        owners: gets the name of each recording that has files, also of an earlier state, by its stem's key
         """
+        there = {stem_key(name) for name in names}
+        for record in self._records(names):
+            owners.update(dict.fromkeys(taken_by(record.files), record.name))
+            if self._is_current(record, there):
+                done.add(record.name)
+                yield record.line
+
+    def _records(self, names: Sequence[str]) -> Iterator[_Record]:
+        """The undamaged ones: first those of the sources, in their order, then of other recordings."""
         there = {name for name in names if name.startswith(f"{DONE}/") and name.endswith(".json")}
         first = [file for file in map(_record_file, map(record_key, self._sources)) if file in there]
         files = [*first, *sorted(there.difference(first))]
@@ -244,10 +256,10 @@ class Ledger:
     def _is_current(self, record: _Record, there: Set[str]) -> bool:
         """Whether it is of the state in which its recording is, and its files are there.
 
-        there: the keys of all files
+        A recording that is no longer there has not changed. there: the keys of all files
         """
         source = self._sources.get(record.name)
-        if source is not None and source.identity != record.identity:
+        if source is not None and source.identity not in (record.identity, MISSING):
             return False
         return all(stem_key(name) in there or self._storage.exists(name) for name in record.files)
 

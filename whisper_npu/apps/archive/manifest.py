@@ -25,14 +25,8 @@ from whisper_npu.untrusted import json_object
 PATHS = ("path", "audio", "file", "file_name", "audio_filepath", "url")  # the first one that a table has
 _LANGUAGES = ("language", "lang")
 _ID = "id"
-_TABLES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".txt": "list",
-    ".list": "list",
-}
+_KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_LISTS = (".txt", ".list")  # of paths, unless the first line says something else
 _LONGEST_PATH = 4096  # bytes
 _SHOWN = 3  # bad rows in a message
 
@@ -55,7 +49,7 @@ class BadRow:
 
 def is_manifest(name: str) -> bool:
     """By its ending."""
-    return _ending(name) in _TABLES
+    return _ending(name) in (*_KINDS, *_LISTS)
 
 
 def read_rows(content: bytes, name: str) -> tuple[list[Row], list[BadRow]]:
@@ -66,7 +60,7 @@ def read_rows(content: bytes, name: str) -> tuple[list[Row], list[BadRow]]:
     Raises UsageError for a file that is no manifest, and for a table without a column of recordings.
     """
     text = _decoded(content, name)
-    kind = _TABLES.get(_ending(name)) or _kind(text, name)
+    kind = _KINDS.get(_ending(name)) or _kind(text, name)
     good: list[Row] = []
     bad: list[BadRow] = []
     for row in _rows(text, kind, name):
@@ -99,7 +93,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _kind(text: str, name: str) -> str:
-    """What a file without a telling ending is, by its first line."""
+    """What a file is whose ending does not say it, by its first line."""
     first = text.lstrip().partition("\n")[0]
     if any(character < " " and character not in "\t\r\n\f\v" for character in text[:4096]):
         raise UsageError(
@@ -110,8 +104,8 @@ def _kind(text: str, name: str) -> str:
         return "jsonl"
     if first.startswith("["):
         raise UsageError(f"{name}: is a JSON array; write one object in each line: jq -c '.[]' {name}")
-    for kind, separator in (("tsv", "\t"), ("csv", ",")):
-        if set(_names(first.split(separator))) & set(PATHS) and separator in first:
+    for kind, separator in (("tsv", "\t"), ("csv", ";"), ("csv", ",")):
+        if set(_names(first.split(separator))) & set(PATHS):
             return kind
     return "list"
 
@@ -153,7 +147,8 @@ def _table_rows(text: str, kind: str, name: str) -> Iterator[Row | BadRow]:
         elif columns is None:
             columns = _names(fields)
             if not set(columns) & set(PATHS):
-                if os.path.splitext(fields[0].strip())[1][1:].lower() not in EXTENSIONS:
+                is_path = os.path.splitext(fields[0].strip())[1][1:].lower() in EXTENSIONS
+                if len(fields) > 1 or not is_path:
                     raise UsageError(
                         f"{name}: line {number} names no column 'path' (nor {', '.join(PATHS[1:])}), but "
                         f"{quoted(', '.join(columns))}; write the columns' names into the first line"

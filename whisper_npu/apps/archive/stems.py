@@ -112,12 +112,17 @@ def _folder(name: str, *, is_top: bool) -> str:
 def _written(name: str) -> str:
     """Of characters that every file system and store takes, and not hidden."""
     text = "".join(
-        "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-        if unicodedata.category(character) in _NOT_IN_NAMES
-        else character
+        _in_digits(character) if unicodedata.category(character) in _NOT_IN_NAMES else character
         for character in name
     )
     return f"_{text[1:]}" if text.startswith(".") else text
+
+
+def _in_digits(character: str) -> str:
+    """%0A for a line's end; %E9 for a byte that is no UTF-8, as Python keeps it in a name (PEP 383)."""
+    is_byte = "\udc80" <= character <= "\udcff"
+    content = bytes([ord(character) - 0xDC00]) if is_byte else character.encode("utf-8", "surrogatepass")
+    return "".join(f"%{byte:02X}" for byte in content)
 
 
 def _fitting(name: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from whisper_npu.apps.archive.stems import is_below
+from whisper_npu.apps.archive.stems import is_below, is_own
 from whisper_npu.apps.archive.stores import (
     Store,
     StoreError,
@@ -265,10 +265,17 @@ class _Folder:
     def names(self, folder: str) -> list[str]:
         top = self._root / folder
         found: list[str] = []
-        for path, _, names in os.walk(top):
+        for path, _, names in os.walk(top, onerror=self._unlisted):
             below = os.path.relpath(path, top)
             found += names if below == "." else [f"{below}/{name}" for name in names]
         return found
+
+    def _unlisted(self, error: OSError) -> None:
+        """What others have in this folder may be closed to us, but not what we keep in it."""
+        name = os.path.relpath(os.fsdecode(error.filename), self._root)
+        is_gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not is_gone and (name == "." or is_own(name)):
+            raise error
 
     def exists(self, name: str) -> bool:
         return (self._root / name).exists()
@@ -332,7 +339,11 @@ class _Objects:
 
     def exists(self, name: str) -> bool:
         self._store.fs.invalidate_cache()
-        return bool(self._store.fs.exists(self._store.below(name)))
+        try:
+            self._store.fs.info(self._store.below(name))  # `exists` says no where the network is down
+        except FileNotFoundError:
+            return False
+        return True
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -340,6 +351,12 @@ class _Objects:
 
 
 def _move(store: Store, source: str, target: str) -> None:
+    from fsspec import AbstractFileSystem
+
+    if type(store.fs).mv is AbstractFileSystem.mv:  # which takes [ and * in a name for a pattern
+        store.fs.cp_file(source, target)
+        store.fs.rm_file(source)
+        return
     try:
         store.fs.mv(source, target)
     except FileExistsError:  # a store that does not replace

@@ -18,7 +18,7 @@ from whisper_npu.apps.sources import path_of
 from whisper_npu.errors import MissingPackageError, UsageError, WhisperNpuError, one_line, shown
 
 _URL = re.compile(r"[a-z][a-z0-9+._-]+(?:://|::)", re.IGNORECASE)
-_SECRET = re.compile(r"(?<=://)[^/@\s]+@")  # user:password@
+_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")  # user:password@
 # What to install for a protocol, where fsspec alone does not speak it. Source: fsspec's registry.
 _PACKAGES = {
     "s3": "s3fs",
@@ -95,10 +95,14 @@ class Store:
 
     def files(self, folder: str = "") -> dict[str, Found]:
         """All files below a folder, by their name relative to it; an object store has no missing folders."""
+        from fsspec import AbstractFileSystem
+
         top = self.below(folder)
         self.fs.invalidate_cache()
+        # Stores with a listing of their own tell what fails. The others leave out what cannot be listed.
+        walks = type(self.fs).find is AbstractFileSystem.find and not self.fs.async_impl
         try:
-            listed = self.fs.find(top, detail=True)
+            listed = self.fs.find(top, detail=True, **({"on_error": "raise"} if walks else {}))
         except FileNotFoundError:
             return {}
         root = self.fs._strip_protocol(top).rstrip("/") + "/"
@@ -166,13 +170,20 @@ def joined(url: str, name: str) -> str:
     """The URL of a name below that of a folder, with a chain such as simplecache::s3://bucket too."""
     chain = url.split("::")
     index = next((i for i, link in enumerate(chain) if "://" in link), len(chain) - 1)
-    chain[index] = f"{chain[index].rstrip('/')}/{name}"
+    folder = chain[index]
+    chain[index] = f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
     return "::".join(chain)
+
+
+def folder_of(url: str) -> str:
+    """The URL of the folder that something is in. Nothing is above the host or the bucket."""
+    folder = url.rpartition("/")[0]
+    return url if folder.endswith((":/", ":")) else folder
 
 
 def without_secrets(place: str) -> str:
     """As it may be printed: a password in a URL is left out."""
-    return shown(_SECRET.sub("", place))
+    return shown(_PASSWORD.sub(r"\1@", place))
 
 
 def is_full(error: BaseException) -> bool:

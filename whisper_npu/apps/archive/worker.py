@@ -41,8 +41,10 @@ from whisper_npu.audio import SAMPLE_RATE, Sound
 from whisper_npu.errors import AudioError, DecoderError, DeviceError, MissingPackageError, OutputError
 from whisper_npu.npu.device import Device
 from whisper_npu.output import render
+from whisper_npu.transcription.audible import Audible
 from whisper_npu.transcription.load import load_model
-from whisper_npu.transcription.options import TranscribeOptions
+from whisper_npu.transcription.options import WINDOW_SECONDS, TranscribeOptions
+from whisper_npu.transcription.speech import parts_with_speech, voice_check
 from whisper_npu.transcription.stream import nothing_heard
 from whisper_npu.transcription.took import Switch
 
@@ -190,7 +192,7 @@ class Worker:
         return replace(self._asked.options, language=source.language, multilingual=False)
 
     def _language(self, sound: Sound, options: TranscribeOptions) -> tuple[str | None, float]:
-        """Of the whole recording, as `transcribe` detects it; None where every window may have its own."""
+        """Of the whole recording: what is spoken first. None where every window may have its own."""
         if options.multilingual:
             return None, 1.0
         if options.language is not None:
@@ -199,7 +201,10 @@ class Worker:
             language_detection_threshold=options.language_detection_threshold,
             language_detection_segments=options.language_detection_segments,
         )
-        with self._model.stream(sound, detecting) as stream:
+        speech = next(parts_with_speech(Audible(sound), voice_check()), None)
+        start = speech.start if speech else 0
+        stop = start + detecting.language_detection_segments * WINDOW_SECONDS * SAMPLE_RATE
+        with self._model.stream(sound.part(start, stop), detecting) as stream:
             return stream.language, stream.language_probability
 
     def _heard(self, source: Source, part: Part, options: TranscribeOptions) -> Transcribed:
