@@ -24,22 +24,20 @@ from whisper_npu.apps.archive.tasks import (
 )
 
 MOST_DEATHS = 3  # of workers over one task, before its recording is given up
-MOST_OPEN = 4  # long recordings whose parts wait, before they go in front of what is not begun
 
 
 class Handing:
     """sources: what is to be transcribed, in this order.
 
-    Parts of long recordings and recordings that are not begun take turns, so that neither holds up the other.
-    Where parts of many recordings wait, they go first: what is begun is brought to its end.
+    A worker that has read a long recording goes on with its parts, which others would have to read anew; the
+    others take what is not begun. Where that is all, they help with the recording that has most parts left.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._again: deque[Task] = deque()  # given back by workers that died
         self._joins: deque[Task] = deque()
-        self._parts: deque[Task] = deque()
+        self._parts: dict[Source, deque[Task]] = {}  # of long recordings
         self._begins: deque[Task] = deque(Begin(source) for source in sources)
-        self._takes_part = True  # whose turn it is
         self._cut: dict[Source, tuple[Part, ...]] = {}  # all parts of a long recording
         self._missing: dict[Source, set[Part]] = {}  # those that are not there yet
         self._left = set(sources)  # recordings without an end
@@ -55,21 +53,21 @@ class Handing:
         """Recordings without an end."""
         return len(self._left)
 
-    def next(self) -> Task | None:
-        """What is handed out next; None where all that is left is in somebody's hands."""
-        for waiting in (self._again, self._joins, *self._in_turn()):
+    def next(self, has_read: Source | None = None) -> Task | None:
+        """What is handed out next; None where all that is left is in somebody's hands.
+
+        has_read: the recording that the worker had last.
+        """
+        for waiting in (
+            self._again,
+            self._joins,
+            self._parts.get(has_read) if has_read else None,
+            self._begins,
+        ):
             if waiting:
                 return waiting.popleft()
-        return None
-
-    def _in_turn(self) -> tuple[deque[Task], deque[Task]]:
-        if not self._parts or not self._begins:
-            return self._parts, self._begins
-        if len(self._missing) > MOST_OPEN or self._takes_part:
-            self._takes_part = False
-            return self._parts, self._begins
-        self._takes_part = True
-        return self._begins, self._parts
+        most = max(self._parts.values(), key=len, default=None)
+        return most.popleft() if most else None
 
     def came(self, task: Task, outcome: Outcome) -> Done | Failed | None:
         """A worker did this task. Returns the end of its recording, if this is it."""
@@ -83,7 +81,7 @@ class Handing:
             case Cut(parts=parts, todo=todo):
                 self._cut[source] = parts
                 self._missing[source] = {one.part for one in todo}
-                self._parts.extend(todo)
+                self._parts[source] = deque(todo)
             case PartDone(part=part):
                 self._missing[source].discard(part)
         if not self._missing[source]:
@@ -115,8 +113,5 @@ class Handing:
         self._left.discard(source)
         self._cut.pop(source, None)
         self._missing.pop(source, None)
-        for waiting in (self._again, self._parts):
-            others = [task for task in waiting if task.source != source]
-            if len(others) < len(waiting):
-                waiting.clear()
-                waiting.extend(others)
+        self._parts.pop(source, None)
+        self._again = deque(task for task in self._again if task.source != source)

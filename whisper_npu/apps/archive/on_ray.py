@@ -31,6 +31,7 @@ from whisper_npu.apps.archive.handing import MOST_DEATHS, Handing
 from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.places import NPU, Node, Place, places
 from whisper_npu.apps.archive.shared import Shared
+from whisper_npu.apps.archive.sources import Source
 from whisper_npu.apps.archive.tasks import Cut, Done, Failed, PartDone, Task
 from whisper_npu.errors import OutputError, UsageError, WhisperNpuError, one_line, quoted
 from whisper_npu.extras import require_package
@@ -235,6 +236,7 @@ class Member:
     step: str  # placing, loading, idle, working
     ref: Any = None  # of what it does now
     task: Task | None = None
+    has_read: Source | None = None
     ran_on: str = ""
 
 
@@ -350,9 +352,9 @@ class Crew:
     def _hand_out(self) -> None:
         for member in self._members.values():
             if member.step == "idle":
-                if (task := self._handing.next()) is None:
+                if (task := self._handing.next(member.has_read)) is None:
                     return
-                member.step, member.task = "working", task
+                member.step, member.task, member.has_read = "working", task, task.source
                 member.ref = member.actor.do.remote(task)
 
     def _came(self, member: Member) -> Done | None:

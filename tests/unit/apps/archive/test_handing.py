@@ -48,12 +48,13 @@ def test_every_recording_ends_once_whatever_happens_to_its_workers(data: st.Data
     sources = {source(f"r{number}"): length for number, length in enumerate(lengths)}
     handing = Handing(list(sources))
     n_workers = data.draw(st.integers(1, 4))
+    last = st.none() | st.sampled_from(list(sources))
     in_hand: list[Task] = []
     ended: Counter[Source] = Counter()
     joined: dict[Source, set[Part]] = {one: set() for one in sources}
     deaths: Counter[Task] = Counter()
     while not handing.is_done:
-        while len(in_hand) < n_workers and (task := handing.next()) is not None:
+        while len(in_hand) < n_workers and (task := handing.next(data.draw(last))) is not None:
             assert task not in in_hand  # nobody else has it
             in_hand.append(task)
         task = in_hand.pop(data.draw(st.integers(0, len(in_hand) - 1)))  # something is always in hand
@@ -104,25 +105,29 @@ def test_a_recording_that_ends_its_workers_is_given_up_and_the_others_go_on() ->
     assert handing.next() == Begin(sound)
 
 
-def test_short_recordings_pass_a_long_one_which_goes_on_meanwhile() -> None:
+def test_short_recordings_pass_a_long_one_which_its_worker_goes_on_with() -> None:
     long, *short = (source(name) for name in ("long", "a", "b", "c"))
     handing = Handing([long, *short])
     begin = handing.next()
     assert begin == Begin(long)
-    handing.came(begin, cut(long, 3))
-    order = [handing.next() for _ in range(6)]
-    kinds = [type(task) for task in order]
-    assert kinds == [Transcribe, Begin, Transcribe, Begin, Transcribe, Begin]
+    handing.came(begin, cut(long, 6))
+    assert isinstance(handing.next(has_read=long), Transcribe)
+    assert [handing.next(one) for one in (None, *short[:2])] == [Begin(one) for one in short]
+    assert isinstance(handing.next(has_read=long), Transcribe)
 
 
-def test_what_is_begun_goes_first_where_much_is_begun() -> None:
-    long = [source(f"long{number}") for number in range(7)]
-    handing = Handing(long)
-    begun = [handing.next() for _ in range(6)]
-    for begin in begun[:5]:
-        assert isinstance(begin, Begin)
-        handing.came(begin, cut(begin.source, 2))
-    assert {type(handing.next()) for _ in range(5)} == {Transcribe}
+def test_where_all_is_begun_everybody_helps_with_what_has_most_parts_left() -> None:
+    long, longer = source("long"), source("longer")
+    handing = Handing([long, longer])
+    for one, n_parts in ((long, 2), (longer, 4)):
+        begin = handing.next()
+        assert begin == Begin(one)
+        handing.came(begin, cut(one, n_parts))
+    helped = [handing.next() for _ in range(6)]
+    assert all(isinstance(task, Transcribe) for task in helped)
+    assert [task.source.name for task in helped[:2] if task] == ["longer", "longer"]
+    assert Counter(task.source.name for task in helped if task) == {"long": 2, "longer": 4}
+    assert handing.next() is None
 
 
 def test_a_part_that_fails_takes_the_other_parts_of_its_recording_along() -> None:
@@ -131,7 +136,7 @@ def test_a_part_that_fails_takes_the_other_parts_of_its_recording_along() -> Non
     begin = handing.next()
     assert begin is not None
     handing.came(begin, cut(long, 4))
-    part, following, third = handing.next(), handing.next(), handing.next()
+    part, following, third = handing.next(has_read=long), handing.next(), handing.next()
     assert isinstance(part, Transcribe)
     assert following == Begin(other)
     assert isinstance(third, Transcribe)
