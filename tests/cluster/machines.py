@@ -35,6 +35,7 @@ class Machines:
                 "_system_config": {
                     "health_check_initial_delay_ms": 1000,
                     "health_check_period_ms": 500,
+                    "health_check_timeout_ms": 1000,
                     "health_check_failure_threshold": 3,
                 },
             },
@@ -57,6 +58,14 @@ class Machines:
     def pull_the_plug(self, node: Any) -> None:
         """A machine is gone, without a word."""
         self.cluster.remove_node(node, allow_graceful=False)
+
+    def close_lid(self, node: Any) -> list[int]:
+        """A machine sleeps: all of its processes stand still. Returns them; the first one is Ray's own."""
+        raylet = node.all_processes["raylet"][0].process.pid
+        processes = [raylet, *(pid for pid in _processes() if _parent(pid) == raylet)]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        return processes
 
     def behead(self) -> None:
         """The machine that all others know each other by is gone."""

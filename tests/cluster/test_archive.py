@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,29 @@ def test_one_machine_without_a_cluster_gives_the_texts_of_transcribe(tmp_path: P
     expected = {path.name: path.read_bytes() for path in (tmp_path / "expected").iterdir()}
     assert len(expected) == 2 * len(list((tmp_path / "in").iterdir()))
     assert {name: (tmp_path / "out" / name).read_bytes() for name in expected} == expected
+
+
+def test_a_machine_that_sleeps_holds_up_nothing(
+    machines: Machines, small_folder: Path, tmp_path: Path
+) -> None:
+    """And when it wakes, Ray ends its part of the cluster: it has to join anew."""
+    recordings = write_recordings(tmp_path / "in", 80)
+    out = tmp_path / "out"
+    node = machines.others.pop()
+    asleep: list[int] = []
+    with running(*archive_of(tmp_path / "in", out, small_folder, "--address", machines.address)) as driver:
+        try:
+            wait_until(lambda: n_done(out) >= 20 and len(machines.workers()) == 2, driver)
+            asleep = machines.close_lid(node)
+            _, err = driver.communicate(timeout=PATIENCE)
+        finally:
+            for pid in asleep:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+    assert driver.returncode == 0, err
+    assert "what it had in hand is done again" in err
+    assert results(out).keys() == {path.name for path in recordings}
+    wait_until(lambda: node.all_processes["raylet"][0].process.poll() is not None)
 
 
 def test_where_the_head_of_the_cluster_is_gone_the_command_says_so(

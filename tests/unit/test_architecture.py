@@ -173,6 +173,7 @@ START_UP = [
     ["config", "--example"],
     ["completion", "bash"],
     ["transcribe", "--help"],
+    ["archive", "--help"],
     ["serve", "--help"],
     ["benchmark", "projection", "--help"],
     ["kernels", "--help"],

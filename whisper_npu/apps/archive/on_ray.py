@@ -223,7 +223,8 @@ def _refusal(error: Exception, address: str) -> str:
         return f"the Ray cluster {address} has another version of Ray or Python than this program: {reason}"
     return (
         f"the Ray cluster {address} cannot be joined from this machine: {reason}. The command must run on a "
-        "machine of the cluster (ray start --address=HOST:PORT); --address local works without one"
+        "machine of the cluster (ray start --address=HOST:PORT), with RAY_AUTH_MODE=token where that asks for "
+        "a token; --address local works without one"
     )
 
 
