@@ -3,6 +3,7 @@
 # make test-xrt: run the device tests over the genuine pyxrt, without an NPU; needs root and Debian's apt
 # make test-torch: run the drop-ins inside transformers and openai-whisper; needs a CPU build of PyTorch from pip
 # make test-browser: test the server's page in a headless Chromium; needs Debian's chromium, or root and apt
+# make test-cluster: run the archive on a Ray cluster of this machine; needs unshare and Ray from pip
 # make test-lowest: run fast tests with the lowest versions of the packages that pyproject.toml allows
 # make audit: look for known weaknesses in the packages that are installed; needs the internet
 # make fuzz: install into .venv and try hostile input for a quarter of an hour; FUZZ_SEEDS=100 for longer
@@ -23,7 +24,7 @@ SPREAD := -n auto --maxprocesses 8 --dist loadfile
 MUTANTS := --jobs 1
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-xrt test-torch test-browser fuzz mutants test-lowest audit benchmark clean
+.PHONY: demo test test-xrt test-torch test-browser test-cluster fuzz mutants test-lowest audit benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
@@ -42,6 +43,9 @@ test-torch: $(VENV)/installed-test
 
 test-browser: $(VENV)/created
 	PYTHON=$(VENV)/bin/python tests/browser/run.sh
+
+test-cluster: $(VENV)/created
+	PYTHON=$(VENV)/bin/python tests/cluster/run.sh
 
 # Its own environment: the lowest versions are not those of the other targets.
 test-lowest: $(VENV)/installed-test

@@ -174,6 +174,7 @@ START_UP = [
     ["config", "--example"],
     ["completion", "bash"],
     ["transcribe", "--help"],
+    ["archive", "--help"],
     ["serve", "--help"],
     ["listen", "--help"],
     ["benchmark", "projection", "--help"],

@@ -39,6 +39,7 @@ from whisper_npu.apps.archive.tasks import (
 )
 from whisper_npu.audio import SAMPLE_RATE, Sound
 from whisper_npu.errors import AudioError, DecoderError, DeviceError, MissingPackageError, OutputError
+from whisper_npu.npu.device import Device
 from whisper_npu.output import render
 from whisper_npu.transcription.audible import Audible
 from whisper_npu.transcription.load import load_model
@@ -107,6 +108,11 @@ class Worker:
             return Failed(task.source, f"the device failed twice, in this recording alone: {error}")
         except Exception as error:
             return Failed(task.source, reason(error, task.source))
+
+    @property
+    def device(self) -> Device:
+        """What the encoder runs on."""
+        return self._model.device_at_work
 
     def close(self) -> None:
         self._let_go()

@@ -16,6 +16,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from whisper_npu.apps.cli.archive import archive
 from whisper_npu.apps.cli.benchmark import benchmark
 from whisper_npu.apps.cli.command import HELP_NAMES, Group, Option, may_be_recording, with_page
 from whisper_npu.apps.cli.completion import completion
@@ -117,7 +118,18 @@ app.params.append(
         help="Print the version, the device and the kernels.",
     )
 )
-for command in (transcribe, listen, serve, models, doctor, config, completion, kernels, benchmark):
+for command in (
+    transcribe,
+    listen,
+    archive,
+    serve,
+    models,
+    doctor,
+    config,
+    completion,
+    kernels,
+    benchmark,
+):
     app.add_command(command)
 
 

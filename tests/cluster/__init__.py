@@ -1,0 +1,1 @@
+"""The archive on a real Ray cluster: make test-cluster."""

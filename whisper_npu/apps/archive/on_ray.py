@@ -1,0 +1,539 @@
+"""An archive's work on Ray: its workers are Ray's actors. The only module that imports ray.
+
+Ray starts processes, waits for free CPUs, carries tasks and outcomes, and watches processes and machines.
+What is decided here is how many workers a machine gets (places.py), so that one that cannot work is left out,
+and which task is next (handing.py): each worker has one in hand, so that a death repeats no more than that.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pickle
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic, sleep
+from types import ModuleType
+from typing import Any
+
+from whisper_npu import __version__
+from whisper_npu.apps.archive.asked import AskedArchive
+from whisper_npu.apps.archive.handing import MOST_DEATHS, Handing
+from whisper_npu.apps.archive.news import News
+from whisper_npu.apps.archive.places import NPU, Node, Place, places
+from whisper_npu.apps.archive.shared import Shared
+from whisper_npu.apps.archive.sources import Source
+from whisper_npu.apps.archive.tasks import Cut, Done, Failed, PartDone, Task
+from whisper_npu.errors import OutputError, UsageError, WhisperNpuError, one_line, quoted
+from whisper_npu.extras import require_package
+from whisper_npu.owned import temporary_folder
+
+PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a run ends
+_WARNING = 15.0  # seconds without one, before a line says what is waited for
+_LOOK = 2.0  # seconds between two looks at which machines there are
+_ANSWER = 10.0  # seconds that a cluster has to answer in
+_TIDY = 5.0  # seconds that workers have to close their devices
+_MOMENT = 1.0  # seconds that work in hand has to end in when a run is stopped
+_OBJECT_STORE = 80 * 2**20  # bytes; Ray's least is 75 MB, and tasks and outcomes are small
+_LONGEST_FOLDER = 40  # characters: Ray puts sockets below it, whose names may have 107
+# Ray tries for a quarter of an hour otherwise, and Ctrl-C would wait for that too.
+_IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_py_gcs_connect_timeout_s": "5"}
+_STARTED = "/tmp/ray/ray_current_cluster"  # is there while a cluster of `ray start` runs on this machine
+_HERE = "127.0.0.1"
+
+
+class ClusterError(WhisperNpuError):
+    """Ray cannot be started, a cluster does not answer, or none of its machines can work."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where the work is done, and by how many."""
+
+    address: str | None = None  # of a cluster, HOST:PORT; "local": Ray is started here. None: what is there
+    n_workers: int | None = None  # at most; None: as many as the machines have room for
+    threads: int | None = None  # of each worker; None: up to four
+    memory: int = 0  # bytes that a worker needs
+
+
+def require_ray() -> None:
+    """Raises MissingPackageError where Ray is not installed."""
+    require_package("ray", "ray", "whisper-npu archive")
+
+
+def work(
+    asked: AskedArchive, handing: Handing, wanted: Wanted, shared: Shared, news: News
+) -> Generator[Done, None, None]:
+    """Do all that `handing` has, and yield each recording that is done; failures are told to `news`.
+
+    Raises OutputError where the output folder cannot be written, ClusterError and what a worker raised that
+    concerns all recordings. However it ends, what was started here is ended.
+    """
+    with cluster(wanted.address, asked.device, news) as ray:
+        crew = Crew(ray, asked, handing, wanted, shared, news)
+        try:
+            yield from crew.work()
+        except KeyboardInterrupt:
+            yield from crew.finish_in_hand()
+            raise
+        finally:
+            crew.dismiss()
+
+
+@contextmanager
+def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType]:
+    """Ray, connected to a cluster, or started on this machine until the end. It prints nothing.
+
+    Raises ClusterError.
+    """
+    require_ray()
+    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if os.path.exists(_STARTED) else "local")
+    with ExitStack() as stack:
+        stack.enter_context(_variables(_quiet() | (_token() if address == "local" else _IMPATIENT)))
+        stack.enter_context(_signals_kept())
+        import ray
+        import ray.util.scheduling_strategies
+
+        options: dict[str, Any] = {
+            "address": address,
+            "log_to_driver": False,
+            "logging_level": logging.CRITICAL,
+        }
+        if address == "local":
+            news.say("starting Ray")
+            folder = stack.enter_context(temporary_folder())
+            options |= {
+                "_node_ip_address": _HERE,
+                "_temp_dir": str(folder) if len(str(folder)) <= _LONGEST_FOLDER else None,
+                "include_dashboard": False,
+                "num_cpus": len(os.sched_getaffinity(0)),
+                "num_gpus": 0,
+                "object_store_memory": _OBJECT_STORE,
+                # The first worker opens what --device names, and says what that is.
+                "resources": {} if device == "emulator" else {NPU: 1},
+            }
+        else:
+            news.say(f"joining the Ray cluster {'of this machine' if address == 'auto' else address}")
+            _check_that_it_answers(address)
+        # Ray tells of dead workers on stdout, whatever its log's level; here they are told by `news`.
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        stack.callback(ray.shutdown)
+        try:
+            with _nothing_on_stderr():
+                ray.init(**options)
+        except Exception as error:
+            raise ClusterError(_refusal(error, address)) from error
+        yield ray
+
+
+def _quiet() -> dict[str, str]:
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or it warns that this will change
+    }
+
+
+def _token() -> dict[str, str]:
+    """Ray obeys whoever knows it. Without one of this run's own it would write one into the home folder."""
+    if "RAY_AUTH_MODE" in os.environ:
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while; those that are set already stay as they are."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _nothing_on_stderr() -> Iterator[None]:
+    """Ray's C++ part writes there before it has a log."""
+    with suppress(OSError, AttributeError, ValueError):
+        sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own in the place of this program's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+
+
+def _check_that_it_answers(address: str) -> None:
+    """Ray would try for ever. Raises ClusterError."""
+    if address == "auto":
+        address = Path(_STARTED).read_text("utf-8").strip()
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise UsageError(
+            f"--address {quoted(address)}: give HOST:PORT, as ray start --head prints it, or local"
+        )
+    if (problem := _unreachable(host, int(port))) is not None:
+        raise ClusterError(
+            f"no Ray cluster answers at {address} ({problem}): start one (ray start --head --port={port}), "
+            "or give --address local"
+        )
+
+
+def _unreachable(host: str, port: int) -> str | None:
+    """Why; None where somebody listens there."""
+    try:
+        socket.create_connection((host.strip("[]"), port), timeout=_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        return one_line(error)
+    return None
+
+
+def _refusal(error: Exception, address: str) -> str:
+    reason = one_line(error)
+    if address == "local":
+        return f"Ray cannot be started on this machine: {reason}"
+    if "ersion mismatch" in reason:
+        return f"the Ray cluster {address} has another version of Ray or Python than this program: {reason}"
+    return (
+        f"the Ray cluster {address} cannot be joined from this machine: {reason}. The command must run on a "
+        "machine of the cluster (ray start --address=HOST:PORT), with RAY_AUTH_MODE=token where that asks for "
+        "a token; --address local works without one"
+    )
+
+
+@dataclass
+class Member:
+    """A worker, as the driver sees it."""
+
+    actor: Any
+    place: Place
+    step: str  # placing, loading, idle, working
+    ref: Any = None  # of what it does now
+    task: Task | None = None
+    has_read: Source | None = None
+    ran_on: str = ""
+
+
+class Crew:
+    """All workers of a run."""
+
+    def __init__(
+        self,
+        ray: ModuleType,
+        asked: AskedArchive,
+        handing: Handing,
+        wanted: Wanted,
+        shared: Shared,
+        news: News,
+    ) -> None:
+        self._ray, self._asked, self._handing, self._wanted = ray, asked, handing, wanted
+        self._shared, self._news = shared, news
+        self._members: dict[tuple[str, int], Member] = {}  # by the node's id and the worker's number there
+        self._problems: dict[tuple[str, str], Exception] = {}  # of a node's id and device: no workers there
+        self._deaths: Counter[tuple[str, str]] = Counter()  # before a worker was ready
+        self._names: dict[str, str] = {}  # of nodes, by id
+        self._looked = 0.0
+        self._alive = monotonic()  # when there was a worker
+        self._warned = False
+        self._actor_class = ray.remote(_on_node())
+
+    def work(self) -> Iterator[Done]:
+        while not self._handing.is_done:
+            self._hire()
+            self._hand_out()
+            busy = {member.ref: member for member in self._members.values() if member.ref is not None}
+            self._wait_for_workers()
+            ready, _ = self._ray.wait(list(busy), timeout=_LOOK) if busy else ([], None)
+            for ref in ready:
+                if (done := self._came(busy[ref])) is not None:
+                    yield done
+
+    def dismiss(self) -> None:
+        """End all workers: those that are idle close their devices."""
+        idle = [member for member in self._members.values() if member.step == "idle"]
+        with suppress(Exception):  # what is in hand is lost in any case
+            closing = [member.actor.close.remote() for member in idle]
+            if closing:
+                self._ray.wait(closing, num_returns=len(closing), timeout=_TIDY)
+        for member in self._members.values():
+            with suppress(Exception):
+                self._ray.kill(member.actor)
+
+    def finish_in_hand(self) -> Iterator[Done]:
+        """What is done within a moment, of what is in hand."""
+        until = monotonic() + _MOMENT
+        while (left := until - monotonic()) > 0:
+            busy = {m.ref: m for m in self._members.values() if m.step == "working"}
+            if not busy:
+                return
+            ready, _ = self._ray.wait(list(busy), timeout=left)
+            for ref in ready:
+                if (done := self._came(busy[ref])) is not None:
+                    yield done
+
+    def _hire(self) -> None:
+        """Ask Ray for workers where there should be some and are none."""
+        if monotonic() - self._looked < _LOOK:
+            return
+        self._check_head()
+        nodes = [_node(one) for one in self._ray.nodes() if one["Alive"]]
+        self._names |= {node.id: node.name for node in nodes}
+        wanted = self._wanted
+        fit = places(
+            nodes,
+            self._asked.device,
+            threads=wanted.threads,
+            n_workers=wanted.n_workers,
+            memory=wanted.memory,
+        )
+        fit = [place for place in fit if (place.node.id, place.device) not in self._problems]
+        if not fit and not self._members and self._problems:
+            raise self._all_failed()
+        for place in fit:
+            if wanted.n_workers is not None and len(self._members) >= wanted.n_workers:
+                break
+            if (place.node.id, place.number) not in self._members:
+                self._members[place.node.id, place.number] = self._hired(place)
+        self._looked = monotonic()
+        self._tell_crew()
+
+    def _check_head(self) -> None:
+        """Raises ClusterError where the cluster's head is gone.
+
+        Ray itself would wait for it for a minute, and then end this process.
+        """
+        host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
+        if (problem := _unreachable(host, int(port))) is not None:
+            raise ClusterError(
+                f"the head of the Ray cluster, {host}:{port}, is gone ({problem}). What is done is kept; the "
+                "same command goes on, once there is a cluster again, or with --address local"
+            )
+
+    def _hired(self, place: Place) -> Member:
+        on = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        actor = self._actor_class.options(
+            num_cpus=place.threads,
+            num_gpus=0,
+            resources={} if place.device == "emulator" else {NPU: 1},
+            max_restarts=0,  # another one is hired, and what was in hand is handed out again
+            max_task_retries=0,
+            scheduling_strategy=on(place.node.id, soft=False),
+        ).remote()
+        variables = {name: value for name, value in os.environ.items() if name.startswith("FSSPEC_")}
+        variables |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(place.threads)}
+        return Member(actor, place, "placing", actor.hello.remote(__version__, variables))
+
+    def _hand_out(self) -> None:
+        for member in self._members.values():
+            if member.step == "idle":
+                if (task := self._handing.next(member.has_read)) is None:
+                    return
+                member.step, member.task, member.has_read = "working", task, task.source
+                member.ref = member.actor.do.remote(task)
+
+    def _came(self, member: Member) -> Done | None:
+        """What a worker has done. Raises OutputError."""
+        exceptions = self._ray.exceptions
+        try:
+            value = self._ray.get(member.ref)
+        except exceptions.RayTaskError as error:
+            self._raised(member, error.cause)
+            return None
+        except exceptions.RayError as error:
+            self._died(member, _why(error))
+            return None
+        member.ref = None
+        if member.step == "placing":
+            self._placed(member, value)
+        elif member.step == "loading":
+            member.step, member.ran_on = "idle", value
+            self._tell_crew()
+        else:
+            task, member.task, member.step = member.task, None, "idle"
+            assert task is not None
+            return self._ended(task, value)
+        return None
+
+    def _placed(self, member: Member, problem: str) -> None:
+        if problem:
+            self._leave(member, ClusterError(problem))
+            return
+        asked = replace(self._asked, device=member.place.device, threads=member.place.threads)
+        member.step = "loading"
+        member.ref = member.actor.open.remote(pickle.dumps((asked, self._shared)))
+
+    def _ended(self, task: Task, outcome: Cut | PartDone | Done | Failed) -> Done | None:
+        if isinstance(outcome, PartDone):
+            self._news.part((outcome.part.stop - outcome.part.start) / 16_000)
+        end = self._handing.came(task, outcome)
+        if isinstance(end, Failed):
+            self._news.failed(end)
+        return end if isinstance(end, Done) else None
+
+    def _raised(self, member: Member, error: Exception) -> None:
+        """What a worker raised concerns all recordings, or what it is on, or is a defect of this program."""
+        if isinstance(error, OutputError):
+            raise error
+        if member.task is None or isinstance(error, WhisperNpuError):
+            self._give_back(member, one_line(error))
+            self._leave(member, error)
+        else:
+            self._give_back(member, f"{type(error).__name__}: {one_line(error)}")
+            self._forget(member)  # whatever state it is in
+
+    def _died(self, member: Member, reason: str) -> None:
+        place = member.place
+        is_ready = member.step in ("idle", "working")
+        self._give_back(member, reason)
+        self._forget(member)
+        where = self._names.get(place.node.id, place.node.name)
+        if is_ready:
+            self._news.note(f"a worker on {where} is lost ({reason}): what it had in hand is done again")
+            return
+        self._deaths[place.node.id, place.device] += 1
+        if self._deaths[place.node.id, place.device] >= MOST_DEATHS:
+            self._problem(place, ClusterError(f"workers end before they are ready; the last time: {reason}"))
+
+    def _give_back(self, member: Member, reason: str) -> None:
+        task, member.task = member.task, None
+        if task is not None and (end := self._handing.died(task, reason)) is not None:
+            self._news.failed(end)
+
+    def _leave(self, member: Member, error: Exception) -> None:
+        """No more workers on this device of this machine."""
+        self._forget(member)
+        self._problem(member.place, error)
+
+    def _problem(self, place: Place, error: Exception) -> None:
+        told = {(key[0], str(known)) for key, known in self._problems.items()}
+        self._problems[place.node.id, place.device] = error
+        if len(self._names) > 1 and (place.node.id, str(error)) not in told:  # of one, the error itself tells
+            self._news.note(f"{place.node.name} does not work on this archive: {one_line(error)}")
+
+    def _forget(self, member: Member) -> None:
+        with suppress(Exception):
+            self._ray.kill(member.actor)
+        del self._members[member.place.node.id, member.place.number]
+        self._looked = 0.0  # it may be replaced at once
+        self._tell_crew()
+
+    def _all_failed(self) -> Exception:
+        """The error of the only machine as it is; of several, the first one's with its name."""
+        (node, _), error = next(iter(self._problems.items()))
+        if not isinstance(error, WhisperNpuError):
+            return ClusterError(f"a worker cannot start: {type(error).__name__}: {one_line(error)}")
+        if len({node for node, _ in self._problems}) == 1:
+            return error
+        return ClusterError(f"no machine of the cluster can work; {self._names[node]}: {one_line(error)}")
+
+    def _wait_for_workers(self) -> None:
+        """Raises ClusterError where no worker has been there for long."""
+        if any(member.step != "placing" for member in self._members.values()):
+            self._alive, self._warned = monotonic(), False
+            return
+        waited = monotonic() - self._alive
+        what = "free CPUs" if self._members else f"machine with {self._lacking()}"
+        if waited > PATIENCE:
+            raise ClusterError(
+                f"there has been no worker for {PATIENCE:.0f} s, for the cluster had no {what}. What is done "
+                "is kept; the same command goes on"
+            )
+        if waited > _WARNING and not self._warned:
+            self._warned = True
+            self._news.note(f"waiting up to {PATIENCE:.0f} s for {'' if self._members else 'a '}{what}")
+        if not self._members:
+            sleep(_LOOK)
+
+    def _lacking(self) -> str:
+        if self._asked.device == "npu":
+            return "an NPU, started with ray start --resources='{\"amd_npu\": 1}'"
+        return "CPUs"
+
+    def _tell_crew(self) -> None:
+        ready = [member for member in self._members.values() if member.step in ("idle", "working")]
+        self._news.crew(Counter(member.ran_on for member in ready), len(self._members))
+
+
+def _node(described: Mapping[str, Any]) -> Node:
+    resources = described["Resources"]
+    name = described["NodeManagerHostname"] or described["NodeManagerAddress"]
+    return Node(
+        described["NodeID"],
+        name,
+        int(resources.get("CPU", 0)),
+        int(resources.get("memory", 0)),
+        resources.get(NPU, 0) >= 1,
+    )
+
+
+def _why(error: Exception) -> str:
+    """Ray's page of text in a few words."""
+    text, kind = str(error), type(error).__name__
+    if kind == "OutOfMemoryError" or "OUT_OF_MEMORY" in text:
+        return "its machine had too little memory"
+    if kind == "ActorUnavailableError":
+        return "it cannot be reached"
+    return "its machine left the cluster" if "node has died" in text else "its process ended"
+
+
+def _on_node() -> type:
+    """The class of the actors. Within a function, so that it travels by value: Ray can then make one where
+    whisper_npu is missing, and it says so."""
+
+    class OnNode:
+        def hello(self, version: str, variables: dict[str, str]) -> str:
+            """What keeps this machine from working; empty: nothing."""
+            import os
+
+            os.environ.update(variables)  # before what reads them is imported
+            try:
+                from whisper_npu import __version__
+            except ImportError as error:
+                return f"whisper-npu cannot be imported there ({error}): install version {version}"
+            if __version__ != version:
+                return f"it has whisper-npu {__version__}, and this program is {version}: install the same"
+            return ""
+
+        def open(self, pickled: bytes) -> str:
+            """Load the model. Returns what it runs on."""
+            import pickle
+
+            from whisper_npu.apps.archive.on_node import opened, runs_on
+
+            self.worker = opened(*pickle.loads(pickled))
+            return runs_on(self.worker)
+
+        def do(self, task: Any) -> Any:
+            return self.worker.do(task)
+
+        def close(self) -> None:
+            self.worker.close()
+
+    return OnNode
