@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from whisper_npu.apps.cli.terminal import Stderr, encodable
 from whisper_npu.apps.cli.transcript import TranscriptPrinter
-from whisper_npu.apps.live_messages import line_message
+from whisper_npu.apps.line_message import line_message
 from whisper_npu.errors import shown
 from whisper_npu.live.line import Line
 from whisper_npu.output.cues import speech_line

@@ -18,6 +18,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_npu.apps.line_message import line_message
 from whisper_npu.apps.server.addresses import client_of
 from whisper_npu.apps.server.key import ApiKey, wrong_key
 from whisper_npu.apps.server.live_messages import (
@@ -30,7 +31,6 @@ from whisper_npu.apps.server.live_messages import (
     close_of,
     done,
     error_message,
-    line_message,
     read_sound,
     read_text,
     ready,

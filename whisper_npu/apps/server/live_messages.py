@@ -1,4 +1,4 @@
-"""What is said over the live WebSocket: messages read and checked, and lines as messages.
+"""What is said over the live WebSocket besides lines: messages read and checked, and those of the server.
 
 docs/server.md describes the protocol. Codes with which a connection is closed: RFC 6455, 7.4.1, and
 https://www.iana.org/assignments/websocket for 1012 and 1013.
@@ -17,13 +17,10 @@ import numpy as np
 from whisper_npu.apps.server.refusals import FieldError, Refusal, StoppingError, TooManySessionsError
 from whisper_npu.audio import SAMPLE_RATE, Samples
 from whisper_npu.errors import UsageError, quoted, shown
-from whisper_npu.live.line import Line
 from whisper_npu.live.options import LiveOptions
 from whisper_npu.near import did_you_mean
 from whisper_npu.npu.device import Device
-from whisper_npu.output import as_document
 from whisper_npu.transcription.options import TranscribeOptions
-from whisper_npu.transcription.transcript import Transcript
 
 LONGEST_MESSAGE = 2**20  # bytes: 32 s of sound
 LONGEST_TEXT = 2**16  # bytes
@@ -171,26 +168,6 @@ def _number(name: str, value: Any) -> float:
 
 def ready(model: str, device: Device) -> dict[str, Any]:
     return {"type": "ready", "model": model, "sample_rate": SAMPLE_RATE} | _described(device)
-
-
-def line_message(line: Line) -> dict[str, Any]:
-    """A final line has Whisper's segments too, with the fields that verbose_json has."""
-    message: dict[str, Any] = {
-        "type": "final" if line.is_final else "partial",
-        "id": line.id,
-        "start": round(line.start, 3),
-        "end": round(line.end, 3),
-        "text": line.text,
-        "language": line.language,
-    }
-    if line.is_final:
-        ends = [segment.end for segment in line.segments]
-        ends += [word.end for segment in line.segments for word in segment.words or ()]
-        alone = Transcript(
-            line.segments, language=line.language, language_probability=1.0, duration=max(ends, default=0.0)
-        )
-        message["segments"] = as_document(alone)["segments"]
-    return message
 
 
 def done(device: Device, duration: float, seconds: float, dispatches: int) -> dict[str, Any]:
