@@ -163,6 +163,13 @@ def head(
 
 FORM = "Content-Type: multipart/form-data; boundary=x"
 A_FILE = 'form-data; name="file"; filename="talk.wav"'
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+EVIL = "Origin: http://evil.example"
 CHUNKED = "Transfer-Encoding: chunked"
 
 
@@ -468,7 +475,9 @@ def kinds(wav: bytes) -> list[Kind]:
         asks("an unknown address", head("/../../etc/passwd", method="GET"), 404),
         asks("an address with escapes", head("/%1b%5b31mEVIL%0d%0aforged", method="GET"), 404),
         asks("a header with escapes", head("/health", f"X: {ESCAPE[:8]}", method="GET"), 200, 400),
-        asks("an upgrade", head("/health", "Connection: Upgrade", "Upgrade: websocket", method="GET"), 200),
+        asks("half an upgrade", head("/v1/listen", *UPGRADE[:2], method="GET"), 400),
+        asks("an upgrade of what is none", head("/health", *UPGRADE, method="GET"), 404),
+        asks("an upgrade from another site", head("/v1/listen", *UPGRADE, EVIL, method="GET"), 403),
         # Two requests in one.
         Kind("length and chunks", lambda client: smuggled(client, CHUNKED, "Content-Length: 5"), (400,)),
         Kind("chunks, misspelt", lambda client: smuggled(client, "Transfer-Encoding : chunked"), (400,)),

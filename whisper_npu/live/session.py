@@ -58,7 +58,7 @@ class Session:
         self._partial_at = 0  # the step at which the last partial was taken
         self._partial: Work | None = None  # of the open utterance
         self._finished: deque[Utterance] = deque()  # which wait for `take`
-        self._in_work: dict[int, Utterance] = {}
+        self._in_work: dict[int, float] = {}  # seconds of the final ones, by their ids
         self._has_ended = False
 
     def feed(self, samples: Samples) -> None:
@@ -99,7 +99,7 @@ class Session:
             self._news.wait_for(lambda: self._finished or self._partial_is_due() or self.is_done, timeout)
             if self._finished:
                 utterance = self._finished.popleft()
-                self._in_work[utterance.id] = utterance
+                self._in_work[utterance.id] = utterance.seconds
                 return Work(self, utterance, is_final=True)
             if self._partial_is_due() and (spoken := self._cutter.open):
                 self._partial_at = self._cutter.n_steps
@@ -121,8 +121,8 @@ class Session:
     def seconds_behind(self) -> float:
         """Of finished utterances that are not transcribed yet, those in work included."""
         with self._news:
-            waiting = (*self._in_work.values(), *self._finished)
-            return sum(utterance.seconds for utterance in waiting)
+            waiting = sum(utterance.seconds for utterance in self._finished)
+            return waiting + sum(self._in_work.values())
 
     def _heard(self, samples: Samples) -> Samples:
         """Hears all whole steps; gives the samples that remain."""
@@ -190,8 +190,9 @@ class Work:
             self._session._is_over(self)
 
     def cancel(self) -> None:
-        """End the work soon, from any thread: `run` raises CancelledError."""
+        """End the work soon, from any thread: `run` raises CancelledError. What was said is lost."""
         self._cancelled.set()
+        self._session._is_over(self)
 
     def overtake(self) -> None:
         """Its utterance has ended: nobody needs this line any more."""

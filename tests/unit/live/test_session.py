@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import weakref
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -237,9 +238,19 @@ def test_work_that_is_cancelled(small: Model, decoder: ScriptedDecoder) -> None:
     session = ended(spoken(1))
     (work,) = works(session)
     work.cancel()
+    assert session.seconds_behind == 0
     with pytest.raises(CancelledError):
         work.run(small)
     assert session.seconds_behind == 0
+
+
+def test_what_was_taken_is_not_kept() -> None:
+    session = ended(spoken(1))
+    work = session.take()
+    assert work is not None
+    kept = weakref.ref(work.utterance.samples)
+    del work
+    assert kept() is None
 
 
 def test_how_far_it_is_behind(small: Model, decoder: ScriptedDecoder) -> None:

@@ -14,8 +14,10 @@ from http import HTTPStatus
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from whisper_npu.apps.server.refusals import Refusal
+from whisper_npu.errors import one_line
 
 LOG = logging.getLogger(__name__)
 FILES_TO_SPARE = 32  # descriptors that are no connection's: the model's, the device's, those of libraries
@@ -180,8 +182,24 @@ class LiveConnection(WebSocketsSansIOProtocol):
         """The first data are a whole head; uvicorn leaves one alone of which websockets makes nothing."""
         super().data_received(data)
         if not self.handshake_initiated and not self.transport.is_closing():
-            self.transport.write(_whole(_NO_HTTP))
-            self.transport.close()
+            self._refuse(_NO_HTTP)
+
+    def handle_connect(self, event: Request) -> None:
+        """What websockets itself refuses has an answer in OpenAI's form too."""
+        response = self.conn.accept(event)
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            super().handle_connect(event)
+            return
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        message = one_line(Exception((response.body or b"").decode("ascii", "replace")))
+        kept = ("upgrade", "sec-websocket-version")  # which say what would be right
+        headers = {name: value for name, value in response.headers.raw_items() if name.lower() in kept}
+        self._refuse(Refusal(response.status_code, message, "request", code="bad_handshake", headers=headers))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        LOG.info("%s %d", refusal.code, refusal.status)
+        self.transport.write(_whole(refusal))
+        self.transport.close()
 
     def pause_writing(self) -> None:
         self.writable.clear()  # not all versions of uvicorn do so
@@ -205,6 +223,7 @@ def _whole(refusal: Refusal) -> bytes:
         "Content-Type: application/json",
         f"Content-Length: {len(content)}",
         "Connection: close",
+        *(f"{name}: {value}" for name, value in refusal.headers.items()),
     )
     return "\r\n".join([*head, "", ""]).encode() + content
 

@@ -403,7 +403,7 @@ def test_a_websocket_that_does_not_read_is_given_up(impatient: tuple[str, int]) 
 @pytest.mark.parametrize(
     ("lines", "status"),
     [
-        (["GET /long HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket"], b"400"),  # no version, no key
+        (["GET /long HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket"], b"4"),  # no version, no key
         (["POST /long HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 0"], b"4"),
         (["GET /long HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket", *MANY_HEADERS], b"400"),
     ],
@@ -413,4 +413,6 @@ def test_an_upgrade_that_is_none_is_answered(
 ) -> None:
     with Client(address) as client:
         client.send(*lines)
-        assert client.read_all().startswith(b"HTTP/1.1 " + status)
+        answer = client.read_all()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert set(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]) == {"message", "type", "param", "code"}

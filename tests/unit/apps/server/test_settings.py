@@ -43,6 +43,12 @@ def test_an_origin_that_is_none(origin: str) -> None:
         ServerSettings(allowed_origins=("https://fine.example", origin))
 
 
+@pytest.mark.parametrize("name", ["max_queue", "max_live"])
+def test_fewer_than_none_are_no_limit(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is -1, must be 0 or more"):
+        ServerSettings(**{name: -1})  # type: ignore[arg-type]
+
+
 def test_hosts_and_origins_that_are_fine() -> None:
     ServerSettings(
         allowed_hosts=("box", "Box.example.com", "*.example.com", "192.168.1.5", "[::1]"),
