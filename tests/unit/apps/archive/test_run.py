@@ -77,7 +77,8 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
         yield fake
 
     monkeypatch.setattr(on_ray, "cluster", cluster)
-    monkeypatch.setattr(on_ray, "_LOOK", 0.0)
+    monkeypatch.setattr(on_ray, "_LOOK", 0.001)
+    monkeypatch.setattr(on_ray, "_POLL", 0.0)
     monkeypatch.setattr(on_ray, "_unreachable", lambda host, port: None)
     monkeypatch.setattr(run, "require_ray", lambda: None)
     monkeypatch.setattr(on_node, "Worker", StandIn)
