@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf, isinf
 from typing import Any
 
+from whisper_npu.apps.archive.stores import is_url, local_path
+from whisper_npu.checkpoint.names import HUB_IDS
 from whisper_npu.errors import UsageError
+from whisper_npu.home import expanded
 from whisper_npu.npu.device_names import device_name
 from whisper_npu.npu.emulator.device import Fidelity
 from whisper_npu.npu.options import NpuOptions
@@ -18,6 +22,7 @@ from whisper_npu.transcription.load import DEFAULT_MODEL
 from whisper_npu.transcription.options import WHOLE_RECORDING, TranscribeOptions
 
 PART_MINUTES = 10.0
+_SHORTEST_PART = 1.0  # seconds
 _LONGEST_WHOLE = 1.5  # parts that a recording may last which is not cut
 
 
@@ -60,9 +65,10 @@ class AskedArchive:
     def __post_init__(self) -> None:
         for fmt in self.formats:
             check_format(fmt)
-        if not self.part_minutes > 0:
+        if not self.part_seconds >= _SHORTEST_PART:
             raise UsageError(
-                f"part_minutes is {self.part_minutes:g}, must be more than 0; inf: no recording is cut",
+                f"part_minutes is {self.part_minutes:g}, must be at least {_SHORTEST_PART / 60:.2g}; "
+                "inf: no recording is cut",
                 option="part_minutes",
             )
         has_cues = not {"srt", "vtt", "lrc"}.isdisjoint(self.formats)
@@ -73,6 +79,13 @@ class AskedArchive:
                 option="word_timestamps",
             )
         object.__setattr__(self, "device", device_name(self.device))
+        # Other processes have other current folders.
+        object.__setattr__(self, "out", self.out if is_url(self.out) else local_path(self.out))
+        object.__setattr__(self, "kernels", tuple(map(local_path, self.kernels)))
+        if self.model_dir is not None:
+            object.__setattr__(self, "model_dir", local_path(self.model_dir))
+        if self.model not in HUB_IDS and os.path.isdir(expanded(self.model)):
+            object.__setattr__(self, "model", local_path(self.model))
 
     @property
     def part_seconds(self) -> float:

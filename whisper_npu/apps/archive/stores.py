@@ -73,7 +73,9 @@ class Store:
                 f"{without_secrets(url)}: needs fsspec, which is missing: pip install 'whisper-npu[ray]'"
             ) from error
         try:
-            self.fs, path = url_to_fs(url, **dict(options or {}))
+            chain, rest = _chain_and_rest(url)
+            self.fs, path = url_to_fs(chain, **dict(options or {}))
+            path += rest
         except ImportError as error:
             package = _PACKAGES.get(self.protocol)
             remedy = f"pip install {package}" if package else one_line(error)
@@ -119,6 +121,19 @@ class Store:
         if len(content) > at_most:
             raise OSError(errno.EFBIG, f"it holds more than {at_most:,} bytes")
         return content
+
+
+def _chain_and_rest(url: str) -> tuple[str, str]:
+    """What fsspec takes for a chain of file systems, and what of a name it would take for one: a::b.wav."""
+    if "::" not in url:
+        return url, ""
+    from fsspec import available_protocols
+
+    links = url.split("::")
+    n_links = len(links)
+    while n_links > 1 and "://" not in links[n_links - 1] and links[n_links - 1] not in available_protocols():
+        n_links -= 1
+    return "::".join(links[:n_links]), "".join(f"::{link}" for link in links[n_links:])
 
 
 def found(path: str, info: Mapping[str, Any]) -> Found:
@@ -168,11 +183,12 @@ def local_path(place: str) -> str:
 
 def joined(url: str, name: str) -> str:
     """The URL of a name below that of a folder, with a chain such as simplecache::s3://bucket too."""
-    chain = url.split("::")
-    index = next((i for i, link in enumerate(chain) if "://" in link), len(chain) - 1)
-    folder = chain[index]
-    chain[index] = f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
-    return "::".join(chain)
+    chain, rest = _chain_and_rest(url)
+    links = [url] if rest else chain.split("::")
+    index = next((i for i, link in enumerate(links) if "://" in link), len(links) - 1)
+    folder = links[index]
+    links[index] = f"{folder}{name}" if folder.endswith("/") else f"{folder}/{name}"
+    return "::".join(links)
 
 
 def folder_of(url: str) -> str:

@@ -68,7 +68,9 @@ def test_a_cut_lies_in_the_middle_of_a_pause(bed: float) -> None:
 
 def test_the_longest_pause_near_the_place_is_taken() -> None:
     samples, pauses = speech(0.3, 40)
-    long = max((first for first, _ in pauses if first < 0.55 * len(samples)), default=0)
+    nearest = min(first for first, _ in pauses if first > 0.45 * len(samples))
+    long = max(first for first, _ in pauses if first < nearest)
+    assert abs(long + RATE - len(samples) / 2) > abs(nearest + RATE / 2 - len(samples) / 2)
     samples = np.insert(samples, long, np.zeros(RATE, np.float32))
     (cut,) = cuts_of(samples, len(samples) / RATE / 2)
     assert long < cut < long + 1.3 * RATE

@@ -13,7 +13,7 @@ import pytest
 
 from whisper_npu.apps.archive.inputs import find_sources
 from whisper_npu.apps.archive.sources import MISSING
-from whisper_npu.apps.archive.stores import StoreError
+from whisper_npu.apps.archive.stores import Store, StoreError, joined
 from whisper_npu.errors import MissingPackageError, UsageError, WhisperNpuError
 
 from .conftest import NoCredentialsError
@@ -240,6 +240,32 @@ def test_a_folder_in_a_store_is_listed_once(moody):
     assert found[1].url == "moody://b/in/s/1.wav"
     assert len({source.identity for source in found}) == 4
     assert fs.calls.count("info") <= 4  # one for the folder, some for .ts; none for each recording
+
+
+def test_a_name_in_a_store_may_look_like_a_chain(memory):
+    memory.pipe_file("/b/in/a::b::[c]?#%20.wav", b"1")
+    memory.pipe_file("/b/m.txt", b"in/a::b::[c]?#%20.wav\n")
+    (listed,) = find_sources("memory://b/in")
+    (named,) = find_sources("memory://b/m.txt")
+    assert (named.url, named.identity) == (listed.url, listed.identity)
+    assert named.problem is None
+    store = Store(listed.url)
+    assert store.read(store.path, at_most=1) == b"1"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "url"),
+    [
+        ("s3://b", "a.wav", "s3://b/a.wav"),
+        ("memory://", "a.wav", "memory://a.wav"),
+        ("s3://b/x/", "y/a::b.wav", "s3://b/x/y/a::b.wav"),
+        ("s3://b/x::y", "a.wav", "s3://b/x::y/a.wav"),
+        ("simplecache::s3://b/x", "a.wav", "simplecache::s3://b/x/a.wav"),
+        ("zip://x::s3://b/a.zip", "a.wav", "zip://x/a.wav::s3://b/a.zip"),
+    ],
+)
+def test_a_name_below_a_url_is_one_of_its_own_file_system(folder, name, url):
+    assert joined(folder, name) == url
 
 
 def test_a_store_says_the_same_of_a_recording_by_every_way(memory):

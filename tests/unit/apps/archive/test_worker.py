@@ -239,7 +239,7 @@ def test_the_language_is_that_of_what_is_spoken_first(
 
     worker.decoder.detect_language = listen
     spoken = load_audio(SAMPLES / "sns-0870.wav")
-    silence = np.zeros(6 * RATE, np.float32)
+    silence = np.zeros(33 * RATE, np.float32)  # longer than what is heard for it
     cut_by(worker, recording(tmp_path / "spoken.wav", np.concatenate([silence, spoken])))
     cut_by(worker, recording(tmp_path / "silent.wav", silence))
     worker.model.detect_language(silence)
@@ -736,8 +736,22 @@ def test_settings_are_all_that_decides_the_text(asked: AskedArchive) -> None:
     assert replace(asked, device="CPU").settings() == found
 
 
+def test_paths_mean_the_same_in_every_process(
+    asked: AskedArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my", "base", "kernels"):
+        (tmp_path / name).mkdir()
+    found = replace(asked, out="out", model="my", model_dir="models", kernels=("kernels",))
+    paths = (found.out, found.model, found.model_dir, *found.kernels)
+    assert paths == tuple(str(tmp_path / name) for name in ("out", "my", "models", "kernels"))
+    assert replace(asked, model="base").model == "base"  # as for `load_model`, whatever lies here
+    assert replace(asked, model="./base").model == str(tmp_path / "base")
+    assert replace(asked, out="memory://out").out == "memory://out"
+
+
 def test_values_that_cannot_be_meant(asked: AskedArchive) -> None:
-    for minutes in (0, -1, float("nan")):
+    for minutes in (0, -1, 0.01, float("nan")):
         with pytest.raises(UsageError, match="part_minutes is"):
             replace(asked, part_minutes=minutes)
     with pytest.raises(UsageError, match="unknown output format"):
