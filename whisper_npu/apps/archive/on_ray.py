@@ -48,7 +48,6 @@ _OBJECT_STORE = 80 * 2**20  # bytes; Ray's least is 75 MB, and tasks and outcome
 _LONGEST_FOLDER = 40  # characters: Ray puts sockets below it, whose names may have 107
 # Ray tries for a quarter of an hour otherwise, and Ctrl-C would wait for that too.
 _IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_py_gcs_connect_timeout_s": "5"}
-_STARTED = "/tmp/ray/ray_current_cluster"  # is there while a cluster of `ray start` runs on this machine
 _HERE = "127.0.0.1"
 
 
@@ -97,7 +96,7 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
     Raises ClusterError.
     """
     require_ray()
-    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if os.path.exists(_STARTED) else "local")
+    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if _started().exists() else "local")
     with ExitStack() as stack:
         stack.enter_context(_variables(_quiet() | (_token() if address == "local" else _IMPATIENT)))
         import ray
@@ -133,6 +132,11 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
         except Exception as error:
             raise ClusterError(_refusal(error, address)) from error
         yield ray
+
+
+def _started() -> Path:
+    """The file that is there while a cluster of `ray start` runs on this machine, with its address."""
+    return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
 
 
 def _quiet() -> dict[str, str]:
@@ -193,7 +197,7 @@ def _signals_kept() -> Iterator[None]:
 def _check_that_it_answers(address: str) -> None:
     """Ray would try for ever. Raises ClusterError."""
     if address == "auto":
-        address = Path(_STARTED).read_text("utf-8").strip()
+        address = _started().read_text("utf-8").strip()
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
         raise UsageError(
