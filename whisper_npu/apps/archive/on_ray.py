@@ -293,7 +293,9 @@ class Crew:
         """What is done within a moment, of what is in hand."""
         until = monotonic() + _MOMENT
         while (left := until - monotonic()) > 0:
-            busy = {m.ref: m for m in self._members.values() if m.step == "working"}
+            working = [member for member in self._members.values() if member.step == "working"]
+            # The interrupt may have come before Ray was asked.
+            busy = {member.ref: member for member in working if member.ref is not None}
             if not busy:
                 return
             for ref in self._ready(list(busy), left):
