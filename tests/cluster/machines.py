@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +26,9 @@ class Machines:
     def __enter__(self) -> Machines:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("PYTHONPATH", str(ROOT))
+        # Of a short name, since Ray makes sockets below it.
+        self._folder = TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
+        os.environ["RAY_TMPDIR"] = self._folder.name
         from ray.cluster_utils import Cluster
 
         self.cluster: Any = Cluster(
@@ -47,6 +51,7 @@ class Machines:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cluster.shutdown()
+        self._folder.cleanup()
 
     @property
     def address(self) -> str:

@@ -129,7 +129,7 @@ def test_after_a_full_disk_the_same_command_goes_on(
             tmp_path / "in", out, small_folder, "--address", machines.address, "-f", "txt,srt"
         )
         code, err = ran(*command)
-        assert code == 1
+        assert code == 1, err
         assert "No space left on device" in err
         assert "Traceback" not in err
         n_before = n_done(out)
@@ -177,14 +177,14 @@ def test_a_recording_that_ends_its_workers_fails_and_the_others_do_not(
 
 
 def test_ctrl_c_keeps_what_is_done(machines: Machines, small_folder: Path, tmp_path: Path) -> None:
-    recordings = write_recordings(tmp_path / "in", 80)
+    recordings = write_recordings(tmp_path / "in", 200)
     out = tmp_path / "out"
     command = archive_of(tmp_path / "in", out, small_folder, "--address", machines.address)
     with running(*command) as driver:
         wait_until(lambda: n_done(out) >= 10, driver)
         os.killpg(driver.pid, signal.SIGINT)
         _, err = driver.communicate(timeout=30)
-    assert driver.returncode == 130
+    assert driver.returncode == 130, err
     assert "The same command goes on with what is left." in err
     assert err.rstrip().endswith("interrupted")
     n_before = n_done(out)
@@ -242,7 +242,7 @@ def test_where_the_head_of_the_cluster_is_gone_the_command_says_so(
         wait_until(lambda: n_done(out) >= 5, driver)
         machines.behead()
         _, err = driver.communicate(timeout=PATIENCE)
-    assert driver.returncode == 1
+    assert driver.returncode == 1, err
     assert "the head of the Ray cluster, 127.0.0.1:" in err
     assert "Traceback" not in err
     assert len(results(out)) == n_done(out) > 0

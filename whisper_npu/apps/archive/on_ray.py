@@ -41,13 +41,13 @@ PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a r
 _WARNING = 15.0  # seconds without one, before a line says what is waited for
 _LOOK = 2.0  # seconds between two looks at which machines there are
 _ANSWER = 10.0  # seconds that a cluster has to answer in
+_POLL = 0.01  # seconds
 _TIDY = 5.0  # seconds that workers have to close their devices
 _MOMENT = 1.0  # seconds that work in hand has to end in when a run is stopped
 _OBJECT_STORE = 80 * 2**20  # bytes; Ray's least is 75 MB, and tasks and outcomes are small
 _LONGEST_FOLDER = 40  # characters: Ray puts sockets below it, whose names may have 107
 # Ray tries for a quarter of an hour otherwise, and Ctrl-C would wait for that too.
 _IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_py_gcs_connect_timeout_s": "5"}
-_STARTED = "/tmp/ray/ray_current_cluster"  # is there while a cluster of `ray start` runs on this machine
 _HERE = "127.0.0.1"
 
 
@@ -96,10 +96,9 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
     Raises ClusterError.
     """
     require_ray()
-    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if os.path.exists(_STARTED) else "local")
+    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if _started().exists() else "local")
     with ExitStack() as stack:
         stack.enter_context(_variables(_quiet() | (_token() if address == "local" else _IMPATIENT)))
-        stack.enter_context(_signals_kept())
         import ray
         import ray.util.scheduling_strategies
 
@@ -128,11 +127,16 @@ def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType
         stack.enter_context(redirect_stdout(io.StringIO()))
         stack.callback(ray.shutdown)
         try:
-            with _nothing_on_stderr():
+            with _nothing_on_stderr(), _signals_kept():
                 ray.init(**options)
         except Exception as error:
             raise ClusterError(_refusal(error, address)) from error
         yield ray
+
+
+def _started() -> Path:
+    """The file that is there while a cluster of `ray start` runs on this machine, with its address."""
+    return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
 
 
 def _quiet() -> dict[str, str]:
@@ -193,7 +197,7 @@ def _signals_kept() -> Iterator[None]:
 def _check_that_it_answers(address: str) -> None:
     """Ray would try for ever. Raises ClusterError."""
     if address == "auto":
-        address = Path(_STARTED).read_text("utf-8").strip()
+        address = _started().read_text("utf-8").strip()
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "/" in host:
         raise UsageError(
@@ -223,8 +227,8 @@ def _refusal(error: Exception, address: str) -> str:
         return f"the Ray cluster {address} has another version of Ray or Python than this program: {reason}"
     return (
         f"the Ray cluster {address} cannot be joined from this machine: {reason}. The command must run on a "
-        "machine of the cluster (ray start --address=HOST:PORT), with RAY_AUTH_MODE=token where that asks for "
-        "a token; --address local works without one"
+        "machine of the cluster (ray start --address=HOST:PORT), with RAY_AUTH_MODE=token where that asks "
+        "for a token; --address local works without one"
     )
 
 
@@ -270,8 +274,7 @@ class Crew:
             self._hand_out()
             busy = {member.ref: member for member in self._members.values() if member.ref is not None}
             self._wait_for_workers()
-            ready, _ = self._ray.wait(list(busy), timeout=_LOOK) if busy else ([], None)
-            for ref in ready:
+            for ref in self._ready(list(busy), _LOOK):
                 if (done := self._came(busy[ref])) is not None:
                     yield done
 
@@ -290,13 +293,27 @@ class Crew:
         """What is done within a moment, of what is in hand."""
         until = monotonic() + _MOMENT
         while (left := until - monotonic()) > 0:
-            busy = {m.ref: m for m in self._members.values() if m.step == "working"}
+            working = [member for member in self._members.values() if member.step == "working"]
+            # The interrupt may have come before Ray was asked.
+            busy = {member.ref: member for member in working if member.ref is not None}
             if not busy:
                 return
-            ready, _ = self._ray.wait(list(busy), timeout=left)
-            for ref in ready:
+            for ref in self._ready(list(busy), left):
                 if (done := self._came(busy[ref])) is not None:
                     yield done
+
+    def _ready(self, refs: list[Any], seconds: float) -> list[Any]:
+        """Those that have come, as soon as there is one; none after so many seconds.
+
+        Ray does not wait itself: it would make a KeyboardInterrupt of whatever a signal's handler raises.
+        """
+        until = monotonic() + seconds
+        while refs and monotonic() < until:
+            ready: list[Any] = self._ray.wait(refs, num_returns=len(refs), timeout=0)[0]
+            if ready:
+                return ready
+            sleep(_POLL)
+        return []
 
     def _hire(self) -> None:
         """Ask Ray for workers where there should be some and are none."""

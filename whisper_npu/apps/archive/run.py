@@ -19,7 +19,7 @@ from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.stores import is_url, local_path
 from whisper_npu.apps.archive.summary import Summary
 from whisper_npu.apps.archive.tasks import Done, Failed
-from whisper_npu.errors import OutputError, WhisperNpuError
+from whisper_npu.errors import OutputError
 from whisper_npu.transcription.check import check_model
 from whisper_npu.transcription.compute_type import resolve_compute_type
 
@@ -57,7 +57,7 @@ def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> S
                 done.append(one)
                 news.done(one)
                 ledger.landed(one.line)
-    except (KeyboardInterrupt, WhisperNpuError) as error:
+    except (KeyboardInterrupt, Exception) as error:  # whoever asked raises it again, once all is kept
         stopped = error
     try:
         ledger.close(watched.failures)

@@ -94,7 +94,7 @@ _SHARED = configurable(
 
 
 def _archive(**given: Any) -> int:
-    """Transcribe thousands of recordings, on this machine or on a Ray cluster.
+    """Transcribe thousands of recordings, on one machine or many.
 
     It needs the extra ray: pip install 'whisper-npu[ray]'. What is done stays done: started again, the same
     command does only what is missing. Progress, failures and a summary go to stderr.

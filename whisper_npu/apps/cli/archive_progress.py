@@ -40,7 +40,7 @@ class ArchiveProgress:
         self._is_line = not quiet and knows_codes(self._stderr.stream, os.environ)
         self._ticker = ticker(_REDRAWN if self._is_line else HALF_A_MINUTE, self.tick)
         self._step = "starting"
-        self._n_todo = self._n_before = self._n_done = self._n_failed = 0
+        self._n_todo = self._n_done = self._n_failed = 0
         self._seconds_done = 0.0  # of audio, parts of recordings counted
         self._seconds_whole = 0.0  # of audio, of recordings that are whole
         self._ran_on: dict[str, int] = {}
@@ -60,7 +60,7 @@ class ArchiveProgress:
 
     def found(self, n_todo: int, n_before: int) -> None:
         with self._lock:
-            self._n_todo, self._n_before = n_todo, n_before
+            self._n_todo, self._step = n_todo, ""
         before = f", {n_before:,} are done already" if n_before else ""
         self.note(f"{n_todo:,} recordings to transcribe{before}")
 

@@ -33,14 +33,19 @@ class Ref:
 
 
 class Actor:
-    def __init__(self, cls: type, options: dict[str, Any]) -> None:
+    def __init__(self, cls: type, options: dict[str, Any], on_call: Callable[[str], None]) -> None:
+        self.on_call = on_call
         self.instance: Any = cls()
         self.node = options["scheduling_strategy"][0]
         self.options = options
         self.is_dead = False
 
     def __getattr__(self, name: str) -> Any:
-        return SimpleNamespace(remote=lambda *arguments: Ref(self, name, arguments))
+        def remote(*arguments: Any) -> Ref:
+            self.on_call(name)
+            return Ref(self, name, arguments)
+
+        return SimpleNamespace(remote=remote)
 
 
 class FakeRay:
@@ -50,6 +55,7 @@ class FakeRay:
         self.machines = nodes
         self.on_get: Callable[[Ref], None] = lambda ref: None
         self.on_wait: Callable[[], None] = lambda: None
+        self.on_call: Callable[[str], None] = lambda method: None  # before it is sent
         self.actors: list[Actor] = []
         self.exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
         affinity = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, *, soft: (node, soft))
@@ -67,7 +73,7 @@ class FakeRay:
     def remote(self, cls: type) -> Any:
         def made(**options: Any) -> Any:
             def remote() -> Actor:
-                self.actors.append(Actor(cls, options))
+                self.actors.append(Actor(cls, options, lambda method: self.on_call(method)))
                 return self.actors[-1]
 
             return SimpleNamespace(remote=remote)

@@ -77,7 +77,8 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
         yield fake
 
     monkeypatch.setattr(on_ray, "cluster", cluster)
-    monkeypatch.setattr(on_ray, "_LOOK", 0.0)
+    monkeypatch.setattr(on_ray, "_LOOK", 0.001)
+    monkeypatch.setattr(on_ray, "_POLL", 0.0)
     monkeypatch.setattr(on_ray, "_unreachable", lambda host, port: None)
     monkeypatch.setattr(run, "require_ray", lambda: None)
     monkeypatch.setattr(on_node, "Worker", StandIn)
@@ -300,6 +301,31 @@ def test_an_interrupt_waits_a_moment_for_what_is_in_hand_and_keeps_it(ray: FakeR
     assert len(names(folder)) == summary.n_done
     assert sum(StandIn.tried.values()) == summary.n_done  # what was in hand is done, and nothing after it
     assert all(actor.is_dead for actor in ray.actors)
+
+
+def test_an_interrupt_in_the_midst_of_handing_out_keeps_what_is_done(ray: FakeRay, folder: Path) -> None:
+    calls = []
+
+    def interrupts(method: str) -> None:
+        calls.append(method)
+        if calls.count("do") == 4:
+            raise KeyboardInterrupt
+
+    ray.on_call = interrupts
+    summary = go(folder)
+    assert isinstance(summary.stopped_by, KeyboardInterrupt)
+    assert len(names(folder)) == summary.n_done == 3
+
+
+def test_a_defect_of_ours_in_the_driver_keeps_what_is_done(ray: FakeRay, folder: Path) -> None:
+    def fails(method: str) -> None:
+        if sum(StandIn.tried.values()) == 2:
+            raise ZeroDivisionError
+
+    ray.on_call = fails
+    summary = go(folder)
+    assert isinstance(summary.stopped_by, ZeroDivisionError)
+    assert len(names(folder)) == 2
 
 
 def test_where_no_machine_comes_the_run_ends_and_says_how_to_go_on(
