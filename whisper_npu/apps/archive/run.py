@@ -19,6 +19,7 @@ from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.stores import is_url, local_path
 from whisper_npu.apps.archive.summary import Summary
 from whisper_npu.apps.archive.tasks import Done, Failed
+from whisper_npu.apps.sources import STDIN
 from whisper_npu.errors import OutputError
 from whisper_npu.transcription.check import check_model
 from whisper_npu.transcription.compute_type import resolve_compute_type
@@ -40,7 +41,7 @@ def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> S
     storage = Storage(asked.out)
     storage.check()
     ledger = Ledger(storage)
-    opened = ledger.open(asked.settings(), sources)
+    opened = ledger.open(asked.settings(), sources, protected=() if what == STDIN else (what,))
     news.found(len(opened.todo), opened.n_done)
     watched = _Watched(news)
     todo = [source for source in opened.todo if source.problem is None]

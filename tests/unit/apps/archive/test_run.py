@@ -21,7 +21,7 @@ from whisper_npu.apps.archive.run import run_archive
 from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.summary import Summary
 from whisper_npu.apps.archive.tasks import Done, Failed, Outcome, Task
-from whisper_npu.errors import CheckpointError, DeviceError, OutputError
+from whisper_npu.errors import CheckpointError, DeviceError, OutputError, UsageError
 
 
 class StandIn:
@@ -108,6 +108,27 @@ def names(folder: Path) -> list[str]:
 
 
 ALL = [f"r{number}.wav" for number in range(6)]
+
+
+@pytest.mark.parametrize("manifest", ["r0.txt", "r0.srt/../r0.txt", "results.jsonl", "link.txt"])
+def test_a_manifest_is_never_overwritten(ray: FakeRay, folder: Path, manifest: str) -> None:
+    (folder / "in" / "r0.txt").write_text("r0.wav\n")
+    (folder / "in" / "r0.srt").mkdir()
+    (folder / "in" / "link.txt").symlink_to("r0.txt")
+    (folder / "in" / "results.jsonl").write_text('{"path": "r0.wav"}\n')
+    asked = AskedArchive(out=str(folder / "in"), formats=("txt",), model="tiny.en", device="emulator")
+    with pytest.raises(UsageError, match="is read for this archive and could be overwritten"):
+        run_archive(str(folder / "in" / manifest), asked, Wanted(), Heard())
+    assert (folder / "in" / "r0.txt").read_text() == "r0.wav\n"
+    assert not list((folder / "in").glob("done/*"))
+
+
+def test_a_manifest_beside_its_results_is_fine_where_no_transcript_has_its_name(
+    ray: FakeRay, folder: Path
+) -> None:
+    (folder / "in" / "talks.txt").write_text("r0.wav\nr1.wav\n")
+    asked = AskedArchive(out=str(folder / "in"), formats=("txt",), model="tiny.en", device="emulator")
+    assert run_archive(str(folder / "in" / "talks.txt"), asked, Wanted(), Heard()).n_done == 2
 
 
 def test_every_recording_is_done_once(ray: FakeRay, folder: Path) -> None:

@@ -650,7 +650,7 @@ def test_whatever_the_order_and_whoever_is_lost_the_result_is_the_same(
     folder = tmp_path_factory.mktemp("any order")
     asked = replace(asked, out=str(folder / "out"))
     driver, ledger = Driver.of(sources), Ledger(Storage(asked.out))
-    ledger.open(asked.settings(), sources)
+    ledger.open(asked.settings(), sources, ())
     worker = HearingWorker(asked)
     left = 2  # workers that may be lost
     while driver.tasks:
