@@ -206,8 +206,8 @@ class Ledger:
             if self._storage.names(DONE) or self._storage.names(PARTS):
                 name, old, new = difference
                 raise UsageError(
-                    f"{self._storage}: was begun with {shown(name)} {quoted(old)}, not {quoted(new)}; ask for "
-                    "the same, or choose another --out"
+                    f"{self._storage}: was begun with {shown(name)} {quoted(old)}, not {quoted(new)}; ask "
+                    "for the same, or choose another --out"
                 )
             self._storage.write(SETTINGS, f"{content}\n")
         except BaseException:

@@ -66,7 +66,7 @@ class Worker:
 
     def __init__(self, asked: AskedArchive) -> None:
         self._asked = asked
-        self._ledger = Ledger(Storage(asked.out, asked.storage_options))
+        self._ledger = Ledger(Storage(asked.out))
         self._host = platform.node()
         self._opened: _Opened | None = None
         self._model = load_model(

@@ -23,7 +23,6 @@ from whisper_npu.apps.cli.transcribe import (
     checked_defaults,
 )
 from whisper_npu.apps.cli.values import SWITCH, TEXT, TEXT_OR_NONE, Number
-from whisper_npu.extras import require_package
 
 FOUND = Argument(
     "what",
@@ -101,18 +100,11 @@ def _archive(**given: Any) -> int:
     """
     source = click.get_current_context().get_parameter_source
     typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
-    require_ray()
     for line in unknown_variables(CONFIGURABLE):
         say(line)
     from whisper_npu.apps.cli.archive_command import archive_what
 
     return archive_what(given, typed)
-
-
-def require_ray() -> None:
-    """Raises MissingPackageError where the extra is not installed."""
-    for package in ("ray", "fsspec"):
-        require_package(package, "ray", "whisper-npu archive")
 
 
 archive = Command(

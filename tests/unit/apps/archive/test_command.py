@@ -42,7 +42,6 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AskedArchive]:
             found.append(asked_archive(given, typed))
             return 0
 
-        monkeypatch.setattr(command, "require_ray", lambda: None)
         monkeypatch.setattr(archive_command, "archive_what", keep)
         with command.archive.make_context(
             "archive", list(arguments), parent=click.Context(command.archive)
@@ -85,6 +84,8 @@ def test_paths_are_absolute_for_workers_are_elsewhere(
 def test_without_an_output_folder_it_says_what_that_is_for(parsed: Callable[..., AskedArchive]) -> None:
     with pytest.raises(UsageError, match="--out FOLDER is missing: results land there"):
         parsed("talks")
+    with pytest.raises(UsageError, match="--out is empty; is it a variable of the shell that is not set"):
+        parsed("talks", "--out", "")
 
 
 @pytest.mark.parametrize("option", ["--skip_existing", "--resume", "--report=x.json", "--recursive"])
@@ -111,8 +112,8 @@ def test_without_ray_it_says_what_to_install(
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused before Ray is needed, so that these tests need none."""
     pytest.importorskip("fsspec")
-    monkeypatch.setattr(command, "require_ray", lambda: None)
     monkeypatch.setattr(run, "require_ray", lambda: None)
+    monkeypatch.setattr(run, "find_cluster", lambda asked, note: "local")
 
     def begins(*_: object) -> None:
         raise AssertionError("the work has begun")
@@ -188,7 +189,6 @@ def test_the_exit_code_says_whether_all_is_done(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(command, "require_ray", lambda: None)
     monkeypatch.setattr(archive_command, "run_archive", lambda *_: summary)
     assert run_program(["archive", "talks", "--out", str(tmp_path / "out")]) == code
     out, err = capsys.readouterr()

@@ -13,10 +13,10 @@ import pytest
 
 import whisper_npu
 from tests.unit.apps.archive.fake_ray import FakeRay, RayActorError, Ref
-from whisper_npu.apps.archive import on_node, on_ray, run
-from whisper_npu.apps.archive.asked import AskedArchive
+from whisper_npu.apps.archive import crew, on_node, run
+from whisper_npu.apps.archive.asked import AskedArchive, Wanted
+from whisper_npu.apps.archive.cluster import ClusterError
 from whisper_npu.apps.archive.ledger import Ledger
-from whisper_npu.apps.archive.on_ray import ClusterError, Wanted
 from whisper_npu.apps.archive.run import run_archive
 from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.summary import Summary
@@ -76,10 +76,10 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     def cluster(*_: object) -> Iterator[FakeRay]:
         yield fake
 
-    monkeypatch.setattr(on_ray, "cluster", cluster)
-    monkeypatch.setattr(on_ray, "_LOOK", 0.001)
-    monkeypatch.setattr(on_ray, "_POLL", 0.0)
-    monkeypatch.setattr(on_ray, "_unreachable", lambda host, port: None)
+    monkeypatch.setattr(crew, "cluster", cluster)
+    monkeypatch.setattr(crew, "_LOOK", 0.001)
+    monkeypatch.setattr(run, "find_cluster", lambda asked, note: "local")
+    monkeypatch.setattr(crew, "unreachable", lambda host, port: None)
     monkeypatch.setattr(run, "require_ray", lambda: None)
     monkeypatch.setattr(on_node, "Worker", StandIn)
     monkeypatch.setattr(on_node, "runs_on", lambda worker: "the CPU")
@@ -352,8 +352,8 @@ def test_a_defect_of_ours_in_the_driver_keeps_what_is_done(ray: FakeRay, folder:
 def test_where_no_machine_comes_the_run_ends_and_says_how_to_go_on(
     ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(on_ray, "PATIENCE", 0.05)
-    monkeypatch.setattr(on_ray, "_WARNING", 0.0)
+    monkeypatch.setattr(crew, "PATIENCE", 0.05)
+    monkeypatch.setattr(crew, "_WARNING", 0.0)
     ray.machines = {"head": 0}
     news = Heard()
     summary = go(folder, news)
@@ -366,7 +366,7 @@ def test_where_no_machine_comes_the_run_ends_and_says_how_to_go_on(
 def test_a_head_that_is_gone_ends_the_run(
     ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(on_ray, "_unreachable", lambda host, port: "Connection refused")
+    monkeypatch.setattr(crew, "unreachable", lambda host, port: "Connection refused")
     summary = go(folder)
     assert isinstance(summary.stopped_by, ClusterError)
     assert "the head of the Ray cluster, 127.0.0.1:1, is gone" in str(summary.stopped_by)
