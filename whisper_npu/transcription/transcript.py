@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_FRAMES_PER_SECOND = 100  # in which `Segment.seek` counts
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,9 @@ class Word:
     end: float
     word: str  # with the space before it, if it has one
     probability: float  # 0..1
+
+    def moved(self, seconds: float) -> Word:
+        return replace(self, start=seconds + self.start, end=seconds + self.end)
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,16 @@ class Segment:
     compression_ratio: float  # of the text by zlib; high if it repeats itself
     temperature: float  # with which it was sampled; 0 is greedy
     words: tuple[Word, ...] | None  # None without word timestamps
+
+    def moved(self, seconds: float) -> Segment:
+        """The same, so much later: from a part of a recording to the whole."""
+        return replace(
+            self,
+            seek=self.seek + round(seconds * _FRAMES_PER_SECOND),
+            start=seconds + self.start,
+            end=seconds + self.end,
+            words=self.words and tuple(word.moved(seconds) for word in self.words),
+        )
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class AskedArchive:
             "kernel": self.kernel,
             "fidelity": self.fidelity.value,
             "compute_type": self.compute_type,
-            "formats": list(self.formats),
+            "formats": ",".join(sorted(set(self.formats))),
             "part_minutes": self.part_minutes,
             "audio_track": self.audio_track,
             "strict": self.strict,

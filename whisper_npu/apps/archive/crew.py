@@ -32,6 +32,7 @@ from whisper_npu.errors import OutputError, WhisperNpuError, one_line
 PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a run ends
 _WARNING = 15.0  # seconds without one, before a line says what is waited for
 _LOOK = 2.0  # seconds between two looks at which machines there are
+_TRIES = 3  # a network may fail for a moment
 _TIDY = 5.0  # seconds that workers have to close their devices
 _MOMENT = 1.0  # seconds that work in hand has to end in when a run is stopped
 
@@ -89,6 +90,7 @@ class Crew:
         self._deaths: Counter[tuple[str, str]] = Counter()  # before a worker was ready
         self._names: dict[str, str] = {}  # of nodes, by id
         self._looked = 0.0
+        self._n_silent = 0  # times in a row that the head did not answer
         self._alive = monotonic()  # when there was a worker
         self._warned = False
         self._actor_class = ray.remote(_on_node())
@@ -138,7 +140,8 @@ class Crew:
         """Ask Ray for workers where there should be some and are none."""
         if monotonic() - self._looked < _LOOK:
             return
-        self._check_head()
+        if self._is_head_silent():
+            return
         nodes = [_node(one) for one in self._ray.nodes() if one["Alive"]]
         self._names |= {node.id: node.name for node in nodes}
         wanted = self._wanted
@@ -148,8 +151,8 @@ class Crew:
             threads=wanted.threads,
             n_workers=wanted.n_workers,
             memory=wanted.memory,
+            without=self._problems,
         )
-        fit = [place for place in fit if (place.node.id, place.device) not in self._problems]
         if not fit and not self._members and self._problems:
             raise self._all_failed()
         for place in fit:
@@ -160,17 +163,21 @@ class Crew:
         self._looked = monotonic()
         self._tell_crew()
 
-    def _check_head(self) -> None:
-        """Raises ClusterError where the cluster's head is gone.
+    def _is_head_silent(self) -> bool:
+        """Raises ClusterError where the cluster's head has not answered several times, with a moment between.
 
         Ray itself would wait for it for a minute, and then end this process.
         """
         host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
-        if (problem := unreachable(host, int(port))) is not None:
+        problem = unreachable(host, int(port))
+        self._n_silent = 0 if problem is None else self._n_silent + 1
+        self._looked = monotonic()
+        if self._n_silent >= _TRIES:
             raise ClusterError(
                 f"the head of the Ray cluster, {host}:{port}, is gone ({problem}). What is done is kept; the "
                 "same command goes on, once there is a cluster again, or with --address local"
             )
+        return problem is not None
 
     def _hired(self, place: Place) -> Member:
         on = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy

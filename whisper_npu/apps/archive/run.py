@@ -52,13 +52,14 @@ def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> S
         if source.problem is not None:
             watched.failed(Failed(source, reason(AudioError(source.problem), source)))
     handing = Handing(todo)
-    done: list[Done] = []
+    n_done, audio_seconds = 0, 0.0
     stopped: BaseException | None = None
     try:
         shared = Shared(storage.read(SETTINGS), _a_path(todo))
         with closing(work(asked, handing, wanted, address, shared, watched)) as coming:
             for one in coming if todo else ():
-                done.append(one)
+                n_done += 1
+                audio_seconds += one.audio_seconds
                 news.done(one)
                 ledger.landed(one.line)
     except (KeyboardInterrupt, Exception) as error:  # whoever asked raises it again, once all is kept
@@ -69,10 +70,10 @@ def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> S
         stopped = stopped or error
     return Summary(
         n_before=opened.n_done,
-        n_done=len(done),
+        n_done=n_done,
         failed=tuple(watched.failures),
         n_left=handing.n_left,
-        audio_seconds=sum(one.audio_seconds for one in done),
+        audio_seconds=audio_seconds,
         wall_seconds=perf_counter() - started,
         ran_on=watched.ran_on,
         stopped_by=stopped,

@@ -223,7 +223,7 @@ def test_progress_tells_how_far_it_is_and_how_fast() -> None:
         shown.crew({"the CPU": 2}, 3)
         clock.now = 3600.0
         for number in range(100):
-            shown.done(Done(source(f"r{number}"), 72.0, 1.0, "{}"))
+            shown.done(Done(source(f"r{number}"), 72.0, "{}"))
         shown.failed(Failed(source("bad.wav"), "is not audio"))
         assert shown.line() == (
             "101 of 300, 1 failed, 2.00 h of audio, 2.0 h an hour, 2 of 3 workers, 1 h 58 min left"

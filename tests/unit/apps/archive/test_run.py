@@ -42,7 +42,7 @@ class StandIn:
         source = task.source
         files = {f"{source.stem}.txt": f"{source.name}\n"}
         line = {"name": source.name, "identity": source.identity, "text": source.name}
-        return Done(source, 60.0, 1.0, self.ledger.store(source, files, line))
+        return Done(source, 60.0, self.ledger.store(source, files, line))
 
     def close(self) -> None:
         pass
@@ -371,6 +371,27 @@ def test_a_head_that_is_gone_ends_the_run(
     assert isinstance(summary.stopped_by, ClusterError)
     assert "the head of the Ray cluster, 127.0.0.1:1, is gone" in str(summary.stopped_by)
     assert summary.n_left == 6
+
+
+def test_a_head_that_is_silent_for_a_moment_ends_nothing(
+    ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["Connection refused", "Connection refused"])
+    monkeypatch.setattr(crew, "unreachable", lambda host, port: next(answers, None))
+    assert go(folder).n_done == 6
+
+
+def test_where_one_worker_is_wanted_and_the_first_machine_cannot_work_another_does(
+    ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray.machines["lap"] = 3
+
+    def lacks(asked: AskedArchive) -> None:
+        if asked.threads == 4:
+            raise CheckpointError("small is not there")
+
+    monkeypatch.setattr(StandIn, "on_start", staticmethod(lacks))
+    assert go(folder, n_workers=1).n_done == 6
 
 
 def test_a_worker_that_sees_another_output_folder_does_not_begin(
