@@ -19,7 +19,7 @@ from typing import Any
 
 from whisper_npu import __version__
 from whisper_npu.apps.archive.asked import AskedArchive, Wanted
-from whisper_npu.apps.archive.cluster import ClusterError, as_raised, cluster, unreachable
+from whisper_npu.apps.archive.cluster import LOCAL, ClusterError, as_raised, cluster, unreachable
 from whisper_npu.apps.archive.handing import MOST_DEATHS, Handing
 from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.places import NPU, Node, Place, places
@@ -33,6 +33,7 @@ PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a r
 _WARNING = 15.0  # seconds without one, before a line says what is waited for
 _LOOK = 2.0  # seconds between two looks at which machines there are
 _TRIES = 3  # a network may fail for a moment
+_RAY_ENDED = "Ray has ended on this machine. What is done is kept; the same command goes on"
 _TIDY = 5.0  # seconds that workers have to close their devices
 _MOMENT = 1.0  # seconds that work in hand has to end in when a run is stopped
 
@@ -48,7 +49,7 @@ def work(
     concerns all recordings. However it ends, what was started here is ended.
     """
     with as_raised(), cluster(address, asked.device, news) as ray:
-        crew = Crew(ray, asked, handing, wanted, shared, news)
+        crew = Crew(ray, asked, handing, wanted, shared, news, is_local=address == LOCAL)
         try:
             yield from crew.work()
         except KeyboardInterrupt:
@@ -82,9 +83,11 @@ class Crew:
         wanted: Wanted,
         shared: Shared,
         news: News,
+        *,
+        is_local: bool,
     ) -> None:
         self._ray, self._asked, self._handing, self._wanted = ray, asked, handing, wanted
-        self._shared, self._news = shared, news
+        self._shared, self._news, self._is_local = shared, news, is_local
         self._members: dict[tuple[str, int], Member] = {}  # by the node's id and the worker's number there
         self._problems: dict[tuple[str, str], Exception] = {}  # of a node's id and device: no workers there
         self._deaths: Counter[tuple[str, str]] = Counter()  # before a worker was ready
@@ -143,6 +146,8 @@ class Crew:
         if self._is_head_silent():
             return
         nodes = [_node(one) for one in self._ray.nodes() if one["Alive"]]
+        if self._is_local and not nodes:
+            raise ClusterError(_RAY_ENDED)
         self._names |= {node.id: node.name for node in nodes}
         wanted = self._wanted
         fit = places(
@@ -172,6 +177,8 @@ class Crew:
         problem = unreachable(host, int(port))
         self._n_silent = 0 if problem is None else self._n_silent + 1
         self._looked = monotonic()
+        if self._n_silent and self._is_local:
+            raise ClusterError(_RAY_ENDED)
         if self._n_silent >= _TRIES:
             raise ClusterError(
                 f"the head of the Ray cluster, {host}:{port}, is gone ({problem}). What is done is kept; the "

@@ -15,8 +15,9 @@ from whisper_npu.apps.archive.inputs import find_sources
 from whisper_npu.apps.archive.ledger import Ledger
 from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.reading import reason
-from whisper_npu.apps.archive.shared import SETTINGS, Shared
+from whisper_npu.apps.archive.shared import Shared
 from whisper_npu.apps.archive.sources import Source
+from whisper_npu.apps.archive.stems import SETTINGS
 from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.stores import is_url, local_path
 from whisper_npu.apps.archive.summary import Summary
@@ -28,7 +29,7 @@ from whisper_npu.transcription.compute_type import resolve_compute_type
 
 
 def run_archive(what: str, asked: AskedArchive, wanted: Wanted, news: News) -> Summary:
-    """Transcribe what is not done yet of `what`: a manifest, a folder, or the address of either.
+    """Transcribe what is not done yet of `what`: a manifest, a folder, or the URL of either.
 
     An interrupt or an error that concerns all recordings ends the work and is in the summary; what is done is
     kept, and the same call goes on. Raises what is wrong before any work: UsageError, MissingPackageError,

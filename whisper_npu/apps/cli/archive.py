@@ -29,7 +29,7 @@ FOUND = Argument(
     metavar="WHAT",
     type=TEXT,
     help="A folder of recordings, a manifest (csv, tsv, jsonl, or txt with one path in each line), or the "
-    "address of either, such as s3://bucket/talks.",
+    "URL of either, such as s3://bucket/talks.",
 )
 
 
@@ -45,7 +45,7 @@ RESULTS = group(
         "-o",
         type=TEXT_OR_NONE,
         metavar="FOLDER",
-        help="Where results land, and from where the same command goes on: a folder, or an address.",
+        help="Where results land, and from where the same command goes on: a folder, or a URL.",
     ),
     option("--quiet", "-q", type=SWITCH, default=False, help="Print only failures."),
 )

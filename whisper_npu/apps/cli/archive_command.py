@@ -94,10 +94,10 @@ def ending(summary: Summary, out: str) -> list[str]:
         parts.append(f"{summary.n_left:,} left")
     lines = [f"{', '.join(parts)}; results in {shown(out)}"]
     if summary.n_done:
-        hours = summary.audio_seconds / 3600
         pace = summary.audio_seconds / summary.wall_seconds
         lines.append(
-            f"MEASURED {duration(summary.wall_seconds)} for {hours:,.2f} h of audio: {pace:,.1f} h an hour; "
+            f"MEASURED {duration(summary.wall_seconds)} for {duration(summary.audio_seconds)} of audio: "
+            f"{pace:,.1f} h per hour; "
             + ", ".join(f"{count} x {device}" for device, count in summary.ran_on.items())
         )
     lines += [shown(f"failed: {one.source.name}: {one.reason}") for one in summary.failed[:MOST_NAMED]]

@@ -159,7 +159,7 @@ SUMMARY = Summary(
 def test_a_summary_tells_what_came_of_it_and_how_long_it_took() -> None:
     lines = ending(SUMMARY, "texts/")
     assert lines[0] == "100 done, 12 done before, 11 failed; results in texts/"
-    assert lines[1] == "MEASURED 30 min for 2.00 h of audio: 4.0 h an hour; 2 x the CPU (emulated NPU)"
+    assert lines[1] == "MEASURED 30 min for 2 h 00 min of audio: 4.0 h per hour; 2 x the CPU (emulated NPU)"
     assert lines[2] == "failed: bad0.wav: is not audio"
     assert lines[-1] == "and 1 more failed: results.jsonl has all of them"
     assert len(lines) == 13
@@ -226,11 +226,11 @@ def test_progress_tells_how_far_it_is_and_how_fast() -> None:
             shown.done(Done(source(f"r{number}"), 72.0, "{}"))
         shown.failed(Failed(source("bad.wav"), "is not audio"))
         assert shown.line() == (
-            "101 of 300, 1 failed, 2.00 h of audio, 2.0 h an hour, 2 of 3 workers, 1 h 58 min left"
+            "101 of 300, 1 failed, 2 h 00 min of audio, 2.0 h per hour, 2 of 3 workers, 1 h 58 min left"
         )
         shown.tick()
     lines = stderr.getvalue().splitlines()
-    assert lines[0] == "whisper-npu: 300 recordings to transcribe, 20 are done already"
+    assert lines[0] == "whisper-npu: 300 recordings to transcribe, 20 done already"
     assert "whisper-npu: error: bad.wav: is not audio" in lines
     assert lines[-1].startswith("whisper-npu: 101 of 300")
 

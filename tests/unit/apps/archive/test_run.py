@@ -78,7 +78,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 
     monkeypatch.setattr(crew, "cluster", cluster)
     monkeypatch.setattr(crew, "_LOOK", 0.001)
-    monkeypatch.setattr(run, "find_cluster", lambda asked, note: "local")
+    monkeypatch.setattr(run, "find_cluster", lambda asked, note: asked or "127.0.0.1:1")
     monkeypatch.setattr(crew, "unreachable", lambda host, port: None)
     monkeypatch.setattr(run, "require_ray", lambda: None)
     monkeypatch.setattr(on_node, "Worker", StandIn)
@@ -371,6 +371,25 @@ def test_a_head_that_is_gone_ends_the_run(
     assert isinstance(summary.stopped_by, ClusterError)
     assert "the head of the Ray cluster, 127.0.0.1:1, is gone" in str(summary.stopped_by)
     assert summary.n_left == 6
+
+
+def test_a_ray_of_this_run_alone_that_has_ended_ends_it_at_once(
+    ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(task: Task) -> None:
+        ray.machines = {}
+
+    monkeypatch.setattr(StandIn, "on_task", staticmethod(ends))
+    summary = go(folder, address="local")
+    assert isinstance(summary.stopped_by, ClusterError)
+    assert str(summary.stopped_by).startswith("Ray has ended on this machine")
+
+
+def test_a_recording_that_is_not_there_is_named_once(ray: FakeRay, folder: Path) -> None:
+    (folder / "in" / "m.txt").write_text(f"{folder}/in/no.wav\nnone.wav\nr0.wav\n")
+    asked = AskedArchive(out=str(folder / "out"), formats=("txt",), model="tiny.en", device="emulator")
+    summary = run_archive(str(folder / "in" / "m.txt"), asked, Wanted(), Heard())
+    assert [one.reason for one in summary.failed] == ["no such file", "no such file"]
 
 
 def test_a_head_that_is_silent_for_a_moment_ends_nothing(
