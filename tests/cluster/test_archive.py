@@ -239,6 +239,7 @@ def test_a_cluster_of_ray_start_is_found_unasked(
     recordings = write_recordings(tmp_path / "in", 20)
     with TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.setenv("HOME", folder)  # without a token of Ray, for which a head would ask
         port = free_port()
         stack.enter_context(ray_start("--head", f"--port={port}", "--node-ip-address=127.0.0.1"))
         wait_until((Path(folder) / "ray" / "ray_current_cluster").exists)

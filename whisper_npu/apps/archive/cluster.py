@@ -249,8 +249,7 @@ def _refusal(error: Exception, address: str) -> str:
         return f"Ray cannot be started on this machine: {reason}"
     if "ersion mismatch" in reason:
         return f"the Ray cluster {address} has another version of Ray or Python than this program: {reason}"
-    if "token" in reason.lower():
-        remedy = "set RAY_AUTH_MODE=token, with the token of that cluster"
-    else:
-        remedy = f"let this machine be of that cluster (ray start --address={address})"
-    return f"the Ray cluster {address} cannot be joined: {reason}; {remedy}, or give --address local"
+    return (
+        f"the Ray cluster {address} cannot be joined: {reason}; start its part of this machine (ray start "
+        f"--address={address}), set RAY_AUTH_MODE=token if it asks for one, or give --address local"
+    )
