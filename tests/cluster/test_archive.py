@@ -215,7 +215,7 @@ def test_a_recording_that_ends_its_workers_fails_and_the_others_do_not(
     assert {name for name, line in found.items() if "error" not in line} == {one.name for one in recordings}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_is_done(
     number: signal.Signals, machines: Machines, small_folder: Path, tmp_path: Path
 ) -> None:

@@ -133,7 +133,8 @@ def cluster(address: str, device: str, news: News) -> Iterator[ModuleType]:
         }
         if address == LOCAL:
             news.say("starting Ray")
-            folder = stack.enter_context(temporary_folder())
+            # Ray opens its own folder to all users; the one around it is this user's alone.
+            folder = stack.enter_context(temporary_folder()) / "ray"
             options |= {
                 "_node_ip_address": _HERE,
                 "_temp_dir": str(folder) if len(str(folder)) <= _LONGEST_FOLDER else None,
@@ -251,5 +252,5 @@ def _refusal(error: Exception, address: str) -> str:
         return f"the Ray cluster {address} has another version of Ray or Python than this program: {reason}"
     return (
         f"the Ray cluster {address} cannot be joined: {reason}; start its part of this machine (ray start "
-        f"--address={address}), set RAY_AUTH_MODE=token if it asks for one, or give --address local"
+        f"--address={address}), set RAY_AUTH_MODE as there, or give --address local"
     )

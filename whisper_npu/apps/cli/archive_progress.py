@@ -17,6 +17,7 @@ from whisper_npu.errors import error_line, shown
 from whisper_npu.screen import columns, knows_codes
 
 _REDRAWN = 0.5  # seconds
+_MANY = 10  # recordings
 _MOST_NAMED = 1000  # failures, as they happen: whoever has not mounted a share has thousands
 _ERASE = "\r\x1b[K"
 
@@ -130,8 +131,8 @@ class ArchiveProgress:
         return ", ".join(parts)
 
     def _left(self, ended: int) -> float | None:
-        """Seconds, at the pace so far: recordings are taken to be alike."""
-        if self._began is None or not self._n_done:
+        """Seconds, at the pace so far: recordings are taken to be alike, which the last few need not be."""
+        if self._began is None or not self._n_done or self._n_todo - ended < _MANY:
             return None
         return (self._clock() - self._began) / ended * (self._n_todo - ended)
 
