@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -39,9 +38,3 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machines() -> Iterator[Machines]:
     with Machines() as started:
         yield started
-
-
-def pytest_configure(config: Any) -> None:
-    """Ray's own warnings are not about this program."""
-    for line in ("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"):
-        config.addinivalue_line("filterwarnings", line)

@@ -37,6 +37,12 @@ from whisper_npu.apps.archive.inputs import find_sources
 from whisper_npu.apps.archive.worker import Worker
 from whisper_npu.output import Layout, render
 
+# Ray's own warnings are not about this program.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "ResourceWarning", "FutureWarning")
+]
+
 RATE = 16_000
 N_SHORT, N_BROKEN = 300, 12
 LONG = "a-long-one.wav"  # the first of all

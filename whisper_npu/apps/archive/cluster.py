@@ -6,9 +6,11 @@ import io
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
@@ -26,6 +28,7 @@ LOCAL = "local"  # instead of an address: Ray is started on this machine, for th
 _HERE = "127.0.0.1"
 _ANSWER = 10.0  # seconds that a cluster has to answer in
 _OBJECT_STORE = 80 * 2**20  # bytes; Ray's least is 75 MB, and tasks and outcomes are small
+_LITTLE = 100 * 2**20  # bytes; Ray says nothing clear of a full disk
 _LONGEST_FOLDER = 40  # characters: Ray puts sockets below it, whose names may have 107
 # Ray tries for a quarter of an hour otherwise, and Ctrl-C would wait for that too.
 _IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_py_gcs_connect_timeout_s": "5"}
@@ -247,7 +250,10 @@ def _is_main() -> bool:
 def _refusal(error: Exception, address: str) -> str:
     reason = one_line(error)
     if address == LOCAL:
-        return f"Ray cannot be started on this machine: {reason}"
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+        room = f"; {folder} has only {free / 2**20:.0f} MB left" if free < _LITTLE else ""
+        return f"Ray cannot be started on this machine: {reason}{room}"
     if "ersion mismatch" in reason:
         return f"the Ray cluster {address} has another version of Ray or Python than this program: {reason}"
     return (
