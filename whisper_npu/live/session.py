@@ -82,9 +82,9 @@ class Session:
             if len(self._rest):  # a last step, with silence for what is missing
                 self._heard(np.pad(self._rest, (0, STEP - len(self._rest))))
             with self._news:
-                self._has_ended = True
                 utterance = self._cutter.end()
                 self._add(utterance and utterance.until(self._n_samples))
+                self._has_ended = True
                 self._news.notify_all()
         self.on_news()
 
@@ -110,7 +110,8 @@ class Session:
     @property
     def is_done(self) -> bool:
         """Whether it has ended, and nothing is left to take."""
-        return self._has_ended and not self._finished
+        with self._news:  # not while `end` adds what is still open
+            return self._has_ended and not self._finished
 
     @property
     def seconds_heard(self) -> float:
