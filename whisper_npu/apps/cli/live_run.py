@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,7 +47,6 @@ from whisper_npu.transcription.model import Model
 BEHIND = 10.0  # seconds of speech that wait, at which a machine is called too slow
 _LONGEST_FILE = 24 * 3600.0  # seconds of a recording that plays the microphone
 _WORTH_SAYING = 2.0  # seconds of speech that are still to be finished
-_SOON = 1000  # objects that were made and not let go
 _NOBODY_READS = (errno.EPIPE, errno.EIO)  # a reader such as head has ended, the terminal is closed
 
 
@@ -115,7 +113,7 @@ class LiveRun:
             model.observe(self._count, _ignore_stage)
             session = Session(asked.options, asked.live)
             listening = Listening(source, session, model)
-            with files or nullcontext(), _without_garbage():
+            with files or nullcontext():
                 start = time.monotonic()
                 code = self._listen(listening, files)
                 took = time.monotonic() - start
@@ -297,22 +295,6 @@ class LiveRun:
             if type(interrupt) is not KeyboardInterrupt:  # the system asks this process to end
                 raise
             self._lines.note("no word error rate: skipped")
-
-
-@contextmanager
-def _without_garbage() -> Iterator[None]:
-    """Within it memory that only circles hold is soon given back: each utterance leaves up to a megabyte.
-
-    Elsewhere the program puts that off, since starting makes many objects and no garbage.
-    """
-    before = gc.get_threshold()
-    gc.freeze()  # what is loaded stays, and need not be looked through
-    gc.set_threshold(_SOON)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _ignore_stage(stage: str, start: float, end: float) -> None:
