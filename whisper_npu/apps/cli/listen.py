@@ -108,11 +108,11 @@ def _listen(**given: Any) -> int:
         for line in unknown_variables(CONFIGURABLE):
             say(line)
     if given["list_microphones"]:
-        from whisper_npu.apps.cli.microphone_list import print_microphones
+        from whisper_npu.apps.cli.listen_microphones import print_microphones
 
         return print_microphones()
-    from whisper_npu.apps.cli.asked_listen import asked_to_listen
-    from whisper_npu.apps.cli.live_run import LiveRun
+    from whisper_npu.apps.cli.listen_asked import asked_to_listen
+    from whisper_npu.apps.cli.listen_command import LiveRun
 
     return LiveRun(asked_to_listen(given, typed)).execute()
 

@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from whisper_npu.apps.cli.asked_listen import NO_REFERENCE, AskedListen
 from whisper_npu.apps.cli.ending import on_device, wrote
-from whisper_npu.apps.cli.live_figures import (
+from whisper_npu.apps.cli.listen_asked import NO_REFERENCE, AskedListen
+from whisper_npu.apps.cli.listen_figures import (
     latency_line,
     pace_line,
     read_reference,
     silence_line,
     word_errors_line,
 )
-from whisper_npu.apps.cli.live_files import LiveFiles, stem_of
-from whisper_npu.apps.cli.live_lines import LiveLines
-from whisper_npu.apps.cli.live_signals import ended_by_signals
+from whisper_npu.apps.cli.listen_files import LiveFiles, stem_of
+from whisper_npu.apps.cli.listen_lines import LiveLines
+from whisper_npu.apps.cli.listen_signals import ended_by_signals
 from whisper_npu.apps.cli.memory_limit import check_limit
 from whisper_npu.apps.cli.terminal import StdoutLostError, give_up
 from whisper_npu.audio import Sound, open_audio
 from whisper_npu.errors import WhisperNpuError, error_line, shown
 from whisper_npu.host.memory import allocate_in_one_arena
+from whisper_npu.live.feeding import Listening, Source
 from whisper_npu.live.latency import Latencies
 from whisper_npu.live.line import Line
-from whisper_npu.live.listening import Listening, Source
 from whisper_npu.live.microphone import Microphone
 from whisper_npu.live.options import check_live_options
 from whisper_npu.live.playing import Playing

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from math import log10
 from pathlib import Path
 
-from whisper_npu.apps.cli.asked_listen import BY_TRANSCRIBE, NO_REFERENCE
+from whisper_npu.apps.cli.listen_asked import BY_TRANSCRIBE, NO_REFERENCE
 from whisper_npu.audio import Sound
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.live.latency import Latencies
