@@ -8,7 +8,6 @@ the session, has it done in the device's queue, and sends the line. Whichever en
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_npu.apps.json_line import json_line
 from whisper_npu.apps.line_message import line_message
 from whisper_npu.apps.server.addresses import client_of
 from whisper_npu.apps.server.key import ApiKey, wrong_key
@@ -195,7 +195,7 @@ class Conversation:
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         """Raises ClientGoneError, also where it is there and takes nothing."""
-        text = json.dumps(message, ensure_ascii=False, allow_nan=False)
+        text = json_line(message)
         try:
             await asyncio.wait_for(self._websocket.send_text(text), self._patience.send)
         except _NOBODY_THERE:
