@@ -26,12 +26,14 @@ from tests.support.fake_sounddevice import FakeMicrophone, plug_in
 from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model
 from tests.support.terminal import Terminal, of_256_colours, terminal
 from whisper_npu.apps.cli import listen_command, run
+from whisper_npu.apps.cli.listen import listen as command
 from whisper_npu.apps.cli.listen_lines import LiveLines, end_of
-from whisper_npu.apps.cli.listen_options import LINES
+from whisper_npu.apps.cli.listen_options import LINES, REFUSED
+from whisper_npu.apps.cli.transcribe import DECODING, VAD, transcribe
 from whisper_npu.audio import SAMPLE_RATE, Samples, Sound, load_audio
 from whisper_npu.errors import DeviceError, OutputError
 from whisper_npu.live.line import Line
-from whisper_npu.live.options import LiveOptions
+from whisper_npu.live.options import _OF_RECORDINGS, LiveOptions
 from whisper_npu.live.playing import Playing
 from whisper_npu.live.session import Session
 from whisper_npu.screen import cells
@@ -214,7 +216,7 @@ def test_where_nothing_is_said_nothing_is_saved(
         (["--reference", "a.txt"], 2, "--reference has no effect on a microphone"),
         (["--from", SPEECH, "--microphone", "x"], 2, "--from plays the microphone"),
         (["--from", "nope.wav"], 1, "nope.wav: no such file"),
-        (["--from", str(SAMPLES)], 1, "is a folder"),
+        (["--from", str(SAMPLES)], 2, "is a folder; name one recording in it"),
         (["--from", f"{SAMPLES}/*.wav"], 2, "means 5 recordings; name one"),
         (["--from", __file__], 1, "is not audio"),
         (["--from", SPEECH, "--reference", "nope.txt"], 2, "--reference nope.txt cannot be read"),
@@ -479,7 +481,43 @@ def test_the_language_that_is_detected_is_named(
     said = capsys.readouterr()
     assert said.out == "the\n"
     assert said.err.count("whisper-npu: detected German") == 1
-    assert "no word error rate: words are counted in English only, and this is de" in said.err
+    assert "no word error rate: words are counted in English only, and this is German" in said.err
+
+
+def test_what_is_for_recordings_is_refused_with_what_to_do_instead(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in (*_OF_RECORDINGS, "condition_on_previous_text"):
+        assert run(["listen", f"--{name}", "3"]) == 2
+        said = capsys.readouterr().err
+        assert f"--{name}: it is for recordings, not for live speech: " in said
+    mine = {one.long_name for one in command.options}
+    for one in transcribe.options:
+        if one.group in ("Language and text", DECODING[0].group, VAD[0].group):
+            assert (one.long_name in REFUSED) != (one.long_name in mine), one.long_name
+
+
+def test_how_sure_the_voice_check_must_be(
+    scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted()
+    assert listen("--fast") == 0
+    assert capsys.readouterr().out
+    assert listen("--fast", "--vad_threshold", "1") == 0
+    assert "nothing was said" in capsys.readouterr().err
+    assert listen("--fast", "--vad_min_speech_duration_ms", "9000") == 0
+    assert "nothing was said" in capsys.readouterr().err
+
+
+def test_speech_of_which_nothing_is_heard_is_all_wrong(
+    scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jiwer")
+    pytest.importorskip("transformers")
+    scripted()
+    (here / "said.txt").write_text("the an the")
+    assert listen("--fast", "--vad_threshold", "1", "--reference", "said.txt") == 0
+    assert "word error rate against the reference: 100.0 % (3 of 3 words)" in capsys.readouterr().err
 
 
 class Fails(StringIO):

@@ -282,13 +282,13 @@ class LiveRun:
         try:
             self._lines.note(
                 word_errors_line(
-                    " ".join(self.text),
-                    self.language,
-                    reference,
-                    model,
-                    sound,
-                    self.asked.options,
-                    lambda step: self._lines.note(f"whisper-npu: {step}"),
+                    said=" ".join(self.text),
+                    language=self.language,
+                    reference=reference,
+                    model=model,
+                    sound=sound,
+                    options=self.asked.options,
+                    say=lambda step: self._lines.note(f"whisper-npu: {step}"),
                 )
             )
         except KeyboardInterrupt as interrupt:
