@@ -210,7 +210,7 @@ class LiveRun:
         if line.text:
             self.text.append(line.text)
             self._name_language(line.language, listening.model)
-            self.late.append(time.monotonic() - listening.source.heard_at(line.end))
+            self.late.append(listening.late(line))
         behind = listening.session.seconds_behind
         if listening.source.is_live and not self.has_warned and not listening.is_stopped and behind > BEHIND:
             self.has_warned = True
