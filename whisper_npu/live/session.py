@@ -172,7 +172,7 @@ class Work:
         self._is_overtaken = False
 
     def run(self, model: Model) -> Line | None:
-        """Its line; None for a partial one whose utterance ended meanwhile: the final one follows.
+        """Its line; None for a partial one without text, or whose utterance ended meanwhile.
 
         A final one has a second attempt where the device or decoder fails, since nobody else has its sound;
         a partial one that fails is None. Raises CancelledError after `cancel`, and what `Model.stream`
@@ -195,7 +195,7 @@ class Work:
         if self.is_final:
             return transcriber.final(model, self.utterance, self._cancelled)
         line = transcriber.partial(model, self.utterance, self._cancelled)
-        return None if self._is_overtaken else line
+        return line if line.text and not self._is_overtaken else None
 
     def cancel(self) -> None:
         """End the work soon, from any thread: `run` raises CancelledError. What was said is lost."""

@@ -38,6 +38,7 @@ from whisper_npu.apps.server.live_messages import (
 from whisper_npu.apps.server.refusals import ClientGoneError, Refusal, refusal_of
 from whisper_npu.apps.server.served import Served
 from whisper_npu.apps.server.work import Service, Spent
+from whisper_npu.live.feeding import AHEAD
 from whisper_npu.live.session import Session
 from whisper_npu.npu.device import Device
 
@@ -53,7 +54,7 @@ class LivePatience:
 
     start: float = 10.0  # for the message that has the key, where one is needed
     silence: float = 60.0  # without any message: the client has gone, and nobody has said so
-    behind: float = 30.0  # of speech that waits for the device, before no more is taken in
+    behind: float = AHEAD  # of speech that waits for the device, before no more is taken in
     send: float = 60.0  # in which a client takes nothing of what is sent to it
 
 
