@@ -10,7 +10,7 @@ import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, Samples
 from whisper_npu.audio.samples import LOUDEST
-from whisper_npu.errors import AudioError, CancelledError, UsageError
+from whisper_npu.errors import AudioError, CancelledError, DecoderError, DeviceError, UsageError
 from whisper_npu.live.line import Line
 from whisper_npu.live.options import LiveOptions, check_live_options
 from whisper_npu.live.transcriber import Transcriber
@@ -173,22 +173,30 @@ class Work:
         self._is_overtaken = False
 
     def run(self, model: Model) -> Line | None:
-        """Its line; None for a partial one whose utterance ended meanwhile: the final one follows.
+        """Its line; None for a partial one without text, or whose utterance ended meanwhile.
 
-        Raises CancelledError after `cancel`, and what `Model.stream` raises.
+        A final one has a second attempt where the device or decoder fails, since nobody else has its sound;
+        a partial one that fails is None. Raises CancelledError after `cancel`, and what `Model.stream`
+        raises otherwise.
         """
-        transcriber = self._session._transcriber
         try:
-            if self.is_final:
-                return transcriber.final(model, self.utterance, self._cancelled)
-            line = transcriber.partial(model, self.utterance, self._cancelled)
-            return None if self._is_overtaken else line
+            try:
+                return self._line(model)
+            except (DeviceError, DecoderError):
+                return self._line(model) if self.is_final else None
         except CancelledError:
             if self._is_overtaken:
                 return None
             raise
         finally:
             self._session._is_over(self)
+
+    def _line(self, model: Model) -> Line | None:
+        transcriber = self._session._transcriber
+        if self.is_final:
+            return transcriber.final(model, self.utterance, self._cancelled)
+        line = transcriber.partial(model, self.utterance, self._cancelled)
+        return line if line.text and not self._is_overtaken else None
 
     def cancel(self) -> None:
         """End the work soon, from any thread: `run` raises CancelledError. What was said is lost."""

@@ -85,14 +85,19 @@ def _moved(segment: Segment, id: int, start: int) -> Segment:
         segment,
         id=id,
         seek=segment.seek + round(seconds * _FRAMES_PER_SECOND),
-        start=segment.start + seconds,
-        end=segment.end + seconds,
+        start=_rounded(segment.start + seconds),
+        end=_rounded(segment.end + seconds),
         words=None if words is None else tuple(_moved_word(word, seconds) for word in words),
     )
 
 
 def _moved_word(word: Word, seconds: float) -> Word:
-    return replace(word, start=word.start + seconds, end=word.end + seconds)
+    return replace(word, start=_rounded(word.start + seconds), end=_rounded(word.end + seconds))
+
+
+def _rounded(seconds: float) -> float:
+    """To milliseconds, which are finer than Whisper's times: 4.736, and not 4.736000000000001."""
+    return round(seconds, 3)
 
 
 def _without_voice_check(options: TranscribeOptions) -> TranscribeOptions:

@@ -8,7 +8,6 @@ the session, has it done in the device's queue, and sends the line. Whichever en
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_npu.apps.json_line import json_line
 from whisper_npu.apps.line_message import line_message
 from whisper_npu.apps.server.addresses import client_of
 from whisper_npu.apps.server.key import ApiKey, wrong_key
@@ -38,6 +38,7 @@ from whisper_npu.apps.server.live_messages import (
 from whisper_npu.apps.server.refusals import ClientGoneError, Refusal, refusal_of
 from whisper_npu.apps.server.served import Served
 from whisper_npu.apps.server.work import Service, Spent
+from whisper_npu.live.feeding import AHEAD
 from whisper_npu.live.session import Session
 from whisper_npu.npu.device import Device
 
@@ -53,7 +54,7 @@ class LivePatience:
 
     start: float = 10.0  # for the message that has the key, where one is needed
     silence: float = 60.0  # without any message: the client has gone, and nobody has said so
-    behind: float = 30.0  # of speech that waits for the device, before no more is taken in
+    behind: float = AHEAD  # of speech that waits for the device, before no more is taken in
     send: float = 60.0  # in which a client takes nothing of what is sent to it
 
 
@@ -195,7 +196,7 @@ class Conversation:
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         """Raises ClientGoneError, also where it is there and takes nothing."""
-        text = json.dumps(message, ensure_ascii=False, allow_nan=False)
+        text = json_line(message)
         try:
             await asyncio.wait_for(self._websocket.send_text(text), self._patience.send)
         except _NOBODY_THERE:
