@@ -76,10 +76,10 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Sound:
+class Heard:
     """What was heard next."""
 
-    samples: Samples  # (n,) float32 at 16 kHz
+    sound: bytes  # 16 kHz mono, 16 bits with a sign each, little-endian
 
 
 @dataclass(frozen=True)
@@ -129,15 +129,20 @@ def read_text(text: str) -> Start | End:
     )
 
 
-def read_sound(data: bytes) -> Sound:
-    """data: 16 kHz mono, 16 bits with a sign each, little-endian. Raises MessageError."""
+def read_sound(data: bytes) -> Heard:
+    """Raises MessageError."""
     if len(data) % BYTES_PER_SAMPLE:
         raise MessageError(
             f"a message of sound has {len(data)} bytes, must be whole samples of {BYTES_PER_SAMPLE} bytes "
             f"({SAMPLE_RATE} Hz, mono, little-endian)",
             Close.MALFORMED,
         )
-    return Sound(np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15))
+    return Heard(data)
+
+
+def samples_of(sound: bytes) -> Samples:
+    """sound: of Heard. (n,) float32 at 16 kHz, in -1..1."""
+    return np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(2**15)
 
 
 def _no_number(text: str) -> None:
