@@ -356,17 +356,14 @@ def test_who_does_not_say_the_key_is_not_waited_for(locked: Live) -> None:
 def test_a_page_of_another_site_is_refused_by_the_server(
     live: Live, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with (
-        caplog.at_level(logging.ERROR),
-        pytest.raises(InvalidStatus) as caught,
-        connected(live, origin="http://evil.example"),
-    ):
-        pass
-    assert caught.value.response.status_code == 403
+    with caplog.at_level(logging.ERROR):
+        with pytest.raises(InvalidStatus) as caught, connected(live, origin="http://evil.example"):
+            pass
+        assert caught.value.response.status_code == 403
+        with connected(live, origin=live.address) as websocket:
+            say(websocket, "start")
+            assert heard(websocket)["type"] == "ready"
     assert caplog.text == ""
-    with connected(live, origin=live.address) as websocket:
-        say(websocket, "start")
-        assert heard(websocket)["type"] == "ready"
 
 
 # How much.
