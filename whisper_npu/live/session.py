@@ -10,7 +10,7 @@ import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, Samples
 from whisper_npu.audio.samples import LOUDEST
-from whisper_npu.errors import AudioError, CancelledError, UsageError
+from whisper_npu.errors import AudioError, CancelledError, DecoderError, DeviceError, UsageError
 from whisper_npu.live.line import Line
 from whisper_npu.live.options import LiveOptions, check_live_options
 from whisper_npu.live.transcriber import Transcriber
@@ -82,9 +82,9 @@ class Session:
             if len(self._rest):  # a last step, with silence for what is missing
                 self._heard(np.pad(self._rest, (0, STEP - len(self._rest))))
             with self._news:
-                self._has_ended = True
                 utterance = self._cutter.end()
                 self._add(utterance and utterance.until(self._n_samples))
+                self._has_ended = True  # last: `is_done` is read without the lock
                 self._news.notify_all()
         self.on_news()
 
@@ -174,20 +174,32 @@ class Work:
     def run(self, model: Model) -> Line | None:
         """Its line; None for a partial one whose utterance ended meanwhile: the final one follows.
 
-        Raises CancelledError after `cancel`, and what `Model.stream` raises.
+        A device or decoder that fails has a second attempt at a final line, since nobody else has this sound,
+        and loses a partial one, which is then None. Raises CancelledError after `cancel`, and what
+        `Model.stream` raises.
         """
-        transcriber = self._session._transcriber
         try:
             if self.is_final:
-                return transcriber.final(model, self.utterance, self._cancelled)
-            line = transcriber.partial(model, self.utterance, self._cancelled)
+                return self._final(model)
+            line = self._session._transcriber.partial(model, self.utterance, self._cancelled)
             return None if self._is_overtaken else line
         except CancelledError:
             if self._is_overtaken:
                 return None
             raise
+        except (DecoderError, DeviceError):
+            if self.is_final:
+                raise
+            return None
         finally:
             self._session._is_over(self)
+
+    def _final(self, model: Model) -> Line:
+        transcriber = self._session._transcriber
+        try:
+            return transcriber.final(model, self.utterance, self._cancelled)
+        except (DecoderError, DeviceError):
+            return transcriber.final(model, self.utterance, self._cancelled)
 
     def cancel(self) -> None:
         """End the work soon, from any thread: `run` raises CancelledError. What was said is lost."""

@@ -31,6 +31,7 @@ from whisper_npu.apps.server.live import LivePatience  # noqa: E402
 from whisper_npu.apps.server.live_messages import LONGEST_MESSAGE  # noqa: E402
 from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
 from whisper_npu.apps.server.work import Service  # noqa: E402
+from whisper_npu.errors import DeviceError  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
 if TYPE_CHECKING:
@@ -568,6 +569,18 @@ def test_the_end_of_the_server_is_told(small: Model, speaker: Speaker) -> None:
         server.stop()
         for one in (websocket, other):
             assert ended(one, 1012)["code"] == "stopping"
+
+
+def test_a_device_that_fails_once_loses_nothing(live: Live, speaker: Speaker) -> None:
+    def fail() -> None:
+        speaker.on_window = speaker._hold
+        raise DeviceError("the NPU does not answer")
+
+    speaker.on_window = fail
+    with listening(live, **NO_PARTIALS) as websocket:
+        websocket.send(SENTENCE)
+        say(websocket, "end")
+        assert [line["text"] for line in finals(rest(websocket))] == ["the an"]
 
 
 def test_a_device_that_fails_ends_it_with_one_line(live: Live, speaker: Speaker) -> None:
