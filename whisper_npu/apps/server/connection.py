@@ -178,6 +178,7 @@ class LiveConnection(WebSocketsSansIOProtocol):
     Not for ever: as with an answer, the connection is then reset.
     """
 
+    rest_seconds = 2.0  # as in Connection
     stall_seconds = 60.0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in Connection
@@ -219,6 +220,31 @@ class LiveConnection(WebSocketsSansIOProtocol):
             self._message.clear()
             self.send_receive_event_to_app()
 
+    def send_receive_event_to_app(self) -> None:
+        """Text that is none ends it; uvicorn would log a traceback for it."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.conn.send_close(1007)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """The connection is closed; what is still sent is taken in for a while.
+
+        A connection that is closed while bytes come in is reset, and the client may never see why.
+        """
+        if self.close_sent:
+            return
+        self.close_sent = True
+        closing = self.conn.close_sent
+        assert closing is not None
+        gone = {"type": "websocket.disconnect", "code": closing.code, "reason": closing.reason}
+        self.queue.put_nowait(gone)  # type: ignore[arg-type]  # a dict of uvicorn's own
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(self.rest_seconds, self.transport.close)
+
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
@@ -241,6 +267,14 @@ class LiveConnection(WebSocketsSansIOProtocol):
         self._stall.stop()
         super().connection_lost(exc)
         self.writable.set()  # whoever waits is told that the client has gone
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _whole(refusal: Refusal) -> bytes:

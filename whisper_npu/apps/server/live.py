@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -123,10 +123,11 @@ class Conversation:
         """How to listen, and what came instead of `start`, if it was left out."""
         has_key = self._websocket.scope["state"].get("has_key", True)
         patience = self._patience
-        first = await self._next(patience.silence if has_key else patience.start, "no message came")
+        admit = None if has_key else self._check_key
+        first = await self._next(patience.silence if has_key else patience.start, "no message came", admit)
         start = first if isinstance(first, Start) else Start()
-        if not has_key:
-            self._check_key(start.api_key)
+        if admit is not None and start is not first:
+            admit(None)
         self._served.check(start.model)
         return start, None if isinstance(first, Start) else first
 
@@ -177,17 +178,19 @@ class Conversation:
                 if not ahead and not session.seconds_behind:
                     raise
 
-    async def _next(self, patience: float | None, otherwise: str) -> Start | Heard | End:
-        """The next message. Raises MessageError, ClientGoneError."""
+    async def _next(
+        self, patience: float | None, otherwise: str, admit: Callable[[str | None], None] | None = None
+    ) -> Start | Heard | End:
+        """The next message. admit: as for `read_text`. Raises MessageError, ClientGoneError."""
         try:
             message = await asyncio.wait_for(self._websocket.receive(), patience)
         except asyncio.TimeoutError:
             raise _SilenceError(f"{otherwise} for {patience:g} s", Close.POLICY) from None
         if message["type"] == "websocket.disconnect":
             self._is_open = False
-            raise _gone(message.get("code"))
+            raise self._gone(message.get("code"))
         data = message.get("bytes")
-        return read_text(message["text"]) if data is None else read_sound(data)
+        return read_text(message["text"], admit) if data is None else read_sound(data)
 
     # Hearing.
 
@@ -248,13 +251,15 @@ class Conversation:
                 await self._send(error_message(refusal))
                 await self._close(close, refusal.code)
 
+    def _gone(self, code: int | None) -> Exception:
+        """Why the connection is closed already; code: with which that was."""
+        if code not in (Close.PROTOCOL, Close.MALFORMED, Close.TOO_LARGE):
+            return ClientGoneError()
+        self._websocket.scope["state"]["closed"] = code  # for the log
+        if code == Close.TOO_LARGE:
+            return MessageError(f"a message has {LONGEST_MESSAGE} bytes at most", Close.TOO_LARGE)
+        return MessageError("what came is no WebSocket's frame, or no UTF-8", Close(code))
+
     async def _close(self, code: Close, reason: str | None = None) -> None:
         with suppress(*_NOBODY_THERE):  # it may have gone in this moment
             await asyncio.wait_for(self._websocket.close(int(code), reason), self._patience.send)
-
-
-def _gone(code: int | None) -> Exception:
-    """Why the connection is closed already; code: with which that was."""
-    if code == Close.TOO_LARGE:
-        return MessageError(f"a message has {LONGEST_MESSAGE} bytes at most", Close.TOO_LARGE)
-    return ClientGoneError()

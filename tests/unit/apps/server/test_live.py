@@ -283,12 +283,26 @@ def test_nothing_comes_after_end(live: Live, speaker: Speaker) -> None:
     until(lambda: not live.service.queue.busy)
 
 
-def test_a_message_that_is_too_large_ends_it(live: Live) -> None:
-    with listening(live) as websocket:
-        websocket.send(bytes(LONGEST_MESSAGE + 2))
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x82\xff" + (3 * LONGEST_MESSAGE).to_bytes(8, "big") + bytes(4 + 3 * LONGEST_MESSAGE), 1009),
+        (b"\x81\x81" + bytes(4) + b"\xff", 1007),  # text that is no UTF-8
+        (b"\xf2\x80" + bytes(4), 1002),  # bits that mean nothing
+    ],
+)
+def test_what_is_no_message_ends_it(
+    live: Live, frame: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), listening(live) as websocket:
+        with suppress(ConnectionError):
+            websocket.socket.sendall(frame)
         assert rest(websocket) == []
-        assert websocket.protocol.close_code == 1009
+        assert websocket.protocol.close_rcvd is not None
+        assert websocket.protocol.close_rcvd.code == code
     until(lambda: metric(live, "whisper_npu_live_sessions") == 0)
+    until(lambda: f"WEBSOCKET /v1/listen {code}" in caplog.text)
+    assert "Traceback" not in caplog.text
 
 
 json_values = st.recursive(
@@ -340,7 +354,9 @@ def test_a_wrong_key_in_the_header_is_refused_before_it_is_accepted(locked: Live
     assert response.headers["X-Whisper-NPU-Device"] == "emulator"
 
 
-@pytest.mark.parametrize("first", ['{"type": "start"}', '{"type": "start", "api_key": "wr\\u00f6ng"}', QUIET])
+@pytest.mark.parametrize(
+    "first", ['{"type": "start", "beam_size": 0}', '{"type": "start", "api_key": "wr\\u00f6ng"}', QUIET]
+)
 def test_without_the_key_nothing_is_heard(locked: Live, first: str | bytes) -> None:
     with connected(locked) as websocket:
         websocket.send(first)
