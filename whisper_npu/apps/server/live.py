@@ -17,6 +17,8 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from whisper_npu.apps.line_message import line_message
@@ -75,6 +77,15 @@ class _RefusedError(Exception):
 
 class _SilenceError(MessageError):
     """No message came for too long."""
+
+
+async def no_websocket(request: Request) -> Response:
+    """Whatever else is asked for at PATH."""
+    message = f"this address is a WebSocket: connect to it with ws: or wss:, such as ws://HOST:PORT{PATH}"
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}  # RFC 9110, 15.5.22
+    refusal = Refusal(426, message, "request", code="websocket_needed", headers=upgrade)
+    refusal.note(request.scope)
+    return refusal.response()
 
 
 async def listen(websocket: WebSocket) -> None:

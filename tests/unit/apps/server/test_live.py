@@ -577,6 +577,12 @@ def test_the_work_for_a_client_that_vanishes_ends(live: Live, speaker: Speaker, 
     assert metric(live, 'whisper_npu_errors_total{kind="client_gone"}') == gone + 1
 
 
+def test_who_asks_without_an_upgrade_is_told_that_it_is_a_websocket(live: Live) -> None:
+    for answer in (httpx.get(f"{live.address}/v1/listen"), httpx.post(f"{live.address}/v1/listen")):
+        assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
+        assert "ws://" in answer.json()["error"]["message"]
+
+
 def test_the_end_of_the_server_is_told(small: Model, speaker: Speaker) -> None:
     speaker.hold()
     with serving(small) as server, listening(server, **NO_PARTIALS) as websocket, connected(server) as other:

@@ -19,7 +19,7 @@ export class Live {
       await live.connected(asked, key);
       await live.listen();
     } catch (error) {
-      live.socket.close();
+      live.socket?.close();
       live.close();
       throw error;
     }
@@ -38,7 +38,7 @@ export class Live {
     this.late = 0; // by how many seconds the last line came after what is said in it
     this.done = null; // the server's last message
     this.error = null; // the server's
-    for (const track of stream.getTracks()) track.addEventListener("ended", () => this.ending || on.gone());
+    for (const track of stream.getTracks()) track.addEventListener("ended", () => this.listens && !this.ending && on.gone());
   }
 
   get seconds() {
@@ -88,6 +88,7 @@ export class Live {
     source.connect(this.worklet);
     await context.resume();
     if (this.socket.readyState !== WebSocket.OPEN) throw this.error ?? new UnreachableError("The connection to the server was lost");
+    if (this.stream.getTracks().some(({ readyState }) => readyState === "ended")) throw new Error("The microphone is gone: plug it in, or choose a file");
     this.listens = true;
   }
 
