@@ -14,8 +14,8 @@ from ipaddress import ip_address
 from whisper_npu.apps.cli.asked import AskedModel
 from whisper_npu.apps.cli.terminal import say
 from whisper_npu.apps.server.app import create_app
-from whisper_npu.apps.server.listening import Server, bound
 from whisper_npu.apps.server.log import LogFormatter
+from whisper_npu.apps.server.serving import Server, bound
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.checkpoint.resolve import check_name
 from whisper_npu.errors import shown
