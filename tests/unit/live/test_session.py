@@ -469,3 +469,23 @@ def test_the_example_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> Non
     finder = doctest.DocTestFinder(exclude_empty=True)
     (example,) = (one for one in finder.find(Session, globs=vars(session_module)) if one.examples)
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_it_is_not_done_before_the_last_utterance_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks in the middle of `end`, in another thread, would lose it."""
+    session = Session(live=NO_PARTIALS)
+    session.feed(sentence(0))
+    looks: list[bool] = []
+    end = session_module.Cutter.end
+
+    def watched(cutter: Any) -> Any:
+        looks.append(session.is_done)
+        utterance = end(cutter)
+        looks.append(session.is_done)
+        return utterance
+
+    monkeypatch.setattr(session_module.Cutter, "end", watched)
+    session.end()
+    assert looks == [False, False]
+    assert len(list(works(session))) == 1
+    assert session.is_done
