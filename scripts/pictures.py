@@ -98,7 +98,7 @@ def picture_page() -> None:
 def serving() -> Iterator[str]:
     from whisper_npu import load_model
     from whisper_npu.apps.server.app import create_app
-    from whisper_npu.apps.server.listening import Server, bound
+    from whisper_npu.apps.server.serving import Server, bound
     from whisper_npu.apps.server.settings import ServerSettings
 
     settings = ServerSettings(port=0)

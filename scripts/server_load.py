@@ -143,7 +143,7 @@ def positive(text: str) -> int:
 def serve(arguments: argparse.Namespace) -> None:
     """Serve until stdin ends; stdout's one line is the port. What libraries print goes to stderr."""
     from whisper_npu.apps.server.app import create_app
-    from whisper_npu.apps.server.listening import Server, bound
+    from whisper_npu.apps.server.serving import Server, bound
     from whisper_npu.apps.server.settings import ServerSettings
     from whisper_npu.host.memory import allocate_in_one_arena
 

@@ -101,7 +101,7 @@ def test_words_appear_while_they_are_spoken(page: Page, speaking: TimedDecoder) 
         seconds = file.getnframes() / file.getframerate()
     assert 3 < seconds < 30
     expect(page.locator("#clock")).to_have_text(f"0:00 / 0:{int(seconds):02}")
-    word = page.get_by_role("button", name="the ant and the hat", exact=True)
+    word = page.get_by_role("button", name="ant", exact=True)  # each has its time
     word.click()
     expect(word).to_have_class(re.compile("spoken"))
 
@@ -112,6 +112,45 @@ def test_who_says_nothing_more_gets_the_last_line_at_the_end(page: Page, speakin
     page.keyboard.press("Enter")
     expect(page.locator("#recordings .step")).to_have_text("Done")
     assert texts(page) == ["the ant and the hat"]
+
+
+def test_a_double_click_is_one_and_a_later_one_does_not_wait(page: Page, speaking: TimedDecoder) -> None:
+    button = page.locator("#live")
+    speaking.hold(after=1)
+    page.get_by_role("button", name="Listen live").dblclick()
+    expect(page.locator("#partial")).to_have_text("the ant and the hat")
+    button.dblclick()
+    expect(button).to_have_text(re.compile("Finish now"))
+    speaking.go_on.set()
+    expect(page.locator("#recordings .step")).to_have_text("Done")
+    assert texts(page) == ["the ant and the hat"]
+    listen(page)
+    expect(page.locator("#phrases .text")).to_have_text("the ant and the hat")
+    speaking.hold()
+    page.wait_for_timeout(600)  # not a double click
+    stop(page)
+    page.wait_for_timeout(600)
+    if button.inner_text().startswith("Finish now"):
+        button.click()
+    step = page.locator("#recordings li").nth(1).locator(".step")
+    expect(step).to_have_text(re.compile(r"Done|Finished before the end of 0:0\d"))
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_the_live_text_stays_in_view_while_a_recording_is_added_and_transcribed(
+    page: Page, speaking: TimedDecoder, samples: Path
+) -> None:
+    listen(page)
+    expect(page.locator("#phrases .text")).to_have_text("the ant and the hat")
+    page.locator("#files").set_input_files(samples / "sns-0930.wav")
+    page.get_by_role("button", name="Transcribe", exact=True).click()
+    rows = page.locator("#recordings li")
+    expect(rows.nth(1).locator(".step")).to_have_text("Done")
+    expect(rows.nth(0).locator(".name")).to_have_attribute("aria-current", "true")
+    assert texts(page) == ["the ant and the hat"]
+    page.wait_for_timeout(600)  # not a double click
+    stop(page)
+    expect(rows.nth(0).locator(".step")).to_have_text("Done")
 
 
 def test_what_was_said_stays_where_the_connection_is_lost(page: Page, speaking: TimedDecoder) -> None:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model
 from whisper_npu.apps.cli.serve_command import _log_to_stderr
 from whisper_npu.apps.server.app import create_app
-from whisper_npu.apps.server.listening import Server, bound
+from whisper_npu.apps.server.serving import Server, bound
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.host.memory import allocate_in_one_arena
 

@@ -19,8 +19,8 @@ for package in ("fastapi", "prometheus_client", "python_multipart", "websockets"
 import soundfile  # noqa: E402
 
 from whisper_npu.apps.server.app import create_app  # noqa: E402
-from whisper_npu.apps.server.listening import Server, bound  # noqa: E402
 from whisper_npu.apps.server.live import LivePatience  # noqa: E402
+from whisper_npu.apps.server.serving import Server, bound  # noqa: E402
 from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
 from whisper_npu.apps.server.work import Service  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402

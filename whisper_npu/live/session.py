@@ -10,7 +10,7 @@ import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, Samples
 from whisper_npu.audio.samples import LOUDEST
-from whisper_npu.errors import AudioError, CancelledError, UsageError
+from whisper_npu.errors import AudioError, CancelledError, DecoderError, DeviceError, UsageError
 from whisper_npu.live.line import Line
 from whisper_npu.live.options import LiveOptions, check_live_options
 from whisper_npu.live.transcriber import Transcriber
@@ -82,9 +82,9 @@ class Session:
             if len(self._rest):  # a last step, with silence for what is missing
                 self._heard(np.pad(self._rest, (0, STEP - len(self._rest))))
             with self._news:
-                self._has_ended = True
                 utterance = self._cutter.end()
                 self._add(utterance and utterance.until(self._n_samples))
+                self._has_ended = True
                 self._news.notify_all()
         self.on_news()
 
@@ -110,7 +110,8 @@ class Session:
     @property
     def is_done(self) -> bool:
         """Whether it has ended, and nothing is left to take."""
-        return self._has_ended and not self._finished
+        with self._news:  # not while `end` adds what is still open
+            return self._has_ended and not self._finished
 
     @property
     def seconds_heard(self) -> float:
@@ -172,22 +173,34 @@ class Work:
         self._is_overtaken = False
 
     def run(self, model: Model) -> Line | None:
-        """Its line; None for a partial one whose utterance ended meanwhile: the final one follows.
+        """Its line; None for a partial one without text, or whose utterance ended meanwhile.
 
-        Raises CancelledError after `cancel`, and what `Model.stream` raises.
+        A final one has a second attempt where the device or decoder fails, since nobody else has its sound;
+        a partial one that fails is None. Raises CancelledError after `cancel`, and what `Model.stream`
+        raises otherwise.
         """
-        transcriber = self._session._transcriber
         try:
-            if self.is_final:
-                return transcriber.final(model, self.utterance, self._cancelled)
-            line = transcriber.partial(model, self.utterance, self._cancelled)
-            return None if self._is_overtaken else line
+            try:
+                return self._line(model)
+            except (DeviceError, DecoderError):
+                return self._line(model) if self.is_final else None
         except CancelledError:
             if self._is_overtaken:
                 return None
             raise
+        except (DecoderError, DeviceError):
+            if self.is_final:
+                raise
+            return None
         finally:
             self._session._is_over(self)
+
+    def _line(self, model: Model) -> Line | None:
+        transcriber = self._session._transcriber
+        if self.is_final:
+            return transcriber.final(model, self.utterance, self._cancelled)
+        line = transcriber.partial(model, self.utterance, self._cancelled)
+        return line if line.text and not self._is_overtaken else None
 
     def cancel(self) -> None:
         """End the work soon, from any thread: `run` raises CancelledError. What was said is lost."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TASKS = ("transcribe", "translate")
 WINDOW_SECONDS = 30  # what Whisper hears at once
 MAX_NEW_TOKENS = 224  # per window: half of the decoder's 448 positions, the rest is the prompt's
+MOST_PENALTY = 100.0  # far beyond what has sense, and far from where float32 ends
 MAX_CANDIDATES = 100  # of a search; with more the decoder needs minutes and gigabytes for a window
 LEAST_STEP = 0.01  # between temperatures; a window is decoded once for each
 MAX_BATCH = 256  # windows
@@ -252,8 +253,11 @@ class _Number:
 
     @property
     def _must(self) -> str:
-        above = f"a number above {self.low:g}" if self.above else _range("a number", self.low, self.high)
-        return above + (", or None" if self.optional else "")
+        number = _range("a number", self.low, self.high)
+        if self.above:
+            number = f"a number above {self.low:g}"
+            number += f", at most {self.high:g}" if self.high < inf else ""
+        return number + (", or None" if self.optional else "")
 
 
 @dataclass(frozen=True)
@@ -373,8 +377,8 @@ _CHECKS: dict[str, Check] = {
     "beam_size": _Whole(1, MAX_CANDIDATES, none=1),
     "best_of": _Whole(1, MAX_CANDIDATES, none=1),
     "patience": _Number(0, MAX_CANDIDATES, above=True, none=1.0),
-    "length_penalty": _Number(0, none=1.0),
-    "repetition_penalty": _Number(0, above=True),
+    "length_penalty": _Number(0, MOST_PENALTY, none=1.0),
+    "repetition_penalty": _Number(0, MOST_PENALTY, above=True),
     "no_repeat_ngram_size": _Whole(0),
     "temperature": _temperature,
     "compression_ratio_threshold": _Number(0, optional=True),

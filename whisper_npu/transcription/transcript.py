@@ -17,7 +17,7 @@ class Word:
     probability: float  # 0..1
 
     def moved(self, seconds: float) -> Word:
-        return replace(self, start=seconds + self.start, end=seconds + self.end)
+        return replace(self, start=round(seconds + self.start, 3), end=round(seconds + self.end, 3))
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,17 @@ class Segment:
     words: tuple[Word, ...] | None  # None without word timestamps
 
     def moved(self, seconds: float) -> Segment:
-        """The same, so much later: from a part of a recording to the whole."""
+        """The same, so much later: from a part of a recording to the whole.
+
+        Times are then whole milliseconds, finer than Whisper's: 4.736, and not 4.736000000000001.
+        """
+        if not seconds:
+            return self
         return replace(
             self,
             seek=self.seek + round(seconds * _FRAMES_PER_SECOND),
-            start=seconds + self.start,
-            end=seconds + self.end,
+            start=round(seconds + self.start, 3),
+            end=round(seconds + self.end, 3),
             words=self.words and tuple(word.moved(seconds) for word in self.words),
         )
 

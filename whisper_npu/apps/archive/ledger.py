@@ -35,6 +35,7 @@ from whisper_npu.apps.archive.stems import (
 )
 from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.tasks import Failed, Part
+from whisper_npu.apps.json_line import json_line
 from whisper_npu.errors import OutputError, UsageError, quoted, shown
 from whisper_npu.output import FORMATS
 from whisper_npu.untrusted import json_object
@@ -130,7 +131,7 @@ class Ledger:
             yield from self._lines(self._storage.names(), done, {})
             for one in failed:
                 if one.source.name not in done:
-                    yield _line({"name": one.source.name, "error": one.reason})
+                    yield json_line({"name": one.source.name, "error": one.reason})
 
         try:
             self._storage.write_lines(RESULTS, lines())
@@ -169,7 +170,7 @@ class Ledger:
                 if stem_key(name) not in kept:
                     self._storage.remove(name)
         head = {"name": source.name, "identity": source.identity, "files": list(files)}
-        written = _line(head | {name: value for name, value in line.items() if name not in head})
+        written = json_line(head | {name: value for name, value in line.items() if name not in head})
         self._storage.write(_record_file(key), f"{written}\n")
         folder = f"{PARTS}/{key}"
         for name in self._storage.names(folder):
@@ -179,7 +180,7 @@ class Ledger:
     def store_part(self, source: Source, part: Part, document: Mapping[str, Any]) -> None:
         """What was made of one part of a long recording. It is kept until the recording is done."""
         head = {"version": __version__, "identity": source.identity, "start": part.start, "stop": part.stop}
-        self._storage.write(_part_file(source, part), _line(head | {"document": document}))
+        self._storage.write(_part_file(source, part), json_line(head | {"document": document}))
 
     def read_part(self, source: Source, part: Part) -> dict[str, Any] | None:
         """What `store_part` was given: None where there is none, or a damaged one, or one of another state of
@@ -339,15 +340,6 @@ def _object(text: str | None) -> dict[str, Any]:
         return json_object((text or "").encode("utf-8"))
     except ValueError:
         return {}
-
-
-def _line(content: Mapping[str, Any]) -> str:
-    """One line, for readers too that end one at Unicode's separators."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    is_plain = len(text.splitlines()) == 1 and not any(
-        "\ud800" <= character <= "\udfff" for character in text
-    )
-    return text if is_plain else json.dumps(content, allow_nan=False)
 
 
 def _difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -13,8 +14,8 @@ from ipaddress import ip_address
 from whisper_npu.apps.cli.asked import AskedModel
 from whisper_npu.apps.cli.terminal import say
 from whisper_npu.apps.server.app import create_app
-from whisper_npu.apps.server.listening import Server, bound
 from whisper_npu.apps.server.log import LogFormatter
+from whisper_npu.apps.server.serving import Server, bound
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.checkpoint.resolve import check_name
 from whisper_npu.errors import shown
@@ -23,6 +24,8 @@ from whisper_npu.npu.open import open_device
 from whisper_npu.transcription.compute_type import resolve_compute_type
 from whisper_npu.transcription.load import load_model
 from whisper_npu.transcription.model import Model
+
+GARBAGE = 1000  # objects that are new, after which Python looks for those that only circles hold
 
 
 def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
@@ -50,6 +53,7 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
             on_device_error=asked.on_device_error,
             on_switch=lambda switch: say(str(switch)),
         )
+        _look_for_garbage()
         _log_to_stderr()
         server = Server(create_app(model, settings), lambda: _say_where(listening, model, settings))
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup wants it
@@ -61,6 +65,16 @@ def serve_model(asked: AskedModel, settings: ServerSettings) -> int:
             sys.stderr.flush()
             os._exit(0)
     return 0
+
+
+def _look_for_garbage() -> None:
+    """From here on again: `main` puts it off, and a server goes on for weeks.
+
+    What is loaded stays, and need not be looked through.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 def _say_where(listening: socket.socket, model: Model, settings: ServerSettings) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 import whisper_npu
 from whisper_npu.apps.server import live, openai_api, openapi_document, whisper_cpp
@@ -37,6 +37,7 @@ ENDPOINTS = (
     "/v1/models",
     "/v1/models/{id}",
 )
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 QUEUE_PATHS = ("/inference", "/v1/audio/transcriptions", "/v1/audio/translations")
 
 
@@ -67,6 +68,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     app.include_router(whisper_cpp.router)
     app.state.live_patience = live.LivePatience()
     app.router.routes.append(WebSocketRoute(live.PATH, live.listen))
+    app.router.routes.append(Route(live.PATH, live.no_websocket, methods=METHODS))
 
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:

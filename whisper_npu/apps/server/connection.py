@@ -10,17 +10,23 @@ import struct
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from whisper_npu.apps.server.refusals import Refusal
 from whisper_npu.errors import one_line
 
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
 LOG = logging.getLogger(__name__)
 FILES_TO_SPARE = 32  # descriptors that are no connection's: the model's, the device's, those of libraries
+MOST_UNREAD = 2**16  # bytes that a client has not taken, with which it gets no more pongs
 FIRST_PROBE, LAST_PROBE = 0.25, 30.0  # seconds until a client that sends no more is asked whether it is there
 
 _NO_HTTP = Refusal(400, "this is no HTTP request that the server can read", "request", code="bad_http")
@@ -172,11 +178,13 @@ class LiveConnection(WebSocketsSansIOProtocol):
     Not for ever: as with an answer, the connection is then reset.
     """
 
+    rest_seconds = 2.0  # as in Connection
     stall_seconds = 60.0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in Connection
         super().connection_made(transport)
         self._stall = _Stall(self.loop, transport)
+        self._message = bytearray()  # that comes in pieces
 
     def data_received(self, data: bytes) -> None:
         """The first data are a whole head; uvicorn leaves one alone of which websockets makes nothing."""
@@ -196,6 +204,52 @@ class LiveConnection(WebSocketsSansIOProtocol):
         headers = {name: value for name, value in response.headers.raw_items() if name.lower() in kept}
         self._refuse(Refusal(response.status_code, message, "request", code="bad_handshake", headers=headers))
 
+    def handle_ping(self) -> None:
+        """Whoever reads no pongs gets no more of them; RFC 6455, 5.5.3, lets a pong be left out."""
+        pongs = b"".join(self.conn.data_to_send())
+        if self.transport.get_write_buffer_size() < MOST_UNREAD:
+            self.transport.write(pongs)
+
+    def handle_cont(self, event: Frame) -> None:
+        """A piece of a message, joined to those before: a list of empty ones would have no end."""
+        if self.frames:
+            self._message = bytearray(self.frames.pop())
+        self._message += event.data
+        if event.fin:
+            self.frames = [bytes(self._message)]
+            self._message.clear()
+            self.send_receive_event_to_app()
+
+    def send_receive_event_to_app(self) -> None:
+        """Text that is none ends it; uvicorn would log a traceback for it."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.frames = []
+            self.conn.send_close(1007)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
+    def handle_parser_exception(self) -> None:
+        """The connection is closed; what is still sent is taken in for a while.
+
+        A connection that is closed while bytes come in is reset, and the client may never see why.
+        """
+        if self.close_sent:
+            return
+        self.close_sent = True
+        closing = self.conn.close_sent
+        assert closing is not None
+        gone = {"type": "websocket.disconnect", "code": closing.code, "reason": closing.reason}
+        self.queue.put_nowait(gone)  # type: ignore[arg-type]  # a dict of uvicorn's own
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(self.rest_seconds, self.transport.close)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # by a refusal; uvicorn would log that there was none
+
     def _refuse(self, refusal: Refusal) -> None:
         LOG.info("%s %d", refusal.code, refusal.status)
         self.transport.write(_whole(refusal))
@@ -213,6 +267,14 @@ class LiveConnection(WebSocketsSansIOProtocol):
         self._stall.stop()
         super().connection_lost(exc)
         self.writable.set()  # whoever waits is told that the client has gone
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _whole(refusal: Refusal) -> bytes:

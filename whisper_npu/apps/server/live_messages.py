@@ -7,7 +7,7 @@ https://www.iana.org/assignments/websocket for 1012 and 1013.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -31,6 +31,7 @@ class Close(IntEnum):
     """Why a connection is closed."""
 
     DONE = 1000
+    PROTOCOL = 1002  # not what a WebSocket's frames must be
     NOT_TAKEN = 1003  # a kind of message that has no place there
     MALFORMED = 1007  # a message that is not what its kind must be
     POLICY = 1008  # the key, a limit in time
@@ -76,10 +77,10 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Sound:
+class Heard:
     """What was heard next."""
 
-    samples: Samples  # (n,) float32 at 16 kHz
+    sound: bytes  # 16 kHz mono, 16 bits with a sign each, little-endian
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,11 @@ _OWN = {"model", "api_key"}
 _TYPES = ("start", "end")
 
 
-def read_text(text: str) -> Start | End:
-    """Raises MessageError; UsageError for the value of an option."""
+def read_text(text: str, admit: Callable[[str | None], None] | None = None) -> Start | End:
+    """Raises MessageError; UsageError for the value of an option.
+
+    admit: is given the api_key of start before anything else of it is looked at; raises where it is wrong.
+    """
     if len(text) > LONGEST_TEXT:
         raise MessageError(f"a text message has {LONGEST_TEXT} characters at most", Close.TOO_LARGE)
     try:
@@ -117,6 +121,9 @@ def read_text(text: str) -> Start | End:
         _check_names(said, set(), "end has no fields")
         return End()
     given = {name: value for name, value in said.items() if value is not None}
+    if admit is not None:
+        key = given.get("api_key")
+        admit(key if isinstance(key, str) else None)
     _check_names(given, _OWN | _OPTIONS | _LIVE, "docs/server.md lists those that there are")
     for name in _OWN:
         if not isinstance(given.get(name, ""), str):
@@ -129,15 +136,20 @@ def read_text(text: str) -> Start | End:
     )
 
 
-def read_sound(data: bytes) -> Sound:
-    """data: 16 kHz mono, 16 bits with a sign each, little-endian. Raises MessageError."""
+def read_sound(data: bytes) -> Heard:
+    """Raises MessageError."""
     if len(data) % BYTES_PER_SAMPLE:
         raise MessageError(
             f"a message of sound has {len(data)} bytes, must be whole samples of {BYTES_PER_SAMPLE} bytes "
             f"({SAMPLE_RATE} Hz, mono, little-endian)",
             Close.MALFORMED,
         )
-    return Sound(np.frombuffer(data, "<i2").astype(np.float32) / np.float32(2**15))
+    return Heard(data)
+
+
+def samples_of(sound: bytes) -> Samples:
+    """sound: of Heard. (n,) float32 at 16 kHz, in -1..1."""
+    return np.frombuffer(sound, "<i2").astype(np.float32) / np.float32(2**15)
 
 
 def _no_number(text: str) -> None:

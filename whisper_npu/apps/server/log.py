@@ -59,6 +59,7 @@ class RequestLog:
             status = 500
             raise
         finally:
+            status = state.get("closed", status)  # by the server under a WebSocket, for what came
             LOG.info("%s", _line(scope, status, perf_counter() - start, state.get("audio_seconds")))
 
 

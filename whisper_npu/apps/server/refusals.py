@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 _NO_RETRY = {"x-should-retry": "false"}  # OpenAI's clients would ask twice more after a 5xx
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL = "the server has no space left for recordings; its operator may set TMPDIR to a folder with more"
-_NO_MEMORY = "the server has not enough memory for this request; send a shorter recording, or ask again later"
+_NO_MEMORY = "the server has not enough memory for this; ask again later, or for less at a time"
 
 
 class FieldError(UsageError):

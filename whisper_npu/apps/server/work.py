@@ -332,7 +332,10 @@ class Service:
         try:
             await asyncio.wait({task, limit}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise self._time_limit()
+                raise TimeLimitError(
+                    f"a line took more than {self.settings.request_timeout:g} s of work (request_timeout); "
+                    "take a smaller model, or speak in shorter lines (longest)"
+                )
             if task.cancelled():
                 raise StoppingError
             return task.result(), job.spent()

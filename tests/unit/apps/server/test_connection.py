@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -19,6 +20,8 @@ pytest.importorskip("prometheus_client", reason="the extra server is not install
 
 client = pytest.importorskip("websockets.sync.client", reason="the extra server is not installed")
 
+from uvicorn.server import ServerState  # noqa: E402
+
 from whisper_npu.apps.server.connection import Connection, LiveConnection, most_connections  # noqa: E402
 from whisper_npu.apps.server.gate import Gate  # noqa: E402
 from whisper_npu.apps.server.incoming_body import Patience  # noqa: E402
@@ -28,6 +31,13 @@ from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
 LIMIT_MB = 1
 LONG = 5_000_000  # bytes: more than the limit, and than the buffers of a connection hold
 IMPATIENT = 0.2  # seconds
+HANDSHAKE = (
+    "GET /long HTTP/1.1",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 MANY_HEADERS = [f"X-Number: {number}" for number in range(300)]  # more than one may have that is upgraded
 LONGEST_WAIT = 20  # seconds, for what comes at once
 GAVE_UP = threading.Event()  # the application heard that a WebSocket's client takes nothing
@@ -390,14 +400,70 @@ def test_a_websocket_may_last_longer_than_a_head(impatient: tuple[str, int]) -> 
 def test_a_websocket_that_does_not_read_is_given_up(impatient: tuple[str, int]) -> None:
     GAVE_UP.clear()
     with Client(impatient) as client:
-        client.send(
-            "GET /long HTTP/1.1",
-            "Connection: Upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        )
+        client.send(*HANDSHAKE)
         assert GAVE_UP.wait(LONGEST_WAIT)
+
+
+class Deaf(asyncio.Transport):
+    """To a client that takes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread = 0
+
+    def write(self, data: Any) -> None:
+        self.unread += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+PING = b"\x89\xfd" + bytes(4) + bytes(125)  # masked with zeros: RFC 6455, 5.2
+EMPTY_PIECE = b"\x00\x80" + bytes(4)
+
+
+@pytest.mark.parametrize("frame", [PING, EMPTY_PIECE])
+def test_what_a_client_sends_and_does_not_read_takes_no_memory(frame: bytes) -> None:
+    received: list[Any] = []
+
+    async def accepting(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        while True:
+            received.append(await receive())
+
+    async def flooded() -> tuple[int, int]:
+        config = uvicorn.Config(accepting, lifespan="off", log_config=None)
+        config.load()
+        connection, transport = LiveConnection(config, ServerState(), {}), Deaf()
+        connection.connection_made(transport)
+        connection.data_received("\r\n".join([*HANDSHAKE, "Host: localhost", "", ""]).encode())
+        await asyncio.sleep(0)
+        connection.data_received(b"\x02\x81" + bytes(4) + b"a")  # a message begins
+        tracemalloc.start()
+        for _ in range(100):
+            connection.data_received(frame * 100)
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        connection.data_received(b"\x80\x81" + bytes(4) + b"b")  # and ends
+        await asyncio.sleep(0)
+        for task in connection.tasks:
+            task.cancel()
+        return transport.unread, grown
+
+    unread, grown = asyncio.run(flooded())
+    assert [message["type"] for message in received] == ["websocket.connect", "websocket.receive"]
+    assert received[1]["bytes"] == b"ab"
+    assert unread < 100_000
+    assert grown < 20_000
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from whisper_npu.apps.server.live import LivePatience  # noqa: E402
 from whisper_npu.apps.server.live_messages import LONGEST_MESSAGE  # noqa: E402
 from whisper_npu.apps.server.settings import ServerSettings  # noqa: E402
 from whisper_npu.apps.server.work import Service  # noqa: E402
+from whisper_npu.errors import DeviceError  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
 if TYPE_CHECKING:
@@ -282,12 +283,26 @@ def test_nothing_comes_after_end(live: Live, speaker: Speaker) -> None:
     until(lambda: not live.service.queue.busy)
 
 
-def test_a_message_that_is_too_large_ends_it(live: Live) -> None:
-    with listening(live) as websocket:
-        websocket.send(bytes(LONGEST_MESSAGE + 2))
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x82\xff" + (3 * LONGEST_MESSAGE).to_bytes(8, "big") + bytes(4 + 3 * LONGEST_MESSAGE), 1009),
+        (b"\x81\x81" + bytes(4) + b"\xff", 1007),  # text that is no UTF-8
+        (b"\xf2\x80" + bytes(4), 1002),  # bits that mean nothing
+    ],
+)
+def test_what_is_no_message_ends_it(
+    live: Live, frame: bytes, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), listening(live) as websocket:
+        with suppress(ConnectionError):
+            websocket.socket.sendall(frame)
         assert rest(websocket) == []
-        assert websocket.protocol.close_code == 1009
+        assert websocket.protocol.close_rcvd is not None
+        assert websocket.protocol.close_rcvd.code == code
     until(lambda: metric(live, "whisper_npu_live_sessions") == 0)
+    until(lambda: f"WEBSOCKET /v1/listen {code}" in caplog.text)
+    assert "Traceback" not in caplog.text
 
 
 json_values = st.recursive(
@@ -339,7 +354,9 @@ def test_a_wrong_key_in_the_header_is_refused_before_it_is_accepted(locked: Live
     assert response.headers["X-Whisper-NPU-Device"] == "emulator"
 
 
-@pytest.mark.parametrize("first", ['{"type": "start"}', '{"type": "start", "api_key": "wr\\u00f6ng"}', QUIET])
+@pytest.mark.parametrize(
+    "first", ['{"type": "start", "beam_size": 0}', '{"type": "start", "api_key": "wr\\u00f6ng"}', QUIET]
+)
 def test_without_the_key_nothing_is_heard(locked: Live, first: str | bytes) -> None:
     with connected(locked) as websocket:
         websocket.send(first)
@@ -353,13 +370,17 @@ def test_who_does_not_say_the_key_is_not_waited_for(locked: Live) -> None:
         assert "no message came for 0.3 s" in ended(websocket, 1008)["message"]
 
 
-def test_a_page_of_another_site_is_refused_by_the_server(live: Live) -> None:
-    with pytest.raises(InvalidStatus) as caught, connected(live, origin="http://evil.example"):
-        pass
-    assert caught.value.response.status_code == 403
-    with connected(live, origin=live.address) as websocket:
-        say(websocket, "start")
-        assert heard(websocket)["type"] == "ready"
+def test_a_page_of_another_site_is_refused_by_the_server(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        with pytest.raises(InvalidStatus) as caught, connected(live, origin="http://evil.example"):
+            pass
+        assert caught.value.response.status_code == 403
+        with connected(live, origin=live.address) as websocket:
+            say(websocket, "start")
+            assert heard(websocket)["type"] == "ready"
+    assert caplog.text == ""
 
 
 # How much.
@@ -383,12 +404,13 @@ def test_as_many_sessions_as_allowed(small: Model, speaker: Speaker) -> None:
 
 def test_a_session_is_no_longer_than_a_recording_may_be(small: Model, speaker: Speaker) -> None:
     with serving(small, max_audio_seconds=4.0) as server, listening(server, **NO_PARTIALS) as websocket:
-        websocket.send(SENTENCE)
-        websocket.send(SENTENCE)  # is not heard any more
-        messages = rest(websocket)
+        for _ in range(4):
+            websocket.send(SENTENCE)  # of which not even two are heard
+        *lines, error = rest(websocket)  # among them no done
         assert websocket.protocol.close_code == 1008
-    assert [message["type"] for message in messages] == ["final", "done", "error"]
-    assert "4 s at most" in messages[-1]["message"]
+    assert lines
+    assert all(line["type"] == "final" and line["end"] < 6 for line in lines)
+    assert "4 s at most" in error["message"]
 
 
 def test_a_client_that_falls_silent_is_given_up(small: Model, speaker: Speaker) -> None:
@@ -397,13 +419,42 @@ def test_a_client_that_falls_silent_is_given_up(small: Model, speaker: Speaker) 
         assert "no sound came for 0.3 s" in ended(websocket, 1008)["message"]
 
 
-def test_sound_waits_at_the_client_while_the_device_is_behind(small: Model, speaker: Speaker) -> None:
+def test_silence_is_none_while_there_is_something_to_tell(small: Model, speaker: Speaker) -> None:
+    speaker.hold()
+    patience = LivePatience(silence=1)
+    with serving(small, patience=patience) as server, listening(server, **NO_PARTIALS) as websocket:
+        websocket.send(SENTENCE)
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        time.sleep(1.5)
+        speaker.go_on.set()
+        final, error = rest(websocket)
+    assert final["type"] == "final"
+    assert "no sound came" in error["message"]
+
+
+def test_pings_are_answered_while_the_device_is_behind(small: Model, speaker: Speaker) -> None:
+    """Else a client that sends faster than the work goes on would be cut off by its own keepalive."""
+    sentences = 20
+    speaker.hold()
+    patience = LivePatience(behind=5)
+    with serving(small, patience=patience) as server, listening(server, **NO_PARTIALS) as websocket:
+        for _ in range(sentences):
+            websocket.send(SENTENCE)
+        assert speaker.is_held.wait(LONGEST_WAIT)
+        assert websocket.ping().wait(LONGEST_WAIT)
+        assert not speaker.go_on.is_set()
+        speaker.go_on.set()
+        say(websocket, "end")
+        assert [line["text"] for line in finals(rest(websocket))] == ["the an"] * sentences
+
+
+def test_sound_waits_at_the_client_when_too_much_is_read(small: Model, speaker: Speaker) -> None:
     sentences = 12
     speaker.hold()
 
     async def story() -> None:
         app = create_app(small, ServerSettings())
-        app.state.live_patience = LivePatience(behind=5)
+        app.state.live_patience = LivePatience(behind=5, ahead=5)
         service: Service = app.state.service
         start = json.dumps({"type": "start", "language": "en", **NO_PARTIALS})
         left = [
@@ -431,7 +482,7 @@ def test_sound_waits_at_the_client_while_the_device_is_behind(small: Model, spea
             only_device = speaker.is_held.is_set() and len(service._calls) == 1
             still = still + 1 if only_device and before == len(left) else 0
             before = len(left)
-        assert len(left) > sentences / 2
+        assert len(left) > sentences / 3
         speaker.go_on.set()
         await asyncio.wait_for(task, LONGEST_WAIT)
         assert told == ["ready", *["final"] * sentences, "done"]
@@ -510,16 +561,26 @@ def test_a_partial_line_gives_way_to_a_request(live: Live, speaker: Speaker) -> 
     assert messages[-1]["type"] == "done"
 
 
-def test_the_work_for_a_client_that_vanishes_ends(live: Live, speaker: Speaker) -> None:
+@pytest.mark.parametrize("piece", [len(SENTENCE), 64])
+def test_the_work_for_a_client_that_vanishes_ends(live: Live, speaker: Speaker, piece: int) -> None:
+    """Also that on what it had sent and nobody had listened to."""
     gone = metric(live, 'whisper_npu_errors_total{kind="client_gone"}')
     speaker.hold()
     with listening(live, **NO_PARTIALS) as websocket:
-        websocket.send(SENTENCE)
+        websocket.send(SENTENCE * 4)
+        for at in range(0, len(SENTENCE), piece):
+            websocket.send(SENTENCE[at : at + piece])
         assert speaker.is_held.wait(LONGEST_WAIT)
         websocket.socket.shutdown(socket.SHUT_RDWR)
         until(lambda: not live.service.queue.busy)  # nobody let it go on
     until(lambda: metric(live, "whisper_npu_live_sessions") == 0)
     assert metric(live, 'whisper_npu_errors_total{kind="client_gone"}') == gone + 1
+
+
+def test_who_asks_without_an_upgrade_is_told_that_it_is_a_websocket(live: Live) -> None:
+    for answer in (httpx.get(f"{live.address}/v1/listen"), httpx.post(f"{live.address}/v1/listen")):
+        assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
+        assert "ws://" in answer.json()["error"]["message"]
 
 
 def test_the_end_of_the_server_is_told(small: Model, speaker: Speaker) -> None:
@@ -530,6 +591,18 @@ def test_the_end_of_the_server_is_told(small: Model, speaker: Speaker) -> None:
         server.stop()
         for one in (websocket, other):
             assert ended(one, 1012)["code"] == "stopping"
+
+
+def test_a_device_that_fails_once_loses_nothing(live: Live, speaker: Speaker) -> None:
+    def fail() -> None:
+        speaker.on_window = speaker._hold
+        raise DeviceError("the NPU does not answer")
+
+    speaker.on_window = fail
+    with listening(live, **NO_PARTIALS) as websocket:
+        websocket.send(SENTENCE)
+        say(websocket, "end")
+        assert [line["text"] for line in finals(rest(websocket))] == ["the an"]
 
 
 def test_a_device_that_fails_ends_it_with_one_line(live: Live, speaker: Speaker) -> None:

@@ -8,7 +8,8 @@ const BYTES_PER_SECOND = 2 * RATE;
 
 export class Live {
   // asked: how to transcribe, as client.js has it. key: the server's, if there is one.
-  // on: line(message) for each partial and final one; gone() when the microphone is; ended(error or null, done message).
+  // on: line(message) for each partial and final one; gone() when the microphone is; ended(error or null, done message),
+  //     neither of them where the rest was not waited for.
   // Returns when the server listens. Throws an Error whose message is for people; its `code` is the server's.
   static async started(asked, key, on) {
     if (!window.AudioWorkletNode) throw new Error("Browsers listen only on https and on localhost; choose a file instead");
@@ -18,7 +19,7 @@ export class Live {
       await live.connected(asked, key);
       await live.listen();
     } catch (error) {
-      live.socket.close();
+      live.socket?.close();
       live.close();
       throw error;
     }
@@ -33,18 +34,15 @@ export class Live {
     this.bytes = 0;
     this.listens = false;
     this.ending = false;
+    this.left = false; // before the end
+    this.late = 0; // by how many seconds the last line came after what is said in it
     this.done = null; // the server's last message
     this.error = null; // the server's
-    for (const track of stream.getTracks()) track.addEventListener("ended", () => this.ending || on.gone());
+    for (const track of stream.getTracks()) track.addEventListener("ended", () => this.listens && !this.ending && on.gone());
   }
 
   get seconds() {
     return this.bytes / BYTES_PER_SECOND;
-  }
-
-  // Seconds of sound that the server has not taken yet.
-  get waiting() {
-    return this.socket.bufferedAmount / BYTES_PER_SECOND;
   }
 
   connected(asked, key) {
@@ -52,7 +50,7 @@ export class Live {
     address.protocol = address.protocol.replace("http", "ws");
     this.socket = new WebSocket(address);
     this.socket.binaryType = "arraybuffer";
-    const start = { type: "start", task: asked.task };
+    const start = { type: "start", task: asked.task, word_timestamps: true };
     if (asked.language) start.language = asked.language;
     if (asked.prompt) start.initial_prompt = asked.prompt;
     if (asked.hotwords) start.hotwords = asked.hotwords;
@@ -62,7 +60,7 @@ export class Live {
       this.socket.addEventListener("message", ({ data }) => this.take(JSON.parse(data), resolve));
       this.socket.addEventListener("close", () => {
         const lost = this.listens ? "The connection to the server was lost" : "The server cannot be reached: is it still running?";
-        const error = this.error ?? (this.done ? null : new UnreachableError(lost));
+        const error = this.error ?? (this.done || this.left ? null : new UnreachableError(lost));
         reject(error); // no effect once it is ready
         this.close();
         if (this.listens) this.on.ended(error, this.done);
@@ -74,7 +72,10 @@ export class Live {
     if (message.type === "ready") ready();
     else if (message.type === "done") this.done = message;
     else if (message.type === "error") this.error = Object.assign(new ServerError(message.message), { code: message.code });
-    else this.on.line(message);
+    else {
+      this.late = this.seconds - message.end;
+      this.on.line(message);
+    }
   }
 
   // From here on what is heard is sent.
@@ -87,6 +88,7 @@ export class Live {
     source.connect(this.worklet);
     await context.resume();
     if (this.socket.readyState !== WebSocket.OPEN) throw this.error ?? new UnreachableError("The connection to the server was lost");
+    if (this.stream.getTracks().some(({ readyState }) => readyState === "ended")) throw new Error("The microphone is gone: plug it in, or choose a file");
     this.listens = true;
   }
 
@@ -112,6 +114,7 @@ export class Live {
 
   // Does not wait for the rest.
   leave() {
+    this.left = true;
     this.socket.close();
   }
 

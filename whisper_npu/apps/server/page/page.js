@@ -11,7 +11,9 @@ import { copy, deviceName, save, showResult } from "./result.js";
 import { edited, phraseOf } from "./transcript.js";
 import { wait, Work } from "./work.js";
 
+const DOUBLE_CLICK = 500; // ms after a click in which another one is the same person's same wish
 const KEY = "whisper-npu-key"; // in sessionStorage, which ends with the tab
+const LATE = 5; // seconds, from which on a person is told that the text is
 const NAME = document.title;
 const touch = matchMedia("(hover: none)").matches;
 
@@ -54,9 +56,9 @@ function add(files, made = false) {
   recordings.push(...added);
   tell("");
   outcome = "";
-  if (!work.busy) choose(added[0]);
+  if (!work.busy && !live) choose(added[0]);
   show();
-  if (!work.busy) $("start").focus();
+  if (!work.busy && !live) $("start").focus();
   say(added.length > 1 ? `${added.length} recordings added` : `${added[0].name} added`);
 }
 
@@ -123,9 +125,9 @@ function begin(some) {
   $("cancel").focus();
 }
 
-// Shows the text of the next recording, unless somebody hears or edits the last one, or chose another.
+// Shows the text of the next recording, unless somebody hears or edits the last one, chose another, or is speaking.
 function renewed(recording) {
-  if (recording === chosen || chosen !== followed || phrases.inUse) return;
+  if (recording === chosen || live || chosen !== followed || phrases.inUse) return;
   followed = recording;
   choose(recording);
 }
@@ -289,6 +291,7 @@ let recorder = null;
 let live = null; // while somebody is listened to, and until the rest of it is there
 let spoken = null; // the recording that is made of it
 let clockTimer = 0; // of what is listened to
+let turned = 0; // when listening began, or was told to end
 let opening = false; // while the browser asks whether it may
 
 async function record() {
@@ -333,7 +336,7 @@ function showRecorder() {
 }
 
 async function listen() {
-  if (opening || recorder) return;
+  if (opening || recorder || performance.now() - turned < DOUBLE_CLICK) return;
   if (live) {
     endListening();
     return;
@@ -347,6 +350,7 @@ async function listen() {
     outcome = "";
     spoken = newLive(live.name, task);
     recordings.push(spoken);
+    turned = performance.now();
     choose(spoken);
     say("Listening");
   } catch (error) {
@@ -366,6 +370,7 @@ function endListening() {
     return;
   }
   live.end();
+  turned = performance.now();
   say("Finishing");
   showListening();
 }
@@ -387,19 +392,19 @@ function heardLine({ type, text, language, segments }) {
   showSoon();
 }
 
-// error: null if the server came to the end; report: its last message, if it did
+// error: what ended it too early; report: the server's last message. Neither: the rest was not waited for.
 function listened(error, report) {
   const recording = spoken;
   Object.assign(recording, { file: live.file(), partial: "", state: "done", step: "Done" });
   recording.unsaved.add("recording");
   const at = short(live.seconds);
   if (report) Object.assign(recording.result, { whole: true, report: { language_probability: 1, ...recording.result.report, ...report } });
-  if (error) {
+  else if (error) {
     Object.assign(recording, { state: "failed", step: `Failed after ${at}`, reason: error.message });
     tell(error.message);
-  }
-  say(error ? `Stopped listening. ${error.message}` : "Done");
-  outcome = error ? "Failed" : "Done";
+  } else Object.assign(recording, { state: "stopped", step: `Finished before the end of ${at}` });
+  outcome = error ? "Failed" : report ? "Done" : "Finished";
+  say(error ? `Stopped listening. ${error.message}` : outcome);
   live = spoken = null;
   if (recording === chosen) player.load(recording.file);
   showListening();
@@ -414,7 +419,7 @@ function showListening() {
   $("live").disabled = Boolean(recorder);
   $("record").disabled = Boolean(live);
   if (live) {
-    const behind = live.waiting > 2 ? `, the server is ${short(live.waiting)} behind` : "";
+    const behind = live.late > LATE ? `, the text comes ${short(live.late)} late` : "";
     spoken.step = `${live.ending ? "Finishing" : "Listening"} ${short(live.seconds)}${behind}`;
     spoken.unsaved.add("recording");
     list.show(recordings, chosen);

@@ -8,9 +8,8 @@ from threading import Thread
 from typing import Protocol
 
 from whisper_npu.audio import Samples
-from whisper_npu.errors import DecoderError, DeviceError
 from whisper_npu.live.line import Line
-from whisper_npu.live.session import Session, Work
+from whisper_npu.live.session import Session
 from whisper_npu.transcription.model import Model
 
 AHEAD = 30.0  # seconds of finished speech that wait, before a source that can wait has to
@@ -53,14 +52,14 @@ class Listening:
         """Partial and final ones as they come; to be called once.
 
         Raises what the source raises, once all that was heard before has become final; at once what
-        `Work.run` raises, a second time for a device or decoder that fails.
+        `Work.run` raises.
         """
         thread = Thread(target=self._feed, name="listening", daemon=True)
         thread.start()
         try:
             while not self.session.is_done:
                 work = self.session.take(timeout=1.0)
-                line = None if work is None else self._line(work)
+                line = None if work is None else work.run(self.model)
                 if line is not None:
                     yield line
         finally:
@@ -69,12 +68,9 @@ class Listening:
         if self.failure is not None:
             raise self.failure
 
-    def _line(self, work: Work) -> Line | None:
-        """A device or decoder that fails has a second attempt: nobody else has this sound."""
-        try:
-            return work.run(self.model)
-        except (DeviceError, DecoderError):
-            return work.run(self.model) if work.is_final else None
+    def late(self, line: Line) -> float:
+        """Seconds that have passed since the end of its speech sounded: the latency of a line that comes."""
+        return time.monotonic() - self.source.heard_at(line.end)
 
     def stop(self) -> None:
         """Listen no more: what is open becomes final. Any thread may call it, a signal handler too."""
