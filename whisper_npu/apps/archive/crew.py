@@ -33,6 +33,9 @@ PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a r
 _WARNING = 15.0  # seconds without one, before a line says what is waited for
 _LOOK = 2.0  # seconds between two looks at which machines there are
 _TRIES = 3  # a network may fail for a moment
+_LOOK_THERE = (
+    "RAY_AUTH_MODE must be the same for this command and all machines; Ray's logs there may say more"
+)
 _RAY_ENDED = "Ray has ended on this machine. What is done is kept; the same command goes on"
 _TIDY = 5.0  # seconds that workers have to close their devices
 _MOMENT = 1.0  # seconds that work in hand has to end in when a run is stopped
@@ -269,7 +272,10 @@ class Crew:
             return
         self._deaths[place.node.id, place.device] += 1
         if self._deaths[place.node.id, place.device] >= MOST_DEATHS:
-            self._problem(place, ClusterError(f"workers end before they are ready; the last time: {reason}"))
+            self._problem(
+                place,
+                ClusterError(f"workers end before they are ready; the last time: {reason}; {_LOOK_THERE}"),
+            )
 
     def _give_back(self, member: Member, reason: str) -> None:
         task, member.task = member.task, None

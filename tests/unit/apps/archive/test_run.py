@@ -275,6 +275,18 @@ def test_where_no_machine_can_work_one_error_says_why(
     assert str(summary.stopped_by) == "small is not there"
 
 
+def test_workers_that_always_end_before_they_are_ready_end_the_run(ray: FakeRay, folder: Path) -> None:
+    def dies(ref: Ref) -> None:
+        ref.actor.is_dead = ref.method == "open"
+
+    ray.on_get = dies
+    summary = go(folder)
+    assert isinstance(summary.stopped_by, ClusterError)
+    assert "workers end before they are ready; the last time: " in str(summary.stopped_by)
+    assert "RAY_AUTH_MODE must be the same for this command and all machines" in str(summary.stopped_by)
+    assert summary.n_left == 6
+
+
 def test_a_machine_with_another_version_does_not_work(
     ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
