@@ -76,14 +76,14 @@ class Ledger:
     # The driver's
 
     def open(
-        self, settings: Mapping[str, Any], sources: Sequence[Source], protected: Sequence[str] = ()
+        self, settings: Mapping[str, Any], sources: Sequence[Source], protected: Sequence[str]
     ) -> Opened:
         """What is not done of the sources. On a disk of this machine nobody else can open it until `close`.
 
         settings: what texts and files depend on, in terms of JSON
-        protected: paths or URLs that must not be overwritten, beside the sources: the manifest
+        protected: paths or URLs that must not be overwritten, beside the sources: the manifest, or the folder
 
-        Raises UsageError where the folder was begun with other settings, or something would be overwritten;
+        Raises UsageError where something was done with other settings, or something would be overwritten;
         OutputError where another run is writing there. results.jsonl then holds what is done, each once.
         """
         places = [*(source.url for source in sources), *protected]
@@ -198,8 +198,26 @@ class Ledger:
         # The id tells this folder from another one that another machine has at the same path.
         wanted = {"format": FORMAT, "version": __version__, "id": token_hex(8), "settings": dict(settings)}
         content = json.dumps(wanted, ensure_ascii=False, indent=2, allow_nan=False)
-        if not self._storage.create(SETTINGS, f"{content}\n"):
-            self._compare(json.loads(content)["settings"])
+        is_new = self._storage.create(SETTINGS, f"{content}\n")
+        self._lock()
+        try:
+            difference = None if is_new else self._difference(json.loads(content)["settings"])
+            if difference is None:
+                return
+            if self._storage.names(DONE) or self._storage.names(PARTS):
+                name, old, new = difference
+                raise UsageError(
+                    f"{self._storage}: was begun with {shown(name)} {quoted(old)}, not {quoted(new)}; ask "
+                    "for the same, or choose another --out"
+                )
+            self._storage.write(SETTINGS, f"{content}\n")
+        except BaseException:
+            self.release()
+            raise
+        self.release()  # the lock is that of the file which is replaced
+        self._lock()
+
+    def _lock(self) -> None:
         try:
             held = self._storage.lock(SETTINGS)
         except BlockingIOError as error:
@@ -210,7 +228,8 @@ class Ledger:
         if held is not None:
             self._unlock = weakref.finalize(self, os.close, held)
 
-    def _compare(self, wanted: Mapping[str, Any]) -> None:
+    def _difference(self, wanted: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+        """As `_difference` says, from the settings with which the folder was begun."""
         found = _object(self._storage.read(SETTINGS))
         if found.get("format") != FORMAT or not isinstance(found.get("settings"), dict):
             of = found.get("version")
@@ -219,12 +238,7 @@ class Ledger:
                 f"{self._storage}/{SETTINGS}: is damaged, or of another version{version}, so that nothing "
                 "can be added to what lies there; choose another --out"
             )
-        if (difference := _difference(found["settings"], wanted)) is not None:
-            name, old, new = difference
-            raise UsageError(
-                f"{self._storage}: was begun with {shown(name)} {quoted(old)}, not {quoted(new)}; ask for "
-                "the same, or choose another --out"
-            )
+        return _difference(found["settings"], wanted)
 
     # Records
 
