@@ -309,6 +309,10 @@ def test_only_xrt_imports_pyxrt_only_compat_torch_nothing_tests(module: str) -> 
     assert "tests" not in roots
     assert "pyxrt" not in roots or module.startswith("whisper_npu.npu.xrt")
     assert "sounddevice" not in roots or module == "whisper_npu.live.microphone"
+    assert "ray" not in roots or module == "whisper_npu.apps.archive.cluster"
+    assert "fsspec" not in roots or module in {
+        f"whisper_npu.apps.archive.{one}" for one in ("storage", "stores")
+    }
 
 
 def test_kernels_is_empty_under_its_second_name() -> None:
