@@ -17,7 +17,7 @@ class Word:
     probability: float  # 0..1
 
     def moved(self, seconds: float) -> Word:
-        return replace(self, start=round(seconds + self.start, 3), end=round(seconds + self.end, 3))
+        return replace(self, start=_rounded(seconds + self.start), end=_rounded(seconds + self.end))
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Segment:
         return replace(
             self,
             seek=self.seek + round(seconds * _FRAMES_PER_SECOND),
-            start=round(seconds + self.start, 3),
-            end=round(seconds + self.end, 3),
+            start=_rounded(seconds + self.start),
+            end=_rounded(seconds + self.end),
             words=self.words and tuple(word.moved(seconds) for word in self.words),
         )
 
@@ -65,3 +65,8 @@ class Transcript:
     def text(self) -> str:
         """The segments' texts, joined."""
         return "".join(segment.text for segment in self.segments)
+
+
+def _rounded(seconds: float) -> float:
+    """To milliseconds, which are finer than Whisper's times: 4.736, and not 4.736000000000001."""
+    return round(seconds, 3)
