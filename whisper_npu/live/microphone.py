@@ -121,7 +121,8 @@ class Microphone:
         while True:
             if self._stopped and not self._ends:
                 self._ends = True
-                self._stream.stop()  # what is recorded already comes before this returns
+                with suppress(self._failed):  # it may be gone
+                    self._stream.stop()  # what is recorded already comes before this returns
             try:
                 heard = self._queue.get(timeout=0 if self._ends else BLOCK)
             except Empty:
