@@ -308,7 +308,7 @@ def test_only_xrt_imports_pyxrt_only_compat_torch_nothing_tests(module: str) -> 
     assert "torch" not in roots or module == "whisper_npu.compat.forward"
     assert "tests" not in roots
     assert "pyxrt" not in roots or module.startswith("whisper_npu.npu.xrt")
-    assert "sounddevice" not in roots or module == "whisper_npu.live.microphone"
+    assert "sounddevice" not in roots or module == "whisper_npu.live.microphones"
 
 
 def test_kernels_is_empty_under_its_second_name() -> None:
