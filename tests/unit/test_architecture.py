@@ -308,7 +308,7 @@ def test_only_one_place_imports_what_it_stands_for_and_nothing_the_tests(module:
     assert "torch" not in roots or module == "whisper_npu.compat.forward"
     assert "tests" not in roots
     assert "pyxrt" not in roots or module.startswith("whisper_npu.npu.xrt")
-    assert "sounddevice" not in roots or module == "whisper_npu.live.microphone"
+    assert "sounddevice" not in roots or module == "whisper_npu.live.microphones"
     assert "ray" not in roots or module == "whisper_npu.apps.archive.cluster"
     assert "fsspec" not in roots or module in {
         f"whisper_npu.apps.archive.{one}" for one in ("storage", "stores")

@@ -1,7 +1,7 @@
 """A microphone, through PortAudio: blocks of samples at 16 kHz, and in one line what is wrong with it.
 
-Only this module imports sounddevice, PortAudio's Python binding: its documentation and source
-(github.com/spatialaudio/python-sounddevice, sounddevice.py) say what is called here.
+The documentation and source of sounddevice (github.com/spatialaudio/python-sounddevice, sounddevice.py) say
+what is called here.
 """
 
 from __future__ import annotations
@@ -20,27 +20,14 @@ import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, Samples
 from whisper_npu.audio.store import peak_of
-from whisper_npu.errors import MicrophoneError, MissingPackageError, UsageError, one_line, quoted, shown
-from whisper_npu.extras import require_package
-from whisper_npu.near import did_you_mean
+from whisper_npu.errors import MicrophoneError, shown
+from whisper_npu.live.microphones import chosen, code_of, devices_of, portaudio, said_by
 
 BLOCK = 0.1  # seconds of sound that come at a time
 PATIENCE = 10.0  # seconds without any sound, after which a microphone is gone
 _REMEMBERED = 36_000  # blocks whose arrival is known: an hour
 _INVALID_SAMPLE_RATE = -9997  # paInvalidSampleRate of PortAudio's portaudio.h
 _DEVICE_UNAVAILABLE = -9985  # paDeviceUnavailable
-_LIST = "whisper-npu listen --list_microphones shows those that there are"
-NONE = "there is no microphone: plug one in, or allow it in the system's sound settings"
-
-
-@dataclass(frozen=True)
-class Device:
-    """A device that records, as PortAudio knows it."""
-
-    number: int
-    name: str
-    rate: int  # Hz, its own
-    is_default: bool
 
 
 @dataclass(frozen=True)
@@ -51,11 +38,6 @@ class _Heard:
     recorded: float  # when its first sample was recorded, on PortAudio's clock; 0: it does not know
     arrived: float  # monotonic
     lost_before: bool  # an overflow
-
-
-def microphones() -> tuple[Device, ...]:
-    """All devices that record. Raises MissingPackageError without sounddevice or PortAudio."""
-    return _devices(_sounddevice())
 
 
 class Microphone:
@@ -71,9 +53,9 @@ class Microphone:
     is_live = True  # its sound comes when it is spoken
 
     def __init__(self, which: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        sounddevice = _sounddevice()
+        sounddevice = portaudio()
         self._failed = sounddevice.PortAudioError
-        self._device = _chosen(_devices(sounddevice), which)
+        self._device = chosen(devices_of(sounddevice), which)
         self._clock = clock
         self._queue: SimpleQueue[_Heard | None] = SimpleQueue()  # None: PortAudio records no more
         self._stream, self._rate = self._opened(sounddevice)
@@ -121,7 +103,8 @@ class Microphone:
         while True:
             if self._stopped and not self._ends:
                 self._ends = True
-                self._stream.stop()  # what is recorded already comes before this returns
+                with suppress(self._failed):  # it may be gone
+                    self._stream.stop()  # what is recorded already comes before this returns
             try:
                 heard = self._queue.get(timeout=0 if self._ends else BLOCK)
             except Empty:
@@ -172,7 +155,7 @@ class Microphone:
         try:
             return self._stream_at(sounddevice, SAMPLE_RATE), SAMPLE_RATE
         except self._failed as error:
-            if _code(error) != _INVALID_SAMPLE_RATE:
+            if code_of(error) != _INVALID_SAMPLE_RATE:
                 raise self._refused(error) from error
         try:
             return self._stream_at(sounddevice, self._device.rate), self._device.rate
@@ -203,9 +186,9 @@ class Microphone:
     def _refused(self, error: Exception) -> MicrophoneError:
         remedy = "another program may use it, or this user may not: close the other one, or name another by "
         remedy += "--microphone"
-        if _code(error) != _DEVICE_UNAVAILABLE:
+        if code_of(error) != _DEVICE_UNAVAILABLE:
             remedy = "check the system's sound settings, or name another by --microphone"
-        return MicrophoneError(f"{self.name} cannot be opened ({_said(error)}); {remedy}")
+        return MicrophoneError(f"{self.name} cannot be opened ({said_by(error)}); {remedy}")
 
 
 def _resampling(rate: int) -> Any:
@@ -215,73 +198,3 @@ def _resampling(rate: int) -> Any:
     import soxr
 
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="soxr_hq")
-
-
-def _sounddevice() -> Any:
-    require_package("sounddevice", "live", "a microphone")
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise MissingPackageError(
-            f"sounddevice, which a microphone needs, is damaged ({one_line(error)}): "
-            "pip install --force-reinstall sounddevice"
-        ) from error
-    except OSError as error:  # what it raises where it finds no library
-        raise MissingPackageError(
-            f"a microphone needs PortAudio, which is not installed ({one_line(error)}): "
-            "apt install libportaudio2, or dnf install portaudio"
-        ) from error
-    except Exception as error:  # its PortAudioError, which nobody has yet: Pa_Initialize fails
-        raise MicrophoneError(
-            f"PortAudio does not start ({one_line(error)}); check the system's sound settings"
-        ) from error
-    return sounddevice
-
-
-def _devices(sounddevice: Any) -> tuple[Device, ...]:
-    try:
-        default = sounddevice.query_devices(kind="input")["index"]
-    except (sounddevice.PortAudioError, ValueError):  # there is none
-        default = -1
-    try:
-        found = sounddevice.query_devices()
-    except sounddevice.PortAudioError as error:
-        raise MicrophoneError(f"PortAudio cannot say which microphones there are ({_said(error)})") from error
-    return tuple(
-        Device(one["index"], one["name"], int(one["default_samplerate"]), one["index"] == default)
-        for one in found
-        if one["max_input_channels"] > 0
-    )
-
-
-def _chosen(devices: tuple[Device, ...], which: str | None) -> Device:
-    if not devices:
-        raise MicrophoneError(NONE)
-    if which is None:
-        default = [one for one in devices if one.is_default]
-        if not default:
-            raise MicrophoneError(f"no microphone is the system's default: name one by --microphone; {_LIST}")
-        return default[0]
-    if which.isdecimal():
-        found = [one for one in devices if one.number == int(which)]
-    else:
-        name = which.strip().lower()
-        whole = [one for one in devices if one.name.lower() == name]
-        found = whole or [one for one in devices if name and name in one.name.lower()]
-    if len(found) > 1:
-        names = ", ".join(f"{one.number}: {shown(one.name)}" for one in found)
-        raise UsageError(f"--microphone {shown(which)} may be {names}; give the number")
-    if not found:
-        hint = did_you_mean(which, [one.name for one in devices]) or _LIST
-        raise UsageError(f"--microphone {quoted(which)}: no microphone is called so; {hint}")
-    return found[0]
-
-
-def _code(error: Exception) -> int | None:
-    """PaErrorCode of a PortAudioError."""
-    code = error.args[1] if len(error.args) > 1 else None
-    return code if isinstance(code, int) else None
-
-
-def _said(error: Exception) -> str:
-    return one_line(error).removeprefix("Error opening RawInputStream: ")

@@ -20,10 +20,11 @@ STEP = 512  # samples at 16 kHz, for which Silero VAD tells one probability
 _CONTEXT = 64  # samples before a step that it hears with it
 _STATE = (1, 1, 128)  # of each of its two memories, float32
 _FAINTEST = 1e-6  # a level (-120 dB), below which there is no sound to be made louder
-_AT_ONCE = (
-    8  # steps, a quarter of a second, whose third loudest is their level: a click is in two at the most
-)
-_REMEMBERED = 5 * SAMPLE_RATE // STEP  # steps that decide how much louder the next one becomes
+_AT_ONCE = 8  # steps, a quarter of a second, whose third loudest is their level: a click is in two at most
+# Steps that decide how much louder the next one becomes: a second. With 5 s a second speaker who is 26 dB
+# quieter was heard in 84 % of the steps with speech, half a second after the first one; with 1 s in 99 %, and
+# noise was not taken for speech more often (MEASURED: clips of samples/, white and brown noise).
+_REMEMBERED = SAMPLE_RATE // STEP
 
 
 class Voice:

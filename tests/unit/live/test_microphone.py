@@ -19,7 +19,8 @@ from tests.support.fake_sounddevice import (
 from whisper_npu.audio import SAMPLE_RATE, Samples
 from whisper_npu.errors import MicrophoneError, MissingPackageError, UsageError
 from whisper_npu.live import microphone as module
-from whisper_npu.live.microphone import Microphone, microphones
+from whisper_npu.live.microphone import Microphone
+from whisper_npu.live.microphones import microphones
 
 
 def noise(seconds: float, rate: int = SAMPLE_RATE) -> Samples:

@@ -47,6 +47,24 @@ def test_quiet_speech_is_heard_after_loud_speech() -> None:
     assert np.mean(heard[-len(quiet) // STEP :] > 0.5) > 0.5
 
 
+@pytest.mark.parametrize("decibels", [-10, -26, -40])
+def test_a_second_speaker_who_is_quieter_is_heard_at_once(decibels: float) -> None:
+    alone = probabilities(sentence(1)) > 0.5
+    quiet = sentence(1) * np.float32(10 ** (decibels / 20))
+    before = np.concatenate([sentence(0), silence(0.5)])
+    before = before[: len(before) // STEP * STEP]
+    heard = probabilities(np.concatenate([before, quiet]))[len(before) // STEP :] > 0.5
+    assert np.mean(heard[: len(alone)][alone]) > 0.9
+
+
+@pytest.mark.parametrize("decibels", [-25, -45])
+def test_noise_after_speech_is_no_speech(decibels: float) -> None:
+    said = sentence(0)[: len(sentence(0)) // STEP * STEP]
+    noise = np.random.default_rng(0).normal(0, np.std(said) * 10 ** (decibels / 20), 6 * 16_000)
+    heard = probabilities(np.concatenate([said, noise]))[len(said) // STEP + 10 :]
+    assert (heard < 0.5).all()
+
+
 @pytest.mark.parametrize("decibels", [-20, -50, -80, -140])
 @pytest.mark.parametrize("kind", ["white", "hum", "clicks", "offset"])
 def test_noise_is_no_speech(kind: str, decibels: float) -> None:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -50,17 +49,20 @@ _WORTH_SAYING = 2.0  # seconds of speech that are still to be finished
 _NOBODY_READS = (errno.EPIPE, errno.EIO)  # a reader such as head has ended, the terminal is closed
 
 
-@dataclass
 class LiveRun:
     """What one call has heard and printed so far."""
 
-    asked: AskedListen
-    text: list[str] = field(default_factory=list)  # of the final lines
-    language: str = ""
-    late: list[float] = field(default_factory=list)  # seconds from the end of speech to each final text
-    n_dispatches: int = 0
-    has_warned: bool = False  # that the machine is too slow
-    problem: Exception | None = None  # why listening ended by itself
+    def __init__(self, asked: AskedListen) -> None:
+        self.asked = asked
+        self._lines = LiveLines(
+            sys.stdout, sys.stderr, timestamps=asked.timestamps, as_json=asked.json, quiet=asked.quiet
+        )
+        self.text: list[str] = []  # of the final lines
+        self.language = ""
+        self.late: list[float] = []  # seconds from the end of speech to each final text
+        self.n_dispatches = 0
+        self.has_warned = False  # that the machine is too slow
+        self.problem: Exception | None = None  # why listening ended by itself
 
     def execute(self) -> int:
         """Returns the exit code: 0, or 1 if something was lost. Raises WhisperNpuError where it cannot begin.
@@ -70,9 +72,6 @@ class LiveRun:
         """
         allocate_in_one_arena()
         asked, model_asked = self.asked, self.asked.model
-        self._lines = LiveLines(
-            sys.stdout, sys.stderr, timestamps=asked.timestamps, as_json=asked.json, quiet=asked.quiet
-        )
         reference = read_reference(asked.playing.reference) if asked.playing else None
         files = self._files()
         check_model(model_asked.name, asked.options)
@@ -172,6 +171,8 @@ class LiveRun:
             if files is not None:
                 written, errors = files.finish(listening.session.seconds_heard)
                 self._say_saved(written, errors, is_whole=True)
+                if errors and files.is_kept:
+                    self._lines.warn(f"whisper-npu: all lines are in {shown(files.partial)}")
         return 1 if errors or self.problem is not None else 0
 
     def _lines_of(self, listening: Listening) -> Iterator[Line]:

@@ -60,8 +60,9 @@ class LiveFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
+        is_empty = os.fstat(self._descriptor).st_size == 0
         os.close(self._descriptor)
-        if not self._segments:
+        if not self._segments or is_empty:
             self.partial.unlink(missing_ok=True)
 
     def add(self, line: Line) -> None:
@@ -88,6 +89,11 @@ class LiveFiles:
     @property
     def has_text(self) -> bool:
         return any(segment.text.strip() for segment in self._segments)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the partial file has all lines."""
+        return not self._waiting
 
     def finish(self, seconds: float) -> tuple[list[Path], list[str]]:
         """Write all files whole, and remove the partial one. seconds: that were heard.

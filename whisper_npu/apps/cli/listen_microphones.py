@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from whisper_npu.apps.cli.terminal import print_lines
 from whisper_npu.errors import MicrophoneError
-from whisper_npu.live.microphone import NONE, microphones
+from whisper_npu.live.microphones import NONE, microphones
 
 
 def print_microphones() -> int:
