@@ -294,14 +294,15 @@ def test_nothing_comes_after_end(live: Live, speaker: Speaker) -> None:
 def test_what_is_no_message_ends_it(
     live: Live, frame: bytes, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO), listening(live) as websocket:
-        with suppress(ConnectionError):
-            websocket.socket.sendall(frame)
-        assert rest(websocket) == []
-        assert websocket.protocol.close_rcvd is not None
-        assert websocket.protocol.close_rcvd.code == code
-    until(lambda: metric(live, "whisper_npu_live_sessions") == 0)
-    until(lambda: f"WEBSOCKET /v1/listen {code}" in caplog.text)
+    with caplog.at_level(logging.INFO):
+        with listening(live) as websocket:
+            with suppress(ConnectionError):
+                websocket.socket.sendall(frame)
+            assert rest(websocket) == []
+            assert websocket.protocol.close_rcvd is not None
+            assert websocket.protocol.close_rcvd.code == code
+        until(lambda: metric(live, "whisper_npu_live_sessions") == 0)
+        until(lambda: f"WEBSOCKET /v1/listen {code}" in caplog.text)
     assert "Traceback" not in caplog.text
 
 
