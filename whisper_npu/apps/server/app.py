@@ -15,6 +15,7 @@ import whisper_npu
 from whisper_npu.apps.server import live, openai_api, openapi_document, whisper_cpp
 from whisper_npu.apps.server.gate import Gate
 from whisper_npu.apps.server.headers import device_headers
+from whisper_npu.apps.server.live_work import LiveWork
 from whisper_npu.apps.server.log import RequestLog
 from whisper_npu.apps.server.metrics import CONTENT_TYPE, Metrics
 from whisper_npu.apps.server.page import PAGE_PATHS, add_page
@@ -50,11 +51,13 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     at_work = model.device_at_work
     metrics = Metrics(served.id, at_work.name, at_work.description, {*ENDPOINTS, *PAGE_PATHS})
     service = Service(model, settings, metrics)
+    live_work = LiveWork(service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await service.close()
+        live_work.close()
 
     app = FastAPI(
         title="whisper-npu",
@@ -66,6 +69,7 @@ def create_app(model: Model, settings: ServerSettings) -> FastAPI:
     app.state.service, app.state.served = service, served
     app.include_router(openai_api.router)
     app.include_router(whisper_cpp.router)
+    app.state.live = live_work
     app.state.live_patience = live.LivePatience()
     app.router.routes.append(WebSocketRoute(live.PATH, live.listen))
     app.router.routes.append(Route(live.PATH, live.no_websocket, methods=METHODS))

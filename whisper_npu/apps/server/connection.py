@@ -200,8 +200,8 @@ class LiveConnection(WebSocketsSansIOProtocol):
             return
         self.handshake_initiated = self.handshake_complete = self.close_sent = True
         message = one_line(Exception((response.body or b"").decode("ascii", "replace")))
-        kept = ("upgrade", "sec-websocket-version")  # which say what would be right
-        headers = {name: value for name, value in response.headers.raw_items() if name.lower() in kept}
+        headers = {name: value for name, value in response.headers.raw_items() if name.lower() == "upgrade"}
+        headers["Sec-WebSocket-Version"] = "13"  # which would be right: RFC 6455, 4.4
         self._refuse(Refusal(response.status_code, message, "request", code="bad_handshake", headers=headers))
 
     def handle_ping(self) -> None:

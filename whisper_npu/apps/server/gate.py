@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from whisper_npu.apps.server import headers as own_headers
-from whisper_npu.apps.server.addresses import Host, KnownHosts, Origin, client_of
+from whisper_npu.apps.server.addresses import client_of
+from whisper_npu.apps.server.admission import Admission, Asking
+from whisper_npu.apps.server.headers import with_ours
 from whisper_npu.apps.server.incoming_body import Ending, IncomingBody, Patience
-from whisper_npu.apps.server.key import ApiKey, wrong_key
 from whisper_npu.apps.server.queue import Queue
 from whisper_npu.apps.server.refusals import CLIENT_GONE, ClientGoneError, Refusal, refusal_of
-from whisper_npu.errors import shown
+from whisper_npu.apps.server.websocket_gate import WebSocketGate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,30 +24,6 @@ if TYPE_CHECKING:
     from whisper_npu.apps.server.settings import ServerSettings
 
 BEING_SENT = 8  # requests that may send their bodies while the queue is full; of one client half as many
-EXPOSED = ", ".join(
-    (own_headers.DEVICE, own_headers.DESCRIPTION, own_headers.DISPATCHES, own_headers.WARNINGS, "Retry-After")
-)
-_OPTIONS_IN_ADDRESS = Refusal(
-    400, "options in the address mean nothing here; they go into the message start", "request"
-)
-
-
-@dataclass(frozen=True)
-class _Asking:
-    """A request's head, and who asks."""
-
-    method: str
-    path: str
-    scheme: str
-    headers: Headers
-    is_of_page: bool
-    client: str
-
-    is_websocket: bool = False
-
-    @property
-    def is_preflight(self) -> bool:
-        return self.method == "OPTIONS" and "access-control-request-method" in self.headers
 
 
 class Gate:
@@ -59,8 +34,7 @@ class Gate:
     is counted, with how it was refused if it was. An exception that nothing within handles becomes an answer
     with status 500.
 
-    A WebSocket has to pass the same checks before it is accepted. Since a browser cannot give one a key, one
-    without `Authorization` passes: `has_key` in its state is then False, and the application asks for it.
+    WebSocketGate does the same for a WebSocket.
     """
 
     def __init__(
@@ -84,13 +58,10 @@ class Gate:
         self._metrics = metrics
         self._page_paths = frozenset(page_paths)
         self._queue_paths = frozenset(queue_paths)
-        self._websocket_paths = frozenset(websocket_paths)
         self._patience = patience or Patience()
         self._limit = settings.max_upload_bytes
-        self._hosts = KnownHosts(settings.host, settings.allowed_hosts)
-        self._every_origin = "*" in settings.allowed_origins
-        self._origins = {Origin.parse(text) for text in settings.allowed_origins} - {None}
-        self._key = None if settings.api_key is None else ApiKey(settings.api_key)
+        self._admission = Admission(settings)
+        self._websockets = WebSocketGate(app, self._admission, metrics, websocket_paths, every_answer)
         self._every_answer = every_answer
         self._queue = queue or Queue(settings.max_queue)
         self._most_bodies = settings.max_queue + 1 + BEING_SENT
@@ -102,20 +73,30 @@ class Gate:
             with self._metrics.in_flight():
                 await self._answer(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._open(scope, receive, send)
+            await self._websockets(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         path = scope["path"]
-        asking = _Asking(
-            scope["method"], path, scope["scheme"], headers, path in self._page_paths, client_of(scope)
+        asking = Asking(
+            method=scope["method"],
+            path=path,
+            scheme=scope["scheme"],
+            headers=headers,
+            is_of_page=path in self._page_paths,
+            client=client_of(scope),
         )
         has_body = headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers
         body = IncomingBody(receive, has_body, self._limit, self._patience)
         answer = _Answer(
-            send, body, asking, self._is_guest(asking), self._every_answer(), scope.get("http_version", "1.1")
+            send,
+            body,
+            asking,
+            self._admission.is_guest(asking),
+            self._every_answer(),
+            scope.get("http_version", "1.1"),
         )
         state = scope.setdefault("state", {})
         counted = False
@@ -156,128 +137,16 @@ class Gate:
         refusal.note(scope)
         await answer.pass_on_whole(refusal.response())
 
-    async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A WebSocket."""
-        headers, path = Headers(scope=scope), scope["path"]
-        scheme = "https" if scope.get("scheme") == "wss" else "http"
-        asking = _Asking("GET", path, scheme, headers, False, client_of(scope), is_websocket=True)
-        is_guest = self._is_guest(asking)
-        state = scope.setdefault("state", {})
-        refusal = self._websocket_refusal(asking, bool(scope.get("query_string")))
-        status = 101 if refusal is None else refusal.status
-
-        async def marked(message: Message) -> None:
-            if message["type"] in ("websocket.accept", "websocket.http.response.start"):
-                given = list(message.get("headers", []))
-                raw = _with_ours(given, asking, is_guest, self._every_answer(), status)
-                message = {**message, "headers": raw}
-            await send(message)
-
-        try:
-            if refusal is None:
-                state["has_key"] = self._key is None or "authorization" in headers
-                await self._app(scope, receive, marked)
-            else:
-                refusal.note(scope)
-                await _reject(scope, marked, refusal)
-        finally:
-            self._metrics.request(path, status)
-            if "refused" in state:
-                self._metrics.error(state["refused"])
-
-    def _websocket_refusal(self, asking: _Asking, has_query: bool) -> Refusal | None:
+    def _refusal(self, asking: Asking, has_body: bool) -> Refusal | None:
         return (
-            self._wrong_host(asking)
-            or self._wrong_origin(asking)
-            or (self._wrong_key(asking) if "authorization" in asking.headers else None)
-            or self._no_websocket(asking)
-            or (_OPTIONS_IN_ADDRESS if has_query else None)
-        )
-
-    def _no_websocket(self, asking: _Asking) -> Refusal | None:
-        if asking.path in self._websocket_paths:
-            return None
-        there = ", ".join(sorted(self._websocket_paths)) or "nowhere"
-        return Refusal(404, f"there is no WebSocket at this address; there is one at {there}", "request")
-
-    def _refusal(self, asking: _Asking, has_body: bool) -> Refusal | None:
-        return (
-            self._wrong_host(asking)
-            or self._wrong_origin(asking)
-            or self._wrong_key(asking)
+            self._admission.wrong_host(asking)
+            or self._admission.wrong_origin(asking)
+            or self._admission.wrong_key(asking)
             or self._wrong_length(asking)
             or (self._no_place(asking) if has_body else None)
         )
 
-    def _wrong_host(self, asking: _Asking) -> Refusal | None:
-        given = asking.headers.getlist("host")
-        host = Host.parse(given[0]) if len(given) == 1 else None
-        if host is None:
-            return Refusal(
-                400, "the request must have one Host header, with a name or address", "host", code="bad_host"
-            )
-        if host in self._hosts:
-            return None
-        return Refusal(
-            421,
-            f"this server does not answer to the name {_quoted(host.name)}; if it is its name, start it with "
-            f"--allowed_hosts {_quoted(host.name)}",
-            "host",
-            code="host_not_allowed",
-        )
-
-    def _is_guest(self, asking: _Asking) -> bool:
-        """Whether a page of another site asks that may."""
-        given = asking.headers.getlist("origin")
-        if len(given) != 1:
-            return False
-        origin = Origin.parse(given[0])
-        return origin is not None and (self._every_origin or origin in self._origins)
-
-    def _wrong_origin(self, asking: _Asking) -> Refusal | None:
-        given = asking.headers.getlist("origin")
-        site = asking.headers.get("sec-fetch-site")
-        if self._is_guest(asking) or (
-            site in (None, "same-origin", "none") and self._is_own(asking, given, site)
-        ):
-            return None
-        is_link = asking.headers.get("sec-fetch-mode") == "navigate" and asking.method in ("GET", "HEAD")
-        if is_link and asking.is_of_page and not given:
-            return None  # it gives the other site nothing, and asks for nothing
-        origin = Origin.parse(given[0]) if len(given) == 1 else None
-        name = _quoted(given[0]) if origin else "another site"
-        to_allow = name if origin else "and the page's origin, such as https://example.com"
-        return Refusal(
-            403,
-            f"a web page of {name} may not use this server; to let it, start the server with "
-            f"--allowed_origins {to_allow}",
-            "origin",
-            code="origin_not_allowed",
-        )
-
-    def _is_own(self, asking: _Asking, given: list[str], site: str | None) -> bool:
-        if not given:
-            return True
-        origin = Origin.parse(given[0]) if len(given) == 1 else None
-        host = Host.parse(asking.headers["host"])
-        if origin is None or host is None or not origin.is_at(host):
-            return False
-        # Behind a proxy with TLS the schemes differ; then the browser, which knows both, must say so. Of a
-        # WebSocket not every browser does, but a page at https has this very name from that proxy.
-        is_behind_proxy = asking.is_websocket and origin.scheme == "https"
-        return origin.scheme == asking.scheme or site == "same-origin" or is_behind_proxy
-
-    def _wrong_key(self, asking: _Asking) -> Refusal | None:
-        is_open = asking.is_of_page or asking.path == "/health" or asking.is_preflight
-        if self._key is None or is_open:
-            return None
-        given = asking.headers.getlist("authorization")
-        scheme, _, key = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
-        if self._key.is_it(key.strip()) and scheme.lower() == "bearer":
-            return None
-        return wrong_key(is_given=bool(key), how="send the header `Authorization: Bearer KEY`")
-
-    def _wrong_length(self, asking: _Asking) -> Refusal | None:
+    def _wrong_length(self, asking: Asking) -> Refusal | None:
         given = asking.headers.getlist("content-length")
         if not given:
             return None
@@ -303,7 +172,7 @@ class Gate:
             code="body_too_large",
         )
 
-    def _no_place(self, asking: _Asking) -> Refusal | None:
+    def _no_place(self, asking: Asking) -> Refusal | None:
         """Told before the body is sent: it may have 200 MB."""
         if asking.path in self._queue_paths:
             full = self._queue.full_for(asking.client)
@@ -329,7 +198,7 @@ class _Answer:
         self,
         send: Send,
         body: IncomingBody,
-        asking: _Asking,
+        asking: Asking,
         is_guest: bool,
         every_answer: Mapping[str, str],
         http_version: str,
@@ -357,7 +226,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given, status = list(message.get("headers", [])), message["status"]
-            raw = _with_ours(given, self._asking, self._is_guest, self._every_answer, status)
+            raw = with_ours(given, self._asking, self._is_guest, self._every_answer, status)
             if self._body.may_go_on and self._http_version.startswith("1"):
                 # Else the rest of the body would be read to its end, if it has one.
                 raw.append((b"connection", b"close"))
@@ -373,40 +242,6 @@ class _Answer:
         await self._send(message)
 
 
-def _with_ours(
-    raw: list[tuple[bytes, bytes]],
-    asking: _Asking,
-    is_guest: bool,
-    every_answer: Mapping[str, str],
-    status: int,
-) -> list[tuple[bytes, bytes]]:
-    headers = MutableHeaders(raw=raw)
-    headers.update(every_answer)
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
-    headers["Referrer-Policy"] = "no-referrer"
-    headers["Cross-Origin-Resource-Policy"] = "cross-origin" if is_guest else "same-origin"
-    if is_guest:
-        headers["Access-Control-Allow-Origin"] = asking.headers["origin"]
-        headers["Access-Control-Expose-Headers"] = EXPOSED
-    headers.add_vary_header("Origin")
-    if not asking.is_of_page or status >= 400:
-        headers["Cache-Control"] = "no-store"
-    return headers.raw
-
-
-async def _reject(scope: Scope, send: Send, refusal: Refusal) -> None:
-    """The answer to a WebSocket that is not accepted."""
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008})  # policy violation (RFC 6455, 7.4.1)
-        return
-    response = refusal.response()
-    # The server counts the length itself, and some add theirs to ours.
-    raw = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
-    await send({"type": "websocket.http.response.start", "status": response.status_code, "headers": raw})
-    await send({"type": "websocket.http.response.body", "body": response.body})
-
-
 def _preflight(headers: Headers) -> Response:
     """What a page of an allowed origin may send."""
     allowed = {
@@ -419,7 +254,3 @@ def _preflight(headers: Headers) -> Response:
 
 def _too_slow() -> Refusal:
     return Refusal(408, "the request's body came too slowly, or not at all", "body", code="body_too_slow")
-
-
-def _quoted(text: str) -> str:
-    return shown(text if len(text) <= 100 else text[:97] + "...")

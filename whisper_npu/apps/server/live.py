@@ -40,10 +40,11 @@ from whisper_npu.apps.server.live_messages import (
     ready,
     samples_of,
 )
+from whisper_npu.apps.server.live_work import LiveWork
 from whisper_npu.apps.server.read_ahead import ReadAhead
 from whisper_npu.apps.server.refusals import ClientGoneError, Refusal, refusal_of
 from whisper_npu.apps.server.served import Served
-from whisper_npu.apps.server.work import Service, Spent
+from whisper_npu.apps.server.work import Spent
 from whisper_npu.audio import SAMPLE_RATE
 from whisper_npu.live.feeding import AHEAD
 from whisper_npu.live.session import Session
@@ -92,16 +93,15 @@ async def no_websocket(request: Request) -> Response:
 async def listen(websocket: WebSocket) -> None:
     """The route at PATH. The gate has looked at who asks."""
     state = websocket.app.state
-    await Conversation(websocket, state.service, state.served, state.live_patience).run()
+    await Conversation(websocket, state.live, state.served, state.live_patience).run()
 
 
 class Conversation:
     """One WebSocket, from its first message to its last."""
 
-    def __init__(
-        self, websocket: WebSocket, service: Service, served: Served, patience: LivePatience
-    ) -> None:
-        self._websocket, self._service, self._served, self._patience = websocket, service, served, patience
+    def __init__(self, websocket: WebSocket, work: LiveWork, served: Served, patience: LivePatience) -> None:
+        self._websocket, self._served, self._patience = websocket, served, patience
+        self._work, self._service = work, work.service
         self._client = f"{client_of(websocket.scope)} live {next(_NUMBERS)}"
         self._news = asyncio.Event()  # the session may have work
         self._caught_up = asyncio.Event()  # some work is done
@@ -110,7 +110,7 @@ class Conversation:
         self._spent = Spent()
 
     async def run(self) -> None:
-        with self._service.conversation():
+        with self._work.conversation():
             await self._websocket.accept()
             try:
                 await self._service.unless_stopped(self._talk())
@@ -120,7 +120,7 @@ class Conversation:
 
     async def _talk(self) -> None:
         start, first = await self._started()
-        with self._service.session():
+        with self._work.session():
             await self._service.read(lambda: self._service.model.check(start.options))
             session = Session(start.options, start.live)
             await self._send(ready(self._served.id, self._device))
@@ -209,7 +209,7 @@ class Conversation:
     async def _hear(self, session: Session, ahead: ReadAhead) -> None:
         limit, began = self._service.settings.max_audio_seconds, monotonic()
         while not self._is_too_long and (sound := await ahead.take(_PIECE)):
-            await self._service.listen(session.feed, samples_of(sound))
+            await self._work.listen(session.feed, samples_of(sound))
             self._websocket.scope["state"]["audio_seconds"] = session.seconds_heard
             self._news.set()
             self._is_too_long = max(session.seconds_heard, monotonic() - began) > limit
@@ -217,7 +217,7 @@ class Conversation:
                 self._caught_up.clear()
                 await self._caught_up.wait()
         await ahead.end()  # the client may not know yet that it was too long
-        await self._service.listen(session.end)
+        await self._work.listen(session.end)
         self._news.set()
 
     # Telling.
@@ -226,12 +226,12 @@ class Conversation:
         """Returns when all is told."""
         while not session.is_done:
             self._news.clear()
-            work = await self._service.listen(session.take)
+            work = await self._work.listen(session.take)
             if work is None:
                 if not session.is_done:
                     await self._news.wait()
                 continue
-            line, spent = await self._service.line(work, self._client)
+            line, spent = await self._work.line(work, self._client)
             self._spent = self._spent + spent
             self._caught_up.set()
             if line is not None:

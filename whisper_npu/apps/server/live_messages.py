@@ -16,7 +16,7 @@ import numpy as np
 
 from whisper_npu.apps.server.refusals import FieldError, Refusal, StoppingError, TooManySessionsError
 from whisper_npu.audio import SAMPLE_RATE, Samples
-from whisper_npu.errors import UsageError, quoted, shown
+from whisper_npu.errors import UsageError, quoted, shortened, shown
 from whisper_npu.live.options import LiveOptions
 from whisper_npu.near import did_you_mean
 from whisper_npu.npu.device import Device
@@ -110,12 +110,16 @@ def read_text(text: str, admit: Callable[[str | None], None] | None = None) -> S
         ) from None
     if not isinstance(said, dict):
         raise MessageError(
-            f"a message is {quoted(said)}, must be a JSON object with a type", Close.MALFORMED, "type"
+            f"a message is {shortened(json.dumps(said))}, must be a JSON object with a type",
+            Close.MALFORMED,
+            "type",
         )
     kind = said.pop("type", None)
     if kind not in _TYPES:
         raise MessageError(
-            f"a message's type is {quoted(kind)}, must be one of {', '.join(_TYPES)}", Close.NOT_TAKEN, "type"
+            f"a message's type is {shortened(json.dumps(kind))}, must be one of {', '.join(_TYPES)}",
+            Close.NOT_TAKEN,
+            "type",
         )
     if kind == "end":
         _check_names(said, set(), "end has no fields")
@@ -153,7 +157,7 @@ def samples_of(sound: bytes) -> Samples:
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    raise MessageError(f"{text} is no number in JSON, leave it out or give one", Close.MALFORMED)
 
 
 def _check_names(given: Mapping[str, Any], known: set[str], otherwise: str) -> None:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from whisper_npu.apps.server.connection import Connection, LiveConnection
 from whisper_npu.apps.server.live_messages import LONGEST_MESSAGE
+from whisper_npu.apps.server.live_work import LiveWork
 from whisper_npu.apps.server.work import Service
 from whisper_npu.errors import WhisperNpuError, shown
 
@@ -27,6 +28,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, on_started: Callable[[], None]) -> None:
         """on_started: called once connections are taken."""
         self._service: Service = app.state.service
+        self._live: LiveWork = app.state.live
         self._on_started = on_started
         super().__init__(
             uvicorn.Config(
@@ -50,7 +52,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.stop()
-        await self._service.goodbye()
+        await self._live.goodbye()
         await super().shutdown(sockets)
 
     @property

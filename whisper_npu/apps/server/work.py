@@ -1,16 +1,15 @@
 """The work on one request: waiting for the device, then a transcription in a thread.
 
 The event loop never waits for the device: reading, decoding and encoding are all done in threads, of which
-one works for all requests, another looks into the recordings that arrive meanwhile, and a third one listens
-for those who speak live.
+one works for all requests, and another looks into the recordings that arrive meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 from time import perf_counter
@@ -23,15 +22,12 @@ from whisper_npu.apps.server.queue import Queue
 from whisper_npu.apps.server.refusals import (
     StoppingError,
     TimeLimitError,
-    TooManySessionsError,
     refusal_of,
 )
 from whisper_npu.apps.server.settings import ServerSettings
 from whisper_npu.audio import audio_header, open_audio
 from whisper_npu.audio.damage import LENGTH_SLACK, too_long
 from whisper_npu.errors import AudioError, CancelledError
-from whisper_npu.live.line import Line
-from whisper_npu.live.session import Work
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stream import Stream
@@ -39,7 +35,6 @@ from whisper_npu.transcription.transcript import Segment
 
 TICK = 0.5  # seconds after which a client hears of progress, and is looked after
 PATIENCE_AT_END = 3.0  # seconds to wait for a call that cannot be interrupted, when the server ends
-PATIENCE_FOR_GOODBYE = 1.0  # seconds in which live clients are told that the server ends
 
 T = TypeVar("T")
 Told = TypeVar("Told", covariant=True)
@@ -117,7 +112,7 @@ class Job:
         try:
             return Finished(self._transcribed(tell), perf_counter() - self._began)
         except BaseException as error:
-            _forget_frames(error)
+            forget_frames(error)
             raise
         finally:
             self._model.device.trim()  # there may be nothing to do for hours
@@ -154,36 +149,6 @@ class Job:
         return Progress(stream.seconds_done, stream.duration, stream.language, stream.language_probability)
 
 
-class LineJob:
-    """One line of somebody who speaks live. `work` runs in a thread; `cancel` may be called in any other."""
-
-    def __init__(self, model: Model, work: Work) -> None:
-        self._model, self._work = model, work
-        self._spent = Spent()
-
-    def work(self, tell: Callable[[Happening], None]) -> Line | None:
-        """Raises what `Work.run` does."""
-        began, line = perf_counter(), None
-        with self._model.encoder.device.recording() as recording:
-            try:
-                line = self._work.run(self._model)
-            except BaseException as error:
-                _forget_frames(error)
-                raise
-            finally:
-                audio = line.end - line.start if line is not None and line.is_final else 0.0
-                self._spent = Spent(audio, perf_counter() - began, recording.stats.dispatches)
-                if self._work.is_final:
-                    self._model.device.trim()  # there may be nothing to do for hours
-        return line
-
-    def cancel(self) -> None:
-        self._work.cancel()
-
-    def spent(self) -> Spent:
-        return self._spent
-
-
 class Service:
     """One model, and the queue of those who want it."""
 
@@ -192,9 +157,6 @@ class Service:
         self.queue = Queue(settings.max_queue, on_waited=metrics.waited)
         self._device = ThreadPoolExecutor(1, "whisper-npu server")
         self._reader = ThreadPoolExecutor(1, "whisper-npu reader")
-        self._listener = ThreadPoolExecutor(1, "whisper-npu listener")
-        self._sessions = 0  # of those who speak live
-        self._conversations: set[asyncio.Task[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._calls: set[Future[Any]] = set()  # that threads work on, or will
         self._stopped = asyncio.Event()
@@ -225,42 +187,9 @@ class Service:
 
     async def read(self, look: Callable[[], T]) -> T:
         """What it returns, in the thread that looks into requests."""
-        return await self._call(self._reader, look)
+        return await self.call(self._reader, look)
 
-    async def listen(self, call: Callable[..., T], *given: Any) -> T:
-        """What it returns, in the thread that listens for those who speak live."""
-        return await self._call(self._listener, call, *given)
-
-    @contextmanager
-    def conversation(self) -> Iterator[None]:
-        """Around all that is said to a live client, so that the end of the server can be told to it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._conversations.add(task)
-        try:
-            yield
-        finally:
-            self._conversations.discard(task)
-
-    async def goodbye(self) -> None:
-        """Once the server is told to end: wait until live clients know it, but not for long."""
-        if self._conversations:
-            await asyncio.wait(self._conversations, timeout=PATIENCE_FOR_GOODBYE)
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        """A place for somebody who speaks live. Raises TooManySessionsError."""
-        if self._sessions >= self.settings.max_live:
-            raise TooManySessionsError(self.settings.max_live)
-        self._sessions += 1
-        self.metrics.live_sessions(self._sessions)
-        try:
-            yield
-        finally:
-            self._sessions -= 1
-            self.metrics.live_sessions(self._sessions)
-
-    def _call(self, thread: ThreadPoolExecutor, call: Callable[..., T], *given: Any) -> asyncio.Future[T]:
+    def call(self, thread: ThreadPoolExecutor, call: Callable[..., T], *given: Any) -> asyncio.Future[T]:
         future = thread.submit(_called, call, *given)
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
@@ -288,7 +217,7 @@ class Service:
         happened: asyncio.Queue[Happening] = asyncio.Queue()
         job = Job(self.model, file, asked, self.settings.max_audio_seconds)
         too_long = asyncio.Event()  # the work; the task ends when the call comes back that it is in
-        task = self._begun(self._finished(job, client, happened.put_nowait, too_long))
+        task = self.begun(self._finished(job, client, happened.put_nowait, too_long))
         ends = [asyncio.ensure_future(event.wait()) for event in (self._stopped, too_long)]
         progress: Happening = Quiet()
         try:
@@ -319,49 +248,7 @@ class Service:
                 end.cancel()
             task.cancel()
 
-    async def line(self, work: Work, client: str) -> tuple[Line | None, Spent]:
-        """The line of somebody who speaks live. None: a partial one that was given up, or overtaken.
-
-        A final one waits for its turn, in a place that it has in any case. A partial one is worked on only
-        while nobody else wants the device. Raises what `Work.run` does, TimeLimitError, StoppingError.
-        """
-        too_long = asyncio.Event()
-        job = LineJob(self.model, work)
-        task = self._begun(self._line(job, work.is_final, client, too_long))
-        limit = asyncio.ensure_future(too_long.wait())
-        try:
-            await asyncio.wait({task, limit}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise TimeLimitError(
-                    f"a line took more than {self.settings.request_timeout:g} s of work (request_timeout); "
-                    "take a smaller model, or speak in shorter lines (longest)"
-                )
-            if task.cancelled():
-                raise StoppingError
-            return task.result(), job.spent()
-        finally:
-            limit.cancel()
-            task.cancel()
-
-    async def _line(self, job: LineJob, is_final: bool, client: str, too_long: asyncio.Event) -> Line | None:
-        if is_final:
-            return await self._in_turn(job, client, _nothing, too_long, is_promised=True)
-        if self.queue.busy:
-            job.cancel()
-            return None
-        giving_way = asyncio.create_task(self._give_way(job))
-        try:
-            return await self._in_turn(job, client, _nothing, too_long)
-        except CancelledError:
-            return None
-        finally:
-            giving_way.cancel()
-
-    async def _give_way(self, job: LineJob) -> None:
-        await self.queue.wanted.wait()
-        job.cancel()
-
-    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -376,11 +263,11 @@ class Service:
     async def _finished(
         self, job: Job, client: str, tell: Callable[[Happening], None], too_long: asyncio.Event
     ) -> Finished:
-        finished = await self._in_turn(job, client, tell, too_long)
+        finished = await self.in_turn(job, client, tell, too_long)
         self.metrics.done(finished.done.transcript.duration, finished.seconds)
         return finished
 
-    async def _in_turn(
+    async def in_turn(
         self,
         job: InTurn[T],
         client: str,
@@ -398,7 +285,7 @@ class Service:
             def tell_in_loop(what: Happening) -> None:
                 loop.call_soon_threadsafe(tell, what)
 
-            work = self._call(self._device, job.work, tell_in_loop)
+            work = self.call(self._device, job.work, tell_in_loop)
             try:
                 await asyncio.wait({work}, timeout=self.settings.request_timeout)
                 if not work.done():
@@ -446,12 +333,8 @@ class Service:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PATIENCE_AT_END)
         self._closed = True
-        for thread in (self._reader, self._listener, self._device):
+        for thread in (self._reader, self._device):
             thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _nothing(happening: Happening) -> None:
-    """For work of which nobody hears before it is done."""
 
 
 def _called(call: Callable[..., T], *given: Any) -> T:
@@ -464,7 +347,7 @@ def _called(call: Callable[..., T], *given: Any) -> T:
         raise RuntimeError(f"{type(error).__name__} within a request") from error
 
 
-def _forget_frames(error: BaseException) -> None:
+def forget_frames(error: BaseException) -> None:
     """Let go of what the calls that failed had in hand: of a long recording hundreds of megabytes.
 
     An error, the future that carries it and the frames of those who wait for it hold one another, until

@@ -481,4 +481,5 @@ def test_an_upgrade_that_is_none_is_answered(
         client.send(*lines)
         answer = client.read_all()
     assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"Sec-WebSocket-Version: 13" in answer or b"bad_http" in answer
     assert set(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]) == {"message", "type", "param", "code"}
