@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 WIDTH, NARROWEST = 80, 40  # columns that text is laid out for: at most, and at least
+ERASED = "\r\x1b[2K"  # the line at which the cursor is
 _CODES = {"bold": "1", "red": "31", "green": "32"}
 
 

@@ -14,12 +14,11 @@ from whisper_npu.apps.cli.progress import HALF_A_MINUTE, Ticker
 from whisper_npu.apps.cli.tally import duration
 from whisper_npu.apps.cli.terminal import Stderr, encodable
 from whisper_npu.errors import error_line, shown
-from whisper_npu.screen import columns, knows_codes
+from whisper_npu.screen import ERASED, columns, knows_codes
 
 _REDRAWN = 0.5  # seconds
 _MANY = 10  # recordings
 _MOST_NAMED = 1000  # failures, as they happen: whoever has not mounted a share has thousands
-_ERASE = "\r\x1b[K"
 
 
 class ArchiveProgress:
@@ -106,7 +105,7 @@ class ArchiveProgress:
         with self._lock:
             text = encodable(self.line(), self._stderr.stream) if self._stderr.stream else self.line()
             if self._is_line and self._stderr.stream is not None:
-                self._stderr.write(_ERASE + text[: max(1, columns(self._stderr.stream, os.environ) - 1)])
+                self._stderr.write(ERASED + text[: max(1, columns(self._stderr.stream, os.environ) - 1)])
             else:
                 self._stderr.print(f"whisper-npu: {text}")
 
@@ -143,4 +142,4 @@ class ArchiveProgress:
 
     def _clear(self) -> None:
         if self._is_line:
-            self._stderr.write(_ERASE)
+            self._stderr.write(ERASED)

@@ -15,9 +15,8 @@ from whisper_npu.apps.line_message import line_message
 from whisper_npu.errors import shown
 from whisper_npu.live.line import Line
 from whisper_npu.output.cues import speech_line
-from whisper_npu.screen import cells, knows_codes
+from whisper_npu.screen import ERASED, cells, knows_codes
 
-_ERASED = "\r\x1b[2K"
 _CUT = "... "  # in place of the beginning of a line that is too long
 
 
@@ -56,7 +55,7 @@ class LiveLines:
     def above(self) -> Iterator[None]:
         """For printing: within it there is no partial line on the screen."""
         if self._has_partial:
-            self._stderr.write(_ERASED)
+            self._stderr.write(ERASED)
             self._has_partial = False
         yield
 
@@ -85,7 +84,7 @@ class LiveLines:
             return
         text = encodable(shown(speech_line(line.text)), stream)
         self._has_partial = True
-        self._stderr.write(_ERASED + end_of(text, columns - 1))  # in the last column some terminals wrap
+        self._stderr.write(ERASED + end_of(text, columns - 1))  # in the last column some terminals wrap
 
 
 def end_of(text: str, columns: int) -> str:
