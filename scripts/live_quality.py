@@ -5,8 +5,8 @@
     python scripts/live_quality.py --minutes 10 --real_time      # as fast as it is spoken, with latencies
     python scripts/live_quality.py --minutes 30 --model tiny.en --no_transcribe    # memory
 
-The recordings are fed to a `live.session.Session` in pieces, as fast as they are transcribed; with
---real_time as a microphone would, with partial lines. --minutes joins the manifest's clips in random order,
+The recordings play the microphone as for `whisper-npu listen --from --fast`; with --real_time at their own
+pace, with partial lines. --minutes joins the manifest's clips in random order,
 equally loud, with pauses of 0.3 to 3 s; noise is added to the second half, 20 dB below the speech. The
 latency is that from the end of speech to the final text. Everything is MEASURED on this machine; no NPU is
 involved. Needs the extra wer (jiwer), and Linux for the memory.
@@ -16,32 +16,31 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
-from time import perf_counter, sleep
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package may not be installed
 
 import numpy as np  # noqa: E402
 
-from whisper_npu.audio import SAMPLE_RATE, Samples, load_audio  # noqa: E402
+from whisper_npu.audio import SAMPLE_RATE, Samples, load_audio, open_audio  # noqa: E402
 from whisper_npu.benchmark.timings import machine_line  # noqa: E402
 from whisper_npu.benchmark.wer import EnglishNormalizer, WordErrorRate, word_error_rate  # noqa: E402
 from whisper_npu.benchmark.word_errors import read_manifest  # noqa: E402
 from whisper_npu.errors import WhisperNpuError, error_line  # noqa: E402
 from whisper_npu.extras import require_package  # noqa: E402
+from whisper_npu.live.feeding import Listening  # noqa: E402
 from whisper_npu.live.latency import Latencies  # noqa: E402
 from whisper_npu.live.line import Line  # noqa: E402
 from whisper_npu.live.options import LiveOptions  # noqa: E402
+from whisper_npu.live.playing import Playing  # noqa: E402
 from whisper_npu.live.session import Session  # noqa: E402
 from whisper_npu.markdown import as_table  # noqa: E402
 from whisper_npu.transcription.load import load_model  # noqa: E402
 from whisper_npu.transcription.model import Model  # noqa: E402
 
-PIECE = SAMPLE_RATE // 10  # samples that a microphone gives at once
 LEVEL = 0.06  # of the joined clips: the root of the mean square where they are not silent
 NOISE = 20  # dB below that
 PAUSES = 0.3, 3.0  # seconds between joined clips
@@ -58,16 +57,13 @@ class Recording:
 class Heard:
     """What came of one recording."""
 
-    lines: tuple[tuple[Line, float], ...]  # final ones, with the time at which they came
-    began: float
+    lines: tuple[Line, ...]  # final ones
+    latencies: Latencies
     memory_mb: tuple[float, float]  # resident after a fifth of the recording, and at the end
 
     @property
     def text(self) -> str:
-        return " ".join(line.text for line, _ in self.lines if line.text)
-
-
-Hear = Callable[[Model, Samples, LiveOptions], Heard]
+        return " ".join(line.text for line in self.lines if line.text)
 
 
 def main() -> int:
@@ -95,8 +91,7 @@ def main() -> int:
         for name in arguments.model or ["tiny.en", "base"]:
             with load_model(name, device=arguments.device) as model:
                 model.transcribe(recordings[0].samples[: 5 * SAMPLE_RATE])  # warm-up
-                hear = in_real_time if arguments.real_time else as_fast_as_it_can
-                rows += list(compared(model, recordings, live, hear, arguments))
+                rows += list(compared(model, recordings, live, arguments))
                 device = model.ran_on.device
     except WhisperNpuError as error:
         print(error_line(str(error)), file=sys.stderr)
@@ -110,7 +105,6 @@ def compared(
     model: Model,
     recordings: Sequence[Recording],
     live: LiveOptions,
-    hear: Hear,
     arguments: argparse.Namespace,
 ) -> Iterator[dict[str, str]]:
     """A row for each recording."""
@@ -118,10 +112,10 @@ def compared(
     name = model.checkpoint.name
     for recording in recordings:
         print(f"{name}, {recording.name}", file=sys.stderr, flush=True)
-        heard = hear(model, recording.samples, live)
+        heard = hear(model, recording.samples, live, in_real_time=arguments.real_time)
         if arguments.show:
-            for line, came in heard.lines:
-                print(f"{line.start:8.2f} {line.end:8.2f} {came - heard.began:8.2f} {line.text}")
+            for line in heard.lines:
+                print(f"{line.start:8.2f} {line.end:8.2f} {line.text}")
         texts = {"live": heard.text}
         if not arguments.no_transcribe:
             texts["transcribe"] = model.transcribe(recording.samples).text
@@ -134,10 +128,9 @@ def compared(
             **rate_cells(rates),
         }
         if arguments.real_time:
-            latencies = Latencies.of(heard.lines, heard.began)
             row |= {
-                "s to final text, median": figure(latencies.median),
-                "95th percentile": figure(latencies.percentile_95),
+                "s to final text, median": figure(heard.latencies.median),
+                "95th percentile": figure(heard.latencies.percentile_95),
             }
         row |= {"MB after a fifth": f"{heard.memory_mb[0]:.0f}", "MB at the end": f"{heard.memory_mb[1]:.0f}"}
         yield row
@@ -154,50 +147,22 @@ def figure(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.2f}"
 
 
-def as_fast_as_it_can(model: Model, samples: Samples, live: LiveOptions) -> Heard:
-    """Each piece of a second is worked on before the next one is fed."""
-    session, began = Session(live=live), perf_counter()
-    lines: list[tuple[Line, float]] = []
+def hear(model: Model, samples: Samples, live: LiveOptions, *, in_real_time: bool) -> Heard:
+    """As `whisper-npu listen --from`, with --fast unless in real time."""
+    lines: list[Line] = []
+    latencies: list[float] = []
     memory = 0.0
-    for first in range(0, len(samples), SAMPLE_RATE):
-        session.feed(samples[first : first + SAMPLE_RATE])
-        lines += work_on(model, session, timeout=0)
-        if not memory and first > len(samples) / 5:
-            memory = resident_mb()
-    session.end()
-    lines += work_on(model, session, timeout=None)
-    return Heard(tuple(lines), began, (memory, resident_mb()))
-
-
-def in_real_time(model: Model, samples: Samples, live: LiveOptions) -> Heard:
-    """A thread feeds what a microphone would have heard by then."""
-    session, began = Session(live=live), perf_counter()
-    lines: list[tuple[Line, float]] = []
-
-    def speak() -> None:
-        for first in range(0, len(samples), PIECE):
-            piece = samples[first : first + PIECE]
-            sleep(max(0.0, began + (first + len(piece)) / SAMPLE_RATE - perf_counter()))
-            session.feed(piece)
-        session.end()
-
-    speaker = Thread(target=speak, daemon=True)
-    speaker.start()
-    memory = 0.0
-    while not session.is_done:
-        lines += work_on(model, session, timeout=1)
-        if not memory and session.seconds_heard > len(samples) / SAMPLE_RATE / 5:
-            memory = resident_mb()
-    speaker.join()
-    return Heard(tuple(lines), began, (memory, resident_mb()))
-
-
-def work_on(model: Model, session: Session, timeout: float | None) -> Iterator[tuple[Line, float]]:
-    """Whatever is to be transcribed. Gives the final lines, with the time at which they came."""
-    while work := session.take(timeout):
-        line = work.run(model)
-        if line is not None and line.is_final:
-            yield line, perf_counter()
+    with open_audio(samples) as sound:
+        session = Session(live=live)
+        listening = Listening(Playing(sound, is_live=in_real_time), session, model)
+        for line in listening.lines():
+            if line.is_final:
+                lines.append(line)
+                if line.text:
+                    latencies.append(listening.late(line))
+            if not memory and line.end > sound.duration / 5:
+                memory = resident_mb()
+    return Heard(tuple(lines), Latencies(tuple(latencies)), (memory, resident_mb()))
 
 
 def joined(recordings: Sequence[Recording], seconds: float, seed: int) -> Recording:

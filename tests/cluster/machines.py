@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PATIENCE = 90.0  # seconds; machines may be slow
 _POLL = 0.01
+_BYE = 10.0  # seconds that Ray has to end its processes in
 _NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
@@ -85,6 +87,32 @@ class Machines:
         return [
             pid for pid in _processes() if _parent(pid) in raylets and _title(pid).startswith("ray::OnNode")
         ]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def ray_start(*arguments: str) -> Iterator[None]:
+    """A machine that joins by Ray's own command: it stays until the end."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, "--block", "--num-cpus=1"]
+    command += [f"--object-store-memory={_NODE['object_store_memory']}", "--include-dashboard=false"]
+    if "--head" not in arguments:
+        command.pop()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_BYE)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _processes() -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""An archive's work in one process, without Ray: recordings, a model that is loaded at once, and a driver.
+"""An archive's work in one process, without Ray: recordings, and a model that is loaded at once.
 
     python -m tests.support.archive OUT MODEL PART_SECONDS RECORDING...
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +19,9 @@ import soundfile
 
 from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model
 from whisper_npu.apps.archive.asked import AskedArchive
+from whisper_npu.apps.archive.handing import Handing
 from whisper_npu.apps.archive.sources import Source
-from whisper_npu.apps.archive.tasks import Begin, Cut, Done, Failed, Join, Outcome, Part, PartDone, Task
+from whisper_npu.apps.archive.tasks import Done, Failed
 from whisper_npu.apps.archive.worker import Worker
 from whisper_npu.dtypes import F32
 
@@ -76,42 +76,18 @@ def source(path: Path, language: str | None = None) -> Source:
     return Source(path.name, str(path), "1", path.stem, language)
 
 
-@dataclass
-class Driver:
-    """Hands tasks out, and takes what comes of them. What a lost worker had in hand goes out again."""
-
-    tasks: list[Task]
-    left: dict[str, set[Part]] = field(default_factory=dict)
-    parts: dict[str, tuple[Part, ...]] = field(default_factory=dict)
-    ended: list[Done | Failed] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, sources: Sequence[Source]) -> Driver:
-        return cls([Begin(one) for one in sources])
-
-    def take(self, outcome: Outcome) -> None:
-        name = outcome.source.name
-        if isinstance(outcome, Cut):
-            self.parts[name] = outcome.parts
-            self.left[name] = {task.part for task in outcome.todo}
-            self.tasks += outcome.todo
-        elif isinstance(outcome, PartDone):
-            self.left[name].discard(outcome.part)
-        else:
-            self.ended.append(outcome)
-            return
-        if not self.left[name]:
-            self.tasks.append(Join(outcome.source, self.parts[name]))
-
-    def work(self, worker: Worker) -> list[Done | Failed]:
-        """All of it, in order."""
-        while self.tasks:
-            self.take(worker.do(self.tasks.pop(0)))
-        return self.ended
+def work(worker: Worker, sources: Sequence[Source]) -> list[Done | Failed]:
+    """All of it, in the order in which a run with one worker hands it out."""
+    handing = Handing(sources)
+    ended = []
+    while (task := handing.next()) is not None:
+        if (end := handing.came(task, worker.do(task))) is not None:
+            ended.append(end)
+    return ended
 
 
 def done_alone(worker: Worker, one: Source) -> Done:
-    (outcome,) = Driver.of([one]).work(worker)
+    (outcome,) = work(worker, [one])
     assert isinstance(outcome, Done), outcome
     return outcome
 
@@ -126,11 +102,10 @@ def main(out: str, model: str, part_seconds: str, *recordings: str) -> None:
         formats=("srt", "json"),
         threads=1,
     )
-    driver = Driver.of([source(Path(one)) for one in recordings])
+    handing = Handing([source(Path(one)) for one in recordings])
     with HearingWorker(asked) as worker:
-        while driver.tasks:
-            task = driver.tasks.pop(0)
-            driver.take(worker.do(task))
+        while (task := handing.next()) is not None:
+            handing.came(task, worker.do(task))
             print(type(task).__name__, flush=True)
 
 

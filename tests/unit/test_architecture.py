@@ -303,12 +303,16 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_only_xrt_imports_pyxrt_only_compat_torch_nothing_tests(module: str) -> None:
+def test_only_one_place_imports_what_it_stands_for_and_nothing_the_tests(module: str) -> None:
     roots = {name.split(".")[0] for name in imported(MODULES[module])}
     assert "torch" not in roots or module == "whisper_npu.compat.forward"
     assert "tests" not in roots
     assert "pyxrt" not in roots or module.startswith("whisper_npu.npu.xrt")
     assert "sounddevice" not in roots or module == "whisper_npu.live.microphone"
+    assert "ray" not in roots or module == "whisper_npu.apps.archive.cluster"
+    assert "fsspec" not in roots or module in {
+        f"whisper_npu.apps.archive.{one}" for one in ("storage", "stores")
+    }
 
 
 def test_kernels_is_empty_under_its_second_name() -> None:

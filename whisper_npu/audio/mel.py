@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -70,7 +70,9 @@ class LogMel:
         n_frames = source.n_samples // HOP_LENGTH + 1
         # The last window takes the rest too: BLAS may round the product of a few frames differently.
         self._edges = [*range(0, max(n_frames - N_FRAMES, 0) + 1, N_FRAMES), n_frames]
-        self._window = lru_cache(n_kept)(self._transformed)
+        # No lru_cache: it would hold this object, and this object it, until garbage is collected.
+        self._kept: dict[int, Samples] = {}  # by their numbers, the oldest first
+        self._n_kept = n_kept
         self.shape = n_mels, n_frames
         self._loudest = max(float(self._window(i).max()) for i in range(len(self._edges) - 1))
 
@@ -89,6 +91,14 @@ class LogMel:
         mel += 4
         mel /= 4
         return mel
+
+    def _window(self, i: int) -> Samples:
+        """Window i, as `_transformed` gives it."""
+        if i not in self._kept:
+            while self._n_kept is not None and len(self._kept) >= self._n_kept:
+                del self._kept[next(iter(self._kept))]
+            self._kept[i] = self._transformed(i)
+        return self._kept[i]
 
     def _transformed(self, i: int) -> Samples:
         """Window i: (n_mels, n_frames) float32, log10 of the power, at least -10."""

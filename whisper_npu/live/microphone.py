@@ -20,7 +20,7 @@ import numpy as np
 
 from whisper_npu.audio import SAMPLE_RATE, Samples
 from whisper_npu.audio.store import peak_of
-from whisper_npu.errors import MicrophoneError, MissingPackageError, UsageError, one_line, shown
+from whisper_npu.errors import MicrophoneError, MissingPackageError, UsageError, one_line, quoted, shown
 from whisper_npu.extras import require_package
 from whisper_npu.near import did_you_mean
 
@@ -154,6 +154,7 @@ class Microphone:
         self._stopped = True
         with suppress(self._failed):
             self._stream.close()
+        self._resampling = None  # the stream's callbacks hold this object, and it would stay with it
 
     def __enter__(self) -> Microphone:
         return self
@@ -266,13 +267,13 @@ def _chosen(devices: tuple[Device, ...], which: str | None) -> Device:
     else:
         name = which.strip().lower()
         whole = [one for one in devices if one.name.lower() == name]
-        found = whole[:1] or [one for one in devices if name in one.name.lower()]
+        found = whole or [one for one in devices if name and name in one.name.lower()]
     if len(found) > 1:
         names = ", ".join(f"{one.number}: {shown(one.name)}" for one in found)
         raise UsageError(f"--microphone {shown(which)} may be {names}; give the number")
     if not found:
         hint = did_you_mean(which, [one.name for one in devices]) or _LIST
-        raise UsageError(f"--microphone {shown(which)}: no microphone is called so; {hint}")
+        raise UsageError(f"--microphone {quoted(which)}: no microphone is called so; {hint}")
     return found[0]
 
 

@@ -84,7 +84,7 @@ class Session:
             with self._news:
                 utterance = self._cutter.end()
                 self._add(utterance and utterance.until(self._n_samples))
-                self._has_ended = True  # last: `is_done` is read without the lock
+                self._has_ended = True
                 self._news.notify_all()
         self.on_news()
 
@@ -110,7 +110,8 @@ class Session:
     @property
     def is_done(self) -> bool:
         """Whether it has ended, and nothing is left to take."""
-        return self._has_ended and not self._finished
+        with self._news:  # not while `end` adds what is still open
+            return self._has_ended and not self._finished
 
     @property
     def seconds_heard(self) -> float:
@@ -172,34 +173,30 @@ class Work:
         self._is_overtaken = False
 
     def run(self, model: Model) -> Line | None:
-        """Its line; None for a partial one whose utterance ended meanwhile: the final one follows.
+        """Its line; None for a partial one without text, or whose utterance ended meanwhile.
 
-        A device or decoder that fails has a second attempt at a final line, since nobody else has this sound,
-        and loses a partial one, which is then None. Raises CancelledError after `cancel`, and what
-        `Model.stream` raises.
+        A final one has a second attempt where the device or decoder fails, since nobody else has its sound;
+        a partial one that fails is None. Raises CancelledError after `cancel`, and what `Model.stream`
+        raises otherwise.
         """
         try:
-            if self.is_final:
-                return self._final(model)
-            line = self._session._transcriber.partial(model, self.utterance, self._cancelled)
-            return None if self._is_overtaken else line
+            try:
+                return self._line(model)
+            except (DeviceError, DecoderError):
+                return self._line(model) if self.is_final else None
         except CancelledError:
             if self._is_overtaken:
                 return None
             raise
-        except (DecoderError, DeviceError):
-            if self.is_final:
-                raise
-            return None
         finally:
             self._session._is_over(self)
 
-    def _final(self, model: Model) -> Line:
+    def _line(self, model: Model) -> Line | None:
         transcriber = self._session._transcriber
-        try:
+        if self.is_final:
             return transcriber.final(model, self.utterance, self._cancelled)
-        except (DecoderError, DeviceError):
-            return transcriber.final(model, self.utterance, self._cancelled)
+        line = transcriber.partial(model, self.utterance, self._cancelled)
+        return line if line.text and not self._is_overtaken else None
 
     def cancel(self) -> None:
         """End the work soon, from any thread: `run` raises CancelledError. What was said is lost."""

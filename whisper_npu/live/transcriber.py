@@ -12,10 +12,9 @@ from whisper_npu.live.utterances import Utterance
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 from whisper_npu.transcription.result import Transcription
-from whisper_npu.transcription.transcript import Segment, Word
+from whisper_npu.transcription.transcript import Segment
 
 _ENOUGH = 3.0  # seconds of speech, times the probability of its language, after which that is kept
-_FRAMES_PER_SECOND = 100  # of the log-mel, in which `Segment.seek` counts
 
 
 class Transcriber:
@@ -42,7 +41,8 @@ class Transcriber:
         done = _transcribed(model, utterance, self._options, cancelled)
         self._keep_language(done, utterance)
         segments = tuple(
-            _moved(segment, self._n_segments + i, utterance.start) for i, segment in enumerate(done.segments)
+            replace(segment.moved(utterance.start / SAMPLE_RATE), id=self._n_segments + i)
+            for i, segment in enumerate(done.segments)
         )
         self._n_segments += len(segments)
         return _line(utterance, done, segments, is_final=True)
@@ -75,24 +75,6 @@ def _line(
 ) -> Line:
     start, end = (sample / SAMPLE_RATE for sample in utterance.speech)
     return Line(utterance.id, start, end, done.text.strip(), is_final, segments, done.language)
-
-
-def _moved(segment: Segment, id: int, start: int) -> Segment:
-    """From an utterance that begins at sample `start` to the session."""
-    seconds = start / SAMPLE_RATE
-    words = segment.words
-    return replace(
-        segment,
-        id=id,
-        seek=segment.seek + round(seconds * _FRAMES_PER_SECOND),
-        start=segment.start + seconds,
-        end=segment.end + seconds,
-        words=None if words is None else tuple(_moved_word(word, seconds) for word in words),
-    )
-
-
-def _moved_word(word: Word, seconds: float) -> Word:
-    return replace(word, start=word.start + seconds, end=word.end + seconds)
 
 
 def _without_voice_check(options: TranscribeOptions) -> TranscribeOptions:

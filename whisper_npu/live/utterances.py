@@ -12,10 +12,10 @@ from whisper_npu.live.options import LiveOptions
 from whisper_npu.live.voice import STEP
 from whisper_npu.transcription.options import TranscribeOptions
 
-# Seconds of silence that are kept around speech, as far as there are any: those with which tiny.en and base
-# make the fewest errors (MEASURED, scripts/live_quality.py; in noise, too).
+# Seconds of silence that are kept around speech, as far as there are any: compared with others for tiny.en
+# and base, on few recordings.
 _BEFORE, _BEHIND = 0.2, 0.4
-_SHORTEST = 4  # steps that are surely speech: a click has fewer, the shortest word has more
+_SHORTEST = 4  # steps that are surely speech, an eighth of a second: a click has fewer
 _HYSTERESIS = 0.15  # speech goes on until its probability is so much lower than that with which it begins
 _SMOOTH = 5  # steps, over whose mean speech without a pause is quietest
 _SEARCHED = 8.0  # seconds before its end, in which it is cut; half of it at most
@@ -49,7 +49,9 @@ class Cutter:
     def __init__(self, live: LiveOptions, options: TranscribeOptions) -> None:
         self._begins = options.vad_threshold
         goes_on = options.vad_neg_threshold
-        self._goes_on = max(self._begins - _HYSTERESIS, 0.01) if goes_on is None else goes_on
+        if goes_on is None:
+            goes_on = max(self._begins - _HYSTERESIS, 0.01)
+        self._goes_on = min(goes_on, self._begins)  # what is enough to begin is enough to go on
         self._shortest = max(_SHORTEST, steps_in(options.vad_min_speech_duration_ms / 1000))
         self._behind = steps_in(_BEHIND)
         self._pause, self._longest = steps_in(live.pause), steps_in(live.longest)

@@ -19,7 +19,7 @@ from whisper_npu.audio import SAMPLE_RATE, Samples, SampleSource, Sound
 from whisper_npu.audio.levels import LEVEL_STEP, PART
 from whisper_npu.audio.sound import OFFSET
 from whisper_npu.transcription.options import WHOLE_RECORDING
-from whisper_npu.transcription.speech import Part, parts_with_speech, voice_check
+from whisper_npu.transcription.speech import Cut, Part, parts_with_speech, voice_check
 from whisper_npu.transcription.stages import no_question
 
 # Levels as `Levels` has them, which are roughly half of the loud samples' magnitude.
@@ -40,13 +40,13 @@ class Audible:
 
     def __init__(self, sound: Sound, go_on: Callable[[], None] = no_question) -> None:
         """go_on: asked again and again; raises where the work is to end."""
-        self._sound, self._go_on = sound, go_on
+        self._sound = sound
         self.n_samples = sound.n_samples
-        self._loudest = float(sound.levels.max(initial=0.0))
-        is_quiet = _LEAST < self._loudest < TOO_QUIET
-        self._factor = np.float32(LOUD_ENOUGH / self._loudest if is_quiet else 1)  # for all of it
+        self._raising = _Raising(sound)
+        self._factor = self._raising.for_all
         self._louder: list[Part] = []  # quiet speech, as far as it is known
-        self._search = self._quiet_speech()
+        # It does not hold this object, which would go only when garbage is collected, with all samples.
+        self._search = _quiet_speech(self._raising, go_on)
         self._known = 0  # samples from the start, of which it is
 
     def samples(self, start: int, stop: int) -> Samples:
@@ -63,7 +63,7 @@ class Audible:
                 share = np.clip(np.minimum(places - part.start, part.stop - places) / _EDGE, 0, 1)
                 samples = samples.copy()
                 now = samples[low - start : high - start]
-                now += share.astype(np.float32) * (self._raised(low, high) - now)
+                now += share.astype(np.float32) * (self._raising.samples(low, high) - now)
         return samples
 
     def _plain(self, start: int, stop: int) -> Samples:
@@ -71,22 +71,14 @@ class Audible:
         samples = (without_offset if has_offset else _as_they_are)(self._sound, start, stop)
         return samples if self._factor == 1 else _louder(samples, self._factor)
 
-    def _raised(self, start: int, stop: int) -> Samples:
-        samples = without_offset(self._sound, start, stop)
-        first, last = start // LEVEL_STEP, stop // LEVEL_STEP + 1
-        middles = (np.arange(max(0, first - 1), last + 1) + 0.5) * LEVEL_STEP
-        factors = self._factors[max(0, first - 1) : last + 1]
-        factor = np.interp(np.arange(start, start + len(samples)), middles[: len(factors)], factors)
-        return _louder(samples, factor.astype(np.float32))
-
     def clips_with_sound(self) -> tuple[float, ...]:
         """Without long times of digital silence: start, end, start, ... in s; the last one may have no end.
 
         Whisper says of speech behind such a silence that it begins with the window, and loses its end.
         """
-        if not self._loudest:
-            return WHOLE_RECORDING
         levels = self._sound.levels
+        if not levels.any():
+            return WHOLE_RECORDING
         runs = [(first, end) for first, end in _runs_of(levels <= _LEAST) if end - first >= _LONG_SILENCE]
         begins = [end * _STEP_SECONDS - _MARGIN for _, end in runs if end < len(levels)]
         ends = [first * _STEP_SECONDS + _MARGIN for first, _ in runs if first > 0]
@@ -95,8 +87,28 @@ class Audible:
         clips = chain.from_iterable(zip_longest(begins, ends))
         return tuple(seconds for seconds in clips if seconds is not None)
 
+
+class _Raising:
+    """A recording in which each step is as loud as its surroundings let it be."""
+
+    def __init__(self, sound: Sound) -> None:
+        self._sound = sound
+        self.n_samples = sound.n_samples
+        self._loudest = float(sound.levels.max(initial=0.0))
+        is_quiet = _LEAST < self._loudest < TOO_QUIET
+        self.for_all = np.float32(LOUD_ENOUGH / self._loudest if is_quiet else 1)  # a factor for all of it
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """Those from `start` to before `stop`, as far as there are any: (n,) float32."""
+        samples = without_offset(self._sound, start, stop)
+        first, last = start // LEVEL_STEP, stop // LEVEL_STEP + 1
+        middles = (np.arange(max(0, first - 1), last + 1) + 0.5) * LEVEL_STEP
+        factors = self.factors[max(0, first - 1) : last + 1]
+        factor = np.interp(np.arange(start, start + len(samples)), middles[: len(factors)], factors)
+        return _louder(samples, factor.astype(np.float32))
+
     @cached_property
-    def _runs(self) -> list[tuple[int, int]]:
+    def runs(self) -> list[tuple[int, int]]:
         """The first, and the one behind the last, step of each time that is quiet for long."""
         levels = self._sound.levels
         shortest = min(_SHORTEST, len(levels))
@@ -104,37 +116,26 @@ class Audible:
         return [(first, end) for first, end in quiet if end - first >= shortest]
 
     @cached_property
-    def _factors(self) -> npt.NDArray[np.float32]:
+    def factors(self) -> npt.NDArray[np.float32]:
         """By which each step would become loud enough, one by one; 1 where it is."""
-        enough = min(float(self._factor) * self._loudest, LOUD_ENOUGH)
+        enough = min(float(self.for_all) * self._loudest, LOUD_ENOUGH)
         factors = np.ones(len(self._sound.levels), np.float32)
-        for first, end in self._runs:
+        for first, end in self.runs:
             around = np.pad(self._sound.levels[first:end], _AROUND)
             loudest = sliding_window_view(around, 2 * _AROUND + 1).max(axis=1)
             np.divide(enough, loudest, out=factors[first:end], where=loudest > _LEAST)
         return factors
 
-    def _quiet_speech(self) -> Iterator[tuple[Part | None, int]]:
-        """Parts with it, and how many samples from the start are then searched."""
-        for first, end in self._runs:
-            run = Part(first * LEVEL_STEP, min(end * LEVEL_STEP, self.n_samples))
-            yield None, run.start
-            if (self._factors[first:end] != 1).any():
-                for part in parts_with_speech(_Raised(self, run), voice_check(), self._go_on):
-                    found = Part(run.start + part.start, run.start + part.stop)
-                    yield found, found.stop
 
-
-class _Raised:
-    """All of a part of a recording, louder: what the voice check is asked about."""
-
-    def __init__(self, audible: Audible, part: Part) -> None:
-        self._audible, self._part = audible, part
-        self.n_samples = part.n_samples
-
-    def samples(self, start: int, stop: int) -> Samples:
-        first = self._part.start
-        return self._audible._raised(first + start, min(first + stop, self._part.stop))
+def _quiet_speech(raising: _Raising, go_on: Callable[[], None]) -> Iterator[tuple[Part | None, int]]:
+    """Parts with it, and how many samples from the start are then searched."""
+    for first, end in raising.runs:
+        run = Part(first * LEVEL_STEP, min(end * LEVEL_STEP, raising.n_samples))
+        yield None, run.start
+        if (raising.factors[first:end] != 1).any():
+            for part in parts_with_speech(Cut(raising, [run]), voice_check(), go_on):
+                found = Part(run.start + part.start, run.start + part.stop)
+                yield found, found.stop
 
 
 def _runs_of(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

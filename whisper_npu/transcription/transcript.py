@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_FRAMES_PER_SECOND = 100  # in which `Segment.seek` counts
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,9 @@ class Word:
     end: float
     word: str  # with the space before it, if it has one
     probability: float  # 0..1
+
+    def moved(self, seconds: float) -> Word:
+        return replace(self, start=_rounded(seconds + self.start), end=_rounded(seconds + self.end))
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,16 @@ class Segment:
     temperature: float  # with which it was sampled; 0 is greedy
     words: tuple[Word, ...] | None  # None without word timestamps
 
+    def moved(self, seconds: float) -> Segment:
+        """The same, so much later: from a part of a recording to the whole."""
+        return replace(
+            self,
+            seek=self.seek + round(seconds * _FRAMES_PER_SECOND),
+            start=_rounded(seconds + self.start),
+            end=_rounded(seconds + self.end),
+            words=self.words and tuple(word.moved(seconds) for word in self.words),
+        )
+
 
 @dataclass(frozen=True)
 class Transcript:
@@ -45,3 +60,8 @@ class Transcript:
     def text(self) -> str:
         """The segments' texts, joined."""
         return "".join(segment.text for segment in self.segments)
+
+
+def _rounded(seconds: float) -> float:
+    """To milliseconds, which are finer than Whisper's times: 4.736, and not 4.736000000000001."""
+    return round(seconds, 3)

@@ -25,13 +25,15 @@ import pytest
 from tests.support.fake_sounddevice import FakeMicrophone, plug_in
 from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model
 from tests.support.terminal import Terminal, of_256_colours, terminal
-from whisper_npu.apps.cli import live_run, run
-from whisper_npu.apps.cli.listen_options import LINES
-from whisper_npu.apps.cli.live_lines import LiveLines, end_of
+from whisper_npu.apps.cli import listen_command, run
+from whisper_npu.apps.cli.listen import listen as command
+from whisper_npu.apps.cli.listen_lines import LiveLines, end_of
+from whisper_npu.apps.cli.listen_options import LINES, REFUSED
+from whisper_npu.apps.cli.transcribe import DECODING, VAD, transcribe
 from whisper_npu.audio import SAMPLE_RATE, Samples, Sound, load_audio
 from whisper_npu.errors import DeviceError, OutputError
 from whisper_npu.live.line import Line
-from whisper_npu.live.options import LiveOptions
+from whisper_npu.live.options import _OF_RECORDINGS, LiveOptions
 from whisper_npu.live.playing import Playing
 from whisper_npu.live.session import Session
 from whisper_npu.screen import cells
@@ -73,7 +75,7 @@ def scripted(model: Model, monkeypatch: pytest.MonkeyPatch) -> Scripted:
         decoder = ScriptedDecoder(model)
         decoder.windows = list(windows) or Numbers()
         monkeypatch.setattr(model._whisper, "model", decoder)
-        monkeypatch.setattr("whisper_npu.apps.cli.live_run.load_model", lambda *_, **__: model)
+        monkeypatch.setattr("whisper_npu.apps.cli.listen_command.load_model", lambda *_, **__: model)
         return decoder
 
     return scripted
@@ -96,7 +98,7 @@ def talk() -> Samples:
 @pytest.fixture
 def playing(talk: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `--from` of any recording play the four."""
-    monkeypatch.setattr(live_run, "open_audio", lambda *_, **__: open_array(talk))
+    monkeypatch.setattr(listen_command, "open_audio", lambda *_, **__: open_array(talk))
 
 
 def open_array(samples: Samples) -> Sound:
@@ -195,7 +197,7 @@ def test_where_nothing_is_said_nothing_is_saved(
 ) -> None:
     decoder = scripted()
     silence = np.zeros(3 * SAMPLE_RATE, np.float32)
-    monkeypatch.setattr(live_run, "open_audio", lambda *_, **__: open_array(silence))
+    monkeypatch.setattr(listen_command, "open_audio", lambda *_, **__: open_array(silence))
     assert listen("--fast") == 0
     said = capsys.readouterr()
     assert said.out == ""
@@ -214,7 +216,7 @@ def test_where_nothing_is_said_nothing_is_saved(
         (["--reference", "a.txt"], 2, "--reference has no effect on a microphone"),
         (["--from", SPEECH, "--microphone", "x"], 2, "--from plays the microphone"),
         (["--from", "nope.wav"], 1, "nope.wav: no such file"),
-        (["--from", str(SAMPLES)], 1, "is a folder"),
+        (["--from", str(SAMPLES)], 2, "is a folder; name one recording in it"),
         (["--from", f"{SAMPLES}/*.wav"], 2, "means 5 recordings; name one"),
         (["--from", __file__], 1, "is not audio"),
         (["--from", SPEECH, "--reference", "nope.txt"], 2, "--reference nope.txt cannot be read"),
@@ -299,8 +301,8 @@ def test_how_late_a_line_comes_is_counted_from_the_end_of_speech(
     device = FakeMicrophone("Desk", load_audio(SPEECH))
     plug_in(monkeypatch, device)
     device.on_end = once(lambda: os.kill(os.getpid(), signal.SIGINT))
-    monkeypatch.setattr(live_run.Microphone, "heard_at", lambda _, seconds: 990.0 + seconds)
-    monkeypatch.setattr(live_run, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr(listen_command.Microphone, "heard_at", lambda _, seconds: 990.0 + seconds)
+    monkeypatch.setattr(listen_command, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     assert run(["listen", "--partial_every", "0", "--json"]) == 0
     said = capsys.readouterr()
     late = 10.0 - json.loads(said.out)["end"]
@@ -314,7 +316,7 @@ def test_an_interrupt_before_it_listens_leaves_nothing(
     def interrupted(*_: object, **__: object) -> Model:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(live_run, "load_model", interrupted)
+    monkeypatch.setattr(listen_command, "load_model", interrupted)
     device = FakeMicrophone("Desk")
     plug_in(monkeypatch, device)
     assert run(["listen"]) == 130
@@ -474,12 +476,48 @@ def test_the_language_that_is_detected_is_named(
         decoder = ScriptedDecoder(model)
         decoder.windows = [Window([(0.0, " the", 2.0)])]
         monkeypatch.setattr(model._whisper, "model", decoder)
-        monkeypatch.setattr("whisper_npu.apps.cli.live_run.load_model", lambda *_, **__: model)
+        monkeypatch.setattr("whisper_npu.apps.cli.listen_command.load_model", lambda *_, **__: model)
         assert run(["listen", "--from", SPEECH, "--partial_every", "0", "--fast"]) == 0
     said = capsys.readouterr()
     assert said.out == "the\n"
     assert said.err.count("whisper-npu: detected German") == 1
-    assert "no word error rate: words are counted in English only, and this is de" in said.err
+    assert "no word error rate: words are counted in English only, and this is German" in said.err
+
+
+def test_what_is_for_recordings_is_refused_with_what_to_do_instead(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in (*_OF_RECORDINGS, "condition_on_previous_text"):
+        assert run(["listen", f"--{name}", "3"]) == 2
+        said = capsys.readouterr().err
+        assert f"--{name}: it is for recordings, not for live speech: " in said
+    mine = {one.long_name for one in command.options}
+    for one in transcribe.options:
+        if one.group in ("Language and text", DECODING[0].group, VAD[0].group):
+            assert (one.long_name in REFUSED) != (one.long_name in mine), one.long_name
+
+
+def test_how_sure_the_voice_check_must_be(
+    scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted()
+    assert listen("--fast") == 0
+    assert capsys.readouterr().out
+    assert listen("--fast", "--vad_threshold", "1") == 0
+    assert "nothing was said" in capsys.readouterr().err
+    assert listen("--fast", "--vad_min_speech_duration_ms", "9000") == 0
+    assert "nothing was said" in capsys.readouterr().err
+
+
+def test_speech_of_which_nothing_is_heard_is_all_wrong(
+    scripted: Scripted, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jiwer")
+    pytest.importorskip("transformers")
+    scripted()
+    (here / "said.txt").write_text("the an the")
+    assert listen("--fast", "--vad_threshold", "1", "--reference", "said.txt") == 0
+    assert "word error rate against the reference: 100.0 % (3 of 3 words)" in capsys.readouterr().err
 
 
 class Fails(StringIO):
@@ -545,14 +583,14 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_a_warning(
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(descriptor, data)
 
-    monkeypatch.setattr("whisper_npu.apps.cli.live_files.os.write", write)
+    monkeypatch.setattr("whisper_npu.apps.cli.listen_files.os.write", write)
     at_the_end: list[str] = []
 
     def last(transcript: object, paths: object, layout: object) -> tuple[list[Path], list[str]]:
         at_the_end.append((here / "sns-0930.live.partial.txt").read_text("utf-8"))
         return [], ["no room"]
 
-    monkeypatch.setattr("whisper_npu.apps.cli.live_files.write_transcript", last)
+    monkeypatch.setattr("whisper_npu.apps.cli.listen_files.write_transcript", last)
     assert listen("--fast") == 1  # nor is there room at the end
     said = capsys.readouterr()
     assert said.err.count("cannot be written (No space left on device); listening goes on") == 1
@@ -570,7 +608,7 @@ def test_a_folder_that_goes_while_the_model_loads(
     def gone(*_: object) -> int:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("whisper_npu.apps.cli.live_files.os.open", gone)
+    monkeypatch.setattr("whisper_npu.apps.cli.listen_files.os.open", gone)
     assert listen("--fast") == OutputError.exit_code
     assert "Read-only file system" in capsys.readouterr().err
 
@@ -620,7 +658,7 @@ def test_word_errors_against_what_transcribe_says(
 def test_ctrl_c_skips_the_word_errors(
     scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("whisper_npu.apps.cli.live_figures.find_spec", lambda _: object())
+    monkeypatch.setattr("whisper_npu.apps.cli.listen_figures.find_spec", lambda _: object())
     decoder = scripted(THE, AN)
     decoder.on_window = lambda: os.kill(os.getpid(), signal.SIGINT) if len(decoder.windows) == 1 else None
     assert played() == 0
@@ -631,7 +669,7 @@ def test_ctrl_c_skips_the_word_errors(
 def test_what_word_errors_need_is_named(
     scripted: Scripted, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("whisper_npu.apps.cli.live_figures.find_spec", lambda _: None)
+    monkeypatch.setattr("whisper_npu.apps.cli.listen_figures.find_spec", lambda _: None)
     scripted(THE)
     assert played() == 0
     last = capsys.readouterr().err.splitlines()[-1]
@@ -767,7 +805,7 @@ def test_a_machine_that_is_too_slow_says_so_once(
     has_one = threading.Event()
     device.on_end = once(end)
     decoder.on_window = window
-    monkeypatch.setattr(live_run, "Session", session)
+    monkeypatch.setattr(listen_command, "Session", session)
     plug_in(monkeypatch, device)
     assert run(["listen", "--partial_every", "0"]) == 0
     said = capsys.readouterr()
@@ -803,7 +841,7 @@ def test_half_an_hour_takes_no_more_memory_than_its_first_minutes(
 ) -> None:
     decoder = scripted(*[Window([(0.0, " the an", 24.0)])] * HalfAnHour.n_utterances)
     sound = HalfAnHour()
-    monkeypatch.setattr(live_run, "open_audio", lambda *_, **__: Sound("long", sound))  # type: ignore[arg-type]
+    monkeypatch.setattr(listen_command, "open_audio", lambda *_, **__: Sound("long", sound))  # type: ignore[arg-type]
     monkeypatch.setattr("whisper_npu.live.session.Voice", Loud)
     taken: list[int] = []
     ahead: list[float] = []

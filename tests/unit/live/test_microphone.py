@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -39,6 +40,22 @@ def test_all_of_the_sound_comes_bit_by_bit_and_nothing_stays_open(monkeypatch: p
     assert np.array_equal(heard[: 3 * SAMPLE_RATE], device.sound)
     assert not heard[3 * SAMPLE_RATE :].any()
     assert device.n_open == 0
+
+
+def test_what_resamples_goes_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """soxr complains on stderr about whatever is there when the process ends."""
+    made: list[weakref.ref[object]] = []
+
+    class Resampling:
+        def __init__(self, *_: object, **__: object) -> None:
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("soxr.ResampleStream", Resampling)
+    plug_in(monkeypatch, FakeMicrophone("Studio", rates=(48_000,)))
+    opened = Microphone()
+    assert made[0]() is not None
+    opened.close()
+    assert made[0]() is None
 
 
 def test_a_device_that_refuses_16_khz_is_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,12 +115,19 @@ def test_which_one_is_meant(which: str | None, name: str, monkeypatch: pytest.Mo
         ("0", "no microphone is called so"),  # it has no input
         ("99", "no microphone is called so"),
         ("s", "--microphone s may be 1: Desk, 2: Studio; give the number"),
+        ("", "no microphone is called so"),
     ],
 )
 def test_one_that_is_not_there(which: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in(monkeypatch, FakeMicrophone("Sink", n_inputs=0), FakeMicrophone("Desk"), FakeMicrophone("Studio"))
     with pytest.raises(UsageError, match=said.replace("?", r"\?")):
         Microphone(which)
+
+
+def test_two_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch, FakeMicrophone("USB mic"), FakeMicrophone("USB mic"), FakeMicrophone("USB mic 2"))
+    with pytest.raises(UsageError, match="may be 0: USB mic, 1: USB mic; give the number"):
+        Microphone("USB mic")
 
 
 def test_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from tests.support.live_speech import sentence, silence, spoken
 from tests.support.scripted_decoder import SILENT, ScriptedDecoder, Window, small_model
 from tests.support.weights import require_weights
 from whisper_npu.audio import SAMPLE_RATE, Samples, load_audio
-from whisper_npu.errors import AudioError, CancelledError, DecoderError, UsageError
+from whisper_npu.errors import AudioError, CancelledError, DecoderError, DeviceError, UsageError
 from whisper_npu.live import session as session_module
 from whisper_npu.live.line import Line
 from whisper_npu.live.options import LiveOptions
@@ -158,6 +158,22 @@ def test_speech_that_is_open_at_the_end_becomes_final(small: Model, decoder: Scr
     assert line.end == session.seconds_heard == 2.0
 
 
+def test_it_is_not_done_before_what_is_open_at_the_end_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, seen = Session(live=NO_PARTIALS), []
+    session.feed(sentence(1)[: 2 * SAMPLE_RATE])
+    plain, asking = session._cutter.end, Thread(target=lambda: seen.append(session.is_done))
+
+    def slow_end() -> Any:
+        asking.start()
+        asking.join(0.2)  # it may have to wait for the end
+        return plain()
+
+    monkeypatch.setattr(session._cutter, "end", slow_end)
+    session.end()
+    asking.join()
+    assert seen == [False]
+
+
 def test_nothing_is_heard_after_the_end() -> None:
     session = ended(silence(1))
     with pytest.raises(UsageError, match="the session has ended"):
@@ -274,6 +290,37 @@ def test_how_far_it_is_behind(small: Model, decoder: ScriptedDecoder) -> None:
 
 def _fail() -> None:
     raise DecoderError("the decoder fails")
+
+
+@pytest.mark.parametrize("error", [DeviceError("a dispatch timed out"), DecoderError("no memory")])
+def test_what_fails_once_has_a_second_attempt(
+    error: Exception, small: Model, decoder: ScriptedDecoder
+) -> None:
+    decoder.windows = [ONE]
+    n_calls = 0
+
+    def fail_once() -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 1:
+            raise error
+
+    decoder.on_window = fail_once
+    session = ended(sentence(1))
+    (line,) = lines(session, small)
+    assert line.text == "the"
+    assert n_calls == 2
+    assert session.seconds_behind == 0
+
+
+def test_a_partial_one_that_fails_is_left_out(small: Model, decoder: ScriptedDecoder) -> None:
+    decoder.on_window = _fail
+    session = Session(live=LiveOptions(partial_every=0.5))
+    session.feed(sentence(1)[: 2 * SAMPLE_RATE])
+    work = session.take()
+    assert work is not None
+    assert not work.is_final
+    assert work.run(small) is None
 
 
 def test_every_utterance_is_read_behind_the_same_prompt(small: Model, decoder: ScriptedDecoder) -> None:

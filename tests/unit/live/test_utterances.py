@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from whisper_npu.audio import SAMPLE_RATE
@@ -113,7 +113,27 @@ runs = st.lists(st.tuples(st.integers(1, 60), st.sampled_from([0.0, 0.2, 0.4, 0.
 )
 def test_nothing_twice_and_nothing_lost(runs: list[tuple[int, float]], live: LiveOptions) -> None:
     probabilities = [p for n, p in runs for _ in range(n)]
-    found = cut(probabilities, live)
+    check(cut(probabilities, live), probabilities, live, begins=0.5)
+
+
+@given(
+    probabilities=st.lists(st.tuples(st.integers(1, 40), st.floats(0, 1)), max_size=30).map(
+        lambda runs: [p for n, p in runs for _ in range(n)]
+    ),
+    live=st.builds(LiveOptions, pause=st.floats(0.1, 10), longest=st.floats(5, 28)),
+    begins=st.floats(0.01, 0.99),
+    goes_on=st.none() | st.floats(0.01, 0.99),
+)
+@example(said(30, 0.92), LiveOptions(), 0.9, 0.95)  # speech goes on by less than that with which it may
+def test_the_same_for_any_thresholds(
+    probabilities: list[float], live: LiveOptions, begins: float, goes_on: float | None
+) -> None:
+    found = cut(probabilities, live, vad_filter=True, vad_threshold=begins, vad_neg_threshold=goes_on)
+    check(found, probabilities, live, begins)
+
+
+def check(found: list[Utterance], probabilities: list[float], live: LiveOptions, begins: float) -> None:
+    """That they are whole, in order, apart from each other, and hold all speech."""
     assert [one.id for one in found] == list(range(len(found)))
     end = 0
     covered = np.zeros(len(probabilities), bool)
@@ -125,7 +145,7 @@ def test_nothing_twice_and_nothing_lost(runs: list[tuple[int, float]], live: Liv
         assert one.seconds <= live.longest + 0.05
         covered[one.start // STEP : stop // STEP] = True
         end = stop
-    lost = [i for i, p in enumerate(probabilities) if p >= 0.5 and not covered[i]]
+    lost = [i for i, p in enumerate(probabilities) if p >= begins and not covered[i]]
     # Noises alone, of three steps at most. A pause, or the longest utterance, is between them.
     for group in np.split(np.array(lost, int), np.flatnonzero(np.diff(lost) > 3) + 1):
         assert len(group) < 4

@@ -1,14 +1,26 @@
-"""A recording of any length takes as much memory as a short one."""
+"""A recording of any length takes as much memory as a short one, and none once it is transcribed."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 import soundfile
+
+from tests.support.live_speech import sentence
+from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model
+from whisper_npu.audio import InMemory, Sound
+from whisper_npu.errors import CancelledError
+from whisper_npu.transcription.model import Model
+from whisper_npu.transcription.options import TranscribeOptions
 
 RATE = 44_100
 GROWTH = 30  # MB; one copy of the samples by which the recordings differ takes 46, their log-mel 23
@@ -72,3 +84,49 @@ def test_memory_does_not_depend_on_the_length(
     n_windows, grown = done.stdout.split()
     assert int(n_windows) > 20
     assert float(grown) < GROWTH, f"{grown} MB"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    with small_model(tmp_path_factory.mktemp("small")) as model:
+        model._whisper.model = decoder = ScriptedDecoder(model)
+        decoder.windows = [Window([(0.0, " the", 1.0)])] * 100
+        yield model
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TranscribeOptions(),
+        TranscribeOptions(vad_filter=True),
+        TranscribeOptions(batch_size=2),
+    ],
+    ids=["plain", "voice check", "batches"],
+)
+@pytest.mark.parametrize("how", ["whole", "one segment", "cancelled", "cancelled in the middle"])
+def test_nothing_waits_for_garbage_collection(
+    small: Model, options: TranscribeOptions, how: str, no_collection: None
+) -> None:
+    """Else a server, or somebody who listens, keeps a megabyte for each line that was said."""
+    said = sentence(1)
+    sound = Sound("quiet beside loud", InMemory(np.concatenate([said, 0 * said, said / 300])))
+    kept = weakref.ref(sound.kept_in)
+    cancelled = Event()
+    if how == "cancelled":
+        cancelled.set()
+    with suppress(CancelledError), small.stream(sound, options, cancelled=cancelled) as stream:
+        for _ in stream:
+            if how == "cancelled in the middle":
+                cancelled.set()
+            if how == "one segment":
+                break
+    del sound
+    assert kept() is None

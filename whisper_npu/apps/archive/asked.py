@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf, isinf
 from typing import Any
@@ -27,15 +26,23 @@ _LONGEST_WHOLE = 1.5  # parts that a recording may last which is not cut
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Where the work is done, and by how many."""
+
+    address: str | None = None  # of a cluster, HOST:PORT; "local": Ray is started here. None: what is there
+    n_workers: int | None = None  # at most; None: as many as the machines have room for
+    threads: int | None = None  # of each worker; None: up to four
+    memory: int = 0  # bytes that a worker needs
+
+
+@dataclass(frozen=True)
 class AskedArchive:
     """Raises UsageError for a value out of range, and for a format that does not exist.
 
-    The names are those of the command line. Credentials belong where fsspec finds them, on each machine;
-    those in `storage_options` cross to other processes, and are never written down.
+    The names are those of the command line. Credentials belong where fsspec finds them, on each machine.
     """
 
     out: str  # the folder that is written: a path, or a URL that fsspec opens
-    storage_options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)  # for fsspec
 
     # What is written
     formats: tuple[str, ...] = ()
@@ -63,6 +70,8 @@ class AskedArchive:
     threads: int | None = None  # of one worker; None: one per core
 
     def __post_init__(self) -> None:
+        if not self.out:
+            raise UsageError("--out is empty; is it a variable of the shell that is not set?", option="out")
         for fmt in self.formats:
             check_format(fmt)
         if not self.part_seconds >= _SHORTEST_PART:
@@ -109,7 +118,7 @@ class AskedArchive:
             "kernel": self.kernel,
             "fidelity": self.fidelity.value,
             "compute_type": self.compute_type,
-            "formats": list(self.formats),
+            "formats": ",".join(sorted(set(self.formats))),
             "part_minutes": self.part_minutes,
             "audio_track": self.audio_track,
             "strict": self.strict,

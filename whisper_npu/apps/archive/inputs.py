@@ -208,9 +208,8 @@ def _from_manifest(
     if bad:
         raise refuse(shown_what, n_rows, bad)
     if n_twice:
-        note(
-            f"{shown_what}: {n_twice:,} rows name a recording that another row has named; each is taken once"
-        )
+        rows_name = "row names" if n_twice == 1 else "rows name"
+        note(f"{shown_what}: {n_twice:,} {rows_name} what another row has named; it is taken once")
     return places
 
 

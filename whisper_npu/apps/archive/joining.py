@@ -8,11 +8,9 @@ from typing import Any
 
 from whisper_npu.apps import as_kept
 from whisper_npu.apps.archive.sources import Source
-from whisper_npu.apps.archive.tasks import Part
-from whisper_npu.audio import HOP_LENGTH, SAMPLE_RATE
 from whisper_npu.transcription.result import Transcription
 from whisper_npu.transcription.stream import nothing_heard
-from whisper_npu.transcription.transcript import Segment, Transcript, Word
+from whisper_npu.transcription.transcript import Segment, Transcript
 
 
 @dataclass(frozen=True)
@@ -131,25 +129,6 @@ def _ran_on(found: Any) -> RanOn:
     kernel = given.pop("kernel")
     named = {name: as_kept.text(value) for name, value in given.items()}
     return RanOn(**named, kernel=None if kernel is None else as_kept.text(kernel))
-
-
-def moved(segments: Sequence[Segment], part: Part) -> tuple[Segment, ...]:
-    """Segments of a part, with times of the recording."""
-    seconds = part.start / SAMPLE_RATE
-
-    def word_of(word: Word) -> Word:
-        return replace(word, start=seconds + word.start, end=seconds + word.end)
-
-    return tuple(
-        replace(
-            segment,
-            seek=segment.seek + part.start // HOP_LENGTH,
-            start=seconds + segment.start,
-            end=seconds + segment.end,
-            words=None if segment.words is None else tuple(map(word_of, segment.words)),
-        )
-        for segment in segments
-    )
 
 
 def joined(parts: Sequence[Transcribed]) -> Transcribed:

@@ -35,6 +35,7 @@ from whisper_npu.apps.archive.stems import (
 )
 from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.tasks import Failed, Part
+from whisper_npu.apps.json_line import json_line
 from whisper_npu.errors import OutputError, UsageError, quoted, shown
 from whisper_npu.output import FORMATS
 from whisper_npu.untrusted import json_object
@@ -75,14 +76,14 @@ class Ledger:
     # The driver's
 
     def open(
-        self, settings: Mapping[str, Any], sources: Sequence[Source], protected: Sequence[str] = ()
+        self, settings: Mapping[str, Any], sources: Sequence[Source], protected: Sequence[str]
     ) -> Opened:
         """What is not done of the sources. On a disk of this machine nobody else can open it until `close`.
 
         settings: what texts and files depend on, in terms of JSON
-        protected: paths or URLs that must not be overwritten, beside the sources: the manifest
+        protected: paths or URLs that must not be overwritten, beside the sources: the manifest, or the folder
 
-        Raises UsageError where the folder was begun with other settings, or something would be overwritten;
+        Raises UsageError where something was done with other settings, or something would be overwritten;
         OutputError where another run is writing there. results.jsonl then holds what is done, each once.
         """
         places = [*(source.url for source in sources), *protected]
@@ -130,7 +131,7 @@ class Ledger:
             yield from self._lines(self._storage.names(), done, {})
             for one in failed:
                 if one.source.name not in done:
-                    yield _line({"name": one.source.name, "error": one.reason})
+                    yield json_line({"name": one.source.name, "error": one.reason})
 
         try:
             self._storage.write_lines(RESULTS, lines())
@@ -169,7 +170,7 @@ class Ledger:
                 if stem_key(name) not in kept:
                     self._storage.remove(name)
         head = {"name": source.name, "identity": source.identity, "files": list(files)}
-        written = _line(head | {name: value for name, value in line.items() if name not in head})
+        written = json_line(head | {name: value for name, value in line.items() if name not in head})
         self._storage.write(_record_file(key), f"{written}\n")
         folder = f"{PARTS}/{key}"
         for name in self._storage.names(folder):
@@ -179,7 +180,7 @@ class Ledger:
     def store_part(self, source: Source, part: Part, document: Mapping[str, Any]) -> None:
         """What was made of one part of a long recording. It is kept until the recording is done."""
         head = {"version": __version__, "identity": source.identity, "start": part.start, "stop": part.stop}
-        self._storage.write(_part_file(source, part), _line(head | {"document": document}))
+        self._storage.write(_part_file(source, part), json_line(head | {"document": document}))
 
     def read_part(self, source: Source, part: Part) -> dict[str, Any] | None:
         """What `store_part` was given: None where there is none, or a damaged one, or one of another state of
@@ -197,8 +198,26 @@ class Ledger:
         # The id tells this folder from another one that another machine has at the same path.
         wanted = {"format": FORMAT, "version": __version__, "id": token_hex(8), "settings": dict(settings)}
         content = json.dumps(wanted, ensure_ascii=False, indent=2, allow_nan=False)
-        if not self._storage.create(SETTINGS, f"{content}\n"):
-            self._compare(json.loads(content)["settings"])
+        is_new = self._storage.create(SETTINGS, f"{content}\n")
+        self._lock()
+        try:
+            difference = None if is_new else self._difference(json.loads(content)["settings"])
+            if difference is None:
+                return
+            if self._storage.names(DONE) or self._storage.names(PARTS):
+                name, old, new = difference
+                raise UsageError(
+                    f"{self._storage}: was begun with {shown(name)} {quoted(old)}, not {quoted(new)}; ask "
+                    "for the same, or choose another --out"
+                )
+            self._storage.write(SETTINGS, f"{content}\n")
+        except BaseException:
+            self.release()
+            raise
+        self.release()  # the lock is that of the file which is replaced
+        self._lock()
+
+    def _lock(self) -> None:
         try:
             held = self._storage.lock(SETTINGS)
         except BlockingIOError as error:
@@ -209,7 +228,8 @@ class Ledger:
         if held is not None:
             self._unlock = weakref.finalize(self, os.close, held)
 
-    def _compare(self, wanted: Mapping[str, Any]) -> None:
+    def _difference(self, wanted: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+        """As `_difference` says, from the settings with which the folder was begun."""
         found = _object(self._storage.read(SETTINGS))
         if found.get("format") != FORMAT or not isinstance(found.get("settings"), dict):
             of = found.get("version")
@@ -218,12 +238,7 @@ class Ledger:
                 f"{self._storage}/{SETTINGS}: is damaged, or of another version{version}, so that nothing "
                 "can be added to what lies there; choose another --out"
             )
-        if (difference := _difference(found["settings"], wanted)) is not None:
-            name, old, new = difference
-            raise UsageError(
-                f"{self._storage}: was begun with {shown(name)} {quoted(old)}, not {quoted(new)}; ask for "
-                "the same, or choose another --out"
-            )
+        return _difference(found["settings"], wanted)
 
     # Records
 
@@ -325,15 +340,6 @@ def _object(text: str | None) -> dict[str, Any]:
         return json_object((text or "").encode("utf-8"))
     except ValueError:
         return {}
-
-
-def _line(content: Mapping[str, Any]) -> str:
-    """One line, for readers too that end one at Unicode's separators."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    is_plain = len(text.splitlines()) == 1 and not any(
-        "\ud800" <= character <= "\udfff" for character in text
-    )
-    return text if is_plain else json.dumps(content, allow_nan=False)
 
 
 def _difference(old: Any, new: Any, name: str = "") -> tuple[str, Any, Any] | None:

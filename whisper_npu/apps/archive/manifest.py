@@ -25,6 +25,7 @@ from whisper_npu.untrusted import json_object
 PATHS = ("path", "audio", "file", "file_name", "audio_filepath", "url")  # the first one that a table has
 _LANGUAGES = ("language", "lang")
 _ID = "id"
+_KNOWN = (*PATHS, *_LANGUAGES, _ID)
 _KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _LISTS = (".txt", ".list")  # of paths, unless the first line says something else
 _LONGEST_PATH = 4096  # bytes
@@ -57,7 +58,8 @@ def read_rows(content: bytes, name: str) -> tuple[list[Row], list[BadRow]]:
 
     name: of the file; where its ending says nothing, the content does. In UTF-8, or UTF-16 with its mark.
 
-    Raises UsageError for a file that is no manifest, and for a table without a column of recordings.
+    Raises UsageError for a file that is no manifest, and for a table without a column of recordings, or with
+    two columns of one name.
     """
     text = _decoded(content, name)
     kind = _KINDS.get(_ending(name)) or _kind(text, name)
@@ -146,6 +148,8 @@ def _table_rows(text: str, kind: str, name: str) -> Iterator[Row | BadRow]:
             continue
         elif columns is None:
             columns = _names(fields)
+            if (twice := next((one for one in _KNOWN if columns.count(one) > 1), None)) is not None:
+                raise UsageError(f"{name}: line {number} names the column {quoted(twice)} twice; rename one")
             if not set(columns) & set(PATHS):
                 is_path = os.path.splitext(fields[0].strip())[1][1:].lower() in EXTENSIONS
                 if len(fields) > 1 or not is_path:

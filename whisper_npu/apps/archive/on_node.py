@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from whisper_npu.apps.archive.asked import AskedArchive
-from whisper_npu.apps.archive.shared import SETTINGS, Shared
+from whisper_npu.apps.archive.shared import Shared
+from whisper_npu.apps.archive.stems import SETTINGS
 from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.worker import Worker
 from whisper_npu.errors import WhisperNpuError, shown
@@ -24,7 +25,7 @@ def opened(asked: AskedArchive, shared: Shared) -> Worker:
     if Storage(asked.out).read(SETTINGS) != shared.settings:
         raise FoldersError(
             f"--out {shown(asked.out)} is another folder there, or none: share it, at the same path, or give "
-            "an address that all machines reach"
+            "a URL that all machines reach"
         )
     if shared.recording is not None and not os.path.exists(shared.recording):
         raise FoldersError(f"{shown(shared.recording)} is not there: share the recordings, at the same path")

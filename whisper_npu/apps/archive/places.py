@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from whisper_npu.errors import UsageError
 
 NPU = "amd_npu"  # the resource of a machine with an NPU: ray start --resources='{"amd_npu": 1}'
-MOST_THREADS = 4  # of a worker, where nobody asks for more: two of 4 do more than one of 8
+MOST_THREADS = 4  # of a worker, where nobody asks for more
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ def places(
     threads: int | None = None,
     n_workers: int | None = None,
     memory: int = 0,
+    without: Container[tuple[str, str]] = (),
 ) -> list[Place]:
     """A worker for every few CPUs of each machine; at most `n_workers`, spread over the machines.
 
     device: "npu": one worker on each machine with an NPU, and none elsewhere. "auto": others are emulators.
     threads: of each worker; None: four, or as many as a smaller machine has, and fewer where `n_workers`
     would not fit otherwise. memory: bytes that one needs; each machine may have one, however little it has.
+    without: ids of nodes, and devices, that cannot work.
     Raises UsageError where no machine has as many CPUs as `threads`, which no waiting would change.
     """
     if device == "npu":
@@ -56,7 +58,11 @@ def places(
             f"give --threads {most}, or less"
         )
     for per_worker in [threads] if threads is not None else range(MOST_THREADS, 0, -1):
-        rows = [_on(node, device, per_worker, threads is None, memory) for node in nodes]
+        rows = []
+        for node in nodes:
+            size = per_worker if threads is not None else min(per_worker, node.cpus)
+            row = _on(node, device, size, memory)
+            rows.append([place for place in row if (node.id, place.device) not in without])
         if n_workers is None or sum(map(len, rows)) >= n_workers:
             break
     deepest = max(map(len, rows), default=0)
@@ -64,9 +70,7 @@ def places(
     return spread[:n_workers]
 
 
-def _on(node: Node, device: str, threads: int, may_be_fewer: bool, memory: int) -> list[Place]:
-    if may_be_fewer:
-        threads = min(threads, node.cpus)
+def _on(node: Node, device: str, threads: int, memory: int) -> list[Place]:
     if threads < 1 or node.cpus < threads:
         return []
     count = node.cpus // threads

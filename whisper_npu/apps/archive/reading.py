@@ -20,7 +20,7 @@ def open_source(source: Source, asked: AskedArchive) -> Sound:
         raise AudioError(source.problem)
     if not is_url(source.url):
         return _decoded(local_path(source.url), asked)
-    store = Store(source.url, asked.storage_options)
+    store = Store(source.url)
     try:
         with store.fs.open(store.path, "rb") as file:
             return _decoded(file, asked)

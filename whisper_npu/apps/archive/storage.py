@@ -239,7 +239,12 @@ class _Folder:
     def check(self) -> None:
         if self._root.exists() and not self._root.is_dir():
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        check_writable(self._root)
+        try:
+            check_writable(self._root)
+        except OutputError as error:
+            if isinstance(error.__cause__, OSError):  # whose remedy is told as for all else here
+                raise error.__cause__ from error
+            raise
         if self._root.exists():  # with content too: a full disk may still take a name
             temporary, descriptor = owned_file(self._root / "probe")
             try:

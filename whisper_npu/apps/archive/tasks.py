@@ -58,7 +58,6 @@ class PartDone:
 
     source: Source
     part: Part
-    seconds: float  # MEASURED, of work
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,6 @@ class Done:
 
     source: Source
     audio_seconds: float
-    seconds: float  # MEASURED, of work for it; that for its parts is in it
     line: str  # its line of results.jsonl
 
 

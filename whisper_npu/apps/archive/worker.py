@@ -19,7 +19,6 @@ from whisper_npu.apps.archive.joining import (
     Transcribed,
     joined,
     line_of,
-    moved,
 )
 from whisper_npu.apps.archive.ledger import Ledger
 from whisper_npu.apps.archive.reading import open_source, reason
@@ -66,7 +65,7 @@ class Worker:
 
     def __init__(self, asked: AskedArchive) -> None:
         self._asked = asked
-        self._ledger = Ledger(Storage(asked.out, asked.storage_options))
+        self._ledger = Ledger(Storage(asked.out))
         self._host = platform.node()
         self._opened: _Opened | None = None
         self._model = load_model(
@@ -131,7 +130,7 @@ class Worker:
 
     def _begin(self, source: Source) -> Cut | Done:
         if (line := self._ledger.committed(source)) is not None:  # by who was asked before, and then lost
-            return Done(source, json.loads(line)["duration"], 0.0, line)
+            return Done(source, json.loads(line)["duration"], line)
         sound = self._read(source)
         if self._asked.cuts(sound.duration):
             language, probability = self._language(sound, self._options(source))
@@ -142,7 +141,7 @@ class Worker:
 
     def _transcribe(self, task: Transcribe) -> PartDone:
         if self._stored(task.source, task.part, task.language) is not None:
-            return PartDone(task.source, task.part, seconds=0.0)
+            return PartDone(task.source, task.part)
         options = self._options(task.source)
         if task.language is not None:
             options = replace(options, language=task.language)
@@ -153,7 +152,7 @@ class Worker:
             of = replace(done.recording, language_probability=task.language_probability)
             done = replace(done, recording=of)
         self._ledger.store_part(task.source, task.part, done.to_dict())
-        return PartDone(task.source, task.part, done.took.seconds)
+        return PartDone(task.source, task.part)
 
     def _join(self, task: Join) -> Outcome:
         stored = [self._stored(task.source, part) for part in task.parts]
@@ -181,7 +180,7 @@ class Worker:
         files = {f"{source.stem}.{fmt}": render(done.transcript, fmt, asked.layout) for fmt in asked.formats}
         line = line_of(source, done, model=asked.model, n_parts=n_parts)
         stored = self._ledger.store(source, files, line)
-        return Done(source, done.recording.duration, done.took.seconds, stored)
+        return Done(source, done.recording.duration, stored)
 
     # Reading and hearing
 
@@ -219,7 +218,7 @@ class Worker:
         known = {*sound.warnings, nothing_heard(heard.level)}  # told of the recording as a whole
         return Transcribed(
             Recording(sound.duration, sound.level, sound.warnings, done.language, done.language_probability),
-            moved(done.segments, part),
+            tuple(segment.moved(part.start / SAMPLE_RATE) for segment in done.segments),
             took,
             (RanOn.of(done, self._host),),
             tuple(warning for warning in done.warnings if warning not in known),

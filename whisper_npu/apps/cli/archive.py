@@ -23,14 +23,13 @@ from whisper_npu.apps.cli.transcribe import (
     checked_defaults,
 )
 from whisper_npu.apps.cli.values import SWITCH, TEXT, TEXT_OR_NONE, Number
-from whisper_npu.extras import require_package
 
 FOUND = Argument(
     "what",
     metavar="WHAT",
     type=TEXT,
     help="A folder of recordings, a manifest (csv, tsv, jsonl, or txt with one path in each line), or the "
-    "address of either, such as s3://bucket/talks.",
+    "URL of either, such as s3://bucket/talks.",
 )
 
 
@@ -46,7 +45,7 @@ RESULTS = group(
         "-o",
         type=TEXT_OR_NONE,
         metavar="FOLDER",
-        help="Where results land, and from where the same command goes on: a folder, or an address.",
+        help="Where results land, and from where the same command goes on: a folder, or a URL.",
     ),
     option("--quiet", "-q", type=SWITCH, default=False, help="Print only failures."),
 )
@@ -101,18 +100,11 @@ def _archive(**given: Any) -> int:
     """
     source = click.get_current_context().get_parameter_source
     typed = frozenset(name for name in given if source(name) is ParameterSource.COMMANDLINE)
-    require_ray()
     for line in unknown_variables(CONFIGURABLE):
         say(line)
     from whisper_npu.apps.cli.archive_command import archive_what
 
     return archive_what(given, typed)
-
-
-def require_ray() -> None:
-    """Raises MissingPackageError where the extra is not installed."""
-    for package in ("ray", "fsspec"):
-        require_package(package, "ray", "whisper-npu archive")
 
 
 archive = Command(

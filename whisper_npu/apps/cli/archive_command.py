@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from whisper_npu.apps.archive.asked import AskedArchive
-from whisper_npu.apps.archive.on_ray import Wanted
+from whisper_npu.apps.archive.asked import AskedArchive, Wanted
 from whisper_npu.apps.archive.run import run_archive
-from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.summary import Summary
 from whisper_npu.apps.cli.archive_progress import ArchiveProgress
 from whisper_npu.apps.cli.asked import asked_for
@@ -63,9 +60,8 @@ def asked_archive(given: Mapping[str, Any], typed: frozenset[str]) -> AskedArchi
     formats = given["output_format"] or (("txt",),)
     asked = asked_for({**_NOT_OFFERED, **given, "output_format": formats}, typed)
     model, recordings = asked.model, asked.recordings
-    folder = None if model.folder is None else str(model.folder.absolute())
     return AskedArchive(
-        out=Storage(given["out"]).url,
+        out=given["out"],
         formats=asked.files.formats,
         layout=asked.layout,
         options=asked.options,
@@ -73,14 +69,14 @@ def asked_archive(given: Mapping[str, Any], typed: frozenset[str]) -> AskedArchi
         audio_track=recordings.audio_track,
         strict=recordings.strict,
         max_seconds=3600 * recordings.max_hours,
-        model=os.path.abspath(model.name) if os.path.isdir(model.name) else model.name,
-        model_dir=folder,
+        model=model.name,
+        model_dir=None if model.folder is None else str(model.folder),
         local_files_only=model.local_files_only,
         device=model.device,
         kernel=model.kernel,
         fidelity=model.fidelity,
         compute_type=model.compute_type,
-        kernels=tuple(str(one.absolute()) for one in model.npu.kernel_folders),
+        kernels=tuple(str(one) for one in model.npu.kernel_folders),
         timeout=model.npu.timeout_seconds,
         check_results=model.check_results,
         on_device_error=model.on_device_error,
@@ -98,15 +94,15 @@ def ending(summary: Summary, out: str) -> list[str]:
         parts.append(f"{summary.n_left:,} left")
     lines = [f"{', '.join(parts)}; results in {shown(out)}"]
     if summary.n_done:
-        hours = summary.audio_seconds / 3600
         pace = summary.audio_seconds / summary.wall_seconds
         lines.append(
-            f"MEASURED {duration(summary.wall_seconds)} for {hours:,.2f} h of audio: {pace:,.1f} h an hour; "
+            f"MEASURED {duration(summary.wall_seconds)} for {duration(summary.audio_seconds)} of audio: "
+            f"{pace:,.1f} h per hour; "
             + ", ".join(f"{count} x {device}" for device, count in summary.ran_on.items())
         )
     lines += [shown(f"failed: {one.source.name}: {one.reason}") for one in summary.failed[:MOST_NAMED]]
     if len(summary.failed) > MOST_NAMED:
         lines.append(f"and {len(summary.failed) - MOST_NAMED:,} more failed: results.jsonl has all of them")
-    if summary.n_left:
+    if summary.n_left and not isinstance(summary.stopped_by, UsageError):
         lines.append("The same command goes on with what is left.")
     return lines

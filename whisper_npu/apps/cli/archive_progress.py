@@ -17,6 +17,8 @@ from whisper_npu.errors import error_line, shown
 from whisper_npu.screen import columns, knows_codes
 
 _REDRAWN = 0.5  # seconds
+_MANY = 10  # recordings
+_MOST_NAMED = 1000  # failures, as they happen: whoever has not mounted a share has thousands
 _ERASE = "\r\x1b[K"
 
 
@@ -61,8 +63,8 @@ class ArchiveProgress:
     def found(self, n_todo: int, n_before: int) -> None:
         with self._lock:
             self._n_todo, self._step = n_todo, ""
-        before = f", {n_before:,} are done already" if n_before else ""
-        self.note(f"{n_todo:,} recordings to transcribe{before}")
+        before = f", {n_before:,} done already" if n_before else ""
+        self.note(f"{n_todo:,} recording{'' if n_todo == 1 else 's'} to transcribe{before}")
 
     def say(self, step: str) -> None:
         with self._lock:
@@ -95,7 +97,10 @@ class ArchiveProgress:
     def failed(self, failed: Failed) -> None:
         with self._lock:
             self._n_failed += 1
-        self._print(error_line(f"{failed.source.name}: {failed.reason}"))
+            if self._n_failed <= _MOST_NAMED:
+                self._print(error_line(f"{failed.source.name}: {failed.reason}"))
+            elif self._n_failed == _MOST_NAMED + 1:
+                self._print(error_line("more recordings fail: results.jsonl will have all of them"))
 
     def tick(self) -> None:
         with self._lock:
@@ -115,7 +120,7 @@ class ArchiveProgress:
         seconds = max(self._seconds_done, self._seconds_whole)
         if seconds and self._began is not None:
             pace = seconds / max(0.001, self._clock() - self._began)
-            parts += [f"{seconds / 3600:,.2f} h of audio", f"{pace:,.1f} h an hour"]
+            parts += [f"{duration(seconds)} of audio", f"{pace:,.1f} h per hour"]
         if self._began is not None:
             missing = "" if n_workers >= self._n_asked else f" of {self._n_asked}"
             parts.append(f"{n_workers}{missing} worker{'' if self._n_asked == 1 else 's'}")
@@ -126,8 +131,8 @@ class ArchiveProgress:
         return ", ".join(parts)
 
     def _left(self, ended: int) -> float | None:
-        """Seconds, at the pace so far: recordings are taken to be alike."""
-        if self._began is None or not self._n_done:
+        """Seconds, at the pace so far: recordings are taken to be alike, which the last few need not be."""
+        if self._began is None or not self._n_done or self._n_todo - ended < _MANY:
             return None
         return (self._clock() - self._began) / ended * (self._n_todo - ended)
 

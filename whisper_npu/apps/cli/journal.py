@@ -9,7 +9,6 @@ that is killed leaves at most its last line incomplete. Whoever reads it trusts 
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 
 from whisper_npu import __version__
 from whisper_npu.apps import as_kept
+from whisper_npu.apps.json_line import json_line
 from whisper_npu.errors import UsageError, WhisperNpuError, one_line
 from whisper_npu.output import partial_path
 from whisper_npu.owned import is_at, lock, owned_file
@@ -231,7 +231,7 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _line(content: Mapping[str, object]) -> bytes:
-    return json.dumps(content, allow_nan=False).encode("ascii") + b"\n"
+    return f"{json_line(content)}\n".encode()
 
 
 def _write(descriptor: int, lines: bytes) -> None:

@@ -9,22 +9,12 @@ import click
 from click.core import ParameterSource
 
 from whisper_npu.apps.cli.command import Command, Option, configurable, group, option
-from whisper_npu.apps.cli.listen_options import LINES, MICROPHONE, NO_FILES
+from whisper_npu.apps.cli.listen_options import LINES, MICROPHONE, NO_FILES, REFUSED
 from whisper_npu.apps.cli.serve import ENGINE, MODEL
 from whisper_npu.apps.cli.settings import unknown_variables
 from whisper_npu.apps.cli.terminal import say
-from whisper_npu.apps.cli.transcribe import CONFIGURABLE, DECODING, FORMATS, SPEECH, checked_defaults
+from whisper_npu.apps.cli.transcribe import CONFIGURABLE, DECODING, FORMATS, SPEECH, VAD, checked_defaults
 from whisper_npu.apps.cli.values import FOLDER_OR_NONE, SWITCH, TEXT, TEXT_OR_NONE, Number, Words
-
-# What depends on more of a recording than what was said between two pauses.
-_OF_RECORDINGS = {
-    "carry_initial_prompt",
-    "condition_on_previous_text",
-    "prompt_reset_on_temperature",
-    "prefix",
-    "hallucination_silence_threshold",
-    "chunk_length",
-}
 
 SOUND = (
     *MICROPHONE,
@@ -92,7 +82,7 @@ OUTPUT = group(
 
 def _of_lines(options: Sequence[Option]) -> tuple[Option, ...]:
     """Those of `transcribe` that have a meaning for what was said between two pauses."""
-    return tuple(one for one in options if one.long_name.removeprefix("--") not in _OF_RECORDINGS)
+    return tuple(one for one in options if one.long_name not in REFUSED)
 
 
 def _listen(**given: Any) -> int:
@@ -108,11 +98,11 @@ def _listen(**given: Any) -> int:
         for line in unknown_variables(CONFIGURABLE):
             say(line)
     if given["list_microphones"]:
-        from whisper_npu.apps.cli.microphone_list import print_microphones
+        from whisper_npu.apps.cli.listen_microphones import print_microphones
 
         return print_microphones()
-    from whisper_npu.apps.cli.asked_listen import asked_to_listen
-    from whisper_npu.apps.cli.live_run import LiveRun
+    from whisper_npu.apps.cli.listen_asked import asked_to_listen
+    from whisper_npu.apps.cli.listen_command import LiveRun
 
     return LiveRun(asked_to_listen(given, typed)).execute()
 
@@ -125,12 +115,13 @@ listen = Command(
         *SOUND,
         *LINES,
         *OUTPUT,
-        *configurable(*_of_lines(SPEECH), *_of_lines(DECODING), *ENGINE),
+        *configurable(*_of_lines(SPEECH), *_of_lines(DECODING), *_of_lines(VAD), *ENGINE),
     ],
     examples=(
         "whisper-npu listen --model tiny.en       # speak; Ctrl-C saves what was said",
         "whisper-npu listen --list_microphones",
         "whisper-npu listen --from talk.mp3 --fast -f txt,srt",
     ),
+    refused=REFUSED,
     defaults=checked_defaults,
 )

@@ -52,4 +52,25 @@ LINES = configurable(
     )
 )
 
+# What `transcribe` has for whole recordings, and what to do instead; live/options.py says it of Python's.
+REFUSED = {
+    f"--{name}": f"it is for recordings, not for live speech: {why}"
+    for name, why in {
+        "clip_timestamps": "there is no recording to take parts of: leave it out",
+        "prefix": "it would begin every utterance: give --initial_prompt",
+        "batched": "one utterance comes after the other: leave it out",
+        "batch_size": "one utterance comes after the other: leave it out",
+        "vad_filter": "the voice check is always on: leave it out, or set --vad_threshold",
+        "vad_max_speech_duration_s": "--longest says where speech is cut: give that",
+        "vad_min_silence_duration_ms": "--pause says with how much silence an utterance ends: give that",
+        "vad_speech_pad_ms": "utterances keep what silence there is around them: leave it out",
+        "carry_initial_prompt": "--initial_prompt is read before every utterance in any case: leave it out",
+        "condition_on_previous_text": "utterances are transcribed one by one: leave it out",
+        "prompt_reset_on_temperature": "utterances are transcribed one by one: leave it out",
+        "hallucination_silence_threshold": "silence is not transcribed: leave it out",
+        "chunk_length": "--longest says where speech is cut: give that",
+        "recursive": "one recording plays the microphone: name it by --from",
+    }.items()
+}
+
 LISTEN = (*MICROPHONE, *LINES)

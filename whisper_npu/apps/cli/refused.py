@@ -6,7 +6,7 @@ _SPEAKERS = (
     "speakers are not told apart here; pyannote.audio can, and its turns can be matched to the words of "
     "--word_timestamps True -f json"
 )
-_LIVE = "a microphone is not listened to here; record first, then transcribe the file"
+_LIVE = "whisper-npu listen does that, and its --microphone names the device"
 
 # Of openai/whisper and whisper-ctranslate2.
 REFUSED: dict[str, str] = {

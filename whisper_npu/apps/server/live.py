@@ -9,7 +9,6 @@ the device's queue, and sends the line. When all is told, or one of them fails, 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from whisper_npu.apps.json_line import json_line
 from whisper_npu.apps.line_message import line_message
 from whisper_npu.apps.server.addresses import client_of
 from whisper_npu.apps.server.key import ApiKey, wrong_key
@@ -46,6 +46,7 @@ from whisper_npu.apps.server.refusals import ClientGoneError, Refusal, refusal_o
 from whisper_npu.apps.server.served import Served
 from whisper_npu.apps.server.work import Spent
 from whisper_npu.audio import SAMPLE_RATE
+from whisper_npu.live.feeding import AHEAD
 from whisper_npu.live.session import Session
 from whisper_npu.npu.device import Device
 
@@ -63,7 +64,7 @@ class LivePatience:
 
     start: float = 10.0  # for the message that has the key, where one is needed
     silence: float = 60.0  # without any message: the client has gone, and nobody has said so
-    behind: float = 30.0  # of speech that waits for the device, before no more is listened to
+    behind: float = AHEAD  # of speech that waits for the device, before no more is listened to
     ahead: float = 1000.0  # of sound that waits to be listened to, before no more is read: 32 MB
     send: float = 60.0  # in which a client takes nothing of what is sent to it
 
@@ -239,7 +240,7 @@ class Conversation:
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         """Raises ClientGoneError, also where it is there and takes nothing."""
-        text = json.dumps(message, ensure_ascii=False, allow_nan=False)
+        text = json_line(message)
         try:
             await asyncio.wait_for(self._websocket.send_text(text), self._patience.send)
         except _NOBODY_THERE:

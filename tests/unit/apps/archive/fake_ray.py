@@ -80,8 +80,11 @@ class FakeRay:
 
         return SimpleNamespace(options=made)
 
-    def wait(self, refs: Sequence[Ref], **_: Any) -> tuple[list[Ref], list[Ref]]:
-        self.on_wait()
+    def wait(
+        self, refs: Sequence[Ref], *, num_returns: int = 1, timeout: float
+    ) -> tuple[list[Ref], list[Ref]]:
+        if timeout:
+            self.on_wait()
         oldest = min(refs, key=lambda ref: ref.number)
         return [oldest], [ref for ref in refs if ref is not oldest]
 

@@ -42,7 +42,6 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AskedArchive]:
             found.append(asked_archive(given, typed))
             return 0
 
-        monkeypatch.setattr(command, "require_ray", lambda: None)
         monkeypatch.setattr(archive_command, "archive_what", keep)
         with command.archive.make_context(
             "archive", list(arguments), parent=click.Context(command.archive)
@@ -85,6 +84,8 @@ def test_paths_are_absolute_for_workers_are_elsewhere(
 def test_without_an_output_folder_it_says_what_that_is_for(parsed: Callable[..., AskedArchive]) -> None:
     with pytest.raises(UsageError, match="--out FOLDER is missing: results land there"):
         parsed("talks")
+    with pytest.raises(UsageError, match="--out is empty; is it a variable of the shell that is not set"):
+        parsed("talks", "--out", "")
 
 
 @pytest.mark.parametrize("option", ["--skip_existing", "--resume", "--report=x.json", "--recursive"])
@@ -111,8 +112,8 @@ def test_without_ray_it_says_what_to_install(
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused before Ray is needed, so that these tests need none."""
     pytest.importorskip("fsspec")
-    monkeypatch.setattr(command, "require_ray", lambda: None)
     monkeypatch.setattr(run, "require_ray", lambda: None)
+    monkeypatch.setattr(run, "find_cluster", lambda asked, note: "local")
 
     def begins(*_: object) -> None:
         raise AssertionError("the work has begun")
@@ -158,7 +159,7 @@ SUMMARY = Summary(
 def test_a_summary_tells_what_came_of_it_and_how_long_it_took() -> None:
     lines = ending(SUMMARY, "texts/")
     assert lines[0] == "100 done, 12 done before, 11 failed; results in texts/"
-    assert lines[1] == "MEASURED 30 min for 2.00 h of audio: 4.0 h an hour; 2 x the CPU (emulated NPU)"
+    assert lines[1] == "MEASURED 30 min for 2 h 00 min of audio: 4.0 h per hour; 2 x the CPU (emulated NPU)"
     assert lines[2] == "failed: bad0.wav: is not audio"
     assert lines[-1] == "and 1 more failed: results.jsonl has all of them"
     assert len(lines) == 13
@@ -188,7 +189,6 @@ def test_the_exit_code_says_whether_all_is_done(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(command, "require_ray", lambda: None)
     monkeypatch.setattr(archive_command, "run_archive", lambda *_: summary)
     assert run_program(["archive", "talks", "--out", str(tmp_path / "out")]) == code
     out, err = capsys.readouterr()
@@ -223,14 +223,14 @@ def test_progress_tells_how_far_it_is_and_how_fast() -> None:
         shown.crew({"the CPU": 2}, 3)
         clock.now = 3600.0
         for number in range(100):
-            shown.done(Done(source(f"r{number}"), 72.0, 1.0, "{}"))
+            shown.done(Done(source(f"r{number}"), 72.0, "{}"))
         shown.failed(Failed(source("bad.wav"), "is not audio"))
         assert shown.line() == (
-            "101 of 300, 1 failed, 2.00 h of audio, 2.0 h an hour, 2 of 3 workers, 1 h 58 min left"
+            "101 of 300, 1 failed, 2 h 00 min of audio, 2.0 h per hour, 2 of 3 workers, 1 h 58 min left"
         )
         shown.tick()
     lines = stderr.getvalue().splitlines()
-    assert lines[0] == "whisper-npu: 300 recordings to transcribe, 20 are done already"
+    assert lines[0] == "whisper-npu: 300 recordings to transcribe, 20 done already"
     assert "whisper-npu: error: bad.wav: is not audio" in lines
     assert lines[-1].startswith("whisper-npu: 101 of 300")
 

@@ -38,8 +38,8 @@ def outcome_of(task: Task, n_parts: int, n_stored: int) -> Outcome:
         case Begin() if n_parts:
             return cut(task.source, n_parts, min(n_stored, n_parts))
         case Transcribe(part=part):
-            return PartDone(task.source, part, 1.0)
-    return Done(task.source, 1.0, 1.0, "{}")
+            return PartDone(task.source, part)
+    return Done(task.source, 1.0, "{}")
 
 
 @given(data=st.data())
@@ -142,7 +142,7 @@ def test_a_part_that_fails_takes_the_other_parts_of_its_recording_along() -> Non
     assert isinstance(third, Transcribe)
     failed = Failed(long, "is gone")
     assert handing.came(part, failed) == failed
-    assert handing.came(third, PartDone(long, third.part, 1.0)) is None
+    assert handing.came(third, PartDone(long, third.part)) is None
     assert handing.died(third, "its process ended") is None
     assert handing.next() is None
     assert handing.n_left == 1

@@ -187,7 +187,7 @@ def test_rows_that_say_the_same_are_taken_once_with_a_note(here):
     notes: list[str] = []
     found = find_sources("m.txt", note=notes.append)
     assert [source.name for source in found] == ["talks/a.wav", "b.wav"]
-    assert notes == ["m.txt: 4 rows name a recording that another row has named; each is taken once"]
+    assert notes == ["m.txt: 4 rows name what another row has named; it is taken once"]
 
 
 def test_an_empty_manifest_is_refused():

@@ -58,7 +58,7 @@ def run(
 ) -> list[str]:
     """A whole run; the names of what it did."""
     ledger = Ledger(storage)
-    opened = ledger.open(SETTINGS, given)
+    opened = ledger.open(SETTINGS, given, ())
     failed = [Failed(one, (broken or {})[one.name]) for one in opened.todo if one.name in (broken or {})]
     good = [one for one in opened.todo if one.name not in (broken or {})]
     for source in good:
@@ -255,7 +255,7 @@ def test_recordings_come_and_change_and_each_keeps_its_own(rounds, data):
 
 def refusal(storage: Storage, settings: Mapping[str, object], given: Sequence[Source] = ()) -> str:
     with pytest.raises(UsageError) as caught:
-        Ledger(storage).open(settings, given)
+        Ledger(storage).open(settings, given, ())
     assert str(caught.value).isprintable()
     return str(caught.value)
 
@@ -272,6 +272,27 @@ def test_other_settings_are_refused_by_the_first_that_differs(storage):
     )
     assert "was begun with strict None, not True;" in refusal(storage, SETTINGS | {"strict": True})
     assert run(storage, sources("a.wav")) == []
+
+
+def test_where_nothing_was_done_other_settings_are_as_good(storage):
+    run(storage, sources("a.wav"), broken={"a.wav": "is not audio"})
+    other = SETTINGS | {"model": "base"}
+    ledger = Ledger(storage)
+    assert len(ledger.open(other, sources("a.wav"), ()).todo) == 1
+    if storage.folder is not None:  # the lock holds for the new settings
+        with pytest.raises(OutputError, match="another run"):
+            Ledger(storage).open(other, (), ())
+    ledger.close(())
+    store(storage, *sources("a.wav"))
+    assert "was begun with model 'base', not 'tiny.en'" in refusal(storage, SETTINGS)
+
+
+def test_parts_of_other_settings_count_too(storage):
+    ledger = Ledger(storage)
+    (a,) = ledger.open(SETTINGS, sources("a.wav"), ()).todo
+    ledger.store_part(a, PART, {})
+    ledger.close(())
+    assert "was begun with model 'tiny.en', not 'base'" in refusal(storage, SETTINGS | {"model": "base"})
 
 
 @pytest.mark.parametrize(
@@ -299,14 +320,14 @@ def test_each_folder_has_an_id_of_its_own_that_stays(tmp_path):
 def test_two_drivers_at_once_are_refused(folder):
     given = sources("a.wav", "b.wav")
     first = Ledger(folder)
-    opened = first.open(SETTINGS, given)
+    opened = first.open(SETTINGS, given, ())
     code = textwrap.dedent(
         """
         import json, sys
         from whisper_npu.apps.archive.ledger import Ledger
         from whisper_npu.apps.archive.storage import Storage
         try:
-            Ledger(Storage(sys.argv[1])).open(json.loads(sys.argv[2]), ())
+            Ledger(Storage(sys.argv[1])).open(json.loads(sys.argv[2]), (), ())
         except Exception as error:
             print(type(error).__name__, error)
         """
@@ -326,8 +347,8 @@ def test_two_drivers_at_once_are_refused(folder):
 def test_a_ledger_that_failed_or_is_forgotten_lets_others_in(folder):
     given = [Source("a.wav", f"{folder.url}/a.txt", "1", "a")]
     refusal(folder, SETTINGS, given)
-    Ledger(folder).open(SETTINGS, ())
-    assert Ledger(folder).open(SETTINGS, ()).n_done == 0
+    Ledger(folder).open(SETTINGS, (), ())
+    assert Ledger(folder).open(SETTINGS, (), ()).n_done == 0
 
 
 # What must not be overwritten
@@ -374,7 +395,7 @@ def test_parts_are_kept_until_the_recording_is_done(storage):
     assert ledger.read_part(a, PART) == {"segments": [{"text": "é", "start": 0.5}]}
     assert ledger.read_part(a, OTHER) == {}
     assert ledger.read_part(*sources("talks/a.wav", state="2"), PART) is None
-    assert Ledger(storage).open(SETTINGS, [a]).todo == (a,)
+    assert Ledger(storage).open(SETTINGS, [a], ()).todo == (a,)
     assert ledger.read_part(a, OTHER) == {}
     store(storage, a)
     assert storage.names("parts") == []
@@ -443,7 +464,7 @@ def test_killed_between_any_two_changes_nothing_is_lost_or_twice(place, tmp_path
         mortal.left = survived
         ledger = Ledger(mortal)
         try:
-            opened = ledger.open(SETTINGS, given)
+            opened = ledger.open(SETTINGS, given, ())
             for source in opened.todo:
                 ledger.landed(Ledger(mortal).store(source, files_of(source, "new"), {"text": "new"}))
             ledger.close(())
@@ -511,7 +532,7 @@ def test_killed_at_any_call_of_the_system_nothing_is_half(tmp_path):
             assert is_done or os.WIFSIGNALED(status), left
             assert not is_done or all(map(storage.read, files)), left
             ledger = Ledger(storage)
-            opened = ledger.open({}, [a])
+            opened = ledger.open({}, [a], ())
             assert len(opened.todo) == 1 - is_done, left
             for source in opened.todo:
                 assert ledger.read_part(a, Part(0, 5)) == {"x": 1}, left
@@ -539,7 +560,7 @@ def test_killed_at_any_call_of_the_system_nothing_is_half(tmp_path):
 def test_a_torn_line_is_healed(folder):
     given = sources("a.wav", "b.wav", "c.wav")
     ledger = Ledger(folder)
-    for source in ledger.open(SETTINGS, given).todo[:2]:
+    for source in ledger.open(SETTINGS, given, ()).todo[:2]:
         line = store(folder, source)
         ledger.landed(line)
         ledger.landed(line)  # given out twice
@@ -548,7 +569,7 @@ def test_a_torn_line_is_healed(folder):
     with open(f"{folder.url}/results.jsonl", "a") as file:
         file.write('{"name": "c.w')
     ledger = Ledger(folder)
-    (c,) = ledger.open(SETTINGS, given).todo
+    (c,) = ledger.open(SETTINGS, given, ()).todo
     assert done_names(folder) == ["a.wav", "b.wav"]
     ledger.landed(store(folder, c))
     assert done_names(folder) == ["a.wav", "b.wav", "c.wav"]
@@ -557,7 +578,7 @@ def test_a_torn_line_is_healed(folder):
 def test_a_full_disk_loses_nothing(folder, monkeypatch):
     given = sources("a.wav", "b.wav")
     ledger = Ledger(folder)
-    a, b = ledger.open(SETTINGS, given).todo
+    a, b = ledger.open(SETTINGS, given, ()).todo
     ledger.landed(store(folder, a))
 
     def full(*args, **kwargs):
@@ -580,7 +601,7 @@ def test_lines_are_lines_for_every_reader(storage):
     (a,) = sources("a\u2028b.wav")
     Ledger(storage).store(a, {}, {"text": "one\u2029two\x85three\n", "name": "nobody"})
     ledger = Ledger(storage)
-    assert ledger.open(SETTINGS, [a]).todo == ()
+    assert ledger.open(SETTINGS, [a], ()).todo == ()
     ledger.close(())
     (line,) = (storage.read("results.jsonl") or "").splitlines()
     assert json.loads(line) == {

@@ -130,6 +130,7 @@ def test_what_is_no_manifest_is_refused():
     assert "is no UTF-16" in refusal(b"\xff\xfea", "m.txt")
     assert "is a JSON array" in refusal(b'[{"path": "a.wav"}]', "m.json")
     assert "names no column 'path'" in refusal(b"who,when\nme,now\n", "m.csv")
+    assert "names the column 'path' twice" in refusal(b"path,who,Path\na.wav,me,b.wav\n", "m.csv")
 
 
 def test_many_bad_rows_are_counted_and_the_first_are_named():

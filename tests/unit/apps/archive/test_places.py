@@ -77,6 +77,12 @@ def test_a_machine_with_an_npu_opens_it_once() -> None:
     ]
 
 
+def test_a_machine_that_cannot_work_does_not_keep_others_from_it() -> None:
+    nodes = [node("first", 4), node("second", 4)]
+    chosen = places(nodes, "emulator", n_workers=1, without={("id-first", "emulator")})
+    assert [place.node.name for place in chosen] == ["second"]
+
+
 def test_more_threads_than_any_machine_has_are_refused_at_once() -> None:
     with pytest.raises(UsageError, match=r"^--threads 8: .* no machine has more than 4; give --threads 4"):
         places([node("a", 4), node("b", 2)], "emulator", threads=8)

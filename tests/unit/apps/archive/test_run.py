@@ -13,15 +13,15 @@ import pytest
 
 import whisper_npu
 from tests.unit.apps.archive.fake_ray import FakeRay, RayActorError, Ref
-from whisper_npu.apps.archive import on_node, on_ray, run
-from whisper_npu.apps.archive.asked import AskedArchive
+from whisper_npu.apps.archive import crew, on_node, run
+from whisper_npu.apps.archive.asked import AskedArchive, Wanted
+from whisper_npu.apps.archive.cluster import ClusterError
 from whisper_npu.apps.archive.ledger import Ledger
-from whisper_npu.apps.archive.on_ray import ClusterError, Wanted
 from whisper_npu.apps.archive.run import run_archive
 from whisper_npu.apps.archive.storage import Storage
 from whisper_npu.apps.archive.summary import Summary
 from whisper_npu.apps.archive.tasks import Done, Failed, Outcome, Task
-from whisper_npu.errors import CheckpointError, DeviceError, OutputError
+from whisper_npu.errors import CheckpointError, DeviceError, OutputError, UsageError
 
 
 class StandIn:
@@ -42,7 +42,7 @@ class StandIn:
         source = task.source
         files = {f"{source.stem}.txt": f"{source.name}\n"}
         line = {"name": source.name, "identity": source.identity, "text": source.name}
-        return Done(source, 60.0, 1.0, self.ledger.store(source, files, line))
+        return Done(source, 60.0, self.ledger.store(source, files, line))
 
     def close(self) -> None:
         pass
@@ -76,10 +76,10 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     def cluster(*_: object) -> Iterator[FakeRay]:
         yield fake
 
-    monkeypatch.setattr(on_ray, "cluster", cluster)
-    monkeypatch.setattr(on_ray, "_LOOK", 0.001)
-    monkeypatch.setattr(on_ray, "_POLL", 0.0)
-    monkeypatch.setattr(on_ray, "_unreachable", lambda host, port: None)
+    monkeypatch.setattr(crew, "cluster", cluster)
+    monkeypatch.setattr(crew, "_LOOK", 0.001)
+    monkeypatch.setattr(run, "find_cluster", lambda asked, note: asked or "127.0.0.1:1")
+    monkeypatch.setattr(crew, "unreachable", lambda host, port: None)
     monkeypatch.setattr(run, "require_ray", lambda: None)
     monkeypatch.setattr(on_node, "Worker", StandIn)
     monkeypatch.setattr(on_node, "runs_on", lambda worker: "the CPU")
@@ -108,6 +108,27 @@ def names(folder: Path) -> list[str]:
 
 
 ALL = [f"r{number}.wav" for number in range(6)]
+
+
+@pytest.mark.parametrize("manifest", ["r0.txt", "r0.srt/../r0.txt", "results.jsonl", "link.txt"])
+def test_a_manifest_is_never_overwritten(ray: FakeRay, folder: Path, manifest: str) -> None:
+    (folder / "in" / "r0.txt").write_text("r0.wav\n")
+    (folder / "in" / "r0.srt").mkdir()
+    (folder / "in" / "link.txt").symlink_to("r0.txt")
+    (folder / "in" / "results.jsonl").write_text('{"path": "r0.wav"}\n')
+    asked = AskedArchive(out=str(folder / "in"), formats=("txt",), model="tiny.en", device="emulator")
+    with pytest.raises(UsageError, match="is read for this archive and could be overwritten"):
+        run_archive(str(folder / "in" / manifest), asked, Wanted(), Heard())
+    assert (folder / "in" / "r0.txt").read_text() == "r0.wav\n"
+    assert not list((folder / "in").glob("done/*"))
+
+
+def test_a_manifest_beside_its_results_is_fine_where_no_transcript_has_its_name(
+    ray: FakeRay, folder: Path
+) -> None:
+    (folder / "in" / "talks.txt").write_text("r0.wav\nr1.wav\n")
+    asked = AskedArchive(out=str(folder / "in"), formats=("txt",), model="tiny.en", device="emulator")
+    assert run_archive(str(folder / "in" / "talks.txt"), asked, Wanted(), Heard()).n_done == 2
 
 
 def test_every_recording_is_done_once(ray: FakeRay, folder: Path) -> None:
@@ -331,8 +352,8 @@ def test_a_defect_of_ours_in_the_driver_keeps_what_is_done(ray: FakeRay, folder:
 def test_where_no_machine_comes_the_run_ends_and_says_how_to_go_on(
     ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(on_ray, "PATIENCE", 0.05)
-    monkeypatch.setattr(on_ray, "_WARNING", 0.0)
+    monkeypatch.setattr(crew, "PATIENCE", 0.05)
+    monkeypatch.setattr(crew, "_WARNING", 0.0)
     ray.machines = {"head": 0}
     news = Heard()
     summary = go(folder, news)
@@ -345,11 +366,51 @@ def test_where_no_machine_comes_the_run_ends_and_says_how_to_go_on(
 def test_a_head_that_is_gone_ends_the_run(
     ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(on_ray, "_unreachable", lambda host, port: "Connection refused")
+    monkeypatch.setattr(crew, "unreachable", lambda host, port: "Connection refused")
     summary = go(folder)
     assert isinstance(summary.stopped_by, ClusterError)
     assert "the head of the Ray cluster, 127.0.0.1:1, is gone" in str(summary.stopped_by)
     assert summary.n_left == 6
+
+
+def test_a_ray_of_this_run_alone_that_has_ended_ends_it_at_once(
+    ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(task: Task) -> None:
+        ray.machines = {}
+
+    monkeypatch.setattr(StandIn, "on_task", staticmethod(ends))
+    summary = go(folder, address="local")
+    assert isinstance(summary.stopped_by, ClusterError)
+    assert str(summary.stopped_by).startswith("Ray has ended on this machine")
+
+
+def test_a_recording_that_is_not_there_is_named_once(ray: FakeRay, folder: Path) -> None:
+    (folder / "in" / "m.txt").write_text(f"{folder}/in/no.wav\nnone.wav\nr0.wav\n")
+    asked = AskedArchive(out=str(folder / "out"), formats=("txt",), model="tiny.en", device="emulator")
+    summary = run_archive(str(folder / "in" / "m.txt"), asked, Wanted(), Heard())
+    assert [one.reason for one in summary.failed] == ["no such file", "no such file"]
+
+
+def test_a_head_that_is_silent_for_a_moment_ends_nothing(
+    ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(["Connection refused", "Connection refused"])
+    monkeypatch.setattr(crew, "unreachable", lambda host, port: next(answers, None))
+    assert go(folder).n_done == 6
+
+
+def test_where_one_worker_is_wanted_and_the_first_machine_cannot_work_another_does(
+    ray: FakeRay, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray.machines["lap"] = 3
+
+    def lacks(asked: AskedArchive) -> None:
+        if asked.threads == 4:
+            raise CheckpointError("small is not there")
+
+    monkeypatch.setattr(StandIn, "on_start", staticmethod(lacks))
+    assert go(folder, n_workers=1).n_done == 6
 
 
 def test_a_worker_that_sees_another_output_folder_does_not_begin(

@@ -23,7 +23,7 @@ PIECES = st.one_of(
     st.text("日本語é", min_size=80, max_size=120),
 )
 NAMES = st.lists(PIECES, min_size=1, max_size=5).map("/".join)
-SETS = st.lists(st.one_of(NAMES, NAMES.map("s3://bucket/{}".format)), max_size=12, unique=True)
+SETS = st.lists(st.one_of(NAMES, NAMES.map("s3://bucket/{}".format)), max_size=6, unique=True)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from importlib.util import find_spec
 from math import log10
 from pathlib import Path
 
-from whisper_npu.apps.cli.asked_listen import BY_TRANSCRIBE, NO_REFERENCE
+from whisper_npu.apps.cli.listen_asked import BY_TRANSCRIBE, NO_REFERENCE
 from whisper_npu.audio import Sound
 from whisper_npu.errors import UsageError, shown
 from whisper_npu.live.latency import Latencies
 from whisper_npu.live.microphone import Microphone
+from whisper_npu.transcription.language import name_of
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
 
@@ -52,6 +53,7 @@ def read_reference(reference: Path | str) -> str | None:
 
 
 def word_errors_line(
+    *,
     said: str,
     language: str,
     reference: str | None,
@@ -62,18 +64,22 @@ def word_errors_line(
 ) -> str:
     """The word error rate, or why there is none. The caller may interrupt it.
 
-    said: the final text, in this language. reference: what it should be; None: what `transcribe` says of the
-    sound, by the same model and options, which takes a while.
+    said: the final text. language: its code; empty where nothing was heard. reference: what the text should
+    be; None: what `transcribe` says of the sound, by the same model and options, which takes a while.
     """
-    if language != "en" and options.task != "translate":
-        return f"{_NO_RATE}: words are counted in English only, and this is {language or 'no speech'}"
+    language = language or options.language or ("" if model.is_multilingual else "en")
+    if language not in ("en", "") and options.task != "translate":
+        return f"{_NO_RATE}: words are counted in English only, and this is {name_of(language)}"
     missing = [package for package in ("jiwer", "transformers") if find_spec(package) is None]
     if missing:
         return f"{_NO_RATE}: it needs {' and '.join(missing)}: pip install 'whisper-npu[wer]'"
     against = "the reference"
     if reference is None:
         say(f"transcribing {sound.name} to count the word errors; Ctrl-C skips it")
-        reference, against = model.transcribe(sound, options).text, "what transcribe says"
+        done = model.transcribe(sound, options)
+        if done.language != "en" and options.task != "translate":
+            return f"{_NO_RATE}: words are counted in English only, and this is {name_of(done.language)}"
+        reference, against = done.text, "what transcribe says"
     from whisper_npu.benchmark.wer import EnglishNormalizer, word_error_rate
 
     normalize = EnglishNormalizer(model.checkpoint.normalizer)

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from whisper_npu.apps.cli.asked_listen import NO_REFERENCE, AskedListen
 from whisper_npu.apps.cli.ending import on_device, wrote
-from whisper_npu.apps.cli.live_figures import (
+from whisper_npu.apps.cli.listen_asked import NO_REFERENCE, AskedListen
+from whisper_npu.apps.cli.listen_figures import (
     latency_line,
     pace_line,
     read_reference,
     silence_line,
     word_errors_line,
 )
-from whisper_npu.apps.cli.live_files import LiveFiles, stem_of
-from whisper_npu.apps.cli.live_lines import LiveLines
-from whisper_npu.apps.cli.live_signals import ended_by_signals
+from whisper_npu.apps.cli.listen_files import LiveFiles, stem_of
+from whisper_npu.apps.cli.listen_lines import LiveLines
+from whisper_npu.apps.cli.listen_signals import ended_by_signals
 from whisper_npu.apps.cli.memory_limit import check_limit
 from whisper_npu.apps.cli.terminal import StdoutLostError, give_up
 from whisper_npu.audio import Sound, open_audio
 from whisper_npu.errors import WhisperNpuError, error_line, shown
 from whisper_npu.host.memory import allocate_in_one_arena
+from whisper_npu.live.feeding import Listening, Source
 from whisper_npu.live.latency import Latencies
 from whisper_npu.live.line import Line
-from whisper_npu.live.listening import Listening, Source
 from whisper_npu.live.microphone import Microphone
 from whisper_npu.live.options import check_live_options
 from whisper_npu.live.playing import Playing
@@ -48,7 +47,6 @@ from whisper_npu.transcription.model import Model
 BEHIND = 10.0  # seconds of speech that wait, at which a machine is called too slow
 _LONGEST_FILE = 24 * 3600.0  # seconds of a recording that plays the microphone
 _WORTH_SAYING = 2.0  # seconds of speech that are still to be finished
-_SOON = 1000  # objects that were made and not let go
 _NOBODY_READS = (errno.EPIPE, errno.EIO)  # a reader such as head has ended, the terminal is closed
 
 
@@ -115,7 +113,7 @@ class LiveRun:
             model.observe(self._count, _ignore_stage)
             session = Session(asked.options, asked.live)
             listening = Listening(source, session, model)
-            with files or nullcontext(), _without_garbage():
+            with files or nullcontext():
                 start = time.monotonic()
                 code = self._listen(listening, files)
                 took = time.monotonic() - start
@@ -212,7 +210,7 @@ class LiveRun:
         if line.text:
             self.text.append(line.text)
             self._name_language(line.language, listening.model)
-            self.late.append(time.monotonic() - listening.source.heard_at(line.end))
+            self.late.append(listening.late(line))
         behind = listening.session.seconds_behind
         if listening.source.is_live and not self.has_warned and not listening.is_stopped and behind > BEHIND:
             self.has_warned = True
@@ -284,35 +282,19 @@ class LiveRun:
         try:
             self._lines.note(
                 word_errors_line(
-                    " ".join(self.text),
-                    self.language,
-                    reference,
-                    model,
-                    sound,
-                    self.asked.options,
-                    lambda step: self._lines.note(f"whisper-npu: {step}"),
+                    said=" ".join(self.text),
+                    language=self.language,
+                    reference=reference,
+                    model=model,
+                    sound=sound,
+                    options=self.asked.options,
+                    say=lambda step: self._lines.note(f"whisper-npu: {step}"),
                 )
             )
         except KeyboardInterrupt as interrupt:
             if type(interrupt) is not KeyboardInterrupt:  # the system asks this process to end
                 raise
             self._lines.note("no word error rate: skipped")
-
-
-@contextmanager
-def _without_garbage() -> Iterator[None]:
-    """Within it memory that only circles hold is soon given back: each utterance leaves up to a megabyte.
-
-    Elsewhere the program puts that off, since starting makes many objects and no garbage.
-    """
-    before = gc.get_threshold()
-    gc.freeze()  # what is loaded stays, and need not be looked through
-    gc.set_threshold(_SOON)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _ignore_stage(stage: str, start: float, end: float) -> None:

@@ -1,4 +1,4 @@
-"""An archive's work on Ray: its workers are Ray's actors. The only module that imports ray.
+"""The workers of an archive, which are Ray's actors.
 
 Ray starts processes, waits for free CPUs, carries tasks and outcomes, and watches processes and machines.
 What is decided here is how many workers a machine gets (places.py), so that one that cannot work is left out,
@@ -7,79 +7,49 @@ and which task is next (handing.py): each worker has one in hand, so that a deat
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 import pickle
-import secrets
-import signal
-import socket
-import sys
-import threading
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
 
 from whisper_npu import __version__
-from whisper_npu.apps.archive.asked import AskedArchive
+from whisper_npu.apps.archive.asked import AskedArchive, Wanted
+from whisper_npu.apps.archive.cluster import LOCAL, ClusterError, as_raised, cluster, unreachable
 from whisper_npu.apps.archive.handing import MOST_DEATHS, Handing
 from whisper_npu.apps.archive.news import News
 from whisper_npu.apps.archive.places import NPU, Node, Place, places
 from whisper_npu.apps.archive.shared import Shared
 from whisper_npu.apps.archive.sources import Source
 from whisper_npu.apps.archive.tasks import Cut, Done, Failed, PartDone, Task
-from whisper_npu.errors import OutputError, UsageError, WhisperNpuError, one_line, quoted
-from whisper_npu.extras import require_package
-from whisper_npu.owned import temporary_folder
+from whisper_npu.audio import SAMPLE_RATE
+from whisper_npu.errors import OutputError, WhisperNpuError, one_line
 
 PATIENCE = 300.0  # seconds without any worker, loading ones counted, before a run ends
 _WARNING = 15.0  # seconds without one, before a line says what is waited for
 _LOOK = 2.0  # seconds between two looks at which machines there are
-_ANSWER = 10.0  # seconds that a cluster has to answer in
-_POLL = 0.01  # seconds
+_TRIES = 3  # a network may fail for a moment
+_RAY_ENDED = "Ray has ended on this machine. What is done is kept; the same command goes on"
 _TIDY = 5.0  # seconds that workers have to close their devices
 _MOMENT = 1.0  # seconds that work in hand has to end in when a run is stopped
-_OBJECT_STORE = 80 * 2**20  # bytes; Ray's least is 75 MB, and tasks and outcomes are small
-_LONGEST_FOLDER = 40  # characters: Ray puts sockets below it, whose names may have 107
-# Ray tries for a quarter of an hour otherwise, and Ctrl-C would wait for that too.
-_IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "2", "RAY_py_gcs_connect_timeout_s": "5"}
-_HERE = "127.0.0.1"
-
-
-class ClusterError(WhisperNpuError):
-    """Ray cannot be started, a cluster does not answer, or none of its machines can work."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Where the work is done, and by how many."""
-
-    address: str | None = None  # of a cluster, HOST:PORT; "local": Ray is started here. None: what is there
-    n_workers: int | None = None  # at most; None: as many as the machines have room for
-    threads: int | None = None  # of each worker; None: up to four
-    memory: int = 0  # bytes that a worker needs
-
-
-def require_ray() -> None:
-    """Raises MissingPackageError where Ray is not installed."""
-    require_package("ray", "ray", "whisper-npu archive")
 
 
 def work(
-    asked: AskedArchive, handing: Handing, wanted: Wanted, shared: Shared, news: News
+    asked: AskedArchive, handing: Handing, wanted: Wanted, address: str, shared: Shared, news: News
 ) -> Generator[Done, None, None]:
     """Do all that `handing` has, and yield each recording that is done; failures are told to `news`.
+
+    address: of `find_cluster`
 
     Raises OutputError where the output folder cannot be written, ClusterError and what a worker raised that
     concerns all recordings. However it ends, what was started here is ended.
     """
-    with cluster(wanted.address, asked.device, news) as ray:
-        crew = Crew(ray, asked, handing, wanted, shared, news)
+    with as_raised(), cluster(address, asked.device, news) as ray:
+        crew = Crew(ray, asked, handing, wanted, shared, news, is_local=address == LOCAL)
         try:
             yield from crew.work()
         except KeyboardInterrupt:
@@ -87,149 +57,6 @@ def work(
             raise
         finally:
             crew.dismiss()
-
-
-@contextmanager
-def cluster(address: str | None, device: str, news: News) -> Iterator[ModuleType]:
-    """Ray, connected to a cluster, or started on this machine until the end. It prints nothing.
-
-    Raises ClusterError.
-    """
-    require_ray()
-    address = address or os.environ.get("RAY_ADDRESS") or ("auto" if _started().exists() else "local")
-    with ExitStack() as stack:
-        stack.enter_context(_variables(_quiet() | (_token() if address == "local" else _IMPATIENT)))
-        import ray
-        import ray.util.scheduling_strategies
-
-        options: dict[str, Any] = {
-            "address": address,
-            "log_to_driver": False,
-            "logging_level": logging.CRITICAL,
-        }
-        if address == "local":
-            news.say("starting Ray")
-            folder = stack.enter_context(temporary_folder())
-            options |= {
-                "_node_ip_address": _HERE,
-                "_temp_dir": str(folder) if len(str(folder)) <= _LONGEST_FOLDER else None,
-                "include_dashboard": False,
-                "num_cpus": len(os.sched_getaffinity(0)),
-                "num_gpus": 0,
-                "object_store_memory": _OBJECT_STORE,
-                # The first worker opens what --device names, and says what that is.
-                "resources": {} if device == "emulator" else {NPU: 1},
-            }
-        else:
-            news.say(f"joining the Ray cluster {'of this machine' if address == 'auto' else address}")
-            _check_that_it_answers(address)
-        # Ray tells of dead workers on stdout, whatever its log's level; here they are told by `news`.
-        stack.enter_context(redirect_stdout(io.StringIO()))
-        stack.callback(ray.shutdown)
-        try:
-            with _nothing_on_stderr(), _signals_kept():
-                ray.init(**options)
-        except Exception as error:
-            raise ClusterError(_refusal(error, address)) from error
-        yield ray
-
-
-def _started() -> Path:
-    """The file that is there while a cluster of `ray start` runs on this machine, with its address."""
-    return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-
-
-def _quiet() -> dict[str, str]:
-    return {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or it warns that this will change
-    }
-
-
-def _token() -> dict[str, str]:
-    """Ray obeys whoever knows it. Without one of this run's own it would write one into the home folder."""
-    if "RAY_AUTH_MODE" in os.environ:
-        return {}
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-
-
-@contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for a while; those that are set already stay as they are."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-@contextmanager
-def _nothing_on_stderr() -> Iterator[None]:
-    """Ray's C++ part writes there before it has a log."""
-    with suppress(OSError, AttributeError, ValueError):
-        sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray puts a handler of its own in the place of this program's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kept = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, kept)
-
-
-def _check_that_it_answers(address: str) -> None:
-    """Ray would try for ever. Raises ClusterError."""
-    if address == "auto":
-        address = _started().read_text("utf-8").strip()
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:
-        raise UsageError(
-            f"--address {quoted(address)}: give HOST:PORT, as ray start --head prints it, or local"
-        )
-    if (problem := _unreachable(host, int(port))) is not None:
-        raise ClusterError(
-            f"no Ray cluster answers at {address} ({problem}): start one (ray start --head --port={port}), "
-            "or give --address local"
-        )
-
-
-def _unreachable(host: str, port: int) -> str | None:
-    """Why; None where somebody listens there."""
-    try:
-        socket.create_connection((host.strip("[]"), port), timeout=_ANSWER).close()
-    except (OSError, OverflowError) as error:
-        return one_line(error)
-    return None
-
-
-def _refusal(error: Exception, address: str) -> str:
-    reason = one_line(error)
-    if address == "local":
-        return f"Ray cannot be started on this machine: {reason}"
-    if "ersion mismatch" in reason:
-        return f"the Ray cluster {address} has another version of Ray or Python than this program: {reason}"
-    return (
-        f"the Ray cluster {address} cannot be joined from this machine: {reason}. The command must run on a "
-        "machine of the cluster (ray start --address=HOST:PORT), with RAY_AUTH_MODE=token where that asks "
-        "for a token; --address local works without one"
-    )
 
 
 @dataclass
@@ -256,14 +83,17 @@ class Crew:
         wanted: Wanted,
         shared: Shared,
         news: News,
+        *,
+        is_local: bool,
     ) -> None:
         self._ray, self._asked, self._handing, self._wanted = ray, asked, handing, wanted
-        self._shared, self._news = shared, news
+        self._shared, self._news, self._is_local = shared, news, is_local
         self._members: dict[tuple[str, int], Member] = {}  # by the node's id and the worker's number there
         self._problems: dict[tuple[str, str], Exception] = {}  # of a node's id and device: no workers there
         self._deaths: Counter[tuple[str, str]] = Counter()  # before a worker was ready
         self._names: dict[str, str] = {}  # of nodes, by id
         self._looked = 0.0
+        self._n_silent = 0  # times in a row that the head did not answer
         self._alive = monotonic()  # when there was a worker
         self._warned = False
         self._actor_class = ray.remote(_on_node())
@@ -274,7 +104,7 @@ class Crew:
             self._hand_out()
             busy = {member.ref: member for member in self._members.values() if member.ref is not None}
             self._wait_for_workers()
-            for ref in self._ready(list(busy), _LOOK):
+            for ref in self._ready(list(busy), _LOOK) if busy else ():
                 if (done := self._came(busy[ref])) is not None:
                     yield done
 
@@ -303,24 +133,21 @@ class Crew:
                     yield done
 
     def _ready(self, refs: list[Any], seconds: float) -> list[Any]:
-        """Those that have come, as soon as there is one; none after so many seconds.
-
-        Ray does not wait itself: it would make a KeyboardInterrupt of whatever a signal's handler raises.
-        """
-        until = monotonic() + seconds
-        while refs and monotonic() < until:
-            ready: list[Any] = self._ray.wait(refs, num_returns=len(refs), timeout=0)[0]
-            if ready:
-                return ready
-            sleep(_POLL)
-        return []
+        """Those that have come, as soon as there is one; none after so many seconds."""
+        if not self._ray.wait(refs, timeout=seconds)[0]:
+            return []
+        ready: list[Any] = self._ray.wait(refs, num_returns=len(refs), timeout=0)[0]
+        return ready
 
     def _hire(self) -> None:
         """Ask Ray for workers where there should be some and are none."""
         if monotonic() - self._looked < _LOOK:
             return
-        self._check_head()
+        if self._is_head_silent():
+            return
         nodes = [_node(one) for one in self._ray.nodes() if one["Alive"]]
+        if self._is_local and not nodes:
+            raise ClusterError(_RAY_ENDED)
         self._names |= {node.id: node.name for node in nodes}
         wanted = self._wanted
         fit = places(
@@ -329,8 +156,8 @@ class Crew:
             threads=wanted.threads,
             n_workers=wanted.n_workers,
             memory=wanted.memory,
+            without=self._problems,
         )
-        fit = [place for place in fit if (place.node.id, place.device) not in self._problems]
         if not fit and not self._members and self._problems:
             raise self._all_failed()
         for place in fit:
@@ -341,17 +168,23 @@ class Crew:
         self._looked = monotonic()
         self._tell_crew()
 
-    def _check_head(self) -> None:
-        """Raises ClusterError where the cluster's head is gone.
+    def _is_head_silent(self) -> bool:
+        """Raises ClusterError where the cluster's head has not answered several times, with a moment between.
 
         Ray itself would wait for it for a minute, and then end this process.
         """
         host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
-        if (problem := _unreachable(host, int(port))) is not None:
+        problem = unreachable(host, int(port))
+        self._n_silent = 0 if problem is None else self._n_silent + 1
+        self._looked = monotonic()
+        if self._n_silent and self._is_local:
+            raise ClusterError(_RAY_ENDED)
+        if self._n_silent >= _TRIES:
             raise ClusterError(
                 f"the head of the Ray cluster, {host}:{port}, is gone ({problem}). What is done is kept; the "
                 "same command goes on, once there is a cluster again, or with --address local"
             )
+        return problem is not None
 
     def _hired(self, place: Place) -> Member:
         on = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
@@ -408,7 +241,7 @@ class Crew:
 
     def _ended(self, task: Task, outcome: Cut | PartDone | Done | Failed) -> Done | None:
         if isinstance(outcome, PartDone):
-            self._news.part((outcome.part.stop - outcome.part.start) / 16_000)
+            self._news.part((outcome.part.stop - outcome.part.start) / SAMPLE_RATE)
         end = self._handing.came(task, outcome)
         if isinstance(end, Failed):
             self._news.failed(end)

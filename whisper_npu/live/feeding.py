@@ -68,6 +68,10 @@ class Listening:
         if self.failure is not None:
             raise self.failure
 
+    def late(self, line: Line) -> float:
+        """Seconds that have passed since the end of its speech sounded: the latency of a line that comes."""
+        return time.monotonic() - self.source.heard_at(line.end)
+
     def stop(self) -> None:
         """Listen no more: what is open becomes final. Any thread may call it, a signal handler too."""
         self._stopped = True

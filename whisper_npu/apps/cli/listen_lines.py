@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from whisper_npu.apps.cli.terminal import Stderr, encodable
 from whisper_npu.apps.cli.transcript import TranscriptPrinter
+from whisper_npu.apps.json_line import json_line
 from whisper_npu.apps.line_message import line_message
 from whisper_npu.errors import shown
 from whisper_npu.live.line import Line
@@ -72,7 +73,7 @@ class LiveLines:
     def _message(self, fields: dict[str, Any]) -> None:
         if self._stdout is None:
             return
-        text = json.dumps(fields, ensure_ascii=False)
+        text = json_line(fields)
         if encodable(text, self._stdout) != text:
             text = json.dumps(fields)  # with JSON's own escapes nothing is lost
         with self.above():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ from typing import Any
 from whisper_npu.apps.cli.asked import AskedModel, without_languages_of_others
 from whisper_npu.apps.cli.asked_options import in_options_words, transcribe_options
 from whisper_npu.apps.cli.listen_options import NO_FILES
-from whisper_npu.apps.sources import Recording, find_recordings
-from whisper_npu.errors import AudioError, UsageError
+from whisper_npu.apps.sources import Recording, find_recordings, path_of
+from whisper_npu.errors import AudioError, UsageError, shown
 from whisper_npu.home import at_home
 from whisper_npu.live.options import LiveOptions
 from whisper_npu.transcription.options import TranscribeOptions
 
+_OF_VOICE = ("vad_threshold", "vad_min_speech_duration_ms")
 BY_TRANSCRIBE, NO_REFERENCE = "transcribe", "none"
 
 
@@ -58,6 +60,8 @@ def asked_to_listen(given: Mapping[str, Any], typed: frozenset[str]) -> AskedLis
     if sys.stdout is None and not formats:
         raise UsageError("standard output is closed, and nothing is saved: add -f txt")
     given = without_languages_of_others(given, typed) | {"batched": False, "batch_size": None}
+    if any(given[name] is not None for name in _OF_VOICE):  # these need it
+        given, typed = {**given, "vad_filter": True}, typed | {"vad_filter"}
     try:
         options = transcribe_options(given, typed, word_timestamps=bool(given["word_timestamps"]))
         live = LiveOptions(given["pause"], given["longest"], given["partial_every"])
@@ -104,6 +108,9 @@ def _formats(given: Mapping[str, Any]) -> tuple[str, ...]:
 def _playing(given: Mapping[str, Any]) -> AskedPlaying | None:
     if given["source"] is None:
         return None
+    path = path_of(given["source"])
+    if os.path.isdir(path):
+        raise UsageError(f"--from {shown(path)}: is a folder; name one recording in it")
     found = find_recordings([given["source"]], recursive=False)
     if len(found) > 1:
         raise UsageError(f"--from {given['source']} means {len(found)} recordings; name one")
