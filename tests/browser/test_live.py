@@ -124,6 +124,7 @@ def test_a_double_click_is_one_and_a_later_one_does_not_wait(page: Page, speakin
     speaking.go_on.set()
     expect(page.locator("#recordings .step")).to_have_text("Done")
     assert texts(page) == ["the ant and the hat"]
+    page.wait_for_timeout(600)  # not a double click
     listen(page)
     expect(page.locator("#phrases .text")).to_have_text("the ant and the hat")
     speaking.hold()

@@ -188,10 +188,6 @@ class Work:
             if self._is_overtaken:
                 return None
             raise
-        except (DecoderError, DeviceError):
-            if self.is_final:
-                raise
-            return None
         finally:
             self._session._is_over(self)
 

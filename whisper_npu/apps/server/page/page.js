@@ -291,7 +291,7 @@ let recorder = null;
 let live = null; // while somebody is listened to, and until the rest of it is there
 let spoken = null; // the recording that is made of it
 let clockTimer = 0; // of what is listened to
-let turned = 0; // when listening began, or was told to end
+let turned = -Infinity; // when listening began, or was told to end
 let opening = false; // while the browser asks whether it may
 
 async function record() {
