@@ -504,7 +504,7 @@ def test_what_does_not_fit_starts_over(
     elif changed == "damage":
         (here / "talk.partial.jsonl").write_bytes(b"{}\n")
     elif changed in ("times", *HOSTILE_POINTS):
-        first, second, *_ = (here / "talk.partial.jsonl").read_text("ascii").splitlines()
+        first, second, *_ = (here / "talk.partial.jsonl").read_text(encoding="utf-8").splitlines()
         line = json.loads(second)
         line["point"] |= HOSTILE_POINTS.get(changed, {})
         if changed == "times":

@@ -158,22 +158,6 @@ def test_speech_that_is_open_at_the_end_becomes_final(small: Model, decoder: Scr
     assert line.end == session.seconds_heard == 2.0
 
 
-def test_it_is_not_done_before_what_is_open_at_the_end_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    session, seen = Session(live=NO_PARTIALS), []
-    session.feed(sentence(1)[: 2 * SAMPLE_RATE])
-    plain, asking = session._cutter.end, Thread(target=lambda: seen.append(session.is_done))
-
-    def slow_end() -> Any:
-        asking.start()
-        asking.join(0.2)  # it may have to wait for the end
-        return plain()
-
-    monkeypatch.setattr(session._cutter, "end", slow_end)
-    session.end()
-    asking.join()
-    assert seen == [False]
-
-
 def test_nothing_is_heard_after_the_end() -> None:
     session = ended(silence(1))
     with pytest.raises(UsageError, match="the session has ended"):
