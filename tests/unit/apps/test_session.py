@@ -509,7 +509,7 @@ def test_what_does_not_fit_starts_over(
         line["point"] |= HOSTILE_POINTS.get(changed, {})
         if changed == "times":
             line["segments"][0]["start"] = 1e300
-        (here / "talk.partial.jsonl").write_text(f"{first}\n{json.dumps(line)}\n", "ascii")
+        (here / "talk.partial.jsonl").write_text(f"{first}\n{json.dumps(line)}\n", encoding="utf-8")
     else:
         options.remove("--resume")
     decoder = scripted(*WINDOWS)
