@@ -41,10 +41,10 @@ test-xrt: $(VENV)/created
 test-torch: $(VENV)/installed-test
 	PYTHON=$(VENV)/bin/python tests/compat/run.sh
 
-test-browser: $(VENV)/created
+test-browser: $(VENV)/installed-test
 	PYTHON=$(VENV)/bin/python tests/browser/run.sh
 
-test-cluster: $(VENV)/created
+test-cluster: $(VENV)/installed-test
 	PYTHON=$(VENV)/bin/python tests/cluster/run.sh
 
 # Its own environment: the lowest versions are not those of the other targets.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # run.sh: the tests of the server's page in a real, headless Chromium.
 #
-# PYTHON names a Python with pip, into which the extras demo and browser are installed. Debian's chromium is
-# installed where that is missing and apt may. Where chromium or playwright cannot be had, it says so and succeeds.
+# PYTHON names a Python with pip and the extras demo and test; playwright is installed into it. Debian's chromium
+# is installed where that is missing and apt may. Where one of them cannot be had, it says so and succeeds.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
@@ -30,9 +30,6 @@ if ! is_there; then
         skip "needs chromium, which apt-get install chromium does not find"
     is_there || skip "needs chromium; apt's package has no command of that name"
 fi
-pip() {
-    "$python" -m pip --disable-pip-version-check --quiet "$@"
-}
-pip install 'playwright>=1.45' || skip "needs playwright, which pip cannot install here"
-pip install --editable '.[demo,browser]'
+"$python" -m pip --disable-pip-version-check --quiet install 'playwright>=1.45' ||
+    skip "needs playwright, which pip cannot install here"
 exec "$python" -m pytest tests/browser "$@"

@@ -2,7 +2,7 @@
 # run.sh: the tests of `whisper-npu archive` on a real Ray cluster of this machine.
 #
 # They run in a network of their own that has nothing but a loopback interface: elsewhere Ray would listen on the
-# machine's own address. PYTHON names a Python with pip, into which the extras demo, ray and test are installed.
+# machine's own address. PYTHON names a Python with pip and the extras demo and test; Ray is installed into it.
 # Where such a network or Ray cannot be had, it says so in one line and succeeds.
 set -euo pipefail
 
@@ -24,9 +24,6 @@ for way in "unshare --net --mount" "unshare --map-root-user --net --mount"; do
 done
 [ -n "$alone" ] || skip "a network namespace, which this system does not allow: unshare --map-root-user --net"
 
-pip() {
-    "$python" -m pip --disable-pip-version-check --quiet "$@"
-}
-pip install 'ray>=2.52' 2> /dev/null || skip "ray, which pip cannot install for this Python"
-pip install --editable '.[demo,ray,test]'
+"$python" -m pip --disable-pip-version-check --quiet install 'ray>=2.52' 2> /dev/null ||
+    skip "ray, which pip cannot install for this Python"
 exec $alone "$python" tests/cluster/alone.py "$python" -m pytest tests/cluster "$@"
