@@ -49,9 +49,10 @@ def browser(heard: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def speaking(decoder: TimedDecoder) -> TimedDecoder:
+def speaking(decoder: TimedDecoder) -> Iterator[TimedDecoder]:
     decoder.windows = [SAID] * MANY
-    return decoder
+    yield decoder
+    decoder.release()  # whoever holds it must not hold the next test
 
 
 def listen(page: Page) -> None:

@@ -40,6 +40,10 @@ class TimedDecoder(ScriptedDecoder):
         self.is_held.clear()
         self.go_on.clear()
 
+    def release(self) -> None:
+        self._before_hold = 0
+        self.go_on.set()
+
     def _begin_window(self) -> None:
         if self._before_hold:
             self._before_hold -= 1
