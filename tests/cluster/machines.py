@@ -150,6 +150,8 @@ def running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # A shell ignores Ctrl-C for its background jobs, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
