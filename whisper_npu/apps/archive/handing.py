@@ -1,7 +1,7 @@
 """Which task of an archive is handed out next, and how each recording ends.
 
-Pure: it knows no worker, no Ray and no clock. Whoever asks `next` for a task says later, with `came`,
-`died` or `back`, what became of it. Whatever comes in whatever order, each recording ends once: done or
+Pure: it knows no worker, no Ray and no clock. Whoever asks `next` for a task says later, with `came` or
+`died`, what became of it. Whatever comes in whatever order, each recording ends once: done or
 failed.
 """
 
@@ -103,11 +103,6 @@ class Handing:
             return None
         self._end(source)
         return Failed(source, f"it ended its worker {MOST_DEATHS} times; the last time: {reason}")
-
-    def back(self, task: Task) -> None:
-        """It was not tried: another worker gets it, and before others."""
-        if task.source in self._left:
-            self._again.appendleft(task)
 
     def _end(self, source: Source) -> None:
         self._left.discard(source)
