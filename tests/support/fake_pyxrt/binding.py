@@ -436,7 +436,9 @@ class Run(_Object):
         """
         with self._lock:
             self._polls += 1
-            if self._flight and not self._lists and self._polls > 1 and not self.chip.gone:
+            alive = not self.chip.gone and self._flight and self._flight.fault is not Fault.DIES
+            if alive and not self._lists and self._polls > 1:
+                assert self._flight is not None
                 self.chip.execute_until(self._flight)
                 if not self._flight.hung:
                     self._land()
