@@ -7,8 +7,9 @@ Between the two lies a queue of at most `most` windows, for audio features take 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import RLock, Thread, current_thread
 from typing import Generic, TypeVar
@@ -27,10 +28,10 @@ class _Window(Generic[T]):
 
 
 class Ahead(Generic[T]):
-    """Encodes what is expected in a thread, in its order. One window at a time, whoever asks for it.
+    """Encodes what is expected in a thread, one window after the other, in order.
 
     The thread ends where nothing is left to encode, or no room for it, and another one goes on from there. So
-    nobody waits for ever, also where this is never closed. `encode` must not depend on the thread.
+    nobody waits for ever, also where this is never closed.
     """
 
     def __init__(self, encode: Callable[[F32], T], most: int) -> None:
@@ -43,6 +44,7 @@ class Ahead(Generic[T]):
         self._begun = 0  # that many of them, the first ones
         self._thread: Thread | None = None
         self._paused = False  # the thread ends after the window that it is at
+        self._failed = False  # nothing is begun behind a window that failed
         self._process = os.getpid()
 
     def expect(self, mels: Iterable[F32]) -> None:
@@ -51,29 +53,27 @@ class Ahead(Generic[T]):
             self._windows += [_Window(mel) for mel in mels]
             self._start()
 
-    def take(self, mel: F32) -> T:
-        """What `encode` returns for it, or raises; after an error nothing is expected any more.
-
-        Where it is not the next of those expected, it is encoded now, before them.
-        """
+    def is_next(self, mel: F32) -> bool:
+        """Whether this window is the next to be taken."""
         with self._lock:
-            first = self._windows[0] if self._windows else None
-        window = first if first is not None and np.array_equal(first.mel, mel) else None
-        del first
+            return bool(self._windows) and np.array_equal(self._windows[0].mel, mel)
+
+    def take(self) -> T:
+        """What `encode` returned for the next window, or raised: then nothing is encoded any more."""
+        encoded = self._windows[0].encoded.result()
+        with self._lock:
+            self._windows.pop(0)
+            self._begun -= 1
+            self._start()
+        return encoded
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile nothing is encoded here: the caller has a window that cannot wait."""
+        self._pause()
         try:
-            if window is None:
-                self._pause()
-                return self._encode(mel)
-            encoded = window.encoded.result()
-            with self._lock:
-                self._windows.pop(0)
-                self._begun -= 1
-            return encoded
-        except BaseException:
-            self._drop()
-            raise
+            yield
         finally:
-            del window  # may hold an error, whose traceback holds this frame
             with self._lock:
                 self._paused = False
                 self._start()
@@ -82,7 +82,10 @@ class Ahead(Generic[T]):
         """Returns when the thread has ended: what was encoded and never taken."""
         if os.getpid() != self._process:  # a fork has no thread, and may have the lock as it was held
             return []
-        dropped = self._drop()
+        with self._lock:
+            dropped = self._windows[: self._begun]
+            self._windows, self._begun = [], 0
+        self._pause()
         return [one.encoded.result() for one in dropped if one.encoded.done() and not one.encoded.exception()]
 
     def _start(self) -> None:
@@ -93,7 +96,7 @@ class Ahead(Generic[T]):
 
     def _has_next(self) -> bool:
         """Locked."""
-        return not self._paused and self._begun < min(self._most, len(self._windows))
+        return not (self._paused or self._failed) and self._begun < min(self._most, len(self._windows))
 
     def _work(self) -> None:
         while (window := self._next()) is not None:
@@ -111,10 +114,9 @@ class Ahead(Generic[T]):
         try:
             window.encoded.set_result(self._encode(window.mel))
         except BaseException as error:  # raised where the window is taken
-            with self._lock:
-                del self._windows[self._begun :]
+            self._failed = True
             window.encoded.set_exception(error)
-            del window  # as in `take`
+            del window  # the error's traceback holds this frame
 
     def _pause(self) -> None:
         """Returns when the thread has ended."""
@@ -123,11 +125,3 @@ class Ahead(Generic[T]):
             thread = self._thread
         if thread is not None and thread is not current_thread():
             thread.join()
-
-    def _drop(self) -> list[_Window[T]]:
-        """Expect nothing any more. Returns what was begun, when the thread has ended."""
-        with self._lock:
-            dropped = self._windows[: self._begun]
-            self._windows, self._begun = [], 0
-        self._pause()
-        return dropped

@@ -42,7 +42,7 @@ OnDeviceError = Callable[[DeviceError, int, float], AudioEncoder]
 class _Encoded(NamedTuple):
     features: F32  # (n_audio_ctx, n_audio_state)
     runs: list[Run]
-    overlapped_s: float  # MEASURED seconds of its encoding in which nobody waited for it
+    overlapped_s: float = 0.0  # MEASURED seconds of its encoding in which nobody waited for it
 
 
 class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
@@ -98,7 +98,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
             return
         self._npu_encoder.device.threads.check_open()
         if self._ahead is None:
-            self._ahead = Ahead(self._recorded, most)
+            self._ahead = Ahead(self._recorded_ahead, most)
             self._expected = None if self._last is None else self._last[0]
         todo = []
         for mel in self._windows_of(np.stack(features)):
@@ -175,15 +175,21 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         if self._ahead is None:
             return self._recorded(mel)
         self._npu_encoder.device.threads.check_open()  # in a fork nobody would encode it
-        return self._ahead.take(mel)
+        if self._ahead.is_next(mel):
+            return self._ahead.take()
+        with self._ahead.paused():
+            return self._recorded(mel)
 
     def _recorded(self, mel: F32) -> _Encoded:
-        """The audio features of a window, and what the device ran for them. In any thread, one at a time."""
+        """The audio features of a window, and what the device ran for them."""
+        with self._npu_encoder.device.recording() as recording:  # of all threads: one window at a time
+            return _Encoded(self._npu_encoder(mel), recording.runs)
+
+    def _recorded_ahead(self, mel: F32) -> _Encoded:
         start, waited = perf_counter(), self._waited_until()
-        with self._npu_encoder.device.recording() as recording:
-            features = self._npu_encoder(mel)
-        worked = perf_counter() - start
-        return _Encoded(features, recording.runs, max(0.0, worked - (self._waited_until() - waited)))
+        encoded = self._recorded(mel)
+        worked, waited = perf_counter() - start, self._waited_until() - waited
+        return encoded._replace(overlapped_s=max(0.0, worked - waited))
 
     def _waited_until(self) -> float:
         """MEASURED seconds that `encode` has taken since `start_measuring`."""
