@@ -396,6 +396,7 @@ class Run(_Object):
             if self.chip.gone and self.chip.sync_objects:
                 raise RuntimeError(UNEXPECTED)
             self.chip.ioctl()
+            self.chip.counts.waits_for_running += self._flight.runs
             if self._flight.fault is Fault.DIES:
                 time.sleep(0.95 * limit / 1e3)
                 self.chip.gone = True
@@ -511,6 +512,7 @@ class Runlist(_Object):
             if submitted:
                 self.chip.ioctl()
             self._running = False
+            self.chip.counts.waits_for_running += any(run._flight.runs for run in submitted if run._flight)
             failed = None
             for run in submitted:
                 assert run._flight is not None
