@@ -91,8 +91,9 @@ class Ahead(Generic[T]):
     def _start(self) -> None:
         """Locked."""
         if self._thread is None and self._has_next():
-            self._thread = Thread(target=self._work, name="whisper-npu ahead")
-            self._thread.start()
+            thread = Thread(target=self._work, name="whisper-npu ahead")
+            thread.start()
+            self._thread = thread
 
     def _has_next(self) -> bool:
         """Locked."""

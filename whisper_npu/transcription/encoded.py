@@ -101,7 +101,7 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
             self._ahead = Ahead(self._recorded_ahead, most)
             self._expected = None if self._last is None else self._last[0]
         todo = []
-        for mel in self._windows_of(np.stack(features)):
+        for mel in self._windows_of(np.asarray(features)):
             if self._expected is None or not np.array_equal(mel, self._expected):
                 todo.append(mel)
             self._expected = mel
