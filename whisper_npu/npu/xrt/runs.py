@@ -48,8 +48,8 @@ UNEXPECTED = "unexpected command state"
 LINGER_MS = 100  # that what runs after a failure gets to end before it is left behind
 # How a run's end is awaited with the GIL left to other threads. Asking for a state reads a word of memory
 # (xdna-driver, hwq.cpp, poll_command) and takes about a microsecond. A sleep ends 50 us late or more (timer
-# slack, man 2 prctl), half of a short dispatch's 100 us: so those are asked for without a pause, and nobody else
-# has the GIL for so long. Longer ones are noticed late by a twentieth of what they took, or by one sleep.
+# slack, man 2 prctl), half of a short dispatch's 100 us: so those are asked for without a pause, in which
+# nobody else has the GIL. Longer ones are noticed late by a twentieth of what they took, or by one sleep.
 SPIN_SECONDS = 150e-6
 SHORTEST_SLEEP_SECONDS = 20e-6
 LATE = 1 / 20
