@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition, Event, Thread
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,16 @@ class Windows:
     by: list[Thread] = field(default_factory=list)
     fails_at: int = 0  # the window, from 1
     held: Event | None = None  # no window ends before this is set
+    lingers: float = 0.0  # seconds that a window takes longer, unless another one begins meanwhile
+    at_once: int = 0  # the most that there ever were
+    seconds: float = 0.0  # that all of them took
+    since: float = 0.0
 
     def begin(self) -> None:
         with self.changed:
             self.begun += 1
+            self.since = perf_counter()
+            self.at_once = max(self.at_once, self.begun - self.ended)
             self.by.append(threading.current_thread())
             self.changed.notify_all()
             fails = self.begun == self.fails_at
@@ -57,7 +64,9 @@ class Windows:
     def end(self) -> None:
         assert self.held is None or self.held.wait(PATIENCE)
         with self.changed:
+            self.changed.wait_for(lambda: self.begun - self.ended > 1, self.lingers)
             self.ended += 1
+            self.seconds += perf_counter() - self.since
             self.changed.notify_all()
 
     def wait_until(self, state: Callable[[], bool]) -> None:
@@ -161,6 +170,7 @@ def test_the_encoder_begins_the_next_windows_before_the_decoder_is_done(talks: T
     assert talk.windows.ended == result.took.encoder.windows == 7
     assert threading.main_thread() not in talk.windows.by
     took = result.took
+    assert took.encoder.total_seconds >= talk.windows.seconds - 1e-3
     assert 0 < took.encoder.overlapped_seconds <= took.encoder.total_seconds
     assert took.encoder.pack_seconds + took.encoder.kernel_seconds <= took.encoder.total_seconds
     assert min(took.decode_seconds, took.mel_seconds, took.encoder.waited_seconds) > 0
@@ -193,6 +203,7 @@ def test_never_more_than_a_batch_waits(talks: Talks) -> None:
 @pytest.mark.parametrize("said", [SAID, EARLY], ids=["whole", "early"])
 def test_results_and_counts_are_those_of_one_after_the_other(talks: Talks, said: list[Window]) -> None:
     apart, ahead = talks(ahead=False, said=said), talks(said=said)
+    ahead.windows.lingers = 0.1
     audio = noise(7)
     audio[2 * 96_000 : 4 * 96_000] = 0  # equal windows, which are encoded once
     options = TranscribeOptions(batch_size=2, no_speech_threshold=None)  # the language is detected, too
@@ -209,6 +220,7 @@ def test_results_and_counts_are_those_of_one_after_the_other(talks: Talks, said:
     assert counts[0] == counts[1]
     assert one.overlapped_seconds == 0
     assert apart.windows.by == [threading.main_thread()] * one.windows
+    assert ahead.windows.at_once == 1
     unexpected = 1 + (said is EARLY)  # where the language is detected; what is left of the second window
     assert ahead.windows.by.count(threading.main_thread()) == unexpected
 
