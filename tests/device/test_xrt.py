@@ -907,6 +907,30 @@ def test_a_kernel_that_is_not_built_is_an_error_that_says_how_to(npu: Device, tm
 # --- Threads and exits --------------------------------------------------------------------------------------
 
 
+def test_no_wait_holds_the_gil_while_the_array_works(npu: Device, fake: FakeXrt) -> None:
+    multiply = Multiply(npu, SMALL)
+    multiply(*operands(LARGE))
+    counts = fake.pop_counts()
+    assert counts.lists > 10
+    assert counts.waits_for_running == 0
+    fake.inject(Fault.ERROR, at=3)
+    with pytest.raises(DispatchError, match="ended with ERROR"):
+        multiply(*operands(LARGE))
+    assert fake.pop_counts().waits_for_running == 0
+
+
+def test_what_does_not_end_is_waited_for_as_long_as_it_may_take(fake: FakeXrt, tmp_path: Path) -> None:
+    """Asking for the state does not tell that the device is gone: a wait does."""
+    with opened_npu(tmp_path, fake, [SMALL], timeout_seconds=0.2) as npu:
+        multiply = Multiply(npu, SMALL)
+        multiply(*operands(LARGE))
+        fake.pop_counts()
+        fake.inject(Fault.TIMEOUT, at=3)
+        with pytest.raises(NoAnswerError, match="TIMEOUT"):
+            multiply(*operands(LARGE))
+        assert fake.pop_counts().waits_for_running > 0
+
+
 def test_several_threads_share_the_device(npu: Device) -> None:
     contracts = (SMALL, SMALL_F32, SMALL_PAIRS, SMALL_SCORES, SMALL)
     together = threading.Barrier(len(contracts))

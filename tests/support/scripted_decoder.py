@@ -8,8 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from tests.support.checkpoints import tiny_config, tiny_tensors, tiny_tokenizer, write_checkpoint
 from whisper_npu.checkpoint import load_checkpoint
+from whisper_npu.dtypes import F32
+from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator
 from whisper_npu.transcription.model import Model
 
@@ -42,6 +46,8 @@ class ScriptedDecoder:
         self.windows: list[Window] = []
         self.prompts: list[list[int]] = []  # one for each window
         self.on_window: Callable[[], None] = lambda: None  # called before a window is decoded
+        self.listens = False  # whether `heard` is filled
+        self.heard: list[F32] = []  # the audio features of each window, (n_audio_ctx, n_audio_state)
 
     def detect_language(self, encoded: Any) -> list[list[tuple[str, float]]]:
         return [[("<|de|>", 0.75), ("<|en|>", 0.25)]] * encoded.shape[0]
@@ -50,6 +56,8 @@ class ScriptedDecoder:
         self, encoded: Any, prompts: list[list[int]], *, length_penalty: float, **options: Any
     ) -> list[SimpleNamespace]:
         done = []
+        if self.listens:
+            self.heard.extend(np.array(encoded))
         for prompt in prompts:
             self.on_window()
             self.prompts.append(prompt)
@@ -73,13 +81,22 @@ class ScriptedDecoder:
         return [self._begin + round(start / STEP), *self.tokens(text), self._begin + round(end / STEP)]
 
 
-def small_model(folder: Path, *, multilingual: bool = True, n_audio_ctx: int = 1500) -> Model:
+def small_model(
+    folder: Path,
+    *,
+    multilingual: bool = True,
+    n_audio_ctx: int = 1500,
+    device: Device | None = None,
+    on_device_error: str = "fail",
+) -> Model:
     """A random model that knows English, German and Hawaiian, or English only.
 
-    n_audio_ctx: positions of a window, 0.02 s each; with fewer a window is encoded sooner.
+    n_audio_ctx: positions of a window, 0.02 s each; with fewer a window is encoded sooner. device: None for
+    an emulator.
     """
     config = tiny_config(vocab_size=1788 if multilingual else 1787, max_source_positions=n_audio_ctx)
     written = write_checkpoint(
         folder / "hf", config, tiny_tensors(config), tokenizer_json=tiny_tokenizer(multilingual=multilingual)
     )
-    return Model(load_checkpoint(written, cache_dir=folder / "cache"), Emulator(), compute_type="float32")
+    checkpoint = load_checkpoint(written, cache_dir=folder / "cache")
+    return Model(checkpoint, device or Emulator(), compute_type="float32", on_device_error=on_device_error)

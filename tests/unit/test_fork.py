@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.scripted_decoder import small_model
+from tests.support.scripted_decoder import ScriptedDecoder, Window, small_model
 from whisper_npu import AttentionNPU, open_device
 from whisper_npu.errors import DeviceError
 from whisper_npu.host.threads import Threads
+from whisper_npu.npu.emulator.device import Emulator
 
 pytestmark = [
     pytest.mark.skipif(
@@ -104,3 +105,31 @@ def test_a_model(tmp_path: Path) -> None:
             with pytest.raises(DeviceError, match=REFUSED):
                 in_a_fork(call)
         assert model.encoder(mel).shape == model.encoder.shape
+
+
+class Beside(Emulator):
+    """An emulator that is worked ahead with."""
+
+    @property
+    def leaves_cpu_free(self) -> bool:
+        return True
+
+
+def test_a_stream_that_works_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "faster_whisper.vad.get_speech_timestamps",
+        lambda audio, options: [{"start": at, "end": at + 16_000} for at in range(0, len(audio), 16_000)],
+    )
+    with small_model(tmp_path, n_audio_ctx=50, device=Beside()) as model:
+        decoder = ScriptedDecoder(model)
+        decoder.windows = [Window([(0.0, " the", 1.0)])] * 4
+        monkeypatch.setattr(model._whisper, "model", decoder)
+        with model.stream(np.ones(64_000, np.float32), batch_size=1, language="en", chunk_length=1) as stream:
+            next(stream)
+            with pytest.raises(DeviceError, match=REFUSED):
+                in_a_fork(lambda: list(stream))
+            ahead = model._whisper._ahead
+            assert ahead is not None
+            with ahead._lock:  # as the thread may have it
+                in_a_fork(stream.close)
+            assert len(list(stream)) == 3

@@ -92,6 +92,20 @@ def test_stages_add_up_to_the_total() -> None:
     assert r.real_time_factor == 0.5
 
 
+def test_what_overlapped_counts_in_two_stages_and_once_in_the_total() -> None:
+    one = report(executed("attention.out", 1500))
+    assert one.files[0].took is not None
+    encoder = replace(one.files[0].took.encoder, overlapped_seconds=2.5)
+    took = replace(one.files[0].took, encoder=encoder)
+    r = replace(one, files=(replace(one.files[0], took=took),))
+    assert (took.encoder.waited_seconds, took.total_seconds) == (0.5, 3.25)
+    assert r.stages == one.stages | {"other": 5.75}
+    assert sum(r.stages.values()) - r.overlapped_seconds == r.total_seconds
+    assert as_document(r)["measured_seconds"]["overlapped"] == 2.5  # type: ignore[index]
+    assert "  2.50 s of the encoder beside other stages: it worked ahead\n" in as_text(r)
+    assert "worked ahead" not in as_text(one)
+
+
 def test_dispatches_stand_beside_those_of_the_baselines_kernel() -> None:
     r = report(executed("attention.out", 1500), executed("attention.out", 750))
     assert r.stats.dispatches == 24 * 8 + 12 * 8

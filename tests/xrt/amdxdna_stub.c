@@ -2,8 +2,9 @@
  *
  * Preloaded, it takes over the accel node: it answers the ioctls and computes what the stand-in instructions
  * (tests/support/stand_in_kernels.py) of a command say. The array has a memory of its own here, which only SYNC_BO
- * fills and only SYNC_BO reads (XRT needs `force_driver_sync`), and it works on a command when that is waited for,
- * not before. So a missing sync, a result read too early or an operand overwritten too early gives wrong results.
+ * fills and only SYNC_BO reads (XRT needs `force_driver_sync`). It works on a command when that is waited for, and on
+ * one whenever the program sleeps, as who polls does; not before. So a missing sync, a result read too early or an
+ * operand overwritten too early gives wrong results.
  *
  *   XRT_STUB_FAULT    KIND@N, for the N-th dispatch (from 1) unless said otherwise:
  *                             hang (until the driver's own timeout), timeout, abort, error, zeros,
@@ -101,7 +102,7 @@ struct seen {
 };
 
 /* Does what the text of a design says: its array's part, its sequence, and every data bo of the command. Returns 0,
- * or writes a reason. It is called in the thread that waits; what else happens in the process must not wait for the
+ * or writes a reason. It is called in the thread that waits or sleeps; what else happens in the process must not wait for the
  * device meanwhile. */
 typedef int (*text_dispatch)(const struct seen *array, const struct seen *sequence, const struct seen *bos,
                              char *reason, uint64_t reason_bytes);
@@ -790,6 +791,8 @@ static int exec_cmd(struct amdxdna_drm_exec_cmd *call)
     node.queue[node.submitted % MAX_QUEUED] = (struct command){call->hwctx, call->cmd_handles};
     call->seq = ++node.submitted;
     counts.submissions++;
+    while (instant && !node.hanging && node.finished < node.submitted)
+        execute_next(); /* nothing is computed, so nothing can be read too early */
     return 0;
 }
 
@@ -825,6 +828,14 @@ static void give_up(void)
     }
 }
 
+static int really_sleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left)
+{
+    static int (*real)(clockid_t, int, const struct timespec *, struct timespec *);
+    if (real == NULL)
+        real = dlsym(RTLD_NEXT, "clock_nanosleep");
+    return real(clock, flags, time, left);
+}
+
 static int wait_for(uint64_t sequence, int64_t deadline)
 {
     counts.waits++;
@@ -837,7 +848,7 @@ static int wait_for(uint64_t sequence, int64_t deadline)
         }
         int64_t until = deadline < driver_deadline() ? deadline : driver_deadline();
         struct timespec time = {until / 1000000000, until % 1000000000};
-        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
+        while (really_sleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
             ;
         give_up();
         if (node.hanging)
@@ -1059,6 +1070,17 @@ int ioctl(int fd, unsigned long request, ...)
     pthread_mutex_unlock(&lock);
     errno = error;
     return error == 0 ? 0 : -1;
+}
+
+/* Python's time.sleep. A run's state is read from memory, so nothing else tells that somebody polls. */
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left)
+{
+    pthread_mutex_lock(&lock);
+    if (node.fd != -1 && !node.hanging && node.finished < node.submitted)
+        execute_next();
+    give_up();
+    pthread_mutex_unlock(&lock);
+    return really_sleep(clock, flags, time, left);
 }
 
 __attribute__((constructor)) static void begin(void)

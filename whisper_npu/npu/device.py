@@ -191,6 +191,11 @@ class Device(ABC):
     def clock(self) -> str:
         """Whose seconds Stats count: `CPU` for the emulator, `NPU` for hardware."""
 
+    @property
+    def leaves_cpu_free(self) -> bool:
+        """Whether the CPU can do other work while dispatches run, so that it pays to run ops ahead."""
+        return False
+
     @abstractmethod
     def contracts(self) -> tuple[Contract, ...]:
         """The kernels with a name that it can run."""

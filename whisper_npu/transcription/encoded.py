@@ -7,12 +7,12 @@ files, language detection, timestamps, VAD and temperature fallback all use this
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.encoder import AudioEncoder
 from whisper_npu.errors import DecoderError, DecoderFolderError, DeviceError, one_line
 from whisper_npu.npu.device import Run, merged
+from whisper_npu.transcription.ahead import Ahead
 from whisper_npu.transcription.features import MeasuredFeatures
 from whisper_npu.transcription.libraries import ctranslate2, faster_whisper
 from whisper_npu.transcription.prompt import with_prompt
@@ -38,6 +39,12 @@ from whisper_npu.transcription.took import EncoderRun
 OnDeviceError = Callable[[DeviceError, int, float], AudioEncoder]
 
 
+class _Encoded(NamedTuple):
+    features: F32  # (n_audio_ctx, n_audio_state)
+    runs: list[Run]
+    overlapped_s: float = 0.0  # MEASURED seconds of its encoding in which nobody waited for it
+
+
 class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # faster-whisper is untyped
     """faster-whisper's model with `encode` on the device; CTranslate2 does the decoding.
 
@@ -49,6 +56,9 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
             super().__init__(str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads)
         self._runs: tuple[Run, ...] = ()  # of the encoder, since `start_measuring`
         self._last: tuple[F32, F32] | None = None  # the last window and its audio features
+        self._ahead: Ahead[_Encoded] | None = None  # while windows are expected
+        self._expected: F32 | None = None  # the last window that is
+        self._waited: tuple[float, float | None] = 0.0, None  # seconds in `encode`; since when it is there
         self.on_stage: OnStage = ignore_stage
         self.on_run: OnRun = ignore_run
         self.stage: Stage = no_context
@@ -74,6 +84,35 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
         self.start_measuring()
         self.stop_listening()
 
+    @property
+    def works_ahead(self) -> bool:
+        """Whether windows that are known beforehand are encoded while others are decoded."""
+        return self._npu_encoder.device.leaves_cpu_free
+
+    def expect(self, features: Sequence[F32], most: int) -> None:
+        """`encode` is called with these next, behind what is expected already: work ahead at them.
+
+        features: (n_mels, n_frames) float32 each. most: windows whose audio features may wait.
+        """
+        if not self.works_ahead or len(features) == 0:
+            return
+        self._npu_encoder.device.threads.check_open()
+        if self._ahead is None:
+            self._ahead = Ahead(self._recorded_ahead, most)
+            self._expected = None if self._last is None else self._last[0]
+        todo = []
+        for mel in self._windows_of(np.asarray(features)):
+            if self._expected is None or not np.array_equal(mel, self._expected):
+                todo.append(mel)
+            self._expected = mel
+        self._ahead.expect(todo)
+
+    def stop_working_ahead(self) -> None:
+        """Nothing is expected any more. What was encoded for nothing counts as what the encoder did."""
+        ahead, self._ahead, self._expected = self._ahead, None, None
+        for encoded in [] if ahead is None else ahead.close():
+            self._count(encoded)
+
     def stop_listening(self) -> None:
         """Nobody follows the work any more, and nothing of the recording is kept."""
         self.carried: list[int] = []  # the tokens before every window's prompt
@@ -98,22 +137,20 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
 
     def _encode(self, features: F32) -> Any:
         start = perf_counter()
-        frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
+        self._waited = self._waited[0], start
         self._npu_encoder.device.trim()  # what the decoder left
-        windows = faster_whisper.audio.pad_or_trim(features, frames).reshape(-1, features.shape[-2], frames)
+        windows = self._windows_of(features)
         encoded = np.empty((len(windows), *self._npu_encoder.shape), np.float32)
         for number, mel in enumerate(windows):
             if self._last is None or not np.array_equal(mel, self._last[0]):
                 try:
-                    features, runs = self._recorded(mel)
+                    found = self._taken(mel)
                 except DeviceError as error:
+                    self.stop_working_ahead()
                     self._npu_encoder = self.on_device_error(error, self._windows + 1, self.where())
-                    features, runs = self._recorded(mel)
-                self._last = mel.copy(), features
-                self._windows += 1
-                self._runs = merged([*self._runs, *runs])
-                for run in runs:
-                    self.on_run(run)
+                    found = self._recorded(mel)
+                self._last = mel.copy(), found.features
+                self._count(found)
             encoded[number] = self._last[1]
         if not np.isfinite(encoded).all():
             raise DeviceError(
@@ -122,15 +159,49 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
             )
         self._npu_encoder.device.trim()  # for the decoder
         end = perf_counter()
-        self._encoder_seconds += end - start
+        self._waited = self._waited[0] + end - start, None
         self.on_stage("encoder", start, end)
         with _decoder_failures("take the encoder's features"):
             return ctranslate2.StorageView.from_array(encoded)
 
-    def _recorded(self, mel: F32) -> tuple[F32, list[Run]]:
+    def _windows_of(self, features: F32) -> F32:
+        """(batch, n_mels, n_frames), as many frames as a window has."""
+        frames = 2 * self._npu_encoder.dims.n_audio_ctx  # faster-whisper always pads to 30 s
+        padded: F32 = faster_whisper.audio.pad_or_trim(features, frames)
+        return padded.reshape(-1, features.shape[-2], frames)
+
+    def _taken(self, mel: F32) -> _Encoded:
+        """A window that is encoded now, or was ahead."""
+        if self._ahead is None:
+            return self._recorded(mel)
+        self._npu_encoder.device.threads.check_open()  # in a fork nobody would encode it
+        if self._ahead.is_next(mel):
+            return self._ahead.take()
+        with self._ahead.paused():
+            return self._recorded(mel)
+
+    def _recorded(self, mel: F32) -> _Encoded:
         """The audio features of a window, and what the device ran for them."""
-        with self._npu_encoder.device.recording() as recording:
-            return self._npu_encoder(mel), recording.runs
+        with self._npu_encoder.device.recording() as recording:  # of all threads: one window at a time
+            return _Encoded(self._npu_encoder(mel), recording.runs)
+
+    def _recorded_ahead(self, mel: F32) -> _Encoded:
+        start, waited = perf_counter(), self._waited_until()
+        encoded = self._recorded(mel)
+        worked, waited = perf_counter() - start, self._waited_until() - waited
+        return encoded._replace(overlapped_s=max(0.0, worked - waited))
+
+    def _waited_until(self) -> float:
+        """MEASURED seconds that `encode` has taken since `start_measuring`."""
+        before, since = self._waited
+        return before if since is None else before + perf_counter() - since
+
+    def _count(self, encoded: _Encoded) -> None:
+        self._windows += 1
+        self._overlapped_s += encoded.overlapped_s
+        self._runs = merged([*self._runs, *encoded.runs])
+        for run in encoded.runs:
+            self.on_run(run)
 
     def get_prompt(
         self,
@@ -170,13 +241,16 @@ class EncodedOnDevice(faster_whisper.WhisperModel):  # type: ignore[misc]  # fas
     def start_measuring(self) -> None:
         self._last = None
         self._windows = 0
-        self._encoder_seconds = 0.0
+        self._waited = 0.0, None
+        self._overlapped_s = 0.0
         self.feature_extractor.seconds = 0.0
         self._runs = ()
 
     def measured(self) -> tuple[EncoderRun, float]:
         """What the encoder ran since `start_measuring`, and the seconds that the log-mel took."""
-        return EncoderRun(self._windows, self._runs, self._encoder_seconds), self.feature_extractor.seconds
+        waited, _ = self._waited
+        run = EncoderRun(self._windows, self._runs, waited + self._overlapped_s, self._overlapped_s)
+        return run, self.feature_extractor.seconds
 
 
 class _Decoder:

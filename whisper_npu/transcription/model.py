@@ -291,7 +291,7 @@ class Model:
 
             def measure() -> None:
                 encoder, mel_seconds = self._whisper.measured()
-                decode_seconds = perf_counter() - start - elsewhere - encoder.total_seconds - mel_seconds
+                decode_seconds = perf_counter() - start - elsewhere - encoder.waited_seconds - mel_seconds
                 decoded.took = Took(encoder, audio_seconds, mel_seconds, decode_seconds)
                 decoded.ran_on = self.ran_on  # which a device that fails changes
                 if self.switch is not switch_before:
@@ -318,6 +318,7 @@ class Model:
                         decoded.go_on()
                 decoded.finish(sound)
             finally:
+                self._whisper.stop_working_ahead()
                 measure()
                 self._whisper.stop_listening()
                 self._whisper.on_stage("transcribe", start, perf_counter())

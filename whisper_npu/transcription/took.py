@@ -87,6 +87,12 @@ class EncoderRun:
     windows: int  # of 30 s
     runs: tuple[Run, ...]  # one per product's name and plan
     total_seconds: float
+    overlapped_seconds: float = 0.0  # of them: the encoder worked ahead, and the CPU was at other stages
+
+    @property
+    def waited_seconds(self) -> float:
+        """Time in which nothing but the encoder worked on the recording."""
+        return self.total_seconds - self.overlapped_seconds
 
     @property
     def stats(self) -> Stats:
@@ -121,5 +127,5 @@ class Took:
 
     @property
     def total_seconds(self) -> float:
-        """All of the above but the loading of the model, which serves other recordings too."""
-        return self.audio_seconds + self.mel_seconds + self.encoder.total_seconds + self.decode_seconds
+        """Wall time of all of the above, but not of loading the model, which serves other recordings too."""
+        return self.audio_seconds + self.mel_seconds + self.encoder.waited_seconds + self.decode_seconds

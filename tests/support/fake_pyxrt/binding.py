@@ -396,6 +396,7 @@ class Run(_Object):
             if self.chip.gone and self.chip.sync_objects:
                 raise RuntimeError(UNEXPECTED)
             self.chip.ioctl()
+            self.chip.counts.waits_for_running += self._flight.runs
             if self._flight.fault is Fault.DIES:
                 time.sleep(0.95 * limit / 1e3)
                 self.chip.gone = True
@@ -436,7 +437,9 @@ class Run(_Object):
         """
         with self._lock:
             self._polls += 1
-            if self._flight and not self._lists and self._polls > 1 and not self.chip.gone:
+            alive = not self.chip.gone and self._flight and self._flight.fault is not Fault.DIES
+            if alive and not self._lists and self._polls > 1:
+                assert self._flight is not None
                 self.chip.execute_until(self._flight)
                 if not self._flight.hung:
                     self._land()
@@ -509,6 +512,7 @@ class Runlist(_Object):
             if submitted:
                 self.chip.ioctl()
             self._running = False
+            self.chip.counts.waits_for_running += any(run._flight.runs for run in submitted if run._flight)
             failed = None
             for run in submitted:
                 assert run._flight is not None

@@ -59,6 +59,7 @@ class Counts:
     dispatches: int = 0
     lists: int = 0  # run lists executed
     single_runs: int = 0  # started by themselves
+    waits_for_running: int = 0  # of runs and lists that had not ended: such a wait holds Python's GIL
     bos: int = 0  # made, sub-bos not counted
     runs: int = 0  # made
     runlists: int = 0  # made
@@ -188,6 +189,11 @@ class Flight:
     @property
     def writes(self) -> list[Span]:
         return [span for span in self.spans if span.writes]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state == 0 or self.hung
 
     @property
     def hung(self) -> bool:

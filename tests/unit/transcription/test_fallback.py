@@ -18,6 +18,7 @@ from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, DispatchError, UsageError, WrongResultError
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator
+from whisper_npu.npu.xrt.device import XrtDevice
 from whisper_npu.report import as_text
 from whisper_npu.transcription.fallback import DeviceWarning
 from whisper_npu.transcription.model import Model
@@ -161,6 +162,38 @@ def test_a_recording_and_its_report(npu: Device, fake: FakeXrt, folder: Path, at
     text = " ".join(as_text(report).split())
     assert "the device failed in the window at 2.0 s" in text
     assert "kernels on the NPU, then CPU" in text
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.TIMEOUT, Fault.GONE], ids=lambda fault: fault.value)
+def test_in_batches_it_fails_at_the_same_window_whether_it_works_ahead_or_not(
+    folder: Path, fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "faster_whisper.vad.get_speech_timestamps",
+        lambda audio, options: [{"start": at, "end": at + 16_000} for at in range(0, len(audio), 16_000)],
+    )
+    audio = np.random.default_rng(0).standard_normal(6 * 16_000).astype(np.float32) / 50
+    seen, heard = [], []
+    for ahead in (False, True):
+        monkeypatch.setattr(XrtDevice, "leaves_cpu_free", ahead)
+        fake, told = FakeXrt(), list[Switch]()
+        with opened_npu(tmp_path / str(ahead), fake, [MATMUL_64X64], timeout_seconds=0.05) as npu:
+            model = model_on(npu, folder, told)
+            model._whisper.model = decoder = ScriptedDecoder(model)
+            decoder.listens = True
+            decoder.windows = [Window([(0.0, " Da", 1.0)])] * 6
+            fake.pop_counts()
+            model._whisper.encode(mels(model, 1))
+            fake.inject(fault, at=3 * fake.pop_counts().dispatches + 5, lasting=True)  # in the fourth window
+            result = model.transcribe(audio, language="de", batch_size=2)
+            encoder = result.took.encoder
+            counts = [(run.name, run.stats.calls, run.stats.dispatches) for run in encoder.runs]
+            seen.append((result.segments, told, result.warnings, encoder.windows, sorted(counts)))
+            heard.append(decoder.heard)
+        assert fake.problems() == []
+    assert seen[0] == seen[1]
+    assert all(map(np.array_equal, *heard))
+    assert (told[0].window, told[0].seconds) == (4, 2.0)  # where its batch begins
 
 
 def test_nothing_switched_is_null(folder: Path) -> None:

@@ -156,6 +156,10 @@ class XrtDevice(Device):
     def clock(self) -> str:
         return "NPU"
 
+    @property
+    def leaves_cpu_free(self) -> bool:
+        return True
+
     def contracts(self) -> tuple[Contract, ...]:
         return built(self._folders, self.target)
 

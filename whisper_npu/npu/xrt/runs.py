@@ -1,7 +1,8 @@
 """What runs a kernel's dispatches: contexts, and in them runs that are made once and used again.
 
 How pyxrt wants it (XRT 2.25, pyxrt.cpp, xrt_kernel.cpp): run.wait returns a state and raises nothing;
-runlist.wait raises, takes no timeout and blocks Python; a run must not be destroyed while its command runs.
+runlist.wait raises and takes no timeout; both hold Python's GIL while they wait; a run must not be destroyed
+while its command runs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,16 @@ STATES = (
 RUNNING_STATES = (NEW, "QUEUED", "RUNNING", "SUBMITTED")
 UNEXPECTED = "unexpected command state"
 LINGER_MS = 100  # that what runs after a failure gets to end before it is left behind
+# How a run's end is awaited with the GIL left to other threads. Asking for a state reads a word of memory
+# (xdna-driver, hwq.cpp, poll_command) and takes about a microsecond. A sleep ends 50 us late or more (timer
+# slack, man 2 prctl), half of a short dispatch's 100 us: so those are asked for without a pause, in which
+# nobody else has the GIL. Longer ones are noticed late by a twentieth of what they took, or by one sleep.
+SPIN_SECONDS = 150e-6
+SHORTEST_SLEEP_SECONDS = 20e-6
+LATE = 1 / 20
+# No submission takes as long as this. Only run.wait learns at once that the device is gone, so whatever is
+# not done by then is left to it.
+LONGEST_POLL_SECONDS = 1.0
 VERSIONS = "driver, firmware and XRT may not belong together: whisper-npu doctor prints all three"
 HANGS = (
     "another program may hold the NPU, or the kernel was built for another array: see dmesg for amdxdna, "
@@ -199,8 +210,10 @@ class Submission:
 
     def _state_of_last_run(self, timeout_ms: int) -> str:
         start = perf_counter()
+        _poll(self._runs[0], min(LONGEST_POLL_SECONDS, 0.5e-3 * timeout_ms))
+        left_ms = max(1, timeout_ms - round(1e3 * (perf_counter() - start)))
         try:
-            return _state(self._runs[0].wait(timeout_ms))
+            return _state(self._runs[0].wait(left_ms))  # which returns at once where the run has ended
         except RuntimeError as error:
             # With a driver that has sync objects XRT 2.25 raises "unexpected command state" in place of
             # returning TIMEOUT, and raises the same at once where the device is gone (xdna-driver,
@@ -414,6 +427,14 @@ def _state(state: Any) -> str:
 
 def _is_running(run: Any) -> bool:
     return _state(run.state()) in RUNNING_STATES
+
+
+def _poll(run: Any, seconds: float) -> None:
+    """Returns when the run has ended, or after so many seconds; other threads may have the GIL meanwhile."""
+    start = perf_counter()
+    while _is_running(run) and (waited := perf_counter() - start) < seconds:
+        if waited > SPIN_SECONDS:
+            sleep(max(SHORTEST_SLEEP_SECONDS, LATE * waited))
 
 
 def explained(plan: Plan, first: int, failure: Failure, timeout_ms: int) -> str:
