@@ -89,7 +89,7 @@ class DesignSource:
             "toolchain": self.toolchain.name,
             "sources": {
                 f"{self.name}.mlir": _sha256(self.mlir_text.encode()),
-                **{source.path.name: _sha256(source.path.read_bytes()) for source in linked},
+                **{file.name: _sha256(file.read_bytes()) for source in linked for file in source.files},
             },
         }
 

@@ -82,12 +82,19 @@ class CoreSource:
     run time.
     units: what each of these sizes is a multiple of.
     functions: what the file defines when it is compiled for these sizes.
+    headers: files of ours that it includes, as seen from its folder. What they hold is part of the source.
     """
 
     path: Path
     sizes: tuple[str, ...]
     units: Callable[[Target], Sizes]
     functions: Callable[[Target, Sizes], tuple[CoreFunction, ...]]
+    headers: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All whose contents make its objects: the C++ file, then its headers."""
+        return self.path, *(self.path.parent / header for header in self.headers)
 
     @property
     def object_form(self) -> str:

@@ -55,7 +55,7 @@ def whole_matrices(
     the number of steps = 58,628 of 64,512 bytes, with one C buffer. A row of A is 128 bytes, what DRAM gives
     in one burst; rounds of 384 rows pad Whisper's 1,500 positions to 1,536 and 3,000 to 3,072. Compute: a
     step is 96*64*48 / 128 = 2,304 cycles per core at the peak; Peano issues a loop like this one at half of
-    it (kernels/matmul/matmul.cc). DRAM: a step of the round brings 4 tiles of A and 4 of B, 73,728 bytes,
+    it (kernels/matmul/product.hpp). DRAM: a step of the round brings 4 tiles of A and 4 of B, 73,728 bytes,
     4,915 ns at the cautious 15 GB/s of arXiv 2512.13282, about half of that at the 26 to 28 GB/s per
     direction that others measured (github.com/jdominick05/ignite-xdna, docs/SILICON.md). By the first figure
     DRAM bounds it, unless a cache on the way has A or B. No other tile that L1 holds asks less of DRAM for

@@ -21,7 +21,7 @@ from whisper_npu.kernels.core import CoreFunction, CoreSource, Parameter, Sizes
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Direction
 
-BLOCK = 4  # micro-tiles each way that matmul.cc holds in registers
+BLOCK = 4  # micro-tiles each way that product.hpp holds in registers
 
 
 def units(target: Target) -> Sizes:
@@ -53,7 +53,9 @@ def functions(target: Target, sizes: Sizes) -> tuple[CoreFunction, ...]:
     )
 
 
-MATMUL_CC = CoreSource(Path(__file__).with_name("matmul.cc"), ("m", "k", "n"), units, functions)
+MATMUL_CC = CoreSource(
+    Path(__file__).with_name("matmul.cc"), ("m", "k", "n"), units, functions, headers=("product.hpp",)
+)
 
 
 def _zero(arguments: Sequence[NDArray[Any]]) -> None:

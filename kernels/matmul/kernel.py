@@ -276,6 +276,10 @@ class MatmulPlan(Plan):
         a, b = inputs
         return b.swapaxes(-1, -2), a.swapaxes(-1, -2)
 
+    @property
+    def weight(self) -> Layout:
+        return self.b
+
     def turned_back(self, result: F32) -> F32:
         return result.swapaxes(-1, -2) if self.transposed else result
 

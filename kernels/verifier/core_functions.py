@@ -259,7 +259,7 @@ def _library(compiler: tuple[str, ...], found: CoreObject, cache_dir: Path | Non
     )
     header = _declarations(found)
     key = sha256(repr([compiler, _version(compiler), options, header, cpu_flags()]).encode())
-    for part in (source, _HOST / "call.cc", _HOST / "aie_api" / "aie.hpp", HEADER):
+    for part in (*found.source.files, _HOST / "call.cc", _HOST / "aie_api" / "aie.hpp", HEADER):
         key.update(sha256(part.read_bytes()).digest())
     library = f"{Path(found.name).stem}.so"
 

@@ -275,7 +275,10 @@ def test_the_manifest_tells_what_was_built_from_what(fake: Fake, folder: Path) -
         "target": "npu1",
         "sources": {
             "matmul_64x512.mlir": f"sha256:{sha256(DESIGN.mlir_text.encode()).hexdigest()}",
-            "matmul.cc": f"sha256:{sha256(MATMUL_CC.path.read_bytes()).hexdigest()}",
+            **{
+                file.name: f"sha256:{sha256(file.read_bytes()).hexdigest()}"
+                for file in map(MATMUL_CC.path.with_name, ("matmul.cc", "product.hpp"))
+            },
         },
         "tools": {"aiecc": "aiecc version 1", "clang++": "clang++ version 1"},
         "core_programs": {},
@@ -313,7 +316,18 @@ def test_what_is_up_to_date_is_skipped(fake: Fake, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["mlir", "matmul.cc", "contract", "array", "version", "package", "toolchain", "output", "manifest"],
+    [
+        "mlir",
+        "matmul.cc",
+        "product.hpp",
+        "contract",
+        "array",
+        "version",
+        "package",
+        "toolchain",
+        "output",
+        "manifest",
+    ],
 )
 def test_whatever_changes_is_built_again(fake: Fake, folder: Path, tmp_path: Path, change: str) -> None:
     narrow = replace(DESIGN, mlir_text=DESIGN.mlir_text.replace("npu1", "npu1_1col"))
@@ -321,10 +335,12 @@ def test_whatever_changes_is_built_again(fake: Fake, folder: Path, tmp_path: Pat
     design, array, place = narrow, "npu1", folder / narrow.name
     if change == "mlir":
         design = replace(design, mlir_text=design.mlir_text + "\n")
-    elif change == "matmul.cc":
-        source = tmp_path / "matmul.cc"
-        source.write_bytes(MATMUL_CC.path.read_bytes() + b"\n")
-        design = replace(design, core_sources=(replace(MATMUL_CC, path=source),))
+    elif change in {"matmul.cc", "product.hpp"}:
+        for file in MATMUL_CC.files:
+            shutil.copy(file, tmp_path)
+        with open(tmp_path / change, "ab") as changed:
+            changed.write(b"\n")
+        design = replace(design, core_sources=(replace(MATMUL_CC, path=tmp_path / "matmul.cc"),))
     elif change == "contract":
         design = replace(design, contract=replace(design.contract, k=512))  # type: ignore[call-arg]
     elif change == "array":

@@ -332,12 +332,12 @@ def test_without_set_rounding_a_core_floors(tmp_path: Path) -> None:
 
 
 def mutated(folder: Path, old: str, new: str) -> Path:
-    """matmul.cc with one mistake."""
-    text = MATMUL_CC.read_text("utf-8")
-    assert text.count(old) == 1, old
-    source = folder / "matmul.cc"
-    source.write_text(text.replace(old, new), "utf-8")
-    return source
+    """matmul.cc with one mistake, in itself or in its header."""
+    texts = {file.name: file.read_text("utf-8") for file in SOURCE.files}
+    assert sum(text.count(old) for text in texts.values()) == 1, old
+    for name, text in texts.items():
+        (folder / name).write_text(text.replace(old, new), "utf-8")
+    return folder / "matmul.cc"
 
 
 @needs_compiler
@@ -553,12 +553,14 @@ def test_a_library_is_compiled_once_and_again_when_the_source_changes(
     wrapper.write_text(f'#!/bin/sh\n[ "$1" = --version ] || echo >> "{calls}"\nexec "{compiler}" "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("CXX", str(wrapper))
+    for file in SOURCE.files:
+        shutil.copy(file, tmp_path)
     source = tmp_path / "matmul.cc"
-    shutil.copy(MATMUL_CC, source)
 
     for expected in (1, 1):
         compiled(declarations((16, 8, 16)), cache_dir=cache, source=source)
         assert len(calls.read_text()) == expected
-    source.write_text(source.read_text("utf-8") + "\n", "utf-8")
-    compiled(declarations((16, 8, 16)), cache_dir=cache, source=source)
-    assert len(calls.read_text()) == 2
+    for number, changed in enumerate((source, tmp_path / "product.hpp")):
+        changed.write_text(changed.read_text("utf-8") + "\n", "utf-8")
+        compiled(declarations((16, 8, 16)), cache_dir=cache, source=source)
+        assert len(calls.read_text()) == 2 + number
