@@ -87,6 +87,12 @@ def tile(place: Place) -> str:
     return f"%t{place[0]}_{place[1]}"
 
 
+def _order(name: str, dims: Dims) -> str:
+    """A fifo's attribute for one end; none where there are no dimensions."""
+    each = ", ".join(f"<size = {size}, stride = {stride}>" for size, stride in dims)
+    return f" {name} [{each}]" if dims else ""
+
+
 def parameter_type(parameter: Parameter) -> str:
     """How a design declares what a core function takes."""
     assert parameter.shape is not None, f"a design has to say how much {parameter.name} holds"
@@ -168,13 +174,17 @@ class Text:
         shape: tuple[int, ...],
         dtype: str,
         to_stream: Dims = (),
+        from_stream: Dims = (),
     ) -> None:
+        """to_stream: the order in which the producer reads an object. from_stream: in which consumers write.
+
+        () where it is the order in which the object lies.
+        """
         self._fifos[name] = memref(shape, dtype)
-        order = ", ".join(f"<size = {size}, stride = {stride}>" for size, stride in to_stream)
-        transform = f" dimensionsToStream [{order}]" if to_stream else ""
-        receivers = ", ".join(tile(place) for place in consumers)
+        read, written = _order("dimensionsToStream", to_stream), _order("dimensionsFromStream", from_stream)
+        receivers = ", ".join(f"{tile(place)}{written}" for place in consumers)
         self.line(
-            f"aie.objectfifo @{name}({tile(producer)}{transform}, {{{receivers}}}, {depth} : i32) "
+            f"aie.objectfifo @{name}({tile(producer)}{read}, {{{receivers}}}, {depth} : i32) "
             f": !aie.objectfifo<{self._fifos[name]}>"
         )
 
@@ -235,6 +245,11 @@ class Text:
         """An index, for a function that takes it by value."""
         self.line(f"{index}_i32 = arith.index_cast {index} : index to i32")
         return Value(f"{index}_i32", "i32")
+
+    def number(self, result: str, value: int) -> Value:
+        """The same of a number that the design knows."""
+        self.line(f"{result} = arith.constant {value} : i32")
+        return Value(result, "i32")
 
     def acquire(self, fifo: str, port: str) -> Value:
         object, type = f"%tile{self._names}", self._fifos[fifo]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UnknownKernelError, quoted
 from whisper_npu.kernels.gemm import family as gemm
+from whisper_npu.kernels.layer import family as layer
 from whisper_npu.kernels.matmul import family as matmul
 from whisper_npu.kernels.mlir import check_reach
 from whisper_npu.kernels.norm import family as norm
@@ -82,7 +83,7 @@ class Family(Protocol):
         """
 
 
-FAMILIES: tuple[Family, ...] = (matmul, gemm, norm)
+FAMILIES: tuple[Family, ...] = (matmul, gemm, norm, layer)
 
 
 def family_of(contract: Contract) -> Family:

@@ -9,14 +9,28 @@ oldest of its own channel: a wait says nothing about other channels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Protocol
 
 from whisper_npu.kernels.mlir import DesignParameterError, Dims, Text
 from whisper_npu.kernels.tasks import DIMENSIONS, in_one_task, of_one_round, that_turn
-from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.contract import Argument
 from whisper_npu.npu.targets import WORD_BYTES, Target
+
+
+class Dispatch(Protocol):
+    """Whose host arrays move: a contract, or a part of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def target(self) -> Target: ...
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]: ...
 
 
 class StepTooLongError(DesignParameterError):
@@ -46,8 +60,17 @@ class Traffic:
         return replace(self, tasks=(*other.tasks, *self.tasks))
 
 
+@dataclass(frozen=True)
+class Phase:
+    """What moves between two waits for everything."""
+
+    title: str
+    inputs: Sequence[Traffic]
+    outputs: Sequence[Traffic]
+
+
 def traffic(
-    contract: Contract, argument: str, fifo: str, column: int, rounds: Dims, of_round: Dims, start: int = 0
+    dispatch: Dispatch, argument: str, fifo: str, column: int, rounds: Dims, of_round: Dims, start: int = 0
 ) -> Traffic:
     """What a fifo moves of an argument in all rounds, in the fewest tasks.
 
@@ -57,13 +80,13 @@ def traffic(
 
     Raises StepTooLongError where a loop of `of_round` steps further than a shim can.
     """
-    target = contract.target
-    nbytes = next(a.dtype.nbytes for a in contract.arguments if a.name == argument)
+    target = dispatch.target
+    nbytes = next(a.dtype.nbytes for a in dispatch.arguments if a.name == argument)
     rounds, tile = that_turn(rounds), of_one_round(target, of_round) or [(1, 1)]
     longest = max(stride for _, stride in tile) * nbytes // WORD_BYTES
     if longest > target.shim.max_step:
         raise StepTooLongError(
-            f"{contract.name}: rows of {argument} lie {longest:,} words apart, a shim steps over at most "
+            f"{dispatch.name}: rows of {argument} lie {longest:,} words apart, a shim steps over at most "
             f"{target.shim.max_step:,}: take a smaller core tile"
         )
     # Each turn of the outer loops takes a task of its own.
@@ -89,7 +112,11 @@ def _offsets(loops: Dims) -> list[int]:
 
 
 def _in_parts(target: Target, start: Task, rounds: Dims, tile: Dims) -> list[Task]:
-    """The task that starts like `start`, its outermost dimension in parts of at most `max_repeat` turns."""
+    """The task that starts like `start`, its outermost dimension in parts of at most `max_repeat` turns.
+
+    What lies in one piece has stride 0 in the dimensions of one turn: so mlir-aie knows it, and counts no
+    wraps (lib/Dialect/AIEX/IR/AIEXDialect.cpp, isLinearTransferWithoutTransformation).
+    """
     if rounds:
         (count, stride), *inner = rounds
     elif len(tile) == DIMENSIONS:
@@ -97,7 +124,9 @@ def _in_parts(target: Target, start: Task, rounds: Dims, tile: Dims) -> list[Tas
     else:
         (count, stride), inner = (1, 0), []
     # A dimension of one turn: its stride is never taken, and valid all the same.
-    spare = [(1, tile[0][0] * tile[0][1])] * (DIMENSIONS - 1 - len(inner) - len(tile))
+    is_linear = not inner and len(tile) == 1
+    spare_stride = 0 if is_linear else tile[0][0] * tile[0][1]
+    spare = [(1, spare_stride)] * (DIMENSIONS - 1 - len(inner) - len(tile))
     rounds_of_turn = _turns(inner) if rounds else 0
     return [
         Task(
@@ -122,6 +151,33 @@ def move(text: Text, target: Target, inputs: Sequence[Traffic], outputs: Sequenc
     token that is left would answer the wait of a later task: there is one wait for each.
     """
     every = [*inputs, *outputs]
+    _issue(text, target, every, {each.fifo: len(each.tasks) for each in outputs})
+    for number in range(target.shim_queue):
+        text.waits(each.fifo for each in outputs if number < len(each.tasks))
+
+
+def move_in_phases(text: Text, target: Target, phases: Sequence[Phase]) -> None:
+    """The phases one after the other: what one writes, the next may read.
+
+    A phase ends when every channel has done its last task: then nothing of it is under way, and queues and
+    descriptors are free.
+    """
+    for phase in phases:
+        text.line(f"// {phase.title}")
+        every = [*phase.inputs, *phase.outputs]
+        of_outputs = {each.fifo: len(each.tasks) for each in phase.outputs}
+        _issue(text, target, every, dict.fromkeys((each.fifo for each in phase.inputs), 1) | of_outputs)
+        text.waits(each.fifo for each in phase.inputs)
+        for number in range(target.shim_queue):
+            text.waits(each.fifo for each in phase.outputs if number < len(each.tasks))
+
+
+def _issue(text: Text, target: Target, every: Sequence[Traffic], tokens: Mapping[str, int]) -> None:
+    """Tasks, and the waits without which a queue would be full.
+
+    tokens: of each fifo, how many of its last tasks give one at least. Those before the last `shim_queue` do
+    in any case.
+    """
     depth = target.shim_queue
     channels: Counter[int] = Counter()
     descriptor = {}  # the first of each fifo's
@@ -130,7 +186,7 @@ def move(text: Text, target: Target, inputs: Sequence[Traffic], outputs: Sequenc
         channels[each.column] += 1
     numbered = [(each, number) for each in every for number in range(len(each.tasks))]
     for each, number in sorted(numbered, key=lambda found: found[0].tasks[found[1]].first):
-        task = each.tasks[number]
+        task, left = each.tasks[number], len(each.tasks) - number
         if number >= depth:
             text.wait(each.fifo)  # for the task that is `depth` before it
         text.dma(
@@ -139,7 +195,5 @@ def move(text: Text, target: Target, inputs: Sequence[Traffic], outputs: Sequenc
             task.dims,
             descriptor[each.fifo] + number % depth,
             each.fifo,
-            token=each in outputs or number + depth < len(each.tasks),
+            token=left > depth or left <= tokens.get(each.fifo, 0),
         )
-    for number in range(depth):
-        text.waits(each.fifo for each in outputs if number < len(each.tasks))

@@ -5,6 +5,7 @@ The verifier reads nothing but the text; the contract supplies operands, toleran
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from time import perf_counter
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError, WhisperNpuError
-from whisper_npu.kernels.host_arrays import poisoned, taken_apart
+from whisper_npu.kernels.host_arrays import ELEMENTS, poisoned, taken_apart
 from whisper_npu.kernels.registry import family_of
 from whisper_npu.kernels.verifier import (
     Cycles,
@@ -31,9 +32,11 @@ from whisper_npu.kernels.verifier import (
 )
 from whisper_npu.kernels.verifier.core_functions import compiled, in_numpy
 from whisper_npu.kernels.verifier.design import Call, WriteParameter
+from whisper_npu.kernels.verifier.memory import DTYPES
 from whisper_npu.kernels.verifier.wiring import walk
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
+from whisper_npu.ops import Operand
 
 
 class WrongResultError(WhisperNpuError):
@@ -110,15 +113,15 @@ def verify(
     usage = check_structure(design, target)
     least_dispatches = max(least_dispatches, 2 if _keeps_memory(design) else 1)
     loaded = LoadedDesign(design, functions, target)
-    rng = np.random.default_rng(seed)
+    rng, workspaces = np.random.default_rng(seed), zeroed_workspaces(contract)
     stood, stands = None, loaded.settle(timeout_seconds=timeout_seconds)
     dispatches, max_error, share = 0, 0.0, 0.0
     while stood != stands or dispatches < least_dispatches:
         if dispatches == max(MAX_DISPATCHES, least_dispatches):
             raise DesignError(f"{dispatches} dispatches each leave the array as none before has left it")
         inputs = random_inputs(plan, rng)
-        arguments = host_arguments(plan, inputs)
-        execution = loaded.dispatch(arguments, timeout_seconds=timeout_seconds)
+        arguments = host_arguments(plan, inputs, workspaces)
+        execution = loaded.dispatch(as_streamed(design, arguments), timeout_seconds=timeout_seconds)
         error, used = _compare(plan, inputs, results(plan, arguments))
         max_error, share, dispatches = max(max_error, error), max(share, used), dispatches + 1
         stood, stands = stands, loaded.settle(timeout_seconds=timeout_seconds)
@@ -155,31 +158,57 @@ def _with_what_the_contract_counts(cycles: Cycles, contract: Contract) -> Cycles
 
 
 def random_inputs(plan: Plan, rng: np.random.Generator) -> tuple[F32, ...]:
-    """Operands of a plan's op, normally distributed."""
-    return tuple(rng.standard_normal(operand.shape).astype(np.float32) for operand in plan.op.inputs)
+    """Operands of a plan's op, normally distributed.
+
+    A layer's weights keep the size of what they multiply: one layer's result is the next one's operand.
+    """
+
+    def one(operand: Operand) -> F32:
+        values = rng.standard_normal(operand.shape)
+        is_matrix = operand.name.endswith("weight") and len(operand.shape) == 2
+        return (values * operand.shape[0] ** -0.5 if is_matrix else values).astype(np.float32)
+
+    return tuple(map(one, plan.op.inputs))
 
 
-def host_arguments(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
-    """What the design's runtime sequence takes: its inputs, and its results full of NaN. Flat arrays.
+def zeroed_workspaces(contract: Contract) -> list[NDArray[Any]]:
+    """As they are before a kernel's first dispatch; later ones find what was left there."""
+    workspaces = (argument for argument in contract.arguments if argument.is_workspace)
+    return [np.zeros(workspace.elements, ELEMENTS[workspace.dtype]) for workspace in workspaces]
+
+
+def as_streamed(design: Design, arguments: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The same memory in the elements of the design's sequence: an fp32 may go as two of bf16."""
+    types = (DTYPES[memref.dtype] for _, memref in design.sequence.arguments)
+    return [argument.view(dtype) for argument, dtype in zip(arguments, types, strict=True)]
+
+
+def host_arguments(
+    plan: Plan, inputs: tuple[F32, ...], workspaces: Sequence[NDArray[Any]] = ()
+) -> list[NDArray[Any]]:
+    """What a dispatch takes: its inputs, its workspaces, and its results full of NaN. Flat arrays.
 
     plan: of one dispatch, from `Family.dispatch`. inputs: the op's.
     """
     contract = plan.contract
     operands = zip(plan.turned(inputs), plan.inputs, strict=True)
     read = family_of(contract).host_arrays(plan, tuple(x.reshape(layout.shape) for x, layout in operands))
-    return [*read, *map(poisoned, contract.arguments[-contract.results :])]
+    return [*read, *workspaces, *map(poisoned, contract.arguments[-contract.results :])]
 
 
 def results(plan: Plan, arguments: list[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-    """What a design wrote, each result of its layout's shape."""
+    """What a design wrote, as the op gives it."""
     written = arguments[-plan.contract.results :]
-    return tuple(taken_apart(memory, layout) for memory, layout in zip(written, plan.outputs, strict=True))
+    return tuple(
+        plan.turned_back(taken_apart(memory, layout))
+        for memory, layout in zip(written, plan.outputs, strict=True)
+    )
 
 
 def _compare(plan: Plan, inputs: tuple[F32, ...], written: tuple[NDArray[Any], ...]) -> tuple[float, float]:
     """The largest error, and the largest share of its tolerance. Raises WrongResultError beyond that."""
     op, contract = plan.op, plan.contract
-    wanted, allowed = op.reference(*inputs), op.tolerance(contract.numerics, *inputs)
+    wanted, allowed = op.reference(*inputs), contract.tolerance_of(op, *inputs)
     max_error = share = 0.0
     for layout, result, exact, tolerance in zip(plan.outputs, written, wanted, allowed, strict=True):
         flat = [x.reshape(-1) for x in (result, exact, tolerance)]

@@ -31,8 +31,14 @@ POISON = {"bf16": 0xFFED, "f32": 0xFFEDBEEF, "i32": 0xFFEDBEEF}
 
 
 def unwritten(array: NDArray[Any], dtype: str) -> bool:
-    """Whether nothing has written some element of an array, of bits or of the type itself."""
-    return bool((array.view(BITS[dtype]) == POISON[dtype]).any())
+    """Whether nothing has written some element of an array, of bits or of the type itself.
+
+    Two elements of bf16 may hold one of fp32, whose low half may be anything: the high half tells for both.
+    """
+    bits = array.view(BITS[dtype])
+    if dtype == "bf16":
+        bits = bits.reshape(-1)[-1::-2]
+    return bool((bits == POISON[dtype]).any())
 
 
 class Buffers:

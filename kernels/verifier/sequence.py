@@ -9,6 +9,10 @@ A task that writes to DRAM gives a token whether its text asks for it or not (ml
 lib/Dialect/AIEX/Transforms/AIEDmaToNpu.cpp), so the text has to say so. A token that nobody takes would
 answer the first wait of the next dispatch, before its task is done.
 
+What a task reads must have been written: by the host, or by tasks that were waited for. A task may write over
+what an earlier one reads, as results do that take the place of their operands: whether each element is read
+first, the cores decide, and execution shows.
+
 A channel's queue holds a few tasks and drops a further one in silence; whoever waits for it waits for ever
 (mlir-aie issue 3734; aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE).
 """
@@ -98,6 +102,8 @@ def check_sequence(design: Design) -> None:
                     f"output {op.fifo}: a task without issue_token = true gives a token all the same"
                 )
             _check_descriptor(op, running, fifos)
+            if is_input(fifos[op.fifo]):
+                _check_written(op, running)
             running.issue(op)
             in_the_array = in_the_array or is_input(fifos[op.fifo])
         elif isinstance(op, Wait):
@@ -135,8 +141,7 @@ def _check_task(op: Memcpy, fifos: Mapping[str, ObjectFifo]) -> None:
         raise DesignError(
             f"{place}: {op.elements} elements are no multiple of an object's {fifo.memref.elements}"
         )
-    last = op.offset + sum((size - 1) * stride for size, stride in zip(op.sizes, op.strides, strict=True))
-    if last >= op.memref.elements:
+    if (last := _last(op)) >= op.memref.elements:
         raise DesignError(f"{place}: element {last} is outside {op.argument}, which has {op.memref.elements}")
 
 
@@ -147,6 +152,23 @@ def _check_descriptor(op: Memcpy, running: Outstanding, fifos: Mapping[str, Obje
             f"{fifos[op.fifo].shim}: a task of {op.fifo} takes buffer descriptor {op.id}, which a task of "
             f"{task.fifo} may still use: no wait on {task.fifo} has shown that it is done"
         )
+
+
+def _check_written(op: Memcpy, running: Outstanding) -> None:
+    """Of what lies between the first and the last element of a task, all counts as its."""
+    for name, tasks in running.outputs().items():
+        for task in tasks:
+            overlap = max(op.offset, task.offset) <= min(_last(op), _last(task))
+            if task.argument == op.argument and overlap:
+                raise DesignError(
+                    f"shim {op.fifo} reads of {op.argument} what a task of {name} may not have written yet: "
+                    f"wait for {name} first"
+                )
+
+
+def _last(op: Memcpy) -> int:
+    """The highest element that it touches."""
+    return op.offset + sum((size - 1) * stride for size, stride in zip(op.sizes, op.strides, strict=True))
 
 
 def _check_parameter(op: WriteParameter, buffers: Mapping[str, LocalBuffer]) -> None:

@@ -59,11 +59,12 @@ def test_the_list_is_a_summary_by_family_and_says_what_can_be_done(
     text = capsys.readouterr().out
     assert text.startswith(f"{len(DESIGNS)} designs for the XDNA1 NPU, none of them built.")
     assert f"built: in {tmp_path}/kernels" in " ".join(text.split())
-    table = text.partition("------  ")[2].splitlines()[1:4]
-    assert [line.split()[0] for line in table] == ["matmul", "gemm", "norm"]
+    table = text.partition("------  ")[2].splitlines()[1:5]
+    assert [line.split()[0] for line in table] == ["matmul", "gemm", "norm", "layer"]
     assert table[0].endswith(f" {listed('matmul')}      0       0  3,008 to 47")
     assert table[1].endswith(f" {listed('gemm')}      0      {3 * 8}            1")
     assert table[2].endswith(f" {listed('norm')}      0       0            -")
+    assert table[3].endswith(f" {listed('layer')}      0       0            -")
     for command in ("fetch", "setup", "build", "verify", "list --all"):
         assert f"  whisper-npu kernels {command}" in text
 

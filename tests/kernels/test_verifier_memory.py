@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.verifier_designs import broken, column, one_core, run, waited_for
 from whisper_npu.kernels.verifier import DesignError, MemRef, Tile, check_structure, parse
-from whisper_npu.kernels.verifier.memory import Buffers
+from whisper_npu.kernels.verifier.memory import BITS, POISON, Buffers, unwritten
 from whisper_npu.kernels.verifier.memory_map import memory_map
 from whisper_npu.kernels.verifier.wiring import Pool, Port, pools
 from whisper_npu.npu.targets import NPU1
@@ -163,3 +163,24 @@ def test_a_local_buffer_takes_its_place_by_size() -> None:
     first = memory_map(design, pools(design), design.cores[0])[0]
     assert (first.name, first.address) == ("t", 3_328)
     assert np.prod((4096, 4)) == first.nbytes
+
+
+# --------------------------------------------------------------------------------- what nothing has written
+
+
+def test_memory_that_nothing_has_written_is_known() -> None:
+    for dtype, bits in BITS.items():
+        memory = np.full(8, POISON[dtype], bits)
+        assert unwritten(memory, dtype)
+        memory[:7] = 1
+        assert unwritten(memory, dtype)
+        memory[7] = 1
+        assert not unwritten(memory, dtype)
+
+
+def test_the_low_half_of_a_number_of_fp32_may_be_anything() -> None:
+    """Two elements of bf16 may carry it."""
+    numbers = np.arange(2**16, dtype=np.uint32) + np.uint32(0x3F80_0000)
+    assert not unwritten(numbers.view(np.uint16), "bf16")
+    numbers[1] = np.uint32(POISON["bf16"] << 16 | 5)  # a NaN: no number that a core computes has these bits
+    assert unwritten(numbers.view(np.uint16), "bf16")

@@ -7,7 +7,7 @@ planner plans with it, the verifier and the tests hold designs and devices to it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any
@@ -20,10 +20,17 @@ from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.targets import CoreRate, Target
 from whisper_npu.ops import Direction, Numerics, Op
 
+# Calls a function with every item, in any order, perhaps on several threads.
+Share = Callable[[Callable[[Any], object], Sequence[Any]], None]
+
 
 @dataclass(frozen=True)
 class Argument:
-    """A bo that a kernel takes: what one dispatch reads of it or writes to it."""
+    """A bo that a kernel takes: what one dispatch reads of it or writes to it.
+
+    One of direction INOUT is a workspace: no operand of the op, and neither written nor read by the host. It
+    is zero before the first dispatch of a loaded kernel, and keeps what a dispatch leaves in it.
+    """
 
     name: str
     elements: int
@@ -33,6 +40,10 @@ class Argument:
     @property
     def nbytes(self) -> int:
         return self.elements * self.dtype.nbytes
+
+    @property
+    def is_workspace(self) -> bool:
+        return self.direction is Direction.INOUT
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,18 @@ class KnownAnswer:
                 ~(np.abs(result - expected) <= bound)
                 for result, expected, bound in zip(results, self.results, self.bounds, strict=True)
             )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a part of a dispatch takes: the next part begins when all of it is done."""
+
+    bytes_read: int  # from DRAM, counted as often as they are read
+    bytes_written: int
+    stream_bytes: tuple[int, int]  # what the busiest channel of a shim reads, and what the busiest writes
+    tasks: int  # DMA tasks of the shims
+    writes: int = 0  # numbers that are written into cores
+    core_cycles: float = 0.0  # MODELLED, of the busiest core
 
 
 @dataclass(frozen=True)
@@ -71,7 +94,10 @@ class Contract(ABC):
     @property
     @abstractmethod
     def arguments(self) -> tuple[Argument, ...]:
-        """The bos of a dispatch, in the order in which the kernel takes them; results come last."""
+        """The bos of a dispatch, in the order in which the kernel takes them.
+
+        First what is read, then a workspace, then the results.
+        """
 
     @property
     @abstractmethod
@@ -103,6 +129,15 @@ class Contract(ABC):
 
         tiles: as they lie, operands rounded already.
         """
+
+    @property
+    def shares(self) -> bool:
+        """Whether `compute_shared` divides its work."""
+        return False
+
+    def compute_shared(self, share: Share, *tiles: F32) -> tuple[F32, ...]:
+        """`compute` on several threads, with the same bits."""
+        return self.compute(*tiles)
 
     @property
     @abstractmethod
@@ -140,6 +175,22 @@ class Contract(ABC):
         """Numbers that one dispatch writes into cores."""
         return 0
 
+    def works(self, rate: CoreRate | None) -> tuple[Work, ...]:
+        """What one dispatch takes, part by part: one part, unless a kernel says otherwise.
+
+        rate: of its cores; None where no profile charges for their cycles.
+        """
+        cycles = 0.0 if rate is None else self.core_cycles(rate)
+        read, written = self.bytes_to_device, self.bytes_from_device
+        return (Work(read, written, self.stream_bytes, self.tasks, self.writes, cycles),)
+
+    def tolerance_of(self, op: Op, *inputs: F32) -> tuple[NDArray[np.float64], ...]:
+        """How far each element of the results of an op may lie from `Op.reference`.
+
+        By the op's own rule, unless a kernel rounds where no other does.
+        """
+        return op.tolerance(self.numerics, *inputs)
+
     @property
     def stream_bytes(self) -> tuple[int, int]:
         """What the busiest channel of a shim reads in one dispatch, and what the busiest writes."""
@@ -165,8 +216,8 @@ class Contract(ABC):
 
     @property
     def results(self) -> int:
-        """How many of the arguments are written."""
-        return sum(argument.direction is not Direction.IN for argument in self.arguments)
+        """How many of the arguments are results."""
+        return sum(argument.direction is Direction.OUT for argument in self.arguments)
 
     @property
     def bytes_from_device(self) -> int:

@@ -14,7 +14,7 @@ from enum import Enum
 from itertools import pairwise
 from math import prod, sqrt
 
-from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.contract import Contract, Work
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import WORD_BYTES, Profile, Rates, Target
 from whisper_npu.ops import Matmul, Op
@@ -154,27 +154,50 @@ def dispatches_seconds(contract: Contract, dispatches: int, submissions: int, pr
     return Modelled(*ends)
 
 
-def work_seconds(contract: Contract, profile: Profile) -> Modelled:
-    """MODELLED time that one dispatch works, without the latency that any dispatch has.
+@dataclass(frozen=True)
+class Spent:
+    """MODELLED seconds that a part of a dispatch takes of each resource.
 
-    Its tasks are started one after the other; then the longest of DRAM, of the busiest stream and of
-    arithmetic, which overlap as double buffering allows.
+    Tasks are started one after the other; then DRAM, the busiest stream and arithmetic overlap, as double
+    buffering allows.
     """
-    read, written = contract.stream_bytes
-    stream_cycles = max(
+
+    tasks: float
+    dram: float
+    streams: float
+    arithmetic: float
+
+    @property
+    def seconds(self) -> float:
+        return self.tasks + max(self.dram, self.streams, self.arithmetic)
+
+    @property
+    def bound(self) -> str:
+        """What takes longest."""
+        return max(("tasks", "dram", "streams", "arithmetic"), key=lambda name: float(getattr(self, name)))
+
+
+def spent(work: Work, profile: Profile, rates: Rates) -> Spent:
+    """What a part of a dispatch takes at one end of a profile."""
+    read, written = work.stream_bytes
+    words = (
         read / WORD_BYTES * profile.read_cycles_per_word,
         written / WORD_BYTES * profile.write_cycles_per_word,
     )
-    read, written = contract.bytes_to_device, contract.bytes_from_device
-    tasks, write_cycles = contract.tasks, contract.writes * profile.instruction_cycles
+    start_cycles = work.tasks * rates.task_cycles + work.writes * profile.instruction_cycles
+    return Spent(
+        tasks=start_cycles / profile.clock_hz,
+        dram=0.0 if rates.dram is None else rates.dram.seconds(work.bytes_read, work.bytes_written),
+        streams=max(words) / profile.clock_hz,
+        arithmetic=work.core_cycles / profile.clock_hz,
+    )
+
+
+def work_seconds(contract: Contract, profile: Profile) -> Modelled:
+    """MODELLED time that one dispatch works, part by part, without the latency that any dispatch has."""
 
     def seconds(rates: Rates) -> float:
-        core_cycles = 0.0 if rates.core is None else contract.core_cycles(rates.core)
-        dram = 0.0 if rates.dram is None else rates.dram.seconds(read, written)
-        start_cycles = tasks * rates.task_cycles + write_cycles
-        return start_cycles / profile.clock_hz + max(
-            dram, core_cycles / profile.clock_hz, stream_cycles / profile.clock_hz
-        )
+        return sum(spent(work, profile, rates).seconds for work in contract.works(rates.core))
 
     return Modelled(seconds(profile.cautious), seconds(profile.optimistic))
 

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.dtypes import F32
+from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import PlanError, UnknownKernelError, WrongResultError, quoted
 from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
@@ -32,7 +32,7 @@ from whisper_npu.npu.host_ops import run_on_host
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
-from whisper_npu.npu.planner import Choice, asked_for, choose
+from whisper_npu.npu.planner import Choice, asked_for, choose, whole_by
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Direction, Linear, Matmul, Op, Part, flattened
 
@@ -62,6 +62,34 @@ class Buffer(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give the memory back. The buffer is of no use afterwards; what `read` gave stays."""
+
+
+class HostWeight(Buffer):
+    """A weight that stays on the host: the op that reads it lays it out together with others, at each run."""
+
+    def __init__(self, layer: Linear | Matmul) -> None:
+        self._layout = Layout("weight", layer.K, layer.N, layer.K, layer.N, DType.F32)
+        self._weight: NDArray[Any] | None = None
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
+
+    def write(self, matrix: NDArray[Any]) -> None:
+        if matrix.shape != self.layout.shape:
+            raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {self.layout}")
+        self._weight = matrix.copy()  # in its own dtype: whoever wrote may change it
+
+    def read(self) -> F32:
+        if self._weight is None:
+            raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
+        return self._weight.astype(np.float32)
+
+    def operand(self, index: int, rows: slice) -> F32:
+        return self.read()[rows]
+
+    def close(self) -> None:
+        self._weight = None
 
 
 Value = F32 | Buffer  # an operand of an op: an array of the host, or one that is staged on the device
@@ -241,8 +269,8 @@ class Device(ABC):
         """This device, with kernels chosen and loaded for these ops, given in the order of the work.
 
         kernel: "auto" for the least modelled time; a name of `contracts`; "gemm", the best of the
-        whole-matrix kernels; one core tile of them, "gemm_96x64x48" for example; or what was chosen
-        elsewhere.
+        whole-matrix kernels; one core tile of them, "gemm_96x64x48" for example; "layer", which makes linear
+        layers, attention and encoder layers whole; or what was chosen elsewhere.
         Raises UnknownKernelError for a name that the device has no kernel for, DeviceError where one cannot
         be loaded.
         """
@@ -261,6 +289,9 @@ class Device(ABC):
             self.check_kernel(kernel)
             kernels = self.kernels()
             named = [k for k in kernels if kernel in (k.group, k.name) and k.group is not None]
+            whole = next((k for k in named if k.makes_whole), None)
+            if whole is not None:
+                return whole_by(whole, ops, kernels)
             if kernel == "auto" or named:
                 return choose(ops, named or kernels)
             kernel = registry.find_contract(kernel, self.contracts())
@@ -271,11 +302,17 @@ class Device(ABC):
     def check_kernel(self, kernel: str) -> None:
         """Raises UnknownKernelError where `prepared` would: before a model is loaded for it."""
         grouped = [k for k in self.kernels() if k.group is not None]
-        if kernel == "gemm" and not grouped:
+        groups = dict.fromkeys(str(k.group) for k in grouped)
+        if kernel == "gemm" and kernel not in groups:
             raise UnknownKernelError(
                 "this device has no gemm kernel: build a model's with whisper-npu kernels build --model NAME"
             )
-        others = ["auto", *dict.fromkeys(str(k.group) for k in grouped), *(k.name for k in grouped)]
+        if kernel not in groups and kernel in (k.group for k in registry.kernels(self.target)):
+            raise UnknownKernelError(
+                f"this device has no {kernel} kernel: build those that you need with "
+                "whisper-npu kernels build NAME"
+            )
+        others = dict.fromkeys(["auto", *groups, *(k.name for k in grouped)])
         if kernel not in others:
             registry.find_contract(kernel, self.contracts(), others)
 
@@ -286,8 +323,9 @@ class Device(ABC):
         """
         self.threads.check_open()  # before the lock, which a forked process may find taken for ever
         with self._lock:
-            buffer = self._alloc_weight(layer)
-            buffer.write(weight)
+            plan = self._plan_of_weight(layer)
+            buffer = self._alloc_weight(layer, plan)
+            buffer.write(weight if plan is None else plan.turned_weight(weight))
             return buffer
 
     def kept_form(self, layer: Linear | Matmul) -> str | None:
@@ -312,16 +350,25 @@ class Device(ABC):
     def give_up(self) -> None:  # noqa: B027 - most devices hold nothing
         """Release what it holds of hardware: others may use it. The next run takes it again."""
 
-    def _alloc_weight(self, layer: Linear | Matmul) -> Buffer:
-        """For a weight of this layer's K and N. From here on all products of this size read it."""
+    def _alloc_weight(self, layer: Linear | Matmul, plan: Plan | None) -> Buffer:
+        """For a weight of this layer's K and N. plan: from `_plan_of_weight`."""
+        return HostWeight(layer) if plan is None or plan.weight is None else self.alloc(plan.weight)
+
+    def _plan_of_weight(self, layer: Linear | Matmul) -> Plan | None:
+        """How a weight of this layer's K and N is read. From here on all products of this size read it so.
+
+        None where it stays on the host.
+        """
         size = layer.K, layer.N
         if self.choice is None and size not in self._weights:
             self._weights[size] = self._chosen_for(layer)
             self._plans.clear()  # those of other kernels would not read what is staged
             self._schedules.clear()
-        plan = self._chosen_for(Matmul(1, *size)).plan_of_weight(*size)
+        plan = self._chosen_for(Matmul(1, *size)).plan_of_weight(layer)
+        if plan is None or plan.weight is None:
+            return None
         self._load(plan.contract)
-        return self.alloc(plan.inputs[1])
+        return plan
 
     def run(self, op: Op, operands: Mapping[str, Value]) -> Stats:
         """Run an op. operands: for each of `op.operands` an array of its shape; results are written in place.
@@ -333,7 +380,11 @@ class Device(ABC):
         _check(op, operands)
         self.threads.check_open()
         with self._lock, self.recording() as recording:
-            self._run_schedule(self._scheduled(op), dict(operands))
+            values = {
+                name: value.read() if isinstance(value, HostWeight) else value
+                for name, value in operands.items()
+            }
+            self._run_schedule(self._scheduled(op), values)
         return recording.stats
 
     @contextmanager
@@ -411,7 +462,11 @@ class Device(ABC):
             self._check_product(op.name, plan, buffers, results[0], is_weight=is_weight)
         self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
         for operand, result in zip(op.outputs, results, strict=True):
-            values[names[operand.name]] = plan.turned_back(result.read())
+            made, out = plan.turned_back(result.read()), values.get(names[operand.name])
+            if not plan.results_are_views and isinstance(out, np.ndarray):
+                out[...] = made
+            else:
+                values[names[operand.name]] = made
             result.close()
 
     def _check_product(
@@ -442,7 +497,7 @@ class Device(ABC):
         """After a wrong result: make anew whatever can be for this kernel."""
 
     def _result(self, plan: Plan, layout: Layout, out: Value | None) -> Buffer:
-        if out is None:
+        if out is None or not plan.results_are_views:
             return self._alloc_passing(layout)
         assert isinstance(out, np.ndarray)
         return self.alloc(layout, plan.turned_back(out))
@@ -507,7 +562,7 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
             raise PlanError(f"{of} is no weight, and only weights are staged: give an array")
         if not isinstance(given, (np.ndarray, Buffer)):
             raise PlanError(f"{of} is a {type(given).__name__}, must be an array of NumPy")
-        shape = given.layout.shape if isinstance(given, Buffer) else given.shape
+        shape = given.layout.operand_shape if isinstance(given, Buffer) else given.shape
         if shape != operand.shape:
             raise PlanError(f"{of} has shape {shape}, must be {operand.shape}")
         if operand.direction is not Direction.IN:

@@ -37,6 +37,11 @@ class Kernel(ABC):
         return None
 
     @property
+    def makes_whole(self) -> bool:
+        """Whether it makes ops whole that others lower. The planner takes it only where asked to."""
+        return False
+
+    @property
     def known(self) -> tuple[Contract, ...]:
         """Contracts that any op would take: what can be loaded before an op comes."""
         return ()

@@ -43,6 +43,13 @@ class Layout:
     rounding: Rounding = Rounding.NEAREST_EVEN  # by which the host rounds as it writes
     batch: int = 1
     along: Along = Along.ROWS
+    stands_for: tuple[int, ...] | None = None  # the op's operand, where the host lays it out anew before
+    order: str = ""  # in which it then does, where there is more than one
+
+    @property
+    def operand_shape(self) -> tuple[int, ...]:
+        """Of the op's operand; of what is written and read, unless the plan turns it into something else."""
+        return self.stands_for or self.shape
 
     @property
     def shape(self) -> tuple[int, ...]:

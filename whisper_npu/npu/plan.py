@@ -82,8 +82,22 @@ class Plan:
         """The op's inputs as the plan takes them: another order, other views of them."""
         return inputs
 
+    @property
+    def weight(self) -> Layout | None:
+        """How the op's weight lies where it is staged beforehand; None where it cannot be."""
+        return None
+
+    def turned_weight(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """A weight as `weight` takes it."""
+        return weight
+
+    @property
+    def results_are_views(self) -> bool:
+        """Whether `turned_back` gives a view, of the op's result as well as of the plan's."""
+        return True
+
     def turned_back(self, result: F32) -> F32:
-        """A result of the plan as the op gives it: a view."""
+        """A result of the plan as the op gives it."""
         return result
 
     @property

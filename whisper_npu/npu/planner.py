@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 from whisper_npu.errors import UnknownKernelError
@@ -20,7 +21,7 @@ from whisper_npu.npu.cost import Modelled, host_seconds, modelled_plan_seconds, 
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Profile, Target
-from whisper_npu.ops import Matmul, Op, flattened
+from whisper_npu.ops import Linear, Matmul, Op, flattened
 
 
 def smallest(ops: Iterable[Op]) -> Iterator[Op]:
@@ -70,10 +71,11 @@ class Choice:
     plans: Mapping[Op, Plan] = field(default_factory=dict)  # of the ops chosen for
     seconds: Modelled | None = None  # likewise
     alternatives: tuple[Alternative, ...] = ()  # the best of each kind, the one taken first
+    whole: tuple[Kernel, ...] = ()  # for ops that are lowered for all others; the first that can takes an op
 
     @property
     def name(self) -> str:
-        return ", ".join(kernel.name for kernel in self.kernels)
+        return ", ".join(kernel.name for kernel in (*self.whole, *self.kernels))
 
     @property
     def contracts(self) -> tuple[Contract, ...]:
@@ -88,16 +90,44 @@ class Choice:
         """
         if op in self.plans:
             return self.plans[op]
+        for kernel in self.whole:
+            if kernel.matches(op):
+                return kernel.plan(op)
         if not isinstance(op, Matmul):
             return _on_rows(op, self.on_rows, self.kernels)
-        main = self.kernels[0]
+        main = self._for_products
         if op.batch == 1:
             return main.plan(op)
         return min(self.kernels, key=lambda kernel: _alone(kernel.plan(op), kernel == main)).plan(op)
 
-    def plan_of_weight(self, K: int, N: int) -> Plan:
-        """One that reads a weight as every product with it will, whatever its M."""
-        return self.kernels[0].plan(Matmul(1, K, N))
+    def plan_of_weight(self, layer: Linear | Matmul) -> Plan | None:
+        """One that reads a weight as every layer with it will, whatever its M.
+
+        None: a larger op reads it, and lays out all of its weights together.
+        """
+        one_row = replace(layer, M=1)
+        if isinstance(layer, Linear):
+            if one_row in self._layers_of_larger_ops:
+                return None
+            for kernel in self.whole:
+                if kernel.matches(one_row):
+                    return kernel.plan(one_row)
+        return self._for_products.plan(Matmul(1, layer.K, layer.N))
+
+    @property
+    def _for_products(self) -> Kernel:
+        if not self.kernels:
+            raise UnknownKernelError(
+                f"{self.name} makes no matrix products: build others with whisper-npu kernels build"
+            )
+        return self.kernels[0]
+
+    @cached_property
+    def _layers_of_larger_ops(self) -> frozenset[Linear]:
+        """Those of what was chosen for, each of one row."""
+        larger = (op for op in self.plans if not isinstance(op, Linear))
+        parts = (part.op for op in larger for part in op.lower())
+        return frozenset(replace(op, M=1) for op in parts if isinstance(op, Linear))
 
 
 def _alone(plan: Plan, is_main: bool) -> float:
@@ -121,12 +151,29 @@ def asked_for(kernel: Kernel) -> Choice:
     return Choice((kernel,))
 
 
+def whole_by(kernel: Kernel, ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
+    """This kernel for whatever it can make, and for all else what `choose` takes of the others."""
+    ops = list(ops)
+    parts = [part.op for op in ops for part in flattened(op, kernel.matches)]
+    plans = {op: kernel.plan(op) for op in parts if kernel.matches(op)}
+    reason = f"{kernel.name} for whatever it can make, as asked for"
+    others = [other for other in kernels if not other.makes_whole]
+    left = list(smallest(op for op in parts if op not in plans))
+    has_products = any(isinstance(op, Matmul) for op in left)
+    if not has_products and not any(other.matches(Matmul(1, 1, 1)) for other in others):
+        return Choice((), (), reason, plans, whole=(kernel,))
+    rest = choose(ops, others)
+    plans |= {op: plan for op, plan in rest.plans.items() if op in left}
+    return Choice(rest.kernels, rest.on_rows, reason, plans, whole=(kernel,))
+
+
 def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
     """The kernels that make `ops`, in this order, in the least time, MODELLED by their target's profile.
 
     Raises UnknownKernelError where there is no kernel for products.
     """
     work = list(smallest(ops))
+    kernels = [kernel for kernel in kernels if not kernel.makes_whole]
     run = [op for op in work if isinstance(op, Matmul)]
     example = Matmul(1, 1, 1)
     matches = [kernel.matches(example) for kernel in kernels]

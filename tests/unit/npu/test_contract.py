@@ -28,6 +28,7 @@ class OfSizes(SumsContract):
 
     given: tuple[int, ...] = ()
     made: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
 
     __hash__ = Contract.__hash__
 
@@ -35,6 +36,7 @@ class OfSizes(SumsContract):
     def arguments(self) -> tuple[Argument, ...]:
         return (
             *(Argument("in", size // 4, DType.F32, Direction.IN) for size in self.given),
+            *(Argument("kept", size // 4, DType.F32, Direction.INOUT) for size in self.kept),
             *(Argument("out", size // 4, DType.F32, Direction.OUT) for size in self.made),
         )
 
@@ -49,6 +51,12 @@ def test_unless_it_says_more_each_argument_has_a_stream_of_its_own(
     assert contract.stream_bytes == (max(given), max(made))
     assert contract.bytes_from_device == sum(made)
     assert (contract.results, contract.tasks) == (len(made), len(given) + len(made))
+
+
+def test_a_workspace_is_no_result() -> None:
+    contract = OfSizes("sizes", NPU1, 1, 1, (400,), (40,), (80,))
+    assert (contract.results, contract.bytes_from_device) == (1, 40)
+    assert [argument.is_workspace for argument in contract.arguments] == [False, True, False]
 
 
 def test_a_contract_is_found_with_or_without_its_prefix() -> None:

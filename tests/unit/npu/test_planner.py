@@ -180,7 +180,7 @@ def plan_of(choice: Choice, op: Matmul) -> MatmulPlan:
 
 def weight_layout(choice: Choice, K: int, N: int) -> Layout:
     """How a weight is staged."""
-    return choice.plan_of_weight(K, N).inputs[1]
+    return choice.plan_of_weight(Matmul(1, K, N)).inputs[1]
 
 
 @given(

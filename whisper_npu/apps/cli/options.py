@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 # The kernels' names, written out because --help must not import kernels/; a test compares them.
 KERNEL_HELP = (
-    "auto (least modelled time); gemm, or one core tile of it such as gemm_96x64x48; or one of 64x64, "
-    "64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; 64x64_batch16, 64x64_batch64; 64x512_k512, "
-    "64x512_k2048; 64x64_baseline."
+    "auto (least modelled time); gemm, or one core tile of it such as gemm_96x64x48; layer, which makes "
+    "whole layers in one dispatch; or one of 64x64, 64x512, 128x512; 64x64_bf16, 64x512_bf16, 128x512_bf16; "
+    "64x64_batch16, 64x64_batch64; 64x512_k512, 64x512_k2048; 64x64_baseline."
 )
 MODEL_NAMES = (  # without importing the checkpoints; a test compares
     "tiny.en",

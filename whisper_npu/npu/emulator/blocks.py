@@ -161,8 +161,8 @@ def run_dispatches(
     results = [np.full((o.batch, *o.padded), np.nan, np.float32) for o in plan.outputs]
     written = [np.zeros(layout.grid, bool) for layout in plan.outputs]
     lists, is_large = RunLists(plan.run_list), plan.contract.macs * plan.run_list >= MACS_TO_SHARE
-    shares = is_large and _rows_by_themselves(plan)
-    compute = partial(_computed_by_rows, plan, threads) if shares else partial(_computed, plan)
+    shares = is_large and (plan.contract.shares or _rows_by_themselves(plan))
+    compute = partial(_shared, plan, threads) if shares else partial(_computed, plan)
     with nullcontext() if shares else threads.exclusively(blas_threads=1):
         for run_list in in_groups(in_groups(walk, plan.contract.batch), plan.run_list):
             places = [at for dispatch in run_list for at in dispatch]
@@ -208,8 +208,15 @@ def _computed(plan: Plan, products: Sequence[Tiles]) -> list[Tiles]:
     return [plan.contract.compute(*tiles) for tiles in products]
 
 
+def _shared(plan: Plan, threads: Threads, products: Sequence[Tiles]) -> list[Tiles]:
+    """The same on several threads."""
+    if plan.contract.shares:
+        return [plan.contract.compute_shared(threads.parallel_for, *tiles) for tiles in products]
+    return _computed_by_rows(plan, threads, products)
+
+
 def _computed_by_rows(plan: Plan, threads: Threads, products: Sequence[Tiles]) -> list[Tiles]:
-    """The same, with some rows of each for every thread."""
+    """Some rows of each product for every thread."""
     contract = plan.contract
     assert isinstance(contract, MatmulContract)
     written = [np.empty((contract.m, contract.n), np.float32) for _ in products]

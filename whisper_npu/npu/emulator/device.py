@@ -15,10 +15,11 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.dtypes import F32
+from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import PlanError, UsageError, quoted
 from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import vmac
+from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side, blas, cpu_has_dot, fastest
 from whisper_npu.host.memory import give_back_pages
 from whisper_npu.host.native import build_meanwhile
@@ -99,6 +100,8 @@ class EmulatedBuffer(Buffer):
         matrix = matrix.reshape(layout.batch, layout.rows, layout.cols)
         if self._gemm is None:
             self.result = matrix.astype("f4")  # a copy: whoever wrote may change it
+            if layout.dtype is DType.BF16:
+                on_grid(self.result, layout.rounding, self.result)
         else:
             self.packed = self._gemm.pack(matrix, self.form, self._threads, self.packed)
 
@@ -198,8 +201,9 @@ class Emulator(Device):
 
     def kept_form(self, layer: Linear | Matmul) -> str | None:
         with self._lock:
-            buffer = self._alloc_weight(layer)
-        assert isinstance(buffer, EmulatedBuffer)
+            buffer = self._alloc_weight(layer, self._plan_of_weight(layer))
+        if not isinstance(buffer, EmulatedBuffer) or buffer.layout.operand not in SIDES:
+            return None
         form = buffer.form
         return f"{form.rows} x {form.cols} {form.dtype} {form.rounding} as {buffer.gemm.form_of_rhs}"
 
@@ -209,7 +213,7 @@ class Emulator(Device):
 
     def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
         with self._lock:
-            buffer = self._alloc_weight(layer)
+            buffer = self._alloc_weight(layer, self._plan_of_weight(layer))
             assert isinstance(buffer, EmulatedBuffer)
             buffer.packed = kept
             self._mapped.add(buffer)  # its file is closed with it: a device may outlive its models
@@ -269,6 +273,7 @@ class Emulator(Device):
         return (
             self._goes_by_blocks
             and isinstance(op, Attention)
+            and self._planned(op) is None
             and self._is_whole(op.scores)
             and self._is_whole(op.context)
         )
@@ -276,9 +281,11 @@ class Emulator(Device):
     def _goes_by_rows(self, op: Op) -> bool:
         if not self._goes_by_blocks:
             return False
-        if isinstance(op, Linear):
-            return self._is_whole(op.product) and (op.prologue is None or self.plan(op.prologue) is None)
-        return isinstance(op, Norm) and self.plan(op) is None
+        if not isinstance(op, (Linear, Norm)) or self._planned(op) is not None:
+            return False
+        if isinstance(op, Norm):
+            return True
+        return self._is_whole(op.product) and (op.prologue is None or self.plan(op.prologue) is None)
 
     def _is_whole(self, op: Op) -> bool:
         """Whether its plan makes all of the product, each part of every sum once."""

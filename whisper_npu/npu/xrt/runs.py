@@ -102,9 +102,16 @@ class LoadedKernel:
         np.frombuffer(bo.map(), np.uint8)[:nbytes] = np.frombuffer(artifact.instructions, np.uint8)
         driver.sync_to_device(bo, nbytes)
 
+        # One for both submissions: the array executes a context's commands in order.
+        workspaces = [
+            (FIRST_DATA_ARGUMENT + number, _zeros(driver, argument))
+            for number, argument in enumerate(artifact.contract.arguments)
+            if argument.is_workspace
+        ]
+
         def new_run() -> Any:
             run = driver.pyxrt.run(handle)
-            for argument, value in enumerate((OPCODE, bo, nbytes)):
+            for argument, value in (*enumerate((OPCODE, bo, nbytes)), *workspaces):
                 run.set_arg(argument, value)
             return run
 
@@ -112,6 +119,14 @@ class LoadedKernel:
             return driver.pyxrt.runlist(hw_context)
 
         self.submissions = tuple(Submission(driver, artifact.contract, new_run, new_list) for _ in range(2))
+
+
+def _zeros(driver: Driver, argument: Argument) -> Any:
+    """A bo for an argument, zero on the device too."""
+    bo = driver.data_bo(argument.nbytes)
+    view(bo, argument.dtype)[:] = 0
+    driver.sync_to_device(bo, argument.nbytes)
+    return bo
 
 
 class Submission:
