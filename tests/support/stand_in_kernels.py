@@ -434,7 +434,7 @@ def write_kernel(
         "operands": contract.arguments_as_json(),
         "overlay": {"name": name, "sha256": _sha256(xclbin)},
         "toolchain": NEWEST.name,
-        "sources": {f"{name}.mlir": _sha256(b""), "matmul.cc": _sha256(b"")},
+        "sources": {f"{name}.mlir": _sha256(b""), "matmul.cc": _sha256(b""), "product.hpp": _sha256(b"")},
         "target": target or contract.target.name,
         "tools": {"aiecc": "stand-in", "clang++": "stand-in"},
         "commands": [["stand-in", name]],
