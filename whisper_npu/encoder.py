@@ -12,7 +12,7 @@ from whisper_npu.attention_npu import fused_qkv
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
 from whisper_npu.layers import Conv1d, LayerNorm, conv1d_op, conv1d_weight
-from whisper_npu.npu.device import Device, Value
+from whisper_npu.npu.device import Buffer, Device, Value
 from whisper_npu.ops import EncoderLayer, Linear, Norm, Op
 from whisper_npu.staging import KeptIn, Weight, stage
 
@@ -124,6 +124,17 @@ def _block_products(prefix: str, op: EncoderLayer, weights: Weights) -> dict[str
     }
 
 
+@dataclass(frozen=True)
+class _Staged:
+    """Weights as the device has them; what it holds together with others is made when it is asked for."""
+
+    products: Mapping[str, Weight]
+    on_device: Mapping[str, Buffer]
+
+    def __getitem__(self, name: str) -> Value:
+        return self.on_device[name] if name in self.on_device else self.products[name].make()
+
+
 class AudioEncoder:
     """Log-mel to the audio features that the decoder attends to. Weights are staged on the device here, once.
 
@@ -138,7 +149,8 @@ class AudioEncoder:
         self.dims, self.device = dims, device
         if kept_in is not None:
             kept_in = replace(kept_in, identity=f"encoder {_PRODUCTS_VERSION} {kept_in.identity}")
-        staged = stage(encoder_products(dims, weights), device, kept_in)
+        products = encoder_products(dims, weights)
+        staged = _Staged(products, stage(products, device, kept_in))
         ops = EncoderOps.of(dims)
         self.conv1 = Conv1d(ops.conv1, staged["conv1"], weights["conv1.bias"], device, stride=1)
         self.conv2 = Conv1d(ops.conv2, staged["conv2"], weights["conv2.bias"], device, stride=2)
@@ -187,7 +199,7 @@ class ResidualAttentionBlock:
     """
 
     def __init__(
-        self, op: EncoderLayer, prefix: str, staged: Mapping[str, Value], weights: Weights, device: Device
+        self, op: EncoderLayer, prefix: str, staged: _Staged, weights: Weights, device: Device
     ) -> None:
         """prefix: of the block's names in staged and weights."""
         self.op, self.device = op, device
@@ -197,7 +209,7 @@ class ResidualAttentionBlock:
 
         q_bias, v_bias = vector("attn.query.bias"), vector("attn.value.bias")
         k_bias = np.zeros_like(q_bias)  # the key projection has none
-        self.weights: dict[str, Value] = {
+        constants: dict[str, Value] = {
             "attn_ln_weight": vector("attn_ln.weight"),
             "attn_ln_bias": vector("attn_ln.bias"),
             "qkv_weight": staged[f"{prefix}qkv"],
@@ -211,11 +223,12 @@ class ResidualAttentionBlock:
             "mlp2_weight": staged[f"{prefix}mlp2"],
             "mlp2_bias": vector("mlp.2.bias"),
         }
+        self.held = device.hold(op, constants)
 
     def __call__(self, x: F32) -> F32:
         """x: (n_ctx, n_state) float32 in and out."""
         y = np.empty(x.shape, np.float32)
-        self.device.run(self.op, {"x": x, **self.weights, "y": y})
+        self.device.run(self.op, {"x": x, "y": y} | self.held)
         return y
 
 

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.npu.device import Buffer, Device, Value
+from whisper_npu.npu.device import Device, Value
 from whisper_npu.ops import Activation, Linear, Norm
 
 
@@ -20,18 +20,31 @@ class LinearLayer:
     The op says what is done after the product.
     """
 
-    def __init__(self, op: Linear, weight: Buffer, bias: NDArray[np.floating], device: Device) -> None:
-        """weight: (in, out), as `device` staged it. bias: (out,)."""
-        self.op, self.device, self.weight = op, device, weight
-        self.bias = bias.astype(np.float32)
+    def __init__(self, op: Linear, weight: Value, bias: NDArray[np.floating], device: Device) -> None:
+        """weight: (in, out), best as `device` staged it. bias: (out,)."""
+        self.op, self.device = op, device
+        if isinstance(weight, np.ndarray):
+            weight = device.stage(op, weight)
+        self._constants: dict[str, Value] = {"weight": weight, "bias": bias.astype(np.float32)}
+        self._held = op, device.hold(op, self._constants)
 
     def __call__(self, x: F32, residual: F32 | None = None) -> F32:
         """x: (M, in) float32; residual: (M, out) where the op adds one. Returns (M, out) float32."""
         op = replace(self.op, M=len(x))
         y = np.empty((op.M, op.N), np.float32)
-        given: dict[str, Value] = {"x": x, "weight": self.weight, "bias": self.bias, "y": y}
-        self.device.run(op, given if residual is None else given | {"residual": residual})
+        given: dict[str, Value] = {"x": x, "y": y}
+        if residual is not None:
+            given["residual"] = residual
+        self.device.run(op, given | self._constants_for(op))
         return y
+
+    def _constants_for(self, op: Linear) -> dict[str, Value]:
+        """As the device holds them for so many rows: of the weight there is one for all."""
+        of, held = self._held
+        if of != op:
+            held = self.device.hold(op, self._constants)
+            self._held = op, held
+        return held
 
 
 class Conv1d(LinearLayer):
@@ -40,7 +53,7 @@ class Conv1d(LinearLayer):
     def __init__(
         self,
         op: Linear,
-        weight: Buffer,
+        weight: Value,
         bias: NDArray[np.floating],
         device: Device,
         *,

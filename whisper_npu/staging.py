@@ -49,7 +49,10 @@ class KeptIn:
 
 
 def stage(weights: Mapping[str, Weight], device: Device, kept_in: KeptIn | None) -> dict[str, Buffer]:
-    """Every weight on the device, by name. kept_in: None to stage them anew."""
+    """Weights on the device, by name: those that it reads each by itself (`Device.stages`).
+
+    kept_in: None to stage them anew. They are kept where the device reads all so.
+    """
     forms = {name: device.kept_form(weight.layer) for name, weight in weights.items()}
     known = {name: form for name, form in forms.items() if form is not None}
     if kept_in is None or len(known) < len(forms):
@@ -96,7 +99,11 @@ def damaged(folder: Path, expected: Iterable[str] = ()) -> list[str]:
 
 
 def _anew(weights: Mapping[str, Weight], device: Device) -> dict[str, Buffer]:
-    return {name: device.stage(weight.layer, weight.make()) for name, weight in weights.items()}
+    return {
+        name: device.stage(weight.layer, weight.make())
+        for name, weight in weights.items()
+        if device.stages(weight.layer)
+    }
 
 
 def _mapped(folder: Path, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:

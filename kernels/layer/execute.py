@@ -71,9 +71,8 @@ def in_turn(work: Callable[[T], object], items: Sequence[T]) -> None:
 
 def execute(phases: Sequence[Phase], memory: Memory, target: Target, share: Share) -> None:
     """One phase after the other."""
-    headers = values_of(memory["HEADERS"], are_bf16=True).reshape(-1, OBJECT)
     for phase in phases:
-        told = [_Header(each) for each in headers[phase.header : phase.header + target.columns]]
+        told = headers_of(phase, memory["HEADERS"], target)
         if isinstance(phase, Gemm):
             _multiply(phase, told, memory, target, share)
         elif isinstance(phase, Attend):
@@ -82,7 +81,7 @@ def execute(phases: Sequence[Phase], memory: Memory, target: Target, share: Shar
             _add_and_normalise(phase, told[0], memory)
 
 
-class _Header:
+class Header:
     """What a column of cores is told."""
 
     def __init__(self, stored: F32) -> None:
@@ -97,15 +96,31 @@ class _Header:
         return int(self.numbers[number])
 
 
-def _multiply(phase: Gemm, headers: Sequence[_Header], memory: Memory, target: Target, share: Share) -> None:
+def headers_of(phase: Phase, headers: Words, target: Target) -> list[Header]:
+    """Of each column of the array. headers: the argument HEADERS."""
+    stored = headers[phase.header * OBJECT : (phase.header + target.columns) * OBJECT]
+    return [Header(each) for each in values_of(stored, are_bf16=True).reshape(-1, OBJECT)]
+
+
+def weight_of(phase: Gemm, weights: Words, target: Target) -> F32:
+    """B (K, N). weights: the argument WEIGHTS."""
     columns, steps = target.columns, phase.K // TILE
     blocks = phase.N // (columns * TILE)
     start, number = phase.b * OBJECT, columns * blocks * steps
-    stored = values_of(memory["WEIGHTS"][start : start + number * OBJECT], are_bf16=True)
+    stored = values_of(weights[start : start + number * OBJECT], are_bf16=True)
     objects = _spread(stored.reshape(number, OBJECT)).reshape(columns, blocks, steps, TILE, TILE)
-    b = _in_order(objects.transpose(2, 3, 1, 0, 4), phase.result).reshape(phase.K, phase.N)
+    return _in_order(objects.transpose(2, 3, 1, 0, 4), phase.result).reshape(phase.K, phase.N)
+
+
+def bias_of(phase: Gemm, headers: Sequence[Header]) -> F32:
+    """(N,)."""
+    blocks = phase.N // (len(headers) * TILE)
     biases = [header.biases[: blocks * TILE].reshape(blocks, TILE) for header in headers]
-    bias = _in_order(np.stack(biases, axis=1), phase.result).reshape(-1)
+    return _in_order(np.stack(biases, axis=1), phase.result).reshape(-1)
+
+
+def _multiply(phase: Gemm, headers: Sequence[Header], memory: Memory, target: Target, share: Share) -> None:
+    b, bias = weight_of(phase, memory["WEIGHTS"], target), bias_of(phase, headers)
     a, c = _rows(memory, phase.a, phase.M, phase.K), np.empty((phase.M, phase.N), np.float32)
     activation = Activation.GELU if headers[0][Number.GELU] else Activation.NONE
 
@@ -131,7 +146,7 @@ def _in_order(values: F32, result: DType) -> F32:
     return values.reshape(*others, columns, parts, TILE // parts).swapaxes(-3, -2)
 
 
-def _attend(phase: Attend, header: _Header, memory: Memory, share: Share) -> None:
+def _attend(phase: Attend, header: Header, memory: Memory, share: Share) -> None:
     """Heads that fill up the last group are left out."""
     n_head, n_state = phase.n_head, phase.n_head * D_HEAD
     qkv = _rows(memory, phase.qkv, max(phase.M, phase.n_keys), 3 * n_state)
@@ -147,7 +162,7 @@ def _attend(phase: Attend, header: _Header, memory: Memory, share: Share) -> Non
     _put_rows(memory, phase.c, context.swapaxes(0, 1).reshape(phase.M, n_state))
 
 
-def _add_and_normalise(phase: Rows, header: _Header, memory: Memory) -> None:
+def _add_and_normalise(phase: Rows, header: Header, memory: Memory) -> None:
     row = header[Number.ROW]
     s = _stream(memory, phase.x, phase.M, row)
     if phase.added is not None:

@@ -12,7 +12,7 @@ softmax takes powers of two; k and v of a head lie side by side.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import e, log2, prod
@@ -117,9 +117,22 @@ class LayerPlan(Plan):
     def results_are_views(self) -> bool:
         return self.kernel.laid.y_stream is None
 
+    @property
+    def constants(self) -> frozenset[str]:
+        """Weights, biases and norms: what HEADERS and WEIGHTS are made of, unless there is a mask."""
+        if isinstance(self.op, Attention):
+            return frozenset()
+        return frozenset(operand.name for operand in self.op.inputs) - {"x", "residual"}
+
     def turned(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """X, HEADERS, WEIGHTS where there are weights, the residual where one is added."""
-        op, given = self.op, dict(zip((o.name for o in self.op.inputs), inputs, strict=True))
+        given = dict(zip((o.name for o in self.op.inputs), inputs, strict=True))
+        made = self.held(given) | self.passing(given)
+        return tuple(made[layout.operand] for layout in self.inputs)
+
+    def held(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """HEADERS, and WEIGHTS where there are weights. given: a mask, too, no constant."""
+        op = self.op
         for name, value in given.items():
             if not isinstance(value, np.ndarray) and not (name == "weight" and self.weight):
                 raise PlanError(
@@ -128,29 +141,34 @@ class LayerPlan(Plan):
                 )
         if isinstance(op, Attention):
             mask = given["mask"] != 0 if op.masked else np.ones(op.n_ctx, bool)
-            return by_heads(given["qkv"], op.n_head), self._headers([], mask)
-        if isinstance(op, Linear):
-            return self._of_linear(op, given)
-        assert isinstance(op, EncoderLayer)
-        layers = self._layers_of(op, given)
-        mask = np.ones(op.n_ctx, bool)
-        return (
-            self._stream("X", given["x"]),
-            self._headers([b for _, b in layers], mask),
-            self._weights(layers),
-        )
-
-    def _of_linear(self, op: Linear, given: dict[str, Any]) -> tuple[Any, ...]:
+            return {"HEADERS": self._headers([], mask)}
+        if isinstance(op, EncoderLayer):
+            layers = self._layers_of(op, given)
+            mask = np.ones(op.n_ctx, bool)
+            return {
+                "HEADERS": self._headers([bias for _, bias in layers], mask),
+                "WEIGHTS": self._weights(layers),
+            }
+        assert isinstance(op, Linear)
         weight, bias = given["weight"], given["bias"]
         if op.norm:
             weight, bias = folded(weight, bias, given["norm_weight"], given["norm_bias"])
-        x = self._stream("X", given["x"]) if op.norm else given["x"]
-        staged = not isinstance(weight, np.ndarray)
-        weights = weight if staged else self._weights([(weight, bias)])
-        residual = [self._stream("RESIDUAL", given["residual"])] if op.residual else []
-        return x, self._headers([bias], None), weights, *residual
+        is_staged = not isinstance(weight, np.ndarray)
+        weights = weight if is_staged else self._weights([(weight, bias)])
+        return {"HEADERS": self._headers([bias], None), "WEIGHTS": weights}
 
-    def _layers_of(self, op: EncoderLayer, given: dict[str, Any]) -> list[Layer]:
+    def passing(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Activations. A stream lies in planes; q, k and v by heads."""
+        op = self.op
+        if isinstance(op, Attention):
+            return {"QKV": by_heads(given["qkv"], op.n_head)}
+        is_stream = isinstance(op, EncoderLayer) or (isinstance(op, Linear) and op.norm)
+        found = {"X": self._stream("X", given["x"]) if is_stream else given["x"]}
+        if isinstance(op, Linear) and op.residual:
+            found["RESIDUAL"] = self._stream("RESIDUAL", given["residual"])
+        return found
+
+    def _layers_of(self, op: EncoderLayer, given: Mapping[str, Any]) -> list[Layer]:
         """The products in the order of their phases."""
 
         def layer(name: str, norm: str = "") -> Layer:
@@ -172,7 +190,9 @@ class LayerPlan(Plan):
         """(rows, row) fp32, in the order of planes."""
         rows = padded(rows_of(self.kernel.op), self.kernel.target.core_rows * TILE)
         where = planes(self.kernel.target, name, 0, rows, x.shape[1])
-        found: F32 = streams.laid_out(x.astype(np.float32), where).view(np.float32).reshape(-1, where.row)
+        found: F32 = (
+            streams.laid_out(x.astype(np.float32, copy=False), where).view(np.float32).reshape(-1, where.row)
+        )
         return found
 
     def _headers(self, biases: Sequence[NDArray[Any]], mask: NDArray[np.bool_] | None) -> F32:
@@ -214,12 +234,20 @@ class LayerPlan(Plan):
         return self._weights([(weight, np.empty(0))])
 
     def turned_back(self, result: F32) -> F32:
-        stream = self.kernel.laid.y_stream
-        if stream is None:
+        if self.kernel.laid.y_stream is None:
             return result
         (shape,) = (operand.shape for operand in self.op.outputs)
-        memory = np.ascontiguousarray(result).reshape(-1).view(ml_dtypes.bfloat16)
-        return streams.taken_apart(memory, stream, (shape[0], shape[1]))
+        out = np.empty(shape, np.float32)
+        self.turn_back(result, out)
+        return out
+
+    def turn_back(self, result: F32, out: F32) -> None:
+        stream = self.kernel.laid.y_stream
+        if stream is None:
+            out[...] = result
+        else:
+            memory = np.ascontiguousarray(result).reshape(-1).view(ml_dtypes.bfloat16)
+            streams.taken_apart(memory, stream, (len(out), out.shape[1]), out)
 
 
 def plan_of(op: LayerOp, contract: LayerContract) -> LayerPlan:

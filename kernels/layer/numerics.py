@@ -8,6 +8,8 @@ nine vmacs, is an IEEE product here: one for each row or result of attention, wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,9 @@ def mac(sums: F32 | np.float32, a: F32 | np.float32, b: F32 | np.float32) -> F32
     return result
 
 
+Mac = Callable[[F32 | np.float32, F32 | np.float32, F32 | np.float32], F32]  # `mac`, or what stands for it
+
+
 def _exponent(x: F32) -> NDArray[np.int64]:
     """As fp32 or bf16 hold it; for 0 far below all others."""
     held = (np.ascontiguousarray(x).view(np.int32) >> 23 & 0xFF).reshape(x.shape)
@@ -67,12 +72,12 @@ def finish(sums: F32, bias: F32, activation: Activation) -> F32:
     return rounded(activated(sums + bias, activation))
 
 
-def activated(x: F32, activation: Activation) -> F32:
+def activated(x: F32, activation: Activation, mac: Mac = mac) -> F32:
     """The same in fp32, of sums with their bias."""
-    return gelu(x) if activation is Activation.GELU else x
+    return gelu(x, mac) if activation is Activation.GELU else x
 
 
-def gelu(x: F32) -> F32:
+def gelu(x: F32, mac: Mac = mac) -> F32:
     """x Phi(x) = max(x, 0) - a Phi(-a), where a is |x|, at most 4. Within GELU_ERROR.
 
     Phi(-a) is a polynomial of t = a - 2.5 that comes to 0 at 4. Its last steps and the product take factors
@@ -122,7 +127,7 @@ def whole(score: F32) -> F32:
     return (score + MAGIC) - MAGIC
 
 
-def exp2(t: F32, maximum: F32 | float = 0.0) -> F32:
+def exp2(t: F32, maximum: F32 | float = 0.0, mac: Mac = mac) -> F32:
     """2^(t - maximum), bf16, within EXP2_ERROR; below 2^-126 anything smaller than that, from 2^-128 down 0.
 
     maximum: whole, at least `whole(t)`.
@@ -201,15 +206,15 @@ def divided(o: F32, totals: F32) -> F32:
 # ----------------------------------------------------------------------------------------------------- rows
 
 
-def normed(s: F32, n_state: int) -> F32:
+def normed(s: F32, n_state: int, mac: Mac = mac) -> F32:
     """(s - mean) / sqrt(variance + EPSILON) of each row, bf16. s: (rows, P); 0 from n_state on."""
-    deviations, scale = centred(s, n_state)
+    deviations, scale = centred(s, n_state, mac)
     high, factor = rounded(deviations), rounded(scale)
     parts = mac(mac(np.float32(0), rest(deviations, high), factor), high, rest(scale, factor))
     return rounded(mac(parts, high, factor))
 
 
-def centred(s: F32, n_state: int) -> tuple[F32, F32]:
+def centred(s: F32, n_state: int, mac: Mac = mac) -> tuple[F32, F32]:
     """Each row's deviations from its mean, (rows, P), and its 1 / sqrt(variance + EPSILON), (rows, 1).
 
     A square is that of the deviation's bf16, and twice that times the rest: all but 2^-16 of it. Sums as in

@@ -13,6 +13,7 @@ blocks of rows, each with planes of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,28 +86,36 @@ def laid_out(x: F32, where: Planes) -> NDArray[Any]:
 
     The bits are those of fp32: two elements of bf16 hold one number.
     """
-    numbers = np.zeros(where.elements // 2, np.float32)
-    whole = np.zeros((where.rows, where.row), np.float32)
-    whole[: x.shape[0], : x.shape[1]] = x
-    blocks = numbers.reshape(-1, where.planes, where.block * where.row // 2)
-    for place, block in zip(blocks, _blocks(whole, where), strict=True):
-        halves = block.reshape(-1, SUMS, UNIT // 2)  # (units, 2, 2048)
-        for half in range(SUMS):
-            place[half, : halves[:, half].size] = halves[:, half].reshape(-1)
+    numbers = np.empty(where.elements // 2, np.float32)
+    if x.shape != (where.rows, where.row):
+        numbers[:] = 0
+    for place, rows in _pieces(numbers, x, where):
+        place[...] = rows
     return numbers.view(ml_dtypes.bfloat16)
 
 
-def taken_apart(memory: NDArray[Any], where: Planes, shape: tuple[int, int]) -> F32:
+def taken_apart(memory: NDArray[Any], where: Planes, shape: tuple[int, int], out: F32 | None = None) -> F32:
     """The reverse, the first of its rows and numbers: (rows, n_state).
 
-    memory: (where.elements,) bf16.
+    memory: (where.elements,) bf16. out: where to, of that shape; None for a new array.
     """
-    numbers = np.ascontiguousarray(memory).view(np.float32)
-    numbers = numbers.reshape(-1, where.planes, where.block * where.row // 2)
-    halves = numbers[:, :SUMS].reshape(len(numbers), SUMS, -1, UNIT // 2)  # (blocks, 2, units, 2048)
-    whole = halves.swapaxes(1, 2).reshape(-1, where.row)
-    return whole[: shape[0], : shape[1]].copy()
+    found = np.empty(shape, np.float32) if out is None else out
+    for place, rows in _pieces(np.ascontiguousarray(memory).view(np.float32), found, where):
+        rows[...] = place
+    return found
 
 
-def _blocks(whole: F32, where: Planes) -> list[F32]:
-    return [whole[start : start + where.block] for start in range(0, where.rows, where.block)]
+def _pieces(numbers: F32, x: F32, where: Planes) -> Iterator[tuple[F32, F32]]:
+    """Where rows lie, and the rows (..., n_state) themselves: both views."""
+    of_half = UNIT // 2 // where.row  # rows
+    of_unit, n_state = SUMS * of_half, x.shape[1]
+    blocks = numbers.reshape(-1, where.planes, where.block * where.row // 2)
+    for number, block in enumerate(blocks):
+        rows = x[number * where.block : (number + 1) * where.block]
+        units = len(rows) // of_unit
+        whole, last = rows[: units * of_unit], rows[units * of_unit :]
+        halves = block[:SUMS].reshape(SUMS, -1, of_half, where.row)[..., :n_state]
+        for half in range(SUMS):
+            yield halves[half, :units], whole.reshape(units, SUMS, of_half, n_state)[:, half]
+            if len(left := last[half * of_half : (half + 1) * of_half]):
+                yield halves[half, units, : len(left)], left

@@ -28,9 +28,10 @@ from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels.layer.kernel import OnArray, layer
 from whisper_npu.kernels.matmul.kernel import matmul_64x64
-from whisper_npu.npu.device import Device, HostWeight, Stats, Value
+from whisper_npu.npu.device import Device, Stats, Value
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.targets import NPU1
+from whisper_npu.npu.xrt.buffer import XrtBuffer
 from whisper_npu.ops import Activation, Attention, EncoderLayer, Linear, Matmul, Op
 
 LAYER = OnArray(NPU1)
@@ -128,16 +129,45 @@ def test_a_weight_is_staged_once_for_any_rows_and_biases() -> None:
         assert np.array_equal(with_array, with_staged)
 
 
-def test_a_weight_that_a_norm_is_folded_into_stays_on_the_host() -> None:
-    op = Linear(20, 64, 70, norm=True)
+@pytest.mark.parametrize(
+    "op",
+    [Linear(20, 64, 70), Linear(20, 64, 70, norm=True, residual=True), EncoderLayer(20, 64, 1, 64)],
+    ids=str,
+)
+@pytest.mark.parametrize("kernel", ["layer", "auto"])
+def test_what_is_held_is_laid_out_once(op: Op, kernel: str) -> None:
+    device = Emulator(Fidelity.EXACT).prepared([op], kernel)
+    given = dict(zip((o.name for o in op.inputs), random_inputs(op), strict=True))
+    wanted, _ = run(device, op, tuple(given.values()))
+    constants = {name: x for name, x in given.items() if name not in ("x", "residual")}
+    held = device.hold(op, constants)
+    for o in op.inputs:
+        if o.is_weight:
+            given[o.name][:] = 0  # what is held stays
+    passing = {name: given[name] for name in given.keys() - constants.keys()}
+    for _ in range(2):
+        y = np.empty(op.outputs[0].shape, np.float32)
+        device.run(op, {**passing, **held, "y": y})
+        assert np.array_equal(y, wanted)
+
+
+def test_what_is_held_is_for_one_op_and_whole() -> None:
+    op, other = Linear(20, 64, 70, norm=True), Linear(300, 64, 70, norm=True)
     device = emulated(op)
-    x, norm_weight, norm_bias, weight, bias = random_inputs(op)
-    staged = device.stage(op, weight)
-    assert isinstance(staged, HostWeight)
-    given = weight.copy()
-    weight[:] = 0  # what was staged stays
-    ys = [run(device, op, (x, norm_weight, norm_bias, w, bias))[0] for w in (given, staged)]
-    assert np.array_equal(*ys)
+    given = dict(zip((o.name for o in op.inputs), random_inputs(op), strict=True))
+    x = given.pop("x")
+    assert not device.stages(op)
+    with pytest.raises(PlanError, match="give it to hold, with all of the op's constants"):
+        device.stage(op, given["weight"])
+    with pytest.raises(PlanError, match="all its constants at once: bias, norm_bias is missing"):
+        device.hold(op, {name: value for name, value in given.items() if "bias" not in name})
+    with pytest.raises(PlanError, match=r"bias of .* has shape \(2,\), must be \(70,\)"):
+        device.hold(op, {**given, "bias": np.zeros(2, np.float32)})
+    held = device.hold(op, given)
+    rows = {"x": np.tile(x, (15, 1)), "y": np.empty((300, 70), np.float32)}
+    for wrong, to in ((other, device), (other, Emulator().prepared([op]))):
+        with pytest.raises(PlanError, match="held for another op or device"):
+            to.run(wrong, rows | held)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +339,28 @@ def test_a_workspace_is_the_arrays_own(tmp_path: Path, monkeypatch: pytest.Monke
             assert (counts.bytes_to_device, counts.bytes_from_device) == (read, arguments["Y"].nbytes)
         assert npu.problems() == []
     assert all(np.array_equal(left, found) for left, found in zip(kept[1::2], kept[2::2], strict=False))
+
+
+def test_by_text_what_is_held_is_written_once(npu: TextNpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    op = EncoderLayer(31, 64, 1, 100)
+    device = npu.open(layer(op, NPU1)).prepared([op], "layer")
+    given = dict(zip((o.name for o in op.inputs), random_inputs(op), strict=True))
+    wanted, _ = run(emulated(op), op, tuple(given.values()))
+    x, y = given.pop("x"), np.empty((31, 64), np.float32)
+    written: list[str] = []
+    write = XrtBuffer.write
+
+    def told(buffer: XrtBuffer, matrix: F32) -> None:
+        written.append(buffer.layout.operand)
+        write(buffer, matrix)
+
+    monkeypatch.setattr(XrtBuffer, "write", told)
+    held = device.hold(op, given)
+    assert written == ["HEADERS", "WEIGHTS"]
+    for _ in range(2):
+        device.run(op, {"x": x, "y": y} | held)
+        assert np.array_equal(y, wanted)
+    assert written == ["HEADERS", "WEIGHTS", "X", "X"]
 
 
 def test_a_device_without_such_kernels_says_so(npu: TextNpu) -> None:

@@ -37,7 +37,7 @@ def encoded_in_float64() -> NDArray[np.float64]:
     x = conv(MEL.T.astype(np.float64), "conv1", 1)
     x = conv(x, "conv2", 2) + WEIGHTS["positional_embedding"]
     for number, block in enumerate(encoder.blocks):
-        given = dict(block.weights)
+        given = dict(block.held)
         prefix = f"blocks.{number}."
         q, k, v = (WEIGHTS[f"{prefix}attn.{name}.weight"] for name in ("query", "key", "value"))
         scale = (DIMS.n_audio_state // DIMS.n_audio_head) ** -0.5

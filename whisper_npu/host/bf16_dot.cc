@@ -104,3 +104,25 @@ PUBLIC void pack_panels(const float *from, int64_t k_step, int64_t n_step, uint1
         }
     }
 }
+
+// B from bf16 whose rows (n_step 1) or columns (k_step 1) lie together. K is even.
+PUBLIC void pack_panels_of_bf16(const uint16_t *from, int64_t k_step, int64_t n_step, uint16_t *to, int64_t K,
+                                int64_t N) {
+    const int64_t pairs = K / 2;
+    for (int64_t n = 0; n < N; n += PANEL) {
+        uint16_t *panel = to + n * pairs * 2;
+        const int64_t here = std::min(PANEL, N - n);
+        if (here < PANEL) std::memset(panel, 0, sizeof(uint16_t) * pairs * 2 * PANEL);
+        if (n_step == 1) {
+            for (int64_t p = 0; p < pairs; p++) {
+                const uint16_t *first = from + 2 * p * k_step + n, *second = first + k_step;
+                uint16_t *step = panel + p * 2 * PANEL;
+                for (int64_t j = 0; j < here; j++) step[2 * j] = first[j], step[2 * j + 1] = second[j];
+            }
+        } else { // a pair lies together
+            for (int64_t p = 0; p < pairs; p++)
+                for (int64_t j = 0; j < here; j++)
+                    std::memcpy(panel + (p * PANEL + j) * 2, from + (n + j) * n_step + 2 * p, 2 * sizeof(uint16_t));
+        }
+    }
+}

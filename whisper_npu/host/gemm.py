@@ -91,6 +91,13 @@ class HostGemm(Protocol):
     def pack_in_place(self, matrix: F32, form: OperandForm) -> Packed:
         """Some rows of an A, in the memory of matrix, (rows, K) contiguous."""
 
+    def pack_rhs_of_bf16(self, words: NDArray[np.uint16], threads: Threads) -> Packed:
+        """A B from bf16. words: (batch, K, N), whose rows or columns lie together."""
+
+    @property
+    def takes_bf16(self) -> bool:
+        """Whether rows of an A are those of bf16, K even, wherever they lie; otherwise of float32."""
+
     def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:
         """out = A[:, ks] @ B[ks, cols], of one matrix. out: (rows of A, cols) float32, any strides."""
 
@@ -109,6 +116,7 @@ class Blas:
     column_step = 48
     least_macs = 1 << 22
     form_of_rhs = "float32 in the matrix's own order, 1"
+    takes_bf16 = False
 
     def pack(self, matrix: F32, form: OperandForm, threads: Threads, into: Packed | None) -> Packed:
         # In the order of memory that the first had, so that K^T is not copied to be transposed.
@@ -141,6 +149,15 @@ class Blas:
         self.pack_rows(matrix, form, matrix)
         return matrix
 
+    def pack_rhs_of_bf16(self, words: NDArray[np.uint16], threads: Threads) -> Packed:
+        packed = np.empty_like(words, np.float32)
+
+        def widen(values: Packed, given: NDArray[np.uint16]) -> None:
+            values[...] = (given.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+        threads.parallel_for_rows(widen, packed, words)
+        return packed
+
     def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:
         np.matmul(a[:, ks], b[ks, cols], out=out)
 
@@ -156,6 +173,7 @@ class Bf16Dot:
     row_step = 1
     column_step = PANEL
     least_macs = 0
+    takes_bf16 = True
 
     def __init__(self, compiled: ctypes.CDLL) -> None:
         self._library = compiled
@@ -239,6 +257,24 @@ class Bf16Dot:
     def pack_in_place(self, matrix: F32, form: OperandForm) -> Packed:
         packed: Packed = matrix.view(np.uint16)[:, : _even(matrix.shape[1])]
         self.pack_rows(matrix, form, packed)
+        return packed
+
+    def pack_rhs_of_bf16(self, words: NDArray[np.uint16], threads: Threads) -> Packed:
+        batch, K, N = words.shape
+        k_step, n_step = (step // words.itemsize for step in words.strides[1:])
+        assert words.dtype == np.uint16
+        assert 1 in (k_step, n_step)
+        assert K % 2 == 0
+        packed = np.empty((batch, -(-N // PANEL), K // 2, PANEL, 2), np.uint16)
+
+        def pack(some: slice) -> None:
+            for index in range(some.start, some.stop):
+                sizes = k_step, n_step, address(packed[index]), K, N
+                self._library.pack_panels_of_bf16(
+                    address(words[index]), *(x if isinstance(x, c_void_p) else c_int64(x) for x in sizes)
+                )
+
+        threads.parallel_for_blocks(pack, batch, 2 * K * N)
         return packed
 
     def multiply(self, a: Packed, b: Packed, ks: slice, cols: slice, out: F32) -> None:

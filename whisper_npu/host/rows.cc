@@ -87,11 +87,28 @@ float largest(Floats values) {
     return most;
 }
 
-// The bits of the nearest value that bf16 holds, ties to the even one; the lower half is zero.
-Bits rounded(Floats x) {
+// The bits of the nearest value that bf16 holds, ties to the even one; the lower half is zero. Not of NaN.
+Bits rounded_number(Floats x) {
     const Bits u = bits(x);
-    return x == x ? (u + 0x7FFFu + (u >> 16 & 1u)) & 0xFFFF0000u : bits(all(__builtin_nanf("")));
+    return (u + 0x7FFFu + (u >> 16 & 1u)) & 0xFFFF0000u;
 }
+
+Bits rounded(Floats x) { return x == x ? rounded_number(x) : bits(all(__builtin_nanf(""))); }
+
+// The same in two operations, ties away from zero: for sums with many bits, which hardly ever are ties. Not of NaN.
+Floats to_grid(Floats x) { return floats((bits(x) + 0x8000u) & 0xFFFF0000u); }
+
+// What is on bf16's grid.
+void store_grid(float *to, Floats values, int64_t count) { store(to, values, count); }
+void store_grid(uint16_t *to, Floats values, int64_t count) {
+    const Halves upper = __builtin_convertvector(bits(values) >> 16, Halves);
+    if (count == LANES)
+        std::memcpy(to, &upper, sizeof upper);
+    else
+        std::memcpy(to, &upper, 2 * count);
+}
+
+void store(uint16_t *to, Floats values, int64_t count) { store_grid(to, floats(rounded(values)), count); }
 
 // e^x for |x| <= 87, as 2^n e^r with |r| <= ln(2) / 2. Its relative error is below 3e-7. The polynomial and the two
 // parts of ln(2) are those of Cephes' expf (Moshier, netlib.org/cephes).
@@ -173,8 +190,193 @@ PUBLIC void round_to_bf16(const Shape &shape, const float *x, const Place &x_at,
 PUBLIC void to_bf16(const Shape &shape, const float *x, const Place &x_at, uint16_t *y, const Place &y_at) {
     each_row(shape, x, x_at, y, y_at, [&](const float *from, uint16_t *to) {
         along(from, shape.cols, 0, [&](Floats x, int64_t j, int64_t count) {
-            const Halves upper = __builtin_convertvector(rounded(x) >> 16, Halves);
-            std::memcpy(to + j, &upper, 2 * count);
+            store(to + j, x, count);
         });
     });
+}
+
+// -------------------------------------------------------------------------------------- as cores of the array do it
+//
+// The same polynomials and roundings as kernels/layer/numerics.py, whose constants these take. A product of two bf16 is
+// exact in fp32, so that a compiler may add it in one step or in two.
+
+struct Gelu {
+    float end, middle;
+    float first, next[4], last[3];
+};
+
+struct Exp2 {
+    float magic, start, least;
+    float first, next[3];
+};
+
+namespace {
+
+using Ints = int32_t __attribute__((vector_size(4 * LANES)));
+
+Ints ints(Floats x) { return reinterpret_cast<Ints>(x); }
+Floats floats(Ints x) { return reinterpret_cast<Floats>(x); }
+
+// x Phi(x); never NaN. A core multiplies by factors in two parts, which are whole here: all but 2^-16 of a product.
+Floats gelu_of_core(Floats x, const Gelu &of) {
+    const Ints u = ints(x), magnitude = u & 0x7FFFFFFF, end = ints(all(of.end));
+    const Floats a = floats(magnitude < end ? magnitude : end), whole_t = a - of.middle, t = floats(rounded_number(whole_t));
+    Floats phi = of.next[0] + of.first * t;
+    for (int i = 1; i < 4; i++) phi = of.next[i] + to_grid(phi) * t;
+    phi = of.last[0] + phi * t;
+    phi = of.last[1] + phi * whole_t;
+    phi = of.last[2] + phi * whole_t;
+    return floats(u > 0 ? u : Ints{}) - a * phi;
+}
+
+// C += bias, then GELU where there is one, in the type of Y.
+template <class Y>
+void epilogue(const Shape &shape, const float *x, const Place &x_at, Y *y, const Place &y_at, const float *bias,
+              const Gelu *gelu) {
+    each_row(shape, x, x_at, y, y_at, [&](const float *from, Y *to) {
+        if (gelu == nullptr)
+            along(from, shape.cols, 0, [&](Floats x, int64_t j, int64_t count) {
+                store(to + j, x + load(bias + j, count), count);
+            });
+        else
+            along(from, shape.cols, 0, [&](Floats x, int64_t j, int64_t count) {
+                store(to + j, gelu_of_core(x + load(bias + j, count), *gelu), count);
+            });
+    });
+}
+
+// Scores to powers of two, of a row's largest at most 1, in place as Y.
+template <class Y>
+void powers(const Shape &shape, float *x, const Place &at, const Exp2 &of, float *totals) {
+    for (int64_t i = 0; i < shape.rows; i++) {
+        float *row = x + i * at.stride;
+        Y *to = reinterpret_cast<Y *>(row);
+        Floats highest = all(of.start);
+        along(row, shape.cols, of.start, [&](Floats t, int64_t, int64_t) {
+            highest = t > highest ? t : highest;
+        });
+        const float top = largest(highest);
+        Floats sums{};
+        along(row, shape.cols, of.start, [&](Floats t, int64_t j, int64_t count) {
+            const Floats shifted = t + of.magic, nearest = shifted - of.magic, f = floats(rounded_number(t - nearest));
+            Floats root = to_grid(of.next[0] + of.first * f);
+            root = to_grid(of.next[1] + root * f);
+            root = to_grid(of.next[2] + root * f);
+            // Both stand in the last bits.
+            const Ints below = ints(shifted) - ints(all(top + of.magic)), least{};
+            const Ints exponent = below > int32_t(of.least) ? below : least + int32_t(of.least);
+            const Ints power = ints(root) + (exponent << 23);
+            const Floats p = floats(power > 0 ? power : Ints{});
+            if (count == LANES) {
+                sums += p;
+            } else {
+                for (int lane = 0; lane < count; lane++) sums[lane] += p[lane];
+            }
+            store_grid(to + j, p, count);
+        });
+        totals[i] = sum(sums);
+    }
+}
+
+}  // namespace
+
+PUBLIC void epilogue_to_bf16(const Shape &shape, const float *x, const Place &x_at, uint16_t *y, const Place &y_at,
+                             const float *bias, const Gelu *gelu) {
+    epilogue(shape, x, x_at, y, y_at, bias, gelu);
+}
+
+PUBLIC void epilogue_to_f32(const Shape &shape, const float *x, const Place &x_at, float *y, const Place &y_at,
+                            const float *bias, const Gelu *gelu) {
+    epilogue(shape, x, x_at, y, y_at, bias, gelu);
+}
+
+// One plane of scores. Weights of bf16 lie at the start of each row.
+PUBLIC void powers_in_bf16(const Shape &shape, float *x, const Place &at, const Exp2 &of,
+                           float *totals) {
+    powers<uint16_t>(shape, x, at, of, totals);
+}
+
+PUBLIC void powers_in_f32(const Shape &shape, float *x, const Place &at, const Exp2 &of,
+                          float *totals) {
+    powers<float>(shape, x, at, of, totals);
+}
+
+// Each row of one plane by its own total, in bf16.
+PUBLIC void divide_to_bf16(const Shape &shape, const float *x, const Place &x_at, uint16_t *y, const Place &y_at,
+                           const float *totals) {
+    constexpr float LEAST = 1.17549435e-38f;  // 2^-126
+    for (int64_t i = 0; i < shape.rows; i++) {
+        const float scale = 1 / (totals[i] > LEAST ? totals[i] : LEAST);
+        along(x + i * x_at.stride, shape.cols, 0, [&](Floats values, int64_t j, int64_t count) {
+            store(y + i * y_at.stride + j, values * scale, count);
+        });
+    }
+}
+
+// s = x + added over the first n_state numbers of each row; what is asked for of s and of its deviations from their mean
+// over their spread. Any of added, s and y may be absent.
+struct Units {
+    int64_t units, halves, rows, cols;
+};
+
+struct Steps {
+    int64_t unit, half, row;
+};
+
+namespace {
+
+// By halves, so that no addition waits long for the one before.
+float sum_by_halves(Floats values) {
+    float lanes[LANES];
+    std::memcpy(lanes, &values, sizeof lanes);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+constexpr int64_t MOST = 2048;  // numbers of a row
+
+void normalise(const float *row, uint16_t *to, int64_t cols, float epsilon) {
+    Floats sums{}, squares{}, mixed{};
+    along(row, cols, 0, [&](Floats values, int64_t, int64_t) { sums += values; });
+    const float mean = sum_by_halves(sums) / cols;
+    along(row, cols, mean, [&](Floats values, int64_t, int64_t) {
+        const Floats deviation = values - mean, high = to_grid(deviation);
+        squares += high * high;
+        mixed += high * to_grid(deviation - high);
+    });
+    const float variance = (sum_by_halves(squares) + 2 * sum_by_halves(mixed)) / cols;
+    const Floats scale = all(1 / __builtin_sqrtf(variance + epsilon)), factor = to_grid(scale);
+    const Floats factor_rest = to_grid(scale - factor);
+    along(row, cols, mean, [&](Floats values, int64_t j, int64_t count) {
+        const Floats deviation = values - mean, high = to_grid(deviation);
+        Floats parts = to_grid(deviation - high) * factor;
+        parts += high * factor_rest;
+        store(to + j, parts + high * factor, count);
+    });
+}
+
+}  // namespace
+
+// s = x + added; y: of its deviations from their mean over their spread.
+// Any of added, s and y may be absent.
+PUBLIC void add_and_normalise(const Units &shape, const float *x, const Steps &x_at, const float *added,
+                              const Steps &added_at, float *s, const Steps &s_at, uint16_t *y, const Steps &y_at,
+                              float epsilon) {
+    float row[MOST];
+    for (int64_t unit = 0; unit < shape.units; unit++)
+        for (int64_t half = 0; half < shape.halves; half++)
+            for (int64_t i = 0; i < shape.rows; i++) {
+                const auto at = [&](const Steps &by) { return unit * by.unit + half * by.half + i * by.row; };
+                const float *from = x + at(x_at);
+                if (added != nullptr) {
+                    const float *more = added + at(added_at);
+                    along(from, shape.cols, 0, [&](Floats values, int64_t j, int64_t count) {
+                        store(row + j, values + load(more + j, count), count);
+                    });
+                    from = row;
+                }
+                if (s != nullptr) std::memcpy(s + at(s_at), from, sizeof *row * shape.cols);
+                if (y != nullptr) normalise(from, y + at(y_at), shape.cols, epsilon);
+            }
 }

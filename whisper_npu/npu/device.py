@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_npu.dtypes import F32, DType
+from whisper_npu.dtypes import F32
 from whisper_npu.errors import PlanError, UnknownKernelError, WrongResultError, quoted
 from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
@@ -64,35 +64,19 @@ class Buffer(ABC):
         """Give the memory back. The buffer is of no use afterwards; what `read` gave stays."""
 
 
-class HostWeight(Buffer):
-    """A weight that stays on the host: the op that reads it lays it out together with others, at each run."""
+@dataclass(frozen=True)
+class Together:
+    """Operands of an op that stay from run to run, laid out together on a device: from `Device.hold`.
 
-    def __init__(self, layer: Linear | Matmul) -> None:
-        self._layout = Layout("weight", layer.K, layer.N, layer.K, layer.N, DType.F32)
-        self._weight: NDArray[Any] | None = None
+    It stands for each of them.
+    """
 
-    @property
-    def layout(self) -> Layout:
-        return self._layout
-
-    def write(self, matrix: NDArray[Any]) -> None:
-        if matrix.shape != self.layout.shape:
-            raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {self.layout}")
-        self._weight = matrix.copy()  # in its own dtype: whoever wrote may change it
-
-    def read(self) -> F32:
-        if self._weight is None:
-            raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
-        return self._weight.astype(np.float32)
-
-    def operand(self, index: int, rows: slice) -> F32:
-        return self.read()[rows]
-
-    def close(self) -> None:
-        self._weight = None
+    plan: Plan  # that reads them
+    buffers: Mapping[str, Buffer]  # by the names of the plan's operands
 
 
-Value = F32 | Buffer  # an operand of an op: an array of the host, or one that is staged on the device
+# An operand of an op: an array of the host, one that is staged on the device, or one of several held there.
+Value = F32 | Buffer | Together
 
 
 @dataclass(frozen=True)
@@ -316,17 +300,71 @@ class Device(ABC):
         if kernel not in others:
             registry.find_contract(kernel, self.contracts(), others)
 
-    def stage(self, layer: Linear | Matmul, weight: F32) -> Buffer:
+    def stage(self, layer: Linear | Matmul, weight: NDArray[Any]) -> Buffer:
         """Write a weight to the device once, for any number of runs of layers of this K and N.
 
-        weight: (K, N) float32, float16 or bfloat16, any strides.
+        weight: (K, N) float32, float16 or bfloat16, any strides. Raises PlanError where not `stages`.
         """
         self.threads.check_open()  # before the lock, which a forked process may find taken for ever
         with self._lock:
             plan = self._plan_of_weight(layer)
-            buffer = self._alloc_weight(layer, plan)
-            buffer.write(weight if plan is None else plan.turned_weight(weight))
+            if plan is None:
+                raise PlanError(
+                    f"the weight of {layer} is laid out together with others: give it to hold, with all of "
+                    "the op's constants"
+                )
+            buffer = self._alloc_weight(plan)
+            buffer.write(plan.turned_weight(weight))
             return buffer
+
+    def stages(self, layer: Linear | Matmul) -> bool:
+        """Whether a weight of this layer is read by itself. Otherwise `hold` takes it with others."""
+        with self._lock:
+            return self._plan_of_weight(layer) is not None
+
+    def hold(self, op: Op, constants: Mapping[str, Value]) -> dict[str, Value]:
+        """Write what stays from run to run of an op to the device once: `run(op, {"x": x, "y": y} | held)`.
+
+        constants: operands of the op by name, arrays as `run` takes them or weights from `stage`. What is
+        returned is for this op and device only; whoever gave an array may change it, unless it is a vector.
+        Raises PlanError where some are missing that lie together with those that are given.
+        """
+        self.threads.check_open()
+        with self._lock:
+            plan = self._planned(op)
+            if plan is None or not plan.constants & constants.keys():
+                return self._with_weights_staged(op, constants)
+            missing = sorted(plan.constants - constants.keys())
+            if missing:
+                raise PlanError(f"{op} is made of all its constants at once: {', '.join(missing)} is missing")
+            shapes = {operand.name: operand.shape for operand in op.inputs}
+            for name in plan.constants:
+                _check_shape(f"{name} of {op.name}", constants[name], shapes[name])
+            self._load(plan.contract)
+            laid = plan.held({name: constants[name] for name in plan.constants})
+            buffers: dict[str, Buffer] = {}
+            for layout in plan.inputs:
+                if layout.operand in laid:
+                    buffers[layout.operand] = self._kept(layout, laid[layout.operand])
+            return {**constants, **dict.fromkeys(plan.constants, Together(plan, buffers))}
+
+    def _with_weights_staged(self, op: Op, constants: Mapping[str, Value]) -> dict[str, Value]:
+        """For an op that is lowered: each weight as the part that multiplies by it reads it."""
+        held = dict(constants)
+        for part in flattened(op, lambda part: isinstance(part, Linear)):
+            weight = held.get(part.operands.get("weight", ""))
+            if isinstance(part.op, Linear) and isinstance(weight, np.ndarray) and self.stages(part.op):
+                held[part.operands["weight"]] = self.stage(part.op, weight)
+        return held
+
+    def _kept(self, layout: Layout, x: Value) -> Buffer:
+        """In a buffer of its own."""
+        if isinstance(x, Buffer):
+            return x
+        assert isinstance(x, np.ndarray)
+        buffer = self.alloc(layout)
+        buffer.write(x.reshape(layout.shape))
+        return buffer
 
     def kept_form(self, layer: Linear | Matmul) -> str | None:
         """Everything besides its values that decides the bytes of a staged weight; `kept` gives them.
@@ -350,14 +388,15 @@ class Device(ABC):
     def give_up(self) -> None:  # noqa: B027 - most devices hold nothing
         """Release what it holds of hardware: others may use it. The next run takes it again."""
 
-    def _alloc_weight(self, layer: Linear | Matmul, plan: Plan | None) -> Buffer:
-        """For a weight of this layer's K and N. plan: from `_plan_of_weight`."""
-        return HostWeight(layer) if plan is None or plan.weight is None else self.alloc(plan.weight)
+    def _alloc_weight(self, plan: Plan) -> Buffer:
+        """For a weight. plan: from `_plan_of_weight`."""
+        assert plan.weight is not None
+        return self.alloc(plan.weight)
 
     def _plan_of_weight(self, layer: Linear | Matmul) -> Plan | None:
         """How a weight of this layer's K and N is read. From here on all products of this size read it so.
 
-        None where it stays on the host.
+        None where it is read together with others.
         """
         size = layer.K, layer.N
         if self.choice is None and size not in self._weights:
@@ -374,17 +413,15 @@ class Device(ABC):
         """Run an op. operands: for each of `op.operands` an array of its shape; results are written in place.
 
         Arrays may have any strides. Inputs are float32 or convertible to it; results are float32, in memory
-        that no input has. A weight may be what `stage` gave. Raises PlanError where an operand is missing,
-        unknown, or cannot be used, DeviceError where the device fails.
+        that no input has. A weight may be what `stage` gave, what stays the same what `hold` gave. Raises
+        PlanError where an operand is missing, unknown, or cannot be used, DeviceError where the device fails.
         """
         _check(op, operands)
         self.threads.check_open()
         with self._lock, self.recording() as recording:
-            values = {
-                name: value.read() if isinstance(value, HostWeight) else value
-                for name, value in operands.items()
-            }
-            self._run_schedule(self._scheduled(op), values)
+            if any(isinstance(v, Together) and v.plan != self._planned(op) for v in operands.values()):
+                raise PlanError(f"what was held for another op or device is given to {op}: hold it for this")
+            self._run_schedule(self._scheduled(op), dict(operands))
         return recording.stats
 
     @contextmanager
@@ -444,13 +481,13 @@ class Device(ABC):
                 values.setdefault(names[operand.name], np.empty(operand.shape, np.float32))
         plan = self.plan(op)
         if plan is None:
-            given = {name: values[value] for name, value in names.items() if value in values}
-            run_on_host(op, given, self.threads)
-            values |= {value: given[name] for name, value in names.items()}
+            known = {name: values[value] for name, value in names.items() if value in values}
+            run_on_host(op, known, self.threads)
+            values |= {value: known[name] for name, value in names.items()}
             return
         start = perf_counter()
-        inputs = plan.turned(tuple(values[names[operand.name]] for operand in op.inputs))
-        buffers = [self._staged(layout, x) for layout, x in zip(plan.inputs, inputs, strict=True)]
+        given = {operand.name: values[names[operand.name]] for operand in op.inputs}
+        buffers = self._inputs(plan, given)
         results = [
             self._result(plan, layout, values.get(names[operand.name]))
             for operand, layout in zip(op.outputs, plan.outputs, strict=True)
@@ -458,16 +495,26 @@ class Device(ABC):
         packed = perf_counter()
         stats = self.execute(plan, [*buffers, *results])
         if isinstance(plan, MatmulPlan) and self.turns.comes():
-            is_weight = isinstance(inputs[1], Buffer)
+            is_weight = any(value is buffers[1] for value in given.values())
             self._check_product(op.name, plan, buffers, results[0], is_weight=is_weight)
         self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
         for operand, result in zip(op.outputs, results, strict=True):
-            made, out = plan.turned_back(result.read()), values.get(names[operand.name])
+            out = values.get(names[operand.name])
             if not plan.results_are_views and isinstance(out, np.ndarray):
-                out[...] = made
+                plan.turn_back(result.read(), out)
             else:
-                values[names[operand.name]] = made
+                values[names[operand.name]] = plan.turned_back(result.read())
             result.close()
+
+    def _inputs(self, plan: Plan, given: Mapping[str, Value]) -> list[Buffer]:
+        """The operands that a plan reads. given: the op's inputs, in its order."""
+        together = next((value for value in given.values() if isinstance(value, Together)), None)
+        if together is None:
+            turned = plan.turned(tuple(given.values()))
+            return [self._staged(layout, x) for layout, x in zip(plan.inputs, turned, strict=True)]
+        passing = plan.passing({name: x for name, x in given.items() if name not in plan.constants})
+        values: Mapping[str, Value] = {**together.buffers, **passing}
+        return [self._staged(layout, values[layout.operand]) for layout in plan.inputs]
 
     def _check_product(
         self, name: str, plan: MatmulPlan, operands: Sequence[Buffer], result: Buffer, *, is_weight: bool
@@ -513,6 +560,7 @@ class Device(ABC):
         """Activations of one layout share one buffer: an op is done before the next is packed."""
         if isinstance(x, Buffer):
             return x
+        assert isinstance(x, np.ndarray)
         buffer = self._buffers.pop(layout, None) or self.alloc(layout)
         self._buffers[layout] = buffer
         if len(self._buffers) > KEPT_BUFFERS:
@@ -560,11 +608,9 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
         given, of = operands[operand.name], f"{operand.name} of {op.name}"
         if isinstance(given, Buffer) and operand.direction is Direction.IN and not operand.is_weight:
             raise PlanError(f"{of} is no weight, and only weights are staged: give an array")
-        if not isinstance(given, (np.ndarray, Buffer)):
+        if not isinstance(given, (np.ndarray, Buffer, Together)):
             raise PlanError(f"{of} is a {type(given).__name__}, must be an array of NumPy")
-        shape = given.layout.operand_shape if isinstance(given, Buffer) else given.shape
-        if shape != operand.shape:
-            raise PlanError(f"{of} has shape {shape}, must be {operand.shape}")
+        _check_shape(of, given, operand.shape)
         if operand.direction is not Direction.IN:
             _check_result(of, given)
         if operand.name == "mask" and isinstance(given, np.ndarray) and not given.any():
@@ -580,6 +626,15 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
                 )
 
 
+def _check_shape(name: str, given: Value, wanted: tuple[int, ...]) -> None:
+    """What is held was checked when it was laid out."""
+    if isinstance(given, Together):
+        return
+    shape = given.layout.operand_shape if isinstance(given, Buffer) else given.shape
+    if shape != wanted:
+        raise PlanError(f"{name} has shape {shape}, must be {wanted}")
+
+
 def _check_result(name: str, given: Value) -> None:
     if not isinstance(given, np.ndarray):
         raise PlanError(f"{name} is a result: give a float32 array")
@@ -590,7 +645,7 @@ def _check_result(name: str, given: Value) -> None:
 
 
 def _overlap(a: Value, b: Value) -> bool:
-    if isinstance(a, Buffer) or isinstance(b, Buffer):
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return False
     return np.may_share_memory(a, b) and np.shares_memory(a, b)
 

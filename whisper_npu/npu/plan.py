@@ -7,7 +7,7 @@ what to compute: a plan with a dispatch missing, repeated or misplaced computes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -83,6 +83,19 @@ class Plan:
         return inputs
 
     @property
+    def constants(self) -> frozenset[str]:
+        """Operands of the op from which alone some of the plan's follow: those can be held by a device."""
+        return frozenset()
+
+    def held(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The plan's operands that follow from `constants`, by their layouts' names. given: the constants."""
+        return {}
+
+    def passing(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The plan's other operands. given: the op's other operands."""
+        return {}
+
+    @property
     def weight(self) -> Layout | None:
         """How the op's weight lies where it is staged beforehand; None where it cannot be."""
         return None
@@ -99,6 +112,10 @@ class Plan:
     def turned_back(self, result: F32) -> F32:
         """A result of the plan as the op gives it."""
         return result
+
+    def turn_back(self, result: F32, out: F32) -> None:
+        """The same into an array that there is."""
+        out[...] = self.turned_back(result)
 
     @property
     def dispatches(self) -> int:

@@ -6,10 +6,10 @@ operands and multiplies them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -19,12 +19,16 @@ from whisper_npu.dtypes import F32, DType
 from whisper_npu.errors import PlanError, UsageError, quoted
 from whisper_npu.host import gemm as host_gemm
 from whisper_npu.host import vmac
-from whisper_npu.host.bf16 import on_grid
+from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side, blas, cpu_has_dot, fastest
 from whisper_npu.host.memory import give_back_pages
 from whisper_npu.host.native import build_meanwhile
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
+from whisper_npu.kernels.layer.dispatch import rows_of
+from whisper_npu.kernels.layer.execute import Words, unwritten, values_of
+from whisper_npu.kernels.layer.kernel import LayerPlan
+from whisper_npu.kernels.layer.phases import OBJECT, TILE, Gemm
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.checksum import Checked
 from whisper_npu.npu.contract import Contract
@@ -43,11 +47,14 @@ from whisper_npu.npu.emulator.blocks import (
     run_rows_in_blocks,
     walked,
 )
+from whisper_npu.npu.emulator.phases import Product, form, products_of, run_phases, told_of
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
-from whisper_npu.ops import Attention, Linear, Matmul, Norm, Op, Part
+from whisper_npu.ops import Attention, EncoderLayer, Linear, Matmul, Norm, Op, Part
+
+T = TypeVar("T")
 
 
 class Fidelity(Enum):
@@ -67,9 +74,9 @@ def fidelity_of(name: str | Fidelity) -> Fidelity:
 
 
 class EmulatedBuffer(Buffer):
-    """Matrices without their padding.
+    """Matrices: operands of products as the host's gemm packs them, other bf16 as it is, all else as float32.
 
-    Operands of products as the host's gemm packs them, all else as float32.
+    Other bf16 has its padding, of zeros.
     """
 
     def __init__(self, layout: Layout, gemm: HostGemm | None, threads: Threads, out: F32 | None) -> None:
@@ -77,7 +84,10 @@ class EmulatedBuffer(Buffer):
         self._threads = threads
         self._gemm = gemm  # None: not an operand of a product
         self.packed: Packed | None = None
+        self.words: Words | None = None  # (batch, *padded), of bf16 that is no operand of a product
         self.result: F32 | None = None  # (batch, rows, cols)
+        self._numbers: F32 | None = None  # `result`, where it was written
+        self._derived: dict[Any, Any] = {}
         self.out = out  # where a result goes; None: to memory of its own
 
     @property
@@ -98,15 +108,22 @@ class EmulatedBuffer(Buffer):
         if matrix.shape != layout.shape:
             raise PlanError(f"a matrix of shape {matrix.shape} does not fit a buffer of {layout}")
         matrix = matrix.reshape(layout.batch, layout.rows, layout.cols)
-        if self._gemm is None:
-            self.result = matrix.astype("f4")  # a copy: whoever wrote may change it
-            if layout.dtype is DType.BF16:
-                on_grid(self.result, layout.rounding, self.result)
+        self._derived.clear()
+        if self._gemm is None and layout.dtype is DType.BF16:
+            if self.words is None:
+                self.words = np.zeros((layout.batch, *layout.padded), np.uint16)
+            rounded = to_bf16(matrix.astype("f4", copy=False), layout.rounding)
+            self.words[:, : layout.rows, : layout.cols] = rounded.view(np.uint16)
+        elif self._gemm is None:
+            if self._numbers is None:
+                self._numbers = np.empty((layout.batch, layout.rows, layout.cols), np.float32)
+            self._numbers[...] = matrix  # a copy: whoever wrote may change it
+            self.result = self._numbers
         else:
             self.packed = self._gemm.pack(matrix, self.form, self._threads, self.packed)
 
     def read(self) -> F32:
-        if self.result is None and self.packed is None:
+        if self.result is None and self.packed is None and self.words is None:
             raise PlanError(f"a buffer of {self.layout} is read before anything was written to it")
         values = self.matrices().reshape(self.layout.shape)
         if self.out is None or np.may_share_memory(values, self.out):
@@ -115,7 +132,8 @@ class EmulatedBuffer(Buffer):
         return self.out
 
     def close(self) -> None:
-        self.packed = self.result = self.out = None
+        self.packed = self.result = self.out = self.words = self._numbers = None
+        self._derived.clear()
 
     @property
     def written(self) -> Packed:
@@ -128,9 +146,31 @@ class EmulatedBuffer(Buffer):
         """(batch, rows, cols) float32 of what was written."""
         if self._gemm is not None:
             return self._gemm.unpack(self.written, self.form)
+        if self.words is not None:
+            return values_of(self.words[:, : self.layout.rows, : self.layout.cols], are_bf16=True)
         if self.result is None:
             raise PlanError("an operand was never written: write every operand before the plan runs")
         return self.result
+
+    def memory(self) -> Words:
+        """As the array has it, flat, of a matrix that is one tile."""
+        if self.words is not None:
+            return self.words.reshape(-1)
+        if self.result is None:
+            raise PlanError("an operand was never written: write every operand before the plan runs")
+        return self.result.reshape(-1).view(np.uint16)
+
+    def derived(self, key: Hashable, make: Callable[[Words], T]) -> T:
+        """What `make` makes of what was written, kept until something else is written."""
+        if key not in self._derived:
+            self._derived[key] = make(self.memory())
+        found: T = self._derived[key]
+        return found
+
+    def give_back_memory(self) -> None:
+        """What was derived is all that is read from here on."""
+        assert self._derived
+        self.words = self.result = self._numbers = None
 
     def operand(self, index: int, rows: slice) -> F32:
         if self._gemm is None:
@@ -168,6 +208,7 @@ class Emulator(Device):
         super().__init__(target, threads or Threads(), checked=checked)
         self.fidelity = fidelity
         self._mapped: WeakSet[EmulatedBuffer] = WeakSet()  # weights in files, of all views of this device
+        self._workspaces: dict[Contract, Words] = {}  # of all views
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
             build_meanwhile(host_gemm.SOURCE)
@@ -201,9 +242,11 @@ class Emulator(Device):
 
     def kept_form(self, layer: Linear | Matmul) -> str | None:
         with self._lock:
-            buffer = self._alloc_weight(layer, self._plan_of_weight(layer))
-        if not isinstance(buffer, EmulatedBuffer) or buffer.layout.operand not in SIDES:
-            return None
+            plan = self._plan_of_weight(layer)
+            if plan is None or plan.weight is None or plan.weight.operand not in SIDES:
+                return None
+            buffer = self._alloc_weight(plan)
+        assert isinstance(buffer, EmulatedBuffer)
         form = buffer.form
         return f"{form.rows} x {form.cols} {form.dtype} {form.rounding} as {buffer.gemm.form_of_rhs}"
 
@@ -213,7 +256,9 @@ class Emulator(Device):
 
     def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
         with self._lock:
-            buffer = self._alloc_weight(layer, self._plan_of_weight(layer))
+            plan = self._plan_of_weight(layer)
+            assert plan is not None  # it has a kept_form
+            buffer = self._alloc_weight(plan)
             assert isinstance(buffer, EmulatedBuffer)
             buffer.packed = kept
             self._mapped.add(buffer)  # its file is closed with it: a device may outlive its models
@@ -221,6 +266,7 @@ class Emulator(Device):
 
     def trim(self) -> None:
         with self._lock:
+            self._workspaces.clear()
             for buffer in self._mapped:
                 if buffer.packed is not None:
                     give_back_pages(buffer.packed)
@@ -237,12 +283,53 @@ class Emulator(Device):
             c.result, executed = multiply_box(
                 plan, walk.box, a.gemm, a.written, b.written, self.threads, c.whole_rows_of_out()
             )
+        elif isinstance(plan, LayerPlan) and self.fidelity is Fidelity.FAST:
+            executed = self._run_phases(plan, operands, results[0])
         else:
             given = [operand.matrices() for operand in operands]
             written, executed = run_dispatches(plan, walk.walk, given, self.threads)
             for result, values in zip(results, written, strict=True):
                 result.result = values
         return _stats(plan, executed, perf_counter() - start)
+
+    def _run_phases(
+        self, plan: LayerPlan, operands: Sequence[EmulatedBuffer], result: EmulatedBuffer
+    ) -> Executed:
+        """The dispatch of a layer kernel."""
+        contract, target = plan.kernel, self.target
+        assert isinstance(plan.op, (Linear, Attention, EncoderLayer))
+        phases, gemm = contract.phases, self._gemm_of(form(Side.RHS, TILE, TILE))
+        given = {operand.layout.operand: operand for operand in operands}
+        told = given.pop("HEADERS").derived(phases, lambda words: told_of(phases, words, target))
+        products: tuple[Product | None, ...] = (None,) * len(phases)
+        if "WEIGHTS" in given:
+            stored = given.pop("WEIGHTS")
+            key = tuple((phase.b, phase.K, phase.N) for phase in phases if isinstance(phase, Gemm))
+            products = stored.derived(
+                key, lambda words: products_of(phases, words, target, gemm, self.threads)
+            )
+            stored.give_back_memory()
+        memory = {name: operand.memory() for name, operand in given.items()}
+        *_, y = contract.arguments
+        memory["Y"] = np.empty(y.nbytes // 2, np.uint16)
+        memory["Y"][1::OBJECT] = unwritten(1)  # in each stretch that no phase writes
+        if work := next((a for a in contract.arguments if a.is_workspace), None):
+            memory["WORK"] = self._workspace(contract, work.elements)
+        run_phases(phases, told, products, rows_of(plan.op), memory, gemm, self.threads)
+        rows, cols = result.layout.rows, result.layout.cols
+        whole = memory["Y"].reshape(result.layout.padded[0], -1)  # two words for each fp32
+        made = whole[:rows, : cols * y.dtype.nbytes // DType.BF16.nbytes]
+        result.result = values_of(made, are_bf16=y.dtype is DType.BF16)[None]
+        return Executed(1, 1)
+
+    def _workspace(self, contract: Contract, elements: int) -> Words:
+        """Zeros at first; then as the last dispatch of the kernel left it."""
+        kept = self._workspaces.pop(contract, None)
+        if kept is None:
+            kept = np.zeros(elements, np.uint16)
+        self._workspaces.clear()  # one kernel after the other: an encoder has one
+        self._workspaces[contract] = kept
+        return kept
 
     # -------------------------------------------------------------- the same in fewer passes over memory
 
@@ -318,9 +405,7 @@ class Emulator(Device):
         assert isinstance(plan, MatmulPlan)
         weight = values[part.operands["weight"]]
         if not isinstance(weight, Buffer):  # in a buffer of its own: several may have one layout
-            staged = self.alloc(plan.b)
-            staged.write(weight)
-            weight = staged
+            weight = self._kept(plan.b, weight)
         if weight.layout != plan.b:
             raise PlanError(f"B lies as {weight.layout}, the plan reads {plan.b}")
         assert isinstance(weight, EmulatedBuffer)
