@@ -91,7 +91,7 @@ def test_the_transcript_comes_from_the_weights_on_the_device(
     samples = speech["sns-0920.wav"]
     with Model(tiny_en, Emulator()) as model:
         right = model.transcribe(samples, ENGLISH).text
-        weight = model.encoder.blocks[0].weights["mlp0_weight"]
+        weight = model.encoder.blocks[0].held["mlp0_weight"]
         assert isinstance(weight, Buffer)
         random = np.random.default_rng(0).standard_normal(weight.layout.shape)
         weight.write(random.astype(np.float32))
@@ -177,9 +177,9 @@ def test_a_long_recording_is_transcribed_window_by_window(
 
 def test_windows_in_batches_say_the_same(tiny_model: Model, long_speech: F32) -> None:
     blocks = tiny_model.encoder.blocks
-    weights = [block.weights["mlp0_weight"] for block in blocks]
+    weights = [block.held["mlp0_weight"] for block in blocks]
     done = tiny_model.transcribe(long_speech, TranscribeOptions(language="en", batch_size=2))
-    assert [block.weights["mlp0_weight"] for block in blocks] == weights  # nothing staged anew
+    assert [block.held["mlp0_weight"] for block in blocks] == weights  # nothing staged anew
     assert done.took.encoder.windows >= 2
     assert {run.name: run.stats.calls for run in done.took.encoder.runs}["conv1"] == done.took.encoder.windows
     segments = done.transcript.segments
