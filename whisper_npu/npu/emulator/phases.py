@@ -304,5 +304,6 @@ def add_and_normalise(x: F32, added: F32 | None, total: F32 | None, normed: Word
 
 def fused(sums: F32 | np.float32, a: F32 | np.float32, b: F32 | np.float32) -> F32:
     """As `numerics.mac`, in fp32: a product of two bf16 is exact there."""
-    result: F32 = np.asarray(sums + np.multiply(a, b, dtype=np.float32), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result: F32 = np.asarray(sums + np.multiply(a, b, dtype=np.float32), np.float32)
     return result
