@@ -19,9 +19,10 @@ FAST_TESTS := tests/unit/test_cache.py tests/unit/test_staging.py tests/unit/tes
 	tests/unit/apps/test_outputs.py tests/unit/checkpoint/test_decoder.py tests/unit/checkpoint/test_hostile.py \
 	tests/unit/transcription/test_loop.py tests/unit/transcription/test_model.py
 FUZZ_SEEDS ?= 20
-# A process per core; the tests of a file stay together, as they share what was costly to make. Files come in
-# their order: pytest-xdist's own puts those with few tests last, and among them are the longest.
-SPREAD := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# A process more than there are cores, since some tests wait; the tests of a file stay together, as they share what
+# was costly to make. Files come in their order: pytest-xdist's own puts those with few tests last, and among them are
+# the longest.
+SPREAD := -n $(shell expr $$(nproc) + 1) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 MUTANTS := --jobs 1
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
