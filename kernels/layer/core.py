@@ -42,16 +42,21 @@ from whisper_npu.host.bf16 import to_bf16
 from whisper_npu.host.vmac import accumulate_in_numpy
 from whisper_npu.kernels.core import CoreFunction, CoreSource, Parameter, Sizes
 from whisper_npu.kernels.layer import numerics
-from whisper_npu.kernels.layer.phases import KEYS, MAX_BIASES, MAX_KEYS, NUMBERS, TILE, UNIT, Number
+from whisper_npu.kernels.layer.phases import (
+    KEPT,
+    KEYS,
+    MASK_WORDS,
+    NUMBERS,
+    TILE,
+    UNIT,
+    Number,
+)
 from whisper_npu.kernels.norm.kernel import WIDTH
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Activation, Direction
 
 Array = NDArray[Any]
 IN, OUT, INOUT = Direction.IN, Direction.OUT, Direction.INOUT
-
-KEPT = MAX_BIASES  # f32
-MASK_WORDS = MAX_KEYS // KEYS  # one for each object of keys
 
 
 def functions(target: Target, sizes: Sizes) -> tuple[CoreFunction, ...]:

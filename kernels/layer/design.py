@@ -18,11 +18,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from whisper_npu.kernels.core import CoreFunction
-from whisper_npu.kernels.layer.core import KEPT, LAYER_CC, MASK_WORDS, functions
+from whisper_npu.kernels.layer.core import LAYER_CC, functions
 from whisper_npu.kernels.layer.movement import A, B, C, Stream, streams
 from whisper_npu.kernels.layer.phases import (
     HALVES,
+    KEPT,
     KEYS,
+    MASK_WORDS,
     MAX_BIASES,
     MAX_KEYS,
     MAX_ROW,
@@ -38,6 +40,7 @@ from whisper_npu.kernels.layer.phases import (
     row_length,
 )
 from whisper_npu.kernels.layer.weights import numbers_of
+from whisper_npu.kernels.layer.work import DEPTH_AB, DEPTH_C
 from whisper_npu.kernels.mlir import (
     Array,
     DesignParameterError,
@@ -55,7 +58,6 @@ from whisper_npu.npu.contract import Argument
 from whisper_npu.npu.targets import Target
 from whisper_npu.ops import Activation
 
-DEPTH, DEPTH_C = 2, 1  # buffers of A and B, and of C in a core: two would not leave room for the sums
 BF16 = "bf16"
 # What a core's loops end at.
 LOOPS = (
@@ -101,8 +103,8 @@ def text_of(
         a_order, b_order = _in_micro_tiles(target, "A"), _in_micro_tiles(target, "B")
         for j in array.rows:
             along_row = [core(c, j) for c in array.columns]
-            text.fifo(f"{A}_{j}", (j, 0), [(j, 1)], DEPTH, (OBJECT,), BF16)
-            text.fifo(f"A_L2L1_{j}", (j, 1), along_row, DEPTH, (TILE, TILE), BF16, a_order)
+            text.fifo(f"{A}_{j}", (j, 0), [(j, 1)], DEPTH_AB, (OBJECT,), BF16)
+            text.fifo(f"A_L2L1_{j}", (j, 1), along_row, DEPTH_AB, (TILE, TILE), BF16, a_order)
             text.link([f"{A}_{j}"], [f"A_L2L1_{j}"])
         # L1 holds buffers of one size in the order of their fifos (verifier/memory_map.py): with C between A
         # and B a core's four pairs of A and B share a bank once, not twice.
@@ -110,13 +112,13 @@ def text_of(
             for j in array.rows:
                 text.fifo(f"C_L1L2_{c}_{j}", core(c, j), [(c, 1)], DEPTH_C, (TILE, TILE), BF16)
             joined = (len(array.rows) * OBJECT,)
-            text.fifo(f"{C}_{c}", (c, 1), [(c, 0)], DEPTH, joined, BF16, _in_rows(target))
+            text.fifo(f"{C}_{c}", (c, 1), [(c, 0)], DEPTH_AB, joined, BF16, _in_rows(target))
             pieces = [f"C_L1L2_{c}_{j}" for j in array.rows]
             text.link(pieces, [f"{C}_{c}"], [j * OBJECT for j in array.rows])
         for c in array.columns:
             up_column = [core(c, j) for j in array.rows]
-            text.fifo(f"{B}_{c}", (c, 0), [(c, 1)], DEPTH, (OBJECT,), BF16, from_stream=SPREAD)
-            text.fifo(f"B_L2L1_{c}", (c, 1), up_column, DEPTH, (TILE, TILE), BF16, b_order)
+            text.fifo(f"{B}_{c}", (c, 0), [(c, 1)], DEPTH_AB, (OBJECT,), BF16, from_stream=SPREAD)
+            text.fifo(f"B_L2L1_{c}", (c, 1), up_column, DEPTH_AB, (TILE, TILE), BF16, b_order)
             text.link([f"{B}_{c}"], [f"B_L2L1_{c}"])
 
         text.section("Core task")

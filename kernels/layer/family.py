@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
-
-from whisper_npu.dtypes import F32, DType
+from whisper_npu.dtypes import DType
 from whisper_npu.kernels.layer.kernel import (
     LayerContract,
     contract_named,
@@ -18,6 +16,7 @@ from whisper_npu.kernels.layer.kernel import (
     plan_of,
 )
 from whisper_npu.kernels.layer.phases import D_HEAD, KEYS
+from whisper_npu.kernels.norm.family import has_design, host_arrays, kernel_of
 from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
@@ -57,15 +56,6 @@ def core_sources() -> tuple[CoreSource, ...]:
     return (LAYER_CC,)
 
 
-def kernel_of(contract: Contract) -> None:
-    """It makes no product by itself."""
-    return
-
-
-def has_design(contract: Contract) -> bool:
-    return True
-
-
 def design(contract: Contract, toolchain: Generation = NEWEST) -> str:
     """What streams is bf16: each fp32 of an argument goes as two of them."""
     from whisper_npu.kernels.layer.design import text_of
@@ -98,9 +88,3 @@ def trial(contract: Contract) -> Plan:
 
 def dispatch(contract: Contract) -> Plan:
     return trial(contract)
-
-
-def host_arrays(plan: Plan, inputs: tuple[F32, ...]) -> list[NDArray[Any]]:
-    from whisper_npu.kernels.host_arrays import laid_out
-
-    return [laid_out(x, layout) for x, layout in zip(inputs, plan.inputs, strict=True)]

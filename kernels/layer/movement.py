@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from whisper_npu.kernels.layer.phases import (
+    BF16_BYTES,
     D_HEAD,
     HALVES,
     KEYS,
@@ -31,7 +32,6 @@ from whisper_npu.kernels.tasks import Loop, task_number
 from whisper_npu.npu.targets import WORD_BYTES, Target
 
 HEADERS, WEIGHTS = "HEADERS", "WEIGHTS"  # arguments
-BF16_BYTES = 2
 A, B, C = "A_L3L2", "B_L3L2", "C_L2L3"
 
 

@@ -35,10 +35,13 @@ from whisper_npu.ops import Activation
 
 TILE = 64  # m = k = n of a core's step
 OBJECT = TILE * TILE  # bf16 of an object
+BF16_BYTES = 2
 KEYS = TILE // 2  # of an object of B in attention: so many rows of K, and as many of V below them
 D_HEAD = TILE  # of every head: Whisper has no other
 MAX_BIASES = 640  # of one column of cores in a phase
 MAX_KEYS = 8192
+KEPT = MAX_BIASES  # fp32 that a core keeps beside its sums
+MASK_WORDS = MAX_KEYS // KEYS  # of 32 bits that a core keeps: one for each object of keys
 HALVES = 2  # objects of a unit of rows: 2,048 fp32 each
 UNIT = OBJECT  # fp32 that a core holds: what `Rows` takes at a time
 MIN_ROW, MAX_ROW = 512, 2048  # numbers from one row of the residual stream to the next

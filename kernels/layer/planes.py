@@ -22,10 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.kernels.layer.phases import TILE, UNIT, Matrix, Units, padded, row_length
+from whisper_npu.kernels.layer.phases import BF16_BYTES, TILE, UNIT, Matrix, Units, padded, row_length
 from whisper_npu.npu.targets import WORD_BYTES, Target
 
-BF16_BYTES = 2
 SUMS = 2  # planes of halves
 
 
@@ -55,11 +54,6 @@ class Planes:
         """The normalised rows."""
         assert self.planes > SUMS
         return Matrix(self.argument, self.offset + SUMS * self._plane, self.row, self.block, self._step)
-
-    @property
-    def first(self) -> Matrix:
-        """Rows of bf16 over plane 0: what is added to the stream may lie there, and then its sum."""
-        return Matrix(self.argument, self.offset, self.row, self.block, self._step)
 
     @property
     def _plane(self) -> int:

@@ -42,7 +42,6 @@ BF16 = NDArray[ml_dtypes.bfloat16]
 
 BIASES_AT = 2 * NUMBERS  # in a header
 MASK_AT = BIASES_AT + 2 * MAX_BIASES
-KEYS_OF_NUMBER = 8  # so many bits of a mask are a whole number that bf16 holds
 
 
 def objects_of_column(phase: Phase, target: Target) -> int:

@@ -24,9 +24,9 @@ from whisper_npu.kernels.layer.numerics import (
 )
 from whisper_npu.kernels.layer.phases import (
     D_HEAD,
+    KEPT,
     KEYS,
-    MAX_BIASES,
-    MAX_KEYS,
+    MASK_WORDS,
     NUMBERS,
     OBJECT,
     TILE,
@@ -42,13 +42,15 @@ from whisper_npu.kernels.norm.kernel import ROW_CYCLES
 from whisper_npu.npu.contract import Work
 from whisper_npu.npu.targets import CoreRate, Target
 
-DEPTH_AB = 2  # objects of A and of B in a core: one is filled while the core works on the other
+# Objects of A and of B in a core: one is filled while the core works on the other. Two of C would not leave
+# room for the sums.
+DEPTH_AB, DEPTH_C = 2, 1
 
 
 def l1_bytes(target: Target) -> int:
     """Objects of A, B and C, sums, kept, mask, numbers, stack."""
-    objects = (2 * DEPTH_AB + 1) * OBJECT * DType.BF16.nbytes
-    numbers = UNIT + MAX_BIASES + MAX_KEYS // KEYS + NUMBERS
+    objects = (2 * DEPTH_AB + DEPTH_C) * OBJECT * DType.BF16.nbytes
+    numbers = UNIT + KEPT + MASK_WORDS + NUMBERS
     return objects + DType.F32.nbytes * numbers + target.stack_bytes
 
 

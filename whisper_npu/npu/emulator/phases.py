@@ -261,7 +261,7 @@ def epilogue(sums: F32, bias: F32, out: NDArray[Any], *, gelu: bool) -> None:
 
 
 def powers(scores: F32, masked: NDArray[np.intp], *, in_bf16: bool) -> tuple[Packed, F32]:
-    """2^(scores - their maximum, rounded up), in the memory of scores, and each row's sum (rows,).
+    """2^(scores - their maximum as a whole number), in the memory of scores, and each row's sum (rows,).
 
     masked: indices of the keys that do not count.
     """
