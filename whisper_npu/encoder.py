@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from whisper_npu.attention_npu import fused_qkv
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
-from whisper_npu.layers import Conv1d, LayerNorm, conv1d_op, conv1d_weight
 from whisper_npu.npu.device import Buffer, Device, Value
-from whisper_npu.ops import EncoderLayer, Linear, Norm, Op
+from whisper_npu.ops import EncoderLayer, Norm, Op, Stem
 from whisper_npu.staging import KeptIn, Weight, stage
 
 Weights = Mapping[str, NDArray[np.floating]]
@@ -76,8 +75,7 @@ def encoder_shapes(dims: ModelDimensions) -> dict[str, tuple[int, ...]]:
 class EncoderOps:
     """Everything that one window is, in order: what runs, what kernels are chosen for, what reports count."""
 
-    conv1: Linear
-    conv2: Linear
+    stem: Stem
     blocks: tuple[EncoderLayer, ...]
     ln_post: Norm
 
@@ -86,8 +84,7 @@ class EncoderOps:
         n_ctx, n_state = dims.n_audio_ctx, dims.n_audio_state
         block = EncoderLayer(n_ctx, n_state, dims.n_audio_head, dims.n_audio_mlp)
         return cls(
-            conv1d_op(2 * n_ctx, dims.n_mels, n_state, stride=1, residual=False, name="conv1"),
-            conv1d_op(2 * n_ctx, n_state, n_state, stride=2, residual=True, name="conv2"),
+            Stem(n_ctx, dims.n_mels, n_state),
             (block,) * dims.n_audio_layer,
             Norm(n_ctx, n_state, name="ln_post"),
         )
@@ -96,19 +93,24 @@ class EncoderOps:
 def encoder_ops(dims: ModelDimensions) -> tuple[Op, ...]:
     """The ops of one window, in order."""
     ops = EncoderOps.of(dims)
-    return (ops.conv1, ops.conv2, *ops.blocks, ops.ln_post)
+    return (ops.stem, *ops.blocks, ops.ln_post)
 
 
 def encoder_products(dims: ModelDimensions, weights: Weights) -> dict[str, Weight]:
     """Every weight of a matrix product, as the device multiplies by it, for `staging.stage`."""
     ops = EncoderOps.of(dims)
     products = {
-        "conv1": Weight(ops.conv1, lambda: conv1d_weight(weights["conv1.weight"])),
-        "conv2": Weight(ops.conv2, lambda: conv1d_weight(weights["conv2.weight"])),
+        "conv1": Weight(ops.stem.conv1, lambda: _conv_weight(weights["conv1.weight"])),
+        "conv2": Weight(ops.stem.conv2, lambda: _conv_weight(weights["conv2.weight"])),
     }
     for layer, op in enumerate(ops.blocks):
         products |= _block_products(f"blocks.{layer}.", op, weights)
     return products
+
+
+def _conv_weight(weight: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(out, in, 3), as PyTorch stores it, as the product's (3 * in, out)."""
+    return weight.transpose(0, 2, 1).reshape(len(weight), -1).T
 
 
 def _block_products(prefix: str, op: EncoderLayer, weights: Weights) -> dict[str, Weight]:
@@ -152,14 +154,12 @@ class AudioEncoder:
         products = encoder_products(dims, weights)
         staged = _Staged(products, stage(products, device, kept_in))
         ops = EncoderOps.of(dims)
-        self.conv1 = Conv1d(ops.conv1, staged["conv1"], weights["conv1.bias"], device, stride=1)
-        self.conv2 = Conv1d(ops.conv2, staged["conv2"], weights["conv2.bias"], device, stride=2)
-        self.positional_embedding = _f32(weights["positional_embedding"])  # (n_audio_ctx, n_state) f32
+        self.stem = _Step(ops.stem, _of_stem(staged, weights), device)
         self.blocks = [
-            ResidualAttentionBlock(op, f"blocks.{layer}.", staged, weights, device)
+            _Step(op, _of_block(f"blocks.{layer}.", op, staged, weights), device)
             for layer, op in enumerate(ops.blocks)
         ]
-        self.ln_post = LayerNorm(ops.ln_post, weights["ln_post.weight"], weights["ln_post.bias"], device)
+        self.ln_post = _Step(ops.ln_post, _of_ln_post(weights), device)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -169,16 +169,17 @@ class AudioEncoder:
     def __call__(self, mel: F32) -> F32:
         """mel: (n_mels, 2 * n_audio_ctx) float32. Returns (n_audio_ctx, n_audio_state) float32.
 
-        Raises UsageError for a mel of another shape.
+        Between two steps x may stay on the device. Raises UsageError for a mel of another shape.
         """
         expected = (self.dims.n_mels, 2 * self.dims.n_audio_ctx)
         if mel.shape != expected:
             raise UsageError(f"the mel has shape {mel.shape}, this model takes {expected}")
-        x = self.conv1(mel.T)  # (2 * n_ctx, n_state)
-        x = self.conv2(x, residual=self.positional_embedding)  # (n_ctx, n_state)
+        x = self.stem(mel.T)  # (n_ctx, n_state)
         for block in self.blocks:
             x = block(x)  # (n_ctx, n_state)
-        return self.ln_post(x)
+        features = np.empty(self.shape, np.float32)
+        self.ln_post(x, features)
+        return features
 
 
 def prepared_encoder(
@@ -192,44 +193,56 @@ def prepared_encoder(
     return AudioEncoder(dims, weights, device.prepared(encoder_ops(dims), kernel), kept_in)
 
 
-class ResidualAttentionBlock:
-    """x + attention(norm(x)), and to that the feed-forward of its norm.
+class _Step:
+    """An op of one window, whose constants lie on the device. `ops.EncoderLayer` reads like the paper."""
 
-    `ops.EncoderLayer` reads like the paper.
-    """
-
-    def __init__(
-        self, op: EncoderLayer, prefix: str, staged: _Staged, weights: Weights, device: Device
-    ) -> None:
-        """prefix: of the block's names in staged and weights."""
+    def __init__(self, op: Op, constants: Mapping[str, Value], device: Device) -> None:
         self.op, self.device = op, device
-
-        def vector(name: str) -> F32:
-            return _f32(weights[prefix + name])
-
-        q_bias, v_bias = vector("attn.query.bias"), vector("attn.value.bias")
-        k_bias = np.zeros_like(q_bias)  # the key projection has none
-        constants: dict[str, Value] = {
-            "attn_ln_weight": vector("attn_ln.weight"),
-            "attn_ln_bias": vector("attn_ln.bias"),
-            "qkv_weight": staged[f"{prefix}qkv"],
-            "qkv_bias": fused_qkv(q_bias, k_bias, v_bias, op.n_head),
-            "out_weight": staged[f"{prefix}out"],
-            "out_bias": vector("attn.out.bias"),
-            "mlp_ln_weight": vector("mlp_ln.weight"),
-            "mlp_ln_bias": vector("mlp_ln.bias"),
-            "mlp0_weight": staged[f"{prefix}mlp0"],
-            "mlp0_bias": vector("mlp.0.bias"),
-            "mlp2_weight": staged[f"{prefix}mlp2"],
-            "mlp2_bias": vector("mlp.2.bias"),
-        }
         self.held = device.hold(op, constants)
 
-    def __call__(self, x: F32) -> F32:
-        """x: (n_ctx, n_state) float32 in and out."""
-        y = np.empty(x.shape, np.float32)
-        self.device.run(self.op, {"x": x, "y": y} | self.held)
-        return y
+    def __call__(self, x: Value, y: F32 | None = None) -> Value:
+        """x, y: (n_ctx, n_state) float32. y: where to; None: where the next step reads it best."""
+        to = self.device.result(self.op) if y is None else y
+        self.device.run(self.op, {"x": x, "y": to} | self.held)
+        return to
+
+
+def _of_stem(staged: _Staged, weights: Weights) -> dict[str, Value]:
+    return {
+        "conv1_weight": staged["conv1"],
+        "conv1_bias": _f32(weights["conv1.bias"]),
+        "conv2_weight": staged["conv2"],
+        "conv2_bias": _f32(weights["conv2.bias"]),
+        "residual": _f32(weights["positional_embedding"]),
+    }
+
+
+def _of_block(prefix: str, op: EncoderLayer, staged: _Staged, weights: Weights) -> dict[str, Value]:
+    """prefix: of the block's names in staged and weights."""
+
+    def vector(name: str) -> F32:
+        return _f32(weights[prefix + name])
+
+    q_bias, v_bias = vector("attn.query.bias"), vector("attn.value.bias")
+    k_bias = np.zeros_like(q_bias)  # the key projection has none
+    return {
+        "attn_ln_weight": vector("attn_ln.weight"),
+        "attn_ln_bias": vector("attn_ln.bias"),
+        "qkv_weight": staged[f"{prefix}qkv"],
+        "qkv_bias": fused_qkv(q_bias, k_bias, v_bias, op.n_head),
+        "out_weight": staged[f"{prefix}out"],
+        "out_bias": vector("attn.out.bias"),
+        "mlp_ln_weight": vector("mlp_ln.weight"),
+        "mlp_ln_bias": vector("mlp_ln.bias"),
+        "mlp0_weight": staged[f"{prefix}mlp0"],
+        "mlp0_bias": vector("mlp.0.bias"),
+        "mlp2_weight": staged[f"{prefix}mlp2"],
+        "mlp2_bias": vector("mlp.2.bias"),
+    }
+
+
+def _of_ln_post(weights: Weights) -> dict[str, Value]:
+    return {"weight": _f32(weights["ln_post.weight"]), "bias": _f32(weights["ln_post.bias"])}
 
 
 def _f32(array: NDArray[np.floating]) -> F32:

@@ -60,6 +60,10 @@ class Buffer(ABC):
         """Some rows of a matrix of the batch as the device reads it, rounded. Only of what was written."""
 
     @abstractmethod
+    def lying_as(self, layout: Layout) -> Buffer:
+        """The same memory as an operand of another plan, whose layout says the same of it."""
+
+    @abstractmethod
     def close(self) -> None:
         """Give the memory back. The buffer is of no use afterwards; what `read` gave stays."""
 
@@ -75,8 +79,21 @@ class Together:
     buffers: Mapping[str, Buffer]  # by the names of the plan's operands
 
 
-# An operand of an op: an array of the host, one that is staged on the device, or one of several held there.
-Value = F32 | Buffer | Together
+@dataclass(frozen=True)
+class Staying:
+    """A result that stays on the device, for other ops to read: from `Device.result`."""
+
+    plan: Plan  # that writes it
+    buffer: Buffer
+
+    def array(self) -> F32:
+        """As an op gives it. The host reads it from the device."""
+        return self.plan.turned_back(self.buffer.read())
+
+
+# An operand of an op: an array of the host, one that is staged on the device, one of several held there, or
+# what another op left there.
+Value = F32 | Buffer | Together | Staying
 
 
 @dataclass(frozen=True)
@@ -409,20 +426,55 @@ class Device(ABC):
         self._load(plan.contract)
         return plan
 
+    def result(self, op: Op, name: str = "y") -> Value:
+        """Memory for a result of an op that other ops read: `run` takes it for the one, then for the others.
+
+        Where the op's kernel leaves it as kernels read it, it stays on the device, and no other result takes
+        its place as long as somebody has it. Otherwise it is an array of the host.
+        """
+        with self._lock:
+            plan = self._planned(op)
+            layout = None if plan is None else plan.passed_on(name)
+            if plan is None or layout is None:
+                (shape,) = (operand.shape for operand in op.outputs if operand.name == name)
+                return np.empty(shape, np.float32)
+            self._load(plan.contract)
+            return Staying(plan, self._alloc_staying(layout))
+
+    def _alloc_staying(self, layout: Layout) -> Buffer:
+        """For a result that the next op reads where it lies."""
+        return self.alloc(layout)
+
     def run(self, op: Op, operands: Mapping[str, Value]) -> Stats:
         """Run an op. operands: for each of `op.operands` an array of its shape; results are written in place.
 
         Arrays may have any strides. Inputs are float32 or convertible to it; results are float32, in memory
-        that no input has. A weight may be what `stage` gave, what stays the same what `hold` gave. Raises
-        PlanError where an operand is missing, unknown, or cannot be used, DeviceError where the device fails.
+        that no input has. A weight may be what `stage` gave, what stays the same what `hold` gave, and what
+        `result` gave goes from one op to the next. Raises PlanError where an operand is missing, unknown, or
+        cannot be used, DeviceError where the device fails.
         """
         _check(op, operands)
         self.threads.check_open()
         with self._lock, self.recording() as recording:
-            if any(isinstance(v, Together) and v.plan != self._planned(op) for v in operands.values()):
-                raise PlanError(f"what was held for another op or device is given to {op}: hold it for this")
-            self._run_schedule(self._scheduled(op), dict(operands))
+            plan, values = self._planned(op), dict(operands)
+            for name, value in operands.items():
+                if isinstance(value, Together) and value.plan != plan:
+                    raise PlanError(
+                        f"what was held for another op or device is given to {op}: hold it for this"
+                    )
+                if isinstance(value, Staying) and not self._stays(op, plan, name, value):
+                    values[name] = value.array()
+            self._run_schedule(self._scheduled(op), values)
         return recording.stats
+
+    def _stays(self, op: Op, plan: Plan | None, name: str, value: Staying) -> bool:
+        """Whether a run takes it where it lies. Raises PlanError where it is a result, and of another op."""
+        if any(operand.name == name for operand in op.outputs):
+            if value.plan != plan:
+                raise PlanError(f"{name} of {op.name} is memory for another op's result: ask for this op's")
+            return True
+        layout = None if plan is None else plan.passed_on(name)
+        return layout is not None and layout.lies_as(value.buffer.layout)
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
@@ -500,6 +552,8 @@ class Device(ABC):
         self._record(op.name, plan, replace(stats, pack_measured_s=packed - start), start, perf_counter())
         for operand, result in zip(op.outputs, results, strict=True):
             out = values.get(names[operand.name])
+            if isinstance(out, Staying):
+                continue
             if not plan.results_are_views and isinstance(out, np.ndarray):
                 plan.turn_back(result.read(), out)
             else:
@@ -510,10 +564,18 @@ class Device(ABC):
         """The operands that a plan reads. given: the op's inputs, in its order."""
         together = next((value for value in given.values() if isinstance(value, Together)), None)
         if together is None:
-            turned = plan.turned(tuple(given.values()))
+            turned = plan.turned(tuple(x.array() if isinstance(x, Staying) else x for x in given.values()))
             return [self._staged(layout, x) for layout, x in zip(plan.inputs, turned, strict=True)]
-        passing = plan.passing({name: x for name, x in given.items() if name not in plan.constants})
-        values: Mapping[str, Value] = {**together.buffers, **passing}
+        values: dict[str, Value] = dict(together.buffers)
+        arrays = {}
+        for name, x in given.items():
+            if isinstance(x, Staying):
+                layout = plan.passed_on(name)
+                assert layout is not None, name
+                values[layout.operand] = x.buffer.lying_as(layout)
+            elif name not in plan.constants:
+                arrays[name] = x
+        values |= plan.passing(arrays)
         return [self._staged(layout, values[layout.operand]) for layout in plan.inputs]
 
     def _check_product(
@@ -544,6 +606,8 @@ class Device(ABC):
         """After a wrong result: make anew whatever can be for this kernel."""
 
     def _result(self, plan: Plan, layout: Layout, out: Value | None) -> Buffer:
+        if isinstance(out, Staying):
+            return out.buffer
         if out is None or not plan.results_are_views:
             return self._alloc_passing(layout)
         assert isinstance(out, np.ndarray)
@@ -608,7 +672,7 @@ def _check(op: Op, operands: Mapping[str, Value]) -> None:
         given, of = operands[operand.name], f"{operand.name} of {op.name}"
         if isinstance(given, Buffer) and operand.direction is Direction.IN and not operand.is_weight:
             raise PlanError(f"{of} is no weight, and only weights are staged: give an array")
-        if not isinstance(given, (np.ndarray, Buffer, Together)):
+        if not isinstance(given, (np.ndarray, Buffer, Together, Staying)):
             raise PlanError(f"{of} is a {type(given).__name__}, must be an array of NumPy")
         _check_shape(of, given, operand.shape)
         if operand.direction is not Direction.IN:
@@ -630,12 +694,15 @@ def _check_shape(name: str, given: Value, wanted: tuple[int, ...]) -> None:
     """What is held was checked when it was laid out."""
     if isinstance(given, Together):
         return
-    shape = given.layout.operand_shape if isinstance(given, Buffer) else given.shape
+    buffer = given.buffer if isinstance(given, Staying) else given
+    shape = buffer.layout.operand_shape if isinstance(buffer, Buffer) else buffer.shape
     if shape != wanted:
         raise PlanError(f"{name} has shape {shape}, must be {wanted}")
 
 
 def _check_result(name: str, given: Value) -> None:
+    if isinstance(given, Staying):
+        return
     if not isinstance(given, np.ndarray):
         raise PlanError(f"{name} is a result: give a float32 array")
     if given.dtype != np.float32:

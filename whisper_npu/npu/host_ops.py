@@ -8,7 +8,7 @@ import numpy as np
 
 from whisper_npu.host.elementwise import gelu, layer_norm, softmax
 from whisper_npu.host.threads import Threads
-from whisper_npu.ops import EPSILON, Activation, Epilogue, MergeHeads, Norm, Op, Softmax, SplitHeads
+from whisper_npu.ops import EPSILON, Activation, Epilogue, MergeHeads, Norm, Op, Softmax, SplitHeads, Windows
 
 
 def run_on_host(op: Op, values: dict[str, Any], threads: Threads) -> None:
@@ -23,6 +23,12 @@ def run_on_host(op: Op, values: dict[str, Any], threads: Threads) -> None:
             threads.parallel_for_blocks(lambda rows: finish(op, values, rows), op.M, 4 * op.N)
         case Softmax():
             _softmax(op, values, threads)
+        case Windows():
+            windows = op.view(values["x"])  # of rows that overlap
+            if "y" in values:
+                values["y"][...] = windows
+            else:
+                values["y"] = windows
         case SplitHeads():
             for name, view in zip(("q", "k_t", "v"), op.views(values["qkv"]), strict=True):
                 if name in values:

@@ -6,7 +6,7 @@ Cut into tiles, in the order of bytes that a kernel's DMA reads and writes. Pure
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
 from typing import Any
@@ -76,6 +76,10 @@ class Layout:
     @property
     def nbytes(self) -> int:
         return self.batch * prod(self.padded) * self.dtype.nbytes
+
+    def lies_as(self, other: Layout) -> bool:
+        """Whether a bo of the other layout can be read by this one: only the operand's name may differ."""
+        return replace(self, operand=other.operand) == other
 
     def __str__(self) -> str:
         down, across = self.matrix_grid

@@ -95,6 +95,13 @@ class Plan:
         """The plan's other operands. given: the op's other operands."""
         return {}
 
+    def passed_on(self, name: str) -> Layout | None:
+        """How an operand of the op lies that may go from one dispatch to another where it lies.
+
+        None where the host lays it out.
+        """
+        return None
+
     @property
     def weight(self) -> Layout | None:
         """How the op's weight lies where it is staged beforehand; None where it cannot be."""

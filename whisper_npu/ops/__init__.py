@@ -6,6 +6,7 @@ from whisper_npu.ops.linear import Linear
 from whisper_npu.ops.matmul import Batched, Matmul
 from whisper_npu.ops.op import Direction, Numerics, Op, Operand, Part, flattened
 from whisper_npu.ops.rows import EPSILON, Activation, Epilogue, Norm, Softmax
+from whisper_npu.ops.stem import Stem, Windows
 
 __all__ = [
     "EPSILON",
@@ -25,5 +26,7 @@ __all__ = [
     "Part",
     "Softmax",
     "SplitHeads",
+    "Stem",
+    "Windows",
     "flattened",
 ]

@@ -131,6 +131,12 @@ class EmulatedBuffer(Buffer):
         self.out[...] = values
         return self.out
 
+    def lying_as(self, layout: Layout) -> EmulatedBuffer:
+        """Of results only: its values are what there is of them."""
+        same = EmulatedBuffer(layout, None, self._threads, None)
+        same.result = self.result
+        return same
+
     def close(self) -> None:
         self.packed = self.result = self.out = self.words = self._numbers = None
         self._derived.clear()

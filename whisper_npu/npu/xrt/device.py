@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +139,7 @@ class XrtDevice(Device):
         self._trials = trials
         self._folders = tuple(folders)
         self._timeout_ms = max(1, round(1e3 * timeout_seconds))
+        self._free_bos: dict[int, list[Any]] = {}  # by their size: of results that stayed and are not needed
         self._contexts: OrderedDict[str, Context] = OrderedDict()  # by overlay, least recently used first
         self._answered: set[Contract] = set()  # those whose known answer came out right
         # Python may end without a call of close, and a run must not outlive the library.
@@ -193,6 +195,14 @@ class XrtDevice(Device):
     def _alloc_passing(self, layout: Layout) -> Buffer:
         return XrtBuffer(self._driver, layout, self.threads, passing=True)
 
+    def _alloc_staying(self, layout: Layout) -> Buffer:
+        """In a bo that another result had before, where nobody has that one any more."""
+        buffer, free = XrtBuffer(self._driver, layout, self.threads), self._free_bos
+        of_size = free.setdefault(layout.nbytes, [])
+        buffer.stay(of_size.pop() if of_size else self._driver.data_bo(layout.nbytes))
+        weakref.finalize(buffer, of_size.append, buffer.bo).atexit = False
+        return buffer
+
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
         start = perf_counter()
         mine = []
@@ -224,6 +234,7 @@ class XrtDevice(Device):
         """Wait for what runs; release runs, bos and contexts in this order."""
         with self._lock:
             _close_all(self._contexts)
+            self._free_bos.clear()
         self.threads.close()
 
     def _dispatch(
@@ -236,13 +247,14 @@ class XrtDevice(Device):
         dispatches = dispatches_of(plan)
         kernel = self._kernel(plan.contract)
         made = [result_of(plan, number, result) for number, result in enumerate(results)]
+        staying = [result.bo for result in results if result.stays]
         waiting: tuple[Submission, int] | None = None
         completed = submitted = 0
         try:
             for first in range(0, len(dispatches), plan.run_list):
                 submission = kernel.submissions[submitted % 2]
                 with pyxrt_errors(f"{plan.contract.name}: submitting dispatch {first + 1} of {plan.op}"):
-                    submission.submit(dispatches[first : first + plan.run_list], operands)
+                    submission.submit(dispatches[first : first + plan.run_list], operands, staying)
                 submitted += 1
                 if waiting is not None:
                     completed += self._finish(plan, *waiting, made)
@@ -273,7 +285,11 @@ class XrtDevice(Device):
         return len(submission.dispatches)
 
     def _abandon(self, contract: Contract) -> None:
-        """After a failure: close the context, so that the next plan begins with a new one."""
+        """After a failure: close the context, so that the next plan begins with a new one.
+
+        What is left behind may still write to results that stay: nobody gets their memory.
+        """
+        self._free_bos.clear()
         for overlay, context in list(self._contexts.items()):
             if contract in context.kernels:
                 self._contexts.pop(overlay).close()

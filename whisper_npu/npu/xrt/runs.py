@@ -147,16 +147,27 @@ class Submission:
         self._listed = 0
         self._last_place = -1
         self._places: list[_Places] = []
+        self._staying: tuple[Any, ...] = ()  # bos of results that stay where the single run writes them
         self._list_runs = self._last_runs = False  # submitted, and nobody has waited yet
         self.dispatches: Sequence[Dispatch] = ()  # submitted last; the last of them is the single run's
         self._results: list[NDArray[Any]] = []  # (places, batch, rows, cols) each, in the bos of `_places`
         self._gathered: NDArray[Any] = np.empty(0)  # (places, batch, elements), likewise
 
-    def submit(self, dispatches: Sequence[Dispatch], operands: Sequence[XrtBuffer]) -> None:
+    def submit(
+        self, dispatches: Sequence[Dispatch], operands: Sequence[XrtBuffer], staying: Sequence[Any] = ()
+    ) -> None:
+        """staying: bos for the results of a single dispatch, where they stay; none for places of its own."""
+        assert not staying or len(dispatches) == 1
         if len(dispatches) > len(self._runs):
             self._make_places(len(dispatches))
-        self.dispatches = dispatches
-        self._place_last_run(len(dispatches) - 1)
+        self.dispatches, self._staying = dispatches, tuple(staying)
+        if staying:
+            first = FIRST_DATA_ARGUMENT + len(self._contract.arguments) - self._contract.results
+            for argument, bo in enumerate(staying, first):
+                self._runs[0].set_arg(argument, bo)
+            self._last_place = -1
+        else:
+            self._place_last_run(len(dispatches) - 1)
         contract = self._contract
         if contract.gathers:
             for place, dispatch in enumerate(dispatches):
@@ -197,6 +208,8 @@ class Submission:
         return None if last == COMPLETED else Failure(range(listed, listed + 1), last)
 
     def sync_results(self) -> None:
+        if self._staying:
+            return
         for places in self._places[-self._contract.results :]:
             places.sync_from_device(self._driver, len(self.dispatches))
 
@@ -404,11 +417,23 @@ class WholeResult:
         result.set_result(self._matrices)
 
 
-Result = Accumulator | WholeResult
+class StayingResult:
+    """A result that the array leaves in a bo of its own, for another dispatch."""
+
+    def add(self, submission: Submission) -> None:
+        """It is all there is."""
+
+    def give_to(self, result: XrtBuffer) -> None:
+        """It has it."""
+
+
+Result = Accumulator | WholeResult | StayingResult
 
 
 def result_of(plan: Plan, number: int, buffer: XrtBuffer) -> Result:
     """How a result of a plan is put together from what its dispatches write."""
+    if buffer.stays:
+        return StayingResult()
     dispatches, layout = dispatches_of(plan), plan.outputs[number]
     all_of_it = tuple((index, 0) for index in range(layout.batch))  # one tile per matrix, in order
     whole = (
