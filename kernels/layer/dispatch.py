@@ -8,7 +8,9 @@ from functools import lru_cache
 from whisper_npu.dtypes import DType
 from whisper_npu.errors import PlanError
 from whisper_npu.kernels.layer.phases import (
+    BF16_BYTES,
     D_HEAD,
+    HEADERS,
     KEYS,
     MAX_BIASES,
     MAX_KEYS,
@@ -16,6 +18,7 @@ from whisper_npu.kernels.layer.phases import (
     OBJECT,
     TILE,
     UNIT,
+    WEIGHTS,
     Attend,
     Gemm,
     Matrix,
@@ -31,10 +34,11 @@ from whisper_npu.kernels.layer.planes import Planes, planes
 from whisper_npu.kernels.layer.weights import elements, numbers_of
 from whisper_npu.kernels.layer.work import l1_bytes
 from whisper_npu.npu.layout import Layout
-from whisper_npu.npu.targets import Target
-from whisper_npu.ops import Activation, Attention, EncoderLayer, Linear, Op
+from whisper_npu.npu.targets import WORD_BYTES, Target
+from whisper_npu.ops import Activation, Attention, EncoderLayer, Linear, Op, Stem
+from whisper_npu.ops.stem import WIDTH
 
-LayerOp = Linear | Attention | EncoderLayer
+LayerOp = Linear | Attention | EncoderLayer | Stem
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ class Laid:
     y_dtype: DType  # as the array writes it
     y_stream: Planes | None  # where y is a residual stream
     objects: int  # of WEIGHTS
+    headers: str = HEADERS  # the argument that has them
 
 
 def why_not(op: Op, target: Target) -> str | None:
     """What keeps an op from being made whole, with the numbers; None where nothing does."""
-    if not isinstance(op, (Linear, Attention, EncoderLayer)):
-        return f"{op} is neither a linear layer, nor attention, nor an encoder layer"
+    if not isinstance(op, (Linear, Attention, EncoderLayer, Stem)):
+        return f"{op} is neither a linear layer, nor attention, nor an encoder layer, nor a stem"
     if (target.columns, target.core_rows, target.micro_tile) != (4, 4, (4, 8, 4)):
         return (
             f"the array has {target.columns} columns of {target.core_rows} cores, the kernels are for 4 of 4"
@@ -64,6 +69,10 @@ def why_not(op: Op, target: Target) -> str | None:
         return f"a core would hold {l1_bytes(target):,} bytes of {target.l1_bytes:,}"
     if isinstance(op, Linear):
         widths = [op.K] * op.norm + [op.N] * op.residual
+    elif isinstance(op, Stem):
+        widths = [op.n_state]
+        if op.n_mels * BF16_BYTES % WORD_BYTES:
+            return f"its rows have {op.n_mels} numbers, a DMA steps over an even number of bf16"
     else:
         if op.n_state != op.n_head * D_HEAD:
             return f"its heads have {op.n_state // op.n_head} numbers each, the kernels take {D_HEAD}"
@@ -86,6 +95,8 @@ def canonical(op: LayerOp, target: Target) -> LayerOp:
     if isinstance(op, Linear):
         M = padded(op.M, target.core_rows * TILE)
         return Linear(M, op.K, op.N, op.norm, op.activation, op.residual)
+    if isinstance(op, Stem):
+        return Stem(padded(op.n_ctx, target.core_rows * TILE), op.n_mels, op.n_state)
     if isinstance(op, Attention):
         return Attention(padded(op.n_ctx, KEYS), op.n_state, op.n_head, masked=True)
     return EncoderLayer(padded(op.n_ctx, KEYS), op.n_state, op.n_head, op.n_mlp)
@@ -109,11 +120,18 @@ def phases_of(op: LayerOp, target: Target) -> tuple[Phase, ...]:
 
 @lru_cache(maxsize=256)
 def laid_out(op: LayerOp, target: Target) -> Laid:
-    if isinstance(op, Linear):
-        laid = _linear(op, target)
-    else:
-        laid = _attention(op, target) if isinstance(op, Attention) else _encoder_layer(op, target)
-    in_order = (replace(phase, header=target.columns * n) for n, phase in enumerate(laid.phases))
+    match op:
+        case Linear():
+            laid = _linear(op, target)
+        case Attention():
+            laid = _attention(op, target)
+        case EncoderLayer():
+            laid = _encoder_layer(op, target)
+        case Stem():
+            laid = _stem(op, target)
+    in_order = (
+        replace(phase, header=target.columns * n, headers=laid.headers) for n, phase in enumerate(laid.phases)
+    )
     return replace(laid, phases=tuple(in_order))
 
 
@@ -212,6 +230,45 @@ def _encoder_layer(op: EncoderLayer, target: Target) -> Laid:
         y_stream=y,
         objects=elements(phases, target) // OBJECT,
     )
+
+
+def _stem(op: Stem, target: Target) -> Laid:
+    """A window of a convolution is three rows that lie one behind the other: no row is moved for it.
+
+    Before the first row lies one of zeros. Behind the last window of X a product reads on, up to its K, what
+    its weights are 0 for. WORK has the first convolution's result, and what is added.
+    """
+    M, n_state = padded(op.n_ctx, target.core_rows * TILE), op.n_state
+    K, middle = padded(WIDTH * op.n_mels, TILE), stem_row(op, target)
+    x_rows = 2 * M - 1 + -(-K // op.n_mels)
+    residual, y = (planes(target, name, 0, M, n_state) for name in ("RESIDUAL", "Y"))
+    rows = Matrix("WORK", middle, middle)
+    u = Matrix("WORK", (1 + 2 * M) * middle, 2 * y.row)
+    gelu, headers = Activation.GELU, target.columns * 3  # one for each column in each phase
+
+    sizes = in_rounds(2 * M, K, n_state, target)
+    phases: list[Phase] = [*_gemms(target, sizes, gelu, Matrix("X", 0, op.n_mels), headers, rows)]
+    b = headers + elements(phases, target) // OBJECT
+    windows, sizes = Matrix("WORK", 0, 2 * middle), in_rounds(M, WIDTH * middle, n_state, target)
+    phases += _gemms(target, sizes, gelu, windows, b, u, DType.F32)
+    phases.append(Rows(M, n_state, residual.units, _plain(u), y.units, None))
+    return Laid(
+        tuple(phases),
+        x=Layout("X", x_rows, op.n_mels, x_rows, op.n_mels, DType.BF16, stands_for=(op.n_frames, op.n_mels)),
+        weights=None,
+        residual=_stream("RESIDUAL", residual, (op.n_ctx, n_state)),
+        work=u.offset + M * u.ld,
+        y=_stream("Y", y, (op.n_ctx, n_state)),
+        y_dtype=DType.F32,
+        y_stream=y,
+        objects=headers + elements(phases, target) // OBJECT,
+        headers=WEIGHTS,
+    )
+
+
+def stem_row(op: Stem, target: Target) -> int:
+    """From one row of the first convolution's result to the next."""
+    return padded(op.n_state, target.columns * TILE)
 
 
 def in_rounds(M: int, K: int, N: int, target: Target) -> tuple[int, int, int]:

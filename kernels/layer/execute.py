@@ -72,7 +72,7 @@ def in_turn(work: Callable[[T], object], items: Sequence[T]) -> None:
 def execute(phases: Sequence[Phase], memory: Memory, target: Target, share: Share) -> None:
     """One phase after the other."""
     for phase in phases:
-        told = headers_of(phase, memory["HEADERS"], target)
+        told = headers_of(phase, memory[phase.headers], target)
         if isinstance(phase, Gemm):
             _multiply(phase, told, memory, target, share)
         elif isinstance(phase, Attend):
@@ -97,7 +97,7 @@ class Header:
 
 
 def headers_of(phase: Phase, headers: Words, target: Target) -> list[Header]:
-    """Of each column of the array. headers: the argument HEADERS."""
+    """Of each column of the array. headers: the argument that has them."""
     stored = headers[phase.header * OBJECT : (phase.header + target.columns) * OBJECT]
     return [Header(each) for each in values_of(stored, are_bf16=True).reshape(-1, OBJECT)]
 

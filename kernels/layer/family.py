@@ -21,7 +21,7 @@ from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Target
-from whisper_npu.ops import Attention, EncoderLayer, Linear, Op
+from whisper_npu.ops import Attention, EncoderLayer, Linear, Op, Stem
 
 if TYPE_CHECKING:
     from whisper_npu.kernels.core import CoreSource
@@ -76,7 +76,7 @@ def goldens(target: Target) -> tuple[Contract, ...]:
 def plan_with(contract: Contract, op: Op) -> Plan | None:
     """An op of this kind and width, of at most as many rows; none for any other."""
     assert isinstance(contract, LayerContract)
-    if not isinstance(op, (Linear, Attention, EncoderLayer)) or not contract.covers(op):
+    if not isinstance(op, (Linear, Attention, EncoderLayer, Stem)) or not contract.covers(op):
         return None
     return plan_of(op, contract)
 

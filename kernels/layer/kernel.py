@@ -35,6 +35,7 @@ from whisper_npu.kernels.layer.dispatch import (
     laid_out,
     phases_of,
     rows_of,
+    stem_row,
     why_not,
     with_rows,
 )
@@ -42,8 +43,10 @@ from whisper_npu.kernels.layer.execute import execute, in_turn, unwritten, value
 from whisper_npu.kernels.layer.numerics import EXP2_ERROR, GELU_ERROR
 from whisper_npu.kernels.layer.phases import (
     D_HEAD,
+    HEADERS,
     OBJECT,
     TILE,
+    WEIGHTS,
     Attend,
     Gemm,
     Phase,
@@ -59,7 +62,8 @@ from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import STAY, Loop, Plan
 from whisper_npu.npu.targets import CoreRate, Target
-from whisper_npu.ops import Activation, Attention, Direction, EncoderLayer, Linear, Numerics, Op
+from whisper_npu.ops import Activation, Attention, Direction, EncoderLayer, Linear, Numerics, Op, Stem
+from whisper_npu.ops.stem import WIDTH
 
 LOG2_E = log2(e)
 BF16_UNIT = Rounding.NEAREST_EVEN.unit
@@ -122,7 +126,14 @@ class LayerPlan(Plan):
         """Weights, biases and norms: what HEADERS and WEIGHTS are made of, unless there is a mask."""
         if isinstance(self.op, Attention):
             return frozenset()
-        return frozenset(operand.name for operand in self.op.inputs) - {"x", "residual"}
+        passing = {"x", "residual"} if isinstance(self.op, Linear) else {"x"}
+        return frozenset(operand.name for operand in self.op.inputs) - passing
+
+    def passed_on(self, name: str) -> Layout | None:
+        """The residual stream, from one encoder layer to the next."""
+        if name == "y" and isinstance(self.op, (EncoderLayer, Stem)):
+            return self.outputs[0]
+        return self.inputs[0] if name == "x" and isinstance(self.op, EncoderLayer) else None
 
     def turned(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """X, HEADERS, WEIGHTS where there are weights, the residual where one is added."""
@@ -141,13 +152,20 @@ class LayerPlan(Plan):
                 )
         if isinstance(op, Attention):
             mask = given["mask"] != 0 if op.masked else np.ones(op.n_ctx, bool)
-            return {"HEADERS": self._headers([], mask)}
+            return {HEADERS: self._headers([], mask)}
         if isinstance(op, EncoderLayer):
             layers = self._layers_of(op, given)
             mask = np.ones(op.n_ctx, bool)
             return {
-                "HEADERS": self._headers([bias for _, bias in layers], mask),
-                "WEIGHTS": self._weights(layers),
+                HEADERS: self._headers([bias for _, bias in layers], mask),
+                WEIGHTS: self._weights(layers),
+            }
+        if isinstance(op, Stem):
+            layers = self._convolutions_of(op, given)
+            headers = self._headers([bias for _, bias in layers], None)
+            return {
+                WEIGHTS: np.concatenate([headers, self._weights(layers)]),
+                "RESIDUAL": self._stream("RESIDUAL", given["residual"]),
             }
         assert isinstance(op, Linear)
         weight, bias = given["weight"], given["bias"]
@@ -155,13 +173,18 @@ class LayerPlan(Plan):
             weight, bias = folded(weight, bias, given["norm_weight"], given["norm_bias"])
         is_staged = not isinstance(weight, np.ndarray)
         weights = weight if is_staged else self._weights([(weight, bias)])
-        return {"HEADERS": self._headers([bias], None), "WEIGHTS": weights}
+        return {HEADERS: self._headers([bias], None), WEIGHTS: weights}
 
     def passing(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Activations. A stream lies in planes; q, k and v by heads."""
         op = self.op
         if isinstance(op, Attention):
             return {"QKV": by_heads(given["qkv"], op.n_head)}
+        if "x" not in given:  # it lies there
+            return {}
+        if isinstance(op, Stem):
+            x = self.kernel.laid.x
+            return {"X": _with_zeros(np.pad(given["x"], ((1, 0), (0, 0))), x.rows, x.cols)}
         is_stream = isinstance(op, EncoderLayer) or (isinstance(op, Linear) and op.norm)
         found = {"X": self._stream("X", given["x"]) if is_stream else given["x"]}
         if isinstance(op, Linear) and op.residual:
@@ -185,6 +208,13 @@ class LayerPlan(Plan):
             layer("mlp0", "mlp_ln"),
             layer("mlp2"),
         ]
+
+    def _convolutions_of(self, op: Stem, given: Mapping[str, Any]) -> list[Layer]:
+        """The second one's weight has rows of zeros where those of its windows are longer than n_state."""
+        of_window = given["conv2_weight"].reshape(WIDTH, op.n_state, op.n_state)
+        row = stem_row(op, self.kernel.target)
+        weight = _with_zeros(of_window, WIDTH, row, op.n_state).reshape(WIDTH * row, -1)
+        return [(given["conv1_weight"], given["conv1_bias"]), (weight, given["conv2_bias"])]
 
     def _stream(self, name: str, x: F32) -> F32:
         """(rows, row) fp32, in the order of planes."""
@@ -296,12 +326,13 @@ class LayerContract(Contract):
         return rows_of(wanted) <= rows and with_rows(wanted, rows) == self.op
 
     def layouts(self, op: Op) -> tuple[Layout, ...]:
-        assert isinstance(op, (Linear, Attention, EncoderLayer))
+        assert isinstance(op, (Linear, Attention, EncoderLayer, Stem))
         laid, rows = self.laid, rows_of(op)
         headers = len(laid.phases) * self.target.columns
+        of_headers = Layout(HEADERS, headers, OBJECT, headers, OBJECT, DType.BF16)
         return (
-            _of_rows(laid.x, rows),
-            Layout("HEADERS", headers, OBJECT, headers, OBJECT, DType.BF16),
+            _of_rows(laid.x, op.n_frames if isinstance(op, Stem) else rows),
+            *([of_headers] if laid.headers == HEADERS else []),
             *([self._weights] if laid.objects else []),
             *([_of_rows(laid.residual, rows)] if laid.residual else []),
             _of_rows(laid.y, rows),
@@ -311,7 +342,7 @@ class LayerContract(Contract):
     def _weights(self) -> Layout:
         laid, size = self.laid, (self.laid.objects, OBJECT)
         order = "for fp32" if laid.residual else ""
-        return Layout("WEIGHTS", *size, *size, DType.BF16, stands_for=laid.weights, order=order)
+        return Layout(WEIGHTS, *size, *size, DType.BF16, stands_for=laid.weights, order=order)
 
     @property
     def written(self) -> tuple[Layout, ...]:
@@ -389,6 +420,8 @@ class LayerContract(Contract):
         (allowed,) = op.tolerance(self.numerics, *inputs)
         if isinstance(op, Linear):
             return (self._of_linear(op, *inputs),)
+        if isinstance(op, Stem):
+            return (self._of_stem(op, *inputs),)
         if isinstance(op, Attention):
             qkv, *mask = (x.astype(np.float64) for x in inputs)
             absolute = qkv.copy()
@@ -411,13 +444,23 @@ class LayerContract(Contract):
             allowed = allowed + GELU_ERROR
         return allowed if op.residual else allowed + BF16_UNIT * (np.abs(exact) + allowed)
 
+    def _of_stem(self, op: Stem, *inputs: F32) -> NDArray[np.float64]:
+        """As `Stem.tolerance`, each convolution with what these kernels round besides."""
+        x, weight, bias, *of_conv2 = inputs
+        of_conv1: tuple[Any, ...] = (op.windows[0].view(x), weight, bias)
+        (middle,), moved = op.conv1.reference(*of_conv1), self._of_linear(op.conv1, *of_conv1)
+        windows: Any = op.windows[1].view(middle)
+        return self._of_linear(op.conv2, windows, *of_conv2) + op.passed_on(moved, of_conv2[0])
+
     def known_answer(self, op: Op, rng: np.random.Generator) -> KnownAnswer:
         """Of a plain product to the bit; otherwise within the tolerance, of rows that repeat.
 
         KNOWN_ROWS is prime, so that no unit, tile or block of rows can take another's place unseen. A softmax
         over keys that all come equally often is that over each of them once.
         """
-        assert isinstance(op, (Linear, Attention, EncoderLayer))
+        assert isinstance(op, (Linear, Attention, EncoderLayer, Stem))
+        if isinstance(op, Stem):
+            return self._known_stem(op, rng)
         if isinstance(op, Linear) and not op.norm and op.activation is Activation.NONE:
             return _known_product(op, rng)
         rows = rows_of(op)
@@ -437,6 +480,11 @@ class LayerContract(Contract):
         (shape,) = (operand.shape for operand in op.outputs)
         # Sums over many times as many keys move by a few roundings more.
         return KnownAnswer(tuple(given), (repeated(result, shape),), (1.1 * repeated(bound, shape),))
+
+    def _known_stem(self, op: Stem, rng: np.random.Generator) -> KnownAnswer:
+        """No row repeats: each differs by its neighbours from what it would be elsewhere."""
+        inputs = [_random(operand.name, operand.shape, rng) for operand in op.inputs]
+        return KnownAnswer(tuple(inputs), op.reference(*inputs), self.tolerance_of(op, *inputs))
 
 
 def _random(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> F32:
@@ -486,8 +534,14 @@ class OnArray(Kernel):
     def makes_whole(self) -> bool:
         return True
 
+    def refuses(self, op: Op) -> str | None:
+        if not isinstance(op, (Linear, Attention, EncoderLayer, Stem)):
+            return None
+        reason = why_not(op, self.target)
+        return "none is built for it" if reason is None and not self.matches(op) else reason
+
     def contract(self, op: Op) -> LayerContract | None:
-        if not isinstance(op, (Linear, Attention, EncoderLayer)) or why_not(op, self.target) is not None:
+        if not isinstance(op, (Linear, Attention, EncoderLayer, Stem)) or why_not(op, self.target):
             return None
         if self.built is None:
             return layer(op, self.target)
@@ -496,7 +550,7 @@ class OnArray(Kernel):
 
     def plan(self, op: Op) -> LayerPlan:
         contract = self.contract(op)
-        if contract is None or not isinstance(op, (Linear, Attention, EncoderLayer)):
+        if contract is None or not isinstance(op, (Linear, Attention, EncoderLayer, Stem)):
             reason = why_not(op, self.target) or "none that is built is for it"
             raise PlanError(f"no layer kernel for {op}: {reason}; take another kernel")
         return plan_of(op, contract)
@@ -518,6 +572,8 @@ def name_of(op: LayerOp) -> str:
             return f"layer_attention_{op.n_ctx}x{op.n_state}x{op.n_head}"
         case EncoderLayer():
             return f"layer_encoder_{op.n_ctx}x{op.n_state}x{op.n_head}x{op.n_mlp}"
+        case Stem():
+            return f"layer_stem_{op.n_ctx}x{op.n_mels}x{op.n_state}"
 
 
 def contract_named(name: str, target: Target) -> LayerContract | None:
@@ -534,6 +590,7 @@ def _op_named(name: str) -> LayerOp | None:
     linear = re.fullmatch(f"layer_linear_{size}x{size}x{size}(_norm)?(_gelu)?(_residual)?", name)
     attention = re.fullmatch(f"layer_attention_{size}x{size}x{size}", name)
     encoder = re.fullmatch(f"layer_encoder_{size}x{size}x{size}x{size}", name)
+    stem = re.fullmatch(f"layer_stem_{size}x{size}x{size}", name)
     try:
         if linear:
             activation = Activation.GELU if linear[5] else Activation.NONE
@@ -545,6 +602,9 @@ def _op_named(name: str) -> LayerOp | None:
         if encoder:
             n_ctx, n_state, n_head, n_mlp = map(int, encoder.groups())
             return EncoderLayer(n_ctx, n_state, n_head, n_mlp)
+        if stem:
+            n_ctx, n_mels, n_state = map(int, stem.groups())
+            return Stem(n_ctx, n_mels, n_state)
     except PlanError:  # sizes that no op has
         return None
     return None

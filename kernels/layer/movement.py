@@ -18,6 +18,7 @@ from whisper_npu.kernels.layer.phases import (
     OBJECT,
     TILE,
     UNIT,
+    WEIGHTS,
     Attend,
     Gemm,
     Matrix,
@@ -31,7 +32,6 @@ from whisper_npu.kernels.layer.weights import objects_of_column, parts_of_tile
 from whisper_npu.kernels.tasks import Loop, task_number
 from whisper_npu.npu.targets import WORD_BYTES, Target
 
-HEADERS, WEIGHTS = "HEADERS", "WEIGHTS"  # arguments
 A, B, C = "A_L3L2", "B_L3L2", "C_L2L3"
 
 
@@ -139,7 +139,7 @@ def _width(target: Target) -> int:
 
 
 def _header(phase: Phase, column: int) -> Run:
-    return Run(HEADERS, (phase.header + column) * OBJECT, (), ((OBJECT, 1),))
+    return Run(phase.headers, (phase.header + column) * OBJECT, (), ((OBJECT, 1),))
 
 
 # ------------------------------------------------------------------------------------------------ Gemm

@@ -16,8 +16,9 @@ that 32 rows of [k of a head | v of the head], 128 numbers each, become 32 rows 
 Weights are staged the other way round (`interleaved`).
 
 Header. A phase begins with one object of B per column, from an argument of its own, HEADERS: there stands
-what differs from run to run, so that weights can be staged before rows, biases and masks are known. `header`
-of a phase counts the objects of HEADERS, one for each column. A header's numbers are bf16 and lie as the
+what differs from run to run, so that weights can be staged before rows, biases and masks are known. Where a
+dispatch would have an argument too many, headers lie in front of the WEIGHTS. `header` of a phase counts
+objects of the argument `headers`, one for each column. A header's numbers are bf16 and lie as the
 weights do (the core reads them by rows of the object: number x is at row x // 64, column x % 64):
 
     0 ..   31   NUMBERS whole numbers below 2^16, each as high * 256 + low: high at 2 i, low at 2 i + 1
@@ -33,6 +34,7 @@ from enum import IntEnum
 from whisper_npu.dtypes import DType
 from whisper_npu.ops import Activation
 
+HEADERS, WEIGHTS = "HEADERS", "WEIGHTS"  # arguments
 TILE = 64  # m = k = n of a core's step
 OBJECT = TILE * TILE  # bf16 of an object
 BF16_BYTES = 2
@@ -119,6 +121,7 @@ class Gemm:
     b: int
     c: Matrix
     header: int = 0
+    headers: str = HEADERS
     result: DType = DType.BF16
 
 
@@ -138,6 +141,7 @@ class Attend:
     qkv: Matrix
     c: Matrix
     header: int = 0
+    headers: str = HEADERS
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class Rows:
     sum: Units | None
     normed: Matrix | None  # its ld is row_length(n_state)
     header: int = 0
+    headers: str = HEADERS
 
 
 Phase = Gemm | Attend | Rows

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.errors import PlanError, UnknownKernelError, WrongResultError, quoted
+from whisper_npu.errors import PlanError, UnknownKernelError, UsageError, WrongResultError, quoted
 from whisper_npu.host.memory import give_back_free_memory
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
@@ -292,13 +292,23 @@ class Device(ABC):
             named = [k for k in kernels if kernel in (k.group, k.name) and k.group is not None]
             whole = next((k for k in named if k.makes_whole), None)
             if whole is not None:
+                self._check_can_check(whole)
                 return whole_by(whole, ops, kernels)
+            if self.turns.checked is Checked.ALL:
+                kernels = tuple(k for k in kernels if not k.makes_whole)
             if kernel == "auto" or named:
                 return choose(ops, named or kernels)
             kernel = registry.find_contract(kernel, self.contracts())
         if not isinstance(kernel, Contract):
             raise UnknownKernelError(f"kernel is {quoted(kernel)}, must be a name, such as auto")
         return asked_for(registry.kernel_of(kernel))
+
+    def _check_can_check(self, whole: Kernel) -> None:
+        if self.turns.checked is Checked.ALL:
+            raise UsageError(
+                f"kernel {whole.name} makes no single products, and only those can be checked by checksums: "
+                f"check them with another kernel, auto for example, or take {whole.name} without checking all"
+            )
 
     def check_kernel(self, kernel: str) -> None:
         """Raises UnknownKernelError where `prepared` would: before a model is loaded for it."""
@@ -649,7 +659,7 @@ class Device(ABC):
             return self.choice
         if isinstance(op, Matmul) and op.batch == 1 and (op.K, op.N) in self._weights:
             return self._weights[op.K, op.N]
-        return choose([op], self.kernels())
+        return choose([op], [kernel for kernel in self.kernels() if not kernel.makes_whole])
 
     def _load(self, contract: Contract) -> None:
         if contract not in self._loaded:

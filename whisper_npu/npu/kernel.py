@@ -38,8 +38,12 @@ class Kernel(ABC):
 
     @property
     def makes_whole(self) -> bool:
-        """Whether it makes ops whole that others lower. The planner takes it only where asked to."""
+        """Whether it makes ops whole that others lower."""
         return False
+
+    def refuses(self, op: Op) -> str | None:
+        """What keeps it from making an op of a kind that it makes otherwise, with the numbers."""
+        return None
 
     @property
     def known(self) -> tuple[Contract, ...]:

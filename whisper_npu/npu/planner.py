@@ -2,7 +2,8 @@
 
 A change of overlay costs as much as a dozen dispatches, so one kernel for all products is the rule; a second
 one for products of a batch, whose shapes are odd, is the exception that has to pay for its changes. An op on
-rows is the host's unless a kernel is modelled cheaper.
+rows is the host's unless a kernel is modelled cheaper. A kernel that makes ops whole is taken where that is
+modelled cheaper than all this, with what the host does in between.
 
 What is compared are sums of middles: of each plan's range, and of the range of each change of overlay.
 """
@@ -23,6 +24,8 @@ from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import Profile, Target
 from whisper_npu.ops import Linear, Matmul, Op, flattened
 
+_NONE = "there is no kernel to choose from: build some with whisper-npu kernels build"
+
 
 def smallest(ops: Iterable[Op]) -> Iterator[Op]:
     """The ops that cannot be lowered any more, in the order of the work."""
@@ -37,22 +40,32 @@ def products(ops: Iterable[Op]) -> list[Matmul]:
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to make all products."""
+    """One way to make all products, or all ops."""
 
     kernels: tuple[Kernel, ...]  # for all; and perhaps a second for some products of a batch
     plans: tuple[Plan, ...]  # in the order of the work
     made_by_second: int  # how many of the plans
     seconds: Modelled  # changes of overlay included
+    host_seconds: float | None = (
+        None  # MODELLED, of what the host does in between; None where nobody compared it
+    )
 
     @property
     def dispatches(self) -> int:
         return sum(plan.dispatches for plan in self.plans)
 
     @property
+    def with_host(self) -> Modelled:
+        return self.seconds.plus(self.host_seconds or 0.0)
+
+    @property
     def is_mixed(self) -> bool:
         return len({type(kernel) for kernel in self.kernels}) > 1
 
     def __str__(self) -> str:
+        if self.host_seconds is not None:
+            names, all_of_it = ", ".join(kernel.name for kernel in self.kernels), self.with_host
+            return f"{names}: {self.dispatches:,} dispatches, {all_of_it.in_units(1e3)} ms"
         main, *second = (kernel.name.removeprefix("matmul_") for kernel in self.kernels)
         if second:
             main = f"{main}, and {second[0]} for {self.made_by_second} of {len(self.plans)} products"
@@ -75,7 +88,9 @@ class Choice:
 
     @property
     def name(self) -> str:
-        return ", ".join(kernel.name for kernel in (*self.whole, *self.kernels))
+        """Of the kernels that make what was chosen for."""
+        none_left = self.whole and not any(isinstance(op, Matmul) for op in self.plans)
+        return ", ".join(kernel.name for kernel in (*self.whole, *(() if none_left else self.kernels)))
 
     @property
     def contracts(self) -> tuple[Contract, ...]:
@@ -152,17 +167,32 @@ def asked_for(kernel: Kernel) -> Choice:
 
 
 def whole_by(kernel: Kernel, ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
-    """This kernel for whatever it can make, and for all else what `choose` takes of the others."""
+    """This kernel for whatever it can make, and for all else what is best among the others.
+
+    Raises UnknownKernelError where products are left, and no kernel for them.
+    """
     ops = list(ops)
+    return _whole(kernel, ops, None if _makes_all(kernel, ops) else _lowered(ops, _not_whole(kernels)))
+
+
+def _not_whole(kernels: Iterable[Kernel]) -> list[Kernel]:
+    return [kernel for kernel in kernels if not kernel.makes_whole]
+
+
+def _makes_all(kernel: Kernel, ops: Iterable[Op]) -> bool:
+    """Whether no product is left when it has made whatever it can."""
+    parts = (part.op for op in ops for part in flattened(op, kernel.matches))
+    return not any(isinstance(op, Matmul) for op in parts if not kernel.matches(op))
+
+
+def _whole(kernel: Kernel, ops: Sequence[Op], rest: Choice | None) -> Choice:
+    """rest: for what it cannot make; None: that is the host's."""
     parts = [part.op for op in ops for part in flattened(op, kernel.matches)]
     plans = {op: kernel.plan(op) for op in parts if kernel.matches(op)}
     reason = f"{kernel.name} for whatever it can make, as asked for"
-    others = [other for other in kernels if not other.makes_whole]
-    left = list(smallest(op for op in parts if op not in plans))
-    has_products = any(isinstance(op, Matmul) for op in left)
-    if not has_products and not any(other.matches(Matmul(1, 1, 1)) for other in others):
+    if rest is None:
         return Choice((), (), reason, plans, whole=(kernel,))
-    rest = choose(ops, others)
+    left = set(smallest(op for op in parts if op not in plans))
     plans |= {op: plan for op, plan in rest.plans.items() if op in left}
     return Choice(rest.kernels, rest.on_rows, reason, plans, whole=(kernel,))
 
@@ -170,19 +200,67 @@ def whole_by(kernel: Kernel, ops: Iterable[Op], kernels: Sequence[Kernel]) -> Ch
 def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
     """The kernels that make `ops`, in this order, in the least time, MODELLED by their target's profile.
 
+    Raises UnknownKernelError where there is no kernel for products, and none that makes all ops whole.
+    """
+    ops = list(ops)
+    whole = [kernel for kernel in kernels if kernel.makes_whole and any(map(kernel.matches, ops))]
+    refused = dict.fromkeys(
+        f"{kernel.name} does not make {op}: {why}"
+        for kernel in kernels
+        for op in ops
+        if (why := kernel.refuses(op)) is not None
+    )
+    lowered = None
+    if any(kernel.matches(Matmul(1, 1, 1)) for kernel in kernels) or not whole:
+        lowered = _lowered(ops, _not_whole(kernels))
+    if lowered is not None and not whole:
+        return replace(lowered, reason="; ".join(filter(None, [lowered.reason, *refused])))
+    ways = [_whole(kernel, ops, lowered) for kernel in whole if lowered or _makes_all(kernel, ops)]
+    if not ways:
+        raise UnknownKernelError(_NONE)
+    compared = [(_compared(way, ops), way) for way in (*ways, *([lowered] if lowered else []))]
+    compared.sort(key=lambda one: round(one[0].with_host.middle, 9))
+    (first, best), *others = compared
+    profile = next(iter(best.plans.values())).contract.target.profile
+    reason = f"{first} MODELLED ({profile.name}), the host's part included"
+    return replace(
+        best,
+        reason="; ".join([reason, *(str(other) for other, _ in others), *refused]),
+        seconds=first.seconds,
+        alternatives=(first, *(other for other, _ in others), *(lowered.alternatives[1:] if lowered else ())),
+    )
+
+
+def _compared(way: Choice, ops: Sequence[Op]) -> Alternative:
+    """What a window takes by it, one window after the other."""
+    work = [part.op for op in ops for part in flattened(op, lambda part: way.plan(part) is not None)]
+    plans = [(op, way.plan(op)) for op in work]
+    made = [plan for _, plan in plans if plan is not None]
+    profile = made[0].contract.target.profile
+    overlays = [plan.contract.overlay for plan in made]
+    changes = sum(
+        before != after for before, after in zip(overlays, overlays[1:] + overlays[:1], strict=True)
+    )
+    seconds = total(modelled_plan_seconds(plan, profile) for plan in made)
+    host = sum(host_seconds(op, profile) for op, plan in plans if plan is None)
+    used = (*way.whole, *(way.kernels if any(isinstance(plan.op, Matmul) for plan in made) else ()))
+    made_by_second = way.alternatives[0].made_by_second if way.alternatives else 0
+    return Alternative(used, tuple(made), made_by_second, seconds + overlay_change(profile) * changes, host)
+
+
+def _lowered(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
+    """The kernels that make the products that ops are lowered to, and what rows are left.
+
     Raises UnknownKernelError where there is no kernel for products.
     """
     work = list(smallest(ops))
-    kernels = [kernel for kernel in kernels if not kernel.makes_whole]
     run = [op for op in work if isinstance(op, Matmul)]
     example = Matmul(1, 1, 1)
     matches = [kernel.matches(example) for kernel in kernels]
     for_products = [kernel for kernel, does in zip(kernels, matches, strict=True) if does]
     on_rows = tuple(kernel for kernel, does in zip(kernels, matches, strict=True) if not does)
     if not for_products:
-        raise UnknownKernelError(
-            "there is no kernel to choose from: build some with whisper-npu kernels build"
-        )
+        raise UnknownKernelError(_NONE)
     profile = _target(for_products[0]).profile
     counts = Counter(run)
     costs = {kernel: _Costs(kernel, counts, profile) for kernel in for_products}

@@ -99,7 +99,7 @@ class Stem(Op):
         return self.conv1.macs + self.conv2.macs
 
     @property
-    def _windows(self) -> tuple[Windows, Windows]:
+    def windows(self) -> tuple[Windows, Windows]:
         """Of each convolution."""
         return (
             Windows(self.n_frames, self.n_mels, name="conv1.windows"),
@@ -107,7 +107,7 @@ class Stem(Op):
         )
 
     def lower(self) -> tuple[Part, ...]:
-        first, second = self._windows
+        first, second = self.windows
         conv1 = {"x": "conv1_windows", "weight": "conv1_weight", "bias": "conv1_bias", "y": "middle"}
         conv2 = {"x": "conv2_windows", "weight": "conv2_weight", "bias": "conv2_bias", "y": "y"}
         return (
@@ -119,19 +119,24 @@ class Stem(Op):
 
     def reference(self, *inputs: NDArray[Any]) -> tuple[F64, ...]:
         x, weight1, bias1, *of_conv2 = inputs
-        first, second = self._windows
+        first, second = self.windows
         (middle,) = self.conv1.reference(*first.reference(x), weight1, bias1)
         return self.conv2.reference(*second.reference(middle), *of_conv2)
 
     def tolerance(self, numerics: Numerics, *inputs: NDArray[Any]) -> tuple[F64, ...]:
         """conv2's, and what moves of conv1's result times conv2's weight; GELU's slope is below 1.13.
 
-        What moves is moved once more by the rounding of conv2's operands, 2^-7 of it at most.
+        What moves is moved once more by the roundings of conv2's operands, 2^-7 of it at most.
         """
         x, weight1, bias1, weight2, *rest = inputs
-        first, second = self._windows
+        first, second = self.windows
         of_conv1 = (*first.reference(x), weight1, bias1)
         (middle,), (moved,) = self.conv1.reference(*of_conv1), self.conv1.tolerance(numerics, *of_conv1)
         (of_conv2,) = self.conv2.tolerance(numerics, *second.reference(middle), weight2, *rest)
-        passed_on = second.view(moved) @ np.abs(weight2).astype(np.float64)
-        return (of_conv2 + 1.13 * (1 + 2.0**-7) * passed_on,)
+        return (of_conv2 + self.passed_on(moved, weight2),)
+
+    def passed_on(self, moved: F64, weight: NDArray[Any]) -> F64:
+        """How far a result lies from where it would, if conv1's lie so far. weight: conv2's."""
+        windows = self.windows[1].view(moved)
+        found: F64 = 1.13 * (1 + 2.0**-7) * (windows @ np.abs(weight).astype(np.float64))
+        return found

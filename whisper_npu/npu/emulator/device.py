@@ -28,7 +28,7 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.layer.dispatch import rows_of
 from whisper_npu.kernels.layer.execute import Words, unwritten, values_of
 from whisper_npu.kernels.layer.kernel import LayerPlan
-from whisper_npu.kernels.layer.phases import OBJECT, TILE, Gemm
+from whisper_npu.kernels.layer.phases import HEADERS, OBJECT, TILE, WEIGHTS, Gemm
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.checksum import Checked
 from whisper_npu.npu.contract import Contract
@@ -52,9 +52,10 @@ from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
-from whisper_npu.ops import Attention, EncoderLayer, Linear, Matmul, Norm, Op, Part
+from whisper_npu.ops import Attention, EncoderLayer, Linear, Matmul, Norm, Op, Part, Stem
 
 T = TypeVar("T")
+KEPT_WORKSPACES = 2  # of an encoder's stem, and of its layers
 
 
 class Fidelity(Enum):
@@ -214,7 +215,7 @@ class Emulator(Device):
         super().__init__(target, threads or Threads(), checked=checked)
         self.fidelity = fidelity
         self._mapped: WeakSet[EmulatedBuffer] = WeakSet()  # weights in files, of all views of this device
-        self._workspaces: dict[Contract, Words] = {}  # of all views
+        self._workspaces: dict[Contract, Words] = {}  # least recently used first; of all views
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
             build_meanwhile(host_gemm.SOURCE)
@@ -303,13 +304,15 @@ class Emulator(Device):
     ) -> Executed:
         """The dispatch of a layer kernel."""
         contract, target = plan.kernel, self.target
-        assert isinstance(plan.op, (Linear, Attention, EncoderLayer))
+        assert isinstance(plan.op, (Linear, Attention, EncoderLayer, Stem))
         phases, gemm = contract.phases, self._gemm_of(form(Side.RHS, TILE, TILE))
         given = {operand.layout.operand: operand for operand in operands}
-        told = given.pop("HEADERS").derived(phases, lambda words: told_of(phases, words, target))
+        with_headers = given[contract.laid.headers]
+        told = with_headers.derived(phases, lambda words: told_of(phases, words, target))
         products: tuple[Product | None, ...] = (None,) * len(phases)
-        if "WEIGHTS" in given:
-            stored = given.pop("WEIGHTS")
+        given.pop(HEADERS, None)
+        if WEIGHTS in given:
+            stored = given.pop(WEIGHTS)
             key = tuple((phase.b, phase.K, phase.N) for phase in phases if isinstance(phase, Gemm))
             products = stored.derived(
                 key, lambda words: products_of(phases, words, target, gemm, self.threads)
@@ -333,8 +336,9 @@ class Emulator(Device):
         kept = self._workspaces.pop(contract, None)
         if kept is None:
             kept = np.zeros(elements, np.uint16)
-        self._workspaces.clear()  # one kernel after the other: an encoder has one
         self._workspaces[contract] = kept
+        if len(self._workspaces) > KEPT_WORKSPACES:
+            self._workspaces.pop(next(iter(self._workspaces)))
         return kept
 
     # -------------------------------------------------------------- the same in fewer passes over memory

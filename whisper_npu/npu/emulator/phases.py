@@ -121,13 +121,17 @@ def run_phases(
 
     Rows beyond those and the last block of keys are left out. Rows of a product, and of the stream, are made
     of the same rows of what the phase before made, and lie in memory of their own: from one attention to the
-    next, a block of rows goes through all phases at once.
+    next, a block of rows goes through all phases at once. Phases that make another number of rows than the
+    result has (the first convolution of a stem) are done before the next begins.
     """
-    array = _Array(memory, gemm, threads, padded(rows, KEYS))
-    for is_attention, some in groupby(
-        zip(phases, told, products, strict=True), lambda one: isinstance(one[0], Attend)
-    ):
+    last = phases[-1].M
+
+    def of_one_kind(one: tuple[Phase, Told, Product | None]) -> tuple[bool, int]:
+        return isinstance(one[0], Attend), one[0].M
+
+    for (is_attention, M), some in groupby(zip(phases, told, products, strict=True), of_one_kind):
         together = list(some)
+        array = _Array(memory, gemm, threads, padded(rows, KEYS) if last == M else M)
         if is_attention:
             for phase, of, _ in together:
                 assert isinstance(phase, Attend)
