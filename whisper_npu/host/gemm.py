@@ -63,7 +63,11 @@ class HostGemm(Protocol):
 
     @property
     def column_step(self) -> int:
-        """The same for its columns."""
+        """Blocks of columns are multiples of so many."""
+
+    @property
+    def columns_are_alike(self) -> bool:
+        """Whether the bits depend on where columns are cut: they are cut alike for any number of threads."""
 
     @property
     def least_macs(self) -> int:
@@ -114,6 +118,7 @@ class Blas:
     longest_block = 768
     row_step = 24
     column_step = 48
+    columns_are_alike = True  # OpenBLAS halves what is left of a long row of blocks, and ends it otherwise
     least_macs = 1 << 22
     form_of_rhs = "float32 in the matrix's own order, 1"
     takes_bf16 = False
@@ -172,6 +177,7 @@ class Bf16Dot:
     longest_block = 128
     row_step = 1
     column_step = PANEL
+    columns_are_alike = False
     least_macs = 0
     takes_bf16 = True
 

@@ -258,7 +258,10 @@ def multiply_box(
         all_rows = _blocks(rows, gemm.longest_block, _row_step(gemm, problem.K * n_cols), threads)
     else:
         step = _enlarged(gemm.column_step, problem.K * n_rows, gemm.least_macs)
-        all_cols = _blocks(cols, gemm.longest_block, step, threads)
+        if gemm.columns_are_alike:
+            all_cols = _alike(cols, step)
+        else:
+            all_cols = _blocks(cols, gemm.longest_block, step, threads)
     batch = range(problem.batch)[box.index]
     threads.parallel_for(one, [(index, i, j) for index in batch for i in all_rows for j in all_cols])
     return c, tally.executed()
@@ -274,6 +277,12 @@ def _blocks(all_of: slice, longest: int, step: int, threads: Threads) -> list[sl
     pieces = max(1, min(rounds * threads.count, steps))
     cuts = [start + (2 * steps * piece + pieces) // (2 * pieces) * step for piece in range(1, pieces)]
     return [slice(begin, end) for begin, end in pairwise([start, *cuts, all_of.stop])]
+
+
+def _alike(all_of: slice, size: int) -> list[slice]:
+    """Whatever the number of threads; what the last block leaves over is its own."""
+    starts = range(all_of.start, max(all_of.start + 1, all_of.stop - size + 1), size)
+    return [slice(begin, end) for begin, end in pairwise([*starts, all_of.stop])]
 
 
 def _row_step(gemm: HostGemm, macs_of_a_row: int) -> int:
