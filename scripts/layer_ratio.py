@@ -1,4 +1,4 @@
-"""Compares whole layers by the layer kernel with the kernels that are taken otherwise, on the fast emulator.
+"""Compares whole layers by the layer kernel with whole-matrix kernels for their products, on the fast emulator.
 
     python scripts/layer_ratio.py                      # tiny.en and base, random weights of their sizes
     python scripts/layer_ratio.py --model small --repeats 5
@@ -26,7 +26,7 @@ from whisper_npu.host.threads import Threads  # noqa: E402
 from whisper_npu.npu.emulator.device import Emulator  # noqa: E402
 from whisper_npu.released import released_dimensions  # noqa: E402
 
-KERNELS = "auto", "layer"
+KERNELS = "gemm", "layer"
 
 
 def main() -> None:
