@@ -1,4 +1,4 @@
-"""Compares whole layers by the layer kernel with whole-matrix kernels for their products, on the fast emulator.
+"""Compares whole layers by the layer kernel with whole-matrix kernels on the fast emulator.
 
     python scripts/layer_ratio.py                      # tiny.en and base, random weights of their sizes
     python scripts/layer_ratio.py --model small --repeats 5

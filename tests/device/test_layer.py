@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.attention import Case
-from tests.support.fake_pyxrt.chip import Span
+from tests.support.fake_pyxrt.chip import Counts, Span
 from tests.support.ops import random_inputs
 from tests.support.text_kernels import InText
 from tests.support.text_npu import FakeTextNpu, TextNpu
@@ -28,11 +28,12 @@ from whisper_npu.errors import PlanError, UnknownKernelError
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels.layer.kernel import OnArray, layer
 from whisper_npu.kernels.matmul.kernel import matmul_64x64
-from whisper_npu.npu.device import Device, Stats, Value
+from whisper_npu.npu.device import Device, Stats, Staying, Value
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
+from whisper_npu.npu.planner import choose
 from whisper_npu.npu.targets import NPU1
 from whisper_npu.npu.xrt.buffer import XrtBuffer
-from whisper_npu.ops import Activation, Attention, EncoderLayer, Linear, Matmul, Op
+from whisper_npu.ops import Activation, Attention, EncoderLayer, Linear, Matmul, Norm, Op, Stem
 
 LAYER = OnArray(NPU1)
 
@@ -77,7 +78,7 @@ def mean_square(values: F32) -> float:
 def check_beside_parts(op: Op, inputs: tuple[F32, ...], times: float) -> None:
     """As near to float64 as its parts by other kernels come, or nearly."""
     error = check(op, inputs)
-    by_parts, stats = run(emulated(op, "auto"), op, inputs)
+    by_parts, stats = run(emulated(op, "gemm"), op, inputs)
     assert stats.dispatches > 1
     of_parts = by_parts - op.reference(*inputs)[0]
     assert mean_square(error) <= times**2 * mean_square(of_parts)
@@ -134,7 +135,7 @@ def test_a_weight_is_staged_once_for_any_rows_and_biases() -> None:
     [Linear(20, 64, 70), Linear(20, 64, 70, norm=True, residual=True), EncoderLayer(20, 64, 1, 64)],
     ids=str,
 )
-@pytest.mark.parametrize("kernel", ["layer", "auto"])
+@pytest.mark.parametrize("kernel", ["layer", "gemm"])
 def test_what_is_held_is_laid_out_once(op: Op, kernel: str) -> None:
     device = Emulator(Fidelity.EXACT).prepared([op], kernel)
     given = dict(zip((o.name for o in op.inputs), random_inputs(op), strict=True))
@@ -174,7 +175,7 @@ def test_what_is_held_is_for_one_op_and_whole() -> None:
     "op", [Linear(5, 64, 70), Linear(5, 64, 70, norm=True), EncoderLayer(5, 64, 1, 64)], ids=str
 )
 def test_a_weight_that_is_staged_for_another_kernel_is_refused(op: Op) -> None:
-    auto = Emulator().prepared([op])
+    auto = Emulator().prepared([op], "gemm")
     given = dict(zip((o.name for o in op.inputs), random_inputs(op), strict=True))
     name, (K, N) = next((o.name, o.shape) for o in op.inputs if o.is_weight)
     given[name] = auto.stage(Matmul(1, K, N), given[name])
@@ -256,30 +257,73 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
     assert np.array_equal(*ys)
 
 
-def test_an_encoder_is_its_layers_and_two_more_dispatches() -> None:
-    dims = ModelDimensions(
-        80, n_audio_ctx=50, n_audio_state=128, n_audio_head=2, n_audio_layer=2, n_audio_mlp=512
-    )
-    weights, mel = encoder_weights(dims), np.random.default_rng(0).standard_normal((80, 100)).astype("f4")
+@pytest.mark.parametrize(("n_ctx", "n_mels", "n_state"), [(1, 2, 64), (31, 80, 70), (130, 128, 384)], ids=str)
+def test_a_stem(n_ctx: int, n_mels: int, n_state: int) -> None:
+    op = Stem(n_ctx, n_mels, n_state)
+    check_beside_parts(op, random_inputs(op, n_ctx), times=1.5)
+
+
+SMALL = ModelDimensions(
+    80, n_audio_ctx=50, n_audio_state=128, n_audio_head=2, n_audio_layer=2, n_audio_mlp=512
+)
+
+
+def test_an_encoder_is_its_layers_and_one_more_dispatch() -> None:
+    weights, mel = encoder_weights(SMALL), np.random.default_rng(0).standard_normal((80, 100)).astype("f4")
     features = {}
-    for kernel in ("auto", "layer"):
-        encoder = prepared_encoder(dims, weights, Emulator(), kernel)
+    for kernel in ("gemm", "layer"):
+        encoder = prepared_encoder(SMALL, weights, Emulator(), kernel)
         with encoder.device.recording() as recording:
             features[kernel] = encoder(mel)
         assert {done.plan.contract.overlay == "layer" for done in recording.runs} == {kernel == "layer"}
-    assert [done.name for done in recording.runs] == ["conv1", "conv2", "layer", "layer"]
-    assert recording.stats.dispatches == 4
-    assert np.abs(features["layer"] - features["auto"]).max() < 0.05
-    wanted = Emulator().prepared(encoder_ops(dims)).choice
-    assert wanted is not None
-    assert "layer" not in wanted.name
+    assert [done.name for done in recording.runs] == ["stem", "layer", "layer"]
+    assert recording.stats.dispatches == 3
+    assert np.abs(features["layer"] - features["gemm"]).max() < 0.05
+
+
+@pytest.mark.parametrize("fidelity", Fidelity)
+def test_what_stays_on_the_device_is_what_the_host_would_read(fidelity: Fidelity) -> None:
+    op = EncoderLayer(31, 64, 1, 100)
+    device = Emulator(fidelity).prepared([op, Norm(31, 64)], "layer")
+    x, *constants = random_inputs(op)
+    held = device.hold(op, dict(zip((o.name for o in op.inputs[1:]), constants, strict=True)))
+
+    def layer_of(x: Value, y: Value) -> Value:
+        device.run(op, {"x": x, "y": y} | held)
+        return y
+
+    read = layer_of(layer_of(x, np.empty(x.shape, np.float32)), np.empty(x.shape, np.float32))
+    first = layer_of(x, device.result(op))
+    other = layer_of(-x, device.result(op))  # another window in between
+    stays = layer_of(first, device.result(op))
+    assert isinstance(stays, Staying)
+    assert np.array_equal(stays.array(), read)
+    assert np.array_equal(layer_of(first, np.empty(x.shape, np.float32)), read)
+    assert not np.array_equal(layer_of(other, np.empty(x.shape, np.float32)), read)
+    ones, zeros = np.ones(64, np.float32), np.zeros(64, np.float32)
+    normed = [np.empty(x.shape, np.float32) for _ in range(2)]
+    for rows, y in zip((stays, read), normed, strict=True):  # the host reads it
+        device.run(Norm(31, 64), {"x": rows, "weight": ones, "bias": zeros, "y": y})
+    assert np.array_equal(*normed)
+
+
+def test_memory_for_a_result_is_for_that_op() -> None:
+    op, other = EncoderLayer(31, 64, 1, 100), EncoderLayer(31, 64, 1, 200)
+    device = Emulator().prepared([op, other], "layer")
+    names, inputs = [o.name for o in op.inputs], random_inputs(op)
+    with pytest.raises(PlanError, match="y of layer is memory for another op's result"):
+        device.run(op, {**dict(zip(names, inputs, strict=True)), "y": device.result(other)})
+    assert isinstance(Emulator().prepared([op], "gemm").result(op), np.ndarray)
+    unread = device.result(op)
+    with pytest.raises(PlanError, match="before anything was written"):
+        device.run(op, {**dict(zip(names, (unread, *inputs[1:]), strict=True)), "y": device.result(op)})
 
 
 # --- By the designs' own text -------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def npu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextNpu]:
+def npu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTextNpu]:
     with FakeTextNpu(tmp_path, monkeypatch) as npu:
         yield npu
         assert npu.problems() == []
@@ -292,6 +336,7 @@ def npu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextNpu]:
         Linear(70, 128, 130, norm=True, activation=Activation.GELU, residual=True),
         Attention(70, 128, 2, masked=True),
         EncoderLayer(31, 64, 1, 100),
+        Stem(20, 6, 70),
     ],
     ids=str,
 )
@@ -302,6 +347,29 @@ def test_the_text_gives_the_bits_of_the_emulator(npu: TextNpu, op: Op) -> None:
         inputs = random_inputs(op, seed)
         assert np.array_equal(run(device, op, inputs)[0], run(emulated(op), op, inputs)[0])
     assert npu.dispatches() == 3  # with the known answer
+
+
+def test_by_text_only_mel_and_features_go_through_the_host(npu: FakeTextNpu) -> None:
+    """Between a window's first dispatch and its last the host submits, and does nothing else."""
+    dims = ModelDimensions(
+        6, n_audio_ctx=20, n_audio_state=64, n_audio_head=1, n_audio_layer=3, n_audio_mlp=64
+    )
+    ops, weights = encoder_ops(dims), encoder_weights(dims)
+    choice = choose(ops, [LAYER])
+    assert choice.name == "layer"
+    encoder = prepared_encoder(dims, weights, npu.open(*choice.contracts))
+    emulated = prepared_encoder(dims, weights, Emulator(Fidelity.EXACT), "layer")
+    first, last = choice.plans[ops[0]].inputs[0], choice.plans[ops[1]].outputs[0]
+    for seed in range(3):
+        mel = np.random.default_rng(seed).standard_normal((6, 40)).astype("f4")
+        npu.fake.counts = Counts()
+        features = encoder(mel)
+        counts = npu.fake.counts
+        assert np.array_equal(features, emulated(mel))
+        assert counts.dispatches == dims.n_audio_layer + 1
+    assert (counts.syncs_to_device, counts.bytes_to_device) == (1, first.nbytes)
+    assert (counts.syncs_from_device, counts.bytes_from_device) == (1, last.nbytes)
+    assert (counts.bos, counts.runs) == (0, 0)  # nothing is made anew
 
 
 def test_by_text_a_weight_is_staged_once(npu: TextNpu) -> None:

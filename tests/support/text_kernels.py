@@ -43,11 +43,22 @@ class InText:
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
-        """A shim's channel out of the array writes; the sequence says which argument."""
+        """A shim's channel out of the array writes; the sequence says which argument.
+
+        What is read as well is a workspace, unless it is the last: behind a result a dispatch may keep more.
+        """
         copies = [op for op in self.design.sequence.ops if isinstance(op, Memcpy)]
         written = {op.argument for op in copies if self.design.fifo(op.fifo).producer.kind != "shim"}
+        read = {op.argument for op in copies if self.design.fifo(op.fifo).producer.kind == "shim"}
+        *_, (last, _) = self.design.sequence.arguments
+
+        def direction(name: str) -> Direction:
+            if name not in written:
+                return Direction.IN
+            return Direction.INOUT if name in read and name != last else Direction.OUT
+
         return tuple(
-            Argument(memref.elements, DType(memref.dtype), Direction.OUT if name in written else Direction.IN)
+            Argument(memref.elements, DType(memref.dtype), direction(name))
             for name, memref in self.design.sequence.arguments
         )
 

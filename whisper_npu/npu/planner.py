@@ -171,12 +171,17 @@ def whole_by(kernel: Kernel, ops: Iterable[Op], kernels: Sequence[Kernel]) -> Ch
 
     Raises UnknownKernelError where products are left, and no kernel for them.
     """
-    ops = list(ops)
-    return _whole(kernel, ops, None if _makes_all(kernel, ops) else _lowered(ops, _not_whole(kernels)))
+    ops, others = list(ops), _not_whole(kernels)
+    alone = _makes_all(kernel, ops) and not _make_products(others)
+    return _whole(kernel, ops, None if alone else _lowered(ops, others))
 
 
 def _not_whole(kernels: Iterable[Kernel]) -> list[Kernel]:
     return [kernel for kernel in kernels if not kernel.makes_whole]
+
+
+def _make_products(kernels: Iterable[Kernel]) -> bool:
+    return any(kernel.matches(Matmul(1, 1, 1)) for kernel in kernels)
 
 
 def _makes_all(kernel: Kernel, ops: Iterable[Op]) -> bool:
@@ -211,7 +216,7 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
         if (why := kernel.refuses(op)) is not None
     )
     lowered = None
-    if any(kernel.matches(Matmul(1, 1, 1)) for kernel in kernels) or not whole:
+    if _make_products(kernels) or not whole:
         lowered = _lowered(ops, _not_whole(kernels))
     if lowered is not None and not whole:
         return replace(lowered, reason="; ".join(filter(None, [lowered.reason, *refused])))

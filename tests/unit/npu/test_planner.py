@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise, product
 
@@ -17,15 +18,24 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, CoreTile, Gemm, gemm, padded_gemm
 from whisper_npu.kernels.matmul.kernel import MatmulContract, MatmulPlan, TiledMatmul, tiled_plan
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.cost import NOTHING, Start, modelled_plan_seconds, modelled_run_seconds, overlay_change
+from whisper_npu.npu.cost import (
+    NOTHING,
+    Start,
+    host_seconds,
+    modelled_plan_seconds,
+    modelled_run_seconds,
+    overlay_change,
+)
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
-from whisper_npu.npu.planner import Alternative, Choice, asked_for, choose, products
+from whisper_npu.npu.planner import Alternative, Choice, asked_for, choose, products, smallest, whole_by
 from whisper_npu.npu.targets import NPU1
-from whisper_npu.ops import Batched, Matmul
+from whisper_npu.ops import Activation, Batched, EncoderLayer, Linear, Matmul, Op
 from whisper_npu.released import RELEASED, released_dimensions
 
 EVERYTHING = registry.kernels(NPU1)
+FOR_PRODUCTS = [kernel for kernel in EVERYTHING if not kernel.makes_whole]
+LAYER = next(kernel for kernel in EVERYTHING if kernel.makes_whole)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +47,92 @@ EVERYTHING = registry.kernels(NPU1)
 )
 def test_a_window_is_one_dispatch_per_product_on_one_overlay(model: str, tile: CoreTile) -> None:
     dims = released_dimensions(model)
-    choice = choose(encoder_ops(dims), EVERYTHING)
+    choice = choose(encoder_ops(dims), FOR_PRODUCTS)
     assert choice.alternatives[0].dispatches == 2 + 6 * dims.n_audio_layer
     assert {contract.overlay for contract in choice.contracts} == {choice.name}
     assert choice.kernels == (Gemm(NPU1, tile),)
+
+
+@pytest.mark.parametrize("model", RELEASED)
+def test_a_window_is_a_dispatch_per_layer_and_one_for_the_convolutions(model: str) -> None:
+    dims = released_dimensions(model)
+    choice = choose(encoder_ops(dims), EVERYTHING)
+    taken, by_products, *_ = choice.alternatives
+    assert (choice.name, {contract.overlay for contract in choice.contracts}) == ("layer", {"layer"})
+    assert taken.dispatches == dims.n_audio_layer + 1
+    assert by_products.dispatches == 2 + 6 * dims.n_audio_layer
+    assert taken.with_host.middle < by_products.with_host.middle
+    assert choice.seconds == taken.seconds
+
+
+def test_the_reason_for_whole_layers_names_what_they_were_compared_with() -> None:
+    reason = choose(encoder_ops(released_dimensions("base")), EVERYTHING).reason
+    assert re.fullmatch(
+        r"layer: 7 dispatches, [\d.]+ to [\d.]+ ms MODELLED \(xdna1\), the host's part included; "
+        r"gemm_96x64x48: 38 dispatches, [\d.]+ to [\d.]+ ms",
+        reason,
+    )
+
+
+whole_ops = st.one_of(
+    st.builds(
+        Linear,
+        st.integers(1, 3000),
+        st.integers(1, 20).map(lambda n: 64 * n),
+        st.integers(1, 1500),
+        st.booleans(),
+        st.sampled_from(Activation),
+        st.booleans(),
+    ),
+    st.builds(
+        lambda n_ctx, n_head: EncoderLayer(n_ctx, 64 * n_head, n_head, 256 * n_head),
+        st.integers(1, 1600),
+        st.integers(1, 8),
+    ),
+)
+
+
+@settings(max_examples=30)
+@given(st.lists(whole_ops, min_size=1, max_size=3))
+def test_whole_ops_are_made_at_once_where_it_is_modelled_faster(ops: list[Op]) -> None:
+    """The host's part and changes of overlay included."""
+    gemm_alone = Gemm(NPU1, GEMM_TILE)
+    whole, lowered = whole_by(LAYER, ops, [gemm_alone]), choose(ops, [gemm_alone])
+    at_once = sum((modelled_plan_seconds(whole.plans[op], NPU1.profile) for op in ops), NOTHING)
+    products = [op for op in smallest(ops) if isinstance(op, Matmul)]
+    apart = sum((modelled_plan_seconds(lowered.plans[op], NPU1.profile) for op in products), NOTHING)
+    host = sum(host_seconds(op, NPU1.profile) for op in smallest(ops) if not isinstance(op, Matmul))
+    choice = choose(ops, [gemm_alone, LAYER])
+    assert bool(choice.whole) == (at_once.middle < apart.plus(host).middle)
+    for op in ops:
+        assert choice.plan(op) == (whole.plan(op) if choice.whole else None)
+
+
+def test_what_does_not_fit_is_refused_with_its_numbers_and_the_next_best_is_taken() -> None:
+    op, narrow = EncoderLayer(1500, 512, 8, 2048), EncoderLayer(1500, 512, 16, 2048)
+    choice = choose([op, narrow], EVERYTHING)
+    assert choice.plan(op) is not None
+    assert choice.plan(narrow) is None
+    assert choice.plan(narrow.qkv.product) is not None
+    assert (
+        f"layer does not make {narrow}: its heads have 32 numbers each, the kernels take 64" in choice.reason
+    )
+    alone = choose([narrow], EVERYTHING)
+    assert not alone.whole
+    assert "its heads have 32 numbers each" in alone.reason
+
+
+def test_only_what_is_built_is_taken() -> None:
+    ops = encoder_ops(released_dimensions("tiny"))
+    everything = choose(ops, EVERYTHING).contracts
+    without_layers = [contract for contract in everything if "layer_encoder" not in contract.name]
+    choice = choose(ops, registry.kernels_built((*without_layers, *CONTRACTS)))
+    assert choice.plan(ops[1]) is None
+    assert f"layer does not make {ops[1]}: none is built for it" in choice.reason
+    complete = choose(ops, registry.kernels_built(everything))
+    assert (complete.name, complete.kernels) == ("layer", ())
+    with pytest.raises(UnknownKernelError, match="kernels build"):
+        choose(ops, registry.kernels_built(without_layers))
 
 
 @pytest.mark.parametrize("times", [1, 10])
@@ -64,7 +156,7 @@ def middle(alternative: Alternative) -> float:
 
 
 def test_the_reason_is_one_line_that_names_what_was_rejected() -> None:
-    reason = choose(encoder_ops(released_dimensions("base")), EVERYTHING).reason
+    reason = choose(encoder_ops(released_dimensions("base")), FOR_PRODUCTS).reason
     assert "\n" not in reason
     first, *others = reason.split("; ")
     assert first.startswith("gemm_96x64x48 for all: 38 dispatches, ")
