@@ -16,9 +16,9 @@ A core has, besides the two objects each of A and B and the one of C, buffers of
     layer_finish(sums, kept, numbers, c, tile)   sums = activation(sums + biases), those of column block
                                                  tile % COLUMN_BLOCKS; c = bf16(sums)
     layer_finish_f32(sums, kept, numbers, c, tile, half)    the same of half the columns; c = these, fp32
-    layer_query(a, c, head, column)              where head = column: c = Q^T of this head, as a B has it
+    layer_query(a, c, head, column)              where head = column: c = 128 Q^T of this head, as a B has it
     layer_attend_start(sums, kept)
-    layer_attend(c, b, sums, kept, mask, block)  c: Q^T; b: KEYS rows of K, and of V below them
+    layer_attend(c, b, sums, kept, mask, block)  c: 128 Q^T; b: KEYS rows of K, and of V below them
     layer_attend_finish(sums, kept, c)           c = bf16(O), over Q^T
     layer_rows_take(a, sums, object, column)     where object // 2 = column: half object % 2 of sums = a, fp32
     layer_rows_add(b, sums, numbers, object, row)           where object // 2 = row: half object % 2 of sums
@@ -221,30 +221,32 @@ def _activate(sums: Array, kept: Array, numbers: Array, tile: int, columns: slic
 
 
 def _query(a: Array, c: Array, head: int, column: int) -> None:
+    """In steps of scores."""
     if head == column:
-        c[:] = _micro_tiles(_matrix(a, 4, 8).T, 8, 4)
+        q = _matrix(a, 4, 8).T.astype(np.float32)
+        c[:] = _bf16(_micro_tiles(numerics.mac(np.zeros_like(q), q, 1 / numerics.STEP), 8, 4))
 
 
-# kept in attention: maxima, plus MAGIC, and totals of 64 queries. Behind them lie scores, which no other call
-# needs.
+# kept in attention: maxima, plus MAGIC, in steps of scores, and totals of 64 queries. Behind them lie scores,
+# which no other call needs.
 _MAXIMA, _TOTALS = slice(TILE), slice(TILE, 2 * TILE)
 
 
 def _attend_start(sums: Array, kept: Array) -> None:
     sums[:] = 0
-    kept[_MAXIMA], kept[_TOTALS] = numerics.START + numerics.MAGIC, 0
+    kept[_MAXIMA], kept[_TOTALS] = (numerics.START + numerics.MAGIC) / numerics.STEP, 0
 
 
 def _attend(query: Array, b: Array, sums: Array, kept: Array, mask: Array, block: int) -> None:
-    q = _matrix(query, 8, 4).T.astype(np.float32)
+    q = _matrix(query, 8, 4).T.astype(np.float32) * numerics.STEP
     k, v = _matrix(b, 8, 4).astype(np.float32).reshape(2, KEYS, TILE)
     counts = int(mask[block]) >> np.arange(KEYS) & 1 == 1
     o, totals = np.ascontiguousarray(_matrix(sums, 4, 4).T), kept[_TOTALS, None]
     o, totals, maximum = numerics.attended_block(
-        q, k, v, counts, o, totals, kept[_MAXIMA, None] - numerics.MAGIC
+        q, k, v, counts, o, totals, kept[_MAXIMA, None] * numerics.STEP - numerics.MAGIC
     )
     sums[:] = _micro_tiles(o.T, 4, 4).ravel()
-    kept[_MAXIMA], kept[_TOTALS] = maximum[:, 0] + numerics.MAGIC, totals[:, 0]
+    kept[_MAXIMA], kept[_TOTALS] = (maximum[:, 0] + numerics.MAGIC) / numerics.STEP, totals[:, 0]
 
 
 def _attend_finish(sums: Array, kept: Array, c: Array) -> None:

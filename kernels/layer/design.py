@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from whisper_npu.kernels.core import CoreFunction
 from whisper_npu.kernels.layer.core import LAYER_CC, functions
-from whisper_npu.kernels.layer.movement import A, B, C, Stream, streams
+from whisper_npu.kernels.layer.movement import A, B, C, turns_of
 from whisper_npu.kernels.layer.phases import (
     HALVES,
     KEPT,
@@ -51,12 +51,10 @@ from whisper_npu.kernels.mlir import (
     core,
     parameter_type,
 )
-from whisper_npu.kernels.shim import Phase as Movement
-from whisper_npu.kernels.shim import Traffic, move_in_phases, traffic
+from whisper_npu.kernels.shim import put
 from whisper_npu.kernels.toolchain import NEWEST, Generation
 from whisper_npu.npu.contract import Argument
 from whisper_npu.npu.targets import Target
-from whisper_npu.ops import Activation
 
 BF16 = "bf16"
 # What a core's loops end at.
@@ -86,8 +84,7 @@ def text_of(
     Raises DesignParameterError, before a line is printed, for what the array cannot hold.
     """
     _check(name, target, phases)
-    dispatch, array = _Dispatch(name, target, tuple(arguments)), Array(target)
-    movements = [_movement(dispatch, phase) for phase in phases]
+    array, turns = Array(target), turns_of(tuple(phases), target)
     text = Text(toolchain)
     with text.device(target.device()):
         known = functions(target, ())
@@ -129,16 +126,9 @@ def text_of(
                 _one_phase(text, each)
 
         text.section("DRAM movement")
-        with text.sequence(dispatch.arguments):
-            move_in_phases(text, target, movements)
+        with text.sequence(arguments):
+            put(text, turns)
     return str(text)
-
-
-@dataclass(frozen=True)
-class _Dispatch:
-    name: str
-    target: Target
-    arguments: tuple[Argument, ...]
 
 
 # ---------------------------------------------------------------------------------- movement in the array
@@ -278,37 +268,6 @@ def _add_and_normalise(text: Text, core: _Core) -> None:
         c = text.acquire(core.c, "Produce")
         core.call(text, "layer_rows_normed", {"C": c})
         text.release(core.c, "Produce")
-
-
-# ----------------------------------------------------------------------------------------- DRAM movement
-
-
-def _movement(dispatch: _Dispatch, phase: Phase) -> Movement:
-    every = [(stream.is_input, _traffic(dispatch, stream)) for stream in streams(phase, dispatch.target)]
-    inputs, outputs = ([each for goes_in, each in every if goes_in is is_input] for is_input in (True, False))
-    return Movement(_title(phase), inputs, outputs)
-
-
-def _traffic(dispatch: _Dispatch, stream: Stream) -> Traffic:
-    """A stream's runs as the tasks of one fifo."""
-    tasks = [
-        replace(task, first=run.first + task.first // run.turns)
-        for run in stream.runs
-        for task in traffic(
-            dispatch, run.argument, stream.fifo, stream.column, run.rounds, run.of_round, run.start
-        ).tasks
-    ]
-    return Traffic(stream.fifo, stream.column, tuple(tasks))
-
-
-def _title(phase: Phase) -> str:
-    if isinstance(phase, Gemm):
-        activation = "" if phase.activation is Activation.NONE else f", {phase.activation.value}"
-        return f"Gemm ({phase.M},{phase.K})@({phase.K},{phase.N}){activation} -> {phase.result.value}"
-    if isinstance(phase, Attend):
-        return f"Attend: {phase.n_head} heads, {phase.M} queries, {phase.n_keys} keys"
-    made = [name for name, where in (("sum", phase.sum), ("normed", phase.normed)) if where]
-    return f"Rows ({phase.M},{phase.n_state}): {'x + added' if phase.added else 'x'} -> {', '.join(made)}"
 
 
 # ------------------------------------------------------------------------------------- what is refused

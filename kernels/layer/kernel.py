@@ -55,7 +55,7 @@ from whisper_npu.kernels.layer.phases import (
 )
 from whisper_npu.kernels.layer.planes import planes
 from whisper_npu.kernels.layer.weights import headers_of, objects_of
-from whisper_npu.kernels.layer.work import l1_bytes, macs_of, work_of
+from whisper_npu.kernels.layer.work import l1_bytes, macs_of, works_of
 from whisper_npu.kernels.matmul import known_answer
 from whisper_npu.npu.contract import Argument, Contract, KnownAnswer, Share, Work
 from whisper_npu.npu.kernel import Kernel
@@ -383,7 +383,7 @@ class LayerContract(Contract):
         return l1_bytes(self.target)
 
     def works(self, rate: CoreRate | None) -> tuple[Work, ...]:
-        return tuple(work_of(phase, self.target, rate) for phase in self.phases)
+        return works_of(self.phases, self.target, rate)
 
     def core_cycles(self, rate: CoreRate) -> float:
         return sum(work.core_cycles for work in self.works(rate))

@@ -9,7 +9,8 @@
 //
 // Attention is transposed: S^T = K Q^T and O^T = V^T P^T. So the vector of a micro-tile has 4 keys times 4 queries,
 // what belongs to a query is the same in its four rows, and two micro-tiles of P^T, in bf16, are one of B as they are.
-// The running maximum is rounded to a whole number, so a new one changes exponents only: exact.
+// The running maximum is a whole number, so a new one changes exponents only: exact. When it is new, it is 16 above
+// the score that it is for.
 //
 // The scalar unit has no floating point and does not divide. A product of two fp32 takes nine vmacs and five more
 // instructions (norm.cc): it is for what is needed once per row or query. All others are vmacs of bf16; where 8 bits
@@ -23,17 +24,19 @@
 //   zero            2    st
 //   finish          4    loads 4, st 3 (in fp32 4), vec 1
 //   gelu           22    besides; vec: 1 to shift, 6 to split, 12 vmacs of the polynomial, 3 to multiply; st 15, mv 13
-//   scores         10    vec: 1 for the maximum; 4 additions, 1 vmac for the exponent, 3 for the polynomial, 1/2 for
-//                        totals; st 6, mv 8
-//   rescaling       5    mv, of O^T, where one of four queries has a new maximum: in 8 % of the blocks of 32 keys in
-//                        `base` and `tiny.en` (MEASURED with their weights and a clip of speech, in float32)
+//   scores          6    mv: 1 for the maximum, 1 for the least exponent; for two of them together 1 to take their last
+//                        bits, 2 for the factor, 3 for the exponent; for eight of them about 8 around the running
+//                        maximum. vec: 2 additions, 1 vmac, 1/2 for totals; st 2
+//   rescaling       5    mv, of O^T, where one of four queries has a new maximum: in 0.1 % of the blocks of 32 keys in
+//                        `base`, 0.3 % in `tiny.en` (MEASURED with their weights and a clip of speech, in float32), and
+//                        in the first
 //   attend_finish  12    vec: 9 vmacs, 2 to split, 1; st 6
-//   query           1    of bf16
+//   query           4    st, of 32 bf16
 //   rows                 take 2, add 3, sum 2, normed 10: 2 to sum up, 4 for deviations and squares, 4 to scale
 //   header               8 for each bias, 20 for each 8 keys of the mask: the scalar unit's
 //
 // An object of 32 keys and 64 queries: 2 * 1024 vmacs; S is written, O^T read and written, 16 * (32 + 48) cycles if
-// nothing overlaps them; 128 vectors of scores, 1,280: together 4,600. GELU of a tile: 256 * 22 = 5,632, beside 16,384
+// nothing overlaps them; 128 vectors of scores, 768: together 4,100. GELU of a tile: 256 * 22 = 5,632, beside 16,384
 // vmacs where K is 512.
 //
 // Program memory, estimated at 16 bytes per bundle: product 0.9 KiB, scores and O^T 1.1 each, maximum, rescaling and
@@ -62,10 +65,12 @@ using Vector = aie::vector<float, width>;
 using Words = aie::vector<std::int32_t, width>;
 using Halves = aie::vector<bfloat16, width>;
 using Pair = aie::vector<bfloat16, 2 * width>; // a micro-tile of A or B
+using Shorts = aie::vector<std::int16_t, 2 * width>;
 using Accumulator = aie::accum<accfloat, width>;
 
 inline Vector all(float value) { return aie::broadcast<float, width>(value); }
 inline Words words(std::int32_t value) { return aie::broadcast<std::int32_t, width>(value); }
+inline Shorts shorts(std::int16_t value) { return aie::broadcast<std::int16_t, 2 * width>(value); }
 inline Words as_words(const Vector &v) { return v.cast_to<std::int32_t>(); }
 inline Vector as_vector(const Words &v) { return v.cast_to<float>(); }
 inline Halves rounded(const Accumulator &v) { return v.to_vector<bfloat16>(); }
@@ -151,31 +156,33 @@ __attribute__((noinline)) void activate(float *__restrict sums, const float *__r
 
 // ----------------------------------------------------------------------------------------------- attention
 
-// A number below 2^22 and magic make a float whose last bits are the nearest whole number. The running maximum is
-// kept so, and integers compare and subtract it.
+// Scores come in steps of 2^-7, of which bf16 has 128 from one power of two to the next: Q is multiplied by 128. So
+// their nearest whole number, which stands in the last bits of a float beside magic, is the bits of a bf16.
+constexpr float steps = 128.0f, one = 0x3F80; // the bits of 1
 constexpr float magic = 0x1.8p23f;
-constexpr float lowest = -0x1p22f;             // instead of a score that does not count
-constexpr float start = magic + lowest + 128;  // the running maximum before the first key
-constexpr std::int32_t least = 128;            // powers of two from 2^-128 down are 0
+constexpr float wide_magic = steps * magic; // rounds to powers: the running maximum is kept with it, for integers
+constexpr float lowest = -0x1p22f;          // instead of a score that does not count
+constexpr float start = wide_magic + lowest + 256 * steps; // the running maximum before the first key
+constexpr float least = magic + one - 129 * steps;         // powers of two from 2^-129 down are 0
+constexpr std::int32_t headroom = 16; // a new maximum is so far above its score that the next one seldom is needed
 
-// 2^f for f from -0.5 to 0.5, by powers of f.
-constexpr float exp2_first = 0.055908203125f; // bf16
-constexpr float exp2_next[] = {0.24103540182113647f, 0.6926798820495605f, 1.0000237226486206f};
+// m^2 + exp2_added is 3.039 times 2^(m - 1), for m from 1 to 2; a factor of all weights does nothing.
+constexpr float exp2_added = 2.049f;
 
 // kept in attention
 constexpr unsigned maxima = 0, totals = tile, scores = 2 * tile; // scores of 32 keys and 16 queries: (8, 4, 4, 4)
 
-// `exponent` times 2^7, which are the bits of 2^exponent as bf16 but for those of 1: of whole numbers, -255 to 0.
-inline aie::vector<std::int16_t, width> bits_of_power(const Vector &exponent) {
-  const Accumulator shifted =
-      aie::mac(Accumulator(all(magic)), rounded(exponent), aie::broadcast<bfloat16, width>(bfloat16(128.0f)));
-  return aie::filter_even(shifted.to_vector<float>().cast_to<std::int16_t>());
+// What whole numbers below 2^22 and magic have in the last bits.
+inline Shorts last_bits(const Vector &first, const Vector &second) {
+  return aie::filter_even(aie::concat(first, second).cast_to<std::int16_t>());
 }
 
-// The bits of 2^exponent as fp32 but for those of 1.
+// The bits of 2^exponent as fp32 but for those of 1. exponent: in steps, -255 to 0 whole ones.
 inline Words wide_bits_of_power(const Vector &exponent) {
+  const Vector shifted = aie::add(exponent, all(magic));
   const aie::vector<std::int16_t, width> zeros = aie::zeros<std::int16_t, width>();
-  const auto [low, high] = aie::interleave_zip(zeros, bits_of_power(exponent), 1);
+  const auto bits = aie::filter_even(shifted.cast_to<std::int16_t>());
+  const auto [low, high] = aie::interleave_zip(zeros, bits, 1);
   return aie::concat(low, high).cast_to<std::int32_t>();
 }
 
@@ -240,18 +247,20 @@ inline void score(const bfloat16 *__restrict q, const bfloat16 *__restrict k, fl
   }
 }
 
-// The running maximum of four queries, and with a new one O^T and totals in its scale.
+// What no score of four queries is above, and with a new one O^T and totals in its scale.
 inline Words raise_maximum(const float *__restrict strip, float *__restrict maximum, float *__restrict total,
                    float *__restrict o) {
   const Words old = as_words(in_each_row(maximum));
   Words top = old;
 #pragma clang loop unroll(disable)
   for (unsigned y = 0; y < keys / 4; ++y)
-    top = aie::max(top, as_words(aie::add(aie::load_v<width>(strip + y * 4 * width), all(magic))));
+    top = aie::max(top, as_words(aie::add(aie::load_v<width>(strip + y * 4 * width), all(wide_magic))));
   top = aie::max(top, aie::shuffle_down_rotate(top, 8));
   top = aie::max(top, aie::shuffle_down_rotate(top, 4));
-  if (aie::lt(old, top).empty())
-    return top;
+  const auto rises = aie::lt(old, top);
+  if (rises.empty())
+    return old;
+  top = aie::select(old, aie::add(top, words(headroom)), rises);
 
   const Words from = aie::max(old, aie::sub(top, words(255)));
   const Words power = wide_bits_of_power(aie::sub(as_vector(from), as_vector(top)));
@@ -265,33 +274,31 @@ inline Words raise_maximum(const float *__restrict strip, float *__restrict maxi
   return top;
 }
 
-// 2^(score - top) of one micro-tile: the polynomial's bits, and what its exponent grows by.
-inline Halves root_and_power(const float *strip, const Words &top, aie::vector<std::int16_t, width> &power) {
-  const Vector score = aie::load_v<width>(strip);
-  const Vector nearest = aie::add(score, all(magic));
-  const Words from = aie::max(as_words(nearest), aie::sub(top, words(least)));
-  power = bits_of_power(aie::sub(as_vector(from), as_vector(top)));
-  const Halves f = rounded(aie::sub(score, aie::sub(nearest, all(magic))));
-  Halves root = aie::broadcast<bfloat16, width>(bfloat16(exp2_first));
-#pragma clang loop unroll(full)
-  for (const float coefficient : exp2_next)
-    root = rounded(aie::mac(Accumulator(all(coefficient)), root, f));
-  return root;
-}
-
 // P^T in place of the scores of four queries, a micro-tile of B for each two of them; and its sum onto totals.
 inline void weigh(float *__restrict strip, const Words &top, float *__restrict total) {
   const Pair every_key = aie::broadcast<bfloat16, MMUL::size_A>(bfloat16(1.0f));
   MMUL sum(aie::zeros<float, MMUL::size_C>()); // of this block: vmacs onto a long sum would lose small numbers
+  const Vector shift = aie::sub(all(wide_magic + magic + one), as_vector(top));
+  const Words bottom = as_words(all(least));
 #pragma clang loop unroll(disable)
   for (unsigned y = 0; y < keys / 4; y += 2) {
-    aie::vector<std::int16_t, width> power[2];
+    Vector score[2];
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < 2; ++i) {
+      const Vector shifted = aie::add(aie::load_v<width>(strip + (y + i) * 4 * width), shift);
+      score[i] = as_vector(aie::max(as_words(shifted), bottom));
+    }
+    // m from 1 to 2 has the fraction's bits; the exponent's are the others, less those of 1.
+    const Shorts bits = last_bits(score[0], score[1]);
+    const Shorts m = aie::add(aie::bit_and(bits, shorts(0x7F)), shorts(0x3F80));
     Halves root[2];
 #pragma clang loop unroll(full)
-    for (unsigned i = 0; i < 2; ++i)
-      root[i] = root_and_power(strip + (y + i) * 4 * width, top, power[i]);
-    const auto bits = aie::add(aie::concat(root[0], root[1]).cast_to<std::int16_t>(), aie::concat(power[0], power[1]));
-    const Pair p = aie::max(bits, aie::zeros<std::int16_t, 2 * width>()).cast_to<bfloat16>();
+    for (unsigned i = 0; i < 2; ++i) {
+      const Halves factor = m.extract<width>(i).cast_to<bfloat16>();
+      root[i] = rounded(aie::mac(Accumulator(all(exp2_added)), factor, factor));
+    }
+    const Shorts power = aie::add(aie::concat(root[0], root[1]).cast_to<std::int16_t>(), aie::sub(bits, m));
+    const Pair p = aie::max(power, shorts(0)).cast_to<bfloat16>();
     sum.mac(every_key, p);
     aie::store_v(strip + y * 4 * width, p.cast_to<float>());
   }
@@ -449,16 +456,21 @@ void layer_finish_f32(float *__restrict sums, float *__restrict kept, std::int32
     }
 }
 
-// c = Q^T, as an object of B has it
+// c = 128 Q^T, as an object of B has it
 void layer_query(bfloat16 *__restrict a, bfloat16 *__restrict c, std::int32_t head, std::int32_t column) {
   if (head != column)
     return;
 #pragma clang loop unroll(disable)
   for (unsigned i = 0; i < tile / r; ++i)
 #pragma clang loop unroll(disable)
-    for (unsigned j = 0; j < tile / s; ++j)
-      aie::store_v(c + (j * tiles + i) * MMUL::size_B,
-                   aie::transpose(aie::load_v<MMUL::size_A>(a + (i * (tile / s) + j) * MMUL::size_A), r, s));
+    for (unsigned j = 0; j < tile / s; ++j) {
+      const Pair q = aie::transpose(aie::load_v<MMUL::size_A>(a + (i * (tile / s) + j) * MMUL::size_A), r, s);
+      Halves half[2];
+#pragma clang loop unroll(full)
+      for (unsigned h = 0; h < 2; ++h)
+        half[h] = rounded(aie::mul(q.extract<width>(h), aie::broadcast<bfloat16, width>(bfloat16(steps))));
+      aie::store_v(c + (j * tiles + i) * MMUL::size_B, aie::concat(half[0], half[1]));
+    }
 }
 
 void layer_attend_start(float *__restrict sums, float *__restrict kept) {

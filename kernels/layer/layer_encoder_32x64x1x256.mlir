@@ -1900,6 +1900,19 @@ module {
       aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 278528][2, 1, 16, 1024][65536, 16384, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 294912][2, 1, 16, 1024][65536, 16384, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 311296][2, 1, 16, 1024][65536, 16384, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
+      // ahead: of the next phase
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 16384][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 0][1, 1, 1, 12288][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 20480][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 12288][1, 1, 1, 12288][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 24576][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 24576][1, 1, 1, 12288][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 28672][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 36864][1, 1, 1, 12288][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393216][3, 1, 256, 64][256, 196608, 768, 1]) {id = 9 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393280][3, 1, 256, 64][256, 196608, 768, 1]) {id = 9 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393344][3, 1, 256, 64][256, 196608, 768, 1]) {id = 9 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393408][3, 1, 256, 64][256, 196608, 768, 1]) {id = 9 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_wait {symbol = @A_L3L2_0}
       aiex.npu.dma_wait {symbol = @A_L3L2_1}
       aiex.npu.dma_wait {symbol = @A_L3L2_2}
@@ -1913,22 +1926,19 @@ module {
       aiex.npu.dma_wait {symbol = @C_L2L3_2}
       aiex.npu.dma_wait {symbol = @C_L2L3_3}
       // Gemm (256,64)@(64,768) -> bf16
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 262144][3, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 294912][3, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 327680][3, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 360448][3, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 16384][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 0][1, 1, 1, 12288][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 20480][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 12288][1, 1, 1, 12288][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 24576][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 24576][1, 1, 1, 12288][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 28672][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 36864][1, 1, 1, 12288][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393216][3, 1, 256, 64][256, 196608, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393280][3, 1, 256, 64][256, 196608, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393344][3, 1, 256, 64][256, 196608, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393408][3, 1, 256, 64][256, 196608, 768, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 262144][3, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 294912][3, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 327680][3, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 360448][3, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
+      // ahead: of the next phase
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 32768][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 36864][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 40960][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 45056][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589824][1, 1, 256, 64][0, 65536, 256, 1]) {id = 10 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589888][1, 1, 256, 64][0, 65536, 256, 1]) {id = 10 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589952][1, 1, 256, 64][0, 65536, 256, 1]) {id = 10 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 590016][1, 1, 256, 64][0, 65536, 256, 1]) {id = 10 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_wait {symbol = @A_L3L2_0}
       aiex.npu.dma_wait {symbol = @A_L3L2_1}
       aiex.npu.dma_wait {symbol = @A_L3L2_2}
@@ -1942,22 +1952,27 @@ module {
       aiex.npu.dma_wait {symbol = @C_L2L3_2}
       aiex.npu.dma_wait {symbol = @C_L2L3_3}
       // Attend: 1 heads, 256 queries, 32 keys
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393216][1, 4, 64, 64][0, 64, 768, 1]) {id = 0 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 442368][1, 4, 64, 64][0, 64, 768, 1]) {id = 0 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 491520][1, 4, 64, 64][0, 64, 768, 1]) {id = 0 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 540672][1, 4, 64, 64][0, 64, 768, 1]) {id = 0 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 32768][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393280][1, 1, 32, 128][0, 24576, 768, 1]) {id = 5 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 36864][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393408][1, 1, 32, 128][0, 24576, 768, 1]) {id = 5 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 40960][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393536][1, 1, 32, 128][0, 24576, 768, 1]) {id = 5 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 45056][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393664][1, 1, 32, 128][0, 24576, 768, 1]) {id = 5 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589824][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589888][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589952][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 590016][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393216][1, 4, 64, 64][0, 64, 768, 1]) {id = 2 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 442368][1, 4, 64, 64][0, 64, 768, 1]) {id = 2 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 491520][1, 4, 64, 64][0, 64, 768, 1]) {id = 2 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 540672][1, 4, 64, 64][0, 64, 768, 1]) {id = 2 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393280][1, 1, 32, 128][0, 24576, 768, 1]) {id = 4 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393408][1, 1, 32, 128][0, 24576, 768, 1]) {id = 4 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393536][1, 1, 32, 128][0, 24576, 768, 1]) {id = 4 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 393664][1, 1, 32, 128][0, 24576, 768, 1]) {id = 4 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<983040xbf16>
+      // ahead: of the next phase
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 49152][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 49152][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 53248][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 53248][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 57344][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 57344][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 61440][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 61440][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720960][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721024][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721088][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_wait {symbol = @A_L3L2_0}
       aiex.npu.dma_wait {symbol = @A_L3L2_1}
       aiex.npu.dma_wait {symbol = @A_L3L2_2}
@@ -1971,47 +1986,19 @@ module {
       aiex.npu.dma_wait {symbol = @C_L2L3_2}
       aiex.npu.dma_wait {symbol = @C_L2L3_3}
       // Gemm (256,64)@(64,256) -> f32
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589824][1, 1, 64, 64][0, 16384, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 606208][1, 1, 64, 64][0, 16384, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 622592][1, 1, 64, 64][0, 16384, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 638976][1, 1, 64, 64][0, 16384, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 49152][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 49152][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 53248][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 53248][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 57344][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 57344][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 61440][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 61440][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720960][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721024][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721088][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_wait {symbol = @A_L3L2_0}
-      aiex.npu.dma_wait {symbol = @A_L3L2_1}
-      aiex.npu.dma_wait {symbol = @A_L3L2_2}
-      aiex.npu.dma_wait {symbol = @A_L3L2_3}
-      aiex.npu.dma_wait {symbol = @B_L3L2_0}
-      aiex.npu.dma_wait {symbol = @B_L3L2_1}
-      aiex.npu.dma_wait {symbol = @B_L3L2_2}
-      aiex.npu.dma_wait {symbol = @B_L3L2_3}
-      aiex.npu.dma_wait {symbol = @C_L2L3_0}
-      aiex.npu.dma_wait {symbol = @C_L2L3_1}
-      aiex.npu.dma_wait {symbol = @C_L2L3_2}
-      aiex.npu.dma_wait {symbol = @C_L2L3_3}
-      // Rows (256,64): x + added -> sum, normed
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 589824][1, 1, 64, 64][0, 16384, 256, 1]) {id = 3 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 606208][1, 1, 64, 64][0, 16384, 256, 1]) {id = 3 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 622592][1, 1, 64, 64][0, 16384, 256, 1]) {id = 3 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 638976][1, 1, 64, 64][0, 16384, 256, 1]) {id = 3 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
+      // ahead: of the next phase
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 0][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<262144xbf16>
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 4096][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<262144xbf16>
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 8192][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<262144xbf16>
       aiex.npu.dma_memcpy_nd(%X[0, 0, 0, 12288][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<262144xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 65536][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 69632][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 753664][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 73728][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 786432][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 77824][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 819200][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 65536][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 69632][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 73728][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 77824][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
       aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 0][2, 3, 16, 1024][65536, 131072, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 16384][2, 3, 16, 1024][65536, 131072, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 32768][2, 3, 16, 1024][65536, 131072, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
@@ -2028,23 +2015,54 @@ module {
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}
       aiex.npu.dma_wait {symbol = @C_L2L3_3}
+      // Rows (256,64): x + added -> sum, normed
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 4 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 753664][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 4 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 786432][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 4 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 819200][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 4 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<983040xbf16>
+      // ahead: of the next phase
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 81920][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 65536][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 86016][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 69632][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 90112][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 73728][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 94208][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 77824][1, 1, 1, 4096][0, 0, 0, 1]) {id = 6 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655360][1, 1, 256, 64][0, 65536, 256, 1]) {id = 9 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655424][1, 1, 256, 64][0, 65536, 256, 1]) {id = 9 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655488][1, 1, 256, 64][0, 65536, 256, 1]) {id = 9 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655552][1, 1, 256, 64][0, 65536, 256, 1]) {id = 9 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_wait {symbol = @A_L3L2_0}
+      aiex.npu.dma_wait {symbol = @A_L3L2_1}
+      aiex.npu.dma_wait {symbol = @A_L3L2_2}
+      aiex.npu.dma_wait {symbol = @A_L3L2_3}
+      aiex.npu.dma_wait {symbol = @B_L3L2_0}
+      aiex.npu.dma_wait {symbol = @B_L3L2_1}
+      aiex.npu.dma_wait {symbol = @B_L3L2_2}
+      aiex.npu.dma_wait {symbol = @B_L3L2_3}
+      aiex.npu.dma_wait {symbol = @C_L2L3_0}
+      aiex.npu.dma_wait {symbol = @C_L2L3_1}
+      aiex.npu.dma_wait {symbol = @C_L2L3_2}
+      aiex.npu.dma_wait {symbol = @C_L2L3_3}
       // Gemm (256,64)@(64,256), gelu -> bf16
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 262144][1, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 294912][1, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 327680][1, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 360448][1, 1, 64, 64][0, 32768, 512, 1]) {id = 0 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 81920][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 65536][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 86016][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 69632][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 90112][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 73728][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 94208][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 77824][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655360][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655424][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655488][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655552][1, 1, 256, 64][0, 65536, 256, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 262144][1, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 294912][1, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 327680][1, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 360448][1, 1, 64, 64][0, 32768, 512, 1]) {id = 1 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
+      // ahead: of the next phase
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 98304][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 81920][1, 1, 1, 16384][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 102400][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 98304][1, 1, 1, 16384][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 106496][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 114688][1, 1, 1, 16384][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 110592][1, 1, 1, 4096][0, 0, 0, 1]) {id = 7 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 131072][1, 1, 1, 16384][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 10 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720960][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 10 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721024][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 10 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721088][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 10 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
       aiex.npu.dma_wait {symbol = @A_L3L2_0}
       aiex.npu.dma_wait {symbol = @A_L3L2_1}
       aiex.npu.dma_wait {symbol = @A_L3L2_2}
@@ -2058,22 +2076,23 @@ module {
       aiex.npu.dma_wait {symbol = @C_L2L3_2}
       aiex.npu.dma_wait {symbol = @C_L2L3_3}
       // Gemm (256,256)@(256,256) -> f32
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655360][1, 4, 64, 64][0, 64, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 671744][1, 4, 64, 64][0, 64, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 688128][1, 4, 64, 64][0, 64, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 704512][1, 4, 64, 64][0, 64, 256, 1]) {id = 0 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 98304][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 81920][1, 1, 1, 16384][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 102400][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 98304][1, 1, 1, 16384][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 106496][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 114688][1, 1, 1, 16384][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 110592][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WEIGHTS[0, 0, 0, 131072][1, 1, 1, 16384][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<147456xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720960][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721024][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 721088][2, 1, 256, 64][256, 262144, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 655360][1, 4, 64, 64][0, 64, 256, 1]) {id = 2 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 671744][1, 4, 64, 64][0, 64, 256, 1]) {id = 2 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 688128][1, 4, 64, 64][0, 64, 256, 1]) {id = 2 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 704512][1, 4, 64, 64][0, 64, 256, 1]) {id = 2 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
+      // ahead: of the next phase
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 0][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 3 : i64, metadata = @A_L3L2_0} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 4096][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 3 : i64, metadata = @A_L3L2_1} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 8192][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 3 : i64, metadata = @A_L3L2_2} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 12288][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 3 : i64, metadata = @A_L3L2_3} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 114688][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 118784][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 122880][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 126976][1, 1, 1, 4096][0, 0, 0, 1]) {id = 5 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 0][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<262144xbf16>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 16384][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<262144xbf16>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 32768][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<262144xbf16>
+      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 49152][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 11 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<262144xbf16>
       aiex.npu.dma_wait {symbol = @A_L3L2_0}
       aiex.npu.dma_wait {symbol = @A_L3L2_1}
       aiex.npu.dma_wait {symbol = @A_L3L2_2}
@@ -2087,30 +2106,10 @@ module {
       aiex.npu.dma_wait {symbol = @C_L2L3_2}
       aiex.npu.dma_wait {symbol = @C_L2L3_3}
       // Rows (256,64): x + added -> sum
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 0][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 4096][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 8192][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 12288][8, 2, 4, 1024][16384, 131072, 1024, 1]) {id = 0 : i64, metadata = @A_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 114688][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_0} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_0, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 118784][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_1} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 753664][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_1, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 122880][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_2} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 786432][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_2, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%HEADERS[0, 0, 0, 126976][1, 1, 1, 4096][0, 0, 0, 1]) {id = 4 : i64, metadata = @B_L3L2_3} : memref<131072xbf16>
-      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 819200][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 5 : i64, metadata = @B_L3L2_3, issue_token = true} : memref<983040xbf16>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 0][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_0, issue_token = true} : memref<262144xbf16>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 16384][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_1, issue_token = true} : memref<262144xbf16>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 32768][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_2, issue_token = true} : memref<262144xbf16>
-      aiex.npu.dma_memcpy_nd(%Y[0, 0, 0, 49152][2, 2, 16, 1024][65536, 131072, 1024, 1]) {id = 8 : i64, metadata = @C_L2L3_3, issue_token = true} : memref<262144xbf16>
-      aiex.npu.dma_wait {symbol = @A_L3L2_0}
-      aiex.npu.dma_wait {symbol = @A_L3L2_1}
-      aiex.npu.dma_wait {symbol = @A_L3L2_2}
-      aiex.npu.dma_wait {symbol = @A_L3L2_3}
-      aiex.npu.dma_wait {symbol = @B_L3L2_0}
-      aiex.npu.dma_wait {symbol = @B_L3L2_1}
-      aiex.npu.dma_wait {symbol = @B_L3L2_2}
-      aiex.npu.dma_wait {symbol = @B_L3L2_3}
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 720896][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 6 : i64, metadata = @B_L3L2_0} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 753664][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 6 : i64, metadata = @B_L3L2_1} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 786432][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 6 : i64, metadata = @B_L3L2_2} : memref<983040xbf16>
+      aiex.npu.dma_memcpy_nd(%WORK[0, 0, 0, 819200][2, 1, 32, 1024][131072, 32768, 1024, 1]) {id = 6 : i64, metadata = @B_L3L2_3} : memref<983040xbf16>
       aiex.npu.dma_wait {symbol = @C_L2L3_0}
       aiex.npu.dma_wait {symbol = @C_L2L3_1}
       aiex.npu.dma_wait {symbol = @C_L2L3_2}

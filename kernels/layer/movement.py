@@ -6,8 +6,9 @@ with stride 0 move the same again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 
 from whisper_npu.kernels.layer.phases import (
@@ -29,7 +30,9 @@ from whisper_npu.kernels.layer.phases import (
     row_length,
 )
 from whisper_npu.kernels.layer.weights import objects_of_column, parts_of_tile
-from whisper_npu.kernels.tasks import Loop, task_number
+from whisper_npu.kernels.shim import Phase as Movement
+from whisper_npu.kernels.shim import Traffic, Turn, tasks_of, timetable
+from whisper_npu.kernels.tasks import Loop
 from whisper_npu.npu.targets import WORD_BYTES, Target
 
 A, B, C = "A_L3L2", "B_L3L2", "C_L2L3"
@@ -92,14 +95,26 @@ def _runs(phase: Phase, target: Target, hop: str, place: int) -> Iterator[Run]:
     return {A: _rows_a, B: _rows_b, C: _rows_c}[hop](phase, target, place)
 
 
-def tasks_of(target: Target, phases: Sequence[Phase]) -> int:
-    """DMA tasks of the shims, without printing any."""
-    return sum(
-        task_number(target, BF16_BYTES, run.rounds, run.of_round)
-        for phase in phases
-        for stream in streams(phase, target)
+@lru_cache(maxsize=256)
+def turns_of(phases: tuple[Phase, ...], target: Target) -> tuple[Turn, ...]:
+    """When the tasks of a dispatch start: what its design prints, and costs count."""
+    return timetable(target, [_movement(phase, target) for phase in phases])
+
+
+def _movement(phase: Phase, target: Target) -> Movement:
+    every = [(stream.is_input, _traffic(stream, target)) for stream in streams(phase, target)]
+    inputs, outputs = ([each for goes_in, each in every if goes_in is is_input] for is_input in (True, False))
+    return Movement(str(phase), inputs, outputs)
+
+
+def _traffic(stream: Stream, target: Target) -> Traffic:
+    """A stream's runs as the tasks of one fifo."""
+    tasks = [
+        replace(task, first=run.first + task.first // run.turns)
         for run in stream.runs
-    )
+        for task in tasks_of(target, BF16_BYTES, run.argument, run.rounds, run.of_round, run.start)
+    ]
+    return Traffic(stream.fifo, stream.column, tuple(tasks))
 
 
 # ------------------------------------------------------------------------------------------------ pieces

@@ -111,15 +111,23 @@ def rest(x: F32, high: F32) -> F32:
 
 # ------------------------------------------------------------------------------------------------ attention
 
-# Added to a number below 2^22, it rounds that to a whole one, which then stands in the last bits. Scores must
-# be smaller than that.
+# Added to a number below 2^22, it rounds that to a whole one, which then stands in the last bits.
 MAGIC = np.float32(1.5 * 2**23)
-LOWEST = np.float32(-(2.0**22))  # instead of a score that does not count
-START = LOWEST + np.float32(128)  # the running maximum before the first key
-LEAST = np.float32(-128)  # powers of two from 2^-128 down are 0
-EXP2_FIRST = np.float32(0.055908203125)  # bf16
-EXP2_NEXT = tuple(map(np.float32, (0.24103540182113647, 0.6926798820495605, 1.0000237226486206)))
-EXP2_ERROR = 1.25 * 2.0**-8  # of `exp2`, relative; the last rounding to bf16 alone is 2^-8
+# Scores are rounded to this part of a whole number. So many steps bf16 has from one power of two to the next:
+# as a number of steps, a score is the bits of a bf16, exponent and fraction. Scores must be below 2^15.
+STEP = np.float32(2.0**-7)
+ONE = np.float32(0x3F80)  # the bits of 1
+LOWEST = np.float32(-(2.0**15))  # instead of a score that does not count
+START = LOWEST + np.float32(256)  # the running maximum before the first key
+HEADROOM = np.float32(16)  # a new running maximum is so far above its score: the next one seldom is needed
+LEAST = np.float32(-129)  # powers of two from here down are 0
+# 2^(m - 1) is within EXP2_SCALE (m^2 + EXP2_ADDED), for m from 1 to 2. A factor that all weights of a softmax
+# have does nothing, so one vmac is all that it takes.
+EXP2_ADDED = np.float32(2.049)
+EXP2_SCALE = 3.0394716  # what `exp2` gives for 2^0
+# Of `exp2`, relative. 0.69 * 2^-8 of it has the score, which is rounded to 2^-7: half of that times ln 2.
+# The rest have polynomial and rounding: it is least for this EXP2_ADDED, in steps of 0.001.
+EXP2_ERROR = 1.61 * 2.0**-8
 
 
 def whole(score: F32) -> F32:
@@ -128,17 +136,17 @@ def whole(score: F32) -> F32:
 
 
 def exp2(t: F32, maximum: F32 | float = 0.0, mac: Mac = mac) -> F32:
-    """2^(t - maximum), bf16, within EXP2_ERROR; below 2^-126 anything smaller than that, from 2^-128 down 0.
+    """EXP2_SCALE 2^(t - maximum), bf16, within EXP2_ERROR; of what is below 2^-126, anything as small, or 0.
 
     maximum: whole, at least `whole(t)`.
     """
-    nearest = whole(t)
-    f = rounded(t - nearest)
-    root = np.full_like(f, EXP2_FIRST)
-    for coefficient in EXP2_NEXT:
-        root = rounded(mac(coefficient, root, f))
-    power = np.maximum(nearest - np.float32(maximum), LEAST).astype(np.int32) << 23
-    result: F32 = np.maximum(root.view(np.int32) + power, np.int32(0)).view(np.float32)
+    shift = MAGIC + ONE - np.float32(maximum) / STEP
+    steps = np.maximum(t / STEP + shift, MAGIC + ONE + LEAST / STEP) - MAGIC
+    bits = steps.astype(np.int32) << 16
+    m = (bits & 0x7F_0000) + 0x3F80_0000
+    factor = m.view(np.float32)
+    root = rounded(mac(EXP2_ADDED, factor, factor))
+    result: F32 = np.maximum(root.view(np.int32) + (bits - m), np.int32(0)).view(np.float32)
     return result
 
 
@@ -181,16 +189,20 @@ def started(queries: int) -> tuple[F32, F32, F32]:
 def attended_block(
     q: F32, k: F32, v: F32, counts: Bools, o: F32, totals: F32, maximum: F32
 ) -> tuple[F32, F32, F32]:
-    """O, totals and the running maximum after one block of keys; O and totals are times 2^-maximum.
+    """O, totals and the running maximum after one block of keys: no score so far is above it.
+
+    O and totals are times EXP2_SCALE 2^-maximum.
 
     q: (queries, 64), k, v: (keys, 64), counts: (keys,).
     """
     if not counts.any():
         return o, totals, maximum
     scores = np.zeros((len(q), len(k)), np.float32)
-    accumulate(scores, q, k.T, S)
+    accumulate(scores, q / STEP, k.T, S)
+    scores *= STEP
     scores[:, ~counts] = LOWEST
-    new = np.maximum(maximum, whole(scores).max(axis=1, keepdims=True))
+    highest = whole(scores).max(axis=1, keepdims=True)
+    new = np.where(highest > maximum, highest + HEADROOM, maximum)
     p = exp2(scores, new)  # (queries, keys)
     o, of_block = scaled(o, maximum - new), np.zeros_like(totals)
     accumulate(of_block, p, np.ones((len(k), 1), np.float32), S)
@@ -241,11 +253,11 @@ def centred(s: F32, n_state: int, mac: Mac = mac) -> tuple[F32, F32]:
 ZERO_SLOTS = 2
 FINISH_SLOTS = 4  # of a product's tile
 GELU_SLOTS = 22  # besides
-SOFTMAX_SLOTS = 10  # of scores
+SOFTMAX_SLOTS = 6  # of scores
 RESCALE_SLOTS = 5  # of O^T, in those blocks of keys that bring one of four queries a new maximum
-RESCALED = 0.1  # of all blocks; 0.08 MEASURED with the weights of tiny.en and base, on speech, in float32
+RESCALED = 0.03  # of 47 blocks the first, and of the others 0.001 to 0.003, MEASURED as layer.cc tells
 DIVIDE_SLOTS = 12  # of O^T, once per block of queries
-QUERY_SLOTS = 1  # of Q, once per block of queries: a load, a shuffle, a store for 32 bf16
+QUERY_SLOTS = 4  # of Q, once per block of queries: two conversions and a store of 32 bf16
 TAKE_SLOTS = 2  # of rows
 ADD_SLOTS = 3
 SUM_SLOTS = 2

@@ -124,6 +124,10 @@ class Gemm:
     headers: str = HEADERS
     result: DType = DType.BF16
 
+    def __str__(self) -> str:
+        activation = "" if self.activation is Activation.NONE else f", {self.activation.value}"
+        return f"Gemm ({self.M},{self.K})@({self.K},{self.N}){activation} -> {self.result.value}"
+
 
 @dataclass(frozen=True)
 class Attend:
@@ -142,6 +146,9 @@ class Attend:
     c: Matrix
     header: int = 0
     headers: str = HEADERS
+
+    def __str__(self) -> str:
+        return f"Attend: {self.n_head} heads, {self.M} queries, {self.n_keys} keys"
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,10 @@ class Rows:
     normed: Matrix | None  # its ld is row_length(n_state)
     header: int = 0
     headers: str = HEADERS
+
+    def __str__(self) -> str:
+        made = [name for name, where in (("sum", self.sum), ("normed", self.normed)) if where]
+        return f"Rows ({self.M},{self.n_state}): {'x + added' if self.added else 'x'} -> {', '.join(made)}"
 
 
 Phase = Gemm | Attend | Rows

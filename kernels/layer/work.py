@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from whisper_npu.dtypes import DType
-from whisper_npu.kernels.layer.movement import streams, tasks_of
+from whisper_npu.kernels.layer.movement import streams, turns_of
 from whisper_npu.kernels.layer.numerics import (
     ADD_SLOTS,
     BIAS_CYCLES,
@@ -63,15 +64,26 @@ def macs_of(phase: Phase, target: Target) -> int:
 
 
 @lru_cache(maxsize=1024)
-def work_of(phase: Phase, target: Target, rate: CoreRate | None) -> Work:
-    """rate: of the cores; None where nobody asks for their cycles."""
+def works_of(phases: tuple[Phase, ...], target: Target, rate: CoreRate | None) -> tuple[Work, ...]:
+    """Of each phase, with the tasks that start in its time.
+
+    rate: of the cores; None where nobody asks for their cycles.
+    """
+    return tuple(
+        replace(_work_of(phase, target, rate), tasks=turn.tasks, hidden_tasks=turn.tasks - turn.exposed)
+        for phase, turn in zip(phases, turns_of(phases, target), strict=True)
+    )
+
+
+def _work_of(phase: Phase, target: Target, rate: CoreRate | None) -> Work:
+    """Without tasks."""
     every = streams(phase, target)
     read, written = ([s.nbytes for s in every if s.is_input is is_input] for is_input in (True, False))
     return Work(
         bytes_read=sum(read),
         bytes_written=sum(written),
         stream_bytes=(max(read), max(written)),
-        tasks=tasks_of(target, [phase]),
+        tasks=0,
         core_cycles=0.0 if rate is None else cycles_of(phase, target, rate),
     )
 

@@ -9,9 +9,8 @@ A task that writes to DRAM gives a token whether its text asks for it or not (ml
 lib/Dialect/AIEX/Transforms/AIEDmaToNpu.cpp), so the text has to say so. A token that nobody takes would
 answer the first wait of the next dispatch, before its task is done.
 
-What a task reads must have been written: by the host, or by tasks that were waited for. A task may write over
-what an earlier one reads, as results do that take the place of their operands: whether each element is read
-first, the cores decide, and execution shows.
+What a task reads must have been written: by the host, or by tasks that were waited for. What a task writes,
+no task may still be reading: a core that is done would overwrite what another one has not got yet.
 
 A channel's queue holds a few tasks and drops a further one in silence; whoever waits for it waits for ever
 (mlir-aie issue 3734; aie-rt xaie_dma.c, XAIE_DMA_MAX_QUEUE_SIZE).
@@ -19,7 +18,7 @@ A channel's queue holds a few tasks and drops a further one in silence; whoever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from whisper_npu.kernels.verifier.design import (
     Design,
@@ -67,8 +66,17 @@ class Outstanding:
 
     def outputs(self) -> dict[str, list[Memcpy]]:
         """Those that bring results, by fifo."""
+        return self._of(inputs=False)
+
+    def inputs(self) -> dict[str, list[Memcpy]]:
+        """Those that bring operands."""
+        return self._of(inputs=True)
+
+    def _of(self, *, inputs: bool) -> dict[str, list[Memcpy]]:
         return {
-            name: tasks for name, tasks in self._tasks.items() if tasks and not is_input(self._fifos[name])
+            name: tasks
+            for name, tasks in self._tasks.items()
+            if tasks and is_input(self._fifos[name]) is inputs
         }
 
     def tokens(self) -> dict[str, int]:
@@ -104,6 +112,8 @@ def check_sequence(design: Design) -> None:
             _check_descriptor(op, running, fifos)
             if is_input(fifos[op.fifo]):
                 _check_written(op, running)
+            else:
+                _check_read(op, running)
             running.issue(op)
             in_the_array = in_the_array or is_input(fifos[op.fifo])
         elif isinstance(op, Wait):
@@ -155,15 +165,28 @@ def _check_descriptor(op: Memcpy, running: Outstanding, fifos: Mapping[str, Obje
 
 
 def _check_written(op: Memcpy, running: Outstanding) -> None:
+    for name, task in _touched(op, running.outputs()):
+        raise DesignError(
+            f"shim {op.fifo} reads of {task.argument} what a task of {name} may not have written yet: wait "
+            f"for {name} first"
+        )
+
+
+def _check_read(op: Memcpy, running: Outstanding) -> None:
+    for name, task in _touched(op, running.inputs()):
+        raise DesignError(
+            f"shim {op.fifo} writes to {task.argument} over what a task of {name} may not have read yet: "
+            f"wait for {name} first"
+        )
+
+
+def _touched(op: Memcpy, others: Mapping[str, Sequence[Memcpy]]) -> Iterator[tuple[str, Memcpy]]:
     """Of what lies between the first and the last element of a task, all counts as its."""
-    for name, tasks in running.outputs().items():
+    for name, tasks in others.items():
         for task in tasks:
             overlap = max(op.offset, task.offset) <= min(_last(op), _last(task))
             if task.argument == op.argument and overlap:
-                raise DesignError(
-                    f"shim {op.fifo} reads of {op.argument} what a task of {name} may not have written yet: "
-                    f"wait for {name} first"
-                )
+                yield name, task
 
 
 def _last(op: Memcpy) -> int:

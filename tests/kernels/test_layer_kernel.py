@@ -318,7 +318,7 @@ def test_the_text_of_a_dispatch_computes_and_moves_what_its_contract_says(op: La
     assert verdict.usage.l1_highest == contract.l1_bytes
     assert verdict.execution.dram_bytes == contract.bytes_to_device + contract.bytes_from_device
     assert text.count("aiex.npu.dma_memcpy_nd") == contract.tasks
-    titles = r"// (?:Gemm|Attend|Rows)[^\n]*\n"  # between them stands what one phase starts
+    titles = r"// (?:Gemm|Attend|Rows)[^\n]*\n"  # between them stands what starts in the time of one phase
     started = [part.count("aiex.npu.dma_memcpy_nd") for part in re.split(titles, text)[1:]]
     assert started == [work.tasks for work in contract.works(None)]
     assert verdict.tolerance_used < 1

@@ -51,6 +51,22 @@ def moved_behind(line: str, which: int, other: str, of_others: int) -> Change:
     return change
 
 
+def moved_before(line: str, other: str) -> Change:
+    """The first line that begins so goes before the first that begins otherwise."""
+
+    def change(text: str) -> str:
+        lines = text.splitlines(keepends=True)
+        at, before = (
+            next(number for number, one in enumerate(lines) if one.strip().startswith(start))
+            for start in (line, other)
+        )
+        assert before < at
+        lines.insert(before, lines.pop(at))
+        return "".join(lines)
+
+    return change
+
+
 def unspread(text: str) -> str:
     return re.sub(r" dimensionsFromStream \[[^]]*\]", "", text)
 
@@ -71,7 +87,21 @@ WRONG: dict[str, tuple[str, Change, str]] = {
     "a wait for an input between phases missing": (
         "two products",
         without(f"{WAIT} {{symbol = @A_L3L2_3}}"),
-        r"takes buffer descriptor 0, which a task of A_L3L2_3 may still use",
+        r"input A_L3L2_3: 1 tokens are never waited for",
+    ),
+    "A sent ahead of what it reads": (
+        "two products",
+        moved_before(f"{MEMCPY}%WORK[0, 0, 0, 0][1, 4, 64, 64]", "// ahead"),
+        r"shim A_L3L2_0 reads of WORK what a task of C_L2L3_0 may not have written yet",
+    ),
+    "C sent ahead over what is still read": (
+        "two products",
+        lambda text: re.sub(
+            r"%Y\[0, 0, 0, 0\]\[[^]]*\]\[[^]]*\](.*)memref<\d+x",
+            r"%X[0, 0, 0, 0][1, 1, 256, 64][0, 0, 64, 1]\1memref<16384x",
+            text,
+        ),
+        r"shim C_L2L3_0 writes to X over what a task of A_L3L2_0 may not have read yet",
     ),
     "the second product reads what the first has read": (
         "two products",
@@ -111,8 +141,9 @@ WRONG: dict[str, tuple[str, Change, str]] = {
     ),
     "a fifth task with a descriptor of its own": (
         "long product",
-        lambda text: re.sub(
-            r"(%X\[0, 0, 0, 65536\].*)id = 0", r"\1id = 12", both(without(WAIT_OF_A), twice(WAIT_OF_A))(text)
+        both(
+            moved_behind(WAIT_OF_A, 0, f"{MEMCPY}%X[0, 0, 0, 65536]", 0),
+            lambda text: re.sub(r"(%X\[0, 0, 0, 65536\].*)id = 0", r"\1id = 12", text),
         ),
         r"5 tasks of A_L3L2_0 may be outstanding, the limit is 4",
     ),

@@ -206,8 +206,7 @@ struct Gelu {
 };
 
 struct Exp2 {
-    float magic, start, least;
-    float first, next[3];
+    float magic, step, one, start, least, added;
 };
 
 namespace {
@@ -245,7 +244,7 @@ void epilogue(const Shape &shape, const float *x, const Place &x_at, Y *y, const
     });
 }
 
-// Scores to powers of two, of a row's largest at most 1, in place as Y.
+// Scores to powers of two times a constant, of a row's largest around 1, in place as Y.
 template <class Y>
 void powers(const Shape &shape, float *x, const Place &at, const Exp2 &of, float *totals) {
     for (int64_t i = 0; i < shape.rows; i++) {
@@ -255,17 +254,17 @@ void powers(const Shape &shape, float *x, const Place &at, const Exp2 &of, float
         along(row, shape.cols, of.start, [&](Floats t, int64_t, int64_t) {
             highest = t > highest ? t : highest;
         });
-        const float top = largest(highest);
+        const float top = largest(highest) + of.magic - of.magic;  // whole
+        const Floats shift = all(of.magic + of.one - top / of.step);
+        const Floats lowest = all(of.magic + of.one + of.least / of.step);
+        const float steps = 1 / of.step;
         Floats sums{};
         along(row, shape.cols, of.start, [&](Floats t, int64_t j, int64_t count) {
-            const Floats shifted = t + of.magic, nearest = shifted - of.magic, f = floats(rounded_number(t - nearest));
-            Floats root = to_grid(of.next[0] + of.first * f);
-            root = to_grid(of.next[1] + root * f);
-            root = to_grid(of.next[2] + root * f);
-            // Both stand in the last bits.
-            const Ints below = ints(shifted) - ints(all(top + of.magic)), least{};
-            const Ints exponent = below > int32_t(of.least) ? below : least + int32_t(of.least);
-            const Ints power = ints(root) + (exponent << 23);
+            // In steps, the last bits are those of a bf16.
+            const Floats shifted = t * steps + shift;
+            const Ints both = ints(shifted > lowest ? shifted : lowest) << 16;
+            const Ints m = (both & 0x7F0000) + 0x3F800000;
+            const Ints power = ints(to_grid(of.added + floats(m) * floats(m))) + (both - m);
             const Floats p = floats(power > 0 ? power : Ints{});
             if (count == LANES) {
                 sums += p;

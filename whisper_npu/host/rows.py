@@ -46,10 +46,11 @@ class Exp2OfCore(ctypes.Structure):
 
     _fields_ = (
         ("magic", ctypes.c_float),
+        ("step", ctypes.c_float),
+        ("one", ctypes.c_float),
         ("start", ctypes.c_float),
         ("least", ctypes.c_float),
-        ("first", ctypes.c_float),
-        ("next", ctypes.c_float * 3),
+        ("added", ctypes.c_float),
     )
 
 
@@ -104,7 +105,7 @@ class Rows:
         work(_one_plane(x), *_matrix(x), *_matrix(out), address(bias), of_gelu)
 
     def powers(self, x: F32, of: Exp2OfCore, totals: F32, *, in_bf16: bool) -> None:
-        """Scores to powers of two, of a row's largest at most 1, in place, and each row's sum to totals.
+        """Scores to powers of two times a constant, in place, and each row's sum to totals.
 
         x: (rows, keys); totals: (rows,) float32. in_bf16: powers lie at the start of each row as bf16.
         """

@@ -70,9 +70,10 @@ class Work:
     bytes_read: int  # from DRAM, counted as often as they are read
     bytes_written: int
     stream_bytes: tuple[int, int]  # what the busiest channel of a shim reads, and what the busiest writes
-    tasks: int  # DMA tasks of the shims
+    tasks: int  # DMA tasks of the shims that start in it
     writes: int = 0  # numbers that are written into cores
     core_cycles: float = 0.0  # MODELLED, of the busiest core
+    hidden_tasks: int = 0  # of its tasks, those that start while its channels and cores are at work
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from whisper_npu.dtypes import DType
 from whisper_npu.kernels.gemm.kernel import GemmContract, gemm_tiles, padded_gemm
 from whisper_npu.kernels.matmul.kernel import matmul_64x64_batch, tiled_plan
 from whisper_npu.kernels.norm.kernel import norm
+from whisper_npu.npu.contract import Work
 from whisper_npu.npu.cost import (
     BASELINE,
     BASELINE_2025,
@@ -34,6 +35,7 @@ from whisper_npu.npu.cost import (
     modelled_seconds,
     overlay_change,
     profiles,
+    spent,
     total,
     work_seconds,
 )
@@ -147,6 +149,21 @@ def test_no_optimistic_end_is_above_its_cautious_one(
 
 
 BASE = padded_gemm(NPU1, Matmul(1536, 512, 1536))
+
+
+@given(tasks=st.integers(0, 50), hidden=st.integers(0, 50), cycles=st.integers(0, 200_000))
+def test_hidden_tasks_cost_what_they_take_longer_than_all_else(tasks: int, hidden: int, cycles: int) -> None:
+    profile, rates = NPU1.profile, NPU1.profile.cautious
+    work = Work(0, 0, (0, 0), tasks + hidden, core_cycles=cycles, hidden_tasks=hidden)
+    one = rates.task_cycles
+    expected = (tasks * one + max(hidden * one, cycles)) / profile.clock_hz
+    assert spent(work, profile, rates).seconds == pytest.approx(expected)
+
+
+def test_a_dispatch_of_one_part_hides_no_task() -> None:
+    for contract in (*CONTRACTS, BASE, norm(NPU1, 1500, 512)):
+        (work,) = contract.works(None)
+        assert (work.tasks, work.hidden_tasks) == (contract.tasks, 0)
 
 
 def charged(profile: Profile = NPU1.profile, **fields: object) -> Modelled:

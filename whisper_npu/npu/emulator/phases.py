@@ -52,7 +52,9 @@ GELU = GeluOfCore(
     numerics.GELU_NEXT,
     numerics.GELU_LAST,
 )
-EXP2 = Exp2OfCore(numerics.MAGIC, numerics.START, numerics.LEAST, numerics.EXP2_FIRST, numerics.EXP2_NEXT)
+EXP2 = Exp2OfCore(
+    numerics.MAGIC, numerics.STEP, numerics.ONE, numerics.START, numerics.LEAST, numerics.EXP2_ADDED
+)
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,7 @@ def epilogue(sums: F32, bias: F32, out: NDArray[Any], *, gelu: bool) -> None:
 
 
 def powers(scores: F32, masked: NDArray[np.intp], *, in_bf16: bool) -> tuple[Packed, F32]:
-    """2^(scores - their maximum as a whole number), in the memory of scores, and each row's sum (rows,).
+    """EXP2_SCALE 2^(scores - their maximum as a whole number), where scores were, and each row's sum (rows,).
 
     masked: indices of the keys that do not count.
     """
