@@ -1,7 +1,7 @@
 """Compares both fidelities of the emulator with CTranslate2's float32 encoder and with each other, on speech.
 
     python scripts/parity.py                                     # tiny.en and base on the clips of samples/
-    python scripts/parity.py --model base --manifest talk/manifest.tsv --kernel 64x512
+    python scripts/parity.py --model base --manifest talk/manifest.tsv --kernel 64x512 --kernel layer
 
 `exact` is what the array would give, as far as others measured how it adds (whisper_npu/host/vmac.hpp). No
 NPU is involved. For each clip's first window of 30 s it compares the encoder's output with CTranslate2's: the
@@ -54,7 +54,7 @@ class Heard:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", action="append", help="repeatable; default: tiny.en and base")
-    parser.add_argument("--kernel", default="auto")
+    parser.add_argument("--kernel", action="append", help="repeatable; default: auto")
     parser.add_argument("--manifest", type=Path, default=ROOT / "samples/expected.tsv")
     arguments = parser.parse_args()
     rows: list[dict[str, str]] = []
@@ -63,22 +63,23 @@ def main() -> int:
         references = read_manifest(arguments.manifest)
         samples = [load_audio(reference.path) for reference in references]
         for model in arguments.model or ["tiny.en", "base"]:
-            rows += compare(model, arguments.kernel, references, samples)
+            for kernel in arguments.kernel or ["auto"]:
+                rows += compare(model, kernel, references, samples)
     except WhisperNpuError as error:
         print(error_line(str(error)), file=sys.stderr)
         return error.exit_code
-    print(as_table(rows, left=("model", "fidelity")), end="")
+    print(as_table(rows, left=("model", "kernel", "fidelity")), end="")
     return 0
 
 
 def compare(
     model: str, kernel: str, references: tuple[Reference, ...], samples: list[F32]
 ) -> list[dict[str, str]]:
-    """The rows of one model."""
+    """The rows of one model with one kernel."""
     expected: list[F32] = []
     heard: dict[Fidelity, Heard] = {}
     for fidelity in (Fidelity.FAST, Fidelity.EXACT):
-        print(f"{model}, {fidelity.value}", file=sys.stderr, flush=True)
+        print(f"{model}, {kernel}, {fidelity.value}", file=sys.stderr, flush=True)
         with load_model(model, device=Emulator(fidelity), kernel=kernel, compute_type=FLOAT32) as loaded:
             mels = [pad_or_trim(log_mel(clip, loaded.checkpoint.dims.n_mels)) for clip in samples]
             if not expected:
@@ -91,7 +92,7 @@ def compare(
             errors = word_error_rate([reference.text for reference in references], texts, normalize)
             heard[fidelity] = Heard(outputs, texts, errors, seconds)
     return [
-        row(model, fidelity, made, expected, heard[Fidelity.FAST], len(samples))
+        row(model, kernel, fidelity, made, expected, heard[Fidelity.FAST], len(samples))
         for fidelity, made in heard.items()
     ]
 
@@ -104,7 +105,7 @@ def peer_outputs(folder: Path, mels: list[F32]) -> list[F32]:
 
 
 def row(
-    model: str, fidelity: Fidelity, made: Heard, expected: list[F32], fast: Heard, clips: int
+    model: str, kernel: str, fidelity: Fidelity, made: Heard, expected: list[F32], fast: Heard, clips: int
 ) -> dict[str, str]:
     pairs = list(zip(made.outputs, expected, strict=True))
     apart = max(
@@ -114,6 +115,7 @@ def row(
     same = sum(x == y for x, y in zip(made.texts, fast.texts, strict=True))
     return {
         "model": model,
+        "kernel": kernel,
         "fidelity": fidelity.value,
         "least cosine": f"{min(float(cosine(x.ravel(), y.ravel())) for x, y in pairs):.6f}",
         "1st percentile of positions": f"{np.mean([np.quantile(cosine(x, y), 0.01) for x, y in pairs]):.4f}",

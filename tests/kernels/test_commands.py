@@ -13,24 +13,37 @@ import pytest
 
 from tests.support.terminal import terminal
 from whisper_npu.apps.cli import run
-from whisper_npu.apps.cli.kernel_commands import build_model, designs, find_design
+from whisper_npu.apps.cli.kernel_commands import (
+    LISTED_MODELS,
+    build_model,
+    designs,
+    find_design,
+    model_choice,
+)
 from whisper_npu.apps.cli.kernel_list import SUMMARY, ListOptions, list_designs
+from whisper_npu.encoder import encoder_ops
 from whisper_npu.errors import UnknownModelError
 from whisper_npu.kernels.build import BuildResult, DesignSource, array_part
 from whisper_npu.kernels.matmul import design as matmul_design
-from whisper_npu.kernels.registry import contracts, design
+from whisper_npu.kernels.registry import contract_named, contracts, design, kernels_built
 from whisper_npu.kernels.table import as_markdown, figures
 from whisper_npu.kernels.toolchain import G1, G4, GENERATIONS, NEWEST
 from whisper_npu.kernels.tools import Toolchain
 from whisper_npu.kernels.verifier import Design as ParsedDesign
-from whisper_npu.kernels.verifier import parse
+from whisper_npu.kernels.verifier import DesignError, parse
 from whisper_npu.npu.artifacts import MANIFEST
 from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.planner import whole_by
 from whisper_npu.npu.targets import NPU1
+from whisper_npu.ops import flattened
+from whisper_npu.released import released_dimensions
 from whisper_npu.screen import Screen
 
 ROOT = Path(__file__).parents[2]
 DESIGNS = designs()
+CHOSEN = {model: model_choice(model, NPU1).contracts for model in LISTED_MODELS}
+ALL_CHOSEN = {contract for chosen in CHOSEN.values() for contract in chosen}
+LISTED = list(dict.fromkeys([*DESIGNS, *(contract for chosen in CHOSEN.values() for contract in chosen)]))
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +61,10 @@ def build(contract: Contract, folder: Path) -> None:
     (folder / contract.name / MANIFEST).touch()
 
 
-def listed(family: str) -> int:
-    return sum(contract.name.startswith(f"{family}_") for contract in DESIGNS)
+def listed(family: str) -> str:
+    """How many there are, built, and chosen."""
+    designs = [contract for contract in LISTED if contract.name.startswith(f"{family}_")]
+    return f" {len(designs)}      0  {len(ALL_CHOSEN.intersection(designs)):6}"
 
 
 def test_the_list_is_a_summary_by_family_and_says_what_can_be_done(
@@ -57,14 +72,14 @@ def test_the_list_is_a_summary_by_family_and_says_what_can_be_done(
 ) -> None:
     assert run(["kernels", "list"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"{len(DESIGNS)} designs for the XDNA1 NPU, none of them built.")
+    assert text.startswith(f"{len(LISTED)} designs for the XDNA1 NPU, none of them built.")
     assert f"built: in {tmp_path}/kernels" in " ".join(text.split())
     table = text.partition("------  ")[2].splitlines()[1:5]
     assert [line.split()[0] for line in table] == ["matmul", "gemm", "norm", "layer"]
-    assert table[0].endswith(f" {listed('matmul')}      0       0  3,008 to 47")
-    assert table[1].endswith(f" {listed('gemm')}      0      {3 * 8}            1")
-    assert table[2].endswith(f" {listed('norm')}      0       0            -")
-    assert table[3].endswith(f" {listed('layer')}      0       0            -")
+    assert table[0].endswith(f"{listed('matmul')}  3,008 to 47")
+    assert table[1].endswith(f"{listed('gemm')}            1")
+    assert table[2].endswith(f"{listed('norm')}            -")
+    assert table[3].endswith(f"{listed('layer')}            -")
     for command in ("fetch", "setup", "build", "verify", "list --all"):
         assert f"  whisper-npu kernels {command}" in text
 
@@ -80,10 +95,13 @@ def test_the_lists_fit_the_screen(width: int, monkeypatch: pytest.MonkeyPatch) -
 def test_the_list_of_all_has_a_line_for_every_design(tmp_path: Path) -> None:
     build(find_design("64x512"), tmp_path / "kernels")
     lines = list_designs(ListOptions(all=True)).splitlines()
-    cells = {line.split()[0]: line.split() for line in lines if line.startswith(("matmul", "gemm_", "norm"))}
-    assert list(cells) == [contract.name for contract in DESIGNS]
+    cells: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith(("matmul_", "gemm_", "norm_", "layer_")):
+            cells.setdefault(line.split()[0], line.split())  # where a table is cut, its first part
+    assert list(cells) == [contract.name for contract in LISTED]
     assert [name for name, row in cells.items() if row[1] == "yes"] == ["matmul_64x512"]
-    assert cells["gemm_96x64x48_1536x768x3072"][2] == "small"
+    assert cells[CHOSEN["small"][-1].name][2] == "small"
     assert "1 of them built" in lines[0]
 
 
@@ -91,18 +109,18 @@ def test_the_list_for_programs_has_every_figure() -> None:
     document = json.loads(list_designs(ListOptions(json=True)))
     assert document["schema"] == "whisper-npu/kernels-list"
     rows = {row["name"]: row for row in document["designs"]}
-    assert list(rows) == [contract.name for contract in DESIGNS]
+    assert list(rows) == [contract.name for contract in LISTED]
     wide = rows["matmul_64x512"]
     assert (wide["family"], wide["built"], wide["dispatches"]) == ("matmul", False, 376)
     assert wide["modelled_work_seconds"]["optimistic"] < wide["modelled_work_seconds"]["cautious"]
-    assert rows["gemm_96x64x48_3072x256x384"]["chosen_for"] == ["tiny"]
+    assert rows[CHOSEN["tiny"][0].name]["chosen_for"] == ["tiny"]
 
 
 def test_the_wide_table_goes_to_a_file(tmp_path: Path) -> None:
     path = tmp_path / "kernels.md"
     assert list_designs(ListOptions(markdown=path)).endswith(f"\nwrote {path}\n")
     text = path.read_text(encoding="utf-8")
-    assert as_markdown(figures(DESIGNS)) in text
+    assert as_markdown(figures(LISTED)) in text
     assert f"Built in {tmp_path}/kernels: none" in text
     assert "MODELLED" in text
 
@@ -256,29 +274,41 @@ def test_without_tools_the_build_names_them_and_how_to_get_them(capsys: pytest.C
     assert "aiecc (mlir_aie) is not installed" in capsys.readouterr().err
 
 
-def test_a_models_kernels_are_those_of_the_planner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """base needs listed designs only, large-v3 others, of another tile."""
-    asked: list[list[DesignSource]] = []
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[DesignSource]]:
+    """What is built by tools that are stand-ins: as far as the list looks."""
+    calls: list[list[DesignSource]] = []
 
-    def build(sources: list[DesignSource], folder: Path, **options: object) -> list[BuildResult]:
-        asked.append(sources)
+    def built(sources: list[DesignSource], folder: Path, **options: object) -> list[BuildResult]:
+        calls.append(sources)
+        for source in sources:
+            (folder / source.name).mkdir(parents=True, exist_ok=True)
+            (folder / source.name / MANIFEST).touch()
         return [BuildResult(source.name, folder, is_new=True) for source in sources]
 
     program = Path(sys.executable)
     tools = Toolchain(program, program, program, program, G4.pair.mlir_aie.version, "21.0.0")
     monkeypatch.setattr(Toolchain, "find", lambda *_: tools)
-    monkeypatch.setattr("whisper_npu.apps.cli.kernel_commands.build", build)
+    monkeypatch.setattr("whisper_npu.apps.cli.kernel_commands.build", built)
+    return calls
+
+
+def test_a_models_kernels_are_those_of_the_planner(
+    tmp_path: Path, asked: list[list[DesignSource]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of gemm base needs listed designs only, large-v3 others, of another tile."""
+    build_model("base", "npu1")
+    assert [source.name for source in asked.pop()] == [contract.name for contract in CHOSEN["base"]]
+    assert capsys.readouterr().out.startswith(f"base: {model_choice('base', NPU1).reason}\n")
     for model in ("base", "large-v3"):
-        build_model(model, "npu1")
+        build_model(model, "npu1", kernel="gemm")
     base, large = asked
     listed = {contract.name: design(contract) for contract in DESIGNS}
     assert len(base) == len({source.name for source in base}) == 8
     assert all(listed[source.name] == source.mlir_text for source in base)
-    for model, overlay in ((base, "gemm_96x64x48"), (large, "gemm_64x64x64")):
-        assert {source.overlay for source in model} == {overlay}
-        assert len({array_part(source.mlir_text) for source in model}) == 1
+    for sources, overlay in ((base, "gemm_96x64x48"), (large, "gemm_64x64x64")):
+        assert {source.overlay for source in sources} == {overlay}
+        assert len({array_part(source.mlir_text) for source in sources}) == 1
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0].startswith("base: gemm_96x64x48 for all: 38 dispatches")
@@ -288,6 +318,80 @@ def test_a_models_kernels_are_those_of_the_planner(
     assert captured.err.count(warning) == 2
     with pytest.raises(UnknownModelError, match="'huge'"):
         build_model("huge", "npu1")
+
+
+def test_what_kernel_layer_needs_for_a_model_is_built_by_one_command_and_listed(
+    asked: list[list[DesignSource]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A device that has these and no others makes every product of the window."""
+    assert run(["kernels", "build", "--model", "base", "--kernel", "layer"]) == 0
+    (sources,) = asked
+    names = [source.name for source in sources]
+    assert capsys.readouterr().out.startswith("base: layer for whatever it can make, as asked for\n")
+    assert len({array_part(source.mlir_text) for source in sources}) == 1
+    ops = encoder_ops(released_dimensions("base"))
+    contracts = [contract for name in names if (contract := contract_named(name, NPU1))]
+    (kernel,) = kernels_built(contracts)
+    plans = whole_by(kernel, ops, [kernel]).plans
+    assert {plan.contract.name for plan in plans.values()} == set(names)
+    left = [part.op for op in ops for part in flattened(op, plans.__contains__) if part.op not in plans]
+    assert not any(op.macs for op in left)
+
+    assert run(["kernels", "list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (layers,) = (row for row in rows if row[:1] == ["layer"])
+    assert layers[-3] == str(len(names))
+    document = json.loads(list_designs(ListOptions(json=True)))
+    assert {row["name"] for row in document["designs"] if row["built"]} == set(names)
+
+
+def test_what_is_built_for_other_models_is_listed_and_folders_of_impossible_names_are_not(
+    tmp_path: Path,
+) -> None:
+    names = ["gemm_64x64x64_1536x1280x1280", "gemm_96x64x48_384000x64x192000", "matmul_64x64_baseline"]
+    for name in (*names, "norm_0x512", "nonsense"):
+        (tmp_path / "kernels" / name).mkdir(parents=True)
+        (tmp_path / "kernels" / name / MANIFEST).touch()
+    document = json.loads(list_designs(ListOptions(json=True)))
+    assert [row["name"] for row in document["designs"] if row["built"]] == names[:1]
+
+
+@pytest.mark.parametrize("command", ["build", "verify"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--kernel", "layer"], "--kernel layer is for a model's encoder: name the model with --model"),
+        (["64x64", "--kernel", "layer"], "--kernel layer is for a model's encoder"),
+        (["64x64", "--model", "base", "--kernel", "layer"], "--model base and designs by name (64x64)"),
+        (["--model", "base", "--kernel", "layr"], "unknown kernel 'layr': did you mean layer?"),
+        (["--model", "base", "--kernel", "64x64_baseline"], "matmul_64x64_baseline has no design"),
+    ],
+)
+def test_a_kernel_goes_with_a_model(
+    command: str, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["kernels", command, *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_design_that_multiplies_much_has_the_time_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: dict[str, float] = {}
+
+    def verify(contract: Contract, *_: object, timeout_seconds: float) -> None:
+        allowed[contract.name] = timeout_seconds
+        raise DesignError("seen")
+
+    monkeypatch.setattr("whisper_npu.apps.cli.kernel_commands.verify", verify)
+    base, large = "layer_encoder_1504x512x8x2048", "layer_encoder_1504x1280x20x5120"
+    assert run(["kernels", "verify", "64x64", base, large, "--core-functions", "numpy"]) == 1
+    assert 30 <= allowed["matmul_64x64"] < 31
+    assert 100 < allowed[base] < allowed[large] < 1000
+
+
+def test_verify_takes_what_a_kernel_needs_for_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "tiny", "--kernel", "64x64_bf16", "--core-functions", "numpy"]
+    assert run(["kernels", "verify", *options]) == 0
+    assert capsys.readouterr().out.startswith("matmul_64x64_bf16: OK")
 
 
 def test_a_manifests_contract_says_what_the_kernel_promises() -> None:

@@ -12,11 +12,12 @@ from math import ceil, floor, log10
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from whisper_npu.benchmark.pipeline import Pipeline
 from whisper_npu.benchmark.projection import Projection
 from whisper_npu.benchmark.projection_text import Group, finding, groups
+from whisper_npu.benchmark.roofline import GEMM, LAYER, RESOURCES, Point, Roof, Rooflines
 from whisper_npu.npu.cost import BASELINE, Modelled, profiles
 from whisper_npu.npu.targets import Profile
 from whisper_npu.report import Report
@@ -141,6 +142,95 @@ def pipeline_plot(pipeline: Pipeline, suffix: str) -> bytes:
     found = f"{sum(counts):,} dispatches, where 64x64 would take {sum(small):,}"
     _titled(figure, f"{found}: {last.ran_on.model}, {last.audio_seconds:.1f} s of audio")
     return _rendered(figure, suffix)
+
+
+def roofline_plot(rooflines: Rooflines, suffix: str) -> bytes:
+    """Multiplications per second of every op over those per byte, and roofs; a panel for each family."""
+    figure = Figure(figsize=(13, 5.2), layout=ConstrainedLayoutEngine(w_pad=0.1))
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    window, profile = rooflines.shown, rooflines.target.profile
+    shown = window.with_products
+    low, high = (end(point.macs_per_byte for point in shown) for end in (min, max))
+    least = min(point.macs / point.cautious.seconds for point in shown)
+    families = ((LAYER, "s", BLUE), (GEMM, "^", ORANGE))
+    for axes, (family, marker, colour) in zip(panels, families, strict=True):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        _roofs(axes, "cautious", rooflines.cautious, "-", (low / 1.5, high * 1.5))
+        _roofs(axes, "optimistic", rooflines.optimistic, "--", (low / 1.5, high * 1.5))
+        _points(axes, [point for point in shown if point.made_by == family], marker, colour)
+        axes.set_title(f"--kernel {family}", fontsize=9, loc="left")
+        axes.set_xlabel("MAC per byte of DRAM", fontsize=8)
+        _log(axes, low / 1.5, high * 1.5)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_tick_params(labelsize=8)
+        axes.set_ylim(1e-9 * least / 1.5, 1e-9 * rooflines.optimistic.macs_per_second * 1.3)
+    panels[0].set_ylabel("GMAC per second, MODELLED: nobody measured it", fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    title = f"what binds each op of {window.model}: MODELLED, {profile.name}, cautious to optimistic"
+    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+    return _rendered(figure, suffix)
+
+
+def _roofs(axes: Axes, end: str, roof: Roof, line: str, within: tuple[float, float]) -> None:
+    """One for each rate of DRAM, as high as arithmetic's."""
+    level = 1e-9 * roof.macs_per_second
+    ways = ("one way", "both ways at once") if len(roof.ridges) == 2 else ("both ways together",)
+    for rate, ridge, way, grey in zip(roof.dram_rates, roof.ridges, ways, ("0.3", "0.6"), strict=False):
+        at = sorted({within[0], min(max(ridge, within[0]), within[1]), within[1]})
+        axes.plot(
+            at,
+            [min(level, 1e-9 * rate * x) for x in at],
+            line,
+            color=grey,
+            linewidth=1.2,
+            label=f"{end}: {level:,.0f} GMAC/s, {rate / 1e9:g} GB/s {way}",
+        )
+
+
+def _points(axes: Axes, points: Sequence[Point], marker: str, colour: str) -> None:
+    """From the cautious end to the optimistic one, named at the right: several lie at one place."""
+    ends = {
+        point: tuple(1e-9 * point.macs / end.seconds for end in (point.cautious, point.optimistic))
+        for point in points
+    }
+    middles = {point: 1e-9 * point.macs / point.seconds.middle for point in points}
+    for point, (low, high) in ends.items():
+        x, y = point.macs_per_byte, middles[point]
+        (mark, _, _) = axes.errorbar(
+            x,
+            y,
+            yerr=([y - low], [high - y]),
+            marker=marker,
+            markerfacecolor="white",
+            markeredgecolor=colour,
+            ecolor=colour,
+            capsize=3,
+            zorder=3,
+            label="op, cautious to optimistic" if point == points[0] else None,
+        )
+        mark.set_gid(f"{point.made_by}_{point.op}_{x:.1f}_{low:.0f}_{high:.0f}")  # for whoever checks
+    for number, point in enumerate(sorted(points, key=lambda point: -middles[point])):
+        axes.annotate(
+            f"{point.op}: {_bound(point)}",
+            (point.macs_per_byte, middles[point]),
+            xytext=(1.03, 0.95 - 0.9 * number / max(1, len(points) - 1)),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "0.6", "relpos": (0, 0.5)},
+        )
+
+
+def _bound(point: Point) -> str:
+    """What binds it at the cautious end, and at the optimistic one."""
+    return " / ".join(
+        dict.fromkeys(RESOURCES[bound] for bound in (point.cautious.bound, point.optimistic.bound))
+    )
 
 
 def _kernel(report: Report) -> str:

@@ -24,11 +24,13 @@ def test_a_row_shows_the_worst_window_the_worst_position_and_what_fast_said() ->
     fast = script["Heard"]([2 * x for x in expected], ["a", "b"], errors, 3.0)
     exact = script["Heard"]([turned, 2 * expected[1]], ["a", "c"], errors, 9.0)
     rows = [
-        script["row"]("m", fidelity, heard, expected, fast, 2)
+        script["row"]("m", "layer", fidelity, heard, expected, fast, 2)
         for fidelity, heard in ((Fidelity.FAST, fast), (Fidelity.EXACT, exact))
     ]
-    assert [list(row.values())[:2] for row in rows] == [["m", "fast"], ["m", "exact"]]
+    assert [list(row.values())[:3] for row in rows] == [["m", "layer", "fast"], ["m", "layer", "exact"]]
     assert [row["least cosine"] for row in rows] == ["1.000000", "0.666667"]
+    percentile = (1 + np.quantile([1, 1, 0], 0.01)) / 2  # mean of both windows
+    assert [row["1st percentile of positions"] for row in rows] == ["1.0000", f"{percentile:.4f}"]
     assert [row["at the worst position"] for row in rows] == ["1.000", "0.000"]
     assert [row["apart from fast"] for row in rows] == ["0.0e+00", f"{(7 / 12) ** 0.5:.1e}"]
     assert [row["texts as in fast"] for row in rows] == ["2 of 2", "1 of 2"]

@@ -141,6 +141,43 @@ def benchmark_sizes(
     _show(page(done), files)
 
 
+@command(
+    benchmark,
+    "roofline",
+    option(
+        "--model",
+        type=TEXT,
+        default="base",
+        metavar="NAME",
+        help="Released model to show op by op; tiny.en, ...",
+    ),
+    MARKDOWN,
+    JSON,
+    CSV,
+    PLOT,
+)
+def benchmark_roofline(
+    model: str, markdown: Path | None, json: Path | None, csv: Path | None, plot: Path | None
+) -> None:
+    """Show what binds each op of the encoder.
+
+    It is arithmetic, DRAM or streams, by layer kernels and by gemm. All is MODELLED.
+    """
+    from whisper_npu.benchmark.files import Files
+    from whisper_npu.benchmark.roofline import page, run_rooflines, write_files
+
+    files = Files(markdown=markdown, json=json, csv=csv, plot=plot)
+    files.check()
+    done = run_rooflines(model)
+    write_files(done, files)
+    if files.plot:
+        from whisper_npu.benchmark.plot import roofline_plot
+        from whisper_npu.output import write_bytes_atomically
+
+        write_bytes_atomically(files.plot, roofline_plot(done, files.plot.suffix.lower()))
+    _show(page(done), files)
+
+
 @command(benchmark, "known-points", MARKDOWN, JSON, CSV)
 def benchmark_known_points(markdown: Path | None, json: Path | None, csv: Path | None) -> None:
     """Compare the cost model with what others measured.

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from whisper_npu.apps.cli.terminal import Stderr, print_lines, print_wrapped, say
 from whisper_npu.encoder import encoder_ops
 from whisper_npu.errors import UnknownKernelError, WhisperNpuError, error_line, quoted
+from whisper_npu.host.gemm import blas
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.build import DesignSource, aie_opt_check, arrays, build
 from whisper_npu.kernels.gemm.kernel import GEMM_TILE, Gemm
@@ -21,12 +22,15 @@ from whisper_npu.kernels.verify import compiled_functions, numpy_functions, veri
 from whisper_npu.npu.artifacts import kernel_folder
 from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
-from whisper_npu.npu.kernel import Kernel
-from whisper_npu.npu.planner import Choice, choose, smallest
+from whisper_npu.npu.emulator.device import Emulator
+from whisper_npu.npu.planner import Choice, smallest
 from whisper_npu.npu.targets import DEFAULT, TARGETS, Target
 from whisper_npu.ops import Matmul
 from whisper_npu.released import released_dimensions
 
+# How long a dispatch may take. One of a layer of base, 7.2e9 MACs, takes 18 CPU seconds (MEASURED), and on a
+# busy machine many times as long.
+VERIFY_SECONDS, VERIFIED_MACS_PER_SECOND = 30.0, 5e7
 LISTED_MODELS = ("tiny", "base", "small")  # they share one core tile
 
 
@@ -58,14 +62,18 @@ def find_design(name: str, target: Target = DEFAULT) -> Contract:
     """
     for called in (name, f"matmul_{name}"):
         found = registry.contract_named(called, target)
-        if found is not None and _has_design(found):
-            return found
         if found is not None:
-            raise UnknownKernelError(
-                f"kernel {found.name} has no design for the array, only the emulator has it; "
-                "see whisper-npu kernels list"
-            )
+            return _with_design(found)
     return registry.find_contract(name, designs(target))
+
+
+def _with_design(contract: Contract) -> Contract:
+    if _has_design(contract):
+        return contract
+    raise UnknownKernelError(
+        f"kernel {contract.name} has no design for the array, only the emulator has it; "
+        "see whisper-npu kernels list"
+    )
 
 
 def show_design(name: str, toolchain: str | None) -> str:
@@ -86,12 +94,16 @@ def verify_designs(names: Sequence[str], wanted: str, toolchain: str | None, *, 
     return _verify(_chosen(names, DEFAULT), wanted, toolchain, mlir_aie=mlir_aie)
 
 
-def verify_model(model: str, wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
+def verify_model(
+    model: str, wanted: str, toolchain: str | None, *, mlir_aie: bool, kernel: str = "auto"
+) -> int:
     """The same for what the planner chooses for a released model's encoder.
 
-    Raises UnknownModelError for a name whose sizes are not known.
+    kernel: as in `transcribe`. Raises UnknownModelError for a name whose sizes are not known, and
+    UnknownKernelError.
     """
-    return _verify(_model_choice(model, DEFAULT).contracts, wanted, toolchain, mlir_aie=mlir_aie)
+    contracts = _needed(model_choice(model, DEFAULT, kernel))
+    return _verify(contracts, wanted, toolchain, mlir_aie=mlir_aie)
 
 
 def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *, mlir_aie: bool) -> int:
@@ -102,7 +114,8 @@ def _verify(contracts: Sequence[Contract], wanted: str, toolchain: str | None, *
         try:
             source = DesignSource.of(contract, spelling)
             functions, origin = core_functions(contract, source.mlir_text, wanted)
-            verdict = verify(contract, source.mlir_text, functions)
+            seconds = VERIFY_SECONDS + contract.macs / VERIFIED_MACS_PER_SECOND
+            verdict = verify(contract, source.mlir_text, functions, timeout_seconds=seconds)
             accepted = f"accepted by {aie_opt_check(source, tools)}; " if mlir_aie else ""
         except WhisperNpuError as error:
             is_ours = contract in designs(contract.target)
@@ -133,24 +146,26 @@ def build_designs(names: Sequence[str], array: str, toolchain: str | None = None
     _build(_chosen(names, _target(array)), array, toolchain)
 
 
-def build_model(model: str, array: str, toolchain: str | None = None) -> None:
+def build_model(model: str, array: str, toolchain: str | None = None, kernel: str = "auto") -> None:
     """Build what the planner chooses for a released model's encoder.
 
-    Raises UnknownModelError for a name whose sizes are not known.
+    kernel: as in `transcribe`. Raises UnknownModelError for a name whose sizes are not known, and
+    UnknownKernelError.
     """
-    choice = _model_choice(model, _target(array))
-    print_lines(f"{model}: {choice.reason}")
-    _build(choice.contracts, array, toolchain)
+    choice = model_choice(model, _target(array), kernel)
+    contracts = _needed(choice)
+    print_lines(f"{model}: {choice.reason or choice.name}")
+    _build(contracts, array, toolchain)
 
 
-def _model_choice(model: str, target: Target) -> Choice:
-    return choose(encoder_ops(released_dimensions(model)), _kernels_for_any_op(target))
+def model_choice(model: str, target: Target, kernel: str = "auto") -> Choice:
+    """What a device that has every kernel takes for a released model's encoder."""
+    with Emulator(target=target, gemm_of=blas) as device:  # it multiplies nothing
+        return device.chosen(encoder_ops(released_dimensions(model)), kernel)
 
 
-def _kernels_for_any_op(target: Target) -> Sequence[Kernel]:
-    """The kernels that take ops of any size; for products that is gemm."""
-    kernels = registry.kernels(target)
-    return [kernel for kernel in kernels if isinstance(kernel, Gemm) or not kernel.matches(BASELINE.problem)]
+def _needed(choice: Choice) -> list[Contract]:
+    return [_with_design(contract) for contract in choice.contracts]
 
 
 def _target(array: str) -> Target:

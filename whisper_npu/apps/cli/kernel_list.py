@@ -7,19 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_npu.apps.cli.kernel_commands import LISTED_MODELS, designs
-from whisper_npu.encoder import encoder_ops
-from whisper_npu.errors import shown
+from whisper_npu.apps.cli.kernel_commands import LISTED_MODELS, designs, model_choice
+from whisper_npu.errors import WhisperNpuError, shown
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.registry import FAMILIES, Family, family_of
 from whisper_npu.kernels.table import Figures, as_markdown, figures
-from whisper_npu.npu.artifacts import MANIFEST, kernel_folder
+from whisper_npu.npu.artifacts import MANIFEST, built, kernel_folder
+from whisper_npu.npu.contract import Contract
 from whisper_npu.npu.cost import BASELINE
-from whisper_npu.npu.planner import choose
 from whisper_npu.npu.targets import DEFAULT, Target
 from whisper_npu.output import as_json, write_atomically
 from whisper_npu.page import Page, Table, page_as_text, wrap
-from whisper_npu.released import released_dimensions
 from whisper_npu.screen import PLAIN, Screen
 
 SCHEMA, SCHEMA_VERSION = "whisper-npu/kernels-list", 1
@@ -81,18 +79,27 @@ def list_designs(options: ListOptions = SUMMARY, screen: Screen = PLAIN) -> str:
 
 
 def _listed(folder: Path, target: Target) -> list[Listed]:
-    kernels = registry.kernels(target)
-    chosen = {
-        model: choose(encoder_ops(released_dimensions(model)), kernels).contracts for model in LISTED_MODELS
-    }
+    """The listed designs, those that the listed models need, and whatever else is built."""
+    chosen = {model: model_choice(model, target).contracts for model in LISTED_MODELS}
+    needed = (contract for contracts in chosen.values() for contract in contracts)
+    contracts = dict.fromkeys([*designs(target), *needed])
+    contracts |= dict.fromkeys(other for other in built([folder], target) if _can_be_built(other))
     return [
         Listed(
             row,
             is_built=os.path.isfile(folder / row.contract.name / MANIFEST),
-            chosen_for=tuple(model for model, contracts in chosen.items() if row.contract in contracts),
+            chosen_for=tuple(model for model, wanted in chosen.items() if row.contract in wanted),
         )
-        for row in figures(designs(target))
+        for row in figures(contracts)
     ]
+
+
+def _can_be_built(contract: Contract) -> bool:
+    """Whatever lies in a folder of its name."""
+    try:
+        return family_of(contract).has_design(contract) and bool(registry.design(contract))
+    except WhisperNpuError:
+        return False
 
 
 def _summary(listed: Sequence[Listed], folder: Path, target: Target) -> Page:
@@ -170,7 +177,7 @@ def _every_design(listed: Sequence[Listed], folder: Path, target: Target) -> Pag
 
 def _wide(listed: Sequence[Listed], folder: Path, target: Target) -> str:
     """For files: all figures of each design in one line."""
-    built = [one.name for one in listed if one.is_built]
+    names = [one.name for one in listed if one.is_built]
     return (
         as_markdown([one.figures for one in listed])
         + f"\nL1, memtile: bytes, of {target.core.memory_bytes:,} per core and "
@@ -180,7 +187,7 @@ def _wide(listed: Sequence[Listed], folder: Path, target: Target) -> str:
         "tasks: DMA tasks that the shims start. MODELLED, optimistic to cautious: cycles of the busiest\n"
         f"core, and a dispatch without its latency, at {target.profile.clock_hz / 1e9:g} GHz. "
         "whisper-npu kernels verify NAME counts every DMA channel.\n"
-        f"Built in {folder}: {', '.join(built) or 'none; whisper-npu kernels build'}\n"
+        f"Built in {folder}: {', '.join(names) or 'none; whisper-npu kernels build'}\n"
     )
 
 

@@ -32,6 +32,12 @@ _MODEL_NEEDS = option(
     metavar="NAME",
     help="In place of names: what a released model's encoder needs; tiny.en, ...",
 )
+_MADE_BY = option(
+    "--kernel",
+    type=TEXT,
+    metavar="NAME",
+    help="With --model: for which --kernel of transcribe, such as layer; default: auto.",
+)
 
 
 @command(
@@ -85,9 +91,15 @@ def kernels_show(name: str, toolchain: str | None) -> None:
     option("--aie_opt", type=SWITCH, default=False, help="Also run mlir-aie's own passes, if installed."),
     _INSTALLED_UNLESS_NAMED,
     _MODEL_NEEDS,
+    _MADE_BY,
 )
 def kernels_verify(
-    names: tuple[str, ...], core_functions: str, aie_opt: bool, toolchain: str | None, model: str | None
+    names: tuple[str, ...],
+    core_functions: str,
+    aie_opt: bool,
+    toolchain: str | None,
+    model: str | None,
+    kernel: str | None,
 ) -> int:
     """Check designs, execute them, and compare with float64.
 
@@ -95,10 +107,10 @@ def kernels_verify(
     """
     from whisper_npu.apps.cli.kernel_commands import verify_designs, verify_model
 
+    _check_asked(names, model, kernel)
     if model is None:
         return verify_designs(names, core_functions, toolchain, mlir_aie=aie_opt)
-    _refuse_names_and_model(names, model)
-    return verify_model(model, core_functions, toolchain, mlir_aie=aie_opt)
+    return verify_model(model, core_functions, toolchain, mlir_aie=aie_opt, kernel=kernel or "auto")
 
 
 @command(
@@ -112,10 +124,11 @@ def kernels_verify(
         help="Array to build for, as MLIR-AIE names it; default: that of the laptops.",
     ),
     _MODEL_NEEDS,
+    _MADE_BY,
     _INSTALLED_UNLESS_NAMED,
 )
 def kernels_build(
-    names: tuple[str, ...], target: str | None, model: str | None, toolchain: str | None
+    names: tuple[str, ...], target: str | None, model: str | None, kernel: str | None, toolchain: str | None
 ) -> None:
     """Build xclbins and instructions with mlir-aie and Peano.
 
@@ -124,17 +137,19 @@ def kernels_build(
     from whisper_npu.apps.cli.kernel_commands import build_designs, build_model
     from whisper_npu.npu.targets import DEFAULT
 
+    _check_asked(names, model, kernel)
     array = target or DEFAULT.name
     if model is None:
         build_designs(names, array, toolchain)
-        return
-    _refuse_names_and_model(names, model)
-    build_model(model, array, toolchain)
+    else:
+        build_model(model, array, toolchain, kernel or "auto")
 
 
-def _refuse_names_and_model(names: Sequence[str], model: str) -> None:
-    if names:
+def _check_asked(names: Sequence[str], model: str | None, kernel: str | None) -> None:
+    if names and model is not None:
         raise UsageError(f"--model {model} and designs by name ({', '.join(names)}): give one of them")
+    if kernel is not None and model is None:
+        raise UsageError(f"--kernel {kernel} is for a model's encoder: name the model with --model")
 
 
 @command(
