@@ -1,8 +1,8 @@
 """Every size of encoder: dispatches, MODELLED time and roofline of one window, and published times.
 
 On request also MEASURED: the emulator against CTranslate2's float32 encoder on this CPU, both with random
-weights of the right shapes; and the host's own work between dispatches, without which no MODELLED time of
-products may stand beside anybody's whole encoder.
+weights of the right shapes; and the host's own work beside the dispatches, without which no MODELLED time of
+theirs may stand beside anybody's whole encoder.
 """
 
 from __future__ import annotations
@@ -100,12 +100,12 @@ class Size:
 
     @property
     def seconds(self) -> Modelled:
-        """Of the matrix products."""
+        """Of all dispatches, changes of overlay included."""
         return self.choice.alternatives[0].seconds
 
     @property
     def whole_seconds(self) -> Modelled | None:
-        """MODELLED products and the MEASURED rest; None where nothing was measured."""
+        """MODELLED dispatches and the MEASURED rest; None where nothing was measured."""
         return self.seconds.plus(self.measured.host.median) if self.measured else None
 
     @property
@@ -189,12 +189,11 @@ def page(sizes: Sizes) -> Page:
         f"`whisper-npu benchmark sizes{measure} --markdown FILE` writes it.\n\n",
         Table(rows, left=("model", "kernels")),
         "\n- dispatches: with the kernels that the planner chooses; then with one small kernel for all\n"
-        "- MODELLED products ms: the encoder's MATRIX PRODUCTS ONLY, as these dispatches on an NPU, changes\n"
-        "  of overlay included, optimistic to cautious; nobody measured it. Softmax, GELU, norms, biases\n"
-        "  and packing, which the CPU does, are not in it\n"
+        "- MODELLED NPU ms: these dispatches on an NPU, changes of overlay included, optimistic to cautious;\n"
+        "  nobody measured it. What the CPU does besides, rounding the mel and the last norm, is not in it\n"
         f"  - {profile.name}: {profile.basis};\n"
         f"    {overlay_change(profile).in_units(1e3)} ms per change of overlay\n"
-        f"- MODELLED roofline ms: the same products: the larger of FLOPs over {record:g} TFLOP/s, this\n"
+        f"- MODELLED roofline ms: the encoder's matrix products alone: the larger of FLOPs over {record:g} TFLOP/s, this\n"
         f"  array's record (arXiv 2512.13282), and bytes over {dram:g} GB/s, the most that DRAM gave both\n"
         "  ways together, each operand read once in bf16 and each result written once in fp32,\n"
         "  without padding\n" + _whole_notes(sizes) + _measured_notes(sizes),
@@ -205,8 +204,8 @@ def _whole_notes(sizes: Sizes) -> str:
     if sizes.repeats is None:
         return ""
     return (
-        "- MEASURED host ms: packing, softmax, GELU, norms, biases and residuals of that window on this CPU\n"
-        "- MODELLED products + MEASURED host ms: their sum, one after the other: what may stand beside\n"
+        "- MEASURED host ms: all that this CPU does for that window beside the dispatches\n"
+        "- MODELLED NPU + MEASURED host ms: their sum, one after the other: what may stand beside\n"
         "  published ms, though on another CPU\n"
         f"- published ms: a WHOLE encoder on {sizes.target.title}, MEASURED by its author "
         f"({PUBLISHED_ENCODERS_SOURCE}), who\n"
@@ -233,7 +232,7 @@ def _cells(size: Size) -> dict[str, str]:
     kernels = cells.pop("kernels")
     beside = {
         "MEASURED host ms": f"{1e3 * size.measured.host.median:,.0f}",
-        "MODELLED products + MEASURED host ms": size.whole_seconds.in_units(1e3),
+        "MODELLED NPU + MEASURED host ms": size.whole_seconds.in_units(1e3),
         "published ms": size.published,
         "kernels": kernels,
     }
@@ -250,7 +249,7 @@ def modelled_cells(size: Size) -> dict[str, str]:
         "dispatches": f"{size.dispatches:,}",
         "with 64x512": f"{size.dispatches_with(matmul_64x512(size.target)):,}",
         "with 64x64": f"{size.dispatches_with(matmul_64x64(size.target)):,}",
-        "MODELLED products ms": size.seconds.in_units(1e3),
+        "MODELLED NPU ms": size.seconds.in_units(1e3),
         "MODELLED roofline ms": f"{1e3 * roofline.seconds:,.0f} ({roofline.bound})",
         "kernels": size.choice.name,
     }
