@@ -26,15 +26,19 @@ SPREAD := -n $(shell expr $$(nproc) + 1) --maxprocesses 8 --dist loadfile --no-l
 MUTANTS := --jobs 1
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet
 
+# Hundreds of processes import the same files, which are to be compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-xrt test-torch test-browser test-cluster fuzz mutants test-lowest audit benchmark clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/whisper-npu transcribe --model tiny.en samples/*.wav
 
+# While mypy has one core, the other compiles the tests for the processes that run them.
 test: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest --collect-only --quiet > /dev/null & $(VENV)/bin/mypy; checked=$$?; wait; exit $$checked
 	$(VENV)/bin/pytest $(SPREAD)
 
 test-xrt: $(VENV)/created

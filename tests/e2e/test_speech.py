@@ -68,19 +68,19 @@ def base_model(base: Checkpoint) -> Iterator[Model]:
         yield model
 
 
-@pytest.mark.parametrize("kernel", ["64x512", "64x64"])
 def test_the_word_error_rate_is_at_most_8_percent(
-    checkpoint: Checkpoint, kernel: str, speech: dict[str, F32], said: dict[str, str]
+    base: Checkpoint, speech: dict[str, F32], said: dict[str, str]
 ) -> None:
-    with Model(checkpoint, Emulator(), kernel) as model:
+    """Of tiny.en `benchmark wer` counts the words: tests/unit/benchmark/test_word_errors.py."""
+    with Model(base, Emulator(), "64x64") as model:
         heard = {name: model.transcribe(samples, ENGLISH).text for name, samples in speech.items()}
-    normalize = EnglishNormalizer(checkpoint.normalizer)
+    normalize = EnglishNormalizer(base.normalizer)
     assert word_error_rate(list(said.values()), [heard[name] for name in said], normalize).rate <= 0.08
 
 
 def test_exact_fidelity_says_the_same(tiny_en: Checkpoint, tiny_model: Model, speech: dict[str, F32]) -> None:
     samples = speech["sns-0930.wav"]
-    with Model(tiny_en, Emulator(Fidelity.EXACT), "64x512") as exact:
+    with Model(tiny_en, Emulator(Fidelity.EXACT)) as exact:
         assert exact.transcribe(samples, ENGLISH).text == tiny_model.transcribe(samples, ENGLISH).text
 
 
@@ -133,12 +133,12 @@ def test_the_language_is_detected(base_model: Model, speech: dict[str, F32], bat
 
 
 def test_threads_may_share_a_model(tiny_model: Model, speech: dict[str, F32]) -> None:
-    right = {name: tiny_model.transcribe(samples, ENGLISH).text for name, samples in speech.items()}
-    with ThreadPoolExecutor(4) as threads:
-        transcriptions = threads.map(lambda samples: tiny_model.transcribe(samples, ENGLISH), speech.values())
-        done = dict(zip(speech, transcriptions, strict=True))
-    assert {name: one.text for name, one in done.items()} == right
-    assert [one.took.encoder.windows for one in done.values()] == [1] * len(speech)
+    three = list(speech.values())[:3]
+    right = [tiny_model.transcribe(samples, ENGLISH).text for samples in three]
+    with ThreadPoolExecutor(3) as threads:
+        done = list(threads.map(lambda samples: tiny_model.transcribe(samples, ENGLISH), three))
+    assert [one.text for one in done] == right
+    assert [one.took.encoder.windows for one in done] == [1] * len(three)
 
 
 def test_a_closed_model_says_so(tiny_en: Checkpoint, speech: dict[str, F32]) -> None:

@@ -442,36 +442,3 @@ def test_an_old_python_is_told_so_in_one_line() -> None:
     line = check_of_the_makefile("import sys", "sys.version_info = (3, 9, 18)")
     assert line.startswith("whisper-npu needs Python 3.10 to 3.14, and ")
     assert " is 3.9; name one: make -C kernels PYTHON=" in line
-
-
-@pytest.mark.slow
-def test_an_installed_wheel_lists_verifies_and_tries_to_build(tmp_path: Path) -> None:
-    """The wheel carries designs, C++ source and headers; nothing is taken from the checkout."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
-    wheel = next(tmp_path.glob("*.whl"))
-    site = tmp_path / "site"
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
-
-    def installed(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "whisper_npu", "kernels", *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(site)},
-            capture_output=True,
-            text=True,
-        )
-
-    where = subprocess.run(
-        [sys.executable, "-c", "import whisper_npu.kernels as k; print(k.__file__)"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert where.stdout.startswith(str(site))
-    assert "\nmatmul  " in installed("list").stdout
-    assert installed("verify", "64x512").stdout.startswith("matmul_64x512: OK")
-    assert "Peano" in installed("build", "64x512").stderr
-    assert (site / "whisper_npu/kernels/matmul/matmul_64x512.mlir").is_file()

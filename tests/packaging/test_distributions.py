@@ -108,7 +108,9 @@ def test_both_wheels_have_the_page_of_the_server(wheel_of_checkout: Path, wheel_
     assert files <= set(names(wheel_of_checkout)) & set(names(wheel_of_sdist))
 
 
-def test_the_wheel_of_the_sdist_lists_and_verifies(wheel_of_sdist: Path, tmp_path: Path) -> None:
+def test_the_wheel_of_the_sdist_lists_verifies_and_tries_to_build(
+    wheel_of_sdist: Path, tmp_path: Path
+) -> None:
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     pip = ["-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps", "--no-index"]
@@ -119,6 +121,16 @@ def test_the_wheel_of_the_sdist_lists_and_verifies(wheel_of_sdist: Path, tmp_pat
     assert "\nmatmul_64x64 " in python(*program, "list", "--all", cwd=elsewhere, path=site)
     verified = python(*program, "verify", "64x64", cwd=elsewhere, path=site)
     assert verified.startswith("matmul_64x64: OK")
+    tried = subprocess.run(
+        [sys.executable, *program, "build", "64x512"],
+        cwd=elsewhere,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tried.returncode != 0
+    assert "Peano" in tried.stderr
 
 
 def test_the_unpacked_sdist_runs_as_a_checkout_does(unpacked: Path) -> None:

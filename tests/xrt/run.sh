@@ -46,7 +46,7 @@ exec env -i PATH=/usr/sbin:/usr/bin HOME=/tmp LC_ALL=C.UTF-8 ${CI:+CI="$CI"} \
     $(env | grep -o '^XRT_STUB_[A-Z]*=[^ ]*' || true) \
     chroot --userspec 65534:65534 "$root" /bin/sh -c '
         cd "$0/checkout"
-        export LD_PRELOAD="$0/amdxdna_stub.so" PYTHONPATH="$PWD:/opt/packages" PYTHONDONTWRITEBYTECODE=1
+        export LD_PRELOAD="$0/amdxdna_stub.so" PYTHONPATH="$PWD:/opt/packages" PYTHONPYCACHEPREFIX=/tmp/pycache
         export XRT_TEST_XCLBIN="$0/stand-in.xclbin" HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
         [ -n "${XRT_STUB_SHARED:-}" ] || export XRT_INI_PATH="$0/xrt.ini"
         exec "$@"' "$place" "$@"
