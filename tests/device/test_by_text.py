@@ -21,7 +21,7 @@ from tests.support.attention import Case
 from tests.support.contracts import MATMUL_64X64, MATMUL_64X512, MATMUL_128X512
 from tests.support.ops import random_inputs
 from tests.support.text_kernels import InText
-from tests.support.text_npu import FakeTextNpu, GenuineTextNpu, TextNpu
+from tests.support.text_npu import TextNpu, text_npu
 from whisper_npu import AttentionNPU
 from whisper_npu.attention_npu import attention_ops
 from whisper_npu.errors import DeviceError, DispatchError
@@ -52,8 +52,7 @@ LINEAR = Linear(70, 100, 530)
 @pytest.fixture
 def npu(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextNpu]:
     """An NPU that runs texts, and has none yet. Nothing may go wrong on it but what the test says."""
-    genuine = "xrt" in (request.config.getoption("--device") or ())
-    with (GenuineTextNpu if genuine else FakeTextNpu)(tmp_path, monkeypatch) as npu:
+    with text_npu(request.config)(tmp_path, monkeypatch) as npu:
         yield npu
         assert npu.problems() == []
 

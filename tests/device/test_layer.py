@@ -1,5 +1,6 @@
-"""Whole layers, each in one dispatch: on the emulator, and by the designs' own text above the fake pyxrt.
+"""Whole layers, each in one dispatch: on the emulator, and by the designs' own text.
 
+The text is executed above the fake pyxrt, or with `--device xrt` above the genuine one and the driver's stub.
 What is right, float64 says, and the same op in its parts by other kernels. Products are checked to the bit by
 the text: what the emulator computes is what the bytes of the bos become.
 """
@@ -19,7 +20,7 @@ from tests.support.attention import Case
 from tests.support.fake_pyxrt.chip import Counts, Span
 from tests.support.ops import random_inputs
 from tests.support.text_kernels import InText
-from tests.support.text_npu import FakeTextNpu, TextNpu
+from tests.support.text_npu import FakeTextNpu, TextNpu, text_npu
 from whisper_npu import AttentionNPU
 from whisper_npu.attention_npu import attention_ops
 from whisper_npu.dtypes import F32
@@ -323,8 +324,8 @@ def test_memory_for_a_result_is_for_that_op() -> None:
 
 
 @pytest.fixture
-def npu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTextNpu]:
-    with FakeTextNpu(tmp_path, monkeypatch) as npu:
+def npu(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextNpu]:
+    with text_npu(request.config)(tmp_path, monkeypatch) as npu:
         yield npu
         assert npu.problems() == []
 
@@ -333,7 +334,8 @@ def npu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTextNpu
     "op",
     [
         Linear(70, 100, 130),
-        Linear(70, 128, 130, norm=True, activation=Activation.GELU, residual=True),
+        Linear(70, 100, 130, activation=Activation.GELU),
+        Linear(70, 128, 130, norm=True, residual=True),
         Attention(70, 128, 2, masked=True),
         EncoderLayer(31, 64, 1, 100),
         Stem(20, 6, 70),
@@ -349,7 +351,9 @@ def test_the_text_gives_the_bits_of_the_emulator(npu: TextNpu, op: Op) -> None:
     assert npu.dispatches() == 3  # with the known answer
 
 
-def test_by_text_only_mel_and_features_go_through_the_host(npu: FakeTextNpu) -> None:
+def test_by_text_only_mel_and_features_go_through_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between a window's first dispatch and its last the host submits, and does nothing else."""
     dims = ModelDimensions(
         6, n_audio_ctx=20, n_audio_state=64, n_audio_head=1, n_audio_layer=3, n_audio_mlp=64
@@ -357,6 +361,7 @@ def test_by_text_only_mel_and_features_go_through_the_host(npu: FakeTextNpu) -> 
     ops, weights = encoder_ops(dims), encoder_weights(dims)
     choice = choose(ops, [LAYER])
     assert choice.name == "layer"
+    npu = FakeTextNpu(tmp_path, monkeypatch)  # which counts
     encoder = prepared_encoder(dims, weights, npu.open(*choice.contracts))
     emulated = prepared_encoder(dims, weights, Emulator(Fidelity.EXACT), "layer")
     first, last = choice.plans[ops[0]].inputs[0], choice.plans[ops[1]].outputs[0]
@@ -370,6 +375,8 @@ def test_by_text_only_mel_and_features_go_through_the_host(npu: FakeTextNpu) -> 
     assert (counts.syncs_to_device, counts.bytes_to_device) == (1, first.nbytes)
     assert (counts.syncs_from_device, counts.bytes_from_device) == (1, last.nbytes)
     assert (counts.bos, counts.runs) == (0, 0)  # nothing is made anew
+    assert npu.problems() == []
+    encoder.device.close()
 
 
 def test_by_text_a_weight_is_staged_once(npu: TextNpu) -> None:

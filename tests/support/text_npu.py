@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support import text_kernels
-from tests.support.fake_pyxrt import FakeXrt
+from tests.support.fake_pyxrt import FakeXrt, Fault
 from tests.support.stand_in_kernels import XCLBIN_MAGIC, Memory, write_kernel, write_npu
 from whisper_npu.kernels import registry
 from whisper_npu.npu.contract import Contract
@@ -45,7 +45,7 @@ class TextNpu(ABC):
     def __exit__(self, *error: Any) -> None:
         self._devices.close()
 
-    def open(self, *kernels: Contract | Mapping[Contract, Text]) -> Device:
+    def open(self, *kernels: Contract | Mapping[Contract, Text], timeout_seconds: float = 10.0) -> Device:
         """With these kernels built: each of its own design, or of the text that is given for it."""
         texts: dict[Contract, Text] = {}
         for given in kernels:
@@ -55,7 +55,7 @@ class TextNpu(ABC):
             array, _ = text_kernels.files(of_array)
             _, insts = text_kernels.files(of_instructions)
             write_kernel(self.folder / "kernels", contract, self.xclbin(array), insts=insts)
-        device = open_device("npu", npu=NpuOptions((self.folder / "kernels",)))
+        device = open_device("npu", npu=NpuOptions((self.folder / "kernels",), timeout_seconds))
         return self._devices.enter_context(device)
 
     @abstractmethod
@@ -65,6 +65,14 @@ class TextNpu(ABC):
     @abstractmethod
     def dispatches(self) -> int:
         """Executed so far."""
+
+    @abstractmethod
+    def contexts(self) -> int:
+        """That are open now."""
+
+    @abstractmethod
+    def fail(self, state: str, at: int) -> None:
+        """Let the driver end the `at`-th dispatch from now with TIMEOUT, ERROR or ABORT."""
 
     @abstractmethod
     def problems(self) -> list[str]:
@@ -95,6 +103,13 @@ class FakeTextNpu(TextNpu):
 
     def dispatches(self) -> int:
         return self.fake.counts.dispatches
+
+    def contexts(self) -> int:
+        return self.fake.alive()["hw_context"]
+
+    def fail(self, state: str, at: int) -> None:
+        ended = {"TIMEOUT": Fault.ENDED, "ERROR": Fault.ERROR, "ABORT": Fault.ABORT}
+        self.fake.inject(ended[state], at=at)
 
     def problems(self) -> list[str]:
         return self.fake.problems()
@@ -129,12 +144,13 @@ class GenuineTextNpu(TextNpu):
         if not hasattr(self._stub, "amdxdna_stub_text"):
             pytest.skip("needs the stub of the driver: make test-xrt")
         self._stub.amdxdna_stub_count.restype = ctypes.c_uint64
-        self._before = self._counted()
+        self._before = self.counted("dispatches")
         self._dispatch = _DISPATCH(self._executed)  # kept as long as the stub may call it
         self._stub.amdxdna_stub_text(self._dispatch)
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
+        self.fault(None)
         self._stub.amdxdna_stub_text(None)
 
     def xclbin(self, array: bytes) -> bytes:
@@ -152,10 +168,21 @@ class GenuineTextNpu(TextNpu):
         return self._xclbins[array]
 
     def dispatches(self) -> int:
-        return self._counted() - self._before
+        return self.counted("dispatches") - self._before
 
-    def _counted(self) -> int:
-        return int(self._stub.amdxdna_stub_count(b"dispatches"))
+    def contexts(self) -> int:
+        return self.counted("contexts")
+
+    def fail(self, state: str, at: int) -> None:
+        self.fault(f"{state.lower()}@{at}")
+
+    def fault(self, text: str | None) -> None:
+        """As tests/xrt/amdxdna_stub.c reads it; None: no more."""
+        self._stub.amdxdna_stub_fault(text and text.encode())
+
+    def counted(self, name: str) -> int:
+        """By the stub, of the whole process."""
+        return int(self._stub.amdxdna_stub_count(name.encode()))
 
     def problems(self) -> list[str]:
         return self._problems
@@ -179,3 +206,8 @@ class GenuineTextNpu(TextNpu):
             ctypes.memmove(reason, said, len(said))
             return 1
         return 0
+
+
+def text_npu(config: pytest.Config) -> type[TextNpu]:
+    """Which of the two a run of the tests asks for: --device xrt is the genuine pyxrt."""
+    return GenuineTextNpu if "xrt" in (config.getoption("--device") or ()) else FakeTextNpu

@@ -261,9 +261,10 @@ static int create_bo(struct amdxdna_drm_create_bo *call)
         bo.device = node.heap_device + node.heap_size;
         node.heap_size += bo.size;
     } else if (bo.type == AMDXDNA_BO_SHARE && !shared) {
-        bo.device = calloc(1, bo.size);
+        bo.device = malloc(bo.size);
         if (bo.device == NULL)
             return ENOMEM;
+        memset(bo.device, 0xFF, bo.size); /* NaN until somebody writes it: what is there is another program's */
     } else if (bo.type != AMDXDNA_BO_CMD && bo.type != AMDXDNA_BO_SHARE) {
         return EINVAL;
     }

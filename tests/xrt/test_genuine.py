@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -260,6 +261,51 @@ def test_what_the_driver_refuses_is_an_error_of_ours(
 ) -> None:
     said = fails_and_goes_on(fault).splitlines()  # XRT speaks too
     assert any(line.startswith(("DeviceError", "DispatchError")) for line in said)
+
+
+FAILS_IN_A_WINDOW_OF_LAYERS = """
+import os, sys, time
+from pathlib import Path
+import numpy as np, pytest
+from tests.support.encoders import small_encoder
+from tests.support.text_npu import GenuineTextNpu
+from whisper_npu.errors import DeviceError
+given = small_encoder()
+with pytest.MonkeyPatch.context() as patch, GenuineTextNpu(Path(sys.argv[1]), patch) as npu:
+    encoder = given.on(npu.open(*given.contracts, timeout_seconds=0.05))
+    before = npu.counted("ioctls"), npu.counted("submissions")
+    wanted = encoder(given.mel)
+    ioctls = npu.counted("ioctls") - before[0]
+    assert npu.counted("submissions") - before[1] == len(given.ops)
+    kind = sys.argv[2]
+    npu.fault(f"hang@{len(given.ops) - 1}" if kind == "hang" else f"gone@{ioctls // 2}")
+    dispatches = npu.dispatches()
+    try:
+        encoder(given.mel)
+    except DeviceError as error:
+        print(type(error).__name__, error)
+    assert 0 < npu.dispatches() - dispatches < len(given.ops)
+    npu.fault(None)
+    time.sleep(2 * float(os.environ["XRT_STUB_TIMEOUT"]) / 1000)
+    assert np.array_equal(encoder(given.mel), wanted)
+    assert npu.problems() == []
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("hang", r"NoAnswerError layer_encoder_\S+: dispatch 1 of 1 .* TIMEOUT \(0.05 s allowed\)"),
+        ("gone", r"DeviceError layer_\S+: .*(the NPU is gone|may be gone)"),
+    ],
+)
+def test_a_device_that_hangs_or_dies_within_a_window_of_layers(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    """In a process of its own, as above."""
+    monkeypatch.setenv("XRT_STUB_TIMEOUT", "200")
+    printed = in_another_process(FAILS_IN_A_WINDOW_OF_LAYERS, tmp_path, kind)
+    assert re.search(said, printed), printed
 
 
 @pytest.mark.slow

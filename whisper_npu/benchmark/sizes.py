@@ -189,14 +189,17 @@ def page(sizes: Sizes) -> Page:
         f"`whisper-npu benchmark sizes{measure} --markdown FILE` writes it.\n\n",
         Table(rows, left=("model", "kernels")),
         "\n- dispatches: with the kernels that the planner chooses; then with one small kernel for all\n"
-        "- MODELLED NPU ms: these dispatches on an NPU, changes of overlay included, optimistic to cautious;\n"
-        "  nobody measured it. What the CPU does besides, rounding the mel and the last norm, is not in it\n"
+        "- MODELLED NPU ms: these dispatches on an NPU, changes of overlay included, optimistic to\n"
+        "  cautious; nobody measured it. What the CPU does besides is not in it: rounding the mel, the last\n"
+        "  norm\n"
         f"  - {profile.name}: {profile.basis};\n"
         f"    {overlay_change(profile).in_units(1e3)} ms per change of overlay\n"
-        f"- MODELLED roofline ms: the encoder's matrix products alone: the larger of FLOPs over {record:g} TFLOP/s, this\n"
-        f"  array's record (arXiv 2512.13282), and bytes over {dram:g} GB/s, the most that DRAM gave both\n"
-        "  ways together, each operand read once in bf16 and each result written once in fp32,\n"
-        "  without padding\n" + _whole_notes(sizes) + _measured_notes(sizes),
+        "- MODELLED roofline ms: the encoder's matrix products alone: the larger of FLOPs over\n"
+        f"  {record:g} TFLOP/s, this array's record (arXiv 2512.13282), and bytes over\n"
+        f"  {dram:g} GB/s, the most that DRAM gave both ways together, each operand read once in bf16 and\n"
+        "  each result written once in fp32, without padding\n"
+        + _whole_notes(sizes)
+        + _measured_notes(sizes),
     )
 
 

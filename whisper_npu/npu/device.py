@@ -442,6 +442,7 @@ class Device(ABC):
         Where the op's kernel leaves it as kernels read it, it stays on the device, and no other result takes
         its place as long as somebody has it. Otherwise it is an array of the host.
         """
+        self.threads.check_open()
         with self._lock:
             plan = self._planned(op)
             layout = None if plan is None else plan.passed_on(name)

@@ -199,7 +199,8 @@ class XrtDevice(Device):
         """In a bo that another result had before, where nobody has that one any more."""
         buffer, free = XrtBuffer(self._driver, layout, self.threads), self._free_bos
         of_size = free.setdefault(layout.nbytes, [])
-        buffer.stay(of_size.pop() if of_size else self._driver.data_bo(layout.nbytes))
+        with pyxrt_errors(f"making room for {layout} on the NPU"):
+            buffer.stay(of_size.pop() if of_size else self._driver.data_bo(layout.nbytes))
         weakref.finalize(buffer, of_size.append, buffer.bo).atexit = False
         return buffer
 
