@@ -30,6 +30,7 @@ from whisper_npu.kernels.layer.dispatch import LayerOp
 from whisper_npu.kernels.layer.kernel import LayerContract, layer
 from whisper_npu.kernels.layer.planes import laid_out, taken_apart
 from whisper_npu.kernels.verifier import DesignError
+from whisper_npu.npu.checksum import PERIOD
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.npu.targets import NPU1
@@ -329,3 +330,27 @@ def test_a_stem_that_answers_wrong_is_refused(fake: FakeTextNpu) -> None:
 
     faults = [partial(in_weights, spoil=missing(which)) for which in (0, 1, 5, -1)]
     check_refused(fake, op, *faults, *(partial(in_results, spoil=spoil) for spoil in OF_RESULTS))
+
+
+def test_in_turn_a_kernel_that_is_always_wrong_is_seen_by_its_known_answer(fake: FakeTextNpu) -> None:
+    """No checksum goes through a layer, so it computes that again."""
+    op = Linear(20, 64, 70, activation=Activation.GELU)
+    device = fake.open(layer(op, NPU1)).prepared([op], "layer")
+    x, *constants = random_inputs(op)
+    names = [operand.name for operand in op.inputs[1:]]
+    held = device.hold(op, dict(zip(names, constants, strict=True)))
+    y = np.empty((20, 70), np.float32)
+
+    def turns() -> None:
+        for _ in range(PERIOD):
+            device.run(op, {"x": x, "y": y} | held)
+
+    before = fake.dispatches()
+    turns()
+    assert fake.dispatches() - before == PERIOD + 1
+    fake.fake.inject(Fault.ZEROS, lasting=True)
+    with pytest.raises(DispatchError, match=r"answers a known .* with zeros"):
+        turns()
+    fake.fake.heal()
+    turns()
+    assert y.any()

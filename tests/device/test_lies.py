@@ -20,6 +20,7 @@ from whisper_npu.errors import UsageError, WrongResultError
 from whisper_npu.npu.checksum import PERIOD, Checked
 from whisper_npu.npu.device import Device
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
+from whisper_npu.ops import EncoderLayer
 
 DIMS = ModelDimensions(8, 70, 128, 2, 1, 128)
 LAYER = ("attention.qkv", "attention.scores", "attention.context", "attention.out", "mlp.0", "mlp.2")
@@ -221,3 +222,11 @@ def test_what_is_asked_for() -> None:
             assert device.turns.checked is checked
     with pytest.raises(UsageError, match=r"check_results is 'yes', must be one of auto, off, one, all"):
         open_device("emulator", check_results="yes")
+
+
+def test_what_is_made_whole_is_not_taken_where_all_is_to_be_checked() -> None:
+    op = EncoderLayer(31, 64, 1, 64)
+    with Emulator(checked=Checked.ALL) as device:
+        assert device.prepared([op]).plan(op) is None
+        with pytest.raises(UsageError, match="kernel layer makes no single products"):
+            device.prepared([op], "layer")

@@ -86,8 +86,9 @@ CHECK_RESULTS = option(
     type=Choice(CHECKED),
     default="auto",
     metavar="HOW",
-    help="Check products by checksums before they are used. one: one in 23, in turn; all: every one; off: "
-    "believe the device; auto: one for an NPU, off for the emulator.",
+    help="Check products by checksums before they are used. one: one in 23, in turn, of those that are "
+    "dispatched by themselves; all: every one, and so no layer is made whole; off: believe the device; auto: "
+    "one for an NPU, off for the emulator.",
 )
 DEVICE_ERROR = option(
     "--on_device_error",

@@ -10,10 +10,11 @@ import importlib
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from whisper_npu.host.threads import Threads
 from whisper_npu.kernels import registry
 from whisper_npu.npu.artifacts import Artifact, as_compiled, built, find_kernel, searched_folders
 from whisper_npu.npu.checksum import Checked
-from whisper_npu.npu.contract import Contract
+from whisper_npu.npu.contract import Contract, KnownAnswer
 from whisper_npu.npu.device import Buffer, Device, Stats
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
@@ -139,6 +140,7 @@ class XrtDevice(Device):
         self._trials = trials
         self._folders = tuple(folders)
         self._timeout_ms = max(1, round(1e3 * timeout_seconds))
+        self._trials_laid_out: dict[Contract, _Trial] = {}  # of kernels that are tried again and again
         self._free_bos: dict[int, list[Any]] = {}  # by their size: of results that stayed and are not needed
         self._contexts: OrderedDict[str, Context] = OrderedDict()  # by overlay, least recently used first
         self._answered: set[Contract] = set()  # those whose known answer came out right
@@ -182,7 +184,7 @@ class XrtDevice(Device):
             artifact = find_kernel(contract, self._folders)
             with self._trials.of(contract.name, artifact.digest):
                 self._loaded_kernel(artifact)
-                self._check_known_answer(contract)
+                self._check_known_answer(contract, self._trial_of(contract))
             self._answered.add(contract)
 
     def power_mode(self) -> str | None:
@@ -236,6 +238,7 @@ class XrtDevice(Device):
         with self._lock:
             _close_all(self._contexts)
             self._free_bos.clear()
+            self._trials_laid_out.clear()
         self.threads.close()
 
     def _dispatch(
@@ -338,18 +341,26 @@ class XrtDevice(Device):
     def _close_oldest(self) -> None:
         self._contexts.popitem(last=False)[1].close()
 
-    def _check_known_answer(self, contract: Contract) -> None:
-        """One dispatch whose answer is known: whatever else comes is refused."""
+    def _try_again(self, contract: Contract) -> None:
+        with self._lock:
+            if contract not in self._trials_laid_out:
+                self._trials_laid_out[contract] = self._trial_of(contract)
+            self._check_known_answer(contract, self._trials_laid_out[contract])
+
+    def _trial_of(self, contract: Contract) -> _Trial:
         plan = registry.family_of(contract).trial(contract)
         known = contract.known_answer(contract.trial_op, np.random.default_rng(0))
-        buffers = [XrtBuffer(self._driver, layout, self.threads) for layout in plan.layouts]
-        operands, results = buffers[: len(plan.inputs)], buffers[len(plan.inputs) :]
+        operands = tuple(XrtBuffer(self._driver, layout, self.threads) for layout in plan.inputs)
         for operand, matrix in zip(operands, plan.turned(known.inputs), strict=True):
             operand.write(matrix.reshape(operand.layout.shape))
+        return _Trial(plan, operands, replace(known, inputs=()))
+
+    def _check_known_answer(self, contract: Contract, trial: _Trial) -> None:
+        """One dispatch whose answer is known: whatever else comes is refused."""
+        plan, operands, known = trial
+        results = [XrtBuffer(self._driver, layout, self.threads) for layout in plan.outputs]
         self._dispatch(plan, operands, results)
         answers = tuple(plan.turned_back(result.read()) for result in results)
-        for operand in operands:
-            operand.close()
         wrong = known.wrong(answers)
         if any(map(np.any, wrong)):
             self._abandon(contract)
@@ -363,6 +374,14 @@ class XrtDevice(Device):
                 f"{contract.name}: the NPU answers a known {plan.op} with {found}; wrong are {places}; "
                 f"no result of it can be trusted: build the kernel again; {VERSIONS}"
             )
+
+
+class _Trial(NamedTuple):
+    """A dispatch whose answer is known, its operands written."""
+
+    plan: Plan
+    operands: tuple[XrtBuffer, ...]
+    known: KnownAnswer
 
 
 def _places(operand: str, wrong: NDArray[np.bool_]) -> str:
