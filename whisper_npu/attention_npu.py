@@ -111,7 +111,8 @@ def fused_qkv(q: Weight, k: Weight, v: Weight, n_head: int) -> F32:
     part-filled tiles.
     """
     scale = np.float32((len(q) // n_head) ** -0.5)
-    return np.concatenate([q.astype(np.float32) * scale, k.astype(np.float32), v.astype(np.float32)])
+    q, k, v = (x.astype(np.float32, copy=False) for x in (q, k, v))
+    return np.concatenate([q * scale, k, v])
 
 
 def attention_ops(n_ctx: int, n_state: int, n_head: int) -> tuple[Linear, Attention, Linear]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from whisper_npu.attention_npu import fused_qkv
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import UsageError
-from whisper_npu.npu.device import Buffer, Device, Value
+from whisper_npu.layers import conv1d_weight
+from whisper_npu.npu.device import Device, Value
 from whisper_npu.ops import EncoderLayer, Norm, Op, Stem
-from whisper_npu.staging import KeptIn, Weight, stage
+from whisper_npu.staging import Constants, KeptIn, hold
 
 Weights = Mapping[str, NDArray[np.floating]]
-# Part of the key of what is kept: increase it whenever `encoder_products` makes other values of the same
+# Part of the key of what is kept: increase it whenever `encoder_constants` makes other values of the same
 # weights.
-_PRODUCTS_VERSION = 1
+_CONSTANTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -96,52 +97,85 @@ def encoder_ops(dims: ModelDimensions) -> tuple[Op, ...]:
     return (ops.stem, *ops.blocks, ops.ln_post)
 
 
-def encoder_products(dims: ModelDimensions, weights: Weights) -> dict[str, Weight]:
-    """Every weight of a matrix product, as the device multiplies by it, for `staging.stage`."""
+def encoder_constants(dims: ModelDimensions, weights: Weights) -> dict[str, Constants]:
+    """What stays from window to window of each op, for `staging.hold`."""
     ops = EncoderOps.of(dims)
-    products = {
-        "conv1": Weight(ops.stem.conv1, lambda: _conv_weight(weights["conv1.weight"])),
-        "conv2": Weight(ops.stem.conv2, lambda: _conv_weight(weights["conv2.weight"])),
+    blocks = enumerate(ops.blocks)
+    return {
+        "stem": _of_stem(ops.stem, weights),
+        **{f"blocks.{layer}": _of_block(f"blocks.{layer}.", op, weights) for layer, op in blocks},
+        "ln_post": _of_ln_post(ops.ln_post, weights),
     }
-    for layer, op in enumerate(ops.blocks):
-        products |= _block_products(f"blocks.{layer}.", op, weights)
-    return products
 
 
-def _conv_weight(weight: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(out, in, 3), as PyTorch stores it, as the product's (3 * in, out)."""
-    return weight.transpose(0, 2, 1).reshape(len(weight), -1).T
+def _of_stem(op: Stem, weights: Weights) -> Constants:
+    return Constants(
+        op,
+        {
+            "conv1_weight": lambda: conv1d_weight(weights["conv1.weight"]),
+            "conv1_bias": lambda: _f32(weights["conv1.bias"]),
+            "conv2_weight": lambda: conv1d_weight(weights["conv2.weight"]),
+            "conv2_bias": lambda: _f32(weights["conv2.bias"]),
+            "residual": lambda: _f32(weights["positional_embedding"]),
+        },
+    )
 
 
-def _block_products(prefix: str, op: EncoderLayer, weights: Weights) -> dict[str, Weight]:
-    def qkv() -> F32:
+def _of_block(prefix: str, op: EncoderLayer, weights: Weights) -> Constants:
+    """prefix: of the block's names in weights."""
+
+    def vector(name: str) -> Callable[[], F32]:
+        return lambda: _f32(weights[f"{prefix}{name}"])
+
+    def weight(name: str) -> Callable[[], NDArray[np.floating]]:
+        return lambda: weights[f"{prefix}{name}.weight"].T
+
+    def qkv_weight() -> F32:
         q, k, v = (weights[f"{prefix}attn.{name}.weight"] for name in ("query", "key", "value"))
         return fused_qkv(q, k, v, op.n_head).T
 
-    return {
-        f"{prefix}qkv": Weight(op.qkv, qkv),
-        f"{prefix}out": Weight(op.out, lambda: weights[f"{prefix}attn.out.weight"].T),
-        f"{prefix}mlp0": Weight(op.mlp0, lambda: weights[f"{prefix}mlp.0.weight"].T),
-        f"{prefix}mlp2": Weight(op.mlp2, lambda: weights[f"{prefix}mlp.2.weight"].T),
-    }
+    def qkv_bias() -> F32:
+        q, v = (weights[f"{prefix}attn.{name}.bias"] for name in ("query", "value"))
+        return fused_qkv(q, np.zeros_like(q), v, op.n_head)  # the key projection has none
+
+    return Constants(
+        op,
+        {
+            "attn_ln_weight": vector("attn_ln.weight"),
+            "attn_ln_bias": vector("attn_ln.bias"),
+            "qkv_weight": qkv_weight,
+            "qkv_bias": qkv_bias,
+            "out_weight": weight("attn.out"),
+            "out_bias": vector("attn.out.bias"),
+            "mlp_ln_weight": vector("mlp_ln.weight"),
+            "mlp_ln_bias": vector("mlp_ln.bias"),
+            "mlp0_weight": weight("mlp.0"),
+            "mlp0_bias": vector("mlp.0.bias"),
+            "mlp2_weight": weight("mlp.2"),
+            "mlp2_bias": vector("mlp.2.bias"),
+        },
+    )
 
 
-@dataclass(frozen=True)
-class _Staged:
-    """Weights as the device has them; what it holds together with others is made when it is asked for."""
+def _of_ln_post(op: Norm, weights: Weights) -> Constants:
+    return Constants(
+        op,
+        {
+            "weight": lambda: _f32(weights["ln_post.weight"]),
+            "bias": lambda: _f32(weights["ln_post.bias"]),
+        },
+    )
 
-    products: Mapping[str, Weight]
-    on_device: Mapping[str, Buffer]
 
-    def __getitem__(self, name: str) -> Value:
-        return self.on_device[name] if name in self.on_device else self.products[name].make()
+def _f32(array: NDArray[np.floating]) -> F32:
+    return array.astype(np.float32)
 
 
 class AudioEncoder:
     """Log-mel to the audio features that the decoder attends to. Weights are staged on the device here, once.
 
     weights: the arrays of `encoder_shapes(dims)`. device: prepared for `encoder_ops(dims)`, or as it is.
-    kept_in: where staged weights are kept for the next start; None: nowhere.
+    kept_in: where what was laid out is kept for the next start; None: nowhere.
     Source: Radford et al., arXiv 2212.04356, section 2.2.
     """
 
@@ -150,16 +184,12 @@ class AudioEncoder:
     ) -> None:
         self.dims, self.device = dims, device
         if kept_in is not None:
-            kept_in = replace(kept_in, identity=f"encoder {_PRODUCTS_VERSION} {kept_in.identity}")
-        products = encoder_products(dims, weights)
-        staged = _Staged(products, stage(products, device, kept_in))
-        ops = EncoderOps.of(dims)
-        self.stem = _Step(ops.stem, _of_stem(staged, weights), device)
-        self.blocks = [
-            _Step(op, _of_block(f"blocks.{layer}.", op, staged, weights), device)
-            for layer, op in enumerate(ops.blocks)
-        ]
-        self.ln_post = _Step(ops.ln_post, _of_ln_post(weights), device)
+            kept_in = replace(kept_in, identity=f"encoder {_CONSTANTS_VERSION} {kept_in.identity}")
+        constants = encoder_constants(dims, weights)
+        held = hold(constants, device, kept_in)
+        self.stem, *self.blocks, self.ln_post = (
+            _Step(of.op, held[name], device) for name, of in constants.items()
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -193,57 +223,16 @@ def prepared_encoder(
     return AudioEncoder(dims, weights, device.prepared(encoder_ops(dims), kernel), kept_in)
 
 
+@dataclass(frozen=True)
 class _Step:
     """An op of one window, whose constants lie on the device. `ops.EncoderLayer` reads like the paper."""
 
-    def __init__(self, op: Op, constants: Mapping[str, Value], device: Device) -> None:
-        self.op, self.device = op, device
-        self.held = device.hold(op, constants)
+    op: Op
+    held: Mapping[str, Value]
+    device: Device
 
     def __call__(self, x: Value, y: F32 | None = None) -> Value:
         """x, y: (n_ctx, n_state) float32. y: where to; None: where the next step reads it best."""
         to = self.device.result(self.op) if y is None else y
-        self.device.run(self.op, {"x": x, "y": to} | self.held)
+        self.device.run(self.op, {**self.held, "x": x, "y": to})
         return to
-
-
-def _of_stem(staged: _Staged, weights: Weights) -> dict[str, Value]:
-    return {
-        "conv1_weight": staged["conv1"],
-        "conv1_bias": _f32(weights["conv1.bias"]),
-        "conv2_weight": staged["conv2"],
-        "conv2_bias": _f32(weights["conv2.bias"]),
-        "residual": _f32(weights["positional_embedding"]),
-    }
-
-
-def _of_block(prefix: str, op: EncoderLayer, staged: _Staged, weights: Weights) -> dict[str, Value]:
-    """prefix: of the block's names in staged and weights."""
-
-    def vector(name: str) -> F32:
-        return _f32(weights[prefix + name])
-
-    q_bias, v_bias = vector("attn.query.bias"), vector("attn.value.bias")
-    k_bias = np.zeros_like(q_bias)  # the key projection has none
-    return {
-        "attn_ln_weight": vector("attn_ln.weight"),
-        "attn_ln_bias": vector("attn_ln.bias"),
-        "qkv_weight": staged[f"{prefix}qkv"],
-        "qkv_bias": fused_qkv(q_bias, k_bias, v_bias, op.n_head),
-        "out_weight": staged[f"{prefix}out"],
-        "out_bias": vector("attn.out.bias"),
-        "mlp_ln_weight": vector("mlp_ln.weight"),
-        "mlp_ln_bias": vector("mlp_ln.bias"),
-        "mlp0_weight": staged[f"{prefix}mlp0"],
-        "mlp0_bias": vector("mlp.0.bias"),
-        "mlp2_weight": staged[f"{prefix}mlp2"],
-        "mlp2_bias": vector("mlp.2.bias"),
-    }
-
-
-def _of_ln_post(weights: Weights) -> dict[str, Value]:
-    return {"weight": _f32(weights["ln_post.weight"]), "bias": _f32(weights["ln_post.bias"])}
-
-
-def _f32(array: NDArray[np.floating]) -> F32:
-    return array.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Stages a model's weights on a device, from what an earlier start laid out where that was kept.
+"""Puts a model's constants on a device, from what an earlier start laid out where that was kept.
 
 Reading, rounding and laying out an encoder's weights costs a start as much time as encoding some seconds of
 audio. Where the result lies in the host's memory it is kept in the cache, and later starts map the files. A
@@ -8,7 +8,7 @@ device that copies weights into memory of its own keeps nothing here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,23 +19,38 @@ from numpy.typing import NDArray
 
 from whisper_npu import cache
 from whisper_npu.errors import CacheError, one_line
-from whisper_npu.npu.device import Buffer, Device
-from whisper_npu.ops import Linear
+from whisper_npu.npu.device import Device, Value
+from whisper_npu.ops import Op
 from whisper_npu.untrusted import read_object
 
-_DIGESTS = "digests.json"  # name of each weight of the entry, and the digest of its file
+_DIGESTS = "digests.json"  # name of each array of the entry, and the digest of its file
 _VERSION = 2  # of an entry's files: increase it whenever they would be read or checked in another way
 _PAGE = 4096  # bytes that are lost or misplaced together
 
 STAGED = "encoder as this CPU multiplies it"  # the kind of cache entry
 
 
-@dataclass(frozen=True)
-class Weight:
-    """A layer's weight that is made only where it has to be."""
+@dataclass(frozen=True, eq=False)
+class Constants(Mapping[str, Value]):
+    """What stays the same from run to run of an op, by its operands' names: made when it is asked for."""
 
-    layer: Linear
-    make: Callable[[], NDArray[Any]]  # (K, N) float32, float16 or bfloat16, any strides
+    op: Op
+    makers: Mapping[str, Callable[[], NDArray[Any]]]  # of float32, float16 or bfloat16, any strides
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.makers[name]()
+
+    def __contains__(self, name: object) -> bool:  # that of Mapping asks for the value
+        return name in self.makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+
+Held = dict[str, dict[str, Value]]  # by the ops' names, what `Device.hold` gives for each
 
 
 @dataclass(frozen=True)
@@ -48,33 +63,39 @@ class KeptIn:
     made_from: str = ""  # the checkpoint's folder, for those who list and remove entries
 
 
-def stage(weights: Mapping[str, Weight], device: Device, kept_in: KeptIn | None) -> dict[str, Buffer]:
-    """Weights on the device, by name: those that it reads each by itself (`Device.stages`).
+def hold(steps: Mapping[str, Constants], device: Device, kept_in: KeptIn | None) -> Held:
+    """Constants of ops on the device. steps: by names, which what is kept gets.
 
-    kept_in: None to stage them anew. They are kept where the device reads all so.
+    kept_in: None to lay them out anew. What the device lets keep (`Device.kept_forms`) is kept there.
     """
-    forms = {name: device.kept_form(weight.layer) for name, weight in weights.items()}
-    known = {name: form for name, form in forms.items() if form is not None}
-    if kept_in is None or len(known) < len(forms):
-        return _anew(weights, device)
-    key = f"staged-{cache.content_key(f'{_VERSION} {kept_in.identity}', known.items())}"
+    if kept_in is None:
+        return _anew(steps, device)
+    forms = {step: device.kept_forms(constants.op) for step, constants in steps.items()}
+    files = {_file_of(step, name): form for step, some in forms.items() for name, form in some.items()}
+    if not files:
+        return _anew(steps, device)
+    key = f"staged-{cache.content_key(f'{_VERSION} {kept_in.identity}', files.items())}"
     if (folder := cache.find(kept_in.cache, key)) is not None:
         try:
-            kept = _mapped(folder, weights)
+            kept = _mapped(folder, files)
         except OSError as error:  # of the system, such as too many open files: what is kept may be sound
             kept_in.progress(f"the encoder's weights are laid out anew: {one_line(error)}")
-            return _anew(weights, device)
+            return _anew(steps, device)
         if kept is not None:
             cache.mark_used(folder)
-            return {name: device.stage_kept(weights[name].layer, array) for name, array in kept.items()}
+            of_steps = {
+                step: {name: kept[_file_of(step, name)] for name in some} for step, some in forms.items()
+            }
+            return {step: device.hold(of.op, of, of_steps[step]) for step, of in steps.items()}
         cache.discard(kept_in.cache, key)
-    staged = _anew(weights, device)
+    held = _anew(steps, device)
 
     def keep(folder: Path) -> None:
         kept_in.progress("keeping the encoder's weights as this CPU multiplies them, once")
-        for name, buffer in staged.items():
-            np.save(_file(folder, name), device.kept(buffer))
-        digests = {name: _digest(_file(folder, name)) for name in staged}
+        for step in steps:
+            for name, array in device.kept(held[step]).items():
+                np.save(_file(folder, _file_of(step, name)), array)
+        digests = {name: _digest(_file(folder, name)) for name in files}
         (folder / _DIGESTS).write_text(json.dumps(digests), "utf-8")
 
     try:
@@ -82,13 +103,13 @@ def stage(weights: Mapping[str, Weight], device: Device, kept_in: KeptIn | None)
         cache.find_or_build(kept_in.cache, key, keep, about)
     except CacheError as error:
         kept_in.progress(f"the encoder's weights are laid out again at every start: {error}")
-    return staged
+    return held
 
 
 def damaged(folder: Path, expected: Iterable[str] = ()) -> list[str]:
     """The files of an entry of the kind STAGED that are not as they were kept.
 
-    expected: names of weights that it has to hold. Raises OSError where a file is there and cannot be read.
+    expected: names of arrays that it has to hold. Raises OSError where a file is there and cannot be read.
     """
     try:
         digests = read_object(folder / _DIGESTS)
@@ -98,12 +119,8 @@ def damaged(folder: Path, expected: Iterable[str] = ()) -> list[str]:
     return [f"{name}.npy" for name in names if not _holds(_file(folder, name), digests.get(name))]
 
 
-def _anew(weights: Mapping[str, Weight], device: Device) -> dict[str, Buffer]:
-    return {
-        name: device.stage(weight.layer, weight.make())
-        for name, weight in weights.items()
-        if device.stages(weight.layer)
-    }
+def _anew(steps: Mapping[str, Constants], device: Device) -> Held:
+    return {step: device.hold(constants.op, constants) for step, constants in steps.items()}
 
 
 def _mapped(folder: Path, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:
@@ -111,6 +128,11 @@ def _mapped(folder: Path, names: Iterable[str]) -> dict[str, NDArray[Any]] | Non
     if damaged(folder, names):
         return None
     return {name: np.asarray(np.load(_file(folder, name), mmap_mode="r")) for name in names}
+
+
+def _file_of(step: str, name: str) -> str:
+    """What an array of a step is called in an entry."""
+    return f"{step}.{name}"
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ the verifier has them, in a design's text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -104,12 +104,17 @@ def headers_of(phase: Phase, headers: Words, target: Target) -> list[Header]:
 
 def weight_of(phase: Gemm, weights: Words, target: Target) -> F32:
     """B (K, N). weights: the argument WEIGHTS."""
+    return values_of(words_of_weight(phase, weights, target), are_bf16=True)
+
+
+def words_of_weight(phase: Gemm, weights: Words, target: Target) -> Words:
+    """The same in bf16."""
     columns, steps = target.columns, phase.K // TILE
     blocks = phase.N // (columns * TILE)
     start, number = phase.b * OBJECT, columns * blocks * steps
-    stored = values_of(weights[start : start + number * OBJECT], are_bf16=True)
-    objects = _spread(stored.reshape(number, OBJECT)).reshape(columns, blocks, steps, TILE, TILE)
-    return _in_order(objects.transpose(2, 3, 1, 0, 4), phase.result).reshape(phase.K, phase.N)
+    stored = weights[start : start + number * OBJECT].reshape(columns, blocks, steps, TILE // 2, 2, TILE)
+    by_rows = stored.transpose(2, 4, 3, 1, 0, 5)  # (steps, 2, 32, blocks, columns, 64): spread, a view
+    return _in_order(by_rows, phase.result).reshape(phase.K, phase.N)
 
 
 def bias_of(phase: Gemm, headers: Sequence[Header]) -> F32:
@@ -136,7 +141,7 @@ def _multiply(phase: Gemm, headers: Sequence[Header], memory: Memory, target: Ta
     (_put_rows if phase.result is DType.BF16 else _put_rows_in_f32)(memory, phase.c, c)
 
 
-def _in_order(values: F32, result: DType) -> F32:
+def _in_order(values: NDArray[Any], result: DType) -> NDArray[Any]:
     """Columns of a product as they follow one another; the reverse of `by_columns`.
 
     values: (..., column blocks, columns of the array, 64).

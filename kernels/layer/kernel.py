@@ -5,7 +5,7 @@ has what the cores compute, in their order. The sizes of an op stand in its inst
 all contracts share one overlay.
 
 What the host changes before it lays a weight out: weight and bias of a norm become the next product's,
-W' = diag(weight) W and bias' = bias W + bias, in float64; q is multiplied by log2(e), so that a core's
+W' = diag(weight) W and bias' = bias W + bias, each rounded once; q is multiplied by log2(e), so that a core's
 softmax takes powers of two; k and v of a head lie side by side.
 """
 
@@ -54,7 +54,7 @@ from whisper_npu.kernels.layer.phases import (
     qkv_row,
 )
 from whisper_npu.kernels.layer.planes import planes
-from whisper_npu.kernels.layer.weights import headers_of, objects_of
+from whisper_npu.kernels.layer.weights import BF16, headers_of, objects_of
 from whisper_npu.kernels.layer.work import l1_bytes, macs_of, works_of
 from whisper_npu.kernels.matmul import known_answer
 from whisper_npu.npu.contract import Argument, Contract, KnownAnswer, Share, Work
@@ -68,6 +68,7 @@ from whisper_npu.ops.stem import WIDTH
 LOG2_E = log2(e)
 BF16_UNIT = Rounding.NEAREST_EVEN.unit
 OVERLAY = "layer"
+_HELD_VERSION = 1  # increase it whenever `LayerPlan.held` gives other bits for the same constants
 KNOWN_ROWS = 37  # that differ, in operands whose results are known
 KNOWN_TIMES = 8  # an encoder layer's are repeated as often at least: some keys come once more than others
 # Of an encoder layer's tolerance, which is an estimate and hides a weight that is missing. The emulator takes
@@ -83,10 +84,10 @@ def folded(
     weight: NDArray[Any], bias: NDArray[Any], norm_weight: NDArray[Any], norm_bias: NDArray[Any]
 ) -> tuple[F32, F32]:
     """A norm's weight (K,) and bias (K,) in those of the product behind it, (K, N) and (N,)."""
-    exact = weight.astype(np.float64)
-    return (
-        (norm_weight.astype(np.float64)[:, None] * exact).astype(np.float32),
-        (norm_bias.astype(np.float64) @ exact + bias).astype(np.float32),
+    weight = weight.astype(np.float32, copy=False)
+    return (  # float64 holds a product of two float32, so that it is rounded once: as float32 does by itself
+        norm_weight.astype(np.float32, copy=False)[:, None] * weight,
+        (norm_bias.astype(np.float64) @ weight.astype(np.float64) + bias).astype(np.float32),
     )
 
 
@@ -95,13 +96,20 @@ def by_heads(qkv: NDArray[Any], n_head: int) -> F32:
 
     qkv: (..., 3 * n_state): rows of activations, a weight, or a bias.
     """
-    q, k, v = np.split(qkv.astype(np.float32), 3, axis=-1)
-    heads = (*q.shape[:-1], n_head, 1, D_HEAD)
-    k_and_v = np.concatenate([k.reshape(heads), v.reshape(heads)], axis=-2)
-    return np.concatenate([q * np.float32(LOG2_E), k_and_v.reshape(*q.shape[:-1], -1)], axis=-1)
+    q, k, v = np.split(qkv.astype(np.float32, copy=False), 3, axis=-1)
+    rows, n_state = q.shape[:-1], q.shape[-1]
+    found = np.empty_like(qkv, np.float32)
+    np.multiply(q, np.float32(LOG2_E), out=found[..., :n_state])
+    k_and_v = found[..., n_state:].reshape(*rows, n_head, 2, D_HEAD)  # a view: one axis is split
+    for half, part in enumerate((k, v)):
+        k_and_v[..., half, :] = part.reshape(*rows, n_head, D_HEAD)
+    return found
 
 
 def _with_zeros(values: NDArray[Any], *shape: int) -> F32:
+    """Behind what is given, which is not copied where it has the shape."""
+    if values.shape == shape:
+        return values.astype(np.float32, copy=False)
     found = np.zeros(shape, np.float32)
     found[tuple(map(slice, values.shape))] = values
     return found
@@ -132,6 +140,18 @@ class LayerPlan(Plan):
             return frozenset()
         passing = {"x", "residual"} if isinstance(self.op, Linear) else {"x"}
         return frozenset(operand.name for operand in self.op.inputs) - passing
+
+    @property
+    def holds(self) -> tuple[Layout, ...]:
+        """What follows from `constants` alone: the operands that `held` gives."""
+        passing = {"X", "QKV", *(["RESIDUAL"] if isinstance(self.op, Linear) else [])}
+        return tuple(layout for layout in self.inputs if layout.operand not in passing)
+
+    @cached_property
+    def held_form(self) -> str:
+        """Names all besides the constants that decides the bits of what `held` gives."""
+        kernel = self.kernel
+        return f"{_HELD_VERSION} {self.op!r} {kernel.phases!r} {self.holds!r} for {kernel.target.name}"
 
     def passed_on(self, name: str) -> Layout | None:
         """The residual stream, from one encoder layer to the next."""
@@ -229,8 +249,8 @@ class LayerPlan(Plan):
         )
         return found
 
-    def _headers(self, biases: Sequence[NDArray[Any]], mask: NDArray[np.bool_] | None) -> F32:
-        """(phases * columns, 4096), on the bf16 grid. biases: of each product; mask: which keys count."""
+    def _headers(self, biases: Sequence[NDArray[Any]], mask: NDArray[np.bool_] | None) -> BF16:
+        """(phases * columns, 4096). biases: of each product; mask: which keys count."""
         target, found = self.kernel.target, []
         width = target.columns * TILE
         left = [
@@ -245,10 +265,10 @@ class LayerPlan(Plan):
             else:
                 of_phase = headers_of(phase, target, mask=mask if isinstance(phase, Attend) else None)
             found.append(of_phase)
-        return np.concatenate(found).astype(np.float32)
+        return np.concatenate(found)
 
-    def _weights(self, layers: Sequence[Layer]) -> F32:
-        """(objects, 4096), on the bf16 grid."""
+    def _weights(self, layers: Sequence[Layer]) -> BF16:
+        """(objects, 4096)."""
         target, found = self.kernel.target, []
         phases = (phase for phase in self.kernel.phases if isinstance(phase, Gemm))
         for weight, _ in layers:
@@ -257,7 +277,7 @@ class LayerPlan(Plan):
             for cols in column_parts(N, target):
                 objects = objects_of(whole[:, cols], target.columns, next(phases).result)
                 found.append(objects.reshape(-1, OBJECT))
-        return np.concatenate(found).astype(np.float32)
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     @property
     def weight(self) -> Layout | None:

@@ -122,10 +122,11 @@ def objects_of(weight: F32, columns: int, result: DType = DType.BF16) -> BF16:
 
     K is a multiple of 64, N of 64 `columns`. bf16, rounded to nearest even. result: of the product.
     """
-    rounded = to_bf16(weight, Rounding.NEAREST_EVEN).reshape(-1, TILE, weight.shape[1])
-    tiles = by_columns(rounded, columns, result)  # (steps, 64, blocks, columns, 64)
-    ordered = tiles.transpose(3, 2, 0, 1, 4)  # (columns, blocks, steps, 64, 64)
-    return interleaved(ordered.reshape(-1, TILE, TILE)).reshape(columns, -1, OBJECT)
+    words = to_bf16(weight, Rounding.NEAREST_EVEN).view(np.uint16)  # NumPy copies those faster
+    halves = words.reshape(-1, 2, TILE // 2, weight.shape[1])
+    tiles = by_columns(halves, columns, result)  # (steps, 2, 32, blocks, columns, 64)
+    ordered = tiles.transpose(4, 3, 0, 2, 1, 5)  # (columns, blocks, steps, 32, 2, 64): interleaved
+    return ordered.reshape(columns, -1, OBJECT).view(ml_dtypes.bfloat16)
 
 
 def interleaved(objects: BF16) -> BF16:

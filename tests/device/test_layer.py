@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +24,14 @@ from tests.support.text_kernels import InText
 from tests.support.text_npu import FakeTextNpu, TextNpu, text_npu
 from whisper_npu import AttentionNPU
 from whisper_npu.attention_npu import attention_ops
-from whisper_npu.dtypes import F32
+from whisper_npu.dtypes import F32, Rounding
 from whisper_npu.encoder import ModelDimensions, encoder_ops, encoder_shapes, prepared_encoder
 from whisper_npu.errors import PlanError, UnknownKernelError
+from whisper_npu.host.bf16 import on_grid
 from whisper_npu.host.threads import Threads
-from whisper_npu.kernels.layer.kernel import OnArray, layer
+from whisper_npu.kernels.layer.execute import bias_of, headers_of, weight_of, words_of
+from whisper_npu.kernels.layer.kernel import OnArray, folded, layer
+from whisper_npu.kernels.layer.phases import Gemm
 from whisper_npu.kernels.matmul.kernel import matmul_64x64
 from whisper_npu.npu.device import Device, Stats, Staying, Value
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
@@ -318,6 +322,72 @@ def test_memory_for_a_result_is_for_that_op() -> None:
     unread = device.result(op)
     with pytest.raises(PlanError, match="before anything was written"):
         device.run(op, {**dict(zip(names, (unread, *inputs[1:]), strict=True)), "y": device.result(op)})
+
+
+@settings(max_examples=12)
+@given(
+    K=st.integers(1, 70),
+    N=st.integers(1, 70),
+    dtype=st.sampled_from([np.float32, np.float16]),
+    order=st.sampled_from(["C", "F"]),
+    exponent=st.integers(-70, 40),
+)
+def test_a_folded_weight_is_rounded_once(K: int, N: int, dtype: Any, order: Any, exponent: int) -> None:
+    """Down to subnormal numbers."""
+    rng = np.random.default_rng(K + N)
+    weight = np.asarray(rng.standard_normal((K, N)), dtype, order=order)
+    norm_weight, norm_bias = np.ldexp(rng.standard_normal((2, K)), exponent).astype(np.float32)
+    weight = weight * np.asarray(2.0 ** (exponent if dtype is np.float32 else 0), dtype)
+    bias = rng.standard_normal(N).astype(np.float32)
+    exact = weight.astype(np.float64)
+    found = folded(weight, bias, norm_weight, norm_bias)
+    wanted = norm_weight.astype(np.float64)[:, None] * exact, norm_bias.astype(np.float64) @ exact + bias
+    for x, y in zip(found, wanted, strict=True):
+        assert x.dtype == np.float32
+        assert np.array_equal(x, y.astype(np.float32))
+
+
+@settings(max_examples=12)
+@given(
+    n_head=st.integers(1, 5),
+    n_mlp=st.integers(1, 300),
+    dtype=st.sampled_from([np.float32, np.float16]),
+    order=st.sampled_from(["C", "F"]),
+)
+def test_constants_are_laid_out_as_plain_formulas_say(
+    n_head: int, n_mlp: int, dtype: Any, order: Any
+) -> None:
+    """To the bit: in float64, rounded once to fp32, and then as any weight and bias is."""
+    op = EncoderLayer(5, 64 * n_head, n_head, n_mlp)
+    inputs = zip(op.inputs, random_inputs(op, n_mlp), strict=True)
+    constants = {o.name: np.asarray(x, dtype, order=order) for o, x in inputs if o.name != "x"}
+    exact = {name: x.astype(np.float64) for name, x in constants.items()}
+    heads = np.arange(op.n_state).reshape(n_head, 64)
+    k_and_v = np.stack([heads + op.n_state, heads + 2 * op.n_state], axis=1)
+    q_k_v = np.concatenate([heads.reshape(-1), k_and_v.reshape(-1)])
+    scales = np.where(np.arange(3 * op.n_state) < op.n_state, np.float32(np.log2(np.e)), np.float32(1))
+
+    def layer_of(name: str, norm: str = "") -> tuple[F32, F32]:
+        weight, bias = exact[f"{name}_weight"], exact[f"{name}_bias"]
+        if norm:
+            bias = exact[f"{norm}_bias"] @ weight + bias
+            weight = exact[f"{norm}_weight"][:, None] * weight
+        return weight.astype(np.float32), bias.astype(np.float32)
+
+    of_qkv = [(x * scales)[..., q_k_v] for x in layer_of("qkv", "attn_ln")]
+    wanted = [of_qkv, layer_of("out"), layer_of("mlp0", "mlp_ln"), layer_of("mlp2")]
+    plan = LAYER.plan(op)
+    held = {name: words_of(x.astype(np.float32), are_bf16=True) for name, x in plan.held(constants).items()}
+    gemms = [phase for phase in plan.kernel.phases if isinstance(phase, Gemm)]
+    for phase, (weight, bias) in zip(gemms, wanted, strict=True):
+        found = weight_of(phase, held["WEIGHTS"], NPU1)
+        K, N = weight.shape
+        assert np.array_equal(found[:K, :N], on_grid(weight, Rounding.NEAREST_EVEN))
+        assert not found[K:].any()
+        assert not found[:, N:].any()
+        high = on_grid(bias, Rounding.NEAREST_EVEN)
+        stored = bias_of(phase, headers_of(phase, held["HEADERS"], NPU1))
+        assert np.array_equal(stored[:N], high + on_grid(bias - high, Rounding.NEAREST_EVEN))
 
 
 # --- By the designs' own text -------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from whisper_npu.dtypes import DType
 from whisper_npu.encoder import ModelDimensions, encoder_ops
 from whisper_npu.kernels import registry
 from whisper_npu.kernels.matmul.kernel import MatmulContract, TiledMatmul, matmul_64x64, matmul_64x512
-from whisper_npu.npu.cost import Modelled, overlay_change
+from whisper_npu.npu.cost import Modelled, modelled_plan_seconds, overlay_change, total
 from whisper_npu.npu.planner import Alternative, Choice, choose, products
 from whisper_npu.npu.targets import NPU1, Target
 from whisper_npu.ops import Matmul
@@ -102,6 +102,14 @@ class Size:
     def seconds(self) -> Modelled:
         """Of all dispatches, changes of overlay included."""
         return self.choice.alternatives[0].seconds
+
+    @property
+    def flat_cautious_seconds(self) -> float:
+        """MODELLED, if a core's rate were flat: no sums of a step are read and written."""
+        profile = self.target.profile.with_flat_rates()
+        return total(
+            modelled_plan_seconds(plan, profile) for plan in self.choice.alternatives[0].plans
+        ).cautious_s
 
     @property
     def whole_seconds(self) -> Modelled | None:
@@ -194,6 +202,8 @@ def page(sizes: Sizes) -> Page:
         "  norm\n"
         f"  - {profile.name}: {profile.basis};\n"
         f"    {overlay_change(profile).in_units(1e3)} ms per change of overlay\n"
+        "- cautious, flat: the same cautious case, as if a core multiplied at the rate of its inner loop all\n"
+        "  the time\n"
         "- MODELLED roofline ms: the encoder's matrix products alone: the larger of FLOPs over\n"
         f"  {record:g} TFLOP/s, this array's record (arXiv 2512.13282), and bytes over\n"
         f"  {dram:g} GB/s, the most that DRAM gave both ways together, each operand read once in bf16 and\n"
@@ -253,6 +263,7 @@ def modelled_cells(size: Size) -> dict[str, str]:
         "with 64x512": f"{size.dispatches_with(matmul_64x512(size.target)):,}",
         "with 64x64": f"{size.dispatches_with(matmul_64x64(size.target)):,}",
         "MODELLED NPU ms": size.seconds.in_units(1e3),
+        "cautious, flat ms": f"{1e3 * size.flat_cautious_seconds:,.0f}",
         "MODELLED roofline ms": f"{1e3 * roofline.seconds:,.0f} ({roofline.bound})",
         "kernels": size.choice.name,
     }

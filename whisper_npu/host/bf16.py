@@ -6,6 +6,8 @@ type that a CPU can multiply.
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,13 @@ _LOW_BITS = np.uint32(0xFFFF)  # what bf16 drops of a float32
 _SIGN_BIT = np.uint32(0x8000_0000)
 
 
-def to_bf16(x: F32, rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:
+def to_bf16(x: NDArray[Any], rounding: Rounding) -> NDArray[ml_dtypes.bfloat16]:
     """Round float32 to bfloat16; NaN stays NaN, infinities stay, nothing else becomes NaN.
 
-    x: float32 of any shape. Returns bfloat16 of the same shape.
+    x: float32 of any shape; bfloat16 is given back as it is. Returns bfloat16 of the same shape.
     """
+    if x.dtype == ml_dtypes.bfloat16:
+        return x
     if rounding is Rounding.NEAREST_EVEN:
         if x.size >= MANY and (loops := compiled()) and lie_in_rows(x):
             out = np.empty(x.shape, ml_dtypes.bfloat16)

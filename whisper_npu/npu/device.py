@@ -349,40 +349,65 @@ class Device(ABC):
         with self._lock:
             return self._plan_of_weight(layer) is not None
 
-    def hold(self, op: Op, constants: Mapping[str, Value]) -> dict[str, Value]:
+    def hold(
+        self, op: Op, constants: Mapping[str, Value], kept: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, Value]:
         """Write what stays from run to run of an op to the device once: `run(op, {"x": x, "y": y} | held)`.
 
         constants: operands of the op by name, arrays as `run` takes them or weights from `stage`. What is
         returned is for this op and device only; whoever gave an array may change it, unless it is a vector.
+        kept: what `kept` gave of equal constants, for equal `kept_forms`. It is read only, and may be mapped;
+        constants that it stands for are not asked for.
         Raises PlanError where some are missing that lie together with those that are given.
         """
         self.threads.check_open()
         with self._lock:
             plan = self._planned(op)
             if plan is None or not plan.constants & constants.keys():
-                return self._with_weights_staged(op, constants)
+                return self._with_weights_staged(op, constants, kept or {})
             missing = sorted(plan.constants - constants.keys())
             if missing:
                 raise PlanError(f"{op} is made of all its constants at once: {', '.join(missing)} is missing")
-            shapes = {operand.name: operand.shape for operand in op.inputs}
-            for name in plan.constants:
-                _check_shape(f"{name} of {op.name}", constants[name], shapes[name])
             self._load(plan.contract)
-            laid = plan.held({name: constants[name] for name in plan.constants})
-            buffers: dict[str, Buffer] = {}
-            for layout in plan.inputs:
-                if layout.operand in laid:
-                    buffers[layout.operand] = self._kept(layout, laid[layout.operand])
-            return {**constants, **dict.fromkeys(plan.constants, Together(plan, buffers))}
+            if kept:
+                together = self._together_from(plan, kept)
+            else:
+                given = {name: constants[name] for name in sorted(plan.constants)}
+                shapes = {operand.name: operand.shape for operand in op.inputs}
+                for name, value in given.items():
+                    _check_shape(f"{name} of {op.name}", value, shapes[name])
+                together = self._together(plan, given)
+            others = {name: constants[name] for name in constants if name not in plan.constants}
+            return {**others, **dict.fromkeys(plan.constants, together)}
 
-    def _with_weights_staged(self, op: Op, constants: Mapping[str, Value]) -> dict[str, Value]:
+    def _together(self, plan: Plan, given: Mapping[str, Value]) -> Together:
+        """given: the plan's constants."""
+        laid = plan.held(given)
+        of = [layout for layout in plan.inputs if layout.operand in laid]
+        return Together(plan, {layout.operand: self._kept(layout, laid[layout.operand]) for layout in of})
+
+    def _with_weights_staged(
+        self, op: Op, constants: Mapping[str, Value], kept: Mapping[str, NDArray[Any]]
+    ) -> dict[str, Value]:
         """For an op that is lowered: each weight as the part that multiplies by it reads it."""
-        held = dict(constants)
-        for part in flattened(op, lambda part: isinstance(part, Linear)):
-            weight = held.get(part.operands.get("weight", ""))
-            if isinstance(part.op, Linear) and isinstance(weight, np.ndarray) and self.stages(part.op):
-                held[part.operands["weight"]] = self.stage(part.op, weight)
+        layers, held = self._layers_by_weight(op), dict[str, Value]()
+        for name in constants:
+            if name in layers and name in kept:
+                held[name] = self._weight_from(layers[name], kept[name])
+                continue
+            value = held[name] = constants[name]
+            if name in layers and isinstance(value, np.ndarray):
+                held[name] = self.stage(layers[name], value)
         return held
+
+    def _layers_by_weight(self, op: Op) -> dict[str, Linear]:
+        """Of an op that is lowered: for each weight that is read by itself, what multiplies by it."""
+        parts = flattened(op, lambda part: isinstance(part, Linear))
+        return {
+            part.operands["weight"]: part.op
+            for part in parts
+            if isinstance(part.op, Linear) and self.stages(part.op)
+        }
 
     def _kept(self, layout: Layout, x: Value) -> Buffer:
         """In a buffer of its own."""
@@ -393,20 +418,24 @@ class Device(ABC):
         buffer.write(x.reshape(layout.shape))
         return buffer
 
-    def kept_form(self, layer: Linear | Matmul) -> str | None:
-        """Everything besides its values that decides the bytes of a staged weight; `kept` gives them.
+    def kept_forms(self, op: Op) -> dict[str, str]:
+        """What `kept` gives of an op's constants, by name: all besides their values that decides the bytes.
 
-        None where a weight does not lie in the host's memory: there is nothing to keep.
+        None of them where they do not lie in the host's memory: there is nothing to keep.
         """
-        return None
+        return {}
 
-    def kept(self, buffer: Buffer) -> NDArray[Any]:
-        """What `stage` laid out. Only where `kept_form` is not None."""
-        raise NotImplementedError(f"{self.name} keeps its weights to itself")
+    def kept(self, held: Mapping[str, Value]) -> dict[str, NDArray[Any]]:
+        """What `hold` laid out, by the names of `kept_forms`, for whoever starts again with it."""
+        return {}
 
-    def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
-        """As `stage`, from what `kept` gave for an equal `kept_form`. It is read only, and may be mapped."""
-        raise NotImplementedError(f"{self.name} keeps its weights to itself")
+    def _weight_from(self, layer: Linear, kept: NDArray[Any]) -> Buffer:
+        """As `stage`, from what was kept."""
+        raise NotImplementedError(f"{self.name} keeps no weights on the host")
+
+    def _together_from(self, plan: Plan, kept: Mapping[str, NDArray[Any]]) -> Together:
+        """As `_together`, from what was kept."""
+        raise NotImplementedError(f"{self.name} keeps no weights on the host")
 
     def trim(self) -> None:
         """Give the system what is free, and what can be had again at once: something else needs memory."""

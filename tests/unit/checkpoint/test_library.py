@@ -324,9 +324,9 @@ def test_staged_weights_with_a_flipped_bit(
     load_model("small", device="emulator", cache_dir=places.cache).close()
     verdict = problems(open_library(places))[staging.STAGED]
     assert (verdict.problem, verdict.checked) == ("", "digest of every file, as it was kept")
-    flip_a_byte(verdict.part.folder / "blocks.0.out.npy")
+    flip_a_byte(verdict.part.folder / "blocks.0.out_weight.npy")
     verdict = problems(open_library(places))[staging.STAGED]
-    assert verdict.problem == "other content than expected: blocks.0.out.npy"
+    assert verdict.problem == "other content than expected: blocks.0.out_weight.npy"
     assert str(verdict.part.folder) in verdict.remedy
 
     def refuse(_folder: Path) -> None:

@@ -6,12 +6,13 @@ operands and multiplies them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from enum import Enum
 from time import perf_counter
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,11 +29,11 @@ from whisper_npu.kernels import registry
 from whisper_npu.kernels.layer.dispatch import rows_of
 from whisper_npu.kernels.layer.execute import Words, unwritten, values_of
 from whisper_npu.kernels.layer.kernel import LayerPlan
-from whisper_npu.kernels.layer.phases import HEADERS, OBJECT, TILE, WEIGHTS, Gemm
+from whisper_npu.kernels.layer.phases import HEADERS, OBJECT, TILE, WEIGHTS, Gemm, Phase
 from whisper_npu.kernels.matmul.kernel import MatmulPlan
 from whisper_npu.npu.checksum import Checked
 from whisper_npu.npu.contract import Contract
-from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Value
+from whisper_npu.npu.device import Buffer, Device, Scheduled, Stats, Together, Value
 from whisper_npu.npu.emulator.blocks import (
     SIDES,
     ByRows,
@@ -47,12 +48,22 @@ from whisper_npu.npu.emulator.blocks import (
     run_rows_in_blocks,
     walked,
 )
-from whisper_npu.npu.emulator.phases import Product, form, products_of, run_phases, told_of
+from whisper_npu.npu.emulator.phases import (
+    KEPT_FORM,
+    Headers,
+    Products,
+    form,
+    kept_names,
+    kept_of,
+    of_kept,
+    products_of,
+    run_phases,
+)
 from whisper_npu.npu.kernel import Kernel
 from whisper_npu.npu.layout import Layout
 from whisper_npu.npu.plan import Plan
 from whisper_npu.npu.targets import DEFAULT, Target
-from whisper_npu.ops import Attention, EncoderLayer, Linear, Matmul, Norm, Op, Part, Stem
+from whisper_npu.ops import Attention, EncoderLayer, Linear, Norm, Op, Part, Stem
 
 T = TypeVar("T")
 KEPT_WORKSPACES = 2  # of an encoder's stem, and of its layers
@@ -89,6 +100,7 @@ class EmulatedBuffer(Buffer):
         self.result: F32 | None = None  # (batch, rows, cols)
         self._numbers: F32 | None = None  # `result`, where it was written
         self._derived: dict[Any, Any] = {}
+        self.mapped: tuple[NDArray[Any], ...] = ()  # in files, of what it has
         self.out = out  # where a result goes; None: to memory of its own
 
     @property
@@ -111,10 +123,15 @@ class EmulatedBuffer(Buffer):
         matrix = matrix.reshape(layout.batch, layout.rows, layout.cols)
         self._derived.clear()
         if self._gemm is None and layout.dtype is DType.BF16:
+            if matrix.dtype != ml_dtypes.bfloat16:
+                matrix = matrix.astype(np.float32, copy=False)
+            rounded = to_bf16(matrix, layout.rounding).view(np.uint16)
+            if (layout.rows, layout.cols) == layout.padded:
+                self.words = rounded
+                return
             if self.words is None:
                 self.words = np.zeros((layout.batch, *layout.padded), np.uint16)
-            rounded = to_bf16(matrix.astype("f4", copy=False), layout.rounding)
-            self.words[:, : layout.rows, : layout.cols] = rounded.view(np.uint16)
+            self.words[:, : layout.rows, : layout.cols] = rounded
         elif self._gemm is None:
             if self._numbers is None:
                 self._numbers = np.empty((layout.batch, layout.rows, layout.cols), np.float32)
@@ -141,6 +158,7 @@ class EmulatedBuffer(Buffer):
     def close(self) -> None:
         self.packed = self.result = self.out = self.words = self._numbers = None
         self._derived.clear()
+        self.mapped = ()
 
     @property
     def written(self) -> Packed:
@@ -173,6 +191,10 @@ class EmulatedBuffer(Buffer):
             self._derived[key] = make(self.memory())
         found: T = self._derived[key]
         return found
+
+    def derive_from(self, kept: Mapping[Hashable, Any]) -> None:
+        """What was derived of the same before: nothing needs to be written."""
+        self._derived |= kept
 
     def give_back_memory(self) -> None:
         """What was derived is all that is read from here on."""
@@ -214,7 +236,7 @@ class Emulator(Device):
     ) -> None:
         super().__init__(target, threads or Threads(), checked=checked)
         self.fidelity = fidelity
-        self._mapped: WeakSet[EmulatedBuffer] = WeakSet()  # weights in files, of all views of this device
+        self._mapped: WeakSet[EmulatedBuffer] = WeakSet()  # constants in files, of all views of this device
         self._workspaces: dict[Contract, Words] = {}  # least recently used first; of all views
         self._gemm_of = gemm_of or (fastest if fidelity is Fidelity.FAST else blas)
         if self._gemm_of is fastest and cpu_has_dot():
@@ -247,36 +269,54 @@ class Emulator(Device):
         gemm = self._gemm_of(form_of(layout)) if layout.operand in SIDES else None
         return EmulatedBuffer(layout, gemm, self.threads, out)
 
-    def kept_form(self, layer: Linear | Matmul) -> str | None:
+    def kept_forms(self, op: Op) -> dict[str, str]:
         with self._lock:
-            plan = self._plan_of_weight(layer)
-            if plan is None or plan.weight is None or plan.weight.operand not in SIDES:
-                return None
-            buffer = self._alloc_weight(plan)
-        assert isinstance(buffer, EmulatedBuffer)
-        form = buffer.form
-        return f"{form.rows} x {form.cols} {form.dtype} {form.rounding} as {buffer.gemm.form_of_rhs}"
+            plan = self._planned(op)
+            if plan is not None and plan.constants:
+                return self._forms_together(plan)
+            weights = {name: self._weight_for(layer) for name, layer in self._layers_by_weight(op).items()}
+            return {
+                name: f"{form.rows} x {form.cols} {form.dtype} {form.rounding} as {buffer.gemm.form_of_rhs}"
+                for name, buffer in weights.items()
+                if buffer.layout.operand in SIDES
+                for form in [buffer.form]
+            }
 
-    def kept(self, buffer: Buffer) -> NDArray[Any]:
-        assert isinstance(buffer, EmulatedBuffer)
-        return buffer.written
+    def kept(self, held: Mapping[str, Value]) -> dict[str, NDArray[Any]]:
+        for value in held.values():
+            if isinstance(value, Together):
+                return self._kept_together(value)
+        return {
+            name: value.written
+            for name, value in held.items()
+            if isinstance(value, EmulatedBuffer) and value.layout.operand in SIDES
+        }
 
-    def stage_kept(self, layer: Linear | Matmul, kept: NDArray[Any]) -> Buffer:
-        with self._lock:
-            plan = self._plan_of_weight(layer)
-            assert plan is not None  # it has a kept_form
-            buffer = self._alloc_weight(plan)
-            assert isinstance(buffer, EmulatedBuffer)
-            buffer.packed = kept
-            self._mapped.add(buffer)  # its file is closed with it: a device may outlive its models
+    def _weight_for(self, layer: Linear) -> EmulatedBuffer:
+        """Where a weight that is read by itself goes."""
+        plan = self._plan_of_weight(layer)
+        assert plan is not None
+        buffer = self._alloc_weight(plan)
+        assert isinstance(buffer, EmulatedBuffer)
+        return buffer
+
+    def _weight_from(self, layer: Linear, kept: NDArray[Any]) -> Buffer:
+        buffer = self._weight_for(layer)
+        buffer.packed = kept
+        return self._in_files(buffer, [kept])
+
+    def _in_files(self, buffer: EmulatedBuffer, arrays: Iterable[NDArray[Any]]) -> EmulatedBuffer:
+        """Its files are closed with it: a device may outlive its models."""
+        buffer.mapped = tuple(arrays)
+        self._mapped.add(buffer)
         return buffer
 
     def trim(self) -> None:
         with self._lock:
             self._workspaces.clear()
             for buffer in self._mapped:
-                if buffer.packed is not None:
-                    give_back_pages(buffer.packed)
+                for array in buffer.mapped:
+                    give_back_pages(array)
         super().trim()
 
     def execute(self, plan: Plan, buffers: Sequence[Buffer]) -> Stats:
@@ -303,33 +343,85 @@ class Emulator(Device):
         self, plan: LayerPlan, operands: Sequence[EmulatedBuffer], result: EmulatedBuffer
     ) -> Executed:
         """The dispatch of a layer kernel."""
-        contract, target = plan.kernel, self.target
+        contract = plan.kernel
         assert isinstance(plan.op, (Linear, Attention, EncoderLayer, Stem))
-        phases, gemm = contract.phases, self._gemm_of(form(Side.RHS, TILE, TILE))
         given = {operand.layout.operand: operand for operand in operands}
-        with_headers = given[contract.laid.headers]
-        told = with_headers.derived(phases, lambda words: told_of(phases, words, target))
-        products: tuple[Product | None, ...] = (None,) * len(phases)
-        given.pop(HEADERS, None)
-        if WEIGHTS in given:
-            stored = given.pop(WEIGHTS)
-            key = tuple((phase.b, phase.K, phase.N) for phase in phases if isinstance(phase, Gemm))
-            products = stored.derived(
-                key, lambda words: products_of(phases, words, target, gemm, self.threads)
-            )
-            stored.give_back_memory()
-        memory = {name: operand.memory() for name, operand in given.items()}
+        headers, products = self._headers_and_products(plan, given)
+        memory = {name: operand.memory() for name, operand in given.items() if name not in (HEADERS, WEIGHTS)}
         *_, y = contract.arguments
         memory["Y"] = np.empty(y.nbytes // 2, np.uint16)
         memory["Y"][1::OBJECT] = unwritten(1)  # in each stretch that no phase writes
         if work := next((a for a in contract.arguments if a.is_workspace), None):
             memory["WORK"] = self._workspace(contract, work.elements)
-        run_phases(phases, told, products, rows_of(plan.op), memory, gemm, self.threads)
+        rows_read = rows_of(plan.op)
+        run_phases(
+            contract.phases, headers.told, products, rows_read, memory, self._gemm_of_phases, self.threads
+        )
         rows, cols = result.layout.rows, result.layout.cols
         whole = memory["Y"].reshape(result.layout.padded[0], -1)  # two words for each fp32
         made = whole[:rows, : cols * y.dtype.nbytes // DType.BF16.nbytes]
         result.result = values_of(made, are_bf16=y.dtype is DType.BF16)[None]
         return Executed(1, 1)
+
+    @property
+    def _gemm_of_phases(self) -> HostGemm:
+        return self._gemm_of(form(Side.RHS, TILE, TILE))
+
+    def _headers_and_products(
+        self, plan: LayerPlan, operands: Mapping[str, Buffer]
+    ) -> tuple[Headers, Products]:
+        """What HEADERS and WEIGHTS say. operands: of the plan, those two at least where it has them."""
+        phases, target, headers = plan.kernel.phases, self.target, plan.kernel.laid.headers
+        with_headers, stored = operands[headers], operands.get(WEIGHTS)
+        assert isinstance(with_headers, EmulatedBuffer)
+        found = with_headers.derived(phases, lambda words: Headers.of(phases, words, target))
+        if stored is None:
+            return found, (None,) * len(phases)
+        assert isinstance(stored, EmulatedBuffer)
+        gemm, threads = self._gemm_of_phases, self.threads
+        products = stored.derived(
+            _products_key(phases), lambda words: products_of(phases, words, target, gemm, threads)
+        )
+        stored.give_back_memory()
+        return found, products
+
+    def _together(self, plan: Plan, given: Mapping[str, Value]) -> Together:
+        together = super()._together(plan, given)
+        if isinstance(plan, LayerPlan) and self.fidelity is Fidelity.FAST:
+            self._headers_and_products(plan, together.buffers)
+        return together
+
+    def _forms_together(self, plan: Plan) -> dict[str, str]:
+        if not isinstance(plan, LayerPlan) or self.fidelity is not Fidelity.FAST:
+            return {}
+        names = (*kept_names(plan.kernel.phases), *_others(plan))
+        made = f"{plan.held_form}, {KEPT_FORM}, {self._gemm_of_phases.form_of_rhs}"
+        return dict.fromkeys(names, made)
+
+    def _kept_together(self, together: Together) -> dict[str, NDArray[Any]]:
+        assert isinstance(together.plan, LayerPlan)
+        others = {name: together.buffers[name] for name in _others(together.plan)}
+        found = kept_of(*self._headers_and_products(together.plan, together.buffers))
+        for name, buffer in others.items():
+            assert isinstance(buffer, EmulatedBuffer)
+            found[name] = buffer.matrices()
+        return found
+
+    def _together_from(self, plan: Plan, kept: Mapping[str, NDArray[Any]]) -> Together:
+        assert isinstance(plan, LayerPlan)
+        phases, buffers = plan.kernel.phases, dict[str, Buffer]()
+        headers, products = of_kept(phases, kept, self.target)
+        for layout in plan.holds:
+            buffer = buffers[layout.operand] = EmulatedBuffer(layout, None, self.threads, None)
+            if layout.operand == plan.kernel.laid.headers:
+                buffer.derive_from({phases: headers})
+            if layout.operand == WEIGHTS:
+                buffer.derive_from({_products_key(phases): products})
+                self._in_files(buffer, [product.packed for product in products if product is not None])
+            if layout.operand in _others(plan):
+                buffer.result = kept[layout.operand]
+                self._in_files(buffer, [kept[layout.operand]])
+        return Together(plan, buffers)
 
     def _workspace(self, contract: Contract, elements: int) -> Words:
         """Zeros at first; then as the last dispatch of the kernel left it."""
@@ -445,6 +537,16 @@ class Emulator(Device):
     def close(self) -> None:
         self._mapped.clear()
         self.threads.close()
+
+
+def _products_key(phases: Sequence[Phase]) -> Hashable:
+    """Which products are made of WEIGHTS, whatever the rows."""
+    return tuple((phase.b, phase.K, phase.N) for phase in phases if isinstance(phase, Gemm))
+
+
+def _others(plan: LayerPlan) -> list[str]:
+    """What is held besides headers and weights: it is kept as it lies."""
+    return [layout.operand for layout in plan.holds if layout.operand not in (HEADERS, WEIGHTS)]
 
 
 def _checked(plan: Plan, buffers: Sequence[Buffer]) -> list[EmulatedBuffer]:

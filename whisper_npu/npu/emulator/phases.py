@@ -23,10 +23,11 @@ from whisper_npu.host.gemm import HostGemm, OperandForm, Packed, Side
 from whisper_npu.host.rows import Exp2OfCore, GeluOfCore, compiled
 from whisper_npu.host.threads import Threads
 from whisper_npu.kernels.layer import numerics
-from whisper_npu.kernels.layer.execute import Memory, Words, bias_of, headers_of, weight_of
+from whisper_npu.kernels.layer.execute import Memory, Words, bias_of, headers_of, words_of_weight
 from whisper_npu.kernels.layer.phases import (
     D_HEAD,
     KEYS,
+    OBJECT,
     UNIT,
     Attend,
     Gemm,
@@ -81,6 +82,20 @@ def told_of(phases: Sequence[Phase], headers: Words, target: Target) -> tuple[To
 
 
 @dataclass(frozen=True)
+class Headers:
+    """Those of a dispatch."""
+
+    words: Words
+    told: tuple[Told, ...]  # what they say
+
+    @classmethod
+    def of(cls, phases: Sequence[Phase], words: Words, target: Target) -> Headers:
+        """words: the argument that has them, in front of whatever else it has."""
+        own = words[: len(phases) * target.columns * OBJECT].copy()
+        return cls(own, told_of(phases, own, target))
+
+
+@dataclass(frozen=True)
 class Product:
     """B of a phase that multiplies, as the host's gemm packs it."""
 
@@ -89,25 +104,54 @@ class Product:
     N: int
 
 
+Products = tuple[Product | None, ...]  # for each phase; None where it does not multiply
+
+
 def products_of(
     phases: Sequence[Phase], weights: Words, target: Target, gemm: HostGemm, threads: Threads
-) -> tuple[Product | None, ...]:
-    """For each phase; None where it does not multiply."""
+) -> Products:
     return tuple(
-        _product(weight_of(phase, weights, target), gemm, threads) if isinstance(phase, Gemm) else None
+        _product(words_of_weight(phase, weights, target), gemm, threads) if isinstance(phase, Gemm) else None
         for phase in phases
     )
 
 
-def _product(weight: F32, gemm: HostGemm, threads: Threads) -> Product:
+def _product(weight: Words, gemm: HostGemm, threads: Threads) -> Product:
     rows, cols = (np.flatnonzero(weight.any(axis=axis)) for axis in (1, 0))
     K, N = (int(used[-1]) + 1 if len(used) else 1 for used in (rows, cols))
     K += K % 2
-    return Product(gemm.pack(weight[None, :K, :N], form(Side.RHS, K, N), threads, None)[0], K, N)
+    return Product(gemm.pack_rhs_of_bf16(weight[None, :K, :N], threads)[0], K, N)
 
 
 def form(side: Side, rows: int, cols: int) -> OperandForm:
     return OperandForm(side, rows, cols, DType.BF16, Rounding.NEAREST_EVEN, 2)
+
+
+# Names the arrays that `kept_of` makes of headers and weights: increase the number whenever it makes others.
+KEPT_FORM = "headers, and products without the zeros behind them, 1"
+
+
+def kept_names(phases: Sequence[Phase]) -> tuple[str, ...]:
+    """Of what `kept_of` gives."""
+    numbers = range(sum(isinstance(phase, Gemm) for phase in phases))
+    return ("headers", "sizes", *map("product{}".format, numbers))
+
+
+def kept_of(headers: Headers, products: Products) -> dict[str, NDArray[Any]]:
+    """All that phases take of HEADERS and WEIGHTS, as arrays that can be kept."""
+    made = [product for product in products if product is not None]
+    sizes = np.array([(product.K, product.N) for product in made], np.int64)
+    packed = {f"product{number}": product.packed for number, product in enumerate(made)}
+    return {"headers": headers.words, "sizes": sizes, **packed}
+
+
+def of_kept(
+    phases: Sequence[Phase], kept: Mapping[str, NDArray[Any]], target: Target
+) -> tuple[Headers, Products]:
+    """The reverse."""
+    made = (Product(kept[f"product{number}"], int(K), int(N)) for number, (K, N) in enumerate(kept["sizes"]))
+    products = tuple(next(made) if isinstance(phase, Gemm) else None for phase in phases)
+    return Headers.of(phases, kept["headers"], target), products
 
 
 def run_phases(

@@ -116,6 +116,16 @@ class Profile:
             "step costs)"
         )
 
+    def with_flat_rates(self) -> Profile:
+        """The same as if a core's rate were that of its inner loop, and no step cost anything besides."""
+
+        def flat(rates: Rates) -> Rates:
+            return (
+                rates if rates.core is None else replace(rates, core=replace(rates.core, block_overhead=0.0))
+            )
+
+        return replace(self, cautious=flat(self.cautious), optimistic=flat(self.optimistic))
+
     def at(self, clock_hz: float) -> Profile:
         """The same at another clock of the array; DRAM and the host keep their speed."""
         return replace(self, clock_hz=clock_hz)
