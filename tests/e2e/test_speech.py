@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import faster_whisper
@@ -18,7 +19,6 @@ from whisper_npu.benchmark.wer import EnglishNormalizer, word_error_rate
 from whisper_npu.checkpoint import Checkpoint
 from whisper_npu.dtypes import F32
 from whisper_npu.errors import DeviceError, UsageError
-from whisper_npu.npu.device import Buffer
 from whisper_npu.npu.emulator.device import Emulator, Fidelity
 from whisper_npu.transcription.model import Model
 from whisper_npu.transcription.options import TranscribeOptions
@@ -84,40 +84,30 @@ def test_exact_fidelity_says_the_same(tiny_en: Checkpoint, tiny_model: Model, sp
         assert exact.transcribe(samples, ENGLISH).text == tiny_model.transcribe(samples, ENGLISH).text
 
 
+@pytest.mark.parametrize("kernel", ["layer", "gemm"])
 def test_the_transcript_comes_from_the_weights_on_the_device(
-    tiny_en: Checkpoint, speech: dict[str, F32]
+    tiny_en: Checkpoint, speech: dict[str, F32], kernel: str
 ) -> None:
-    """Corrupt one staged weight, and the text changes: no other encoder stands in."""
+    """With what the device holds for the last block in the first one the text changes: nothing stands in."""
     samples = speech["sns-0920.wav"]
-    with Model(tiny_en, Emulator()) as model:
+    with Model(tiny_en, Emulator(), kernel) as model:
         right = model.transcribe(samples, ENGLISH).text
-        weight = model.encoder.blocks[0].held["mlp0_weight"]
-        assert isinstance(weight, Buffer)
-        random = np.random.default_rng(0).standard_normal(weight.layout.shape)
-        weight.write(random.astype(np.float32))
+        first, *others = model.encoder.blocks
+        model.encoder.blocks = [replace(first, held=others[-1].held), *others]
         assert model.transcribe(samples, ENGLISH).text != right
 
 
-def test_every_encoder_product_is_on_record(tiny_model: Model, speech: dict[str, F32]) -> None:
+def test_all_that_makes_products_is_on_record(tiny_model: Model, speech: dict[str, F32]) -> None:
     run = tiny_model.transcribe(speech["sns-0880.wav"], ENGLISH).took.encoder
-    dims = tiny_model.checkpoint.dims
     assert run.windows == 1
-    assert {one.name: one.stats.calls for one in run.runs} == {
-        "conv1": 1,
-        "conv2": 1,
-        "attention.qkv": dims.n_audio_layer,
-        "attention.scores": dims.n_audio_layer,
-        "attention.context": dims.n_audio_layer,
-        "attention.out": dims.n_audio_layer,
-        "mlp.0": dims.n_audio_layer,
-        "mlp.2": dims.n_audio_layer,
-    }
+    layers = tiny_model.checkpoint.dims.n_audio_layer
+    assert {one.name: one.stats.calls for one in run.runs} == {"stem": 1, "layer": layers}
     assert all(one.stats.dispatches == one.stats.calls * one.plan.dispatches for one in run.runs)
 
 
 def test_a_window_of_base_takes_the_known_number_of_dispatches(base: Checkpoint) -> None:
     mel = np.zeros((base.dims.n_mels, 3000), np.float32)
-    for kernel, dispatches in (("64x64", 172_000), ("64x512", 21_500), ("auto", 38)):
+    for kernel, dispatches in (("64x64", 172_000), ("64x512", 21_500), ("gemm", 38), ("auto", 7)):
         with Model(base, Emulator(), kernel) as model:
             with model.encoder.device.recording() as recording:
                 model.encoder(mel)
@@ -177,11 +167,13 @@ def test_a_long_recording_is_transcribed_window_by_window(
 
 def test_windows_in_batches_say_the_same(tiny_model: Model, long_speech: F32) -> None:
     blocks = tiny_model.encoder.blocks
-    weights = [block.held["mlp0_weight"] for block in blocks]
+    held = [block.held for block in blocks]
     done = tiny_model.transcribe(long_speech, TranscribeOptions(language="en", batch_size=2))
-    assert [block.held["mlp0_weight"] for block in blocks] == weights  # nothing staged anew
+    assert all(
+        block.held is before for block, before in zip(blocks, held, strict=True)
+    )  # nothing laid out anew
     assert done.took.encoder.windows >= 2
-    assert {run.name: run.stats.calls for run in done.took.encoder.runs}["conv1"] == done.took.encoder.windows
+    assert {run.name: run.stats.calls for run in done.took.encoder.runs}["stem"] == done.took.encoder.windows
     segments = done.transcript.segments
     assert segments[-1].end > 35
     assert len(segments) > 2  # not one for each window
@@ -315,7 +307,7 @@ def test_options_do_what_they_do_in_faster_whisper(
     options: dict[str, Any],
     theirs: dict[str, Any],
 ) -> None:
-    """Same text, same times."""
+    """Same text; and times, which the bf16 of the encoder may move by some steps of the decoder's clock."""
     silence = np.zeros(2 * 16_000, np.float32)
     samples = np.concatenate([speech["sns-0880.wav"], silence, speech["sns-0920.wav"]])
     with Model(tiny_en, Emulator(), compute_type="float32") as model:
@@ -323,10 +315,11 @@ def test_options_do_what_they_do_in_faster_whisper(
     given = {name: value for name, value in options.items() if name not in ("vad_threshold",)}
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     segments = list(peer.transcribe(samples, language="en", **given, **theirs)[0])
-    duration = len(samples) / 16_000
-    assert [(s.seek, s.text, s.start, s.end) for s in ours.transcript.segments] == [
-        (s.seek, s.text, min(s.start, duration), min(s.end, duration)) for s in segments
-    ]
+    assert [s.text for s in ours.transcript.segments] == [s.text for s in segments]
+    for mine, peers in zip(ours.transcript.segments, segments, strict=True):
+        assert (mine.seek, mine.start, mine.end) == pytest.approx(
+            (peers.seek, peers.start, peers.end), abs=0.25
+        )
 
 
 def test_load_model_takes_a_name_and_audio_a_path(said: dict[str, str]) -> None:

@@ -45,7 +45,7 @@ class Transcription:
     >>> [word.word for word in result.words]
     [' He', ' might', ' even', ' have', ' been', ' made', ' amiable', ' himself.']
     >>> result.report.stats.dispatches
-    26
+    5
     """
 
     transcript: Transcript
