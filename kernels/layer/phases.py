@@ -121,8 +121,8 @@ class Gemm:
     b: int
     c: Matrix
     header: int = 0
-    headers: str = HEADERS
     result: DType = DType.BF16
+    headers: str = HEADERS
 
     def __str__(self) -> str:
         activation = "" if self.activation is Activation.NONE else f", {self.activation.value}"

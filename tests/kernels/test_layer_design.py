@@ -45,7 +45,7 @@ from whisper_npu.kernels.verifier.core_functions import in_numpy
 from whisper_npu.kernels.verifier.design import Acquire, CoreOp, For, If, Release
 from whisper_npu.kernels.verifier.wiring import walk
 from whisper_npu.npu.targets import NPU1
-from whisper_npu.ops import Activation, EncoderLayer
+from whisper_npu.ops import Activation, EncoderLayer, Stem
 from whisper_npu.released import released_dimensions
 
 RNG = np.random.default_rng
@@ -213,6 +213,11 @@ def released_layer(model: str) -> EncoderLayer:
     return EncoderLayer(sizes.n_audio_ctx, sizes.n_audio_state, sizes.n_audio_head, sizes.n_audio_mlp)
 
 
+def released_stem(model: str) -> Stem:
+    sizes = released_dimensions(model)
+    return Stem(sizes.n_audio_ctx, sizes.n_mels, sizes.n_audio_state)
+
+
 def moved_in_phases(text: str) -> list[list[tuple[str, int]]]:
     """For each phase of a text its tasks, those too that start ahead: which hop, and how many bytes."""
     sequence = text[text.index("aie.runtime_sequence") :]
@@ -228,10 +233,11 @@ def moved_in_phases(text: str) -> list[list[tuple[str, int]]]:
     return found
 
 
+@pytest.mark.parametrize("part", ["layer", "stem"])
 @pytest.mark.parametrize("model", SIZES)
-def test_shims_take_the_layers_of_every_released_size(model: str) -> None:
+def test_shims_take_whatever_a_released_size_has(model: str, part: str) -> None:
     """Structure and sequence of the text; streams as long as cores want them; tasks and bytes as counted."""
-    contract = layer(released_layer(model), NPU1)
+    contract = layer(released_layer(model) if part == "layer" else released_stem(model), NPU1)
     text = registry.design(contract)
     check_structure(parse(text), NPU1)
     assert array_part(text) == array_part(small_layer().dispatch.text)

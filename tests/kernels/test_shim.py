@@ -104,7 +104,7 @@ def longest_queues(sequence: RuntimeSequence) -> dict[str, int]:
 SIZES = dict.fromkeys(map(released_dimensions, RELEASED))
 WHISPER = {
     contract.name: contract
-    for kernels in (registry.kernels(NPU1), (Gemm(NPU1, GEMM_TILE),))
+    for kernels in ([k for k in registry.kernels(NPU1) if not k.makes_whole], [Gemm(NPU1, GEMM_TILE)])
     for size in SIZES
     for contract in choose(encoder_ops(size), kernels).contracts
     if isinstance(contract, GemmContract)
