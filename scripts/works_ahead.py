@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))  # the package may not be installed
 
 from whisper_npu.audio import SAMPLE_RATE, load_audio  # noqa: E402
 from whisper_npu.dtypes import F32  # noqa: E402
-from whisper_npu.encoder import EncoderOps  # noqa: E402
+from whisper_npu.encoder import encoder_ops  # noqa: E402
 from whisper_npu.host.threads import Threads  # noqa: E402
 from whisper_npu.npu.cost import dispatches_seconds, overlay_change, total  # noqa: E402
 from whisper_npu.npu.device import Stats, Value  # noqa: E402
@@ -81,9 +81,8 @@ class StandIn(Emulator):
     def run(self, op: Op, operands: Mapping[str, Value]) -> Stats:
         part = self.part
         given, made = operands[op.inputs[0].name], operands[op.outputs[0].name]
-        assert isinstance(given, np.ndarray)
-        assert isinstance(made, np.ndarray)
-        if op.name == "conv1":
+        if op.name == "stem":
+            assert isinstance(given, np.ndarray)
             part.window = given[::29].tobytes() + given.sum(axis=0).tobytes()
             part.known += current_thread() is not main_thread()
         if part.rehearsing:
@@ -99,10 +98,12 @@ class StandIn(Emulator):
                 )
                 part.seconds[op] = modelled.middle
             if op.name == "ln_post":
+                assert isinstance(made, np.ndarray)
                 part.features[part.window] = made.copy()
             return Stats()
         sleep(part.slower * part.seconds[op])
         if op.name == "ln_post":
+            assert isinstance(made, np.ndarray)
             made[:] = part.features[part.window]
         return Stats()
 
@@ -142,8 +143,8 @@ def compare(model: Model, part: Part, audio: F32, options: TranscribeOptions, re
     expected = model.transcribe(audio, options)  # the rehearsal
     model.encoder(any_mel)
     part.rehearsing = False
-    windows, ops = expected.took.encoder.windows, EncoderOps.of(dims)
-    modelled = sum(part.seconds[op] for op in (ops.conv1, ops.conv2, *ops.blocks, ops.ln_post))
+    windows = expected.took.encoder.windows
+    modelled = sum(part.seconds[op] for op in encoder_ops(dims))
 
     def decoded(*, slower: float, ahead: bool) -> float:
         """MEASURED seconds of one transcription."""

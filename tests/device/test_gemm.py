@@ -126,13 +126,15 @@ def test_attention_of_any_size_is_close_to_float64(
 
 
 @pytest.mark.parametrize("n_ctx", [1500, 77])
-def test_attention_by_auto_takes_a_dispatch_a_product(device: Device, n_ctx: int) -> None:
+def test_attention_by_gemm_takes_one_dispatch_per_product(device: Device, n_ctx: int) -> None:
     """At the size that was chosen for, and at one that was not."""
     case = Case(n_ctx, 512, 8)
     for contract in choose(attention_ops(n_ctx, 512, 8), [Gemm(NPU1, GEMM_TILE)]).contracts:
         device.load(contract)  # an NPU has the gemms that are built for a size, and no others
     case.biases = [np.zeros_like(bias) for bias in case.biases]
-    attention = AttentionNPU(*case.weights, n_head=8, device=device.prepared(attention_ops(1500, 512, 8)))
+    attention = AttentionNPU(
+        *case.weights, n_head=8, device=device.prepared(attention_ops(1500, 512, 8), "gemm")
+    )
     with attention.device.recording() as recording:
         y = attention(case.x)
     assert np.abs(y - case.reference()).max() < 0.06

@@ -91,7 +91,7 @@ class Beside(Emulator):
         return "NPU"  # so that an emulator may go on in its place
 
     def run(self, op: Op, operands: Mapping[str, Value]) -> Stats:
-        if op.name == "conv1":
+        if op.name == "stem":
             self.windows.begin()
         stats = super().run(op, operands)
         if op.name == "ln_post":
