@@ -56,6 +56,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("device", list(dict.fromkeys(names)), indirect=True, scope="session")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Above the genuine pyxrt only what meets it: all else has run without it.
+
+    And one file of the emulator's loops, for which there is no compiler there.
+    """
+    if config.getoption("--device") != ["xrt"]:
+        return
+
+    def meets(item: pytest.Item) -> bool:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        opens = "device" in fixtures or ("fake" not in fixtures and fixtures & {"npu", "window"})
+        return bool(opens) or item.path.parent.name == "xrt" or item.path.name == "test_layer_fast.py"
+
+    config.hook.pytest_deselected(items=[item for item in items if not meets(item)])
+    items[:] = [item for item in items if meets(item)]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache that starts empty: nothing that an earlier run built can make a test pass."""
