@@ -45,8 +45,16 @@ class TextNpu(ABC):
     def __exit__(self, *error: Any) -> None:
         self._devices.close()
 
-    def open(self, *kernels: Contract | Mapping[Contract, Text], timeout_seconds: float = 10.0) -> Device:
-        """With these kernels built: each of its own design, or of the text that is given for it."""
+    def open(
+        self,
+        *kernels: Contract | Mapping[Contract, Text],
+        timeout_seconds: float = 10.0,
+        check_results: str = "off",
+    ) -> Device:
+        """With these kernels built: each of its own design, or of the text that is given for it.
+
+        Unless results are to be checked, no dispatch comes that was not asked for.
+        """
         texts: dict[Contract, Text] = {}
         for given in kernels:
             texts |= given if isinstance(given, Mapping) else {given: registry.design(given)}
@@ -55,7 +63,8 @@ class TextNpu(ABC):
             array, _ = text_kernels.files(of_array)
             _, insts = text_kernels.files(of_instructions)
             write_kernel(self.folder / "kernels", contract, self.xclbin(array), insts=insts)
-        device = open_device("npu", npu=NpuOptions((self.folder / "kernels",), timeout_seconds))
+        npu = NpuOptions((self.folder / "kernels",), timeout_seconds)
+        device = open_device("npu", npu=npu, check_results=check_results)
         return self._devices.enter_context(device)
 
     @abstractmethod
