@@ -9,32 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_npu.dtypes import F32
-from whisper_npu.npu.device import Device, Value
+from whisper_npu.npu.device import Buffer, Device, Value
 from whisper_npu.ops import Linear
 
 
 class LinearLayer:
-    """y = activation(x W + bias) + residual, for any number of rows.
+    """y = activation(x W + bias), for any number of rows; the op says what is done after the product."""
 
-    The op says what is done after the product.
-    """
-
-    def __init__(self, op: Linear, weight: Value, bias: NDArray[np.floating], device: Device) -> None:
-        """weight: (in, out), best as `device` staged it. bias: (out,)."""
+    def __init__(self, op: Linear, weight: Buffer, bias: NDArray[np.floating], device: Device) -> None:
+        """weight: (in, out), as `device` staged it. bias: (out,)."""
         self.op, self.device = op, device
-        if isinstance(weight, np.ndarray):
-            weight = device.stage(op, weight)
         self._constants: dict[str, Value] = {"weight": weight, "bias": bias.astype(np.float32)}
         self._held = op, device.hold(op, self._constants)
 
-    def __call__(self, x: F32, residual: F32 | None = None) -> F32:
-        """x: (M, in) float32; residual: (M, out) where the op adds one. Returns (M, out) float32."""
+    def __call__(self, x: F32) -> F32:
+        """x: (M, in) float32. Returns (M, out) float32."""
         op = replace(self.op, M=len(x))
         y = np.empty((op.M, op.N), np.float32)
-        given: dict[str, Value] = {"x": x, "y": y}
-        if residual is not None:
-            given["residual"] = residual
-        self.device.run(op, given | self._constants_for(op))
+        self.device.run(op, {"x": x, "y": y} | self._constants_for(op))
         return y
 
     def _constants_for(self, op: Linear) -> dict[str, Value]:

@@ -193,7 +193,7 @@ def _makes_all(kernel: Kernel, ops: Iterable[Op]) -> bool:
 def _whole(kernel: Kernel, ops: Sequence[Op], rest: Choice | None) -> Choice:
     """rest: for what it cannot make; None: that is the host's."""
     parts = [part.op for op in ops for part in flattened(op, kernel.matches)]
-    plans = {op: kernel.plan(op) for op in parts if kernel.matches(op)}
+    plans = {op: kernel.plan(op) for op in dict.fromkeys(parts) if kernel.matches(op)}
     reason = f"{kernel.name} for whatever it can make, as asked for"
     if rest is None:
         return Choice((), (), reason, plans, whole=(kernel,))
@@ -212,7 +212,7 @@ def choose(ops: Iterable[Op], kernels: Sequence[Kernel]) -> Choice:
     refused = dict.fromkeys(
         f"{kernel.name} does not make {op}: {why}"
         for kernel in kernels
-        for op in ops
+        for op in dict.fromkeys(ops)
         if (why := kernel.refuses(op)) is not None
     )
     lowered = None
